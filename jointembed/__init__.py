@@ -1,0 +1,66 @@
+"""Songs, sounds, bitmaps, words and ids as vectors in one space, ranked by one score.
+
+Names are loaded when they are first used, so that a look-up in an index does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .find.index import Hit, Index
+    from .learn.callbacks import Evaluate
+    from .learn.encoders import Bag, Conv, Dense, Encoder, Transformer
+    from .learn.objectives import Match, Objective, Regress
+    from .learn.ragged import Ragged
+    from .learn.readers import Ids, LogMel, Numbers, Pixels, Reader, Tokens, Words
+    from .learn.space import JointEmbedding
+    from .learn.table import TableData
+
+_HOMES = {
+    "find.index": ["Hit", "Index"],
+    "learn.callbacks": ["Evaluate"],
+    "learn.encoders": ["Bag", "Conv", "Dense", "Encoder", "Transformer"],
+    "learn.objectives": ["Match", "Objective", "Regress"],
+    "learn.ragged": ["Ragged"],
+    "learn.readers": ["Ids", "LogMel", "Numbers", "Pixels", "Reader", "Tokens", "Words"],
+    "learn.space": ["JointEmbedding"],
+    "learn.table": ["TableData"],
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = [
+    "Bag",
+    "Conv",
+    "Dense",
+    "Encoder",
+    "Evaluate",
+    "Hit",
+    "Ids",
+    "Index",
+    "JointEmbedding",
+    "LogMel",
+    "Match",
+    "Numbers",
+    "Objective",
+    "Pixels",
+    "Ragged",
+    "Reader",
+    "Regress",
+    "TableData",
+    "Tokens",
+    "Transformer",
+    "Words",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

@@ -1,0 +1,82 @@
+"""The `jointembed` command: `fit validate test predict` are Lightning's, every other word is a file in `commands`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": "compose a small catalogue of songs, train a space on it, and ask it things",
+    "fit": "train a model: jointembed fit -c RECIPE.yaml --data.table TABLE",
+    "validate": "the losses and figures of a model on the dev rows",
+    "test": "the losses of a model on the test rows",
+    "predict": "the vectors of a table's rows",
+    "recipes": "list the recipes, or print one",
+    "index": "embed a table into an index",
+    "similar": "what is like an item of an index, or like a file",
+    "search": "what in an index fits words, an id, a bitmap or a row",
+    "evaluate": "retrieval figures of a model on a table, with intervals and chance",
+    "embed": "the vectors of a table's column, as parquet",
+}
+LIGHTNING = ("fit", "validate", "test", "predict")
+
+
+def usage() -> str:
+    """The page that `jointembed --help` prints."""
+    lines = [f"  {name:<10}{about}" for name, about in COMMANDS.items()]
+    return "\n".join([
+        "usage: jointembed COMMAND ...", "", "Songs, sounds, bitmaps, words and ids as vectors in one space.", "",
+        *lines, "", "jointembed COMMAND --help shows the arguments of a command; --debug a full traceback.",
+    ])  # fmt: skip
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    from .errors import Usage, closest
+
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    name, *rest = words
+    if name == "--version":
+        from . import __version__
+
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        raise Usage(name, "there is no such command", closest(name, COMMANDS))
+    from .commands import cli
+
+    return cli.lightning(name, rest) if name in LIGHTNING else cli.own(name, rest)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The entry point: a failure that the user can mend is one line and an exit code, never a traceback."""
+    words = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    from .errors import Failure
+
+    try:
+        return run(words)
+    except Failure as failure:
+        if debug:
+            raise
+        print(f"jointembed: {failure}", file=sys.stderr)
+        return failure.code
+    except KeyboardInterrupt:
+        print("jointembed: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has seen enough
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        print(f"jointembed: error[E-INTERNAL]: {words}. Fix: run it again with --debug and report what it shows", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The commands of `jointembed`, one file each: what joins the two halves."""

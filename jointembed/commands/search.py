@@ -1,0 +1,104 @@
+"""`jointembed search`: what fits a query of any modality."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Usage, closest
+from ..find.index import Index
+from . import show
+
+
+def search(
+    index: str,
+    query: str,
+    column: str | None = None,
+    k: int = 10,
+    where: str | None = None,
+    json: bool = False,
+    trust: list[str] | None = None,
+) -> None:
+    """The items of an index that fit a query: words, an id, a path, or a row as JSON for a fused column.
+
+    Args:
+        index: the index.
+        query: a cell of any column of the index's model; a list of ids or a row is written as JSON.
+        column: the column of the query; the first one of words if not given, or of a file's kind for a path.
+        k: how many.
+        where: a condition on the columns, such as "genre = 'waltz' and tempo > 120".
+        json: print JSON.
+        trust: packages whose encoders and readers the model may import.
+    """
+    with Index.open(index) as opened:
+        vector = embedded(opened, column, query, trust)
+        print(show.hits(opened.search(vector, k, None, where), json))
+
+
+def embedded(index: Index, column: str | None, query: str, trust: list[str] | None) -> NDArray[np.float32]:
+    """The vector (D,) of a query by the model of an index.
+
+    Raises:
+        Mismatch: the model is no longer the one that made the index.
+        Usage: the query does not fit the column, or is unknown to it.
+    """
+    from ..learn.space import JointEmbedding
+
+    if not query.strip():
+        raise Usage("query", "it is empty", "give words, an id or a path")
+    model = JointEmbedding.load(index.model, trust or ())
+    index.check(model.fingerprint)
+    column = column or guess(model, query)
+    cell = parsed(model, column, query)
+    if column not in model.fused:
+        known(model, column, cell)
+    vector: NDArray[np.float32] = model.embed(column, [cell])[0]
+    return vector
+
+
+def guess(model: Any, query: str) -> str:
+    """The column that a query without one is meant for: a file's, else the first one of words, else of ids."""
+    from ..learn.readers import Ids, LogMel, Pixels, Tokens, Words
+
+    if query.startswith("{") and model.fused:
+        return str(next(iter(model.fused)))
+    picture = Path(query).suffix.lower() in {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
+    kinds = ((Pixels if picture else LogMel),) if Path(query).is_file() else (Words, Tokens, Ids)
+    for kind in kinds:
+        for name in model.columns:
+            if isinstance(model.reader(name), kind):
+                return str(name)
+    raise Usage("column", "the model has no column for such a query", "give --column: one of " + ", ".join(model.columns))
+
+
+def parsed(model: Any, column: str, query: str) -> Any:
+    """The query as a cell: JSON where it is a list or a row, else the text itself."""
+    if query[:1] not in "[{":
+        if column in model.fused:
+            raise Usage(column, "it is made of " + ", ".join(model.fused[column]), 'give a row, such as \'{"words": "..."}\'')
+        return query
+    try:
+        return jsonlib.loads(query)
+    except ValueError as error:
+        raise Usage("query", f"it begins like JSON but is none ({error})", "correct it") from error
+
+
+def known(model: Any, column: str, cell: Any) -> None:
+    """Refuse an id that the model does not know; say so of words."""
+    from ..learn.readers import Ids, Words
+
+    reader = model.reader(column)
+    if isinstance(reader, Ids):
+        names = [reader.name(one) for one in reader.elements(cell)]
+        strange = [name for name in names if name not in reader]
+        if len(strange) == len(names):
+            raise Usage(strange[0], f"the model knows no such {column}", closest(strange[0], reader.known))
+    if isinstance(reader, Words):
+        for text in reader.elements(cell):
+            if all(number == reader.size for number in reader.numbers(text)):
+                print(f"warning: the model knows none of these words: {text}", file=sys.stderr)

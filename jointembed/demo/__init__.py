@@ -1,0 +1,1 @@
+"""Composes, renders and captions a small catalogue of songs: the data that `jointembed demo` brings along."""

@@ -1,0 +1,76 @@
+"""Failures that a user can mend: one line each, with the exit code of its kind."""
+
+from __future__ import annotations
+
+
+class Failure(Exception):
+    """What is wrong with which file or key, and how to mend it; printed as one line, never as a traceback.
+
+    Args:
+        subject: the file or key concerned.
+        wrong: what is wrong with it, as a sentence without its full stop.
+        fix: the command or change that mends it.
+    """
+
+    code = 1
+    tag = "E-INTERNAL"
+
+    def __init__(self, subject: object, wrong: str, fix: str) -> None:
+        super().__init__(subject, wrong, fix)
+        self.subject, self.wrong, self.fix = str(subject), wrong, fix
+
+    def __str__(self) -> str:
+        line = f"error[{self.tag}]: {self.subject}: {self.wrong}. Fix: {self.fix}"
+        return " ".join(line.split())
+
+
+class Usage(Failure):
+    """The command, the recipe or the table asks for something that cannot be had (exit code 2)."""
+
+    code, tag = 2, "E-USAGE"
+
+
+class Unsafe(Usage):
+    """A file asks for code that it may not run (exit code 2)."""
+
+    tag = "E-UNSAFE"
+
+
+class Skipped(Failure):
+    """The work is done, but some items were left out (exit code 3, only where strictness was asked for)."""
+
+    code, tag = 3, "E-SKIPPED"
+
+
+class Mismatch(Failure):
+    """An index and a model, or a file and this version, do not belong together (exit code 4)."""
+
+    code, tag = 4, "E-MISMATCH"
+
+
+class Damaged(Failure):
+    """A file is broken or is not what its place says (exit code 5)."""
+
+    code, tag = 5, "E-DAMAGED"
+
+
+class Full(Failure):
+    """No space is left where something must be written (exit code 6)."""
+
+    code, tag = 6, "E-SPACE"
+
+
+def extra(name: str, package: str) -> Usage:
+    """The failure for an optional `package` that is not installed, naming the install command that mends it."""
+    return Usage(package, "this needs a package that is not installed", f'pip install "jointembed[{name}]"')
+
+
+def closest(name: str, known: object, most: int = 8) -> str:
+    """Words for a fix: the nearest of the `known` names to a mistyped one, else the first few of them."""
+    from difflib import get_close_matches
+
+    names = [str(one) for one in known]  # type: ignore[attr-defined]
+    near = get_close_matches(name, names, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return "use one of " + ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "there is none"

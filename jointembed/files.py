@@ -1,0 +1,90 @@
+"""Files that are either whole or not there: written beside their place, flushed to the disk, then renamed.
+
+`JOINTEMBED_FAULT=kill@7` (or `eio`, `enospc`, `short`) makes the 7th operation here die or fail: the tests walk through
+every N to prove that no interruption leaves a half file under a final name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from .errors import Full
+
+_operations = 0
+
+
+def _fault(kind: str) -> None:
+    global _operations
+    plan = os.environ.get("JOINTEMBED_FAULT")
+    if not plan:
+        return
+    _operations += 1
+    what, _, when = plan.partition("@")
+    if _operations != int(when):
+        return
+    if what == "kill":
+        os.kill(os.getpid(), 9)
+    if what == "short" and kind != "write":
+        return
+    code = {"eio": errno.EIO, "enospc": errno.ENOSPC, "short": errno.EIO}[what]
+    raise OSError(code, os.strerror(code))
+
+
+def sync(folder: Path) -> None:
+    """Flush a folder's own entries, so that a rename in it survives a power cut."""
+    _fault("sync")
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def writing(path: Path | str) -> Iterator[IO[bytes]]:
+    """Open a binary file that takes the place of `path` only once it is whole and on the disk.
+
+    Raises:
+        Full: no space is left on the disk; the old file is kept.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            _fault("write")
+            yield file
+            file.flush()
+            _fault("fsync")
+            os.fsync(file.fileno())
+        _fault("rename")
+        os.replace(part, path)
+        sync(path.parent)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise Full(path, "no space is left on the disk", "free some space and run the command again") from error
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def write(path: Path | str, content: bytes | str | Callable[[IO[bytes]], None]) -> None:
+    """Write a whole file at once: bytes, text as UTF-8, or a function that writes to an open binary file."""
+    with writing(path) as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+
+def sha256(path: Path | str) -> str:
+    """The SHA-256 of a file's content, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,155 @@
+"""All vectors of one column as one array, cached in a file beside the index, and the exact nearest among them.
+
+Letters: N rows, D dimension.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import files
+from ..errors import Damaged, Full
+from .store import Store, mend, valid
+
+_CHUNK = 8_192  # rows read, or scored a second time, at once
+_UNIT = float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The vectors of one column of one generation, in the order in which their rows came.
+
+    Args:
+        generation: which commit of the store they are.
+        numbers: (N,) int64, the rows' numbers, ascending.
+        values: (N, D) float32, read only.
+        metric: `cosine` or `euclidean`.
+    """
+
+    generation: int
+    numbers: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+    metric: str
+
+    @cached_property
+    def _squares(self) -> npt.NDArray[np.float32]:
+        return np.asarray(np.einsum("nd,nd->n", self.values, self.values))
+
+    def find(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+        """The places of these rows' vectors, ascending; rows without a vector here have none."""
+        places = np.searchsorted(self.numbers, numbers)
+        inside = places < len(self.numbers)
+        places = places[inside]
+        return np.sort(places[self.numbers[places] == numbers[inside]])
+
+    def nearest(
+        self, query: npt.NDArray[np.float64], k: int, pool: npt.NDArray[np.intp] | None = None
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """The k best of the vectors, or of those at the places `pool`, exactly; equals stay in their order.
+
+        One float32 product finds all that may be among the best, given its rounding error (Higham, Accuracy and
+        Stability of Numerical Algorithms, section 3.1); these few are scored again in float64.
+
+        Args:
+            query: (D,); of length 1 if the metric is cosine.
+            k: how many.
+            pool: ascending places, all if None.
+
+        Returns:
+            Places and scores, the best first. The score is the dot product if the metric is cosine, else minus the
+            squared distance.
+        """
+        width = self.values.shape[1]
+        scores, error = self.values @ query.astype(np.float32), np.float32((width + 4) * _UNIT)
+        wide: Any = error
+        if self.metric == "euclidean":
+            length = np.float32(query @ query)
+            scores = 2 * scores - self._squares - length
+            wide = 2 * error * (self._squares + length)
+        if pool is not None:
+            scores, wide = scores[pool], wide if np.ndim(wide) == 0 else wide[pool]
+        k = min(k, len(scores))
+        if k == 0:
+            return np.empty(0, np.intp), np.empty(0)
+        least = np.partition(scores - wide, len(scores) - k)[len(scores) - k]
+        places = np.flatnonzero(scores + wide >= least)
+        if pool is not None:
+            places = pool[places]
+        exact = np.concatenate([self._exact(places[at : at + _CHUNK], query) for at in range(0, len(places), _CHUNK)])
+        best = np.argsort(-exact, kind="stable")[:k]
+        return places[best], exact[best]
+
+    def _exact(self, places: npt.NDArray[np.intp], query: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        values = self.values[places].astype(np.float64)
+        if self.metric == "euclidean":
+            return np.asarray(-np.square(values - query).sum(1))
+        return np.asarray((values * query).sum(1))
+
+
+def load(store: Store, column: str) -> Matrix:
+    """The matrix of a column as of the store's present generation, from its file, which is made anew if need be.
+
+    The file holds N x D float32 and then N int64, little-endian. It is only a cache: of another size it is not used,
+    that of an older generation is removed, and where it cannot be written the matrix stays in memory.
+
+    Raises:
+        Damaged: a stored vector is not what may be stored.
+    """
+    with store.reading() as db:
+        meta = store.meta()
+        dim, generation, metric = meta["dim"], meta["generation"], meta["metric"]
+        [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
+        stem = f"{meta['identity']}-{meta['columns'].index(column)}"
+        path = store.path.with_name(f"{store.path.name}-{stem}-{generation}.f32")
+        if count and path.is_file() and path.stat().st_size == count * (4 * dim + 8):
+            values = np.asarray(np.memmap(path, "<f4", "r", shape=(count, dim)))
+            numbers = np.asarray(np.memmap(path, "<i8", "r", offset=4 * count * dim, shape=(count,)))
+            return Matrix(generation, numbers, values, metric)
+        numbers, values = _read(db, store.path, column, count, dim)
+    wrong = np.flatnonzero(~valid(values, metric))
+    if len(wrong):
+        raise Damaged(store.path, f"the vector of row {numbers[wrong[0]]} is broken", mend(store.path))
+    if count:
+        # A cache that cannot be kept is no reason not to search.
+        with contextlib.suppress(OSError, Full), files.writing(path) as file:
+            file.write(values.data)
+            file.write(numbers.data)
+        _tidy(path, stem, generation)
+    values.flags.writeable = numbers.flags.writeable = False
+    return Matrix(generation, numbers, values, metric)
+
+
+def _read(
+    db: sqlite3.Connection, path: Path, column: str, count: int, dim: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    numbers, values = np.empty(count, "<i8"), np.empty((count, dim), "<f4")
+    found = db.execute('SELECT row, blob FROM vectors WHERE "column" = ? ORDER BY row', (column,))
+    at = 0
+    while chunk := found.fetchmany(_CHUNK):
+        if any(len(blob) != 4 * dim for _, blob in chunk):
+            raise Damaged(path, f"a vector has not the {dim} dimensions of this index", mend(path))
+        numbers[at : at + len(chunk)] = [number for number, _ in chunk]
+        values[at : at + len(chunk)] = np.frombuffer(b"".join(blob for _, blob in chunk), "<f4").reshape(-1, dim)
+        at += len(chunk)
+    return numbers, values
+
+
+def _tidy(path: Path, stem: str, generation: int) -> None:
+    """Remove the caches of older generations, and of an older index that had the same name."""
+    index = path.name.removesuffix(f"-{stem}-{generation}.f32")
+    cache = re.compile(re.escape(index) + r"-([0-9a-f]{8}-[0-9]+)-([0-9]+)\.f32")
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            known = cache.fullmatch(entry.name)
+            if known and (known[1][:8] != stem[:8] or (known[1] == stem and int(known[2]) < generation)):
+                os.unlink(entry.path)

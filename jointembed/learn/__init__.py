@@ -1,0 +1,1 @@
+"""Makes vectors: readers, encoders, objectives and the space that they train (torch)."""

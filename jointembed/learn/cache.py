@@ -1,0 +1,105 @@
+"""Loaded arrays kept on the disk, so that a sound is decoded once and not in every epoch."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import cells as table_cells
+from ..errors import Usage
+from .readers import Reader
+
+Array = NDArray[Any]
+
+
+class Features:
+    """The arrays that one reader's `load` gave, in one file that only grows, memory-mapped for reading.
+
+    A record is found by what decides it: the reader's settings name the file, the content of a sound its place. The
+    list of places is written after the arrays, so that a process which dies in between loses only what it had not
+    listed; several processes may read, and take turns to write.
+
+    Args:
+        folder: where the files lie.
+        reader: whose arrays they are.
+    """
+
+    def __init__(self, folder: Path, reader: Reader) -> None:
+        recipe = json.dumps(reader.recipe(), sort_keys=True)
+        name = f"{type(reader).__name__}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+        self.reader = reader
+        self.data, self.list = folder / f"{name}.bin", folder / f"{name}.list"
+        self._content: dict[str, str] = {}
+        self._places: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._map: Array | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._places.clear()
+        if self.list.exists():
+            for line in self.list.read_text().splitlines():
+                key, offset, *shape = line.split()
+                self._places[key] = int(offset), tuple(int(side) for side in shape)
+        filled = self.data.exists() and self.data.stat().st_size
+        self._map = np.memmap(self.data, np.float32, "r") if filled else None
+
+    def key(self, element: Any) -> str:
+        """What a thing is, whatever it is called: a hash of its file's content, or of the array."""
+        if not isinstance(element, str | Path):
+            return f"{table_cells.key(element):x}"
+        path = str(element)
+        if path not in self._content:
+            try:
+                with open(path, "rb") as file:
+                    self._content[path] = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+            except OSError as error:
+                raise Usage(path, f"it cannot be read ({error.strerror})", "correct the path, or put the file there") from error
+        return self._content[path]
+
+    def fill(self, elements: Sequence[Any], title: str = "", workers: int | None = None) -> None:
+        """Load what is not there yet, under a progress bar; it may be interrupted and goes on where it stopped."""
+        fresh = list({key: element for element in elements if (key := self.key(element)) not in self._places}.items())
+        if not fresh:
+            return
+        from rich.progress import track
+
+        workers = workers or len(os.sched_getaffinity(0))
+        with open(self.data, "ab") as data, open(self.list, "a") as listed, ThreadPoolExecutor(workers) as pool:
+            fcntl.flock(data, fcntl.LOCK_EX)
+            loads = pool.map(lambda pair: self.reader.load(pair[1]), fresh)
+            try:
+                for (key, _), array in zip(fresh, track(loads, title or "Reading", total=len(fresh)), strict=True):
+                    data.seek(0, os.SEEK_END)
+                    offset = data.tell()
+                    data.write(np.ascontiguousarray(array, np.float32).tobytes())
+                    data.flush()
+                    listed.write(" ".join(map(str, [key, offset // 4, *array.shape])) + "\n")
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        self._refresh()
+
+    def __call__(self, reader: Reader, element: Any) -> Array:
+        """What `reader.load(element)` gives, from the disk if it is there."""
+        place = self._places.get(self.key(element))
+        if place is None or self._map is None:
+            return reader.load(element)
+        offset, shape = place
+        return np.asarray(self._map[offset : offset + int(np.prod(shape))]).reshape(shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._refresh()

@@ -1,0 +1,128 @@
+"""Cells -> vectors, the same bits for the same cell whatever stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import cells as table_cells
+from ..errors import Damaged, Usage
+from .encoders import Encoder
+from .fusion import Code
+from .ragged import Ragged
+from .readers import Load
+
+if TYPE_CHECKING:
+    from .space import JointEmbedding
+
+Vectors = NDArray[np.float32]
+BLOCK = 256  # cells that are read before they are computed: it bounds the memory
+
+
+def embed(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int, load: Load | None) -> Vectors:
+    """The vectors (N, D) of N cells that are searched; see `JointEmbedding.embed`."""
+    if not model.built:
+        raise Usage("model", "it has not been trained", "fit it, or load it from a checkpoint")
+    for number, cell in enumerate(cells):
+        if table_cells.missing(cell):
+            raise Usage(f"{column}, cell {number}", "it is missing, so it has no vector", "leave it out")
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            z = _fused(model, column, cells, pieces, load) if column in model.fused else _raw(model, column, cells, pieces, load)
+    finally:
+        model.train(training)
+    if not np.isfinite(z).all():
+        raise Damaged(column, "the model gives vectors that are not finite", "use an earlier checkpoint of the run")
+    if model.metric == "euclidean":
+        return z
+    norms = np.sqrt((z.astype(np.float64) ** 2).sum(1, keepdims=True))
+    return (z / np.maximum(norms, 1e-30)).astype(np.float32)
+
+
+def _batches(count: int, size: int) -> Iterator[Tensor]:
+    """Numbers 0 to count in batches of exactly `size`, the last one filled up with its own last number."""
+    for start in range(0, count, size):
+        yield torch.arange(start, start + size).clamp(max=count - 1)
+
+
+def _raw(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int, load: Load | None) -> Vectors:
+    encoder = model.encoder(column)
+    project = model.projections[model.columns[column]]
+    out = np.empty((len(cells), model.dim), np.float32)
+    for start in range(0, len(cells), BLOCK):
+        x = encoder.reader.encode(cells[start : start + BLOCK], load=load)
+        empty = (~x.present).nonzero()
+        if len(empty):
+            raise Usage(f"{column}, cell {start + int(empty[0])}", "nothing in it can be read", "leave it out")
+        rows = _rows(encoder, x, _piecewise(encoder, x, pieces, model.device))
+        for batch in _batches(len(rows), pieces):
+            z = cast(Tensor, project(torch.from_numpy(rows)[batch].to(model.device)))
+            fresh = slice(int(batch[0]), min(int(batch[0]) + pieces, len(rows)))
+            out[start:][fresh] = z[: fresh.stop - fresh.start].float().cpu().numpy()
+    return out
+
+
+def _piecewise(encoder: Encoder, x: Ragged, pieces: int, device: torch.device) -> Vectors:
+    """The vector of each piece (P, W): pieces of one length meet in batches of one shape."""
+    lengths = encoder.length(x)
+    out = np.empty((len(x.rows), encoder.width), np.float32)
+    for length in lengths.unique():
+        chosen = (lengths == length).nonzero()[:, 0]
+        for batch in _batches(len(chosen), pieces):
+            h = encoder.pieces(x.take(chosen[batch]).to(device))
+            out[chosen[batch].numpy()] = h.float().cpu().numpy()
+    return out
+
+
+def _rows(encoder: Encoder, x: Ragged, h: Vectors) -> Vectors:
+    """One vector a row (B, W) from those of its pieces (P, W), row by row in the order of the pieces."""
+    if type(encoder).pool is not Encoder.pool:
+        device = next((part.device for part in encoder.parameters()), torch.device("cpu"))
+        own = [x[torch.tensor([row])] for row in range(len(x))]
+        spans = x.starts.tolist()
+        parts = [torch.from_numpy(h[spans[row] : spans[row + 1]]).to(device) for row in range(len(x))]
+        return np.concatenate(
+            [encoder.pool(part, one.to(device)).float().cpu().numpy() for part, one in zip(parts, own, strict=True)]
+        )
+    if len(h) == len(x):
+        return h
+    sums = np.add.reduceat(h.astype(np.float64), x.starts[:-1].numpy(), axis=0)
+    return (sums / x.counts.numpy()[:, None]).astype(np.float32)
+
+
+def _fused(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int, load: Load | None) -> Vectors:
+    parts: dict[str, tuple[Tensor, Tensor]] = {}
+    for part in model.fused[column]:
+        reads = model.reader(part).columns
+        values = [cell_of(cell, part, reads) for cell in cells]
+        there = np.array([not table_cells.missing(value) for value in values])
+        z = np.zeros((len(cells), model.dim), np.float32)
+        if there.any():
+            z[there] = _raw(model, part, [value for value, known in zip(values, there, strict=True) if known], pieces, load)
+        parts[part] = torch.from_numpy(z), torch.from_numpy(there)
+    anything = torch.stack([there for _, there in parts.values()]).any(0)
+    if not anything.all():
+        raise Usage(f"{column}, cell {int((~anything).nonzero()[0])}", "none of its parts is there",
+                    "give at least one of " + ", ".join(model.fused[column]))
+    out = np.empty((len(cells), model.dim), np.float32)
+    for batch in _batches(len(cells), pieces):
+        codes = [Code(z[batch].to(model.device), there[batch].to(model.device)) for z, there in parts.values()]
+        out[batch.numpy()] = model.fusions[column](codes).z.float().cpu().numpy()
+    return out
+
+
+def cell_of(row: Any, column: str, reads: Sequence[str] = ()) -> Any:
+    """The cell of a column in a row (a dict); for a reader of several columns, a dict of those that are there."""
+    if not isinstance(row, dict):
+        raise Usage(column, f"{type(row).__name__} is no row", "give a dict of columns, or JSON like {\"words\": \"...\"}")
+    if not reads:
+        return row.get(column)
+    found = {name: row[name] for name in reads if not table_cells.missing(row.get(name))}
+    return found or None

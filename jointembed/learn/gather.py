@@ -1,0 +1,54 @@
+"""What many processes must share for a loss to be the one of a single big batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather(x: Tensor) -> tuple[Tensor, int]:
+    """The first dimension of every process's `x` (N_r, ...) in the order of ranks, and where one's own part begins.
+
+    Gradients flow back to the process that each part came from. It must be called by every process, also with N_r = 0.
+    """
+    if world() == 1:
+        return x, 0
+    sizes = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(world())]
+    dist.all_gather(sizes, torch.tensor([len(x)], device=x.device))
+    counts = [int(size) for size in sizes]
+    # Equal shapes are all that every backend gathers, so each part is filled up to the longest.
+    filled = torch.cat([x, x.new_zeros(max(counts) - len(x), *x.shape[1:])])
+    if x.is_floating_point():
+        parts = list(all_gather(filled))
+    else:
+        parts = [torch.empty_like(filled) for _ in counts]
+        dist.all_gather(parts, filled.contiguous())
+    whole = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+    return whole, sum(counts[: rank()])
+
+
+def mean(values: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of `values` (N,) over the rows of all processes; 0, but connected to them, where none counts.
+
+    Averaging the gradients of all processes, as DDP does, gives the gradient of this mean: hence the factor.
+    """
+    total = weights.sum().to(values.dtype)
+    summed = (values * weights).sum()
+    if world() > 1:
+        total = total.detach().clone()
+        dist.all_reduce(total)
+    return summed * world() / total.clamp(min=torch.finfo(values.dtype).tiny) if total > 0 else summed * 0
+
+
+
+
+def rank() -> int:
+    """The number of this process among those that train together."""
+    return dist.get_rank() if world() > 1 else 0

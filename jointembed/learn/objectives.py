@@ -1,0 +1,306 @@
+"""What the space is trained for: matching things with their labels and their likes, and predicting numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import Usage
+from . import gather
+from .described import Described
+from .encoders import mlp
+from .ragged import Ragged
+from .readers import Ids, Numbers, Reader
+
+if TYPE_CHECKING:
+    from .fusion import Code
+    from .space import JointEmbedding
+
+# B rows, D dimension, K known things, C candidates
+
+Batch = dict[str, Ragged]
+
+
+class Objective(Described, nn.Module):
+    """A loss over the codes of a batch; `weight` is its share in the sum of all objectives."""
+
+    weight: float
+    query: str
+
+    def readers(self) -> dict[str, Reader]:
+        """Readers of the columns that only this objective needs: targets that are no points of the space."""
+        return {}
+
+    def columns(self) -> set[str]:
+        """The columns of the space whose codes it takes."""
+        return {self.query}
+
+    def build(self, space: JointEmbedding) -> None:
+        """Make its parameters; all readers are fitted by now."""
+
+    def forward(self, z: dict[str, Code], batch: Batch, space: JointEmbedding) -> Tensor:
+        """The loss, a number: 0 and connected to the codes where no row has what it needs."""
+        raise Usage(type(self).__name__, "it has no method `forward`", "write one: (z, batch, space) -> Tensor")
+
+    def answer(self, z: Tensor) -> NDArray[Any]:
+        """What it predicts for vectors z (N, D), in the units of the target column."""
+        raise Usage(type(self).__name__, "its target is a point of the space, not an answer", "search for it instead")
+
+
+class Match(Objective):
+    """Matching a query with its target among candidates, by the score of the space.
+
+    - `candidates: all`: among all known ids of the target: softmax classification, or tagging with `loss: sigmoid`.
+    - `candidates: batch`: among the targets of the batch, both ways: InfoNCE (van den Oord et al. 2018, CLIP) or SigLIP
+      (Zhai et al. 2023). Row i and row j match too if their targets or their queries are equal, or their cells of `same`;
+      the loss of a query is then the mean over all of its targets (Khosla et al. 2020). Several captions or tags of a
+      cell are targets one by one.
+    - `candidates: 512`: among so many ids drawn by their frequency in the training rows, with the logQ correction
+      (Bengio and Senecal 2008): a sampled softmax that never touches the rest of a large table.
+
+    Args:
+        query: column of what asks.
+        target: column of what is to be found.
+        candidates: `all`, `batch` or a number of samples.
+        loss: `softmax`: one of the candidates is right. `sigmoid`: each is right or wrong on its own.
+        same: further column; rows with equal cells there match each other (`candidates: batch` only).
+        hidden: layers of a network between the vector and the answer. The target then is no point of the space.
+        weight: in the sum of all objectives.
+    """
+
+    def __init__(
+        self,
+        query: str,
+        target: str,
+        candidates: Literal["all", "batch"] | int = "batch",
+        loss: Literal["softmax", "sigmoid"] = "softmax",
+        same: str | None = None,
+        hidden: list[int] | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        name = f"Match({query}, {target})"
+        if hidden and candidates != "all":
+            raise Usage(name, "a network between the vector and the answer needs `candidates: all`", "write that")
+        if same and candidates != "batch":
+            raise Usage(name, "`same` makes further rows of a batch match", "add `candidates: batch`, or leave it out")
+        if isinstance(candidates, int) and candidates < 1:
+            raise Usage(name, f"{candidates} candidates are none", "give a number above 0, or all, or batch")
+        self.query, self.target, self.candidates, self.loss = query, target, candidates, loss
+        self.same, self.hidden, self.weight = same, list(hidden or []), weight
+        self.own = {target: Ids()} if hidden else {}
+
+    def readers(self) -> dict[str, Reader]:
+        """The reader of the target where that is an answer and no point of the space."""
+        return dict(self.own)
+
+    def columns(self) -> set[str]:
+        """The columns of the space whose codes it takes."""
+        return {self.query} if self.own or self.candidates != "batch" else {self.query, self.target}
+
+    def _ids(self, space: JointEmbedding) -> Ids:
+        reader = self.own[self.target] if self.own else space.reader(self.target)
+        if not isinstance(reader, Ids):
+            raise Usage(f"Match({self.query}, {self.target})", f"`candidates: {self.candidates}` needs a column of ids",
+                        f"read {self.target} with Bag(Ids), or use `candidates: batch`")
+        return reader
+
+    def build(self, space: JointEmbedding) -> None:
+        """Make the scale of the scores, and the network or the frequencies where there are such."""
+        if self.candidates == "batch":
+            size = 1
+        else:
+            size = self._ids(space).size
+            if self.candidates == "all" and size > 20_000:
+                raise Usage(f"Match({self.query}, {self.target})", f"{size} candidates are too many to score for each row",
+                            "use a number of samples, such as `candidates: 512`")
+            if not size:
+                raise Usage(self.target, "no training row has such a cell", "check the column and the split")
+        if self.hidden:
+            self.network = mlp(space.dim, self.hidden, size)
+            return
+        # CLIP's temperature of 0.07, SigLIP's of 0.1 and its bias, for scores of -1 to 1; distances are their own scale.
+        softmax = self.loss == "softmax"
+        start = 0.0 if space.metric == "euclidean" else math.log(1 / 0.07 if softmax else 10.0)
+        self.scale = nn.Parameter(torch.tensor(start))
+        if not softmax:
+            self.bias = nn.Parameter(torch.tensor(-10.0 if self.candidates == "batch" else -math.log(size + 1.0)))
+        if isinstance(self.candidates, int):
+            counts = torch.tensor(self._ids(space).counts, dtype=torch.float64)
+            self.register_buffer("shares", counts / counts.sum(), persistent=False)
+            self.register_buffer("rising", (counts / counts.sum()).cumsum(0), persistent=False)
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Scores of the space -> logits; the scale stays within [1/100, 100], as in CLIP."""
+        scaled = scores * self.scale.clamp(-math.log(100), math.log(100)).exp()
+        return scaled + self.bias if self.loss == "sigmoid" else scaled
+
+    def forward(self, z: dict[str, Code], batch: Batch, space: JointEmbedding) -> Tensor:
+        """The loss, averaged over the prefixes of nested dimensions where the space has such."""
+        if self.hidden:
+            return self._answered(z[self.query], batch[self.target])
+        work = self._batch if self.candidates == "batch" else self._all if self.candidates == "all" else self._sampled
+        losses = [work(z, batch, space, dim) for dim in space.dims or [None]]
+        return torch.stack(losses).mean()
+
+    # -- among all ----------------------------------------------------------------------------------------------------
+
+    def _answered(self, query: Code, target: Ragged) -> Tensor:
+        logits = self.network(query.z)
+        return self._among(logits, target, query.present, logits.shape[1])
+
+    def _all(self, z: dict[str, Code], batch: Batch, space: JointEmbedding, dim: int | None) -> Tensor:
+        query, known = z[self.query], space.known(self.target)
+        logits = self.logits(space.score(query.z, known, dim))  # (B, K)
+        return self._among(logits, batch[self.target], query.present, len(known))
+
+    def _among(self, logits: Tensor, target: Ragged, present: Tensor, known: int) -> Tensor:
+        """The loss of logits (B, K) where each row's right ones are the known ids of its target."""
+        right = logits.new_zeros(len(logits), known + 1)
+        right[target.rows, target.values] = 1.0
+        right = right[:, :known]
+        counts = right.sum(1)
+        if self.loss == "sigmoid":
+            losses = F.binary_cross_entropy_with_logits(logits, right, reduction="none").sum(1)
+        else:
+            losses = -(logits.log_softmax(1) * right).sum(1) / counts.clamp(min=1)
+        return gather.mean(losses, present & (counts > 0))
+
+    # -- among samples ------------------------------------------------------------------------------------------------
+
+    def _sampled(self, z: dict[str, Code], batch: Batch, space: JointEmbedding, dim: int | None) -> Tensor:
+        query, target = z[self.query], batch[self.target]
+        known, shares = len(self.shares), cast(Tensor, self.shares)
+        fits = (target.values < known) & query.present[target.rows]
+        ids = target.values.clamp(max=known - 1)
+        asks = query.z[target.rows]  # (P, D): each id of a cell is a target of its own
+        drawn = self._draw()
+        own = self.logits(space.pairs(asks, space.look(self.target, ids), dim))  # (P,)
+        others = self.logits(space.score(asks, space.look(self.target, drawn), dim))  # (P, C)
+        hit = drawn == ids[:, None]
+        weights = fits / target.counts[target.rows]
+        if self.loss == "sigmoid":
+            # Each drawn one stands for 1 / (n q) of its kind, so that the sum is that over the whole table in the mean.
+            share = (1 / (shares[drawn] * len(drawn))).to(others.dtype)
+            wrong = (F.softplus(others) * share).masked_fill(hit, 0).sum(1)
+            return gather.mean(F.softplus(-own) + wrong, weights)
+        others = others - (shares[drawn] * len(drawn)).log().to(others.dtype)
+        logits = torch.cat([own[:, None], others.masked_fill(hit, -torch.inf)], 1)
+        return gather.mean(logits.logsumexp(1) - own, weights)
+
+    def _draw(self) -> Tensor:
+        """So many ids as there are candidates, with replacement, by their frequency."""
+        rising = cast(Tensor, self.rising)
+        chance = torch.rand(int(self.candidates), dtype=rising.dtype, device=rising.device)
+        return torch.searchsorted(rising, chance).clamp(max=len(rising) - 1)
+
+    # -- among the batch ----------------------------------------------------------------------------------------------
+
+    def _batch(self, z: dict[str, Code], batch: Batch, space: JointEmbedding, dim: int | None) -> Tensor:
+        query, target = z[self.query], z[self.target]
+        keys = {name: space.keys(name, batch) for name in (self.query, self.target)}
+        rows = torch.arange(len(query.z), device=query.z.device)
+        if target.pieces is not None:
+            t, t_rows, t_there = target.pieces, batch[self.target].rows, torch.ones_like(batch[self.target].rows).bool()
+            t_keys = cast(Tensor, batch[self.target].marks)
+        else:
+            t, t_rows, t_there, t_keys = target.z, rows, target.present, keys[self.target]
+        all_q, first = gather.gather(query.z)
+        there = {"q": query.present, "t": t_there, "qk": keys[self.query], "tk": t_keys, "tr": t_rows + first}
+        if self.same:
+            there["same"] = batch[self.same].keys
+        (all_t, t_first), all_ = gather.gather(t), {name: gather.gather(part)[0] for name, part in there.items()}
+        match = self._matches(all_, space)  # (B of all, P of all)
+        forth = slice(first, first + len(rows))
+        back = slice(t_first, t_first + len(t))
+        scores = space.score(query.z, all_t, dim)
+        if self.loss == "sigmoid":
+            return self._sigmoid(self.logits(scores), match[forth], query.present, all_["t"])
+        answers = self.logits(space.score(t, all_q, dim))
+        one = self._softmax(self.logits(scores), match[forth], query.present, all_["t"])
+        two = self._softmax(answers, match.T[back], t_there, all_["q"])
+        return (one + two) / 2
+
+    def _matches(self, all_: dict[str, Tensor], space: JointEmbedding) -> Tensor:
+        """(B, P) whether each query and each target belong together."""
+        rows = all_["tr"]
+        count = len(all_["q"])
+        match = rows[None] == torch.arange(count, device=rows.device)[:, None]
+        match = match | (all_["qk"][:, None] == all_["qk"][rows][None])
+        # A target equal to any of a row's own targets is that row's too.
+        equal = (all_["tk"][:, None] == all_["tk"][None]).to(torch.int32)
+        match = match | (equal.new_zeros(count, len(rows)).index_add_(0, rows, equal) > 0)
+        if "same" in all_:
+            match = match | (all_["same"][:, None] == all_["same"][rows][None])
+        return match & all_["q"][:, None] & all_["t"][None]
+
+    @staticmethod
+    def _softmax(logits: Tensor, match: Tensor, asks: Tensor, there: Tensor) -> Tensor:
+        right = match.to(logits.dtype)
+        counts = right.sum(1)
+        # Absent targets leave the sum; a row that sees none keeps all, for it does not count anyway.
+        logits = logits.masked_fill(~there[None], torch.finfo(logits.dtype).min)
+        losses = -(logits.log_softmax(1) * right).sum(1) / counts.clamp(min=1)
+        return gather.mean(losses, asks & (counts > 0))
+
+    @staticmethod
+    def _sigmoid(logits: Tensor, match: Tensor, asks: Tensor, there: Tensor) -> Tensor:
+        signs = match.to(logits.dtype) * 2 - 1
+        losses = F.softplus(-signs * logits) * there[None]
+        return gather.mean(losses.sum(1), asks & match.any(1))
+
+    def answer(self, z: Tensor) -> NDArray[Any]:
+        """The likeliest id for each of the vectors z (N, D), where a network stands between them; else search.
+
+        Raises:
+            Usage: the target is a point of the space.
+        """
+        if not self.hidden:
+            return super().answer(z)
+        with torch.inference_mode():
+            best = self.network(z).argmax(1)
+        return np.asarray(cast(Ids, self.own[self.target]).known, dtype=object)[best.cpu().numpy()]
+
+
+class Regress(Objective):
+    """Predicting numbers from a vector by a small network: the mean squared error of the standardised target.
+
+    Args:
+        query: column of the space.
+        target: column of numbers.
+        hidden: layers of the network.
+        weight: in the sum of all objectives.
+    """
+
+    def __init__(self, query: str, target: str, hidden: list[int] | None = None, weight: float = 1.0) -> None:
+        super().__init__()
+        self.query, self.target, self.weight = query, target, weight
+        self.hidden = list(hidden or [])
+        self.own = Numbers()
+
+    def readers(self) -> dict[str, Reader]:
+        """The reader of the target."""
+        return {self.target: self.own}
+
+    def build(self, space: JointEmbedding) -> None:
+        """Make the network."""
+        self.network = mlp(space.dim, self.hidden, self.own.size)
+
+    def forward(self, z: dict[str, Code], batch: Batch, space: JointEmbedding) -> Tensor:
+        """The mean squared error over rows that have both."""
+        query, target = z[self.query], batch[self.target]
+        errors = (self.network(query.z) - target.mean(target.values)).square().mean(1)
+        return gather.mean(errors, query.present & target.present)
+
+    def answer(self, z: Tensor) -> NDArray[Any]:
+        """The predicted numbers (N,) for vectors z (N, D), in the units of the target column."""
+        with torch.inference_mode():
+            return self.own.original(self.network(z).float().cpu().numpy())[:, 0]
+
+

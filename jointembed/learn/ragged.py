@@ -1,0 +1,170 @@
+"""One column of a batch: the pieces that belong to its rows, and the things inside the pieces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# B rows, P pieces, V things inside pieces, T steps, W width
+
+
+# On a CPU the gathers below go through NumPy: torch starts its threads for each of these small steps, which takes
+# thirty times as long as the step on a machine that is busy, and three times as long on an idle one.
+
+
+def spans(starts: Tensor, counts: Tensor) -> Tensor:
+    """The positions of many runs, one after the other: starts (N,), counts (N,) -> (counts.sum(),)."""
+    if starts.is_cpu:
+        first, sizes = starts.numpy(), counts.numpy()
+        stops = np.cumsum(sizes)
+        places = np.arange(int(stops[-1]) if len(stops) else 0)
+        return torch.from_numpy(places + np.repeat(first - stops + sizes, sizes))
+    ends = counts.cumsum(0)
+    total = int(ends[-1]) if len(ends) else 0
+    shift = (starts - ends + counts).repeat_interleave(counts, output_size=total)
+    return torch.arange(total, device=starts.device) + shift
+
+
+def pick(x: Tensor, index: Tensor) -> Tensor:
+    """The entries of x (N, ...) at index (M,)."""
+    return torch.from_numpy(x.numpy()[index.numpy()]) if x.is_cpu else x[index]
+
+
+def repeat(counts: Tensor) -> Tensor:
+    """Each position of counts (N,) as often as it says: (counts.sum(),)."""
+    if counts.is_cpu:
+        return torch.from_numpy(np.repeat(np.arange(len(counts)), counts.numpy()))
+    return torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+
+
+@dataclass
+class Ragged:
+    """P pieces that belong to B rows, in the order of the cells; a missing cell has no piece.
+
+    Args:
+        values: (P, ...), or (V, ...) with `inner`.
+        rows: (P,) int64, which row each piece came from; non-decreasing.
+        keys: (B,) int64, equal cells have equal keys; a missing cell's is unique.
+        inner: (P + 1,) offsets of the things inside each piece.
+        weights: (V,) grey level or term count of each thing.
+        marks: (P,) int64 keys of the pieces where each is a thing of its own (a caption, a tag, a film);
+            None where they are parts of one thing (the windows of a song).
+
+    >>> films = Ragged(torch.tensor([4, 7, 7]), torch.tensor([0, 0, 2]), torch.tensor([11, -1, 12]))
+    >>> len(films), films.present.tolist(), films[torch.tensor([2, 0])].values.tolist()
+    (3, [True, False, True], [7, 4, 7])
+    """
+
+    values: Tensor
+    rows: Tensor
+    keys: Tensor
+    inner: Tensor | None = None
+    weights: Tensor | None = None
+    marks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """(B + 1,) the first piece of each row, and the number of pieces at the end."""
+        return torch.searchsorted(self.rows, torch.arange(len(self) + 1, device=self.rows.device))
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """(B,) how many pieces each row has."""
+        return self.starts.diff()
+
+    @property
+    def present(self) -> Tensor:
+        """(B,) whether the row has any piece."""
+        return self.counts > 0
+
+    def __getitem__(self, index: Tensor) -> Ragged:
+        """The rows of `index` (N,), in that order: a gather, whatever lies inside."""
+        counts = pick(self.counts, index)
+        pieces = spans(pick(self.starts, index), counts)
+        marks = None if self.marks is None else pick(self.marks, pieces)
+        values, inner, weights = self._things(pieces)
+        return Ragged(values, repeat(counts), pick(self.keys, index), inner, weights, marks)
+
+    def _things(self, pieces: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if self.inner is None:
+            return pick(self.values, pieces), None, None
+        first = pick(self.inner, pieces)
+        sizes = pick(self.inner, pieces + 1) - first
+        things = spans(first, sizes)
+        inner = F.pad(sizes.cumsum(0), (1, 0))
+        return pick(self.values, things), inner, None if self.weights is None else pick(self.weights, things)
+
+    def take(self, pieces: Tensor) -> Ragged:
+        """The chosen `pieces` (N,), each as a row of its own."""
+        values, inner, weights = self._things(pieces)
+        order = torch.arange(len(pieces), device=self.rows.device)
+        keys = self.keys[self.rows[pieces]] if self.marks is None else self.marks[pieces]
+        return Ragged(values, order, keys, inner, weights)
+
+    def _map(self, change: Any) -> Ragged:
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Ragged(**{name: None if part is None else change(part) for name, part in parts.items()})
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
+        """The same on another device."""
+        return self._map(lambda part: part.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Ragged:
+        """The same in page-locked memory, for faster copies to a GPU."""
+        return self._map(Tensor.pin_memory)
+
+    def mean(self, h: Tensor) -> Tensor:
+        """Pool piece vectors h (P, W) into one a row, (B, W): their mean, and 0 for a row without pieces."""
+        total = h.new_zeros(len(self), *h.shape[1:]).index_add_(0, self.rows, h)
+        return total / self.counts.clamp(min=1).to(h.dtype).reshape(-1, *[1] * (h.dim() - 1))
+
+    def pad(self, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The pieces as a rectangle (B, T, ...), and its mask (B, T); of `h` (P, ...) instead of the values if given."""
+        h = self.values if h is None else h
+        counts = self.counts
+        longest = int(counts.max()) if len(counts) else 0
+        steps = torch.arange(len(h), device=h.device) - self.starts[:-1][self.rows]
+        out = h.new_zeros(len(self), longest, *h.shape[1:])
+        out[self.rows, steps] = h
+        return out, torch.arange(longest, device=h.device) < counts[:, None]
+
+    def things(self, length: int, fill: int) -> Tensor:
+        """The things inside each piece as a rectangle (P, length) of int64, cut at `length` and filled up with `fill`."""
+        assert self.inner is not None
+        sizes = self.inner.diff()
+        kept = sizes.clamp(max=length)
+        source = spans(self.inner[:-1], kept)
+        place = spans(torch.arange(len(kept), device=kept.device) * length, kept)
+        out = torch.full((len(kept) * length,), fill, dtype=torch.int64, device=self.values.device)
+        out[place] = self.values[source].long()
+        return out.reshape(-1, length)
+
+    def dense(self, shape: Sequence[int]) -> Tensor:
+        """The pieces as full arrays (P, *shape): lit pixels put in their places, everything else 0."""
+        if self.inner is None:
+            return self.values.reshape(-1, *shape)
+        size, pieces = math.prod(shape), len(self.inner) - 1
+        places = repeat(self.inner.diff()) * size + self.values
+        weights = torch.ones_like(self.values, dtype=torch.float32) if self.weights is None else self.weights
+        flat = weights.new_zeros(pieces * size)
+        if flat.is_cpu:
+            flat.numpy()[places.numpy()] = weights.numpy()
+        else:
+            flat[places] = weights
+        return flat.reshape(pieces, *shape)
+
+    @classmethod
+    def bare(cls, keys: Tensor) -> Ragged:
+        """A column of which only the keys matter: whether two rows hold the same thing."""
+        return cls(keys.new_zeros(0), keys.new_zeros(0), keys)

@@ -1,0 +1,333 @@
+"""The space: encoders that project columns into it, objectives that shape it, and the one score that ranks in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.checkpoint import checkpoint as recompute
+
+from ..errors import Usage, closest
+from . import checkpoint as saved
+from . import embedding, optim
+from .described import Described
+from .encoders import Bag, Encoder, wide
+from .fusion import Code, Fusion
+from .objectives import Match, Objective
+from .ragged import Ragged
+from .readers import Load, Reader
+
+# B rows, P pieces, W width, D dimension, K known things, N vectors
+
+Vectors = NDArray[np.float32]
+
+
+class JointEmbedding(Described, lightning.LightningModule):
+    """One space for several modalities.
+
+    Args:
+        dim: D, the number of dimensions. The fourth root of the number of values is a start.
+        encoders: a name and what encodes it; a name is a column of the table, unless `columns` says otherwise.
+        objectives: what it is trained for.
+        columns: columns that share an encoder: `{en: text, de: text}`.
+        fused: columns that are made of others: `{home: [words, facts, place]}`.
+        mix: hidden layers of the network that fuses.
+        drop: share of training rows in which a part of a fused column is left out: `{film: 0.3}`.
+        dims: nested dimensions (Kusupati et al. 2022): each objective averages over these prefixes of the vectors.
+        metric: how near two vectors are: `cosine`, or `euclidean` (minus the squared distance).
+        chunk: recompute encoders in the backward pass, so many rows at a time: a large batch in little memory, exactly.
+        lr: learning rate of the networks.
+        rows_lr: learning rate of large tables with sparse gradients.
+        weight_decay: of the networks.
+        warmup: share of the steps in which the learning rate rises; it falls to 0 along a cosine afterwards.
+        bf16: train the encoders in bfloat16; by default where the processor computes it natively.
+        note: a sentence about the model that whoever uses it should see.
+
+    >>> from jointembed import Bag, Ids, Match
+    >>> space = JointEmbedding(8, {"film": Bag(Ids()), "genre": Bag(Ids())}, [Match("film", "genre", "all")])
+    >>> space.score(torch.eye(8)[:1], torch.eye(8)[:2]).tolist()
+    [[1.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        encoders: dict[str, Encoder],
+        objectives: list[Objective],
+        columns: dict[str, str] | None = None,
+        fused: dict[str, list[str]] | None = None,
+        mix: list[int] | None = None,
+        drop: dict[str, float] | None = None,
+        dims: list[int] | None = None,
+        metric: Literal["cosine", "euclidean"] = "cosine",
+        chunk: int = 0,
+        lr: float = 1e-3,
+        rows_lr: float = 0.05,
+        weight_decay: float = 0.01,
+        warmup: float = 0.05,
+        bf16: bool | None = None,
+        note: str = "",
+    ) -> None:
+        super().__init__()
+        self.dim, self.metric, self.chunk, self.note = dim, metric, chunk, note
+        self.dims = list(dims or [])
+        self.lr, self.rows_lr, self.weight_decay, self.warmup = lr, rows_lr, weight_decay, warmup
+        self.bf16 = optim.native_bf16() if bf16 is None else bf16
+        self.encoders = nn.ModuleDict(encoders)
+        self.objectives = nn.ModuleList(objectives)
+        self.fused = {name: list(parts) for name, parts in (fused or {}).items()}
+        self.mix, self.drop = [64] if mix is None else list(mix), dict(drop or {})
+        shared = dict(columns or {})
+        asked = {column for objective in objectives for column in objective.columns()}
+        asked |= {part for parts in self.fused.values() for part in parts}
+        alone = [name for name in encoders if name not in shared.values() or name in asked]
+        self.columns = {name: name for name in alone if name not in self.fused} | shared
+        self.projections = nn.ModuleDict()
+        self.fusions = nn.ModuleDict()
+        self.built = False
+        self._check(asked)
+
+    def _check(self, asked: set[str]) -> None:
+        for column, name in self.columns.items():
+            if name not in self.encoders:
+                raise Usage(f"columns.{column}", f"there is no encoder {name}", closest(name, self.encoders))
+        for column in sorted(asked - set(self.columns) - set(self.fused)):
+            raise Usage(column, "an objective or a fused column names it, but nothing encodes it",
+                        closest(column, [*self.columns, *self.fused]))
+        if self.dim < 1 or any(not 0 < prefix <= self.dim for prefix in self.dims):
+            raise Usage("dim", f"{self.dim} with prefixes {self.dims} is no space", "use prefixes of 1 to dim")
+
+    # -- making it ----------------------------------------------------------------------------------------------------
+
+    def encoder(self, column: str) -> Encoder:
+        """The encoder of a column.
+
+        Raises:
+            Usage: the model has no such column, or it is made of others.
+        """
+        if column in self.fused:
+            raise Usage(column, "it is made of " + ", ".join(self.fused[column]), "give a row with these columns")
+        if column not in self.columns:
+            for objective in self.objectives:
+                if column in cast(Objective, objective).readers():
+                    raise Usage(column, "it is an answer of this model and no point of its space",
+                                f"use objectives[{list(self.objectives).index(objective)}].answer(vectors)")
+            raise Usage(column, "the model has no such column", closest(column, [*self.columns, *self.fused]))
+        return cast(Encoder, self.encoders[self.columns[column]])
+
+    def reader(self, column: str) -> Reader:
+        """The reader of a column; see `encoder` for what is raised."""
+        return self.encoder(column).reader
+
+    def readers(self) -> dict[str, tuple[Reader, list[str]]]:
+        """All readers by a name of their own, each with the columns that it reads and is fitted on."""
+        found = {}
+        for name, encoder in self.encoders.items():
+            own = [column for column, encoder_name in self.columns.items() if encoder_name == name]
+            found[name] = (cast(Encoder, encoder).reader, own)
+        for number, objective in enumerate(self.objectives):
+            for column, reader in cast(Objective, objective).readers().items():
+                found[f"objective.{number}.{column}"] = (reader, [column])
+        return found
+
+    def keyed(self) -> set[str]:
+        """Columns of which only the keys are needed: those of `same`."""
+        return {objective.same for objective in self.objectives if isinstance(objective, Match) and objective.same}
+
+    def configure_model(self) -> None:
+        """Make all parameters, at the sizes that the fitted readers know; called once, by Lightning or by `load`."""
+        if self.built:
+            return
+        for name, encoder in self.encoders.items():
+            assert isinstance(encoder, Encoder)
+            encoder.build(self.dim)
+            linear = encoder.width != self.dim
+            self.projections[name] = nn.Linear(encoder.width, self.dim) if linear else nn.Identity()
+        for name, parts in self.fused.items():
+            self.fusions[name] = Fusion(self.dim, parts, self.mix, self.drop)
+        for objective in self.objectives:
+            cast(Objective, objective).build(self)
+        self.built = True
+
+    # -- codes and scores ---------------------------------------------------------------------------------------------
+
+    def _targets(self) -> set[str]:
+        return {one.target for one in self.objectives if isinstance(one, Match) and one.candidates == "batch"}
+
+    def forward(self, batch: dict[str, Ragged]) -> dict[str, Code]:
+        """The codes of every column of a batch; every declared one, also where no row has it."""
+        codes: dict[str, Code] = {}
+        targets = self._targets()
+        for column, name in self.columns.items():
+            x, encoder, project = batch[column], cast(Encoder, self.encoders[name]), self.projections[name]
+            with torch.autocast(x.keys.device.type, torch.bfloat16, enabled=self.training and self.bf16):
+                if x.marks is not None and column in targets:
+                    h = encoder.pieces(x)
+                    pooled, pieces = encoder.pool(h, x), wide(project(h))
+                else:
+                    pooled, pieces = self._pooled(encoder, x), None
+                z = wide(project(pooled))
+            codes[column] = Code(z, x.present, pieces)
+        for column, parts in self.fused.items():
+            codes[column] = self.fusions[column]([codes[part] for part in parts])
+        return codes
+
+    def _pooled(self, encoder: Encoder, x: Ragged) -> Tensor:
+        if not (self.chunk and torch.is_grad_enabled()):
+            return cast(Tensor, encoder(x))
+        chunks = torch.arange(len(x), device=x.keys.device).split(self.chunk)
+        return torch.cat([cast(Tensor, recompute(encoder, x[rows], use_reentrant=False)) for rows in chunks])
+
+    def keys(self, column: str, batch: dict[str, Ragged]) -> Tensor:
+        """(B,) keys of a column: equal things have equal ones, also of a fused column."""
+        if column not in self.fused:
+            return batch[column].keys
+        keys = [batch[part].keys for part in self.fused[column]]
+        mixed = keys[0]
+        for key in keys[1:]:
+            mixed = mixed * 1_000_003 + key
+        return mixed
+
+    def known(self, column: str) -> Tensor:
+        """The vectors (K, D) of all ids that the column knows."""
+        encoder = self.encoder(column)
+        if not isinstance(encoder, Bag):
+            raise Usage(column, "what it may hold cannot be counted", "encode it with Bag(Ids), or use `candidates: batch`")
+        return cast(Tensor, self.projections[self.columns[column]](encoder.known))
+
+    def look(self, column: str, ids: Tensor) -> Tensor:
+        """The vectors (N, D) of known ids (N,), without touching the rest of the table."""
+        encoder = cast(Bag, self.encoder(column))
+        order = torch.arange(len(ids), device=ids.device)
+        return cast(Tensor, self.projections[self.columns[column]](encoder.pieces(Ragged(ids, order, ids))))
+
+    def _ready(self, z: Tensor, dim: int | None) -> Tensor:
+        z = z if dim is None else z[..., :dim]
+        return F.normalize(z, dim=-1) if self.metric == "cosine" else z
+
+    def score(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
+        """How near each of a (N, D) is to each of b (M, D), as (N, M): more is nearer.
+
+        The cosine, or minus the squared Euclidean distance; of the first `dim` dimensions only, if given.
+        """
+        a, b = self._ready(a, dim), self._ready(b, dim)
+        if self.metric == "cosine":
+            return a @ b.T
+        return 2 * a @ b.T - a.square().sum(1)[:, None] - b.square().sum(1)
+
+    def pairs(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
+        """How near each of a (N, D) is to the one of b (N, D) in its place, as (N,)."""
+        a, b = self._ready(a, dim), self._ready(b, dim)
+        return (a * b).sum(-1) if self.metric == "cosine" else -(a - b).square().sum(-1)
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def losses(self, batch: dict[str, Ragged]) -> dict[str, Tensor]:
+        """The weighted loss of each objective, by its name."""
+        codes = self(batch)
+        return {
+            f"{number}_{objective.query}": objective.weight * objective(codes, batch, self)
+            for number, objective in enumerate(cast("list[Objective]", self.objectives))
+        }
+
+    def _logged(self, stage: str, batch: dict[str, Ragged], step: bool) -> Tensor:
+        losses = self.losses(batch)
+        total = torch.stack(list(losses.values())).sum()
+        size = len(next(iter(batch.values())))
+        parts = {f"{stage}/{name}": loss.detach() for name, loss in losses.items()} if not step else {}
+        self.log_dict({f"{stage}/loss": total.detach(), **parts}, on_step=step, on_epoch=not step, batch_size=size,
+                      prog_bar=False, sync_dist=not step)
+        return total
+
+    def training_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
+        """The sum of all objectives."""
+        return self._logged("train", batch, True)
+
+    def validation_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
+        """The same objectives on rows that are not trained on."""
+        return self._logged("dev", batch, False)
+
+    def test_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
+        """The same objectives on the rows that are reported on."""
+        return self._logged("test", batch, False)
+
+    def predict_step(self, batch: dict[str, Ragged], number: int) -> dict[str, Tensor]:
+        """The vectors of every column."""
+        return {column: code.z for column, code in self(batch).items()}
+
+    def configure_optimizers(self) -> Any:
+        """AdamW for the networks, row-wise Adagrad for large tables, and a learning rate that rises and falls."""
+        optimizer = optim.AdamWRows(optim.groups(self), self.lr, self.weight_decay, self.rows_lr)
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None or not hasattr(data, "steps"):
+            return optimizer
+        # Lightning's own estimate would make a resumed run forget its place in the data.
+        total = data.steps(self.trainer)
+        schedule = LambdaLR(optimizer, optim.course(total, self.warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the dense gradients by their common norm, if the trainer asks for it."""
+        if gradient_clip_val:
+            optim.clip(optimizer, gradient_clip_val)
+
+    # -- keeping ------------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put what makes this model into its checkpoint: its description and what its readers know."""
+        checkpoint[saved.KEY] = saved.card(self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the readers from the checkpoint and build at their sizes, unless that has been done."""
+        saved.restore(self, checkpoint)
+
+    @classmethod
+    def load(cls, path: str | Path, trust: Collection[str] = ()) -> JointEmbedding:
+        """The model of a checkpoint, or of a run folder (its best), ready to embed; it needs nothing but that file.
+
+        Args:
+            path: a .ckpt file or a folder that `fit` wrote.
+            trust: packages whose encoders and readers may be imported.
+
+        Raises:
+            Usage: there is no such model. Unsafe: it asks for classes that are not trusted. Damaged: it is broken.
+        """
+        return saved.load(path, trust)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model alone, without the state of its training, as a checkpoint that `load` reads."""
+        saved.write(Path(path), {"state_dict": self.state_dict(), saved.KEY: saved.card(self)})
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells models apart that would give different vectors: weights, preprocessing, vocabulary, pooling."""
+        return saved.fingerprint(self)
+
+    # -- vectors ------------------------------------------------------------------------------------------------------
+
+    def embed(self, column: str, cells: Sequence[Any], pieces: int = 32, load: Load | None = None) -> Vectors:
+        """Cells of a column -> what is searched, (N, D) float32; unit vectors where the metric is cosine.
+
+        The same cell gives the same bits, alone or among others: it is computed in batches of one shape, counted in
+        pieces, and pooled in a fixed order.
+
+        Args:
+            column: of the model; for a fused one each cell is a row as a dict.
+            cells: N cells, none missing.
+            pieces: a batch; it belongs to the vectors' last bits, so leave it alone.
+            load: what loads things instead of the reader, such as a store of loaded arrays.
+
+        Raises:
+            Usage: a cell is missing or of the wrong kind, or the column does not exist.
+        """
+        return embedding.embed(self, column, cells, pieces, load)

@@ -1,0 +1,81 @@
+"""ESC-50, or its part ESC-10, as a table: the columns id, split, audio, caption, category and fold.
+
+    python recipes/sounds/prepare.py data/ESC-50 out/sounds --esc10 --fold 5
+
+The source holds `meta/esc50.csv` or `esc10.csv`, and the clips in `audio/`. A caption is the source's own where it has
+one, else a sentence made of the category: either way it is one sentence a class, so finding a sound by its caption is
+finding its class.
+
+`--fold N` makes that fold `test`; without it all are trained on. About a tenth of the training clips of each category
+is `dev`; clips cut from one recording stay on one side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from jointembed import tables
+from jointembed.errors import Usage, closest
+
+FETCH = (
+    "fetch ESC-50 (600 MB, CC BY-NC 3.0, its part ESC-10 CC BY 3.0) with git clone "
+    "https://github.com/karolpiczak/ESC-50 data/ESC-50, then run prepare.py data/ESC-50 out/sounds"
+)
+COLUMNS = ["filename", "fold", "category", "src_file"]
+LISTS = ["meta/esc50.csv", "esc50.csv", "meta/esc10.csv", "esc10.csv"]
+
+
+def find(source: Path) -> list[dict[str, str]]:
+    """The clips that a source lists, each with its `path`."""
+    listed = next((source / name for name in LISTS if (source / name).is_file()), None)
+    if listed is None:
+        raise Usage(source, "meta/esc50.csv is missing", FETCH)
+    return [clip | {"path": str(source / "audio" / clip["filename"])} for clip in tables.read_csv(listed, COLUMNS)]
+
+
+def carve(clips: list[dict[str, str]]) -> set[str]:
+    """The recordings that become dev: of each category as many as fit into a tenth of its clips."""
+    clips_of = Counter(clip["src_file"] for clip in clips)
+    recordings = defaultdict(set)
+    for clip in clips:
+        recordings[clip["category"]].add(clip["src_file"])
+    carved: set[str] = set()
+    for group in recordings.values():
+        room = round(0.1 * sum(clips_of[one] for one in group))
+        for one in sorted(group, key=tables.share):
+            if clips_of[one] <= room:
+                room -= clips_of[one]
+                carved.add(one)
+    return carved
+
+
+def main() -> None:
+    arguments = tables.Arguments(__doc__, FETCH)
+    arguments.add_argument("--fold", metavar="N", help="make this fold the test rows")
+    arguments.add_argument("--esc10", action="store_true", help="take only the ten classes of ESC-10")
+    sources, out, options = arguments.read()
+    listed = [clip for source in sources for clip in find(source)]
+    if options.esc10:
+        listed = [clip for clip in listed if clip.get("esc10") == "True"]
+    clips = [clip for clip in listed if Path(clip["path"]).is_file()]
+    folds = sorted({clip["fold"] for clip in clips})
+    if clips and options.fold and options.fold not in folds:
+        raise Usage(f"--fold {options.fold}", "no clip is of that fold", closest(options.fold, folds))
+    carved = carve([clip for clip in clips if clip["fold"] != options.fold])
+    rows: list[tables.Row] = [
+        {
+            "id": Path(clip["filename"]).stem,
+            "split": "test" if clip["fold"] == options.fold else "dev" if clip["src_file"] in carved else "train",
+            "audio": tables.place(Path(clip["path"]), out, "audio"),
+            "caption": clip.get("caption") or f"the sound of {clip['category'].replace('_', ' ')}",
+            "category": clip["category"],
+            "fold": int(clip["fold"]),
+        }
+        for clip in clips
+    ]
+    tables.write_rows(out, rows, skipped=len(listed) - len(clips))
+
+
+if __name__ == "__main__":
+    tables.script(main)
