@@ -74,7 +74,10 @@ def main(words: Sequence[str] | None = None) -> int:
         if debug:
             raise
         words = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        print(f"jointembed: error[E-INTERNAL]: {words}. Fix: run it again with --debug and report what it shows", file=sys.stderr)
+        print(
+            f"jointembed: error[E-INTERNAL]: {words}. Fix: run it again with --debug and report what it shows",
+            file=sys.stderr,
+        )
         return 1
 
 

@@ -6,6 +6,7 @@ import datetime
 import struct
 from collections.abc import Sequence
 from hashlib import blake2b
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,18 @@ _EXACT = 2.0**53  # above it not every integer is a float64
 def key(cell: object) -> int:
     """The 64-bit BLAKE2b key of a cell: equal cells have equal keys, whatever types hold them.
 
-    A NumPy scalar equals the Python number, 3 equals 3.0 (but not "3"), a list of numbers equals the array of the same
-    shape and values, a list of one thing equals that thing, and the order of a dict's keys does not count.
+    A NumPy scalar equals the Python number, a path its text, 3 equals 3.0 (but not "3"), a list of numbers equals the
+    array of the same shape and values, a list of one thing equals that thing, and the order of a dict's keys does not
+    count.
 
     Returns:
         A signed 64-bit integer.
 
     Raises:
-        Usage: the cell is, or holds, an object that is none of text, bytes, number, date, list, dict and array.
+        Usage: the cell is, or holds, an object that is none of text, path, bytes, number, date, list, dict and array.
     """
+    if isinstance(cell, PurePath):
+        cell = str(cell)
     if isinstance(cell, str):
         return _hash(b"s", cell.encode("utf-8", "surrogatepass"))
     if isinstance(cell, np.ndarray):

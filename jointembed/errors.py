@@ -73,4 +73,6 @@ def closest(name: str, known: object, most: int = 8) -> str:
     near = get_close_matches(name, names, n=1)
     if near:
         return f"did you mean {near[0]}?"
-    return "use one of " + ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "there is none"
+    return (
+        "use one of " + ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "there is none"
+    )

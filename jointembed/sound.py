@@ -118,7 +118,9 @@ def samples(cell: Any, rate: int) -> Samples:
         cell, own = cell["array"], int(cell["sampling_rate"])
     array = np.asarray(cell)
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or not array.size:
-        raise Usage("sound", f"{type(cell).__name__} is no sound", "give a path, an array, or a dict with array and rate")
+        raise Usage(
+            "sound", f"{type(cell).__name__} is no sound", "give a path, an array, or a dict with array and rate"
+        )
     if array.dtype.kind in "iu":
         array = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max + 1.0)
     if array.ndim == 2 and array.shape[0] < array.shape[1]:

@@ -80,7 +80,9 @@ def test_commands_and_demo_import_the_halves_inside_functions():
         assert not heavy, path
 
 
-@pytest.mark.parametrize("code", ["import jointembed", "import jointembed.find.index", "import jointembed.commands.similar"])
+@pytest.mark.parametrize(
+    "code", ["import jointembed", "import jointembed.find.index", "import jointembed.commands.similar"]
+)
 def test_a_look_up_loads_no_torch(code):
     script = f"{code}; import sys; print(sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -41,7 +41,7 @@ def test_softmax_among_all_is_cross_entropy(metric):
     match = Match("song", "genre", "all")
     model, batch = pair(match, SONGS, metric=metric)
     z, table = vectors(model, batch, "song"), model.known("genre")
-    scores = F.normalize(z) @ F.normalize(table).T if metric == "cosine" else -torch.cdist(z, table) ** 2
+    scores = F.normalize(z) @ F.normalize(table).T if metric == "cosine" else -(torch.cdist(z, table) ** 2)
     expected = F.cross_entropy(scores * match.scale.exp(), torch.tensor([0, 2, 0, 1]))
     assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
 
@@ -214,5 +214,3 @@ def test_a_table_of_half_a_million_asks_for_samples():
     model.reader("film").fit([f"f{number}" for number in range(20_001)])
     with pytest.raises(Usage, match="candidates: 512"):
         model.configure_model()
-
-

@@ -28,7 +28,9 @@ def ragged(rows):
 def listed(x):
     """What `ragged` was made of."""
     pieces = [x.values[a:b].tolist() for a, b in zip(x.inner[:-1], x.inner[1:], strict=True)]
-    return [[piece for piece, owner in zip(pieces, x.rows.tolist(), strict=True) if owner == row] for row in range(len(x))]
+    return [
+        [piece for piece, owner in zip(pieces, x.rows.tolist(), strict=True) if owner == row] for row in range(len(x))
+    ]
 
 
 @settings(max_examples=80, deadline=None)
@@ -49,7 +51,9 @@ def test_a_gather_gives_the_rows_that_were_asked_for(rows, chance):
 def test_mean_pad_and_things_agree_with_loops(rows):
     x = ragged(rows)
     h = torch.rand(len(x.rows), 3, dtype=torch.float64)
-    expected = torch.stack([h[x.rows == row].mean(0) if (x.rows == row).any() else h.new_zeros(3) for row in range(len(x))])
+    expected = torch.stack(
+        [h[x.rows == row].mean(0) if (x.rows == row).any() else h.new_zeros(3) for row in range(len(x))]
+    )
     assert torch.allclose(x.mean(h), expected)
     padded, mask = x.pad(h)
     assert mask.sum(1).tolist() == x.counts.tolist() and torch.equal(padded[mask], h)
@@ -58,7 +62,13 @@ def test_mean_pad_and_things_agree_with_loops(rows):
 
 
 def test_dense_puts_grey_levels_in_their_places():
-    x = Ragged(torch.tensor([0, 5, 2]), torch.tensor([0, 2]), torch.arange(3), torch.tensor([0, 2, 3]), torch.tensor([0.5, 1.0, 0.25]))
+    x = Ragged(
+        torch.tensor([0, 5, 2]),
+        torch.tensor([0, 2]),
+        torch.arange(3),
+        torch.tensor([0, 2, 3]),
+        torch.tensor([0.5, 1.0, 0.25]),
+    )
     assert x.dense([2, 3]).tolist() == [[[0.5, 0, 0], [0, 0, 1.0]], [[0, 0, 0.25], [0, 0, 0]]]
 
 

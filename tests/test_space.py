@@ -10,7 +10,23 @@ import soundfile
 import torch
 
 import jointembed
-from jointembed import Bag, Conv, Dense, Encoder, Ids, JointEmbedding, LogMel, Match, Numbers, Pixels, Ragged, Regress, Tokens, Transformer, Words
+from jointembed import (
+    Bag,
+    Conv,
+    Dense,
+    Encoder,
+    Ids,
+    JointEmbedding,
+    LogMel,
+    Match,
+    Numbers,
+    Pixels,
+    Ragged,
+    Regress,
+    Tokens,
+    Transformer,
+    Words,
+)
 from jointembed.errors import Damaged, Mismatch, Unsafe, Usage
 
 rng = np.random.default_rng(0)
@@ -37,7 +53,7 @@ def model(sounds):
         8,
         {
             "audio": Conv(LogMel(8000, 1.0, 32, 256, 80), [8, 16], 24),
-            "bitmap": Conv(Pixels([12, 10]), [8], 16, flat=True),
+            "bitmap": Conv(Pixels([12, 10]), [8], 16, axis=None),
             "lit": Bag(Pixels([12, 10]), hidden=[8]),
             "caption": Transformer(Tokens(300, 32), 16, 1, 2),
             "words": Bag(Words()),
@@ -47,8 +63,16 @@ def model(sounds):
         [Match("audio", "genre", "all"), Match("audio", "caption"), Regress("words", "price")],
         fused={"song": ["audio", "words", "facts"]},
     )
-    cells = {"audio": sounds, "caption": WORDS, "words": WORDS, "genre": ["a", "b"], "objective.2.price": [1.0, 3.0],
-             "facts": [{"tempo": 100, "length": 3}, {"tempo": 90}], "bitmap": [], "lit": []}
+    cells = {
+        "audio": sounds,
+        "caption": WORDS,
+        "words": WORDS,
+        "genre": ["a", "b"],
+        "objective.2.price": [1.0, 3.0],
+        "facts": [{"tempo": 100, "length": 3}, {"tempo": 90}],
+        "bitmap": [],
+        "lit": [],
+    }
     for name, (reader, _) in model.readers().items():
         reader.fit(cells[name])
     model.configure_model()
@@ -58,8 +82,18 @@ def model(sounds):
 @pytest.fixture(scope="module")
 def cells(sounds):
     bitmaps = [(rng.random((12, 10)) * (rng.random((12, 10)) > 0.6)).astype(np.float32) for _ in range(40)]
-    rows = [{"audio": sounds[n], "words": WORDS[n]} if n % 3 else {"words": WORDS[n], "tempo": 80 + n} for n in range(40)]
-    return {"audio": sounds, "bitmap": bitmaps, "lit": bitmaps, "caption": WORDS, "words": WORDS, "genre": ["a", "b"] * 20, "song": rows}
+    rows = [
+        {"audio": sounds[n], "words": WORDS[n]} if n % 3 else {"words": WORDS[n], "tempo": 80 + n} for n in range(40)
+    ]
+    return {
+        "audio": sounds,
+        "bitmap": bitmaps,
+        "lit": bitmaps,
+        "caption": WORDS,
+        "words": WORDS,
+        "genre": ["a", "b"] * 20,
+        "song": rows,
+    }
 
 
 COLUMNS = ["audio", "bitmap", "lit", "caption", "words", "genre", "song"]
@@ -90,7 +124,10 @@ def test_another_number_of_threads_changes_the_last_bits_at_most(model, cells, c
 
 def test_a_fresh_process_with_only_the_checkpoint_gives_the_same_bits(model, cells, tmp_path):
     model.save(tmp_path / "model.ckpt")
-    np.savez(tmp_path / "expected.npz", **{column: model.embed(column, cells[column][:5]) for column in COLUMNS if column != "song"})
+    np.savez(
+        tmp_path / "expected.npz",
+        **{column: model.embed(column, cells[column][:5]) for column in COLUMNS if column != "song"},
+    )
     np.save(tmp_path / "bitmaps.npy", np.stack(cells["bitmap"][:5]))
     script = f"""
         import numpy as np
@@ -127,7 +164,9 @@ def test_a_long_file_is_the_mean_of_its_windows(model):
     windows = reader.pieces(reader.load(samples))
     assert len(windows) == 4
     with torch.inference_mode():
-        h = model.encoders["audio"].pieces(Ragged(torch.from_numpy(np.stack(windows)), torch.zeros(4).long(), torch.zeros(1).long()))
+        h = model.encoders["audio"].pieces(
+            Ragged(torch.from_numpy(np.stack(windows)), torch.zeros(4).long(), torch.zeros(1).long())
+        )
         z = torch.nn.functional.normalize(model.projections["audio"](h.mean(0, keepdim=True)))
     assert np.allclose(z.numpy(), model.embed("audio", [samples]), atol=1e-5)
 
@@ -185,7 +224,9 @@ class Twice(Encoder):
         self.table = torch.nn.Embedding(self.reader.size + 1, dim)
 
     def pieces(self, x):
-        return 2 * torch.stack([self.table(x.values[a:b]).sum(0) for a, b in zip(x.inner[:-1], x.inner[1:], strict=True)])
+        return 2 * torch.stack(
+            [self.table(x.values[a:b]).sum(0) for a, b in zip(x.inner[:-1], x.inner[1:], strict=True)]
+        )
 
     def pool(self, h, x):
         return x.mean(h) + 1
@@ -243,7 +284,12 @@ def test_pickles_and_strange_files_run_nothing(tmp_path):
     torch.save({"state_dict": {}, "jointembed": Canary()}, tmp_path / "evil.ckpt")
     with pytest.raises(Unsafe):
         JointEmbedding.load(tmp_path / "evil.ckpt")
-    hidden = {"version": 1, "model": {"class_path": "os.system", "init_args": {"command": f"touch {tmp_path}/canary"}}, "readers": {}, "note": ""}
+    hidden = {
+        "version": 1,
+        "model": {"class_path": "os.system", "init_args": {"command": f"touch {tmp_path}/canary"}},
+        "readers": {},
+        "note": "",
+    }
     torch.save({"state_dict": {}, "jointembed": hidden}, tmp_path / "plain.ckpt")
     with pytest.raises(Unsafe, match="os.system"):
         JointEmbedding.load(tmp_path / "plain.ckpt")
@@ -264,8 +310,13 @@ def test_chunks_change_the_memory_and_not_the_gradients(sounds):
     gradients = []
     for chunk in (0, 4):
         torch.manual_seed(0)
-        model = JointEmbedding(8, {"words": Transformer(Tokens(300, 32), 16, 1, 2, dropout=0.0), "genre": Bag(Ids())},
-                               [Match("words", "genre")], chunk=chunk, bf16=False)
+        model = JointEmbedding(
+            8,
+            {"words": Transformer(Tokens(300, 32), 16, 1, 2, dropout=0.0), "genre": Bag(Ids())},
+            [Match("words", "genre")],
+            chunk=chunk,
+            bf16=False,
+        )
         model.reader("words").fit(WORDS)
         model.reader("genre").fit(WORDS)
         model.configure_model()

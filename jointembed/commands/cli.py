@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import itertools
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..errors import Failure, Usage
@@ -16,15 +20,35 @@ def own(name: str, words: Sequence[str]) -> int:
     from jsonargparse import ArgumentParser
 
     function: Callable[..., Any] = getattr(importlib.import_module(f".{name}", __package__), name)
-    parser = ArgumentParser(prog=f"jointembed {name}", exit_on_error=False, description=function.__doc__)
+    command = f"jointembed {name}"
+    parser = ArgumentParser(prog=command, exit_on_error=False, description=function.__doc__, allow_abbrev=False)
     parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
-    words = ["--k" if word == "-k" else f"--k={word[2:]}" if word[:2] == "-k" and word[2:].isdigit() else word for word in words]
-    settings = _parsed(lambda: parser.parse_args(words), f"jointembed {name}")
+    listed = _spelt(function, words)
+    settings = _parsed(lambda: parser.parse_args(listed), command, command)
     function(**{key: value for key, value in vars(settings).items() if key != "config"})
     return 0
 
 
-def _parsed(parse: Callable[[], Any], name: str) -> Any:
+def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
+    """The words as the parser wants them: -k5 and --json spelt out, and a bare first word where all have defaults."""
+    known = inspect.signature(function).parameters
+    flags = {f"--{name}" for name, one in known.items() if isinstance(one.default, bool)}
+    made = [
+        "--k"
+        if word == "-k"
+        else f"--k={word[2:]}"
+        if word[:2] == "-k" and word[2:].isdigit()
+        else f"{word}=true"
+        if word in flags
+        else word
+        for word in words
+    ]
+    if made and not made[0].startswith("-") and all(one.default is not one.empty for one in known.values()):
+        made[0] = f"--{next(iter(known))}={made[0]}"
+    return made
+
+
+def _parsed(parse: Callable[[], Any], subject: str, command: str) -> Any:
     """What `parse` gives; its complaint becomes one line."""
     from jsonargparse import ArgumentError
 
@@ -37,24 +61,33 @@ def _parsed(parse: Callable[[], Any], name: str) -> Any:
                 raise cause from error
             cause = cause.__cause__ or cause.__context__
         message = " ".join(str(error).split())
-        raise Usage(name, message[:400] + ("..." if len(message) > 400 else ""), f"{name} --help lists what it takes") from error
+        message = message[:400] + ("..." if len(message) > 400 else "")
+        raise Usage(subject, message, f"{command} --help lists what it takes") from error
 
 
 def lightning(name: str, words: Sequence[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict` of LightningCLI over `JointEmbedding` and `TableData`."""
     from .recipes import resolve
 
-    words = list(words)
-    for place, word in enumerate(words):
-        if word in ("-c", "--config") and place + 1 < len(words):
-            words[place + 1] = str(resolve(words[place + 1]))
-        elif word.startswith("--config="):
-            words[place] = f"--config={resolve(word.partition('=')[2])}"
+    joined = ("--config=", "--ckpt_path=")
+    made = [part for word in words for part in (word.split("=", 1) if word.startswith(joined) else [word])]
+    recipes = []
+    for place, (word, value) in enumerate(itertools.pairwise(made), 1):
+        if word in ("-c", "--config"):
+            made[place] = str(resolve(value))
+            recipes.append(made[place])
+        elif word == "--ckpt_path" and (Path(value).exists() or value.endswith(".ckpt")):
+            from ..learn import checkpoint
+
+            made[place] = str(checkpoint.find(value))
+            checkpoint.read(Path(made[place]))  # Lightning would read it first, and show its own traceback
     if "" not in sys.path:
         sys.path.insert(0, "")  # a recipe may name the user's own classes
     warnings.filterwarnings("ignore", module="lightning")
     from lightning.pytorch.cli import LightningCLI
 
+    for part in ("lightning.pytorch", "lightning.fabric"):  # a failure is one line, and a tip is no news
+        logging.getLogger(part).setLevel(logging.WARNING)
     from ..learn.space import JointEmbedding
     from ..learn.table import TableData
     from ..learn.trainer import Trainer
@@ -63,13 +96,16 @@ def lightning(name: str, words: Sequence[str]) -> int:
         return LightningCLI(
             JointEmbedding,
             TableData,
-            args=[name, *words],
+            args=[name, *made],
             trainer_class=Trainer,
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},  # the run folder itself refuses a second run
             seed_everything_default=0,
-            parser_kwargs={"exit_on_error": False, **{word: {"exit_on_error": False} for word in ("fit", "validate", "test", "predict")}},
+            parser_kwargs={
+                "exit_on_error": False,
+                **{word: {"exit_on_error": False} for word in ("fit", "validate", "test", "predict")},
+            },
         )
 
-    _parsed(start, f"jointembed {name}")
+    _parsed(start, " ".join(["jointembed", name, *recipes]), f"jointembed {name}")
     return 0

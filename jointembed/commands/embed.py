@@ -7,7 +7,9 @@ from pathlib import Path
 from ..errors import Usage
 
 
-def embed(model: str, table: str, out: str, column: str | None = None, split: str = "all", trust: list[str] | None = None) -> None:
+def embed(
+    model: str, table: str, out: str, column: str | None = None, split: str = "all", trust: list[str] | None = None
+) -> None:
     """Write the vectors of a table's column as parquet: id, and vector as a list of float32.
 
     Args:
@@ -34,7 +36,9 @@ def embed(model: str, table: str, out: str, column: str | None = None, split: st
     listed = present(space, rows, column, split)
     vectors = space.embed(column, [cell for _, cell in listed])
     flat = pa.array(vectors.ravel(), pa.float32())
-    made = pa.table({"id": [row["id"] for row, _ in listed], "vector": pa.FixedSizeListArray.from_arrays(flat, space.dim)})
+    made = pa.table(
+        {"id": [row["id"] for row, _ in listed], "vector": pa.FixedSizeListArray.from_arrays(flat, space.dim)}
+    )
     made = made.replace_schema_metadata({"model": space.fingerprint, "column": column, "metric": space.metric})
     write(out, lambda file: parquet.write_table(made, file))
     print(f"{out}: {len(listed)} vectors of {column}, {space.dim} dimensions")

@@ -47,7 +47,11 @@ def evaluate(
         raise Usage("--k", f"{k} is no list of numbers above 0", "write it like 1,5,10") from error
     space = JointEmbedding.load(model, trust or ())
     if query is None or target is None:
-        raise Usage("evaluate", "it needs two columns", f"give --query and --target, of {', '.join([*space.columns, *space.fused])}")
+        raise Usage(
+            "evaluate",
+            "it needs two columns",
+            f"give --query and --target, of {', '.join([*space.columns, *space.fused])}",
+        )
     rows = Rows.open(table)
     for column in (query, target):
         if column not in space.fused:

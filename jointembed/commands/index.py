@@ -51,7 +51,9 @@ def first(space: Any, rows: Any) -> str:
     """The first column of the model that the table has."""
     found = [name for name in space.columns if name in rows.columns]
     if not found:
-        raise Usage(rows.name, f"it has none of the model's columns {', '.join(space.columns)}", "use a table that has one")
+        raise Usage(
+            rows.name, f"it has none of the model's columns {', '.join(space.columns)}", "use a table that has one"
+        )
     return str(found[0])
 
 
@@ -69,7 +71,9 @@ def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[s
     needed = space.fused[column] if fused else reader.columns or [column]
     for name in needed:
         if name not in rows.columns and not fused:
-            raise Usage(name, f"the table has no such column (it has {', '.join(rows.columns)})", closest(name, rows.columns))
+            raise Usage(
+                name, f"the table has no such column (it has {', '.join(rows.columns)})", closest(name, rows.columns)
+            )
     if "id" not in rows.columns:
         raise Usage(rows.name, "its rows have no column id", "add one, with a different value in each row")
     plain, found = rows.dicts(), rows.dicts(None, paths(space))

@@ -73,14 +73,18 @@ def guess(model: Any, query: str) -> str:
         for name in model.columns:
             if isinstance(model.reader(name), kind):
                 return str(name)
-    raise Usage("column", "the model has no column for such a query", "give --column: one of " + ", ".join(model.columns))
+    raise Usage(
+        "column", "the model has no column for such a query", "give --column: one of " + ", ".join(model.columns)
+    )
 
 
 def parsed(model: Any, column: str, query: str) -> Any:
     """The query as a cell: JSON where it is a list or a row, else the text itself."""
     if query[:1] not in "[{":
         if column in model.fused:
-            raise Usage(column, "it is made of " + ", ".join(model.fused[column]), 'give a row, such as \'{"words": "..."}\'')
+            raise Usage(
+                column, "it is made of " + ", ".join(model.fused[column]), 'give a row, such as \'{"words": "..."}\''
+            )
         return query
     try:
         return jsonlib.loads(query)

@@ -14,7 +14,9 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Rows of cells in columns as wide as their longest cell; the first row is the heading; cut to the terminal."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = [
-        "  ".join(cell.rjust(w) if n in right else cell.ljust(w) for n, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.rjust(w) if n in right else cell.ljust(w) for n, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
@@ -32,7 +34,10 @@ def hits(found: Sequence[Any], as_json: bool) -> str:
     plain = [name for name in found[0].row if name not in HIDDEN and not name.startswith("_")]
     shown = [name for name in plain if any(isinstance(hit.row.get(name), str | int | float) for hit in found)][:6]
     heading = ["", "score", "id", *shown]
-    rows = [[str(n), f"{hit.score:.4f}", hit.id, *(str(hit.row.get(name, "")) for name in shown)] for n, hit in enumerate(found, 1)]
+    rows = [
+        [str(n), f"{hit.score:.4f}", hit.id, *(str(hit.row.get(name, "")) for name in shown)]
+        for n, hit in enumerate(found, 1)
+    ]
     return table([heading, *rows], right=(0, 1))
 
 

@@ -39,5 +39,7 @@ def similar(
             vector = embedded(opened, column or opened.columns[0], item, trust)
             found = opened.search(vector, k, column, where)
         else:
-            raise Usage(item, "the index has no such id, path or title, and there is no such file", closest(item, opened.ids()))
+            raise Usage(
+                item, "the index has no such id, path or title, and there is no such file", closest(item, opened.ids())
+            )
         print(show.hits(found, json))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import cells as table_cells
+from .. import files
 from ..errors import Usage
 from .readers import Reader
 
@@ -45,13 +47,24 @@ class Features:
         self._refresh()
 
     def _refresh(self) -> None:
-        self._places.clear()
-        if self.list.exists():
-            for line in self.list.read_text().splitlines():
-                key, offset, *shape = line.split()
-                self._places[key] = int(offset), tuple(int(side) for side in shape)
-        filled = self.data.exists() and self.data.stat().st_size
-        self._map = np.memmap(self.data, np.float32, "r") if filled else None
+        size = self.data.stat().st_size // 4 if self.data.exists() else 0
+        self._places = dict(self._listed(size))
+        self._map = np.memmap(self.data, np.float32, "r", shape=(size,)) if size else None
+
+    def _listed(self, size: int) -> Iterator[tuple[str, tuple[int, tuple[int, ...]]]]:
+        """The places in the list, without a line that was cut off and places beyond the `size` of the arrays."""
+        for line in self.list.read_text().splitlines(keepends=True) if self.list.exists() else ():
+            key, *numbers = line.split() or [""]
+            if line.endswith("\n") and numbers and all(number.isdecimal() for number in numbers):
+                offset, *shape = map(int, numbers)
+                if offset + math.prod(shape) <= size:
+                    yield key, (offset, tuple(shape))
+
+    def _mend(self) -> None:
+        """Take out of the list what the arrays do not hold: the next ones will lie in that place."""
+        lines = "".join(f"{_line(key, *place)}\n" for key, place in self._places.items())
+        if self.list.exists() and len(lines) != self.list.stat().st_size:
+            files.write(self.list, lines)
 
     def key(self, element: Any) -> str:
         """What a thing is, whatever it is called: a hash of its file's content, or of the array."""
@@ -63,27 +76,34 @@ class Features:
                 with open(path, "rb") as file:
                     self._content[path] = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
             except OSError as error:
-                raise Usage(path, f"it cannot be read ({error.strerror})", "correct the path, or put the file there") from error
+                raise Usage(
+                    path, f"it cannot be read ({error.strerror})", "correct the path, or put the file there"
+                ) from error
         return self._content[path]
 
     def fill(self, elements: Sequence[Any], title: str = "", workers: int | None = None) -> None:
         """Load what is not there yet, under a progress bar; it may be interrupted and goes on where it stopped."""
-        fresh = list({key: element for element in elements if (key := self.key(element)) not in self._places}.items())
-        if not fresh:
+        if all(self.key(element) in self._places for element in elements):
             return
         from rich.progress import track
 
         workers = workers or len(os.sched_getaffinity(0))
-        with open(self.data, "ab") as data, open(self.list, "a") as listed, ThreadPoolExecutor(workers) as pool:
+        with open(self.data, "ab") as data, ThreadPoolExecutor(workers) as pool:
             fcntl.flock(data, fcntl.LOCK_EX)
+            self._refresh()
+            self._mend()
+            keyed = {self.key(element): element for element in elements}
+            fresh = [(key, element) for key, element in keyed.items() if key not in self._places]
             loads = pool.map(lambda pair: self.reader.load(pair[1]), fresh)
             try:
-                for (key, _), array in zip(fresh, track(loads, title or "Reading", total=len(fresh)), strict=True):
-                    data.seek(0, os.SEEK_END)
-                    offset = data.tell()
-                    data.write(np.ascontiguousarray(array, np.float32).tobytes())
-                    data.flush()
-                    listed.write(" ".join(map(str, [key, offset // 4, *array.shape])) + "\n")
+                with open(self.list, "a") as listed:
+                    for (key, _), array in zip(fresh, track(loads, title or "Reading", total=len(fresh)), strict=True):
+                        data.seek(0, os.SEEK_END)
+                        data.write(bytes(-data.tell() % 4))  # of an array that was cut off
+                        offset = data.tell() // 4
+                        data.write(np.ascontiguousarray(array, np.float32).tobytes())
+                        data.flush()
+                        listed.write(_line(key, offset, array.shape) + "\n")
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -103,3 +123,7 @@ class Features:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._refresh()
+
+
+def _line(key: str, offset: int, shape: tuple[int, ...]) -> str:
+    return " ".join(map(str, [key, offset, *shape]))

@@ -81,8 +81,11 @@ class Folder(Callback):
         """Look into `trainer.default_root_dir` before anything is written there."""
         root = Path(trainer.default_root_dir)
         if stage == "fit" and (root / "last.ckpt").exists() and not trainer.ckpt_path:
-            raise Usage(root, "the folder holds a run already",
-                        "add --ckpt_path last to go on with it, or give another --trainer.default_root_dir")
+            raise Usage(
+                root,
+                "the folder holds a run already",
+                "add --ckpt_path last to go on with it, or give another --trainer.default_root_dir",
+            )
 
 
 class Keep(ModelCheckpoint):
@@ -95,7 +98,11 @@ class Keep(ModelCheckpoint):
 
     def __init__(self, monitor: str = "dev/loss", mode: str = "min") -> None:
         super().__init__(
-            monitor=monitor, mode=mode, filename="best", save_last=True, enable_version_counter=False,
+            monitor=monitor,
+            mode=mode,
+            filename="best",
+            save_last=True,
+            enable_version_counter=False,
             auto_insert_metric_name=False,
         )
 
@@ -108,7 +115,14 @@ class Keep(ModelCheckpoint):
             self._save_on_train_epoch_end = True
         super().setup(trainer, pl_module, stage)
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Keep a checkpoint, once the figure that chooses has been measured: `Evaluate` may leave out epochs."""
-        if self.monitor is None or self.monitor in trainer.callback_metrics:
-            super().on_validation_end(trainer, pl_module)
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep the last: Lightning's own does so only where there is a new best."""
+        super().on_train_epoch_end(trainer, pl_module)
+        fast: Any = trainer
+        if not fast.fast_dev_run and self._last_global_step_saved != trainer.global_step:
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def _should_skip_saving_checkpoint(self, trainer: lightning.Trainer) -> bool:
+        # `Evaluate` may leave out epochs: until it has spoken there is nothing to choose by.
+        unknown = self.monitor is not None and self.monitor not in trainer.callback_metrics
+        return unknown or super()._should_skip_saving_checkpoint(trainer)

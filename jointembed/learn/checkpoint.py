@@ -61,8 +61,11 @@ def read(path: Path, map_location: Any = None) -> dict[str, Any]:
                 raise Damaged(path, "the checkpoint is damaged (a checksum does not fit)", advice)
         content = torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise Unsafe(path, "it holds more than tensors and plain data, and will not be loaded",
-                     "get the model as a jointembed checkpoint") from error
+        raise Unsafe(
+            path,
+            "it holds more than tensors and plain data, and will not be loaded",
+            "get the model as a jointembed checkpoint",
+        ) from error
     except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise Damaged(path, "the checkpoint is damaged or is none", advice) from error
     if not isinstance(content, dict) or KEY not in content:
@@ -87,8 +90,11 @@ def restore(model: JointEmbedding, content: dict[str, Any]) -> None:
     states = content[KEY]["readers"]
     readers = model.readers()
     if set(states) != set(readers):
-        raise Mismatch("checkpoint", f"it holds readers for {sorted(states)}, the recipe {sorted(readers)}",
-                       "use the recipe it was trained with")
+        raise Mismatch(
+            "checkpoint",
+            f"it holds readers for {sorted(states)}, the recipe {sorted(readers)}",
+            "use the recipe it was trained with",
+        )
     if not model.built:
         for name, (reader, _) in readers.items():
             reader.restore(states[name])

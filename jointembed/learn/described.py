@@ -43,8 +43,11 @@ def describe(thing: Any) -> Any:
         return thing
     if isinstance(thing, Path):
         return str(thing)
-    raise Usage(type(thing).__name__, "a model that holds it cannot be made again from its checkpoint",
-                "give plain values, lists and dicts, or objects of classes that derive from Reader, Encoder or Objective")
+    raise Usage(
+        type(thing).__name__,
+        "a model that holds it cannot be made again from its checkpoint",
+        "give plain values, lists and dicts, or objects of classes that derive from Reader, Encoder or Objective",
+    )
 
 
 def trusted(path: str, trust: Collection[str] = ()) -> bool:
@@ -67,8 +70,11 @@ def rebuild(words: Any, trust: Collection[str] = (), where: str = "the model") -
     path = str(words["class_path"])
     if not trusted(path, trust):
         package = path.split(".")[0]
-        raise Unsafe(where, f"it asks for the class {path}, which is not part of jointembed",
-                     f"if you trust that package, add --trust {package}")
+        raise Unsafe(
+            where,
+            f"it asks for the class {path}, which is not part of jointembed",
+            f"if you trust that package, add --trust {package}",
+        )
     module, _, name = path.rpartition(".")
     if trust and "" not in sys.path:
         sys.path.insert(0, "")
@@ -77,9 +83,13 @@ def rebuild(words: Any, trust: Collection[str] = (), where: str = "the model") -
     except (ImportError, AttributeError, ValueError) as error:
         raise Usage(where, f"its class {path} cannot be imported", "install the package that holds it") from error
     if not (inspect.isclass(kind) and issubclass(kind, Described)):
-        raise Unsafe(where, f"{path} is not a reader, encoder, objective or space", "get the model from its maker again")
+        raise Unsafe(
+            where, f"{path} is not a reader, encoder, objective or space", "get the model from its maker again"
+        )
     arguments = rebuild(words.get("init_args") or {}, trust, where)
     try:
         return kind(**arguments)
     except TypeError as error:
-        raise Usage(where, f"{name} does not take its arguments ({error})", "use the version it was made with") from error
+        raise Usage(
+            where, f"{name} does not take its arguments ({error})", "use the version it was made with"
+        ) from error

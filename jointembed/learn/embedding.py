@@ -35,7 +35,11 @@ def embed(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int,
     model.eval()
     try:
         with torch.inference_mode():
-            z = _fused(model, column, cells, pieces, load) if column in model.fused else _raw(model, column, cells, pieces, load)
+            z = (
+                _fused(model, column, cells, pieces, load)
+                if column in model.fused
+                else _raw(model, column, cells, pieces, load)
+            )
     finally:
         model.train(training)
     if not np.isfinite(z).all():
@@ -105,12 +109,17 @@ def _fused(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int
         there = np.array([not table_cells.missing(value) for value in values])
         z = np.zeros((len(cells), model.dim), np.float32)
         if there.any():
-            z[there] = _raw(model, part, [value for value, known in zip(values, there, strict=True) if known], pieces, load)
+            z[there] = _raw(
+                model, part, [value for value, known in zip(values, there, strict=True) if known], pieces, load
+            )
         parts[part] = torch.from_numpy(z), torch.from_numpy(there)
     anything = torch.stack([there for _, there in parts.values()]).any(0)
     if not anything.all():
-        raise Usage(f"{column}, cell {int((~anything).nonzero()[0])}", "none of its parts is there",
-                    "give at least one of " + ", ".join(model.fused[column]))
+        raise Usage(
+            f"{column}, cell {int((~anything).nonzero()[0])}",
+            "none of its parts is there",
+            "give at least one of " + ", ".join(model.fused[column]),
+        )
     out = np.empty((len(cells), model.dim), np.float32)
     for batch in _batches(len(cells), pieces):
         codes = [Code(z[batch].to(model.device), there[batch].to(model.device)) for z, there in parts.values()]
@@ -121,7 +130,7 @@ def _fused(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int
 def cell_of(row: Any, column: str, reads: Sequence[str] = ()) -> Any:
     """The cell of a column in a row (a dict); for a reader of several columns, a dict of those that are there."""
     if not isinstance(row, dict):
-        raise Usage(column, f"{type(row).__name__} is no row", "give a dict of columns, or JSON like {\"words\": \"...\"}")
+        raise Usage(column, f"{type(row).__name__} is no row", 'give a dict of columns, or JSON like {"words": "..."}')
     if not reads:
         return row.get(column)
     found = {name: row[name] for name in reads if not table_cells.missing(row.get(name))}

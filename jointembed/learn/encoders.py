@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import Usage
+from .bags import summed
 from .described import Described
-from .ragged import Ragged
+from .ragged import Ragged, pick, repeat
 from .readers import Reader, Tokens
 
 # B rows, P pieces, V things inside pieces, T steps, W width, D dimension of the space, K known things
@@ -87,8 +88,11 @@ class Bag(Encoder):
     def build(self, dim: int) -> None:
         """Make the table of `reader.size` + 1 vectors: the last one is that of everything unknown."""
         if not self.reader.size:
-            raise Usage(type(self.reader).__name__, "it knows nothing: no training row has such a cell",
-                        "check the column and the split of the table")
+            raise Usage(
+                type(self.reader).__name__,
+                "it knows nothing: no training row has such a cell",
+                "check the column and the split of the table",
+            )
         self.width = self.width or dim
         rows = self.reader.size + 1
         sparse = rows > 50_000 if self.sparse is None else self.sparse
@@ -96,26 +100,22 @@ class Bag(Encoder):
         nn.init.normal_(self.table.weight, std=self.width**-0.5)
         self.after = mlp(self.width, self.hidden, self.width) if self.hidden else nn.Identity()
 
-    def _bags(self, x: Ragged) -> Tensor:
-        assert x.inner is not None
-        if x.weights is not None:
-            return cast(Tensor, self.table(x.values, x.inner[:-1], per_sample_weights=x.weights))
-        return self._mean(x.values, x.inner[:-1])
-
-    def _mean(self, values: Tensor, starts: Tensor) -> Tensor:
-        table = self.table
-        return F.embedding_bag(values, table.weight, starts, mode="mean", sparse=table.sparse)
+    def _summed(self, values: Tensor, starts: Tensor, counts: Tensor, weights: Tensor | None) -> Tensor:
+        """Bags with weights are summed by them, others averaged."""
+        if weights is None:
+            weights = pick((1 / counts.clamp(min=1)).to(self.table.weight.dtype), repeat(counts))
+        return summed(self.table.weight, values, starts, weights, self.table.sparse)
 
     def pieces(self, x: Ragged) -> Tensor:
         """A vector a piece: (P, width)."""
         if x.inner is not None:
-            return cast(Tensor, self.after(self._bags(x)))
+            return cast(Tensor, self.after(self._summed(x.values, x.inner[:-1], x.inner.diff(), x.weights)))
         return cast(Tensor, self.after(F.embedding(x.values, self.table.weight, sparse=self.table.sparse)))
 
     def forward(self, x: Ragged) -> Tensor:
         """A vector a row (B, width), without one a piece on the way where each piece is one thing."""
         if x.inner is None and not self.hidden:
-            return self._mean(x.values, x.starts[:-1])
+            return self._summed(x.values, x.starts[:-1], x.counts, None)
         return super().forward(x)
 
     @property
@@ -149,16 +149,17 @@ class Dense(Encoder):
 class Conv(Encoder):
     """A convolutional network over windows of a spectrogram or over bitmaps.
 
-    Each stage is two 3 x 3 convolutions with GroupNorm (Wu and He 2018), the second with a shortcut, then a halving of
-    both sides. After the last stage the bands are averaged, and time is pooled by mean plus maximum, so that both what
-    sounds on and what sounds once is seen.
+    Each stage is a 3 x 3 convolution that halves both sides and one that refines what it gave, with a shortcut round it
+    (He et al. 2016) and GroupNorm (Wu and He 2018) after each. After the last stage one side, that of time, is pooled by mean and by maximum, so that both
+    what sounds on and what sounds once is seen; pitches are kept apart, for it matters how high something sounds.
 
     Args:
         reader: what turns cells into windows or bitmaps.
         channels: of each stage.
         width: of the vectors.
         dropout: share of values dropped before the last layer, in training.
-        flat: keep the places instead of pooling them: for bitmaps, where it matters where something is.
+        axis: which side of the input is pooled: 0 for the frames of a spectrogram, 1 for the steps of a piano roll. None
+            keeps all places: for bitmaps, where it matters where something is.
     """
 
     def __init__(
@@ -167,11 +168,11 @@ class Conv(Encoder):
         channels: list[int] | None = None,
         width: int = 128,
         dropout: float = 0.0,
-        flat: bool = False,
+        axis: Literal[0, 1] | None = 0,
     ) -> None:
         super().__init__(reader, width)
         self.channels = list(channels or [32, 64, 128])
-        self.dropout, self.flat = dropout, flat
+        self.dropout, self.axis = dropout, axis
 
     def build(self, dim: int) -> None:
         """Make the network; the statistics of the reader's bands become the scale of its input."""
@@ -185,8 +186,8 @@ class Conv(Encoder):
             stages.append(_Stage(before, channels))
             before = channels
         self.stages = nn.Sequential(*stages).to(memory_format=torch.channels_last)
-        height, width = (-(-side // 2 ** len(self.channels)) for side in self.reader.shape)
-        inside = before * height * width if self.flat else before * 2
+        sides = [-(-side // 2 ** len(self.channels)) for side in self.reader.shape]
+        inside = before * (sides[0] * sides[1] if self.axis is None else sides[1 - self.axis] * 2)
         self.head = nn.Sequential(nn.LayerNorm(inside), nn.Dropout(self.dropout), nn.Linear(inside, self.width))
 
     def pieces(self, x: Ragged) -> Tensor:
@@ -194,26 +195,22 @@ class Conv(Encoder):
         image = (x.dense(self.reader.shape) - self.centre) / self.deviation  # (P, T, F)
         image = image.unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (P, 1, T, F)
         h = self.stages(image)  # (P, C, T', F')
-        if self.flat:
-            h = h.flatten(1)
-        else:
-            h = h.mean(3)  # (P, C, T')
-            h = torch.cat([h.mean(2), h.amax(2)], 1)  # (P, 2 C)
-        return cast(Tensor, self.head(wide(h)))
+        if self.axis is not None:
+            h = torch.cat([h.mean(2 + self.axis), h.amax(2 + self.axis)], 1)  # (P, 2 C, F')
+        return cast(Tensor, self.head(wide(h.flatten(1))))
 
 
 class _Stage(nn.Module):
     def __init__(self, before: int, channels: int) -> None:
         super().__init__()
         groups = max(1, channels // 16)
-        self.first = nn.Conv2d(before, channels, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.halve = nn.Conv2d(before, channels, 3, stride=2, padding=1, bias=False)
+        self.refine = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norms = nn.ModuleList(nn.GroupNorm(groups, channels) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.norms[0](self.first(x)))
-        x = F.gelu(x + self.norms[1](self.second(x)))
-        return F.avg_pool2d(x, 2, ceil_mode=True)
+        x = F.gelu(self.norms[0](self.halve(x)))
+        return F.gelu(x + self.norms[1](self.refine(x)))
 
 
 class Block(nn.Module):
@@ -262,9 +259,7 @@ class Transformer(Encoder):
 
     reader: Tokens
 
-    def __init__(
-        self, reader: Tokens, width: int = 128, layers: int = 2, heads: int = 4, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, reader: Tokens, width: int = 128, layers: int = 2, heads: int = 4, dropout: float = 0.1) -> None:
         super().__init__(reader, width)
         self.layers, self.heads, self.dropout = layers, heads, dropout
 

@@ -47,8 +47,6 @@ def mean(values: Tensor, weights: Tensor) -> Tensor:
     return summed * world() / total.clamp(min=torch.finfo(values.dtype).tiny) if total > 0 else summed * 0
 
 
-
-
 def rank() -> int:
     """The number of this process among those that train together."""
     return dist.get_rank() if world() > 1 else 0

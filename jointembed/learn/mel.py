@@ -49,7 +49,9 @@ class LogMelFront(nn.Module):
         window = torch.hann_window(win_length or n_fft)
         left = (n_fft - len(window)) // 2
         window = nn.functional.pad(window, (left, n_fft - len(window) - left))
-        filters = melscale_fbanks(n_fft // 2 + 1, f_min, f_max or sample_rate / 2, n_mels, sample_rate, "slaney", "slaney")
+        filters = melscale_fbanks(
+            n_fft // 2 + 1, f_min, f_max or sample_rate / 2, n_mels, sample_rate, "slaney", "slaney"
+        )
         # Clones, because safetensors refuses views; not persistent, because the arguments say it all.
         self.register_buffer("window", window.clone(), persistent=False)
         self.register_buffer("filters", filters.clone(), persistent=False)

@@ -107,8 +107,11 @@ class Match(Objective):
     def _ids(self, space: JointEmbedding) -> Ids:
         reader = self.own[self.target] if self.own else space.reader(self.target)
         if not isinstance(reader, Ids):
-            raise Usage(f"Match({self.query}, {self.target})", f"`candidates: {self.candidates}` needs a column of ids",
-                        f"read {self.target} with Bag(Ids), or use `candidates: batch`")
+            raise Usage(
+                f"Match({self.query}, {self.target})",
+                f"`candidates: {self.candidates}` needs a column of ids",
+                f"read {self.target} with Bag(Ids), or use `candidates: batch`",
+            )
         return reader
 
     def build(self, space: JointEmbedding) -> None:
@@ -118,8 +121,11 @@ class Match(Objective):
         else:
             size = self._ids(space).size
             if self.candidates == "all" and size > 20_000:
-                raise Usage(f"Match({self.query}, {self.target})", f"{size} candidates are too many to score for each row",
-                            "use a number of samples, such as `candidates: 512`")
+                raise Usage(
+                    f"Match({self.query}, {self.target})",
+                    f"{size} candidates are too many to score for each row",
+                    "use a number of samples, such as `candidates: 512`",
+                )
             if not size:
                 raise Usage(self.target, "no training row has such a cell", "check the column and the split")
         if self.hidden:
@@ -302,5 +308,3 @@ class Regress(Objective):
         """The predicted numbers (N,) for vectors z (N, D), in the units of the target column."""
         with torch.inference_mode():
             return self.own.original(self.network(z).float().cpu().numpy())[:, 0]
-
-

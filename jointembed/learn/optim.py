@@ -71,6 +71,7 @@ class AdamWRows(AdamW):
         state = self.state[table]
         if not state:
             state["squares"] = table.new_zeros(len(table))
+            state["step"] = torch.zeros(())  # a resumed run fails without it: Adam looks for it in every state
         squares = state["squares"]
         squares.index_add_(0, rows, values.square().mean(1))
         step = values * (squares[rows].add(1e-10).rsqrt() * -lr).unsqueeze(1)

@@ -51,7 +51,7 @@ class Rows:
         if isinstance(table, str | Path):
             return cls._file(Path(table).expanduser())
         if hasattr(table, "to_dict") and hasattr(table, "columns"):
-            return cls({str(name): table[name].tolist() for name in table.columns})
+            return cls({str(name): _plain(table[name]) for name in table.columns})
         if isinstance(table, list) and all(isinstance(row, dict) for row in table):
             names = list(dict.fromkeys(name for row in table for name in row))
             return cls({name: [row.get(name) for row in table] for name in names})
@@ -62,7 +62,9 @@ class Rows:
         if path.is_dir():
             found = [path / f"rows{kind}" for kind in KINDS if (path / f"rows{kind}").is_file()]
             if not found:
-                raise Usage(path, "the folder holds no rows.jsonl, rows.csv or rows.parquet", "run the recipe's prepare.py")
+                raise Usage(
+                    path, "the folder holds no rows.jsonl, rows.csv or rows.parquet", "run the recipe's prepare.py"
+                )
             path = found[0]
         if not path.is_file():
             raise Usage(path, "there is no such table", "correct the path, or run the recipe's prepare.py")
@@ -91,8 +93,15 @@ class Rows:
         columns = {name: self.cells(name, name in paths) for name in self.columns}
         chosen = range(len(self)) if numbers is None else numbers.tolist()
         return [
-            {name: cells[row] for name, cells in columns.items() if not table_cells.missing(cells[row])} for row in chosen
+            {name: cells[row] for name, cells in columns.items() if not table_cells.missing(cells[row])}
+            for row in chosen
         ]
+
+
+def _plain(series: Any) -> list[Any]:
+    """The cells of a column of a DataFrame; what pandas calls missing, which compares with nothing, is None."""
+    cells: list[Any] = series.astype(object).where(series.notna(), None).tolist()
+    return cells
 
 
 def _located(cell: Any, root: Path) -> Any:
@@ -161,7 +170,9 @@ def _mapped(path: Path) -> Any:
             if len(set(header)) < len(header):
                 raise Usage(path, "a column name stands twice in the first line", "rename one of them")
             # Ids are text as they are written, and only an empty cell is missing: NA is a country.
-            options = arrow_csv.ConvertOptions(column_types={"id": pa.string()}, null_values=[""], strings_can_be_null=True)
+            options = arrow_csv.ConvertOptions(
+                column_types={"id": pa.string()}, null_values=[""], strings_can_be_null=True
+            )
             table = arrow_csv.read_csv(path, convert_options=options)
         try:
             files.write(kept, lambda file: _write(file, table))

@@ -100,8 +100,11 @@ class JointEmbedding(Described, lightning.LightningModule):
             if name not in self.encoders:
                 raise Usage(f"columns.{column}", f"there is no encoder {name}", closest(name, self.encoders))
         for column in sorted(asked - set(self.columns) - set(self.fused)):
-            raise Usage(column, "an objective or a fused column names it, but nothing encodes it",
-                        closest(column, [*self.columns, *self.fused]))
+            raise Usage(
+                column,
+                "an objective or a fused column names it, but nothing encodes it",
+                closest(column, [*self.columns, *self.fused]),
+            )
         if self.dim < 1 or any(not 0 < prefix <= self.dim for prefix in self.dims):
             raise Usage("dim", f"{self.dim} with prefixes {self.dims} is no space", "use prefixes of 1 to dim")
 
@@ -118,8 +121,11 @@ class JointEmbedding(Described, lightning.LightningModule):
         if column not in self.columns:
             for objective in self.objectives:
                 if column in cast(Objective, objective).readers():
-                    raise Usage(column, "it is an answer of this model and no point of its space",
-                                f"use objectives[{list(self.objectives).index(objective)}].answer(vectors)")
+                    raise Usage(
+                        column,
+                        "it is an answer of this model and no point of its space",
+                        f"use objectives[{list(self.objectives).index(objective)}].answer(vectors)",
+                    )
             raise Usage(column, "the model has no such column", closest(column, [*self.columns, *self.fused]))
         return cast(Encoder, self.encoders[self.columns[column]])
 
@@ -200,7 +206,9 @@ class JointEmbedding(Described, lightning.LightningModule):
         """The vectors (K, D) of all ids that the column knows."""
         encoder = self.encoder(column)
         if not isinstance(encoder, Bag):
-            raise Usage(column, "what it may hold cannot be counted", "encode it with Bag(Ids), or use `candidates: batch`")
+            raise Usage(
+                column, "what it may hold cannot be counted", "encode it with Bag(Ids), or use `candidates: batch`"
+            )
         return cast(Tensor, self.projections[self.columns[column]](encoder.known))
 
     def look(self, column: str, ids: Tensor) -> Tensor:
@@ -243,8 +251,14 @@ class JointEmbedding(Described, lightning.LightningModule):
         total = torch.stack(list(losses.values())).sum()
         size = len(next(iter(batch.values())))
         parts = {f"{stage}/{name}": loss.detach() for name, loss in losses.items()} if not step else {}
-        self.log_dict({f"{stage}/loss": total.detach(), **parts}, on_step=step, on_epoch=not step, batch_size=size,
-                      prog_bar=False, sync_dist=not step)
+        self.log_dict(
+            {f"{stage}/loss": total.detach(), **parts},
+            on_step=step,
+            on_epoch=not step,
+            batch_size=size,
+            prog_bar=False,
+            sync_dist=not step,
+        )
         return total
 
     def training_step(self, batch: dict[str, Ragged], number: int) -> Tensor:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ Batch = dict[str, Ragged]
 class _Batched(Dataset[Batch]):
     """Makes the batch of a plan: a gather for columns that are encoded, a reading for those that change each time."""
 
-    def __init__(self, encoded: Batch, read: dict[str, tuple[Reader, list[Any], Features]], seed: int, train: bool) -> None:
+    def __init__(
+        self, encoded: Batch, read: dict[str, tuple[Reader, list[Any], Features]], seed: int, train: bool
+    ) -> None:
         self.encoded, self.read, self.seed, self.train = encoded, read, seed, train
 
     def __getitem__(self, plan: Plan) -> Batch:
@@ -136,7 +139,9 @@ class TableData(lightning.LightningDataModule):
                 self._encode(column, reader, self.column(rows, column, reader))
         for column in model.keyed() - set(self.encoded):
             cells = rows.cells(column)
-            keys = [table_cells.key(cell) if not table_cells.missing(cell) else -1 - row for row, cell in enumerate(cells)]
+            keys = [
+                table_cells.key(cell) if not table_cells.missing(cell) else -1 - row for row, cell in enumerate(cells)
+            ]
             self.encoded[column] = Ragged.bare(torch.tensor(keys, dtype=torch.int64))
 
     @staticmethod
@@ -145,16 +150,21 @@ class TableData(lightning.LightningDataModule):
         if not reader.columns:
             return rows.cells(column, reader.files)
         parts = [rows.cells(name) for name in reader.columns]
-        made = ({n: c for n, c in zip(reader.columns, cells, strict=True) if not table_cells.missing(c)}
-                for cells in zip(*parts, strict=True))
+        made = (
+            {n: c for n, c in zip(reader.columns, cells, strict=True) if not table_cells.missing(c)}
+            for cells in zip(*parts, strict=True)
+        )
         return [cell or None for cell in made]
 
     @staticmethod
     def _check(rows: Rows, columns: Iterable[str]) -> None:
         for column in columns:
             if column not in rows.columns:
-                raise Usage(column, f"the table has no such column (it has {', '.join(rows.columns)})",
-                            closest(column, rows.columns))
+                raise Usage(
+                    column,
+                    f"the table has no such column (it has {', '.join(rows.columns)})",
+                    closest(column, rows.columns),
+                )
 
     def _fit(self, model: Any, rows: Rows, readers: dict[str, tuple[Reader, list[str]]]) -> None:
         assert self.trainer is not None
@@ -213,7 +223,10 @@ class TableData(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The `dev` rows, each once; nothing if there are none."""
         rows = self.numbers("dev")
-        return self._loader(rows, False) if len(rows) else []
+        if len(rows):
+            return self._loader(rows, False)
+        warnings.filterwarnings("ignore", "Total length of `list`")  # Lightning asks whether that is meant: it is
+        return []
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The `test` rows, each once."""

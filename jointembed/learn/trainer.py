@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -23,9 +24,19 @@ class Trainer(lightning.Trainer):
         if not any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
             callbacks.append(Keep())
         folder = str(kwargs.get("default_root_dir") or ".")
+        for callback in callbacks:
+            if isinstance(callback, Keep):  # `--ckpt_path last` and `best` are looked for before it is set up
+                callback.dirpath = folder
+                best = Path(folder) / "best.ckpt"
+                callback.best_model_path = str(best) if best.is_file() else ""
         if kwargs.get("logger") is None:
             kwargs["logger"] = CSVLogger(folder, name="", version="")
         kwargs["callbacks"] = [Folder(), *callbacks]
         kwargs["plugins"] = [SafeIO(), *(kwargs.get("plugins") or [])]
         kwargs["use_distributed_sampler"] = False  # ours knows the processes already
         super().__init__(*args, **kwargs)
+
+    def _run(self, model: Any, ckpt_path: Any = None, *args: Any, **kwargs: Any) -> Any:
+        # Lightning tells of the path only after the data are set up, and they take their vocabularies from there.
+        self._checkpoint_connector._ckpt_path = ckpt_path
+        return super()._run(model, ckpt_path, *args, **kwargs)

@@ -36,8 +36,11 @@ class LogMel(Reader):
         speed: in training, play up to this share slower or faster, without changing the pitch.
         pitch: in training, move up or down by up to this many mel bands.
         gain: in training, make louder or softer by up to this many dB.
+        colour: in training, change the loudness of bands along a smooth curve of about this many dB, as rooms,
+            microphones and mouths do.
         masks: in training, blank so many stripes of time and of bands (SpecAugment, Park et al. 2019), each up to an
             eighth of the window wide.
+        floor: the energy of silence; what is softer is not heard.
     """
 
     files = True
@@ -59,13 +62,15 @@ class LogMel(Reader):
         speed: float = 0.0,
         pitch: float = 0.0,
         gain: float = 0.0,
+        colour: float = 0.0,
         masks: int = 0,
+        floor: float = 1e-6,
     ) -> None:
         self.sample_rate, self.n_mels = sample_rate, n_mels
         self.frames = max(1, round(seconds * sample_rate / hop_length))
         self.shift = round(shift * sample_rate / hop_length)
-        self.speed, self.pitch, self.gain, self.masks = speed, pitch, gain, masks
-        self._front = {"n_fft": n_fft, "hop_length": hop_length, "f_min": f_min, "f_max": f_max}
+        self.speed, self.pitch, self.gain, self.colour, self.masks = speed, pitch, gain, colour, masks
+        self._front = {"n_fft": n_fft, "hop_length": hop_length, "f_min": f_min, "f_max": f_max, "floor": floor}
         self.front = LogMelFront(sample_rate, n_mels=n_mels, **self._front)
         self.centre = [0.0] * n_mels
         self.deviation = [1.0] * n_mels
@@ -134,8 +139,11 @@ class LogMel(Reader):
         window = self._placed(array, start)
         if self.pitch:
             window = self._moved(window, rng.uniform(-self.pitch, self.pitch))
-        if self.gain:
-            window = np.maximum(window + np.float32(rng.uniform(-self.gain, self.gain) * np.log(10) / 10), self.front.silence)
+        if self.gain or self.colour:
+            bands = np.linspace(0, np.pi, self.n_mels)
+            curve = sum(rng.normal() * np.cos(wave * bands) for wave in (1, 2, 3)) * self.colour / 2
+            decibels = curve + rng.uniform(-self.gain, self.gain)
+            window = np.maximum(window + (decibels * np.log(10) / 10).astype(np.float32), self.front.silence)
         for _ in range(self.masks):
             for axis, length in enumerate(window.shape):
                 width = int(rng.integers(0, length // 8 + 1))

@@ -41,7 +41,9 @@ class Numbers(Reader):
         try:
             numbers = np.array([math.nan if one is None or one == "" else float(one) for one in given])
         except (TypeError, ValueError) as error:
-            raise Usage("number", f"{cell!r} is no number", "correct the cell, or read the column as Words or Ids") from error
+            raise Usage(
+                "number", f"{cell!r} is no number", "correct the cell, or read the column as Words or Ids"
+            ) from error
         if len(numbers) != self.size:
             raise Usage("number", f"expected {self.size} numbers, got {len(numbers)}", f"give {self.size}")
         return numbers

@@ -44,7 +44,7 @@ class Pixels(Reader):
 
     def elements(self, cell: Any) -> list[Any]:
         """The bitmaps of a cell: a list of paths is several, anything else is one."""
-        return list(cell) if isinstance(cell, list | tuple) and cell and isinstance(cell[0], str) else [cell]
+        return list(cell) if isinstance(cell, list | tuple) and cell and isinstance(cell[0], str | Path) else [cell]
 
     def load(self, cell: Any) -> Array:
         """The grey levels (rows * columns,) in 0 to 1.

@@ -1,0 +1,149 @@
+"""Every recipe runs: fit, index, similar, search, on a small table of the columns that it needs."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from PIL import Image
+
+from jointembed import Index, JointEmbedding
+from jointembed.__main__ import main
+from jointembed.commands.recipes import folder, names
+
+# Lightning asks torch in a way that torch is about to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+
+COUNT = 12
+SPLITS = ["train"] * 8 + ["dev"] * 2 + ["test"] * 2
+rng = np.random.default_rng(0)
+
+
+def sounding(folder, number, rate):
+    name = f"{number}.wav"
+    soundfile.write(folder / name, rng.normal(0, 0.1, rate // 4 * (1 + number % 3)), rate)
+    return name
+
+
+def drawn(folder, number, shape):
+    name = f"{number}.png"
+    Image.fromarray((rng.random(shape) > 0.8).astype(np.uint8) * 255).save(folder / name)
+    return name
+
+
+def mnist(folder):
+    """Rows of a recipe's table, and a query that its model answers: the column and the cell."""
+    rows = [
+        {"bitmap": (rng.random(784) * 255 * (rng.random(784) > 0.8)).astype(int).tolist(), "digit": str(n % 3)}
+        for n in range(COUNT)
+    ]
+    return rows, ("digit", "1")
+
+
+def bitmap(folder):
+    rows, _ = mnist(folder)
+    return rows, ("bitmap", str(folder / drawn(folder, 99, (28, 28))))
+
+
+def digits(folder):
+    rows = []
+    for number in range(COUNT):
+        row = {"digit": str(number % 3)}
+        if number % 3 == 0:
+            row |= {"bitmap": mnist(folder)[0][0]["bitmap"]}
+        elif number % 3 == 1:
+            row |= {"speech": sounding(folder, number, 8000), "speaker": "ab"[number % 2]}
+        else:
+            row |= {"word": ["one", "zwei", "trois"][number % 3], "language": "en"}
+        if number in (0, 1, 8, 9):
+            row |= {"speech": sounding(folder, number, 8000)}
+        rows.append(row)
+    return rows, ("word", "zwei")
+
+
+def sounds(folder):
+    kinds = ["dog", "rain", "crackling fire"]
+    return [
+        {"audio": sounding(folder, n, 22050), "caption": f"the sound of {kinds[n % 3]}", "category": kinds[n % 3]}
+        for n in range(COUNT)
+    ], ("caption", "the sound of rain")
+
+
+def songs(folder):
+    rows = []
+    for number in range(COUNT):
+        row = {"audio": sounding(folder, number, 16000), "score": drawn(folder, number, (88, 128)),
+               "caption": ["a slow tune", "in A minor"] if number % 2 else "a fast tune", "genre": "xyz"[number % 3],
+               "artist": f"p{number % 4}"}  # fmt: skip
+        row.pop({5: "audio", 6: "score", 7: "caption"}.get(number, ""), None)
+        rows.append(row)
+    return rows, ("caption", "a slow tune")
+
+
+TABLES = {"mnist/deep3d": mnist, "mnist/bitmap3d": bitmap, "digits": digits, "sounds": sounds, "songs": songs}
+RECIPES = [name for name in names() if "/" in name]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_runs_from_fit_to_search(name, tmp_path, capsys):
+    make = TABLES.get(name) or TABLES.get(name.partition("/")[0])
+    assert make, f"write a table for {name} in this file"
+    rows, (column, cell) = make(tmp_path)
+    rows = [{"id": f"r{number}", "split": SPLITS[number], **row} for number, row in enumerate(rows)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def ask(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return json.loads(out) if "--json" in words else out
+
+    run, index = tmp_path / "run", tmp_path / "all.index"
+    ask("fit", "-c", name, "-c", "tiny", "--data.table", tmp_path, "--trainer.default_root_dir", run)
+    assert (run / "last.ckpt").is_file() and (run / "best.ckpt").is_file()
+    ask("index", run, tmp_path, index)
+    with Index.open(index) as opened:
+        ids = opened.ids()
+        assert len(ids) > 2
+    hits = ask("similar", index, ids[0], "-k", "3", "--json")
+    assert len(hits) == min(3, len(ids) - 1) and ids[0] not in [hit["id"] for hit in hits]
+    assert all(np.isfinite(hit["score"]) for hit in hits)
+    hits = ask("search", index, cell, "--column", column, "-k", "3", "--json")
+    model = JointEmbedding.load(run)
+    with Index.open(index) as opened:
+        expected = [hit.id for hit in opened.search(model.embed(column, [cell])[0], 3)]
+    assert [hit["id"] for hit in hits] == expected and len(hits) == 3
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_recipe_says_in_its_first_line_what_it_is(name):
+    first, second, *_ = (folder() / f"{name}.yaml").read_text().splitlines()
+    assert first.startswith("# ") and first.endswith(".") and len(first) > 20
+    assert second and not second.startswith("#"), "one line, which is what the list shows"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_complete_and_keeps_to_itself(name):
+    recipe = yaml.safe_load((folder() / f"{name}.yaml").read_text())
+    assert set(recipe) == {"model", "data", "trainer"}
+    assert "table" not in recipe["data"], "the table is given on the command line"
+    assert recipe["trainer"]["default_root_dir"] == "runs/" + name.replace("/", "-")
+    kept = [one for one in recipe["trainer"]["callbacks"] if one["class_path"].endswith("Keep")]
+    assert len(kept) == 1 and "test" not in str(kept) + str(recipe["data"]), "rows that are reported on choose nothing"
+
+
+def test_the_list_names_every_recipe_and_what_it_is(capsys):
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == names() and "mnist/deep3d" in names() and "tiny" in names()
+    for line in lines:
+        name, about = line.split(None, 1)
+        assert (folder() / f"{name}.yaml").read_text().startswith(f"# {about}\n")
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_recipe_is_printed_byte_for_byte(name, capsysbinary):
+    assert main(["recipes", name]) == 0
+    assert capsysbinary.readouterr().out == (folder() / f"{name}.yaml").read_bytes()

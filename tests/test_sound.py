@@ -1,0 +1,176 @@
+"""Every format gives the samples that the others give, and what is no sound is refused in one line."""
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from jointembed import sound
+from jointembed.errors import Damaged, Usage
+
+RATE = 22050
+
+
+def melody(seconds=1.5, rate=RATE):
+    """Stereo samples (N, 2) with a start, three notes and different channels."""
+    time = np.arange(int(seconds * rate)) / rate
+    notes = np.select([time < 0.5, time < 1.0], [440.0, 660.0], 550.0)
+    left = 0.4 * np.sin(2 * np.pi * np.cumsum(notes) / rate) * np.minimum(1, time * 20)
+    right = 0.3 * np.sin(2 * np.pi * 330 * time) + 0.05 * np.random.default_rng(0).normal(size=len(time))
+    return np.stack([left, right], 1).astype(np.float32)
+
+
+def likeness(a, b, lag=4000):
+    """The cosine of two sounds where both sound, once the delay that a codec adds is taken away."""
+    length = 2 ** int(np.ceil(np.log2(len(a) + len(b))))
+    cross = np.fft.irfft(np.fft.rfft(a, length) * np.fft.rfft(b, length).conj(), length)
+    delay = int(np.argmax(cross[:lag]))
+    both = min(len(a) - delay, len(b))
+    a, b = a[delay : delay + both].astype(float), b[:both].astype(float)
+    return a @ b / np.sqrt((a @ a) * (b @ b))
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "error"),
+    [
+        ("a.wav", "PCM_16", 2**-15), ("a.wav", "PCM_24", 2**-23), ("a.wav", "FLOAT", 0), ("a.wav", "PCM_U8", 2**-6),
+        ("a.flac", "PCM_16", 2**-15), ("a.flac", "PCM_24", 2**-23),
+        ("a.aiff", "PCM_16", 2**-15), ("a.au", "PCM_16", 2**-15),
+    ],
+)  # fmt: skip
+def test_lossless_formats_give_the_mean_of_the_channels(tmp_path, name, subtype, error):
+    samples = melody()
+    soundfile.write(tmp_path / name, samples, RATE, subtype=subtype)
+    got = sound.read(tmp_path / name, RATE)
+    assert got.dtype == np.float32 and got.shape == (len(samples),)
+    assert np.abs(got - (samples[:, 0] + samples[:, 1]) / 2).max() <= error + 1e-7
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.mp3"])
+def test_lossy_formats_sound_alike(tmp_path, name):
+    samples = melody()
+    soundfile.write(tmp_path / name, samples, RATE)
+    assert likeness(sound.read(tmp_path / name, RATE), samples.mean(1)) > 0.99
+
+
+def test_flac_is_wav_bit_for_bit_and_the_content_decides_not_the_name(tmp_path):
+    whole = (melody() * 32767).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", whole, RATE)
+    soundfile.write(tmp_path / "a.flac", whole, RATE)
+    (tmp_path / "a.flac").rename(tmp_path / "flac.wav")
+    for rate in (RATE, 16000):
+        assert np.array_equal(sound.read(tmp_path / "flac.wav", rate), sound.read(tmp_path / "a.wav", rate))
+
+
+def test_mono_is_the_mean_of_any_number_of_channels():
+    for channels in (1, 2, 3, 6):
+        samples = np.random.default_rng(0).normal(size=(50, channels)).astype(np.float32)
+        assert np.allclose(sound.mono(samples), samples.astype(float).mean(1), atol=1e-7)
+    assert sound.mono(np.ones(7)).shape == (7,)
+
+
+def test_a_tone_above_the_new_band_leaves_no_alias():
+    time = np.arange(44100 * 2) / 44100
+    tone = np.sin(2 * np.pi * 11_500 * time).astype(np.float32)
+    low = sound.resample(tone, 44100, 22050)[2000:-2000]
+    assert len(low) == 44100 - 4000
+    assert 20 * np.log10(np.sqrt(np.mean(low.astype(float) ** 2)) / np.sqrt(0.5)) < -80
+    kept = sound.resample(np.sin(2 * np.pi * 9_000 * time).astype(np.float32), 44100, 22050)[2000:-2000]
+    assert abs(np.sqrt(np.mean(kept**2)) - np.sqrt(0.5)) < 0.001, "what is within the band stays as loud"
+
+
+def test_every_door_takes_the_same_sound(tmp_path):
+    samples = melody()
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    expected = soxr.resample((samples[:, 0] + samples[:, 1]) / 2, RATE, 8000, quality="HQ")
+    for cell in (
+        tmp_path / "a.wav",
+        str(tmp_path / "a.wav"),
+        {"array": samples, "sampling_rate": RATE},
+        {"array": samples.T, "sampling_rate": RATE},
+        {"array": samples.mean(1).tolist(), "sampling_rate": RATE},
+    ):
+        assert np.allclose(sound.samples(cell, 8000), expected, atol=1e-5)
+    assert np.array_equal(sound.samples(samples[:, 0], RATE), samples[:, 0]), (
+        "a bare array has the rate that is asked for"
+    )
+    whole = (samples[:, 0] * 32767).astype(np.int16)
+    assert np.allclose(sound.samples(whole, RATE), samples[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        None,
+        3.0,
+        "nowhere.wav",
+        {"array": [1.0]},
+        {"path": "a.wav"},
+        ["a", "b"],
+        np.zeros((2, 2, 2)),
+        np.zeros(0),
+        np.array([1 + 2j]),
+    ],
+)
+def test_what_is_no_sound_is_refused_in_one_line(cell):
+    with pytest.raises(Usage) as failure:
+        sound.samples(cell, 8000)
+    assert "\n" not in str(failure.value) and "Fix: " in str(failure.value)
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "header", "nothing", "nan", "picture", "noise"])
+def test_broken_files_are_damaged_in_one_line(tmp_path, kind):
+    path = tmp_path / f"{kind}.wav"
+    soundfile.write(path, melody(0.2), RATE, subtype="FLOAT")
+    if kind == "nan":
+        soundfile.write(path, np.full(100, np.nan, np.float32), RATE, subtype="FLOAT")
+    elif kind == "nothing":
+        soundfile.write(path, np.zeros((0, 2), np.float32), RATE)
+    else:
+        noise = np.random.default_rng(0).integers(0, 256, 5000, np.uint8).tobytes()
+        words = {
+            "text": b"hello\n" * 50,
+            "empty": b"",
+            "header": path.read_bytes()[:20],
+            "picture": b"\x89PNG\r\n\x1a\n" + noise,
+            "noise": noise,
+        }
+        path.write_bytes(words[kind])
+    with pytest.raises(Damaged) as failure:
+        sound.read(path, RATE)
+    assert path.name in str(failure.value) and "\n" not in str(failure.value) and "Fix: " in str(failure.value)
+
+
+def test_a_cut_wav_gives_what_is_there(tmp_path):
+    soundfile.write(tmp_path / "a.wav", melody(), RATE, subtype="PCM_16")
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    cut, full = sound.read(tmp_path / "cut.wav", RATE), sound.read(tmp_path / "a.wav", RATE)
+    assert abs(len(cut) - len(full) / 2) < 100 and np.array_equal(cut, full[: len(cut)])
+
+
+@pytest.mark.real
+def test_real_files_of_all_formats_are_one_recording(data):
+    folder = data / "songs" / "decode"
+    wav = sound.read(folder / "vibe.wav", RATE)
+    assert len(wav) == 2 * RATE
+    found = sorted(folder.glob("vibe*"))
+    assert len(found) == 11
+    for path in found:  # some hold six seconds of the same recording
+        samples = sound.read(path, RATE)
+        # 8 kHz lack the upper part of the band.
+        assert likeness(samples, wav) >= (0.95 if "8k" in path.name else 0.99), path.name
+        assert round(len(samples) / RATE, 1) in (2.0, 6.0), path.name
+    for name in ("vibe.aiff", "vibe.au"):
+        assert np.array_equal(sound.read(folder / name, RATE), wav), name
+    flac = sound.read(folder / "vibe.flac", 44100)[:88200]  # cut from a longer master, so rounded once more
+    assert np.abs(flac - sound.read(folder / "vibe.wav", 44100)).max() <= 2**-15
+
+
+@pytest.mark.real
+def test_real_broken_files(data):
+    folder = data / "songs" / "decode"
+    for name in ("empty.ogg", "not_audio.wav"):
+        with pytest.raises(Damaged, match=name):
+            sound.read(folder / name, RATE)
+    assert 0 < len(sound.read(folder / "truncated.mp3", RATE)) <= len(sound.read(folder / "vibe.mp3", RATE))
