@@ -23,7 +23,7 @@ def mono(samples: NDArray[Any]) -> Samples:
     if samples.ndim == 1:
         return samples
     if samples.shape[1] == 2:
-        return (samples[:, 0] + samples[:, 1]) * np.float32(0.5)
+        return np.asarray((samples[:, 0] + samples[:, 1]) * np.float32(0.5))
     return np.ascontiguousarray(samples.mean(1, dtype=np.float32))
 
 
@@ -97,8 +97,8 @@ def _planar(frame: Any) -> NDArray[Any]:
     if data.dtype.kind == "f":
         return np.asarray(data.T, np.float32)
     if data.dtype == np.uint8:
-        return (data.T.astype(np.float32) - 128) / 128
-    return data.T.astype(np.float32) / np.float32(-float(np.iinfo(data.dtype).min))
+        return np.asarray((data.T.astype(np.float32) - 128) / 128)
+    return np.asarray(data.T.astype(np.float32) / np.float32(-float(np.iinfo(data.dtype).min)))
 
 
 def samples(cell: Any, rate: int) -> Samples:

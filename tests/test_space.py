@@ -198,11 +198,17 @@ def test_euclidean_vectors_keep_their_length():
 @pytest.mark.parametrize(
     ("column", "cell", "words"),
     [
-        ("words", None, "missing"), ("genre", {"a": 1}, "no id"), ("words", 3, "no text"), ("bitmap", np.zeros((3, 3)), "expected a bitmap"),
-        ("audio", "nowhere.wav", "no such sound"), ("rythm", "x", "no such column"), ("price", 3.0, "answer"), ("song", "x", "no row"),
+        ("words", None, "missing"),
+        ("genre", {"a": 1}, "no id"),
+        ("words", 3, "no text"),
+        ("bitmap", np.zeros((3, 3)), "expected a bitmap"),
+        ("audio", "nowhere.wav", "no such sound"),
+        ("rythm", "x", "no such column"),
+        ("price", 3.0, "answer"),
+        ("song", "x", "no row"),
         ("bitmap", np.full((12, 10), np.nan), "grey levels"),
     ],
-)  # fmt: skip
+)
 def test_cells_that_have_no_vector_are_refused_in_one_line(model, column, cell, words):
     with pytest.raises(Usage, match=words) as error:
         model.embed(column, [cell])

@@ -68,7 +68,8 @@ def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[s
 
     fused = column in space.fused
     reader = None if fused else space.reader(column)
-    needed = space.fused[column] if fused else reader.columns or [column]
+    reads = () if reader is None else reader.columns
+    needed = space.fused[column] if fused else reads or [column]
     for name in needed:
         if name not in rows.columns and not fused:
             raise Usage(
@@ -79,7 +80,7 @@ def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[s
     plain, found = rows.dicts(), rows.dicts(None, paths(space))
     kept = []
     for row, located in zip(plain, found, strict=True):
-        cell = located if fused else cell_of(located, column, reader.columns)
+        cell = located if fused else cell_of(located, column, reads)
         empty = all(missing(located.get(part)) for part in needed) if fused else missing(cell)
         if not empty and split in ("all", row.get("split")):
             path = {"_path": row[column]} if column in paths(space) and isinstance(row[column], str) else {}

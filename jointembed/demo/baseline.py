@@ -1,4 +1,4 @@
-"""The plain method that the demo's figures stand beside: statistics of MFCCs, words and pixels, and nearest neighbours."""
+"""The plain method that the demo's figures stand beside: MFCC statistics, words and pixels, and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def words(texts: Sequence[str]) -> Vectors:
 
 def unit(vectors: NDArray[Any]) -> Vectors:
     """Vectors of length 1."""
-    return (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 def through(

@@ -71,9 +71,8 @@ def _clusters(console: Any, vectors: NDArray[Any], genres: list[str]) -> None:
     found = KMeans(len(names), n_init=4, random_state=0).fit_predict(vectors)
     rng = np.random.default_rng(0)
     chance = np.mean([purity(rng.permutation(found)) for _ in range(20)])
-    console.print(
-        f"\n[bold]k-means, {len(names)} clusters of all songs[/]: purity by genre {purity(found):.2f} (chance {chance:.2f})"
-    )
+    pure = f"purity by genre {purity(found):.2f} (chance {chance:.2f})"
+    console.print(f"\n[bold]k-means, {len(names)} clusters[/] of all songs: {pure}")
 
 
 def _figures(console: Any, rows: list[Row], model: Any) -> None:
@@ -89,7 +88,7 @@ def _figures(console: Any, rows: list[Row], model: Any) -> None:
     console.print(f"\n[bold]Figures on unseen songs[/] - {HEADING}")
     console.print(table)
     console.print(
-        "Baseline: MFCC means and deviations, TF-IDF of captions, score pixels; nearest neighbours by cosine.",
+        "Baseline: MFCC statistics, TF-IDF of captions, score pixels; nearest neighbours by cosine.",
         style="dim",
     )
 

@@ -30,7 +30,9 @@ def summed(table: Tensor, values: Tensor, starts: Tensor, weights: Tensor, spars
 
 
 class _Sum(torch.autograd.Function):
-    """torch's own backward adds one thing at a time; the gradient of a table row is a bag itself, of the gradients of
+    """Weighted sums whose gradient is made of weighted sums too.
+
+    torch's own backward adds one thing at a time. But the gradient of a table row is a bag itself, of the gradients of
     those bags that it lies in, and sorting the things by row makes it so: about three times as fast.
     """
 

@@ -71,7 +71,7 @@ class Evaluate(Callback):
         candidates = queries if same else model.embed(self.target, task.candidates, load=data.load)
         found = evaluate.figures(task, queries, candidates, model.metric, self.k, bootstrap=1)
         values = {f"{self.name}/{key}": figure["value"] for key, figure in found.items()}
-        self.log_dict({key: float(value) for key, value in values.items() if value is not None}, rank_zero_only=True)
+        model.log_dict({key: float(value) for key, value in values.items() if value is not None}, rank_zero_only=True)
 
 
 class Folder(Callback):

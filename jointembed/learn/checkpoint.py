@@ -146,5 +146,5 @@ def fingerprint(model: JointEmbedding) -> str:
     return digest.hexdigest()[:16]
 
 
-def _bytes(value: Tensor) -> memoryview:
-    return memoryview(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+def _bytes(value: Tensor) -> bytes:
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

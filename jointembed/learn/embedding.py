@@ -47,7 +47,7 @@ def embed(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int,
     if model.metric == "euclidean":
         return z
     norms = np.sqrt((z.astype(np.float64) ** 2).sum(1, keepdims=True))
-    return (z / np.maximum(norms, 1e-30)).astype(np.float32)
+    return np.asarray(z / np.maximum(norms, 1e-30), np.float32)
 
 
 def _batches(count: int, size: int) -> Iterator[Tensor]:
@@ -77,7 +77,7 @@ def _piecewise(encoder: Encoder, x: Ragged, pieces: int, device: torch.device) -
     """The vector of each piece (P, W): pieces of one length meet in batches of one shape."""
     lengths = encoder.length(x)
     out = np.empty((len(x.rows), encoder.width), np.float32)
-    for length in lengths.unique():
+    for length in torch.unique(lengths):
         chosen = (lengths == length).nonzero()[:, 0]
         for batch in _batches(len(chosen), pieces):
             h = encoder.pieces(x.take(chosen[batch]).to(device))
@@ -98,7 +98,7 @@ def _rows(encoder: Encoder, x: Ragged, h: Vectors) -> Vectors:
     if len(h) == len(x):
         return h
     sums = np.add.reduceat(h.astype(np.float64), x.starts[:-1].numpy(), axis=0)
-    return (sums / x.counts.numpy()[:, None]).astype(np.float32)
+    return np.asarray(sums / x.counts.numpy()[:, None], np.float32)
 
 
 def _fused(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int, load: Load | None) -> Vectors:

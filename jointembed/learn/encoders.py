@@ -150,17 +150,21 @@ class Conv(Encoder):
     """A convolutional network over windows of a spectrogram or over bitmaps.
 
     Each stage is a 3 x 3 convolution that halves both sides and one that refines what it gave, with a shortcut round it
-    (He et al. 2016) and GroupNorm (Wu and He 2018) after each. After the last stage one side, that of time, is pooled by mean and by maximum, so that both
-    what sounds on and what sounds once is seen; pitches are kept apart, for it matters how high something sounds.
+    (He et al. 2016) and GroupNorm (Wu and He 2018) after each. After the last stage one
+    side, that of time, is pooled by mean and by maximum, so that both what sounds on and what sounds once is seen;
+    pitches are kept apart, for it matters how high something sounds.
 
     Args:
         reader: what turns cells into windows or bitmaps.
         channels: of each stage.
         width: of the vectors.
         dropout: share of values dropped before the last layer, in training.
-        axis: which side of the input is pooled: 0 for the frames of a spectrogram, 1 for the steps of a piano roll. None
-            keeps all places: for bitmaps, where it matters where something is.
+        axis: which side of the input is pooled: 0 for the frames of a spectrogram, 1 for the steps of a piano roll.
+            None keeps all places: for bitmaps, where it matters where something is.
     """
+
+    centre: Tensor
+    deviation: Tensor
 
     def __init__(
         self,
@@ -233,7 +237,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
-        """h (N, T, W) and its mask (N, T), True where there is a step -> (N, T, W)."""
+        """Steps h (N, T, W) and their mask (N, T), True where there is a step -> (N, T, W)."""
         steps = h.shape[1]
         split = self.mixed(self.norms[0](h)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         seen = mask[:, None, None, :]

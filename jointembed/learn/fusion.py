@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +26,8 @@ class Code:
 class Fusion(nn.Module):
     """One vector from the vectors of several columns, of which any may be absent.
 
-    They are put side by side, a learned vector in the place of an absent one, and go through a small network; its answer
-    is added to the mean of those that are present.
+    They are put side by side, a learned vector in the place of an absent one, and go through a small network; its
+    answer is added to the mean of those that are present.
 
     Args:
         dim: D, of the space.
@@ -39,7 +40,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.absent = nn.Parameter(torch.zeros(len(parts), dim))
         self.network = mlp(dim * len(parts), hidden, dim)
-        nn.init.zeros_(self.network[-1].weight)
+        nn.init.zeros_(cast(nn.Linear, self.network[-1]).weight)
         self.drop = [drop.get(part, 0.0) for part in parts]
 
     def forward(self, codes: Sequence[Code]) -> Code:

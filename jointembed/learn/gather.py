@@ -26,7 +26,7 @@ def gather(x: Tensor) -> tuple[Tensor, int]:
     # Equal shapes are all that every backend gathers, so each part is filled up to the longest.
     filled = torch.cat([x, x.new_zeros(max(counts) - len(x), *x.shape[1:])])
     if x.is_floating_point():
-        parts = list(all_gather(filled))
+        parts = list(all_gather(filled))  # type: ignore[no-untyped-call]
     else:
         parts = [torch.empty_like(filled) for _ in counts]
         dist.all_gather(parts, filled.contiguous())

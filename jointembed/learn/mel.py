@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +60,7 @@ class LogMelFront(nn.Module):
         half = self.n_fft // 2
         frames = nn.functional.pad(samples, (half, half)).unfold(-1, self.n_fft, self.hop_length)
         spectrum = torch.view_as_real(torch.fft.rfft(frames * self.window))
-        return cast(Tensor, spectrum.square().sum(-1) @ self.filters)
+        return spectrum.square().sum(-1) @ self.filters
 
     def forward(self, samples: Tensor) -> Tensor:
         """Samples (..., N) -> log-mel frames (..., T, n_mels)."""

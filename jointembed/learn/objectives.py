@@ -58,9 +58,9 @@ class Match(Objective):
 
     - `candidates: all`: among all known ids of the target: softmax classification, or tagging with `loss: sigmoid`.
     - `candidates: batch`: among the targets of the batch, both ways: InfoNCE (van den Oord et al. 2018, CLIP) or SigLIP
-      (Zhai et al. 2023). Row i and row j match too if their targets or their queries are equal, or their cells of `same`;
-      the loss of a query is then the mean over all of its targets (Khosla et al. 2020). Several captions or tags of a
-      cell are targets one by one.
+      (Zhai et al. 2023). Row i and row j match too if their targets or their queries are equal, or their cells of
+      `same`; the loss of a query is then the mean over all of its targets (Khosla et al. 2020). Several captions or
+      tags of a cell are targets one by one.
     - `candidates: 512`: among so many ids drawn by their frequency in the training rows, with the logQ correction
       (Bengio and Senecal 2008): a sampled softmax that never touches the rest of a large table.
 
@@ -131,7 +131,7 @@ class Match(Objective):
         if self.hidden:
             self.network = mlp(space.dim, self.hidden, size)
             return
-        # CLIP's temperature of 0.07, SigLIP's of 0.1 and its bias, for scores of -1 to 1; distances are their own scale.
+        # CLIP's temperature of 0.07, SigLIP's of 0.1 and its bias, for scores of -1 to 1; distances have their scale.
         softmax = self.loss == "softmax"
         start = 0.0 if space.metric == "euclidean" else math.log(1 / 0.07 if softmax else 10.0)
         self.scale = nn.Parameter(torch.tensor(start))
@@ -152,7 +152,8 @@ class Match(Objective):
         if self.hidden:
             return self._answered(z[self.query], batch[self.target])
         work = self._batch if self.candidates == "batch" else self._all if self.candidates == "all" else self._sampled
-        losses = [work(z, batch, space, dim) for dim in space.dims or [None]]
+        prefixes: list[int | None] = [*space.dims] or [None]
+        losses = [work(z, batch, space, dim) for dim in prefixes]
         return torch.stack(losses).mean()
 
     # -- among all ----------------------------------------------------------------------------------------------------
@@ -182,7 +183,8 @@ class Match(Objective):
 
     def _sampled(self, z: dict[str, Code], batch: Batch, space: JointEmbedding, dim: int | None) -> Tensor:
         query, target = z[self.query], batch[self.target]
-        known, shares = len(self.shares), cast(Tensor, self.shares)
+        shares = cast(Tensor, self.shares)
+        known = len(shares)
         fits = (target.values < known) & query.present[target.rows]
         ids = target.values.clamp(max=known - 1)
         asks = query.z[target.rows]  # (P, D): each id of a cell is a target of its own
@@ -271,7 +273,8 @@ class Match(Objective):
             return super().answer(z)
         with torch.inference_mode():
             best = self.network(z).argmax(1)
-        return np.asarray(cast(Ids, self.own[self.target]).known, dtype=object)[best.cpu().numpy()]
+        labels = self.own[self.target].known
+        return np.array([labels[one] for one in best.tolist()], dtype=object)
 
 
 class Regress(Objective):

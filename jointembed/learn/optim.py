@@ -91,7 +91,7 @@ def groups(module: nn.Module) -> list[dict[str, Any]]:
         if parameter.requires_grad:
             plain = parameter.dim() < 2 or id(parameter) in tables
             kinds["rows" if id(parameter) in sparse else "others" if plain else "weights"].append(parameter)
-    found = [
+    found: list[dict[str, Any]] = [
         {"params": kinds["weights"]},
         {"params": kinds["others"], "weight_decay": 0.0},
         {"params": kinds["rows"], "rows": True, "weight_decay": 0.0},
@@ -128,7 +128,7 @@ def clip(optimizer: Optimizer, most: float) -> None:
 def native_bf16() -> bool:
     """Whether the processor multiplies bfloat16 faster than float32."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -114,7 +114,8 @@ class Ragged:
 
     def _map(self, change: Any) -> Ragged:
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Ragged(**{name: None if part is None else change(part) for name, part in parts.items()})
+        moved: dict[str, Any] = {name: part if part is None else change(part) for name, part in parts.items()}
+        return Ragged(**moved)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
         """The same on another device."""
@@ -130,7 +131,7 @@ class Ragged:
         return total / self.counts.clamp(min=1).to(h.dtype).reshape(-1, *[1] * (h.dim() - 1))
 
     def pad(self, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The pieces as a rectangle (B, T, ...), and its mask (B, T); of `h` (P, ...) instead of the values if given."""
+        """The pieces as a rectangle (B, T, ...), and its mask (B, T); of `h` (P, ...) if given."""
         h = self.values if h is None else h
         counts = self.counts
         longest = int(counts.max()) if len(counts) else 0
@@ -140,7 +141,7 @@ class Ragged:
         return out, torch.arange(longest, device=h.device) < counts[:, None]
 
     def things(self, length: int, fill: int) -> Tensor:
-        """The things inside each piece as a rectangle (P, length) of int64, cut at `length` and filled up with `fill`."""
+        """The things inside each piece as a rectangle (P, length) of int64, cut or filled up with `fill`."""
         assert self.inner is not None
         sizes = self.inner.diff()
         kept = sizes.clamp(max=length)

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 from ..errors import Usage, closest
 from . import checkpoint as saved
 from . import embedding, optim
+from .columns import declared
 from .described import Described
 from .encoders import Bag, Encoder, wide
 from .fusion import Code, Fusion
@@ -85,26 +86,10 @@ class JointEmbedding(Described, lightning.LightningModule):
         self.objectives = nn.ModuleList(objectives)
         self.fused = {name: list(parts) for name, parts in (fused or {}).items()}
         self.mix, self.drop = [64] if mix is None else list(mix), dict(drop or {})
-        shared = dict(columns or {})
-        asked = {column for objective in objectives for column in objective.columns()}
-        asked |= {part for parts in self.fused.values() for part in parts}
-        alone = [name for name in encoders if name not in shared.values() or name in asked]
-        self.columns = {name: name for name in alone if name not in self.fused} | shared
+        self.columns = declared(encoders, objectives, dict(columns or {}), self.fused)
         self.projections = nn.ModuleDict()
         self.fusions = nn.ModuleDict()
         self.built = False
-        self._check(asked)
-
-    def _check(self, asked: set[str]) -> None:
-        for column, name in self.columns.items():
-            if name not in self.encoders:
-                raise Usage(f"columns.{column}", f"there is no encoder {name}", closest(name, self.encoders))
-        for column in sorted(asked - set(self.columns) - set(self.fused)):
-            raise Usage(
-                column,
-                "an objective or a fused column names it, but nothing encodes it",
-                closest(column, [*self.columns, *self.fused]),
-            )
         if self.dim < 1 or any(not 0 < prefix <= self.dim for prefix in self.dims):
             raise Usage("dim", f"{self.dim} with prefixes {self.dims} is no space", "use prefixes of 1 to dim")
 
@@ -189,7 +174,7 @@ class JointEmbedding(Described, lightning.LightningModule):
     def _pooled(self, encoder: Encoder, x: Ragged) -> Tensor:
         if not (self.chunk and torch.is_grad_enabled()):
             return cast(Tensor, encoder(x))
-        chunks = torch.arange(len(x), device=x.keys.device).split(self.chunk)
+        chunks = torch.arange(len(x), device=x.keys.device).split(self.chunk)  # type: ignore[no-untyped-call]
         return torch.cat([cast(Tensor, recompute(encoder, x[rows], use_reentrant=False)) for rows in chunks])
 
     def keys(self, column: str, batch: dict[str, Ragged]) -> Tensor:

@@ -250,5 +250,6 @@ class TableData(lightning.LightningDataModule):
         batches = len(self.train_dataloader().sampler)  # type: ignore[arg-type]
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        steps = -(-max(1, batches) // trainer.accumulate_grad_batches) * (trainer.max_epochs or 1000)
-        return min(steps, trainer.max_steps) if trainer.max_steps > 0 and steps > 0 else max(steps, trainer.max_steps)
+        steps = -(-max(1, batches) // int(trainer.accumulate_grad_batches)) * int(trainer.max_epochs or 1000)
+        most = int(trainer.max_steps)
+        return min(steps, most) if most > 0 and steps > 0 else max(steps, most)

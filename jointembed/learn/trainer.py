@@ -14,7 +14,7 @@ from .checkpoint import SafeIO
 
 
 class Trainer(lightning.Trainer):
-    """Lightning's Trainer whose `default_root_dir` is the folder of one run: log, `best.ckpt` and `last.ckpt` lie there.
+    """Lightning's Trainer whose `default_root_dir` is the folder of one run: its log and checkpoints lie there.
 
     Checkpoints are written whole or not at all, and an earlier run in the folder is not overwritten.
     """

@@ -70,7 +70,13 @@ class LogMel(Reader):
         self.frames = max(1, round(seconds * sample_rate / hop_length))
         self.shift = round(shift * sample_rate / hop_length)
         self.speed, self.pitch, self.gain, self.colour, self.masks = speed, pitch, gain, colour, masks
-        self._front = {"n_fft": n_fft, "hop_length": hop_length, "f_min": f_min, "f_max": f_max, "floor": floor}
+        self._front: dict[str, Any] = {
+            "n_fft": n_fft,
+            "hop_length": hop_length,
+            "f_min": f_min,
+            "f_max": f_max,
+            "floor": floor,
+        }
         self.front = LogMelFront(sample_rate, n_mels=n_mels, **self._front)
         self.centre = [0.0] * n_mels
         self.deviation = [1.0] * n_mels
@@ -89,7 +95,7 @@ class LogMel(Reader):
         return {"sample_rate": self.sample_rate, "n_mels": self.n_mels, **self._front}
 
     def fit(self, cells: Sequence[Any]) -> None:
-        """Learn the mean and the deviation of each band from at most 200 cells, spread evenly over the training rows."""
+        """Learn the mean and the deviation of each band from at most 200 cells, spread over the training rows."""
         known = [cell for cell in cells if not table_cells.missing(cell)]
         chosen = known[:: max(1, len(known) // 200)][:200]
         if not chosen:
@@ -158,11 +164,11 @@ class LogMel(Reader):
         at = np.minimum(np.arange(length) * factor, len(array) - 1)
         low = at.astype(np.int64)
         part = (at - low).astype(np.float32)[:, None]
-        return array[low] * (1 - part) + array[np.minimum(low + 1, len(array) - 1)] * part
+        return np.asarray(array[low] * (1 - part) + array[np.minimum(low + 1, len(array) - 1)] * part)
 
     @staticmethod
     def _moved(window: Array, bands: float) -> Array:
         at = np.clip(np.arange(window.shape[1]) - bands, 0, window.shape[1] - 1)
         low = at.astype(np.int64)
         part = (at - low).astype(np.float32)
-        return window[:, low] * (1 - part) + window[:, np.minimum(low + 1, window.shape[1] - 1)] * part
+        return np.asarray(window[:, low] * (1 - part) + window[:, np.minimum(low + 1, window.shape[1] - 1)] * part)

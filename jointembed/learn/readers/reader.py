@@ -130,7 +130,10 @@ class Lookup(Reader):
     ) -> Ragged:
         """A column of cells -> its Ragged, without a tensor a cell; see `Reader.encode`."""
         keys, _ = self.keys(cells, first)
-        counts, marks, sizes, values = [], [], [], []
+        counts: list[int] = []
+        marks: list[int] = []
+        sizes: list[int] = []
+        values: list[int] = []
         known: dict[Any, tuple[int, Sequence[int]]] = {}
         for cell in cells:
             elements = [] if table_cells.missing(cell) else self.elements(cell)
