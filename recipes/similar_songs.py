@@ -1,0 +1,18 @@
+"""Songs like a song: python recipes/similar_songs.py RUN TABLE ID, where RUN holds a model of songs/joint."""
+
+import sys
+from pathlib import Path
+
+from jointembed import Index, JointEmbedding
+from jointembed.learn.rows import Rows
+
+run, table, asked = sys.argv[1:]
+model = JointEmbedding.load(run)
+rows = Rows.open(table).dicts(paths=["audio"])  # paths in cells are relative to the table's folder
+vectors = model.embed("audio", [row["audio"] for row in rows])  # (N, D), unit length: the same bits every time
+
+index = Path(run) / "similar.index"
+with Index.create(index, model.dim, model.metric, run, model.fingerprint) as songs:
+    songs.add(rows, vectors, "audio")
+    for hit in songs.similar(asked, k=5):
+        print(f"{hit.score:.3f}  {hit.id}  {hit.row.get('title', '')}")

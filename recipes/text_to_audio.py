@@ -1,0 +1,16 @@
+"""Songs for a sentence: python recipes/text_to_audio.py RUN TABLE "slow sad strings"."""
+
+import sys
+
+from jointembed import JointEmbedding
+from jointembed.learn.rows import Rows
+
+run, table, sentence = sys.argv[1:]
+model = JointEmbedding.load(run)
+rows = Rows.open(table).dicts(paths=["audio"])
+audio = model.embed("audio", [row["audio"] for row in rows])  # (N, D)
+words = model.embed("caption", [sentence])[0]  # (D,): words and sounds are points of one space
+
+scores = audio @ words  # the cosine, as vectors have unit length
+for place in (-scores).argsort()[:5]:
+    print(f"{scores[place]:.3f}  {rows[place]['id']}  {rows[place].get('title', '')}")
