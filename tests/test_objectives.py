@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jointembed import Bag, Ids, JointEmbedding, Match, Regress, Words
+from jointembed import Bag, Conv, Ids, JointEmbedding, LogMel, Match, Ragged, Regress, Words
 from jointembed.errors import Usage
+from jointembed.learn.mixup import mixed
 
 
 def built(model, cells):
@@ -214,3 +215,32 @@ def test_a_table_of_half_a_million_asks_for_samples():
     model.reader("film").fit([f"f{number}" for number in range(20_001)])
     with pytest.raises(Usage, match="candidates: 512"):
         model.configure_model()
+
+
+def test_mixed_rows_have_mixed_targets():
+    sounds = [torch.full((1600,), 0.1 * n).numpy() for n in range(4)]
+    match = Match("audio", "genre", "all")
+    pair_up = Match("audio", "genre")
+    model = JointEmbedding(
+        4, {"audio": Conv(LogMel(8000, 0.2, 8, 128, 80), [8], 8), "genre": Bag(Ids())}, [match, pair_up],
+        mixup={"audio": 0.4}, bf16=False,
+    )  # fmt: skip
+    model, batch = built(model, {"audio": sounds, "genre": ["a", "b", None, "a"]})
+    torch.manual_seed(3)
+    codes = model.train()(batch)
+    mix = codes["audio"].mix
+    assert ((mix.share >= 0.5) & (mix.share <= 1)).all() and sorted(mix.partner.tolist()) == [0, 1, 2, 3]
+    right = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 0]]).double()
+    right = mix.share[:, None] * right + (1 - mix.share[:, None]) * right[mix.partner]
+    logits = match.scale.exp() * model.score(codes["audio"].z, model.known("genre"))
+    there = right.sum(1) > 0
+    expected = (-(logits.log_softmax(1) * right).sum(1)[there] / right.sum(1)[there]).mean()
+    assert torch.allclose(match(codes, batch, model), expected, atol=1e-6)
+    assert pair_up(codes, batch, model).isfinite()
+    assert model.eval()(batch)["audio"].mix is None
+
+
+def test_what_is_mixed_with_nothing_stays_itself():
+    x = Ragged(torch.rand(3, 2), torch.tensor([0, 0, 1]), torch.arange(2))
+    same, mix = mixed(x, 0.4)
+    assert torch.equal(same.values, x.values) and mix.share.tolist() == [1, 1]

@@ -10,17 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from .encoders import mlp
+from .mixup import Mix
 
 # B rows, P pieces, D dimension
 
 
 @dataclass
 class Code:
-    """The vectors of one column of a batch: z (B, D), present (B,), and pieces (P, D) where each is a target itself."""
+    """The vectors of one column of a batch.
+
+    z (B, D), present (B,), pieces (P, D) where each is a target itself, and how its rows were mixed, if they were.
+    """
 
     z: Tensor
     present: Tensor
     pieces: Tensor | None = None
+    mix: Mix | None = None
 
 
 class Fusion(nn.Module):

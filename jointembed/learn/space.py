@@ -22,6 +22,7 @@ from .columns import declared
 from .described import Described
 from .encoders import Bag, Encoder, wide
 from .fusion import Code, Fusion
+from .mixup import mixed
 from .objectives import Match, Objective
 from .ragged import Ragged
 from .readers import Load, Reader
@@ -42,6 +43,8 @@ class JointEmbedding(Described, lightning.LightningModule):
         fused: columns that are made of others: `{home: [words, facts, place]}`.
         mix: hidden layers of the network that fuses.
         drop: share of training rows in which a part of a fused column is left out: `{film: 0.3}`.
+        mixup: in training, mix the rows of these columns two by two, by shares of Beta(a, a), and their targets with
+            them: `{audio: 0.4}` (Zhang et al. 2018).
         dims: nested dimensions (Kusupati et al. 2022): each objective averages over these prefixes of the vectors.
         metric: how near two vectors are: `cosine`, or `euclidean` (minus the squared distance).
         chunk: recompute encoders in the backward pass, so many rows at a time: a large batch in little memory, exactly.
@@ -67,6 +70,7 @@ class JointEmbedding(Described, lightning.LightningModule):
         fused: dict[str, list[str]] | None = None,
         mix: list[int] | None = None,
         drop: dict[str, float] | None = None,
+        mixup: dict[str, float] | None = None,
         dims: list[int] | None = None,
         metric: Literal["cosine", "euclidean"] = "cosine",
         chunk: int = 0,
@@ -86,6 +90,7 @@ class JointEmbedding(Described, lightning.LightningModule):
         self.objectives = nn.ModuleList(objectives)
         self.fused = {name: list(parts) for name, parts in (fused or {}).items()}
         self.mix, self.drop = [64] if mix is None else list(mix), dict(drop or {})
+        self.mixup = dict(mixup or {})
         self.columns = declared(encoders, objectives, dict(columns or {}), self.fused)
         self.projections = nn.ModuleDict()
         self.fusions = nn.ModuleDict()
@@ -158,7 +163,10 @@ class JointEmbedding(Described, lightning.LightningModule):
         codes: dict[str, Code] = {}
         targets = self._targets()
         for column, name in self.columns.items():
-            x, encoder, project = batch[column], cast(Encoder, self.encoders[name]), self.projections[name]
+            encoder, project = cast(Encoder, self.encoders[name]), self.projections[name]
+            x, mix = batch[column], None
+            if self.training and column in self.mixup:
+                x, mix = mixed(x, self.mixup[column])
             with torch.autocast(x.keys.device.type, torch.bfloat16, enabled=self.training and self.bf16):
                 if x.marks is not None and column in targets:
                     h = encoder.pieces(x)
@@ -166,7 +174,7 @@ class JointEmbedding(Described, lightning.LightningModule):
                 else:
                     pooled, pieces = self._pooled(encoder, x), None
                 z = wide(project(pooled))
-            codes[column] = Code(z, x.present, pieces)
+            codes[column] = Code(z, x.present, pieces, mix)
         for column, parts in self.fused.items():
             codes[column] = self.fusions[column]([codes[part] for part in parts])
         return codes

@@ -1,4 +1,4 @@
-"""What the space is trained for: matching things with their labels and their likes, and predicting numbers."""
+"""Matching things with their labels, their captions, their likes."""
 
 from __future__ import annotations
 
@@ -11,46 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import Usage
-from . import gather
-from .described import Described
-from .encoders import mlp
-from .ragged import Ragged
-from .readers import Ids, Numbers, Reader
+from ...errors import Usage
+from .. import gather
+from ..encoders import mlp
+from ..mixup import Mix
+from ..ragged import Ragged
+from ..readers import Ids, Reader
+from .objective import Batch, Objective
 
 if TYPE_CHECKING:
-    from .fusion import Code
-    from .space import JointEmbedding
+    from ..fusion import Code
+    from ..space import JointEmbedding
 
 # B rows, D dimension, K known things, C candidates
-
-Batch = dict[str, Ragged]
-
-
-class Objective(Described, nn.Module):
-    """A loss over the codes of a batch; `weight` is its share in the sum of all objectives."""
-
-    weight: float
-    query: str
-
-    def readers(self) -> dict[str, Reader]:
-        """Readers of the columns that only this objective needs: targets that are no points of the space."""
-        return {}
-
-    def columns(self) -> set[str]:
-        """The columns of the space whose codes it takes."""
-        return {self.query}
-
-    def build(self, space: JointEmbedding) -> None:
-        """Make its parameters; all readers are fitted by now."""
-
-    def forward(self, z: dict[str, Code], batch: Batch, space: JointEmbedding) -> Tensor:
-        """The loss, a number: 0 and connected to the codes where no row has what it needs."""
-        raise Usage(type(self).__name__, "it has no method `forward`", "write one: (z, batch, space) -> Tensor")
-
-    def answer(self, z: Tensor) -> NDArray[Any]:
-        """What it predicts for vectors z (N, D), in the units of the target column."""
-        raise Usage(type(self).__name__, "its target is a point of the space, not an answer", "search for it instead")
 
 
 class Match(Objective):
@@ -138,6 +111,9 @@ class Match(Objective):
         if not softmax:
             self.bias = nn.Parameter(torch.tensor(-10.0 if self.candidates == "batch" else -math.log(size + 1.0)))
         if isinstance(self.candidates, int):
+            if self.query in space.mixup:
+                wrong = f"`candidates: {self.candidates}` draws for each row what a mixed row has two of"
+                raise Usage(f"mixup.{self.query}", wrong, "leave it out of `mixup`, or use other candidates")
             counts = torch.tensor(self._ids(space).counts, dtype=torch.float64)
             self.register_buffer("shares", counts / counts.sum(), persistent=False)
             self.register_buffer("rising", (counts / counts.sum()).cumsum(0), persistent=False)
@@ -150,7 +126,8 @@ class Match(Objective):
     def forward(self, z: dict[str, Code], batch: Batch, space: JointEmbedding) -> Tensor:
         """The loss, averaged over the prefixes of nested dimensions where the space has such."""
         if self.hidden:
-            return self._answered(z[self.query], batch[self.target])
+            query = z[self.query]
+            return self._among(self.network(query.z), query, batch[self.target])
         work = self._batch if self.candidates == "batch" else self._all if self.candidates == "all" else self._sampled
         prefixes: list[int | None] = [*space.dims] or [None]
         losses = [work(z, batch, space, dim) for dim in prefixes]
@@ -158,26 +135,23 @@ class Match(Objective):
 
     # -- among all ----------------------------------------------------------------------------------------------------
 
-    def _answered(self, query: Code, target: Ragged) -> Tensor:
-        logits = self.network(query.z)
-        return self._among(logits, target, query.present, logits.shape[1])
-
     def _all(self, z: dict[str, Code], batch: Batch, space: JointEmbedding, dim: int | None) -> Tensor:
         query, known = z[self.query], space.known(self.target)
         logits = self.logits(space.score(query.z, known, dim))  # (B, K)
-        return self._among(logits, batch[self.target], query.present, len(known))
+        return self._among(logits, query, batch[self.target])
 
-    def _among(self, logits: Tensor, target: Ragged, present: Tensor, known: int) -> Tensor:
+    def _among(self, logits: Tensor, query: Code, target: Ragged) -> Tensor:
         """The loss of logits (B, K) where each row's right ones are the known ids of its target."""
+        known = logits.shape[1]
         right = logits.new_zeros(len(logits), known + 1)
         right[target.rows, target.values] = 1.0
-        right = right[:, :known]
+        right = query.mix(right[:, :known]) if query.mix else right[:, :known]
         counts = right.sum(1)
         if self.loss == "sigmoid":
             losses = F.binary_cross_entropy_with_logits(logits, right, reduction="none").sum(1)
         else:
-            losses = -(logits.log_softmax(1) * right).sum(1) / counts.clamp(min=1)
-        return gather.mean(losses, present & (counts > 0))
+            losses = -(logits.log_softmax(1) * right).sum(1) / torch.where(counts > 0, counts, 1)
+        return gather.mean(losses, query.present & (counts > 0))
 
     # -- among samples ------------------------------------------------------------------------------------------------
 
@@ -224,7 +198,7 @@ class Match(Objective):
         if self.same:
             there["same"] = batch[self.same].keys
         (all_t, t_first), all_ = gather.gather(t), {name: gather.gather(part)[0] for name, part in there.items()}
-        match = self._matches(all_, space)  # (B of all, P of all)
+        match = self._mixed(self._matches(all_, space).to(t.dtype), query, target, first)  # (B of all, P of all)
         forth = slice(first, first + len(rows))
         back = slice(t_first, t_first + len(t))
         scores = space.score(query.z, all_t, dim)
@@ -234,6 +208,16 @@ class Match(Objective):
         one = self._softmax(self.logits(scores), match[forth], query.present, all_["t"])
         two = self._softmax(answers, match.T[back], t_there, all_["q"])
         return (one + two) / 2
+
+    @staticmethod
+    def _mixed(match: Tensor, query: Code, target: Code, first: int) -> Tensor:
+        """The shares of matches (B, P) where the rows of a column are mixed."""
+        for code in (query, target):
+            if code.mix:
+                partner, share = gather.gather(code.mix.partner + first)[0], gather.gather(code.mix.share)[0]
+                whole = Mix(partner, share)
+                match = whole(match) if code is query else whole(match.T).T
+        return match
 
     def _matches(self, all_: dict[str, Tensor], space: JointEmbedding) -> Tensor:
         """(B, P) whether each query and each target belong together."""
@@ -250,18 +234,16 @@ class Match(Objective):
 
     @staticmethod
     def _softmax(logits: Tensor, match: Tensor, asks: Tensor, there: Tensor) -> Tensor:
-        right = match.to(logits.dtype)
-        counts = right.sum(1)
+        counts = match.sum(1)
         # Absent targets leave the sum; a row that sees none keeps all, for it does not count anyway.
         logits = logits.masked_fill(~there[None], torch.finfo(logits.dtype).min)
-        losses = -(logits.log_softmax(1) * right).sum(1) / counts.clamp(min=1)
+        losses = -(logits.log_softmax(1) * match).sum(1) / torch.where(counts > 0, counts, 1)
         return gather.mean(losses, asks & (counts > 0))
 
     @staticmethod
     def _sigmoid(logits: Tensor, match: Tensor, asks: Tensor, there: Tensor) -> Tensor:
-        signs = match.to(logits.dtype) * 2 - 1
-        losses = F.softplus(-signs * logits) * there[None]
-        return gather.mean(losses.sum(1), asks & match.any(1))
+        losses = (match * F.softplus(-logits) + (1 - match) * F.softplus(logits)) * there[None]
+        return gather.mean(losses.sum(1), asks & (match > 0).any(1))
 
     def answer(self, z: Tensor) -> NDArray[Any]:
         """The likeliest id for each of the vectors z (N, D), where a network stands between them; else search.
@@ -275,39 +257,3 @@ class Match(Objective):
             best = self.network(z).argmax(1)
         labels = self.own[self.target].known
         return np.array([labels[one] for one in best.tolist()], dtype=object)
-
-
-class Regress(Objective):
-    """Predicting numbers from a vector by a small network: the mean squared error of the standardised target.
-
-    Args:
-        query: column of the space.
-        target: column of numbers.
-        hidden: layers of the network.
-        weight: in the sum of all objectives.
-    """
-
-    def __init__(self, query: str, target: str, hidden: list[int] | None = None, weight: float = 1.0) -> None:
-        super().__init__()
-        self.query, self.target, self.weight = query, target, weight
-        self.hidden = list(hidden or [])
-        self.own = Numbers()
-
-    def readers(self) -> dict[str, Reader]:
-        """The reader of the target."""
-        return {self.target: self.own}
-
-    def build(self, space: JointEmbedding) -> None:
-        """Make the network."""
-        self.network = mlp(space.dim, self.hidden, self.own.size)
-
-    def forward(self, z: dict[str, Code], batch: Batch, space: JointEmbedding) -> Tensor:
-        """The mean squared error over rows that have both."""
-        query, target = z[self.query], batch[self.target]
-        errors = (self.network(query.z) - target.mean(target.values)).square().mean(1)
-        return gather.mean(errors, query.present & target.present)
-
-    def answer(self, z: Tensor) -> NDArray[Any]:
-        """The predicted numbers (N,) for vectors z (N, D), in the units of the target column."""
-        with torch.inference_mode():
-            return self.own.original(self.network(z).float().cpu().numpy())[:, 0]

@@ -1,0 +1,7 @@
+"""What the space is trained for: matching things with their labels and their likes, and predicting numbers."""
+
+from .match import Match
+from .objective import Batch, Objective
+from .regress import Regress
+
+__all__ = ["Batch", "Match", "Objective", "Regress"]

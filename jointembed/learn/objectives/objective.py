@@ -1,0 +1,45 @@
+"""What every objective is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...errors import Usage
+from ..described import Described
+from ..ragged import Ragged
+from ..readers import Reader
+
+if TYPE_CHECKING:
+    from ..fusion import Code
+    from ..space import JointEmbedding
+
+Batch = dict[str, Ragged]
+
+
+class Objective(Described, nn.Module):
+    """A loss over the codes of a batch; `weight` is its share in the sum of all objectives."""
+
+    weight: float
+    query: str
+
+    def readers(self) -> dict[str, Reader]:
+        """Readers of the columns that only this objective needs: targets that are no points of the space."""
+        return {}
+
+    def columns(self) -> set[str]:
+        """The columns of the space whose codes it takes."""
+        return {self.query}
+
+    def build(self, space: JointEmbedding) -> None:
+        """Make its parameters; all readers are fitted by now."""
+
+    def forward(self, z: dict[str, Code], batch: Batch, space: JointEmbedding) -> Tensor:
+        """The loss, a number: 0 and connected to the codes where no row has what it needs."""
+        raise Usage(type(self).__name__, "it has no method `forward`", "write one: (z, batch, space) -> Tensor")
+
+    def answer(self, z: Tensor) -> NDArray[Any]:
+        """What it predicts for vectors z (N, D), in the units of the target column."""
+        raise Usage(type(self).__name__, "its target is a point of the space, not an answer", "search for it instead")
