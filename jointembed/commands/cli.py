@@ -81,6 +81,8 @@ def lightning(name: str, words: Sequence[str]) -> int:
 
             made[place] = str(checkpoint.find(value))
             checkpoint.read(Path(made[place]))  # Lightning would read it first, and show its own traceback
+    if name != "fit" and "--ckpt_path" not in made and not {"-h", "--help"} & set(made):
+        made += ["--ckpt_path", "best"]  # an untrained model has no figures worth the wait
     if "" not in sys.path:
         sys.path.insert(0, "")  # a recipe may name the user's own classes
     warnings.filterwarnings("ignore", module="lightning")

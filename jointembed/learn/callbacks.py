@@ -92,11 +92,12 @@ class Keep(ModelCheckpoint):
     """Keeps `best.ckpt` and `last.ckpt` in the folder of the run.
 
     Args:
-        monitor: the logged figure that chooses the best; without `dev` rows, the last is the best.
+        monitor: the logged figure that chooses the best. None, or without `dev` rows: the last is the best, as it is
+            wherever the learning rate falls to 0 and the rows to choose by are few.
         mode: whether `max` or `min` of it is best.
     """
 
-    def __init__(self, monitor: str = "dev/loss", mode: str = "min") -> None:
+    def __init__(self, monitor: str | None = "dev/loss", mode: str = "min") -> None:
         super().__init__(
             monitor=monitor,
             mode=mode,
@@ -112,6 +113,7 @@ class Keep(ModelCheckpoint):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, TableData) and not len(data.numbers("dev")):
             self.monitor = None
+        if self.monitor is None:
             self._save_on_train_epoch_end = True
         super().setup(trainer, pl_module, stage)
 
