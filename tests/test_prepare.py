@@ -266,7 +266,7 @@ def test_songs(prepare, nottingham, tmp_path, capsys):
     assert reel["split"] == rows["reelsa-c2"]["split"], "variants stay together"
     assert {"train", "dev"} <= set(splits(list(rows.values())))
     roll = np.asarray(Image.open(out / reel["score"]))
-    assert roll.shape == (88, 96) and roll.dtype == np.uint8
+    assert roll.shape == (88, 128) and roll.dtype == np.uint8
     assert (roll[108 - 60, :4] == 255).all() and (roll[0, 4:6] == 255).all() and (roll[87, :4] == 128).all()
     assert np.count_nonzero(roll) == 10
     samples, rate = soundfile.read(out / reel["audio"])

@@ -1,4 +1,4 @@
-"""Folk tunes as a table: the columns id, split, audio, score, caption, type, genre, title, key and meter.
+"""Folk tunes as a table: the columns id, split, audio, score, caption, type, genre, title, artist, key and meter.
 
     python recipes/songs/prepare.py data/nottingham data/rendered out/songs
 
@@ -6,9 +6,10 @@ Sources: the Nottingham tunes, as the jukedeck repository (`MIDI/*.mid` and `ABC
 `nottingham.jsonl.gz`; and optionally a folder of recordings of them with a `rendered.csv`. Without one the tunes are
 played by the package's own synthesiser, 6 s each, in a tempo and a timbre drawn from a hash of the id.
 
-- score: a piano roll as a grey PNG, 88 rows (the lowest note at the bottom) x 96 columns of a sixteenth (6 of 24 ticks
-  a quarter note), from the start of the tune, where the audio starts too; the melody is 255, chords are 128. It shows
-  24 quarter notes, of which the audio plays the first 10 to 15.
+- score: a piano roll as a grey PNG, 88 rows (the lowest note at the bottom) x 128 columns of a sixteenth (6 of 24
+  ticks a quarter note), from the start of the tune, where the audio starts too; the melody is 255, chords are 128. It
+  shows the first 16 quarter notes, of which the audio plays 10 to 15; the second half is blank.
+- artist: traditional.
 - caption: "TITLE, in KEY, METRE time" with every word that names a kind of dance taken out of the title, so that the
   type is not simply read. The metre still tells much of it: of reel, jig, hornpipe and waltz, 6/8 is nearly always the
   jig, 3/4 the waltz, 4/4 the reel. Predict the type from the audio or the score, never from the caption.
@@ -36,6 +37,7 @@ FETCH = (
     "git clone https://github.com/jukedeck/nottingham-dataset data/nottingham (10 MB, GPLv3), "
     "then run prepare.py data/nottingham out/songs"
 )
+SHOWN = 64  # columns of the score that are drawn
 RHYTHMS = {"reel", "jig", "hornpipe", "waltz"}
 DANCES = re.compile(
     r"\b(slip|jigg?s?|reels?|hornpipes?|walt[sz](es)?|morris|polkas?|marche?s?|marching|quadrilles?|quickstep|onestep"
@@ -67,11 +69,11 @@ def caption(tune: Tune) -> str:
 
 def score(tune: Tune, path: Path) -> None:
     """Draw the piano roll; the melody lies over the chords."""
-    roll = np.zeros((88, 96), np.uint8)
+    roll = np.zeros((88, 128), np.uint8)
     for start, duration, pitch, track in tune["notes"]:
         if 21 <= pitch <= 108:
             first, last = start // 6, max(start // 6 + 1, round((start + duration) / 6))
-            cells = roll[108 - pitch, first:last]
+            cells = roll[108 - pitch, first : min(last, SHOWN)]
             np.maximum(cells, 128 if track else 255, out=cells)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(roll).save(path)
@@ -144,6 +146,7 @@ def main() -> None:
             "audio": tables.place(recordings[name], out, "audio") if recordings else f"audio/{name}.flac",
             "score": f"score/{name}.png",
             "caption": caption(tune),
+            "artist": "traditional",
         }
         row |= {column: tune[column] for column in ("type", "title", "key", "meter")}
         rows.append(row | ({"genre": tune["type"]} if tune["type"] in RHYTHMS else {}))
