@@ -84,6 +84,7 @@ class TableData(lightning.LightningDataModule):
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
         self.rows: Rows | None = None
         self.encoded: Batch = {}
+        self._model: Any = None
         self._read: dict[str, tuple[Reader, list[Any], Features]] = {}
 
     # -- the table ----------------------------------------------------------------------------------------------------
@@ -123,10 +124,11 @@ class TableData(lightning.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Fit the readers on the training rows (or take them from the checkpoint), and encode the columns."""
-        if self.encoded:
-            return
         assert self.trainer is not None
         model: Any = self.trainer.lightning_module
+        if self._model is model:
+            return
+        self._model, self.encoded, self._read = model, {}, {}
         rows = self.open()
         readers = model.readers()
         self._paths = {column for reader, columns in readers.values() for column in columns if reader.files}
