@@ -15,6 +15,7 @@ from PIL import Image
 from jointembed import Bag, Conv, Ids, JointEmbedding, LogMel, Numbers, Pixels, Tokens, Words
 from jointembed.errors import Damaged, Usage
 from jointembed.learn.mel import LogMelFront
+from jointembed.learn.readers.reader import spread
 
 rng = np.random.default_rng(0)
 SAMPLES = rng.normal(0, 0.1, 20_000).astype(np.float32)
@@ -44,6 +45,26 @@ def test_log_mel_is_that_of_librosa_and_torchaudio(rate, settings):
         rate, power=2.0, norm="slaney", mel_scale="slaney", pad_mode="constant", **settings
     )
     assert np.abs(got - np.log(other(torch.from_numpy(SAMPLES)).numpy().T + 1e-6)).max() <= 1e-4
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.48, 2.52, 7.0])
+def test_windows_are_the_pieces_of_the_whole_sound_whichever_are_asked_for(seconds):
+    reader = LogMel(sample_rate=8000, seconds=1.0, n_mels=16, n_fft=256, hop_length=80)
+    sound = np.random.default_rng(0).normal(0, 0.1, round(seconds * 8000)).astype(np.float32)
+    whole = reader.pieces(reader.load(sound))
+    assert len(whole) == max(1, round(seconds))  # a rest of half a window or more is one more
+    for most in (None, 1, 2, 3, 100):
+        chosen = spread(len(whole), most)
+        some = reader.windows(sound, most)
+        assert len(some) == len(chosen) <= (most or 100)
+        assert all(np.array_equal(window, whole[number]) for window, number in zip(some, chosen, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "chosen"), [(4, None, [0, 1, 2, 3]), (3, 5, [0, 1, 2]), (36, 3, [6, 18, 30]), (5, 1, [2])]
+)
+def test_windows_of_a_long_thing_are_spread_evenly(count, most, chosen):
+    assert spread(count, most) == chosen
 
 
 def test_silence_has_its_value_and_a_tone_its_band():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -24,7 +25,24 @@ Vectors = NDArray[np.float32]
 BLOCK = 256  # cells that are read before they are computed: it bounds the memory
 
 
-def embed(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int, load: Load | None) -> Vectors:
+@dataclass(frozen=True)
+class How:
+    """How vectors are computed: it decides their last bits.
+
+    Args:
+        pieces: in a batch; the last batch is filled up, so that all are of one shape.
+        load: what loads things instead of the reader.
+        windows: of a long thing, at most so many windows, spread evenly over it; all of them if not given.
+        bf16: compute the encoders in bfloat16.
+    """
+
+    pieces: int = 32
+    load: Load | None = None
+    windows: int | None = None
+    bf16: bool = False
+
+
+def embed(model: JointEmbedding, column: str, cells: Sequence[Any], how: How) -> Vectors:
     """The vectors (N, D) of N cells that are searched; see `JointEmbedding.embed`."""
     if not model.built:
         raise Usage("model", "it has not been trained", "fit it, or load it from a checkpoint")
@@ -35,11 +53,7 @@ def embed(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int,
     model.eval()
     try:
         with torch.inference_mode():
-            z = (
-                _fused(model, column, cells, pieces, load)
-                if column in model.fused
-                else _raw(model, column, cells, pieces, load)
-            )
+            z = _fused(model, column, cells, how) if column in model.fused else _raw(model, column, cells, how)
     finally:
         model.train(training)
     if not np.isfinite(z).all():
@@ -56,31 +70,32 @@ def _batches(count: int, size: int) -> Iterator[Tensor]:
         yield torch.arange(start, start + size).clamp(max=count - 1)
 
 
-def _raw(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int, load: Load | None) -> Vectors:
+def _raw(model: JointEmbedding, column: str, cells: Sequence[Any], how: How) -> Vectors:
     encoder = model.encoder(column)
     project = model.projections[model.columns[column]]
     out = np.empty((len(cells), model.dim), np.float32)
     for start in range(0, len(cells), BLOCK):
-        x = encoder.reader.encode(cells[start : start + BLOCK], load=load)
+        x = encoder.reader.encode(cells[start : start + BLOCK], load=how.load, most=how.windows)
         empty = (~x.present).nonzero()
         if len(empty):
             raise Usage(f"{column}, cell {start + int(empty[0])}", "nothing in it can be read", "leave it out")
-        rows = _rows(encoder, x, _piecewise(encoder, x, pieces, model.device))
-        for batch in _batches(len(rows), pieces):
+        rows = _rows(encoder, x, _piecewise(encoder, x, how, model.device))
+        for batch in _batches(len(rows), how.pieces):
             z = cast(Tensor, project(torch.from_numpy(rows)[batch].to(model.device)))
-            fresh = slice(int(batch[0]), min(int(batch[0]) + pieces, len(rows)))
+            fresh = slice(int(batch[0]), min(int(batch[0]) + how.pieces, len(rows)))
             out[start:][fresh] = z[: fresh.stop - fresh.start].float().cpu().numpy()
     return out
 
 
-def _piecewise(encoder: Encoder, x: Ragged, pieces: int, device: torch.device) -> Vectors:
+def _piecewise(encoder: Encoder, x: Ragged, how: How, device: torch.device) -> Vectors:
     """The vector of each piece (P, W): pieces of one length meet in batches of one shape."""
     lengths = encoder.length(x)
     out = np.empty((len(x.rows), encoder.width), np.float32)
     for length in torch.unique(lengths):
         chosen = (lengths == length).nonzero()[:, 0]
-        for batch in _batches(len(chosen), pieces):
-            h = encoder.pieces(x.take(chosen[batch]).to(device))
+        for batch in _batches(len(chosen), how.pieces):
+            with torch.autocast(device.type, torch.bfloat16, enabled=how.bf16):
+                h = encoder.pieces(x.take(chosen[batch]).to(device))
             out[chosen[batch].numpy()] = h.float().cpu().numpy()
     return out
 
@@ -101,7 +116,7 @@ def _rows(encoder: Encoder, x: Ragged, h: Vectors) -> Vectors:
     return np.asarray(sums / x.counts.numpy()[:, None], np.float32)
 
 
-def _fused(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int, load: Load | None) -> Vectors:
+def _fused(model: JointEmbedding, column: str, cells: Sequence[Any], how: How) -> Vectors:
     parts: dict[str, tuple[Tensor, Tensor]] = {}
     for part in model.fused[column]:
         reads = model.reader(part).columns
@@ -109,9 +124,7 @@ def _fused(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int
         there = np.array([not table_cells.missing(value) for value in values])
         z = np.zeros((len(cells), model.dim), np.float32)
         if there.any():
-            z[there] = _raw(
-                model, part, [value for value, known in zip(values, there, strict=True) if known], pieces, load
-            )
+            z[there] = _raw(model, part, [value for value, known in zip(values, there, strict=True) if known], how)
         parts[part] = torch.from_numpy(z), torch.from_numpy(there)
     anything = torch.stack([there for _, there in parts.values()]).any(0)
     if not anything.all():
@@ -121,7 +134,7 @@ def _fused(model: JointEmbedding, column: str, cells: Sequence[Any], pieces: int
             "give at least one of " + ", ".join(model.fused[column]),
         )
     out = np.empty((len(cells), model.dim), np.float32)
-    for batch in _batches(len(cells), pieces):
+    for batch in _batches(len(cells), how.pieces):
         codes = [Code(z[batch].to(model.device), there[batch].to(model.device)) for z, there in parts.values()]
         out[batch.numpy()] = model.fusions[column](codes).z.float().cpu().numpy()
     return out

@@ -56,15 +56,19 @@ class LogMelFront(nn.Module):
         self.register_buffer("filters", filters.clone(), persistent=False)
 
     def energy(self, samples: Tensor) -> Tensor:
-        """Samples (..., N) -> mel energies (..., T, n_mels), before the logarithm."""
-        half = self.n_fft // 2
-        frames = nn.functional.pad(samples, (half, half)).unfold(-1, self.n_fft, self.hop_length)
+        """Samples (..., N) -> mel energies (..., T, n_mels) of the frames that lie whole inside them."""
+        frames = samples.unfold(-1, self.n_fft, self.hop_length)
         spectrum = torch.view_as_real(torch.fft.rfft(frames * self.window))
         return spectrum.square().sum(-1) @ self.filters
 
+    def inside(self, samples: Tensor) -> Tensor:
+        """Samples (..., N) -> log-mel frames (..., T, n_mels), T = 1 + (N - n_fft) // hop_length."""
+        return (self.energy(samples) + self.floor).log()
+
     def forward(self, samples: Tensor) -> Tensor:
         """Samples (..., N) -> log-mel frames (..., T, n_mels)."""
-        return (self.energy(samples) + self.floor).log()
+        half = self.n_fft // 2
+        return self.inside(nn.functional.pad(samples, (half, half)))
 
     @property
     def silence(self) -> float:

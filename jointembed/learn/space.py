@@ -322,19 +322,30 @@ class JointEmbedding(Described, lightning.LightningModule):
 
     # -- vectors ------------------------------------------------------------------------------------------------------
 
-    def embed(self, column: str, cells: Sequence[Any], pieces: int = 32, load: Load | None = None) -> Vectors:
+    def embed(
+        self,
+        column: str,
+        cells: Sequence[Any],
+        pieces: int = 32,
+        load: Load | None = None,
+        windows: int | None = None,
+        bf16: bool = False,
+    ) -> Vectors:
         """Cells of a column -> what is searched, (N, D) float32; unit vectors where the metric is cosine.
 
         The same cell gives the same bits, alone or among others: it is computed in batches of one shape, counted in
-        pieces, and pooled in a fixed order.
+        pieces, and pooled in a fixed order. Of a sound all windows are taken, from its start to its end: a vector is
+        their mean, and nothing is cut out at random.
 
         Args:
             column: of the model; for a fused one each cell is a row as a dict.
             cells: N cells, none missing.
             pieces: a batch; it belongs to the vectors' last bits, so leave it alone.
             load: what loads things instead of the reader, such as a store of loaded arrays.
+            windows: of a long sound, at most so many, spread evenly over it; all of them if not given.
+            bf16: compute the encoders in bfloat16, twice as fast where the processor can; the last bits differ.
 
         Raises:
             Usage: a cell is missing or of the wrong kind, or the column does not exist.
         """
-        return embedding.embed(self, column, cells, pieces, load)
+        return embedding.embed(self, column, cells, embedding.How(pieces, load, windows, bf16))

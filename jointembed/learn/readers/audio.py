@@ -12,7 +12,7 @@ import torch
 from ... import cells as table_cells
 from ... import sound
 from ..mel import LogMelFront
-from .reader import Array, Reader
+from .reader import Array, Reader, spread
 
 
 class LogMel(Reader):
@@ -114,18 +114,51 @@ class LogMel(Reader):
 
     def load(self, cell: Any) -> Array:
         """The log-mel frames of a whole sound (T, n_mels)."""
-        with torch.inference_mode():
-            frames: Array = self.front(torch.from_numpy(sound.samples(cell, self.sample_rate))).numpy()
-        return frames
+        samples = sound.samples(cell, self.sample_rate)
+        count = self._count(samples)
+        return np.concatenate([self._block(samples, number) for number in range(-(-count // self.frames))])
 
     def pieces(self, array: Array) -> list[Array]:
         """Frames (T, n_mels) -> windows (frames, n_mels)."""
-        whole, rest = divmod(len(array), self.frames)
-        windows = [array[start * self.frames : (start + 1) * self.frames] for start in range(whole)]
-        if rest * 2 >= self.frames or not whole:
-            tail = array[whole * self.frames :]
-            windows.append(self._placed(tail, (self.frames - rest) // 2 if not whole else 0))
-        return windows
+        return [
+            self._window(array[number * self.frames : (number + 1) * self.frames], number)
+            for number in range(self._windows(len(array)))
+        ]
+
+    def windows(self, cell: Any, most: int | None = None) -> list[Array]:
+        """The windows of a sound, of which only those that are asked for are computed; see `Reader.windows`."""
+        samples = sound.samples(cell, self.sample_rate)
+        count = self._windows(self._count(samples))
+        return [self._window(self._block(samples, number), number) for number in spread(count, most)]
+
+    def _count(self, samples: Array) -> int:
+        """How many frames there are of samples (N,)."""
+        return 1 + len(samples) // self.front.hop_length
+
+    def _windows(self, count: int) -> int:
+        """How many windows there are of so many frames."""
+        whole, rest = divmod(count, self.frames)
+        return whole + (rest * 2 >= self.frames or not whole)
+
+    def _window(self, block: Array, number: int) -> Array:
+        if len(block) == self.frames:
+            return block
+        return self._placed(block, 0 if number else (self.frames - len(block)) // 2)
+
+    def _block(self, samples: Array, number: int) -> Array:
+        """The frames of one window, fewer of the last one.
+
+        Each window is computed by itself and in one shape: so its bits are the same whichever others are asked for,
+        and a long sound takes no more memory than its samples.
+        """
+        hop, half = self.front.hop_length, self.front.n_fft // 2
+        first = number * self.frames * hop - half
+        last = first + (self.frames - 1) * hop + self.front.n_fft
+        cut = samples[max(0, first) : max(0, last)]
+        block = np.pad(cut, (max(0, -first), last - max(0, first) - len(cut)))
+        with torch.inference_mode():
+            frames: Array = self.front.inside(torch.from_numpy(block)).numpy()
+        return frames[: self._count(samples) - number * self.frames]
 
     def _placed(self, array: Array, start: int) -> Array:
         window = np.full((self.frames, array.shape[1]), self.front.silence, np.float32)

@@ -79,7 +79,12 @@ class Ids(Lookup):
         return (self._number.get(self.name(element), self.size),)
 
     def encode(
-        self, cells: Sequence[Any], rng: np.random.Generator | None = None, load: Load | None = None, first: int = 0
+        self,
+        cells: Sequence[Any],
+        rng: np.random.Generator | None = None,
+        load: Load | None = None,
+        first: int = 0,
+        most: int | None = None,
     ) -> Ragged:
         """A column of cells -> its Ragged of ids, one a piece: values (P,)."""
         x = super().encode(cells, rng, load, first)

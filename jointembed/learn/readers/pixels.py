@@ -80,7 +80,12 @@ class Pixels(Reader):
             raise Damaged(path, f"it cannot be read as a bitmap ({error})", "replace the file") from error
 
     def encode(
-        self, cells: Sequence[Any], rng: np.random.Generator | None = None, load: Load | None = None, first: int = 0
+        self,
+        cells: Sequence[Any],
+        rng: np.random.Generator | None = None,
+        load: Load | None = None,
+        first: int = 0,
+        most: int | None = None,
     ) -> Ragged:
         """A column of bitmaps -> their lit pixels: values (V,), grey levels as weights (V,), inner (P + 1,)."""
         keys, _ = self.keys(cells, first)

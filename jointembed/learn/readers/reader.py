@@ -19,6 +19,13 @@ Array = NDArray[Any]
 Load = Callable[["Reader", Any], Array]
 
 
+def spread(count: int, most: int | None) -> list[int]:
+    """The numbers of at most `most` of `count` windows: the middle ones of as many equal stretches."""
+    if most is None or count <= most:
+        return list(range(count))
+    return [(2 * number + 1) * count // (2 * most) for number in range(most)]
+
+
 class Reader(Described, ABC):
     """Turns a cell into an array, an array into pieces, and a column into a `Ragged`.
 
@@ -60,6 +67,14 @@ class Reader(Described, ABC):
         """Cut a loaded array into pieces, each of which gets a vector."""
         return [array]
 
+    def windows(self, cell: Any, most: int | None = None) -> list[Array]:
+        """The pieces of one thing of a cell, at most so many of them, spread evenly over it; never changed at random.
+
+        They are the bits that `pieces(load(cell))` gives, whichever of them are asked for.
+        """
+        cut = self.pieces(self.load(cell))
+        return [cut[number] for number in spread(len(cut), most)]
+
     def elements(self, cell: Any) -> list[Any]:
         """The things of a cell that are loaded one by one: the items of a list, or the cell itself."""
         return table_cells.explode(cell)
@@ -74,7 +89,12 @@ class Reader(Described, ABC):
         return keys, None
 
     def encode(
-        self, cells: Sequence[Any], rng: np.random.Generator | None = None, load: Load | None = None, first: int = 0
+        self,
+        cells: Sequence[Any],
+        rng: np.random.Generator | None = None,
+        load: Load | None = None,
+        first: int = 0,
+        most: int | None = None,
     ) -> Ragged:
         """A column of cells -> its Ragged.
 
@@ -83,6 +103,7 @@ class Reader(Described, ABC):
             rng: the source of chance for `augment`; None: nothing is changed.
             load: what loads an element instead of `load`, such as a store of loaded arrays.
             first: the number of the first row, for the keys of missing cells.
+            most: pieces that are taken of an element, spread evenly over it; all of them if not given.
         """
         values: list[Array] = []
         rows: list[int] = []
@@ -92,10 +113,12 @@ class Reader(Described, ABC):
             elements = [] if table_cells.missing(cell) else self.elements(cell)
             several |= len(elements) > 1
             for element in elements:
-                array = load(self, element) if load else self.load(element)
-                if rng is not None:
-                    array = self.augment(array, rng)
-                cut = self.pieces(array)
+                if rng is None and load is None:
+                    cut = self.windows(element, most)
+                else:
+                    array = load(self, element) if load else self.load(element)
+                    cut = self.pieces(array if rng is None else self.augment(array, rng))
+                    cut = [cut[number] for number in spread(len(cut), most)]
                 values += cut
                 rows += [row] * len(cut)
                 marks += [] if self.parts else [table_cells.key(element)] * len(cut)
@@ -126,7 +149,12 @@ class Lookup(Reader):
         return np.asarray(self.numbers(cell), np.int64)
 
     def encode(
-        self, cells: Sequence[Any], rng: np.random.Generator | None = None, load: Load | None = None, first: int = 0
+        self,
+        cells: Sequence[Any],
+        rng: np.random.Generator | None = None,
+        load: Load | None = None,
+        first: int = 0,
+        most: int | None = None,
     ) -> Ragged:
         """A column of cells -> its Ragged, without a tensor a cell; see `Reader.encode`."""
         keys, _ = self.keys(cells, first)
