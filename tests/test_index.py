@@ -180,7 +180,7 @@ def test_an_open_handle_sees_what_another_commits(songs):
 
 
 def test_a_search_sees_one_generation(songs):
-    with Index.open(songs.path) as other, other._store.reading():
+    with Index.open(songs.path) as other, other.store.reading():
         before = other.similar("s1")
         songs.remove([hit.id for hit in before])
         assert other.similar("s1") == before
@@ -195,16 +195,16 @@ def test_the_cache_is_made_used_and_tidied(songs, monkeypatch):
     assert caches(songs) == []
     hits = songs.similar("s1")
     [cache] = caches(songs)
-    assert cache.stat().st_size == 40 * (4 * 8 + 8)
+    assert cache.stat().st_size == 40 * (4 * 8 + 8) + 8
     assert np.fromfile(cache, "<f4", 320).reshape(40, 8).tolist() == songs.vectors()[1].tolist()
-    monkeypatch.setattr(jointembed.find.matrix, "_read", None)
+    monkeypatch.setattr(jointembed.find.matrix, "read", None)
     with Index.open(songs.path) as again:
         assert again.similar("s1") == hits
     monkeypatch.undo()
     songs.remove(["s2"])
     songs.similar("s1")
     [newer] = caches(songs)
-    assert newer != cache and newer.stat().st_size == 39 * 40
+    assert newer != cache and newer.stat().st_size == 39 * 40 + 8
     with Index.create(songs.path, 8, "cosine") as fresh:
         fresh.add([{"id": "a"}, {"id": "b"}], np.eye(8, dtype=np.float32)[:2], "audio")
         assert [hit.id for hit in fresh.similar("a")] == ["b"]
@@ -218,7 +218,7 @@ def test_a_cache_of_another_size_is_made_anew(songs, content):
     cache.write_bytes(content)
     with Index.open(songs.path) as again:
         assert again.similar("s1") == hits
-    assert cache.stat().st_size == 40 * 40
+    assert cache.stat().st_size == 40 * 40 + 8
 
 
 @pytest.mark.parametrize("fault", [PermissionError("no"), Full("x", "no space", "free some")])
@@ -236,9 +236,9 @@ def test_a_cache_that_cannot_be_written_stays_in_memory(songs, monkeypatch, faul
 
 @pytest.mark.parametrize("blob", ["zeroblob(32)", "zeroblob(4)", "x'00'"])
 def test_a_broken_vector_is_damage(songs, blob):
-    with songs._store.writing() as db:
+    with songs.store.writing() as db:
         db.execute(f"UPDATE vectors SET blob = {blob} WHERE row = 7")
-    with pytest.raises(Damaged, match="jointembed index MODEL TABLE"):
+    with pytest.raises(Damaged, match="jointembed index MODEL SOURCE"):
         songs.similar("s1")
 
 
@@ -281,7 +281,7 @@ def test_resolve(songs):
 
 def test_an_index_of_another_model_refuses(songs):
     songs.check("f1")
-    with pytest.raises(Mismatch, match=f"runs/a.*jointembed index MODEL TABLE {songs.path}") as failure:
+    with pytest.raises(Mismatch, match=f"runs/a.*jointembed index MODEL SOURCE {songs.path}") as failure:
         songs.check("f2")
     assert failure.value.code == 4
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jointembed.errors import Damaged, Failure, Mismatch, Usage
-from jointembed.find.store import APPLICATION, SCHEMA, TABLES, Store
+from jointembed.find.schema import APPLICATION, SCHEMA, TABLES
+from jointembed.find.store import Store
 
 EYE = np.eye(3, dtype=np.float32)
 
@@ -97,7 +98,7 @@ def test_a_damaged_file_is_one_line_with_the_command_that_mends_it(path, damage)
         finally:
             store.close()
     assert failure.value.code == 5
-    assert str(path) in str(failure.value) and f"jointembed index MODEL TABLE {path}" in str(failure.value)
+    assert str(path) in str(failure.value) and f"jointembed index MODEL SOURCE {path}" in str(failure.value)
     assert "\n" not in str(failure.value)
 
 

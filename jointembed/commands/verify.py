@@ -1,0 +1,34 @@
+"""`jointembed verify`: whether an index is whole."""
+
+from __future__ import annotations
+
+from ..errors import Usage
+from ..find.index import Index
+from ..find.verify import verify as verified
+from .model import Model
+
+
+def verify(index: str, trust: list[str] | None = None) -> None:
+    """Read all of an index: its structure, every record, every vector, the caches; and whether the model is the same.
+
+    Exits with 5 if something is damaged, and with 4 if the model is another one now.
+
+    Args:
+        index: the index.
+        trust: packages whose encoders and readers the model may import.
+    """
+    whole = verified(index)
+    vectors = ", ".join(f"{count} vectors of {column}" for column, count in whole.vectors.items()) or "no vectors"
+    print(f"{index}: {whole.rows} rows, {vectors}")
+    if whole.files:
+        skips = ", ".join(f"{count} {reason}" for reason, count in whole.skips.items())
+        print(f"{whole.files} files, {whole.missing} missing, {sum(whole.skips.values())} skipped", end="")
+        print(f" ({skips})" if skips else "")
+    try:
+        model = Model(whole.model, trust)
+    except Usage:
+        print("whole; the model that made it is not there, so it was not compared")
+        return
+    with Index.open(index) as opened:
+        model.matches(opened)
+    print("whole, and its model is the one that made it")

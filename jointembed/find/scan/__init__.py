@@ -1,0 +1,10 @@
+"""A folder of sound files as rows of an index: walked, hashed, decoded, embedded and committed in batches."""
+
+from .books import Books
+from .ledger import skips
+from .lock import hold
+from .prune import prune
+from .run import scan
+from .song import Decoded
+
+__all__ = ["Books", "Decoded", "hold", "prune", "scan", "skips"]

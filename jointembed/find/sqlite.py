@@ -1,0 +1,54 @@
+"""Connections to an index's SQLite file, and SQLite's complaints as failures that a user can mend."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import Damaged, Full, Usage
+from .schema import seal
+
+_FUNCTIONS = {"json_extract", "json_type", "json_array", "typeof", "coalesce", "count", "abs", "length", "like"}
+
+
+def mend(path: Path) -> str:
+    """The command that writes an index anew."""
+    return f"jointembed index MODEL SOURCE {path}"
+
+
+def connect(path: Path, how: str) -> sqlite3.Connection:
+    """A connection to a file, opened as the URI's query `how` says."""
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
+    db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+    db.execute("PRAGMA trusted_schema=OFF")
+    db.create_function("seal", -1, seal, deterministic=True)
+    return db
+
+
+def allowed(action: int, name: str | None, function: str | None, _database: str | None, _trigger: str | None) -> int:
+    """Whether a reader may do this: it may select, and call what a condition needs."""
+    plain = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_TRANSACTION)
+    known = action == sqlite3.SQLITE_FUNCTION and function in _FUNCTIONS
+    return sqlite3.SQLITE_OK if plain or known else sqlite3.SQLITE_DENY
+
+
+@contextlib.contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Turn what SQLite complains of into a failure that names the index and what mends it."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # absent where Python itself, not SQLite, complains
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Usage(path, "another process is writing this index", "wait until it has finished") from error
+        if code == sqlite3.SQLITE_FULL:
+            raise Full(path, "no space is left on the disk", "free some space and run the command again") from error
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            raise Usage(path, "this index may not be opened or written here", "check its permissions") from error
+        if code == sqlite3.SQLITE_NOTADB:
+            raise Damaged(path, "this is not an index", f"delete it, then run: {mend(path)}") from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
+            raise Damaged(path, "this index is broken", mend(path)) from error
+        raise

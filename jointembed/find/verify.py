@@ -1,0 +1,114 @@
+"""Whether an index is whole: every record of it, and the cached matrices.
+
+Letters: N rows, D dimension.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import Damaged, Failure
+from .matrix import cache, cached, read
+from .schema import broken
+from .sqlite import mend
+from .store import Store, valid
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a whole index holds.
+
+    Args:
+        rows: how many.
+        vectors: how many, by their column.
+        files: paths that scans have found.
+        missing: how many of these are not there now.
+        skips: what the last scan left out, by reason.
+        model: where the model lies that made the vectors.
+        fingerprint: what tells that model from others.
+    """
+
+    rows: int
+    vectors: dict[str, int]
+    files: int
+    missing: int
+    skips: dict[str, int]
+    model: str
+    fingerprint: str
+
+
+def verify(path: Path | str) -> Verified:
+    """Read all of an index: its structure, its records' seals, its vectors, and the caches beside it.
+
+    Any one flipped bit is found unless it changes nothing: in an unused part of a page, say.
+
+    Raises:
+        Damaged: the first thing that is wrong, with what mends it.
+        Failure: it cannot be opened at all; see `Store`.
+    """
+    path = Path(path)
+    try:
+        store = Store(path)
+        try:
+            with store.inspecting(), store.reading() as db:
+                return _verified(store, db)
+        finally:
+            store.close()
+    except Failure:
+        raise
+    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:  # what a broken file makes of our own queries
+        raise Damaged(path, f"this index is broken ({error})", mend(path)) from error
+
+
+def _verified(store: Store, db: sqlite3.Connection) -> Verified:
+    def wrong(what: str) -> Damaged:
+        return Damaged(store.path, what, mend(store.path))
+
+    [(said,), *_] = db.execute("PRAGMA integrity_check(1)")
+    if said != "ok":
+        raise wrong(f"its file is broken ({said})")
+    for one in broken(db):
+        raise wrong(one)
+    for table, number, *_ in db.execute("PRAGMA foreign_key_check"):
+        raise wrong(f"record {number} of the table {table} belongs to nothing")
+    for (number,) in db.execute("SELECT number FROM rows WHERE number NOT IN (SELECT row FROM vectors)"):
+        raise wrong(f"row {number} has no vector")
+    for last, most in db.execute("SELECT seq, (SELECT max(number) FROM rows) FROM sqlite_sequence"):
+        if most is not None and last < most:
+            raise wrong("the numbers of its rows would be used again")
+    meta = store.meta()
+    counts = dict(db.execute('SELECT "column", count(*) FROM vectors GROUP BY "column"').fetchall())
+    if not set(counts) <= set(meta["columns"]):
+        raise wrong("it has vectors of a column that it does not know")
+    for column, count in counts.items():
+        numbers, values = read(db, store.path, column, count, meta["dim"])
+        bad = np.flatnonzero(~valid(values, meta["metric"]))
+        if len(bad):
+            raise wrong(f"the vector of row {numbers[bad[0]]} is not finite, or not of length 1")
+        path = cache(store, column)
+        held = cached(path, count, meta["dim"])
+        if path.is_file() and not (held and _same(held[0], numbers) and _same(held[1], values)):
+            raise Damaged(path, "this cache is not what the index holds", f"rm {path}")
+    paths = [path for (path,) in db.execute("SELECT path FROM paths WHERE size IS NOT NULL")]
+    root = os.fsencode(meta.get("root", ""))
+    return Verified(
+        rows=int(db.execute("SELECT count(*) FROM rows").fetchall()[0][0]),
+        vectors={column: counts.get(column, 0) for column in meta["columns"]},
+        files=len(paths),
+        missing=sum(not os.path.exists(os.path.join(root, path)) for path in paths),
+        skips=dict(Counter(reason for (reason,) in db.execute("SELECT reason FROM skips ORDER BY reason"))),
+        model=meta["model"],
+        fingerprint=meta["fingerprint"],
+    )
+
+
+def _same(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
+    return np.array_equal(one.view(np.uint32), other.view(np.uint32))  # bit by bit: -0.0 is not 0.0
