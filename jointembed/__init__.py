@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .learn.callbacks import Evaluate
     from .learn.encoders import Bag, Conv, Dense, Encoder, Transformer
     from .learn.objectives import Match, Objective, Regress
+    from .learn.pretrained import Pretrained
     from .learn.ragged import Ragged
     from .learn.readers import Ids, LogMel, Numbers, Pixels, Reader, Tokens, Words
     from .learn.space import JointEmbedding
@@ -23,6 +24,7 @@ _HOMES = {
     "learn.callbacks": ["Evaluate"],
     "learn.encoders": ["Bag", "Conv", "Dense", "Encoder", "Transformer"],
     "learn.objectives": ["Match", "Objective", "Regress"],
+    "learn.pretrained": ["Pretrained"],
     "learn.ragged": ["Ragged"],
     "learn.readers": ["Ids", "LogMel", "Numbers", "Pixels", "Reader", "Tokens", "Words"],
     "learn.space": ["JointEmbedding"],
@@ -46,6 +48,7 @@ __all__ = [
     "Numbers",
     "Objective",
     "Pixels",
+    "Pretrained",
     "Ragged",
     "Reader",
     "Regress",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from .errors import Full
+from .errors import Full, Usage
 
 _operations = 0
 
@@ -88,3 +88,18 @@ def sha256(path: Path | str) -> str:
     """The SHA-256 of a file's content, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checkpoint(path: Path | str) -> Path:
+    """The checkpoint of a run folder (its best, else its last), or the file itself.
+
+    Raises:
+        Usage: there is no such file, or the folder holds none.
+    """
+    path = Path(path)
+    for place in [path / "best.ckpt", path / "last.ckpt"] if path.is_dir() else [path]:
+        if place.is_file():
+            return place
+    if path.is_dir():
+        raise Usage(path, "the folder holds no best.ckpt or last.ckpt", "give the folder of a run of `jointembed fit`")
+    raise Usage(path, "there is no such checkpoint", "give a .ckpt file or a run folder")

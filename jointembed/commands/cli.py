@@ -8,7 +8,7 @@ import itertools
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,18 @@ def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
         else f"{word}=true"
         if word in flags
         else word
-        for word in words
+        for word in (_underscored(one, known) for one in words)
     ]
     if made and not made[0].startswith("-") and all(one.default is not one.empty for one in known.values()):
         made[0] = f"--{next(iter(known))}={made[0]}"
     return made
+
+
+def _underscored(word: str, known: Container[str]) -> str:
+    """`--max-windows=3` as the parser knows it, `--max_windows=3`."""
+    flag, equals, value = word.partition("=")
+    name = flag[2:].replace("-", "_")
+    return f"--{name}{equals}{value}" if flag.startswith("--") and name in known else word
 
 
 def _parsed(parse: Callable[[], Any], subject: str, command: str) -> Any:
@@ -77,9 +84,10 @@ def lightning(name: str, words: Sequence[str]) -> int:
             made[place] = str(resolve(value))
             recipes.append(made[place])
         elif word == "--ckpt_path" and (Path(value).exists() or value.endswith(".ckpt")):
+            from .. import files
             from ..learn import checkpoint
 
-            made[place] = str(checkpoint.find(value))
+            made[place] = str(files.checkpoint(value))
             checkpoint.read(Path(made[place]))  # Lightning would read it first, and show its own traceback
     if name != "fit" and "--ckpt_path" not in made and not {"-h", "--help"} & set(made):
         made += ["--ckpt_path", "best"]  # an untrained model has no figures worth the wait

@@ -28,7 +28,7 @@ def embed(
     from ..files import write
     from ..learn.rows import Rows
     from ..learn.space import JointEmbedding
-    from .index import first, present
+    from .table import first, present
 
     rows = Rows.open(table)
     space = JointEmbedding.load(model, trust or ())

@@ -38,7 +38,7 @@ def evaluate(
     from ..learn.rows import Rows
     from ..learn.space import JointEmbedding
     from . import show
-    from .index import paths
+    from .table import paths
 
     try:
         ks = tuple(sorted({int(one) for one in k.split(",")}))

@@ -1,100 +1,75 @@
-"""`jointembed index`: a table's column as an index."""
+"""`jointembed index`: a column of a table, or the sounds of a folder, as an index."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
+from time import perf_counter
 
-from ..errors import Usage, closest
+from ..errors import Skipped, Usage
+from ..find.index import Index
+from .model import Model
 
 
 def index(
-    model: str, table: str, index: str, column: str | None = None, split: str = "all", trust: list[str] | None = None
+    model: str,
+    source: str,
+    index: str,
+    column: str | None = None,
+    split: str = "all",
+    max_windows: int | None = None,
+    retry: bool = False,
+    follow: bool = False,
+    strict: bool = False,
+    profile: bool = False,
+    trust: list[str] | None = None,
 ) -> None:
-    """Embed a column of a table and write it into an index: one SQLite file, and a matrix beside it.
+    """Embed a column of a table, or the sound files of a folder, into an index: one SQLite file and a matrix beside it.
+
+    Run again, it embeds only what is new or has changed; broken off, it goes on where it stopped.
 
     Args:
         model: a checkpoint, or the folder of a run.
-        table: a .jsonl, .csv or .parquet file, or a folder that holds rows.*; rows carry an id.
-        index: the file to write; rows that it holds already are replaced.
-        column: which column of the model to embed; the first that the table has if not given.
+        source: a .jsonl, .csv or .parquet file or a folder that holds rows.*, which carry an id; or a music folder.
+        index: the file to write.
+        column: which column of the model to embed; the first that the source has if not given.
         split: rows of this split only; all rows if not given.
+        max_windows: of a long sound, take so many windows spread evenly over it; all of them if not given.
+        retry: also try again the files of a folder that were skipped and have not changed.
+        follow: also go where links leave the folder.
+        strict: exit with 3 if files were skipped.
+        profile: print where the time went.
         trust: packages whose encoders and readers the model may import.
     """
-    from rich.progress import track
+    if max_windows is not None and max_windows < 1:
+        raise Usage("max_windows", f"{max_windows} windows have no mean", "use a whole number from 1 on")
+    used = Model(model, trust)
+    if not Path(source).is_dir() or any(Path(source).glob("rows.*")):
+        from .table import fill as from_table
 
-    from ..find.index import Index
-    from ..learn.rows import Rows
-    from ..learn.space import JointEmbedding
+        print(from_table(used, source, index, column, split, max_windows))
+        return
+    from .catalogue import fill as from_folder
 
-    rows = Rows.open(table)
-    space = JointEmbedding.load(model, trust or ())
-    column = column or first(space, rows)
-    listed = present(space, rows, column, split)
-    if Path(index).exists():
-        opened = Index.open(index)
-        opened.check(space.fingerprint)
-    else:
-        opened = Index.create(index, space.dim, space.metric, str(Path(model).resolve()), space.fingerprint, space.note)
-    if "trained on synthetic songs" in space.note and not _composed(rows):
-        print("warning: this model was trained on synthetic songs; expect little of it on real music", file=sys.stderr)
-    block = 256
-    with opened:
-        for start in track(range(0, len(listed), block), f"Indexing {column}", disable=not sys.stderr.isatty()):
-            part = listed[start : start + block]
-            opened.add([row for row, _ in part], space.embed(column, [cell for _, cell in part]), column)
-        print(f"{index}: {len(listed)} rows by {column}, {space.dim} dimensions, {space.metric}")
+    if split != "all":
+        raise Usage("split", "a folder of sounds has no splits", "leave --split out, or index a table")
+    times: dict[str, float] = {}
+    start = perf_counter()
+    books = from_folder(used, source, index, column, max_windows, retry, follow, times)
+    print(f"{index}: {books}")
+    if books.skipped:
+        print(f"see: jointembed skips {index}")
+    if profile:
+        print(_profile(times, perf_counter() - start))
+    with Index.open(index) as opened:
+        if "trained on synthetic songs" in opened.note:
+            from .table import warn
 
-
-def first(space: Any, rows: Any) -> str:
-    """The first column of the model that the table has."""
-    found = [name for name in space.columns if name in rows.columns]
-    if not found:
-        raise Usage(
-            rows.name, f"it has none of the model's columns {', '.join(space.columns)}", "use a table that has one"
-        )
-    return str(found[0])
+            warn()
+    if strict and books.skipped:
+        raise Skipped(index, f"{books.skipped} files were skipped", f"jointembed skips {index}")
 
 
-def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[str, Any], Any]]:
-    """Rows with an id, each beside its cell of the column; those without such a cell are left out.
-
-    Raises:
-        Usage: the column is unknown, or no row has it.
-    """
-    from ..cells import missing
-    from ..learn.embedding import cell_of
-
-    fused = column in space.fused
-    reader = None if fused else space.reader(column)
-    reads = () if reader is None else reader.columns
-    needed = space.fused[column] if fused else reads or [column]
-    for name in needed:
-        if name not in rows.columns and not fused:
-            raise Usage(
-                name, f"the table has no such column (it has {', '.join(rows.columns)})", closest(name, rows.columns)
-            )
-    if "id" not in rows.columns:
-        raise Usage(rows.name, "its rows have no column id", "add one, with a different value in each row")
-    plain, found = rows.dicts(), rows.dicts(None, paths(space))
-    kept = []
-    for row, located in zip(plain, found, strict=True):
-        cell = located if fused else cell_of(located, column, reads)
-        empty = all(missing(located.get(part)) for part in needed) if fused else missing(cell)
-        if not empty and split in ("all", row.get("split")):
-            path = {"_path": row[column]} if column in paths(space) and isinstance(row[column], str) else {}
-            kept.append(({**row, **path, "id": str(row["id"])}, cell))
-    if not kept:
-        raise Usage(rows.name, f"no row has a cell in {column}", "choose another --column or --split")
-    return kept
-
-
-def paths(space: Any) -> set[str]:
-    """The columns of a model whose cells are paths."""
-    return {column for reader, columns in space.readers().values() if reader.files for column in columns}
-
-
-def _composed(rows: Any) -> bool:
-    """Whether a table is of songs that the demo composed."""
-    return rows.root is not None and (rows.root / "listen.flac").exists()
+def _profile(times: dict[str, float], whole: float) -> str:
+    """The seconds of each stage, those of the decoding processes among them, beside those that the run took."""
+    parts = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in times.items())
+    return f"{parts}; {whole:.1f} s in all"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import Usage, closest
 from ..find.index import Index
 from . import show
+from .model import Model
 
 
 def search(
@@ -47,32 +48,31 @@ def embedded(index: Index, column: str | None, query: str, trust: list[str] | No
         Mismatch: the model is no longer the one that made the index.
         Usage: the query does not fit the column, or is unknown to it.
     """
-    from ..learn.space import JointEmbedding
-
     if not query.strip():
         raise Usage("query", "it is empty", "give words, an id or a path")
-    model = JointEmbedding.load(index.model, trust or ())
-    index.check(model.fingerprint)
-    column = column or guess(model, query)
-    cell = parsed(model, column, query)
-    if column not in model.fused:
-        known(model, column, cell)
+    model = Model(index.model, trust)
+    model.matches(index)
+    column = column or guess(model.space, query)
+    cell = parsed(model.space, column, query)
+    if column not in model.space.fused:
+        known(model.space, column, cell)
     vector: NDArray[np.float32] = model.embed(column, [cell])[0]
     return vector
 
 
 def guess(model: Any, query: str) -> str:
     """The column that a query without one is meant for: a file's, else the first one of words, else of ids."""
-    from ..learn.readers import Ids, LogMel, Pixels, Tokens, Words
+    from ..learn.readers import Ids, Tokens, Words
 
     if query.startswith("{") and model.fused:
         return str(next(iter(model.fused)))
-    picture = Path(query).suffix.lower() in {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
-    kinds = ((Pixels if picture else LogMel),) if Path(query).is_file() else (Words, Tokens, Ids)
-    for kind in kinds:
-        for name in model.columns:
-            if isinstance(model.reader(name), kind):
-                return str(name)
+    if Path(query).is_file():
+        picture = Path(query).suffix.lower() in {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
+        fits = [name for name in model.columns if model.reader(name).files and model.reader(name).parts != picture]
+    else:
+        fits = [name for kind in (Words, Tokens, Ids) for name in model.columns if isinstance(model.reader(name), kind)]
+    if fits:
+        return str(fits[0])
     raise Usage(
         "column", "the model has no column for such a query", "give --column: one of " + ", ".join(model.columns)
     )

@@ -101,22 +101,11 @@ def restore(model: JointEmbedding, content: dict[str, Any]) -> None:
         model.configure_model()
 
 
-def find(path: str | Path) -> Path:
-    """The checkpoint of a run folder (its best, else its last), or the file itself."""
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    for name in ("best.ckpt", "last.ckpt"):
-        if (path / name).is_file():
-            return path / name
-    raise Usage(path, "the folder holds no best.ckpt or last.ckpt", "give the folder of a run of `jointembed fit`")
-
-
 def load(path: str | Path, trust: Collection[str] = ()) -> JointEmbedding:
     """The model of a checkpoint or run folder; see `JointEmbedding.load`."""
     from .space import JointEmbedding
 
-    file = find(path)
+    file = files.checkpoint(path)
     content = read(file)
     model = rebuild(content[KEY]["model"], trust, str(file))
     if not isinstance(model, JointEmbedding):

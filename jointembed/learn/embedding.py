@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -34,12 +35,19 @@ class How:
         load: what loads things instead of the reader.
         windows: of a long thing, at most so many windows, spread evenly over it; all of them if not given.
         bf16: compute the encoders in bfloat16.
+        times: the seconds of each stage are added to it.
     """
 
     pieces: int = 32
     load: Load | None = None
     windows: int | None = None
     bf16: bool = False
+    times: dict[str, float] | None = None
+
+    def took(self, stage: str, start: float) -> None:
+        """Note how long a stage took that began at `start`."""
+        if self.times is not None:
+            self.times[stage] = self.times.get(stage, 0.0) + perf_counter() - start
 
 
 def embed(model: JointEmbedding, column: str, cells: Sequence[Any], how: How) -> Vectors:
@@ -75,7 +83,10 @@ def _raw(model: JointEmbedding, column: str, cells: Sequence[Any], how: How) -> 
     project = model.projections[model.columns[column]]
     out = np.empty((len(cells), model.dim), np.float32)
     for start in range(0, len(cells), BLOCK):
+        begun = perf_counter()
         x = encoder.reader.encode(cells[start : start + BLOCK], load=how.load, most=how.windows)
+        how.took("features", begun)
+        begun = perf_counter()
         empty = (~x.present).nonzero()
         if len(empty):
             raise Usage(f"{column}, cell {start + int(empty[0])}", "nothing in it can be read", "leave it out")
@@ -84,6 +95,7 @@ def _raw(model: JointEmbedding, column: str, cells: Sequence[Any], how: How) -> 
             z = cast(Tensor, project(torch.from_numpy(rows)[batch].to(model.device)))
             fresh = slice(int(batch[0]), min(int(batch[0]) + how.pieces, len(rows)))
             out[start:][fresh] = z[: fresh.stop - fresh.start].float().cpu().numpy()
+        how.took("network", begun)
     return out
 
 

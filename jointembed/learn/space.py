@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.checkpoint import checkpoint as recompute
 
 from ..errors import Usage, closest
@@ -26,13 +23,15 @@ from .mixup import mixed
 from .objectives import Match, Objective
 from .ragged import Ragged
 from .readers import Load, Reader
+from .score import Metric, pairs, score
+from .training import Training
 
 # B rows, P pieces, W width, D dimension, K known things, N vectors
 
 Vectors = NDArray[np.float32]
 
 
-class JointEmbedding(Described, lightning.LightningModule):
+class JointEmbedding(Described, Training):
     """One space for several modalities.
 
     Args:
@@ -72,7 +71,7 @@ class JointEmbedding(Described, lightning.LightningModule):
         drop: dict[str, float] | None = None,
         mixup: dict[str, float] | None = None,
         dims: list[int] | None = None,
-        metric: Literal["cosine", "euclidean"] = "cosine",
+        metric: Metric = "cosine",
         chunk: int = 0,
         lr: float = 1e-3,
         rows_lr: float = 0.05,
@@ -210,83 +209,16 @@ class JointEmbedding(Described, lightning.LightningModule):
         order = torch.arange(len(ids), device=ids.device)
         return cast(Tensor, self.projections[self.columns[column]](encoder.pieces(Ragged(ids, order, ids))))
 
-    def _ready(self, z: Tensor, dim: int | None) -> Tensor:
-        z = z if dim is None else z[..., :dim]
-        return F.normalize(z, dim=-1) if self.metric == "cosine" else z
-
     def score(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
         """How near each of a (N, D) is to each of b (M, D), as (N, M): more is nearer.
 
-        The cosine, or minus the squared Euclidean distance; of the first `dim` dimensions only, if given.
+        The cosine, or minus the squared distance; of the first `dim` dimensions only, if given.
         """
-        a, b = self._ready(a, dim), self._ready(b, dim)
-        if self.metric == "cosine":
-            return a @ b.T
-        return 2 * a @ b.T - a.square().sum(1)[:, None] - b.square().sum(1)
+        return score(a, b, self.metric, dim)
 
     def pairs(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
         """How near each of a (N, D) is to the one of b (N, D) in its place, as (N,)."""
-        a, b = self._ready(a, dim), self._ready(b, dim)
-        return (a * b).sum(-1) if self.metric == "cosine" else -(a - b).square().sum(-1)
-
-    # -- training -----------------------------------------------------------------------------------------------------
-
-    def losses(self, batch: dict[str, Ragged]) -> dict[str, Tensor]:
-        """The weighted loss of each objective, by its name."""
-        codes = self(batch)
-        return {
-            f"{number}_{objective.query}": objective.weight * objective(codes, batch, self)
-            for number, objective in enumerate(cast("list[Objective]", self.objectives))
-        }
-
-    def _logged(self, stage: str, batch: dict[str, Ragged], step: bool) -> Tensor:
-        losses = self.losses(batch)
-        total = torch.stack(list(losses.values())).sum()
-        size = len(next(iter(batch.values())))
-        parts = {f"{stage}/{name}": loss.detach() for name, loss in losses.items()} if not step else {}
-        self.log_dict(
-            {f"{stage}/loss": total.detach(), **parts},
-            on_step=step,
-            on_epoch=not step,
-            batch_size=size,
-            prog_bar=False,
-            sync_dist=not step,
-        )
-        return total
-
-    def training_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
-        """The sum of all objectives."""
-        return self._logged("train", batch, True)
-
-    def validation_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
-        """The same objectives on rows that are not trained on."""
-        return self._logged("dev", batch, False)
-
-    def test_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
-        """The same objectives on the rows that are reported on."""
-        return self._logged("test", batch, False)
-
-    def predict_step(self, batch: dict[str, Ragged], number: int) -> dict[str, Tensor]:
-        """The vectors of every column."""
-        return {column: code.z for column, code in self(batch).items()}
-
-    def configure_optimizers(self) -> Any:
-        """AdamW for the networks, row-wise Adagrad for large tables, and a learning rate that rises and falls."""
-        optimizer = optim.AdamWRows(optim.groups(self), self.lr, self.weight_decay, self.rows_lr)
-        data = getattr(self.trainer, "datamodule", None)
-        if data is None or not hasattr(data, "steps"):
-            return optimizer
-        # Lightning's own estimate would make a resumed run forget its place in the data.
-        total = data.steps(self.trainer)
-        schedule = LambdaLR(optimizer, optim.course(total, self.warmup))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
-    ) -> None:
-        """Clip the dense gradients by their common norm, if the trainer asks for it."""
-        if gradient_clip_val:
-            optim.clip(optimizer, gradient_clip_val)
+        return pairs(a, b, self.metric, dim)
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 

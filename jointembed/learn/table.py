@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import warnings
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -101,8 +103,8 @@ class TableData(lightning.LightningDataModule):
         if self.cache:
             return Path(self.cache)
         if rows.root is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="jointembed-")
-            self.cache = self._temporary.name
+            self.cache = tempfile.mkdtemp(prefix="jointembed-")
+            weakref.finalize(self, shutil.rmtree, self.cache, ignore_errors=True)
             return Path(self.cache)
         if os.access(rows.root, os.W_OK):
             return rows.root / ".jointembed"

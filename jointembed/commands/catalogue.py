@@ -1,0 +1,132 @@
+"""A folder of sound files as an index: scan -> decode -> embed -> store, under a live bar."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from .. import sound
+from ..decode import Decoded, Decoders
+from ..errors import Usage, closest
+from ..find.index import Index
+from ..find.scan import Books, hold, scan
+from ..find.scan.walk import File, Walk
+from .bar import Bar, spoken, watched
+from .model import Model
+
+REHEARSED = 20  # files that are timed before a long run
+LONG = 200  # files from which on a run is long
+FEW = 3  # windows of a sound that the rehearsal offers
+AHEAD = 8  # files that are decoded while others are embedded
+
+
+def fill(
+    model: Model,
+    folder: str,
+    path: str,
+    column: str | None,
+    windows: int | None = None,
+    retry: bool = False,
+    follow: bool = False,
+    times: dict[str, float] | None = None,
+) -> Books:
+    """Bring the index of a folder up to date, or make it.
+
+    Args:
+        model: what embeds.
+        folder: what is walked.
+        path: the index.
+        column: the model's column of sounds; its first one if not given.
+        windows: of a long sound, at most so many windows.
+        retry: also try again what was skipped and has not changed.
+        follow: also go where links leave the folder.
+        times: the seconds of each stage are added to it.
+
+    Raises:
+        Usage: the model has no such column, or something else is wrong with what was asked for; see `scan`.
+        Mismatch: the index was made by another model, or with another number of windows.
+    """
+    times = {} if times is None else times
+    with hold(path):
+        fresh = not Path(path).exists()
+        # Of what is indexed, a look is all that most files get: a count for the bar would double it.
+        listed = (
+            [one for one in Walk(os.fsencode(folder), follow) if isinstance(one, File)] if fresh or watched() else []
+        )
+        if not fresh:
+            index = Index.open(path)
+            model.matches(index)
+            if windows is not None:
+                model.limit(index, windows)
+            column, rate = column or index.about("column"), int(index.about("rate") or 0)
+            if column != index.about("column"):
+                raise Usage(column, f"this index is of {index.about('column') or 'a table'}", "choose another index")
+        else:
+            column = _heard(model.space, column)
+            rate, model.windows = int(model.space.reader(column).sample_rate), windows
+            rehearse(model, column, rate, folder, listed)
+            index = model.create(path, column=column, rate=str(rate))
+        with closing(index), Decoders(rate) as decoders, Bar(f"Indexing {Path(folder).name}", len(listed)) as bar:
+
+            def decode(paths: Iterable[bytes]) -> Iterator[Decoded]:
+                for one in decoders.map(paths, AHEAD):
+                    for stage, seconds in one.times.items():
+                        times[stage] = times.get(stage, 0.0) + seconds
+                    bar.heard(one.seconds, one.samples is None)
+                    yield one
+
+            def embed(sounds: list[Any]) -> Any:
+                return model.embed(str(column), sounds, times)
+
+            def progress(books: Books) -> None:
+                bar.seen(books.seen - books.unsupported)
+
+            version = sound.version()
+            return scan(
+                index,
+                folder,
+                decode,
+                embed,
+                column=column,
+                retry=retry,
+                follow=follow,
+                decoder=version,
+                progress=progress,
+            )
+
+
+def rehearse(model: Model, column: str, rate: int, folder: str, listed: list[File]) -> None:
+    """Choose the precision on a few files, and of a long run say how long it will take before it starts."""
+    count = min(len(listed), REHEARSED if len(listed) >= LONG else 2)
+    chosen = [os.path.join(os.fsencode(folder), listed[n * len(listed) // count].path) for n in range(count)]
+    with Decoders(rate) as decoders:
+        start = time.monotonic()
+        sounds = [one.samples for one in decoders.map(chosen, count) if one.samples is not None]
+        heard = time.monotonic() - start
+    model.choose(column, sounds[:4])
+    if len(listed) < LONG or not sounds:
+        return
+    given, lasts = model.windows, {}
+    for windows in (given, FEW):
+        model.windows, start = windows, time.monotonic()
+        model.embed(column, sounds)
+        lasts[windows] = (heard + time.monotonic() - start) * len(listed) / count
+    model.windows = given
+    words = f"{len(listed):,} files, about {spoken(lasts[given])}"
+    if given is None:
+        words += f"; with --max-windows {FEW} about {spoken(lasts[FEW])}"
+    print(words, flush=True)
+
+
+def _heard(space: Any, column: str | None) -> str:
+    """The column of sounds that is meant."""
+    columns = [name for name in space.columns if hasattr(space.reader(name), "sample_rate")]
+    if not columns:
+        raise Usage("model", "it has no column of sounds", "use a model with one, or a table instead of a folder")
+    if column is not None and column not in columns:
+        raise Usage(column, "this is no column of sounds of the model", closest(column, columns))
+    return columns[0] if column is None else column

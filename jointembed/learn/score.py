@@ -1,0 +1,29 @@
+"""The one score: how near two vectors of a space are. It trains, ranks and evaluates alike."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+
+Metric = Literal["cosine", "euclidean"]
+
+
+def _ready(z: Tensor, metric: Metric, dim: int | None) -> Tensor:
+    z = z if dim is None else z[..., :dim]
+    return F.normalize(z, dim=-1) if metric == "cosine" else z
+
+
+def score(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tensor:
+    """How near each of a (N, D) is to each of b (M, D), as (N, M); see `JointEmbedding.score`."""
+    a, b = _ready(a, metric, dim), _ready(b, metric, dim)
+    if metric == "cosine":
+        return a @ b.T
+    return 2 * a @ b.T - a.square().sum(1)[:, None] - b.square().sum(1)
+
+
+def pairs(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tensor:
+    """How near each of a (N, D) is to the one of b (N, D) in its place, as (N,)."""
+    a, b = _ready(a, metric, dim), _ready(b, metric, dim)
+    return (a * b).sum(-1) if metric == "cosine" else -(a - b).square().sum(-1)
