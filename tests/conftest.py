@@ -13,3 +13,59 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; JOINTEMBED_DATA names the folder")
     return folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "music"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "songs.index"
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Networks as small as these only wait for more."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, one_thread):
+    """A folder a model, as `save_pretrained` writes it, and transformers' own objects."""
+    import transformers
+    from tiny import KINDS_OF_MODEL, made, shaken, words
+
+    folder = tmp_path_factory.mktemp("models")
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    own = {}
+    for name in KINDS_OF_MODEL:
+        model, extractor = made(name)
+        shaken(model).save_pretrained(folder / name)
+        extractor.save_pretrained(folder / name)
+        own[name] = (model, extractor, words(folder / name) if name in ("clap", "fused") else None)
+    return folder, own
+
+
+@pytest.fixture(scope="module")
+def spaces(home):
+    """The space of each of them."""
+    from tiny import KINDS_OF_MODEL
+
+    from jointembed.learn.adopt import adopted
+
+    return {name: adopted(home[0] / name, name) for name in KINDS_OF_MODEL}
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))

@@ -264,3 +264,13 @@ def slow_tags(path, rate, limit):
 
     worker.tags = lambda path: time.sleep(1000)
     return sound.decode(path, rate, limit)
+
+
+def likeness(a, b, lag=4000):
+    """The cosine of two sounds where both sound, once the delay that a codec adds is taken away."""
+    length = 2 ** int(np.ceil(np.log2(len(a) + len(b))))
+    cross = np.fft.irfft(np.fft.rfft(a, length) * np.fft.rfft(b, length).conj(), length)
+    delay = int(np.argmax(cross[:lag]))
+    both = min(len(a) - delay, len(b))
+    a, b = a[delay : delay + both].astype(float), b[:both].astype(float)
+    return a @ b / np.sqrt((a @ a) * (b @ b))

@@ -5,6 +5,7 @@ The process tells what it decodes in INDEX.calls, and of each commit in INDEX.ac
 
 import hashlib
 import os
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from jointembed.find.index import Index
 from jointembed.find.scan import hold, scan
 
 DIM = 8
+STUB = str(Path(__file__))
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,37 @@ def state(path):
             for id, place in db.execute(sql):
                 paths.setdefault(id, []).append(place)
         return {id: (one.tobytes(), paths.get(id, []), index.row(id)) for id, one in zip(ids, vectors, strict=True)}
+
+
+def fill(root, count, prefix=""):
+    for at in range(count):
+        folder = root / f"{prefix}album {at % 7}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{at}.wav").write_bytes(f"song {prefix}{at}".encode() * 5)
+
+
+def run(root, place, **more):
+    """One scan: its books, and how many files were decoded."""
+    decoder, embedder = Decoder(), Embedder()
+    with opened(place) as index:
+        books = scan(index, root, decoder, embedder, **more)
+    assert embedder.most <= 32
+    return books, len(decoder.paths)
+
+
+def process(root, place, *words, **more):
+    return subprocess.Popen(
+        [sys.executable, STUB, str(root), str(place), *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def ids_of(place):
+    with Index.open(place) as index:
+        return index.ids()
 
 
 def main(root, place, slow=0.0):

@@ -1,189 +1,22 @@
-"""Adopted models give what transformers gives, from the checkpoint alone, and run nothing of anybody's."""
+"""Adopted models give what transformers gives, alone or in company, in any process."""
 
 import json
-import os
 import pickle
 import shutil
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-import transformers
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer as Fast
-from tokenizers import models, pre_tokenizers, processors, trainers
+from tiny import KINDS_OF_MODEL, SECONDS, TEXTS, fresh, rate, sound, theirs
 from torch.nn import functional as F
 
 from jointembed import Index, JointEmbedding
 from jointembed.__main__ import main
-from jointembed.commands.adopt import local
-from jointembed.errors import Damaged, Failure, Mismatch, Unsafe, Usage
-from jointembed.learn.adopt import adopted
-from jointembed.learn.pretrained import KINDS, Pretrained, configured
+from jointembed.errors import Failure
+from jointembed.learn.pretrained import BATCH, KINDS
 from jointembed.learn.readers.tokenizer import Tokenizer
 from jointembed.learn.readers.waveform import ClapMel, FilterBank, Waveform, WhisperMel
-
-TEXTS = ["a slow waltz", "fast reel in the rain, played by two fiddles and a drum", "jazz", "blues at night, sad"]
-WAVES = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
-KINDS_OF_MODEL = ["clap", "fused", "ast", "wav2vec2", "hubert", "wavlm", "whisper"]
-
-
-def sound(seconds, rate, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
-
-
-def words(folder):
-    """A tiny fast tokenizer, as RoBERTa's."""
-    fast = Fast(models.BPE(unk_token="<unk>"))
-    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, show_progress=False,
-                                  initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))  # fmt: skip
-    fast.train_from_iterator(TEXTS, trainer)
-    fast.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-    made = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=fast, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
-    )
-    made.save_pretrained(folder)
-    return made
-
-
-def clap(fused):
-    audio = {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "patch_embeds_hidden_size": 16,
-        "patch_size": 2,
-        "patch_stride": 2,
-        "depths": [1, 1],
-        "num_attention_heads": [2, 2],
-        "spec_size": 64,
-        "num_mel_bins": 16,
-        "window_size": 4,
-        "projection_dim": 24,
-        "enable_fusion": fused,
-        "aff_block_r": 2,
-    }
-    text = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "intermediate_size": 32, "max_position_embeddings": 40, "projection_dim": 24}  # fmt: skip
-    extractor = transformers.ClapFeatureExtractor(
-        feature_size=16, sampling_rate=8000, hop_length=80, max_length_s=1, fft_window_size=256, frequency_max=4000,
-        truncation="fusion" if fused else "rand_trunc",
-    )  # fmt: skip
-    config = transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=24)
-    return transformers.ClapModel(config), extractor
-
-
-def made(name):
-    """A tiny model with random weights, and its feature extractor; slow rates make short windows."""
-    plain = transformers.Wav2Vec2FeatureExtractor
-    if name in ("clap", "fused"):
-        return clap(name == "fused")
-    if name == "ast":
-        config = transformers.ASTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                                        intermediate_size=32, max_length=64, num_mel_bins=32)  # fmt: skip
-        return transformers.ASTForAudioClassification(config), transformers.ASTFeatureExtractor(
-            num_mel_bins=32, max_length=64
-        )
-    if name == "wav2vec2":
-        return transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(**WAVES, vocab_size=32)), plain(
-            sampling_rate=1600
-        )
-    if name == "hubert":
-        config = transformers.HubertConfig(
-            **WAVES, do_stable_layer_norm=True, feat_extract_norm="layer", conv_bias=True
-        )
-        return transformers.HubertModel(config), plain(do_normalize=False, sampling_rate=2400)
-    if name == "wavlm":
-        return transformers.WavLMModel(transformers.WavLMConfig(**WAVES)), plain(sampling_rate=1600)
-    config = transformers.WhisperConfig(
-        d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
-        encoder_ffn_dim=16, decoder_ffn_dim=16, vocab_size=100, num_mel_bins=20, max_source_positions=100,
-        pad_token_id=1, bos_token_id=1, eos_token_id=1, decoder_start_token_id=1, suppress_tokens=None,
-        begin_suppress_tokens=None,
-    )  # fmt: skip
-    return transformers.WhisperForConditionalGeneration(config), transformers.WhisperFeatureExtractor(
-        feature_size=20, chunk_length=2
-    )
-
-
-def shaken(model):
-    """Weights and running statistics away from where they begin, where halves of a model give the same anywhere."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                value.add_(
-                    torch.randn_like(value).abs() * 0.2 if "running_var" in name else torch.randn_like(value) * 0.2
-                )
-    return model.eval()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks as small as these only wait for more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A folder a model, as `save_pretrained` writes it, and transformers' own objects."""
-    folder = tmp_path_factory.mktemp("models")
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    own = {}
-    for name in KINDS_OF_MODEL:
-        model, extractor = made(name)
-        shaken(model).save_pretrained(folder / name)
-        extractor.save_pretrained(folder / name)
-        own[name] = (model, extractor, words(folder / name) if name in ("clap", "fused") else None)
-    return folder, own
-
-
-@pytest.fixture(scope="module")
-def spaces(home):
-    return {name: adopted(home[0] / name, name) for name in KINDS_OF_MODEL}
-
-
-def rate(space):
-    return space.reader("audio").sample_rate
-
-
-def theirs(name, model, extractor, samples):
-    """What transformers gives for one sound that is no longer than a window, by its documented way."""
-    inputs = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
-    with torch.inference_mode():
-        if name in ("clap", "fused"):
-            inputs["is_longer"] = torch.zeros(1, 1, dtype=torch.bool)  # alone, its extractor says at random that it is
-            out = model.get_audio_features(**inputs)
-            out = getattr(out, "pooler_output", out)
-        elif name == "ast":
-            out = model.audio_spectrogram_transformer(**inputs).pooler_output
-        elif name == "whisper":
-            steps = model.model.encoder(inputs["input_features"]).last_hidden_state
-            out = steps[:, : -(-len(samples) // 320)].mean(1)  # two hops a step
-        else:
-            out = getattr(model, model.base_model_prefix)(**inputs) if name == "wav2vec2" else model(**inputs)
-            out = out.last_hidden_state.mean(1)
-    return F.normalize(out, dim=-1).numpy()[0]
-
-
-SECONDS = {"clap": 1.0, "fused": 1.0, "ast": 0.655, "whisper": 2.0}
 
 
 @pytest.mark.parametrize("name", KINDS_OF_MODEL)
@@ -251,6 +84,11 @@ def test_a_vector_does_not_depend_on_its_neighbours(spaces, name):
     together = space.embed("audio", sounds)
     assert np.array_equal(np.concatenate([space.embed("audio", [one]) for one in sounds]), together)
     assert np.array_equal(space.embed("audio", sounds[::-1])[::-1], together)
+    for pieces in (1, 3, 4):
+        assert np.array_equal(space.embed("audio", sounds, pieces=pieces), together)
+    rough = space.embed("audio", sounds, bf16=True)
+    assert np.array_equal(np.concatenate([space.embed("audio", [one], bf16=True) for one in sounds]), rough)
+    assert np.array_equal(space.embed("audio", sounds[::-1], bf16=True)[::-1], rough)
     if "caption" in space.columns:
         texts = space.embed("caption", TEXTS)
         assert np.array_equal(np.concatenate([space.embed("caption", [one]) for one in TEXTS]), texts)
@@ -265,20 +103,31 @@ def test_copies_that_fill_up_a_batch_are_not_computed(spaces):
         assert len(calls) == 1
 
 
-AUDIT = """
-import sys
-def watch(event, args):
-    if event in ("socket.connect", "socket.getaddrinfo", "os.system"):
-        raise SystemExit(f"{event} {args}")
-sys.addaudithook(watch)
-"""
+@pytest.mark.parametrize("name", KINDS_OF_MODEL)
+def test_whole_windows_are_computed_several_at_once_and_in_bfloat16_give_float32(spaces, name):
+    space, shapes = spaces[name], []
+    encoder = space.encoder("audio")
+    x = encoder.reader.encode([sound(9 * encoder.reader.span / rate(space), rate(space))])
+    hook = encoder.network.register_forward_pre_hook(
+        lambda _, args, named: shapes.append((args or [named["input_features"]])[0].shape), with_kwargs=True
+    )
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        h = encoder.pieces(x)
+    hook.remove()
+    assert h.shape == (9, encoder.width) and h.dtype == torch.float32
+    assert len(shapes) == 3 and set(shapes) == {shapes[0]} and len(shapes[0]) > 1 and shapes[0][0] == BATCH
 
 
-def fresh(script, **more):
-    """Run a script in a process of its own, in which any connection ends it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    return subprocess.run([sys.executable, "-c", AUDIT + textwrap.dedent(script)], capture_output=True, text=True,
-                          env=environment | {"OMP_NUM_THREADS": "1"} | more)  # fmt: skip
+@pytest.mark.parametrize("padding", ["repeatpad", "repeat", "pad"])
+@pytest.mark.parametrize("truncation", ["rand_trunc", "fusion"])
+def test_claps_spectrogram_is_that_of_transformers(truncation, padding):
+    reader = ClapMel({"truncation": truncation, "padding": padding})
+    tone = 0.5 * np.sin(np.arange(200_000) / 48000 * 2 * np.pi * 440).astype(np.float32)
+    for samples in (sound(10, 48000), sound(3.3, 48000), tone, np.zeros(100_000, np.float32), tone[:100]):
+        known = reader.extractor(samples, sampling_rate=48000, return_tensors="np")["input_features"][0]
+        made = reader.prepared(samples)
+        assert made.dtype == np.float32 and made.shape == known.shape == reader.shape
+        assert np.abs(made - known).max() <= 1e-4, "decibels"
 
 
 def test_fresh_processes_give_the_same_bits_without_the_source_or_the_network(home, tmp_path):
@@ -346,191 +195,6 @@ def test_an_adopted_model_finds_songs_by_sound_and_by_words(home, tmp_path, caps
         ids, vectors = opened.vectors()
     scores = vectors @ space.embed("caption", ["a slow waltz"])[0]
     assert [hit["score"] for hit in hits] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
-
-
-# -- traps -------------------------------------------------------------------------------------------------------------
-
-
-def copied(home, tmp_path, name="clap", **changes):
-    """A copy of a model's folder with other settings."""
-    folder = tmp_path / name
-    shutil.copytree(home[0] / name, folder)
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    return folder
-
-
-def test_half_precision_becomes_float32(home, tmp_path):
-    """transformers 5 keeps the type that weights are stored in."""
-    folder = copied(home, tmp_path, "ast", dtype="float16", torch_dtype="bfloat16")
-    weights = {name: value.half() for name, value in load_file(folder / "model.safetensors").items()}
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    space = adopted(folder, "ast")
-    assert {value.dtype for value in space.parameters()} == {torch.float32}
-    space.save(tmp_path / "a.ckpt")
-    assert {value.dtype for value in JointEmbedding.load(tmp_path / "a.ckpt").parameters()} == {torch.float32}
-
-
-def test_sub_words_are_those_of_tokenizer_json_whatever_stands_beside_it(home, tmp_path, spaces):
-    folder = copied(home, tmp_path)
-    golden = Fast.from_file(str(folder / "tokenizer.json")).encode("a slow waltz").ids
-    assert golden[0] == 0 and golden[-1] == 2
-    path = folder / "tokenizer_config.json"
-    path.write_text(json.dumps({"tokenizer_class": "BertTokenizer", "auto_map": {"AutoTokenizer": "evil.Evil"}}))
-    space = adopted(folder, "clap")
-    assert list(space.reader("caption").numbers("a slow waltz")) == golden
-    text = json.loads((folder / "tokenizer.json").read_text())
-    text |= {"padding": {"strategy": {"Fixed": 30}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 1,
-                         "pad_type_id": 0, "pad_token": "<pad>"}}  # fmt: skip
-    (folder / "tokenizer.json").write_text(json.dumps(text))
-    assert list(adopted(folder, "clap").reader("caption").numbers("a slow waltz")) == golden
-    text["normalizer"] = {"type": "Lowercase"}
-    (folder / "tokenizer.json").write_text(json.dumps(text))
-    other = adopted(folder, "clap")
-    assert other.fingerprint != space.fingerprint == spaces["clap"].fingerprint
-
-
-def test_networks_are_transformers_own_and_built_without_loading_anything(home, spaces, monkeypatch):
-    """No class of ours derives from theirs, which would initialise our weights; none loads a model within itself."""
-    assert not issubclass(Pretrained, transformers.PreTrainedModel)
-    spaces["wavlm"].encoder("audio")
-    monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", None)
-    for name, space in spaces.items():
-        encoder = space.encoder("audio")
-        with torch.device("meta"):
-            Pretrained(encoder.reader, encoder.kind, encoder._given["config"]).build(space.dim)
-        assert type(encoder.network).__module__.startswith("transformers.models."), name
-        buffers = {key for key, _ in encoder.network.named_buffers()} - set(encoder.network.state_dict())
-        twin = type(encoder.network)(encoder.made)
-        for key in buffers:
-            assert torch.equal(encoder.network.get_buffer(key), twin.get_buffer(key)), (name, key)
-
-
-def test_old_names_of_weights_are_understood(home, tmp_path, spaces):
-    folder = copied(home, tmp_path, "wav2vec2")
-    weights = load_file(folder / "model.safetensors")
-    old = {key.replace("parametrizations.weight.original0", "weight_g").replace(
-        "parametrizations.weight.original1", "weight_v"): value for key, value in weights.items()}  # fmt: skip
-    assert old.keys() != weights.keys()
-    save_file(old, folder / "model.safetensors", {"format": "pt"})
-    assert adopted(folder, "wav2vec2").fingerprint == spaces["wav2vec2"].fingerprint
-
-
-def test_weights_in_several_files_are_one_model(home, tmp_path, spaces):
-    folder = copied(home, tmp_path)
-    home[1]["clap"][0].save_pretrained(folder, max_shard_size="50KB")
-    (folder / "model.safetensors").unlink()
-    assert len(list(folder.glob("*.safetensors"))) > 1
-    assert adopted(folder, "clap").fingerprint == spaces["clap"].fingerprint
-
-
-def test_a_processor_in_one_file_is_read(home, tmp_path, spaces):
-    folder = copied(home, tmp_path)
-    own = json.loads((folder / "preprocessor_config.json").read_text())
-    (folder / "preprocessor_config.json").unlink()
-    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": own}))
-    assert adopted(folder, "clap").fingerprint == spaces["clap"].fingerprint
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "words"),
-    [
-        ({"auto_map": {"AutoModel": "modeling_evil.Evil"}}, Unsafe, "auto_map"),
-        ({"audio_config": {"auto_map": {"AutoConfig": "evil.Evil"}}}, Unsafe, "auto_map"),
-        ({"model_type": "mert_model", "auto_map": {"AutoModel": "modeling_MERT.MERTModel"}}, Unsafe, "never run"),
-        ({"model_type": "bert"}, Usage, "clap, audio-spectrogram-transformer, wav2vec2, hubert, wavlm, whisper"),
-        ({"model_type": None}, Usage, "cannot be adopted"),
-        ({"projection_dim": "many"}, Usage, "projection_dim"),
-        ({"projection_dim": 12}, Mismatch, "do not fit"),
-    ],
-)
-def test_hostile_and_strange_settings_are_refused(home, tmp_path, changes, kind, words):
-    folder = copied(home, tmp_path, **changes)
-    (folder / "modeling_evil.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
-    with pytest.raises(kind, match=words) as error:
-        adopted(folder, "clap")
-    assert "\n" not in str(error.value) and "Fix: " in str(error.value)
-    assert not (tmp_path / "canary").exists()
-
-
-def test_settings_can_name_no_kernel_no_other_model_and_no_quantisation(home, tmp_path, spaces):
-    folder = copied(home, tmp_path, "wavlm", _attn_implementation="somebody/kernel", attn_implementation="some/kernel",
-                    quantization_config={"quant_method": "bitsandbytes"}, _name_or_path="somebody/model",
-                    base_model_name_or_path="somebody/model", transformers_weights="evil.bin")  # fmt: skip
-    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "somebody/model"}))
-    space = adopted(folder, "wavlm")
-    assert space.fingerprint == spaces["wavlm"].fingerprint
-    words = json.dumps(space.encoder("audio")._given["config"])
-    assert "somebody" not in words and "kernel/" not in words and "evil" not in words
-    hostile = configured("wavlm", {"_attn_implementation": "some/kernel", "auto_map": {}, "hidden_size": 16})
-    assert hostile._attn_implementation != "some/kernel" and not hasattr(hostile, "auto_map")
-    with pytest.raises(Usage, match="no such kind"):
-        Pretrained(Waveform({}), "os.system", {})
-
-
-def test_weights_are_read_from_safetensors_alone(home, tmp_path):
-    folder = copied(home, tmp_path)
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    whole = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(Unsafe, match=r"pickled.*save_pretrained"):
-        adopted(folder, "clap")
-    (folder / "pytorch_model.bin").unlink()
-    with pytest.raises(Usage, match="only safetensors"):
-        adopted(folder, "clap")
-    (folder / "model.safetensors").write_bytes(whole[:5000])
-    with pytest.raises(Damaged, match="damaged"):
-        adopted(folder, "clap")
-    index = {"weight_map": {"a": "../../model.safetensors"}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(Unsafe, match="outside"):
-        adopted(folder, "clap")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("config.json", None, "no whole model"),
-        ("config.json", "{", "no JSON"),
-        ("tokenizer.json", None, "words cannot be read"),
-        ("tokenizer.json", "{}", "no tokenizer"),
-        ("preprocessor_config.json", None, "no whole model"),
-        ("preprocessor_config.json", '{"feature_size": "many"}', "do not fit each other"),
-        ("config.json", '{"model_type": "clap", "text_config": [1]}', "do not fit each other"),
-        ("config.json", '{"model_type": ["clap"]}', "cannot be adopted"),
-        ("preprocessor_config.json", '{"truncation": "fusion"}', "do not fit each other"),
-    ],
-)
-def test_missing_and_broken_files_are_one_line(home, tmp_path, capsys, name, content, words):
-    folder = copied(home, tmp_path)
-    (folder / name).unlink() if content is None else (folder / name).write_text(content)
-    code = main(["adopt", str(folder), str(tmp_path / "m.ckpt")])
-    error = capsys.readouterr().err
-    assert code in (2, 4, 5) and error.count("\n") == 1 and words in error and "Fix: " in error
-    assert not (tmp_path / "m.ckpt").exists()
-
-
-def test_a_place_that_holds_a_model_is_not_written_over(home, tmp_path, capsys):
-    assert main(["adopt", str(home[0] / "ast"), str(tmp_path / "run")]) == 0
-    assert main(["adopt", str(home[0] / "ast"), str(tmp_path / "run")]) == 2
-    assert "a model is there already" in capsys.readouterr().err
-
-
-def test_only_a_name_goes_to_the_hub(tmp_path, monkeypatch):
-    for source in ("nowhere", "./no/where", "/no/where", "a/b/c", f"{tmp_path}/model", "../x"):
-        with pytest.raises(Usage, match="no such folder"):
-            local(source)
-    (tmp_path / "models").mkdir()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(Usage, match="there is no such folder.*save_pretrained"):
-        local("models/clap")
-    script = """
-        from jointembed.__main__ import main
-        raise SystemExit(main(["adopt", "laion/clap-htsat-unfused", "there"]))
-    """
-    done = fresh(script, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
-    assert done.returncode == 2 and "the hub does not give" in done.stderr and "go online" in done.stderr
-    assert done.stderr.count("\n") == 1 and not (tmp_path / "there").exists()
 
 
 def test_cells_that_are_no_sound_and_no_text_are_refused(spaces):

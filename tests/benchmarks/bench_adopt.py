@@ -1,0 +1,121 @@
+"""Vectors of songs by an adopted CLAP, against librosa, ClapProcessor's extractor and ClapModel file by file.
+
+Run: python tests/benchmarks/bench_adopt.py [ROUNDS [THREADS]]
+
+The network has the size of laion/clap-htsat-unfused and random weights. Both sides have it loaded. The peer does what
+a script would: librosa.load, windows of 10 s of one file after the other, in float32. Ours is what `jointembed index`
+does with a few files: processes decode them, then their windows are embedded, in bfloat16 where the vectors stay as
+they are. On a busy machine more threads are slower than one, for both.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+import torch
+import transformers
+
+from jointembed import JointEmbedding
+from jointembed.commands.model import Model
+from jointembed.decode import Decoders
+from jointembed.learn.pretrained import Pretrained, settings
+from jointembed.learn.readers.waveform import ClapMel
+
+warnings.filterwarnings("ignore")
+RATE, SECONDS, FILES, WINDOW = 48000, 60, 4, 480_000
+EXTRACTOR = {"truncation": "rand_trunc", "padding": "repeatpad"}  # as published; the rest are transformers' defaults
+
+
+def timed(function):
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def songs(folder):
+    """Stereo files at 44.1 kHz: chords that change, with some noise, so that no two windows are alike."""
+    rng = np.random.default_rng(0)
+    times = np.arange(SECONDS * 44100) / 44100
+    paths = []
+    for number in range(FILES):
+        notes = 220 * 2 ** (rng.integers(0, 36, (SECONDS, 3)) / 12)
+        phase = 2 * np.pi * np.cumsum(notes.repeat(44100, 0), 0) / 44100
+        mono = 0.1 * np.sin(phase).sum(1) * np.exp(-3 * (times % 1)) + 0.01 * rng.normal(size=len(times))
+        path = folder / f"{number}.{'flac' if number % 2 else 'mp3'}"
+        soundfile.write(path, np.stack([mono, 0.8 * mono], 1).astype(np.float32), 44100)
+        paths.append(path)
+    return paths
+
+
+def adopted(model, path):
+    """The audio half of a ClapModel as `jointembed adopt` keeps it."""
+    made = settings("clap_audio_model", model.config.audio_config.to_dict())
+    space = JointEmbedding(512, {"audio": Pretrained(ClapMel(EXTRACTOR), "clap_audio_model", made)}, [])
+    space.configure_model()
+    space.encoder("audio").adopt(model.state_dict())
+    space.eval().save(path)
+    return Model(path)
+
+
+def peer(model, extractor, paths, times):
+    vectors = []
+    for path in paths:
+        took, samples = timed(lambda: librosa.load(path, sr=RATE)[0])  # noqa: B023
+        times["decode"].append(took)
+        windows = [one for one in np.split(samples, range(WINDOW, len(samples), WINDOW)) if len(one) * 2 >= WINDOW]
+        took, inputs = timed(lambda: extractor(windows, sampling_rate=RATE, return_tensors="pt"))  # noqa: B023
+        times["features"].append(took)
+        # Its extractor marks one window at random as longer than it is; the unfused model passes over that.
+        with torch.inference_mode():
+            took, out = timed(lambda: model.get_audio_features(**inputs))  # noqa: B023
+        times["network"].append(took)
+        z = getattr(out, "pooler_output", out).mean(0)
+        vectors.append((z / z.norm()).numpy())
+    return np.stack(vectors)
+
+
+def ours(model, paths, times):
+    with Decoders(RATE) as decoders:
+        sounds = [one.samples for one in decoders.map(os.fsencode(path) for path in paths)]
+    return model.embed("audio", sounds, times)
+
+
+def main(rounds=3, threads=0):
+    torch.set_num_threads(threads or torch.get_num_threads())
+    torch.manual_seed(0)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    extractor = transformers.ClapFeatureExtractor(**EXTRACTOR)
+    theirs = transformers.ClapModel(transformers.ClapConfig()).eval()
+    with tempfile.TemporaryDirectory() as place:
+        paths = songs(Path(place))
+        model = adopted(theirs, Path(place) / "clap.ckpt")
+        model.choose("audio", [librosa.load(path, sr=RATE, duration=20)[0] for path in paths[:2]])
+        heard, seconds = FILES * SECONDS, {"peer": [], "ours": []}
+        stages = {"peer": {"decode": [], "features": [], "network": []}, "ours": {}}
+        for _ in range(rounds):
+            took, known = timed(lambda: peer(theirs, extractor, paths, stages["peer"]))
+            seconds["peer"].append(took)
+            took, got = timed(lambda: ours(model, paths, stages["ours"]))
+            seconds["ours"].append(took)
+        a, b = (statistics.median(seconds[name]) for name in ("peer", "ours"))
+        ratio = statistics.median(x / y for x, y in zip(*seconds.values(), strict=True))
+        print(f"{FILES} files of {SECONDS} s, {torch.get_num_threads()} threads, medians of {rounds} rounds in turns")
+        print(f"{'file -> vector':<40}{'x real time':>12}{'ratio':>8}")
+        print(f"{'librosa, ClapProcessor, ClapModel':<40}{heard / a:>12.1f}{1:>8.2f}")
+        print(f"{'jointembed, adopted':<40}{heard / b:>12.1f}{ratio:>8.2f}")
+        print(f"bfloat16: {'chosen' if model.bf16 else 'not chosen'}; least cosine {(known * got).sum(1).min():.6f}")
+        for name, parts in stages.items():
+            each = ", ".join(f"{stage} {np.sum(taken) / rounds:.2f} s" for stage, taken in parts.items())
+            print(f"{name}, a round: {each}")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
