@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ COMMANDS = {
     "predict": "the vectors of a table's rows",
     "recipes": "list the recipes, or print one",
     "adopt": "make a model out of one of Hugging Face (CLAP, AST, HuBERT, Whisper ...), with no training",
-    "index": "embed a table into an index",
+    "index": "embed a table, or the sound files of a folder, into an index",
     "skips": "the files that the index of a folder left out, and why",
     "prune": "remove the rows of an index whose files are gone",
     "verify": "whether an index is whole",
@@ -59,6 +60,8 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
     from .errors import Failure
 
     try:

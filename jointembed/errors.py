@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 
 class Failure(Exception):
     """What is wrong with which file or key, and how to mend it; printed as one line, never as a traceback.
@@ -21,7 +23,7 @@ class Failure(Exception):
 
     def __str__(self) -> str:
         line = f"error[{self.tag}]: {self.subject}: {self.wrong}. Fix: {self.fix}"
-        return " ".join(line.split())
+        return plain(" ".join(line.split()))
 
 
 class Usage(Failure):
@@ -58,6 +60,13 @@ class Full(Failure):
     """No space is left where something must be written (exit code 6)."""
 
     code, tag = 6, "E-SPACE"
+
+
+def plain(text: str) -> str:
+    """A text in which what would not show, or would reach the terminal as a command, is written out."""
+    return "".join(
+        sign if sign.isprintable() or unicodedata.category(sign) == "Zs" else ascii(sign)[1:-1] for sign in text
+    )
 
 
 def extra(name: str, package: str) -> Usage:

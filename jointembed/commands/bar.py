@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
+
+WIDEST = 40  # signs of the bar itself
+LEAST = 6
 
 
 class Bar:
@@ -17,20 +21,30 @@ class Bar:
 
     def __init__(self, title: str, total: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
-        parts = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rates]}"),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[skips]}"),
-        )
-        self._bar = Progress(*parts, console=Console(stderr=True), disable=not watched())
-        self._task = self._bar.add_task(title, total=total, rates="", skips="")
+        console = Console(stderr=True, highlight=False)
+        part = BarColumn(bar_width=LEAST)
+        bar = self
+
+        class Words(TextColumn):
+            """What stands before the bar and behind it, as much as the terminal has room for; the bar takes the rest.
+
+            Left to itself rich would shorten every part, so that none of them could be read.
+            """
+
+            def render(self, task: object) -> object:  # type: ignore[override]
+                from rich.text import Text
+
+                words, skips = bar.words(console.width - len(title) - LEAST - 4)
+                used = len(title) + len(words) + len(skips) + 5
+                part.bar_width = max(LEAST, min(WIDEST, console.width - used))
+                return Text.assemble(words, (f"  {skips}" if skips else "", "red"), no_wrap=True)
+
+        self._bar = Progress(TextColumn(title, markup=False), part, Words(""), console=console, disable=not watched())
+        self._task = self._bar.add_task(title, total=total)
         self._start = time.monotonic()
+        self.total, self.done, self._ahead = total, 0, 0
         self.files, self.seconds, self.skips = 0, 0.0, 0
 
     def __enter__(self) -> Bar:
@@ -46,14 +60,42 @@ class Bar:
     def heard(self, seconds: float, skipped: bool) -> None:
         """Note that a file was decoded to so many seconds of sound, or skipped."""
         self.files, self.seconds, self.skips = self.files + 1, self.seconds + seconds, self.skips + skipped
-        past = max(1e-3, time.monotonic() - self._start)
-        rates = f"{self.files / past:.1f} files/s, {self.seconds / past:.0f} x real time"
-        skips = f"{self.skips} skipped" if self.skips else ""
-        self._bar.update(self._task, rates=rates, skips=skips)
+        self._ahead += 1  # `seen` comes with a commit only, which is seconds away
+        self._show(self.done + 1)
 
     def seen(self, count: int) -> None:
         """Note how many files are done, those among them that needed no work."""
-        self._bar.update(self._task, completed=count)
+        self._ahead = 0
+        self._show(count)
+
+    def _show(self, count: int) -> None:
+        self.done = max(self.done, min(count, self.total))
+        self._bar.update(self._task, completed=self.done)
+
+    def words(self, room: int) -> tuple[str, str]:
+        """What the line says in so many signs: the count, the rates and the time, and apart from them the skips."""
+        past = max(1e-3, time.monotonic() - self._start)
+        task = self._bar.tasks[0]
+        if self.done >= self.total:
+            time_ = f"{_clock(past)} in all"
+        else:
+            time_ = "" if task.time_remaining is None else f"{_clock(task.time_remaining)} left"
+        count = f"{self.done:,}/{self.total:,}"
+        skips = f"{self.skips:,} skipped" if self.skips else ""
+        files = f"{self.files / past:.1f} files/s" if self.files else ""
+        sound = f"{self.seconds / past:,.0f} x real time" if self.files else ""
+        parts: Sequence[str] = ()
+        for parts in ((count, files, sound, time_), (count, files, time_), (count, time_), (count,)):
+            if len("  ".join(filter(None, (*parts, skips)))) <= room:
+                break
+        return "  ".join(filter(None, parts)), skips
+
+
+def _clock(seconds: float) -> str:
+    """`4:05`, `1:04:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def spoken(seconds: float) -> str:

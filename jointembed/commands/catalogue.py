@@ -54,12 +54,12 @@ def fill(
     with hold(path):
         fresh = not Path(path).exists()
         # Of what is indexed, a look is all that most files get: a count for the bar would double it.
-        listed = (
-            [one for one in Walk(os.fsencode(folder), follow) if isinstance(one, File)] if fresh or watched() else []
-        )
+        found = [one for one in Walk(os.fsencode(folder), follow) if one] if fresh or watched() else []
+        listed = [one for one in found if isinstance(one, File)]
         if not fresh:
             index = Index.open(path)
             model.matches(index)
+            model.settle(index)
             if windows is not None:
                 model.limit(index, windows)
             column, rate = column or index.about("column"), int(index.about("rate") or 0)
@@ -68,9 +68,13 @@ def fill(
         else:
             column = _heard(model.space, column)
             rate, model.windows = int(model.space.reader(column).sample_rate), windows
+            if not found:
+                raise Usage(
+                    folder, "it holds no sound files", "give a folder of .mp3, .flac, .wav, .ogg, .m4a ... files"
+                )
             rehearse(model, column, rate, folder, listed)
             index = model.create(path, column=column, rate=str(rate))
-        with closing(index), Decoders(rate) as decoders, Bar(f"Indexing {Path(folder).name}", len(listed)) as bar:
+        with closing(index), Decoders(rate) as decoders, Bar("Indexing", len(listed)) as bar:
 
             def decode(paths: Iterable[bytes]) -> Iterator[Decoded]:
                 for one in decoders.map(paths, AHEAD):
@@ -115,6 +119,7 @@ def rehearse(model: Model, column: str, rate: int, folder: str, listed: list[Fil
         model.windows, start = windows, time.monotonic()
         model.embed(column, sounds)
         lasts[windows] = (heard + time.monotonic() - start) * len(listed) / count
+    lasts[FEW] = min(lasts.values())  # short sounds have no more windows, and then chance decides
     model.windows = given
     words = f"{len(listed):,} files, about {spoken(lasts[given])}"
     if given is None:

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import itertools
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Container, Sequence
@@ -68,6 +69,10 @@ def _parsed(parse: Callable[[], Any], subject: str, command: str) -> Any:
                 raise cause from error
             cause = cause.__cause__ or cause.__context__
         message = " ".join(str(error).split())
+        value = re.fullmatch(r'Parser key "(\w+)": .*?Expected an? <class \'(int|float)\'>.*Given value: (.*)', message)
+        if value:
+            kind = {"int": "whole number", "float": "number"}[value[2]]
+            raise Usage("--" + value[1].replace("_", "-"), f"{value[3]} is no {kind}", "give one") from error
         message = message[:400] + ("..." if len(message) > 400 else "")
         raise Usage(subject, message, f"{command} --help lists what it takes") from error
 

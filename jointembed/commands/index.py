@@ -42,6 +42,12 @@ def index(
     """
     if max_windows is not None and max_windows < 1:
         raise Usage("max_windows", f"{max_windows} windows have no mean", "use a whole number from 1 on")
+    if not Path(source).exists():
+        raise Usage(source, "there is no such table or folder", "correct the path")
+    if Path(index).is_dir():
+        raise Usage(
+            index, "this is a folder, not an index", f"give a file to write, such as {Path(index) / 'songs.index'}"
+        )
     used = Model(model, trust)
     if not Path(source).is_dir() or any(Path(source).glob("rows.*")):
         from .table import fill as from_table

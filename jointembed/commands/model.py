@@ -60,6 +60,12 @@ class Model:
         how = json.loads(index.about("how") or "{}")
         self.windows, self.bf16 = how.get("windows"), how.get("bf16", "")
 
+    def settle(self, index: Index) -> None:
+        """Let an index remember where its model lies now, so that a model may be moved; `matches` comes first."""
+        known = {"model": str(self.path), "stamp": self.stamp}
+        if any(index.about(key) != value for key, value in known.items()):
+            index.store.remember(known)
+
     def create(self, path: Path | str, **about: str) -> Index:
         """A new index of this model, that remembers how it embeds."""
         how = {"windows": self.windows, "bf16": self.bf16}

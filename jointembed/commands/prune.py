@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import plain
 from ..find.index import Index
 from ..find.scan import prune as pruned
 
@@ -19,5 +20,5 @@ def prune(index: str, force: bool = False) -> None:
     with Index.open(index) as opened:
         gone = pruned(opened, force)
         for id in gone:
-            print(ascii(id)[1:-1] if not id.isprintable() else id)
+            print(plain(id))
         print(f"{len(gone)} rows removed, {len(opened)} kept")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import Usage, closest
 from ..find.index import Index
+from ..find.sqlite import mend
 from . import show
 from .model import Model
 
@@ -50,7 +51,12 @@ def embedded(index: Index, column: str | None, query: str, trust: list[str] | No
     """
     if not query.strip():
         raise Usage("query", "it is empty", "give words, an id or a path")
-    model = Model(index.model, trust)
+    try:
+        model = Model(index.model, trust)
+    except Usage as error:
+        wrong = f"the model that made it is not there any more ({index.model})"
+        fix = f"put it back; or, if it lies elsewhere now, run: {mend(index.path)}"
+        raise Usage(index.path, wrong, fix) from error
     model.matches(index)
     column = column or guess(model.space, query)
     cell = parsed(model.space, column, query)
@@ -73,6 +79,10 @@ def guess(model: Any, query: str) -> str:
         fits = [name for kind in (Words, Tokens, Ids) for name in model.columns if isinstance(model.reader(name), kind)]
     if fits:
         return str(fits[0])
+    if not Path(query).is_file() and all(model.reader(name).files for name in model.columns):
+        wrong = "the model has no column of words, and there is no such file"
+        fix = "give a file, or index with a model of words too, such as jointembed adopt laion/clap-htsat-unfused"
+        raise Usage(query, wrong, fix)
     raise Usage(
         "column", "the model has no column for such a query", "give --column: one of " + ", ".join(model.columns)
     )

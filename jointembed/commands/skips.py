@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json as encoder
 import os
+import shutil
+import textwrap
 from collections import Counter
 
+from ..errors import plain
 from ..find.index import Index
+from ..find.scan import Skip
 from ..find.scan import skips as listed
-from . import show
 
 
 def skips(index: str, json: bool = False) -> None:
@@ -25,15 +28,17 @@ def skips(index: str, json: bool = False) -> None:
             {"path": os.fsdecode(one.path), "reason": one.reason, "wrong": one.wrong, "fix": one.fix} for one in found
         ]))  # fmt: skip
         return
-    if found:
-        cells = [[one.reason, os.fsdecode(one.path), one.wrong, one.fix] for one in found]
-        print(
-            show.table([["code", "path", "what is wrong", "fix"], *([_plain(cell) for cell in row] for row in cells)])
-        )
+    for one in found:
+        print(_block(one))
     counts = ", ".join(f"{count} {reason}" for reason, count in Counter(one.reason for one in found).most_common())
     print(f"{len(found)} skipped" + (f": {counts}" if counts else ""))
 
 
-def _plain(text: str) -> str:
-    """A text in which what would not show, or would reach the terminal as a command, is written out."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+def _block(one: Skip) -> str:
+    """A skip in a few lines: its code and its path, which is never broken; what is wrong; what mends it."""
+    width = max(40, shutil.get_terminal_size((120, 24)).columns - 1)
+    told = [
+        textwrap.fill(plain(words), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        for words in (one.wrong, f"Fix: {one.fix}")
+    ]
+    return "\n".join([f"{one.reason}: {plain(os.fsdecode(one.path))}", *told])

@@ -41,6 +41,7 @@ def fill(model: Model, table: str, path: str, column: str | None, split: str, wi
         if Path(path).exists():
             index = Index.open(path)
             model.matches(index)
+            model.settle(index)
             if windows is not None:
                 model.limit(index, windows)
         else:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..errors import Mismatch, Usage, closest
 from .matrix import Matrix, load
 from .rows import Row, encode, fetch
-from .sqlite import mend
+from .sqlite import anew, mend
 from .store import LONGEST, Store
 from .where import parse
 
@@ -147,7 +147,7 @@ class Index:
         """Raise Mismatch unless the model of this fingerprint made the vectors."""
         if fingerprint != self.store.meta()["fingerprint"]:
             wrong = f"another model made the vectors of this index ({self.model or 'unnamed'})"
-            raise Mismatch(self.path, wrong, mend(self.path))
+            raise Mismatch(self.path, wrong, anew(self.path))
 
     def add(self, rows: Sequence[Row], vectors: npt.NDArray[np.float32], column: str) -> None:
         """Add rows with their vectors of one column, or replace those of the same id, in one transaction.

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .. import files
 from ..errors import Damaged, Full
-from .sqlite import mend
+from .sqlite import anew
 from .store import Store, valid
 
 _CHUNK = 8_192  # rows read, or scored a second time, at once
@@ -118,7 +118,7 @@ def load(store: Store, column: str) -> Matrix:
         numbers, values = read(db, store.path, column, count, dim)
     wrong = np.flatnonzero(~valid(values, metric))
     if len(wrong):
-        raise Damaged(store.path, f"the vector of row {numbers[wrong[0]]} is broken", mend(store.path))
+        raise Damaged(store.path, f"the vector of row {numbers[wrong[0]]} is broken", anew(store.path))
     if count:
         # A cache that cannot be kept is no reason not to search.
         with contextlib.suppress(OSError, Full), files.writing(path) as file:
@@ -162,7 +162,7 @@ def read(
     at = 0
     while chunk := found.fetchmany(_CHUNK):
         if any(len(blob) != 4 * dim for _, blob in chunk):
-            raise Damaged(path, f"a vector has not the {dim} dimensions of this index", mend(path))
+            raise Damaged(path, f"a vector has not the {dim} dimensions of this index", anew(path))
         numbers[at : at + len(chunk)] = [number for number, _ in chunk]
         values[at : at + len(chunk)] = np.frombuffer(b"".join(blob for _, blob in chunk), "<f4").reshape(-1, dim)
         at += len(chunk)

@@ -14,8 +14,13 @@ _FUNCTIONS = {"json_extract", "json_type", "json_array", "typeof", "coalesce", "
 
 
 def mend(path: Path) -> str:
-    """The command that writes an index anew."""
+    """The command that makes or fills an index."""
     return f"jointembed index MODEL SOURCE {path}"
+
+
+def anew(path: Path) -> str:
+    """What to do with an index that cannot be gone on with: the command alone would refuse it again."""
+    return f"delete it, then run: {mend(path)}"
 
 
 def connect(path: Path, how: str) -> sqlite3.Connection:
@@ -48,7 +53,7 @@ def faults(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             raise Usage(path, "this index may not be opened or written here", "check its permissions") from error
         if code == sqlite3.SQLITE_NOTADB:
-            raise Damaged(path, "this is not an index", f"delete it, then run: {mend(path)}") from error
+            raise Damaged(path, "this is not an index", anew(path)) from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
-            raise Damaged(path, "this index is broken", mend(path)) from error
+            raise Damaged(path, "this index is broken", anew(path)) from error
         raise

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .. import files
 from ..errors import Damaged, Failure, Mismatch, Usage
 from .rows import Row, differs, ids, names, note, remove, same, update, upsert
 from .schema import APPLICATION, OWN, SCHEMA, TABLES, close
-from .sqlite import allowed, connect, faults, mend
+from .sqlite import allowed, anew, connect, faults, mend
 
 METRICS = ("cosine", "euclidean")
 WIDEST = 65_536  # dimensions
@@ -41,6 +41,8 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        if self.path.is_dir():
+            raise Usage(path, "there is no such index, only a folder", "give the file of an index")
         if not self.path.is_file():
             raise Usage(path, "there is no such index", f"make it with: {mend(self.path)}")
         self._writer: sqlite3.Connection | None = None
@@ -130,6 +132,12 @@ class Store:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
 
+    def remember(self, about: Mapping[str, str]) -> None:
+        """Write over what the file says of itself."""
+        with self.writing() as db:
+            sql = "INSERT OR REPLACE INTO meta VALUES(?, CAST(? AS TEXT))"
+            db.executemany(sql, [(key, os.fsencode(value)) for key, value in about.items()])
+
     def meta(self) -> dict[str, Any]:
         """What the file says of itself: model, fingerprint, note, metric, dim, identity, generation, columns, cells.
 
@@ -146,7 +154,7 @@ class Store:
             if not sound or not re.fullmatch("[0-9a-f]{8}", meta["identity"]):
                 raise ValueError(meta)
         except (KeyError, ValueError, TypeError) as error:
-            raise Damaged(self.path, "what this index says of itself is broken", mend(self.path)) from error
+            raise Damaged(self.path, "what this index says of itself is broken", anew(self.path)) from error
         return meta
 
     def add(self, rows: Sequence[Row], vectors: npt.NDArray[np.float32], column: str) -> None:
@@ -220,13 +228,13 @@ class Store:
     def _verify(self, db: sqlite3.Connection) -> None:
         [(application,)], [(version,)] = db.execute("PRAGMA application_id"), db.execute("PRAGMA user_version")
         if application != APPLICATION:
-            raise Damaged(self.path, "this is not an index", f"delete it, then run: {mend(self.path)}")
+            raise Damaged(self.path, "this is not an index", anew(self.path))
         if version != SCHEMA:
-            fix = "pip install -U jointembed" if version > SCHEMA else mend(self.path)
+            fix = "pip install -U jointembed" if version > SCHEMA else anew(self.path)
             raise Mismatch(self.path, f"another version of jointembed wrote this index (layout {version})", fix)
         schema = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema") if sql is not None}
         if schema != OWN or self._cut():
-            raise Damaged(self.path, "this index is broken", mend(self.path))
+            raise Damaged(self.path, "this index is broken", anew(self.path))
 
     def _cut(self) -> bool:
         """Whether the file is shorter than it says; SQLite fills a last page that is cut with zeros."""
@@ -247,7 +255,7 @@ class Store:
         dim, metric = meta["dim"], meta["metric"]
         if vectors.shape != (count, dim):
             wrong = f"vectors of shape {vectors.shape} came for {count} rows of {dim} dimensions"
-            raise Mismatch(self.path, wrong, mend(self.path))
+            raise Mismatch(self.path, wrong, anew(self.path))
         vectors = np.ascontiguousarray(vectors, "<f4")
         bad = np.flatnonzero(~valid(vectors, metric))
         if len(bad):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..errors import Damaged, Failure
 from .matrix import cache, cached, read
 from .schema import broken
-from .sqlite import mend
+from .sqlite import anew
 from .store import Store, valid
 
 
@@ -65,12 +65,12 @@ def verify(path: Path | str) -> Verified:
     except Failure:
         raise
     except (sqlite3.Error, ValueError, KeyError, TypeError) as error:  # what a broken file makes of our own queries
-        raise Damaged(path, f"this index is broken ({error})", mend(path)) from error
+        raise Damaged(path, f"this index is broken ({error})", anew(path)) from error
 
 
 def _verified(store: Store, db: sqlite3.Connection) -> Verified:
     def wrong(what: str) -> Damaged:
-        return Damaged(store.path, what, mend(store.path))
+        return Damaged(store.path, what, anew(store.path))
 
     [(said,), *_] = db.execute("PRAGMA integrity_check(1)")
     if said != "ok":

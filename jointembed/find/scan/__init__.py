@@ -6,5 +6,6 @@ from .lock import hold
 from .prune import prune
 from .run import scan
 from .song import Decoded
+from .walk import Skip
 
-__all__ = ["Books", "Decoded", "hold", "prune", "scan", "skips"]
+__all__ = ["Books", "Decoded", "Skip", "hold", "prune", "scan", "skips"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import Usage
+from ...errors import Full, Usage
 
 REMOTE = {"nfs", "nfs4", "cifs", "smb", "smbfs", "smb3", "9p", "afs", "afpfs", "ncpfs", "ceph", "glusterfs", "davfs"}
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -34,14 +35,16 @@ def hold(path: Path | str) -> Iterator[None]:
     if place in _held:
         yield
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
+    with _writable(path):
+        place.parent.mkdir(parents=True, exist_ok=True)
     kind = remote(place.parent)
     if kind is not None:
         fix = f"put the index on a disk of this computer, such as {Path.home() / place.name}"
         raise Usage(path, f"this is a network file system ({kind}), on which an index can be damaged", fix)
     lock = place.with_name(place.name + ".lock")
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with _writable(path):
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,6 +64,17 @@ def hold(path: Path | str) -> Iterator[None]:
             return
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def _writable(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise Full(path, "no space is left on the disk", "free some space and run the command again") from error
+        wrong = f"an index cannot be written here ({error.strerror})"
+        raise Usage(path, wrong, "choose another place, or correct its permissions") from error
 
 
 def remote(folder: Path) -> str | None:
