@@ -185,11 +185,11 @@ def test_a_place_that_holds_a_model_is_not_written_over(home, tmp_path, capsys):
 
 
 def test_only_a_name_goes_to_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for source in ("nowhere", "./no/where", "/no/where", "a/b/c", f"{tmp_path}/model", "../x"):
         with pytest.raises(Usage, match="no such folder"):
             local(source)
     (tmp_path / "models").mkdir()
-    monkeypatch.chdir(tmp_path)
     with pytest.raises(Usage, match="there is no such folder.*save_pretrained"):
         local("models/clap")
     script = """
