@@ -66,7 +66,9 @@ def write(folder, songs, each=4):
             if end == "m4a":
                 write_m4a(path, samples)
             else:
-                soundfile.write(path, samples, 44100)
+                with soundfile.SoundFile(path, "w", 44100, 2) as file:
+                    for start in range(0, len(samples), 1 << 16):  # libsndfile's Vorbis dies of more at once
+                        file.write(samples[start : start + (1 << 16)])
     return sorted(folder.glob("*.*"))
 
 
