@@ -191,7 +191,7 @@ class TableData(lightning.LightningDataModule):
         features = Features(self.folder() / "features", reader)
         present = [cell for cell in cells if not table_cells.missing(cell)]
         features.fill([one for cell in present for one in reader.elements(cell)], f"Reading {column}")
-        self.encoded[column] = Ragged.bare(torch.from_numpy(reader.keys(cells)[0]))
+        self.encoded[column] = Ragged.bare(torch.from_numpy(reader.keys(cells)))
         self._read[column] = reader, cells, features
 
     def load(self, reader: Reader, element: Any) -> Any:

@@ -83,9 +83,8 @@ class Ids(Lookup):
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
         load: Load | None = None,
-        first: int = 0,
         most: int | None = None,
     ) -> Ragged:
         """A column of cells -> its Ragged of ids, one a piece: values (P,)."""
-        x = super().encode(cells, rng, load, first)
+        x = super().encode(cells, rng, load)
         return Ragged(x.values, x.rows, x.keys, marks=x.marks)

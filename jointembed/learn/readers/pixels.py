@@ -84,11 +84,10 @@ class Pixels(Reader):
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
         load: Load | None = None,
-        first: int = 0,
         most: int | None = None,
     ) -> Ragged:
         """A column of bitmaps -> their lit pixels: values (V,), grey levels as weights (V,), inner (P + 1,)."""
-        keys, _ = self.keys(cells, first)
+        keys = self.keys(cells)
         rows, lit, grey, sizes, marks = [], [], [], [], []
         for row, cell in enumerate(cells):
             for element in [] if table_cells.missing(cell) else self.elements(cell):

@@ -79,21 +79,19 @@ class Reader(Described, ABC):
         """The things of a cell that are loaded one by one: the items of a list, or the cell itself."""
         return table_cells.explode(cell)
 
-    def keys(self, cells: Sequence[Any], first: int = 0) -> tuple[Array, Array | None]:
-        """A key a cell (B,), and a key a piece where a piece is a thing of its own and some cell has several."""
-        keys = np.fromiter(
-            (-1 - row if table_cells.missing(cell) else table_cells.key(cell) for row, cell in enumerate(cells, first)),
+    def keys(self, cells: Sequence[Any]) -> Array:
+        """A key a cell (B,): equal cells have equal ones, and a missing cell has one of its own."""
+        return np.fromiter(
+            (-1 - row if table_cells.missing(cell) else table_cells.key(cell) for row, cell in enumerate(cells)),
             np.int64,
             len(cells),
         )
-        return keys, None
 
     def encode(
         self,
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
         load: Load | None = None,
-        first: int = 0,
         most: int | None = None,
     ) -> Ragged:
         """A column of cells -> its Ragged.
@@ -102,7 +100,6 @@ class Reader(Described, ABC):
             cells: B cells, some of which may be missing.
             rng: the source of chance for `augment`; None: nothing is changed.
             load: what loads an element instead of `load`, such as a store of loaded arrays.
-            first: the number of the first row, for the keys of missing cells.
             most: pieces that are taken of an element, spread evenly over it; all of them if not given.
         """
         values: list[Array] = []
@@ -122,7 +119,7 @@ class Reader(Described, ABC):
                 values += cut
                 rows += [row] * len(cut)
                 marks += [] if self.parts else [table_cells.key(element)] * len(cut)
-        keys, _ = self.keys(cells, first)
+        keys = self.keys(cells)
         stacked = np.stack(values) if values else np.zeros((0, *self.shape), np.float32)
         return Ragged(
             torch.from_numpy(np.ascontiguousarray(stacked)),
@@ -153,11 +150,10 @@ class Lookup(Reader):
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
         load: Load | None = None,
-        first: int = 0,
         most: int | None = None,
     ) -> Ragged:
         """A column of cells -> its Ragged, without a tensor a cell; see `Reader.encode`."""
-        keys, _ = self.keys(cells, first)
+        keys = self.keys(cells)
         counts: list[int] = []
         marks: list[int] = []
         sizes: list[int] = []
