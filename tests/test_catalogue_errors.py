@@ -180,7 +180,7 @@ def test_a_run_that_is_stopped_says_one_line_and_is_gone_on_with(signum, code, s
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from jointembed.__main__ import main\n"
         "from jointembed.commands.model import Model\n"
-        "Model.embed = lambda *args: (print('embedding', flush=True), time.sleep(60))\n"
+        "Model.stream = lambda *args: [print('embedding', flush=True), time.sleep(60)]\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     words = [sys.executable, "-c", waiting, "index", str(model), str(music), str(index)]

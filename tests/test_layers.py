@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "jointembed"
 HEAVY = {"torch", "lightning", "torchaudio", "torchvision", "transformers"}
-FLOOR = {"errors", "files", "sound", "decode", "cells", "tables"}
+FLOOR = {"errors", "files", "sound", "decode", "cells", "tables", "machine"}
 LEARN = ["ragged", "readers", "encoders", "objectives", "space"]
 
 

@@ -48,7 +48,7 @@ def read(out):
         return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
     table = pyarrow.parquet.read_table(out / "rows.parquet")
     # Some ten millions of pixels as Python's integers would take longer than all tests.
-    return (table if len(table) < 1000 else table.drop_columns("bitmap")).to_pylist()
+    return (table if len(table) < 10_000 else table.drop_columns("bitmap")).to_pylist()
 
 
 def splits(rows):
@@ -202,11 +202,11 @@ def test_mnist_damaged(cut, prepare, mnist, tmp_path, capsys):
 
 def test_digits(prepare, mnist, fsdd, tmp_path):
     rows = prepare("digits", fsdd, mnist, tmp_path / "out", "--hold", "theo")
-    assert splits(rows) == {"train": 9 + 9 + 300, "dev": 1 + 1 + 30, "test": 4 + 10 + 30}
+    assert splits(rows) == {"train": 9 + 9 + 3000, "dev": 1 + 1 + 30, "test": 4 + 10 + 30}
     written, spoken, spelt = (
         [row for row in rows if row[column] is not None] for column in ("bitmap", "speech", "word")
     )
-    assert len(written) == 14 and len(spoken) == 20 and len(spelt) == 360
+    assert len(written) == 14 and len(spoken) == 20 and len(spelt) == 3060
     assert {row["split"] for row in spoken if row["speaker"] == "theo"} == {"test"}
     assert {row["split"] for row in spoken if row["speaker"] == "george"} == {"train", "dev"}
     assert all(row["id"][0] == row["digit"] and (tmp_path / "out" / row["speech"]).is_file() for row in spoken)
@@ -363,7 +363,7 @@ def test_a_source_given_twice_is_refused(prepare, mnist, tmp_path, capsys):
     ("name", "sources", "options", "counts"),
     [
         ("mnist", ["mnist"], [], {"train": 55000, "dev": 5000, "test": 10000}),
-        ("digits", ["mnist", "fsdd"], ["--hold", "lucas"], {"train": 59650, "dev": 2180, "test": 10530}),
+        ("digits", ["mnist", "fsdd"], ["--hold", "lucas"], {"train": 62350, "dev": 2180, "test": 10530}),
         ("sounds", ["esc10"], ["--fold", "3"], {"train": 220, "dev": 20, "test": 80}),
         ("songs", ["nottingham", "rendered"], [], {"train": 654, "dev": 71, "valid": 108}),
     ],

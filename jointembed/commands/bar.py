@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 
 WIDEST = 40  # signs of the bar itself
@@ -104,6 +105,15 @@ def spoken(seconds: float) -> str:
         if seconds >= 1.5 * unit:
             return f"{seconds / unit:.0f} {name}"
     return f"{max(1.0, seconds):.0f} s"
+
+
+@contextmanager
+def status(words: str) -> Iterator[None]:
+    """A line on standard error that moves, if that is a terminal, while something takes its time."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(words) if watched() else nullcontext():
+        yield
 
 
 def watched() -> bool:

@@ -15,8 +15,8 @@ from ..errors import Usage, closest
 from ..find.index import Index
 from ..find.scan import Books, hold, scan
 from ..find.scan.walk import File, Walk
-from .bar import Bar, spoken, watched
-from .model import Model
+from .bar import Bar, spoken, status, watched
+from .model import TRIED, Model
 
 REHEARSED = 20  # files that are timed before a long run
 LONG = 200  # files from which on a run is long
@@ -72,7 +72,8 @@ def fill(
                 raise Usage(
                     folder, "it holds no sound files", "give a folder of .mp3, .flac, .wav, .ogg, .m4a ... files"
                 )
-            rehearse(model, column, rate, folder, listed)
+            if len(listed) >= LONG:
+                rehearse(model, column, rate, folder, listed)
             index = model.create(path, column=column, rate=str(rate))
         with closing(index), Decoders(rate) as decoders, Bar("Indexing", len(listed)) as bar:
 
@@ -83,8 +84,8 @@ def fill(
                     bar.heard(one.seconds, one.samples is None)
                     yield one
 
-            def embed(sounds: list[Any]) -> Any:
-                return model.embed(str(column), sounds, times)
+            def embed(sounds: Iterable[Any]) -> Iterator[Any]:
+                return model.stream(index, str(column), sounds, times)
 
             def progress(books: Books) -> None:
                 bar.seen(books.seen - books.unsupported)
@@ -104,21 +105,20 @@ def fill(
 
 
 def rehearse(model: Model, column: str, rate: int, folder: str, listed: list[File]) -> None:
-    """Choose the precision on a few files, and of a long run say how long it will take before it starts."""
-    count = min(len(listed), REHEARSED if len(listed) >= LONG else 2)
-    chosen = [os.path.join(os.fsencode(folder), listed[n * len(listed) // count].path) for n in range(count)]
-    with Decoders(rate) as decoders:
+    """Say how long a run will take before it starts, after a few files that are spread over the folder."""
+    chosen = [os.path.join(os.fsencode(folder), listed[n * len(listed) // REHEARSED].path) for n in range(REHEARSED)]
+    with Decoders(rate) as decoders, status(f"Timing {REHEARSED} files"):
         start = time.monotonic()
-        sounds = [one.samples for one in decoders.map(chosen, count) if one.samples is not None]
+        sounds = [one.samples for one in decoders.map(chosen, REHEARSED) if one.samples is not None]
         heard = time.monotonic() - start
-    model.choose(column, sounds[:4])
-    if len(listed) < LONG or not sounds:
-        return
-    given, lasts = model.windows, {}
-    for windows in (given, FEW):
-        model.windows, start = windows, time.monotonic()
-        model.embed(column, sounds)
-        lasts[windows] = (heard + time.monotonic() - start) * len(listed) / count
+        if not sounds:
+            return
+        model.choose(column, sounds[:TRIED])
+        given, lasts = model.windows, {}
+        for windows in (given, FEW):
+            model.windows, start = windows, time.monotonic()
+            model.embed(column, sounds)
+            lasts[windows] = (heard + time.monotonic() - start) * len(listed) / REHEARSED
     lasts[FEW] = min(lasts.values())  # short sounds have no more windows, and then chance decides
     model.windows = given
     words = f"{len(listed):,} files, about {spoken(lasts[given])}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ..errors import Mismatch
 from ..find.index import Index
 
 EXACT = 0.9999  # the least cosine to float32 with which bfloat16 is good enough
+TRIED = 4  # sounds on which that is tried
 
 
 class Model:
@@ -34,7 +36,7 @@ class Model:
         self.file = files.checkpoint(path)
         self.trust = trust or ()
         self.windows: int | None = None
-        self.bf16 = ""  # the column that is computed in bfloat16
+        self.bf16: str | None = None  # the column that is computed in bfloat16; None if that is not decided yet
 
     @cached_property
     def space(self) -> Any:
@@ -58,7 +60,7 @@ class Model:
         if index.about("stamp") != self.stamp:
             index.check(self.space.fingerprint)
         how = json.loads(index.about("how") or "{}")
-        self.windows, self.bf16 = how.get("windows"), how.get("bf16", "")
+        self.windows, self.bf16 = how.get("windows"), how.get("bf16")
 
     def settle(self, index: Index) -> None:
         """Let an index remember where its model lies now, so that a model may be moved; `matches` comes first."""
@@ -68,7 +70,6 @@ class Model:
 
     def create(self, path: Path | str, **about: str) -> Index:
         """A new index of this model, that remembers how it embeds."""
-        how = {"windows": self.windows, "bf16": self.bf16}
         space = self.space
         return Index.create(
             path,
@@ -78,7 +79,7 @@ class Model:
             space.fingerprint,
             space.note,
             stamp=self.stamp,
-            how=json.dumps(how),
+            how=self._how,
             **about,
         )
 
@@ -92,23 +93,55 @@ class Model:
                 "leave --max-windows as it was, or choose another name for the index",
             )
 
-    def embed(self, column: str, cells: Sequence[Any], times: dict[str, float] | None = None) -> NDArray[np.float32]:
+    @property
+    def _how(self) -> str:
+        return json.dumps({"windows": self.windows, "bf16": self.bf16})
+
+    def embed(self, column: str, cells: Sequence[Any]) -> NDArray[np.float32]:
         """The vectors (N, D) of cells of a column, as the index has them."""
         from ..learn.embedding import How, embed
 
-        return embed(self.space, column, cells, How(windows=self.windows, bf16=self.bf16 == column, times=times))
+        return embed(self.space, column, cells, How(windows=self.windows, bf16=self.bf16 == column))
+
+    def stream(
+        self, index: Index, column: str, sounds: Iterable[Any], times: dict[str, float]
+    ) -> Iterator[NDArray[np.float32]]:
+        """The vector (D,) of each sound, as the index has them; it remembers the precision that the first decide on.
+
+        The seconds of each stage are added to `times`.
+        """
+        source = iter(sounds)
+        first = list(itertools.islice(source, TRIED if self.bf16 is None else 1))
+        if not first:
+            return
+        from ..learn.embedding import How, stream
+
+        if self.bf16 is None:
+            self.choose(column, first)
+            index.store.remember({"how": self._how})
+        how = How(windows=self.windows, bf16=self.bf16 == column, times=times)
+        for vectors in stream(self.space, column, itertools.chain(_drained(first), source), how):
+            yield from vectors
 
     def choose(self, column: str, sounds: Sequence[Any]) -> None:
         """Compute in bfloat16 from now on if that is fast here and leaves the vectors of these sounds as they are."""
+        from ..learn.embedding import How, embed
         from ..learn.optim import native_bf16
 
+        self.bf16 = ""
         if not sounds or not native_bf16():
             return
-        given, self.windows = self.windows, 8
-        exact = self.embed(column, sounds).astype(np.float64)
-        self.bf16 = column
-        fast = self.embed(column, sounds).astype(np.float64)
-        self.windows = given
+        # Few windows are stricter than many, over whose mean the differences would cancel out.
+        exact, fast = (
+            embed(self.space, column, sounds, How(pieces=8, windows=2, bf16=bf16)).astype(np.float64)
+            for bf16 in (False, True)
+        )
         lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
-        if (np.einsum("nd,nd->n", exact, fast) < EXACT * lengths).any():
-            self.bf16 = ""
+        if (np.einsum("nd,nd->n", exact, fast) >= EXACT * lengths).all():
+            self.bf16 = column
+
+
+def _drained(items: list[Any]) -> Iterator[Any]:
+    """The items, each let go as it is taken: sounds are large."""
+    while items:
+        yield items.pop(0)

@@ -5,7 +5,6 @@ Letters: N rows, D dimension.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Mismatch, Usage, closest
+from . import names
 from .matrix import Matrix, load
-from .rows import Row, encode, fetch
+from .rows import Row, fetch
 from .sqlite import anew, mend
 from .store import LONGEST, Store
 from .where import parse
@@ -213,7 +213,7 @@ class Index:
                 clause, values = parse(where, self.store.meta()["cells"])
                 allowed = db.execute(f"SELECT number FROM rows WHERE {clause}", values).fetchall()
                 pool = matrix.find(np.array(allowed, np.int64).ravel())
-            unwanted = [number for id in exclude if (number := self._number(id)) is not None]
+            unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
             if unwanted:
                 every = np.arange(len(matrix.numbers)) if pool is None else pool
                 pool = np.setdiff1d(every, matrix.find(np.array(unwanted)), assume_unique=True)
@@ -227,9 +227,9 @@ class Index:
         Raises:
             Usage: there is no such id, or it has no vector in this column.
         """
-        with self.store.reading():
+        with self.store.reading() as db:
             matrix = self._matrix(column)
-            place = matrix.find(np.array([self._known(id)]))
+            place = matrix.find(np.array([names.known(db, id)]))
             if not len(place):
                 raise Usage(id, "this item has no vector in the column", f"use one of {', '.join(self.columns)}")
             return self.search(matrix.values[place[0]], k, column, where, exclude=(id,))
@@ -249,7 +249,7 @@ class Index:
     def row(self, id: str) -> dict[str, Any]:
         """The cells of a row, `id` among them; Usage if there is none."""
         with self.store.reading() as db:
-            return fetch(db, [self._known(id)])[0]
+            return fetch(db, [names.known(db, id)])[0]
 
     def resolve(self, item: str) -> str | None:
         """The id that an item is known by: an id, else an indexed path, else a title or path that only one row has.
@@ -264,20 +264,7 @@ class Index:
             Usage: several rows have this title or path.
         """
         with self.store.reading() as db:
-            if self._number(item) is not None:
-                return item
-            name = encode(item)
-            sql = "SELECT id FROM paths JOIN rows USING(content) WHERE path = ? ORDER BY number LIMIT 1"
-            found = db.execute(sql, (name,)).fetchall()
-            if not found:
-                plain = encode(unicodedata.normalize("NFC", item))
-                cells = "json_extract(columns, '$.title'), json_extract(columns, '$.path')"
-                sql = f"SELECT id FROM rows WHERE CAST(? AS TEXT) IN ({cells}) OR CAST(? AS TEXT) IN ({cells})"
-                found = db.execute(f"{sql} ORDER BY number", (name, plain)).fetchall()
-        if len(found) > 1:
-            listed = ", ".join(id for (id,) in found[:8]) + (", ..." if len(found) > 8 else "")
-            raise Usage(item, f"{len(found)} items have this title or path", f"use an id: {listed}")
-        return str(found[0][0]) if found else None
+            return names.resolve(db, item)
 
     def _column(self, column: str | None) -> str:
         columns = self.columns
@@ -293,19 +280,6 @@ class Index:
         if known is None or known.generation != self.store.meta()["generation"]:
             known = self._matrices[name] = load(self.store, name)
         return known
-
-    def _number(self, id: str) -> int | None:
-        with self.store.reading() as db:
-            found = db.execute("SELECT number FROM rows WHERE id = CAST(? AS TEXT)", (encode(id),)).fetchall()
-        return int(found[0][0]) if found else None
-
-    def _known(self, id: str) -> int:
-        number = self._number(id)
-        if number is None:
-            with self.store.reading() as db:  # the nearest name is sought among those of about its length
-                near = db.execute("SELECT id FROM rows ORDER BY abs(length(id) - ?) LIMIT 2000", (len(id),)).fetchall()
-            raise Usage(id, "this id is not in the index", closest(id, [known for (known,) in near]))
-        return number
 
 
 def _query(vector: npt.NDArray[np.floating[Any]], matrix: Matrix) -> npt.NDArray[np.float64]:

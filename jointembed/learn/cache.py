@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import cells as table_cells
-from .. import files
+from .. import files, machine
 from ..errors import Usage
 from .readers import Reader
 
@@ -87,7 +87,7 @@ class Features:
             return
         from rich.progress import track
 
-        workers = workers or len(os.sched_getaffinity(0))
+        workers = workers or machine.cores()
         with open(self.data, "ab") as data, ThreadPoolExecutor(workers) as pool:
             fcntl.flock(data, fcntl.LOCK_EX)
             self._refresh()

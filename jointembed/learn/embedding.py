@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,17 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import cells as table_cells
+from .. import machine
 from ..errors import Damaged, Usage
 from .encoders import Encoder
 from .fusion import Code
 from .ragged import Ragged
-from .readers import Load
+from .readers import Load, Reader
+from .readers.reader import spread
 
 if TYPE_CHECKING:
     from .space import JointEmbedding
 
 Vectors = NDArray[np.float32]
 BLOCK = 256  # cells that are read before they are computed: it bounds the memory
+READERS = min(4, machine.cores())  # threads that read sounds
 
 
 @dataclass(frozen=True)
@@ -52,24 +58,53 @@ class How:
 
 def embed(model: JointEmbedding, column: str, cells: Sequence[Any], how: How) -> Vectors:
     """The vectors (N, D) of N cells that are searched; see `JointEmbedding.embed`."""
-    if not model.built:
-        raise Usage("model", "it has not been trained", "fit it, or load it from a checkpoint")
     for number, cell in enumerate(cells):
         if table_cells.missing(cell):
             raise Usage(f"{column}, cell {number}", "it is missing, so it has no vector", "leave it out")
+    z = np.concatenate([np.empty((0, model.dim), np.float32), *stream(model, column, cells, how)])
+    if not np.isfinite(z).all():
+        raise Damaged(column, "the model gives vectors that are not finite", "use an earlier checkpoint of the run")
+    return z
+
+
+def stream(model: JointEmbedding, column: str, cells: Iterable[Any], how: How) -> Iterator[Vectors]:
+    """The vectors of cells, none missing, in their order, some (N, D) at a time.
+
+    Cells are drawn in the thread that iterates, as they are needed: sounds one by one, and the next ones are read while
+    one batch of windows, of whatever sounds, is computed.
+    """
+    if not model.built:
+        raise Usage("model", "it has not been trained", "fit it, or load it from a checkpoint")
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            z = _fused(model, column, cells, how) if column in model.fused else _raw(model, column, cells, how)
+        for z in (_fused if column in model.fused else _raw)(model, column, cells, how):
+            if model.metric == "cosine":
+                norms = np.sqrt((z.astype(np.float64) ** 2).sum(1, keepdims=True))
+                z = np.asarray(z / np.maximum(norms, 1e-30), np.float32)
+            yield z
     finally:
         model.train(training)
-    if not np.isfinite(z).all():
-        raise Damaged(column, "the model gives vectors that are not finite", "use an earlier checkpoint of the run")
-    if model.metric == "euclidean":
-        return z
-    norms = np.sqrt((z.astype(np.float64) ** 2).sum(1, keepdims=True))
-    return np.asarray(z / np.maximum(norms, 1e-30), np.float32)
+
+
+def _raw(model: JointEmbedding, column: str, cells: Iterable[Any], how: How) -> Iterator[Vectors]:
+    encoder = model.encoder(column)
+    number = 0
+    for x, h in (_windowed if encoder.reader.parts else _encoded)(model, encoder, cells, how):
+        empty = (~x.present).nonzero()
+        if len(empty):
+            raise Usage(f"{column}, cell {number + int(empty[0])}", "nothing in it can be read", "leave it out")
+        number += len(x)
+        begun = perf_counter()
+        z = _projected(model, column, _rows(encoder, x, h), how)
+        how.took("network", begun)
+        yield z
+
+
+def _blocks(cells: Iterable[Any]) -> Iterator[list[Any]]:
+    source = iter(cells)
+    while block := list(itertools.islice(source, BLOCK)):
+        yield block
 
 
 def _batches(count: int, size: int) -> Iterator[Tensor]:
@@ -78,25 +113,115 @@ def _batches(count: int, size: int) -> Iterator[Tensor]:
         yield torch.arange(start, start + size).clamp(max=count - 1)
 
 
-def _raw(model: JointEmbedding, column: str, cells: Sequence[Any], how: How) -> Vectors:
-    encoder = model.encoder(column)
-    project = model.projections[model.columns[column]]
-    out = np.empty((len(cells), model.dim), np.float32)
-    for start in range(0, len(cells), BLOCK):
+def _encoded(
+    model: JointEmbedding, encoder: Encoder, cells: Iterable[Any], how: How
+) -> Iterator[tuple[Ragged, Vectors]]:
+    """Cells -> their pieces, and the vectors of these, a block of cells at a time."""
+    for block in _blocks(cells):
         begun = perf_counter()
-        x = encoder.reader.encode(cells[start : start + BLOCK], load=how.load, most=how.windows)
+        x = encoder.reader.encode(block, load=how.load)
         how.took("features", begun)
         begun = perf_counter()
-        empty = (~x.present).nonzero()
-        if len(empty):
-            raise Usage(f"{column}, cell {start + int(empty[0])}", "nothing in it can be read", "leave it out")
-        rows = _rows(encoder, x, _piecewise(encoder, x, how, model.device))
-        for batch in _batches(len(rows), how.pieces):
-            z = cast(Tensor, project(torch.from_numpy(rows)[batch].to(model.device)))
-            fresh = slice(int(batch[0]), min(int(batch[0]) + how.pieces, len(rows)))
-            out[start:][fresh] = z[: fresh.stop - fresh.start].float().cpu().numpy()
+        h = _piecewise(encoder, x, how, model.device)
         how.took("network", begun)
+        yield x, h
+
+
+@dataclass
+class _Sound:
+    """A sound of which the vectors of some windows, `left` of them, are still to be computed."""
+
+    x: Ragged
+    h: Vectors
+    left: int
+
+
+def _windowed(
+    model: JointEmbedding, encoder: Encoder, cells: Iterable[Any], how: How
+) -> Iterator[tuple[Ragged, Vectors]]:
+    """Sounds -> their windows, and the vectors of these, one sound at a time.
+
+    A batch takes windows of several sounds, so that only the last one is filled up.
+    """
+    sounds: deque[_Sound] = deque()
+    waiting: dict[int, list[tuple[_Sound, int]]] = {}  # windows to be computed, by their length
+
+    def compute(length: int) -> None:
+        begun = perf_counter()
+        batch = waiting.pop(length)
+        values = torch.stack([sound.x.values[at] for sound, at in batch + batch[-1:] * (how.pieces - len(batch))])
+        numbers = torch.arange(len(values))
+        h = _network(encoder, Ragged(values, numbers, numbers), how, model.device)
+        for (sound, at), vector in zip(batch, h, strict=False):
+            sound.h[at] = vector
+            sound.left -= 1
+        how.took("network", begun)
+
+    def done() -> Iterator[tuple[Ragged, Vectors]]:
+        while sounds and not sounds[0].left:
+            sound = sounds.popleft()
+            yield sound.x, sound.h
+
+    for x in _ahead(lambda cell: _windows(encoder.reader, cell, how), cells):
+        sound = _Sound(x, np.empty((len(x.rows), encoder.width), np.float32), len(x.rows))
+        sounds.append(sound)
+        for at, length in enumerate(encoder.length(x).tolist()):
+            waiting.setdefault(length, []).append((sound, at))
+            if len(waiting[length]) == how.pieces:
+                compute(length)
+        # One window of a rare length must not keep all that come after it in memory.
+        for length in [length for length, batch in waiting.items() if len(sounds) > BLOCK and batch[0][0] is sounds[0]]:
+            compute(length)
+        yield from done()
+    for length in list(waiting):
+        compute(length)
+    yield from done()
+
+
+def _windows(reader: Reader, cell: Any, how: How) -> Ragged:
+    """The windows of one sound that are asked for."""
+    begun = perf_counter()
+    cut: list[Any] = []
+    for element in reader.elements(cell):
+        if how.load is None:
+            cut += reader.windows(element, how.windows)
+        else:
+            whole = reader.pieces(how.load(reader, element))
+            cut += [whole[number] for number in spread(len(whole), how.windows)]
+    values = torch.from_numpy(np.stack(cut) if cut else np.zeros((0, *reader.shape), np.float32))
+    how.took("features", begun)
+    return Ragged(values, torch.zeros(len(cut), dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+
+
+def _ahead(read: Callable[[Any], Ragged], cells: Iterable[Any]) -> Iterator[Ragged]:
+    """What `read` gives for each cell, in their order; threads read the next cells meanwhile."""
+    waiting: deque[Future[Ragged]] = deque()
+    with ThreadPoolExecutor(READERS) as pool:
+        try:
+            for cell in cells:
+                waiting.append(pool.submit(read, cell))
+                while waiting and (waiting[0].done() or len(waiting) > 2 * READERS):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _projected(model: JointEmbedding, column: str, rows: Vectors, how: How) -> Vectors:
+    """Vectors of rows (N, W) -> (N, D) in the space."""
+    project = model.projections[model.columns[column]]
+    out = np.empty((len(rows), model.dim), np.float32)
+    with torch.inference_mode():
+        for batch in _batches(len(rows), how.pieces):
+            out[batch.numpy()] = project(torch.from_numpy(rows)[batch].to(model.device)).float().cpu().numpy()
     return out
+
+
+def _network(encoder: Encoder, x: Ragged, how: How, device: torch.device) -> Vectors:
+    """The vectors (P, W) of a batch of pieces."""
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=how.bf16):
+        return np.asarray(encoder.pieces(x.to(device)).float().cpu().numpy())
 
 
 def _piecewise(encoder: Encoder, x: Ragged, how: How, device: torch.device) -> Vectors:
@@ -106,9 +231,7 @@ def _piecewise(encoder: Encoder, x: Ragged, how: How, device: torch.device) -> V
     for length in torch.unique(lengths):
         chosen = (lengths == length).nonzero()[:, 0]
         for batch in _batches(len(chosen), how.pieces):
-            with torch.autocast(device.type, torch.bfloat16, enabled=how.bf16):
-                h = encoder.pieces(x.take(chosen[batch]).to(device))
-            out[chosen[batch].numpy()] = h.float().cpu().numpy()
+            out[chosen[batch].numpy()] = _network(encoder, x.take(chosen[batch]), how, device)
     return out
 
 
@@ -128,28 +251,33 @@ def _rows(encoder: Encoder, x: Ragged, h: Vectors) -> Vectors:
     return np.asarray(sums / x.counts.numpy()[:, None], np.float32)
 
 
-def _fused(model: JointEmbedding, column: str, cells: Sequence[Any], how: How) -> Vectors:
-    parts: dict[str, tuple[Tensor, Tensor]] = {}
-    for part in model.fused[column]:
-        reads = model.reader(part).columns
-        values = [cell_of(cell, part, reads) for cell in cells]
-        there = np.array([not table_cells.missing(value) for value in values])
-        z = np.zeros((len(cells), model.dim), np.float32)
-        if there.any():
-            z[there] = _raw(model, part, [value for value, known in zip(values, there, strict=True) if known], how)
-        parts[part] = torch.from_numpy(z), torch.from_numpy(there)
-    anything = torch.stack([there for _, there in parts.values()]).any(0)
-    if not anything.all():
-        raise Usage(
-            f"{column}, cell {int((~anything).nonzero()[0])}",
-            "none of its parts is there",
-            "give at least one of " + ", ".join(model.fused[column]),
-        )
-    out = np.empty((len(cells), model.dim), np.float32)
-    for batch in _batches(len(cells), how.pieces):
-        codes = [Code(z[batch].to(model.device), there[batch].to(model.device)) for z, there in parts.values()]
-        out[batch.numpy()] = model.fusions[column](codes).z.float().cpu().numpy()
-    return out
+def _fused(model: JointEmbedding, column: str, cells: Iterable[Any], how: How) -> Iterator[Vectors]:
+    number = 0
+    for block in _blocks(cells):
+        parts: dict[str, tuple[Tensor, Tensor]] = {}
+        for part in model.fused[column]:
+            reads = model.reader(part).columns
+            values = [cell_of(cell, part, reads) for cell in block]
+            there = np.array([not table_cells.missing(value) for value in values])
+            z = np.zeros((len(block), model.dim), np.float32)
+            known = [value for value, known in zip(values, there, strict=True) if known]
+            if known:
+                z[there] = np.concatenate(list(_raw(model, part, known, how)))
+            parts[part] = torch.from_numpy(z), torch.from_numpy(there)
+        anything = torch.stack([there for _, there in parts.values()]).any(0)
+        if not anything.all():
+            raise Usage(
+                f"{column}, cell {number + int((~anything).nonzero()[0])}",
+                "none of its parts is there",
+                "give at least one of " + ", ".join(model.fused[column]),
+            )
+        number += len(block)
+        out = np.empty((len(block), model.dim), np.float32)
+        with torch.inference_mode():
+            for batch in _batches(len(block), how.pieces):
+                codes = [Code(z[batch].to(model.device), there[batch].to(model.device)) for z, there in parts.values()]
+                out[batch.numpy()] = model.fusions[column](codes).z.float().cpu().numpy()
+        yield out
 
 
 def cell_of(row: Any, column: str, reads: Sequence[str] = ()) -> Any:

@@ -31,7 +31,7 @@ WORDS = {
     "de": "null eins zwei drei vier fünf sechs sieben acht neun",
     "fr": "zéro un deux trois quatre cinq six sept huit neuf",
 }
-COPIES = 10  # of each word in train: with 30 words about one row in two hundred, so that a large batch meets some
+COPIES = 100  # of each word in train: with 30 words one written or spelt row in twenty, so that each batch meets some
 
 # Recipes are no package; MNIST is read by the script that owns it.
 mnist = runpy.run_path(str(Path(__file__).parents[1] / "mnist" / "prepare.py"))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,10 @@ from .lock import hold
 from .song import Decoded, Samples, Song
 from .walk import Walk
 
-_HELD = 30 * 60  # seconds of sound that may wait to be embedded
 _CHANGES = 1_000  # paths and skips that may wait to be committed
 
 _Decode = Callable[[Iterable[bytes]], Iterable[Decoded]]
-_Embed = Callable[[list[Samples]], npt.NDArray[np.float32]]
+_Embed = Callable[[Iterable[Samples]], Iterable[npt.NDArray[np.float32]]]
 
 
 def scan(
@@ -62,7 +62,8 @@ def scan(
             opened; the scan holds it in any case.
         root: the folder. If the one of the last scan is gone, this one is taken as the same one, moved.
         decode: from absolute paths to what they hold, in their order. It draws paths in the thread that iterates it.
-        embed: from up to `batch` songs, or half an hour of them, to (N, D) float32.
+        embed: from samples to vectors (D,) in their order. It draws samples in the thread that iterates it, and may
+            draw some ahead.
         column: the column of the index that the vectors belong to.
         retry: also try again what was skipped and has not changed.
         follow: also go where links leave the folder.
@@ -114,35 +115,43 @@ class _Scan:
     ) -> None:
         self.store, self.embed, self.column = store, embed, column
         self.batch, self.seconds, self.progress = batch, seconds, progress
-        self.held: list[Song] = []  # decoded, and not yet embedded
+        self.heard: deque[Song] = deque()  # decoded, and not yet embedded
+        self.ready: list[tuple[Song, npt.NDArray[np.float32]]] = []  # embedded, and not yet committed
         self.last = time.monotonic()
 
     def read(self, decode: _Decode) -> None:
         """Decode, embed and commit all that is new."""
         intake = self.intake
         with contextlib.closing(intake.paths()) as paths:
-            for sound in decode(paths):
-                song = intake.queue.popleft()
-                if sound.path != intake.walk.full(song.files[0].path):
-                    raise Failure(os.fsdecode(sound.path), "the decoder gave it out of turn", "report this")
-                if intake.restless(song.files[0]):
-                    intake.put_off(song)
-                elif sound.samples is None:
-                    intake.give_up(song, sound.reason, sound.wrong, sound.fix)
-                else:
-                    song.sound = sound
-                    self.held.append(song)
+            for vector in self.embed(self.sounds(decode(paths))):
+                self.ready.append((self.heard.popleft(), np.asarray(vector)))
                 self.looked()
-        if intake.queue or not intake.whole:
+        if intake.queue or self.heard or not intake.whole:
             raise Failure("decode", "the decoder stopped before the end", "report this")
         self.commit()
 
+    def sounds(self, decoded: Iterable[Decoded]) -> Iterator[Samples]:
+        """The samples of what can be used; all else is noted."""
+        intake = self.intake
+        for sound in decoded:
+            song = intake.queue.popleft()
+            if sound.path != intake.walk.full(song.files[0].path):
+                raise Failure(os.fsdecode(sound.path), "the decoder gave it out of turn", "report this")
+            if intake.restless(song.files[0]):
+                intake.put_off(song)
+            elif sound.samples is None:
+                intake.give_up(song, sound.reason, sound.wrong, sound.fix)
+            else:
+                song.heard(sound)
+                self.heard.append(song)
+                yield sound.samples
+            self.looked()
+
     def looked(self) -> None:
         """Commit if enough is waiting, or for long enough."""
-        waiting, changes = len(self.held), len(self.intake.changes)
-        sound = sum(song.sound.seconds for song in self.held if song.sound)
+        waiting, changes = len(self.ready), len(self.intake.changes)
         late = time.monotonic() - self.last >= self.seconds
-        if waiting >= self.batch or sound > _HELD or changes >= _CHANGES or (late and waiting + changes):
+        if waiting >= self.batch or changes >= _CHANGES or (late and waiting + changes):
             self.commit()
         elif late or not waiting + changes:
             self.last = time.monotonic()
@@ -150,19 +159,18 @@ class _Scan:
             self.progress(self.intake.books)
 
     def commit(self) -> None:
-        """Embed what is decoded, and write it and all else that is new in one transaction."""
+        """Write what is embedded and all else that is new in one transaction."""
         intake = self.intake
-        songs = self.embedded()
+        songs = self.fine()
         if songs or intake.changes:
-            rows = [song.row() for song, _ in songs]
             with self.store.writing() as db:
                 _remember(db, root=os.fsdecode(intake.walk.root))
                 note(db, "columns", [self.column])
-                note(db, "cells", (name for row in rows for name in row))
+                note(db, "cells", (name for song, _ in songs for name in song.row))
                 for file, content in intake.changes.paths:  # first, lest a new song take the row of what has moved
                     ledger.place(db, file, content)
-                for (song, vector), row in zip(songs, rows, strict=True):
-                    content = ledger.put(db, song.files[0], song.hash, row, self.column, vector)
+                for song, vector in songs:
+                    content = ledger.put(db, song.files[0], song.hash, song.row, self.column, vector)
                     for file in song.files[1:]:
                         ledger.place(db, file, content)
                         intake.copied(content)
@@ -171,24 +179,22 @@ class _Scan:
         intake.books.indexed += len(songs)
         for song, _ in songs:
             del intake.songs[song.hash]
-        self.held, intake.changes, self.last = [], Changes(), time.monotonic()
+        self.ready, intake.changes, self.last = [], Changes(), time.monotonic()
         if self.progress:
             self.progress(intake.books)
 
-    def embedded(self) -> list[tuple[Song, bytes]]:
-        """The held songs with their vectors as they are stored; one whose vector may not be stored is skipped."""
-        songs = self.held
-        if not songs:
+    def fine(self) -> list[tuple[Song, bytes]]:
+        """The songs that are ready, with their vectors as they are stored; one whose may not be stored is skipped."""
+        if not self.ready:
             return []
         meta = self.store.meta()
-        sounds = [song.sound.samples for song in songs if song.sound and song.sound.samples is not None]
-        vectors = np.asarray(self.embed(sounds))
-        if vectors.shape == (len(songs), meta["dim"]):
-            fine = valid(vectors, meta["metric"])
-            for at in np.flatnonzero(~fine):
+        songs, vectors = [song for song, _ in self.ready], np.stack([vector for _, vector in self.ready])
+        if vectors.shape[1:] == (meta["dim"],):
+            usable = valid(vectors, meta["metric"])
+            for at in np.flatnonzero(~usable):
                 wrong = "the model gives it no vector that can be compared"
                 self.intake.give_up(songs[at], "vector", wrong, "leave the file out, or use another model")
-            songs, vectors = [songs[at] for at in np.flatnonzero(fine)], vectors[fine]
+            songs, vectors = [songs[at] for at in np.flatnonzero(usable)], vectors[usable]
         return list(zip(songs, self.store.blobs(vectors, len(songs)), strict=True))
 
     def settle(self) -> None:

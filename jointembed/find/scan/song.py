@@ -7,7 +7,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,22 +63,21 @@ class Song:
     Args:
         hash: of its bytes.
         files: those that have it; the first one is decoded.
-        sound: what that gave.
+        row: the cells that it gets once it is decoded.
     """
 
     hash: str
     files: list[File]
-    sound: Decoded | None = None
+    row: dict[str, Any] = field(default_factory=dict)
 
-    def row(self) -> dict[str, Any]:
-        """The cells of its row: title, path, seconds and what its tags tell; its texts are NFC."""
-        assert self.sound is not None
+    def heard(self, sound: Decoded) -> None:
+        """Make the cells of its row: title, path, seconds and what its tags tell; its texts are NFC."""
         path = text(self.files[0].path)
-        tags = {name: unicodedata.normalize("NFC", tag) for name, tag in self.sound.tags.items() if tag}
-        row: dict[str, Any] = {"title": tags.get("title") or stem(path)}
-        row |= {name: tags[name] for name in _TAGS if name in tags}
-        row |= {"path": path, "seconds": round(self.sound.seconds, 3)}
-        return row | ({"partial": True} if self.sound.partial else {})
+        tags = {name: unicodedata.normalize("NFC", tag) for name, tag in sound.tags.items() if tag}
+        self.row = {"title": tags.get("title") or stem(path)}
+        self.row |= {name: tags[name] for name in _TAGS if name in tags}
+        self.row |= {"path": path, "seconds": round(sound.seconds, 3)}
+        self.row |= {"partial": True} if sound.partial else {}
 
 
 def digest(path: bytes) -> str:

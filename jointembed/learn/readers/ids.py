@@ -83,7 +83,6 @@ class Ids(Lookup):
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
         load: Load | None = None,
-        most: int | None = None,
     ) -> Ragged:
         """A column of cells -> its Ragged of ids, one a piece: values (P,)."""
         x = super().encode(cells, rng, load)

@@ -84,7 +84,6 @@ class Pixels(Reader):
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
         load: Load | None = None,
-        most: int | None = None,
     ) -> Ragged:
         """A column of bitmaps -> their lit pixels: values (V,), grey levels as weights (V,), inner (P + 1,)."""
         keys = self.keys(cells)

@@ -92,7 +92,6 @@ class Reader(Described, ABC):
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
         load: Load | None = None,
-        most: int | None = None,
     ) -> Ragged:
         """A column of cells -> its Ragged.
 
@@ -100,7 +99,6 @@ class Reader(Described, ABC):
             cells: B cells, some of which may be missing.
             rng: the source of chance for `augment`; None: nothing is changed.
             load: what loads an element instead of `load`, such as a store of loaded arrays.
-            most: pieces that are taken of an element, spread evenly over it; all of them if not given.
         """
         values: list[Array] = []
         rows: list[int] = []
@@ -110,12 +108,8 @@ class Reader(Described, ABC):
             elements = [] if table_cells.missing(cell) else self.elements(cell)
             several |= len(elements) > 1
             for element in elements:
-                if rng is None and load is None:
-                    cut = self.windows(element, most)
-                else:
-                    array = load(self, element) if load else self.load(element)
-                    cut = self.pieces(array if rng is None else self.augment(array, rng))
-                    cut = [cut[number] for number in spread(len(cut), most)]
+                array = load(self, element) if load else self.load(element)
+                cut = self.pieces(array if rng is None else self.augment(array, rng))
                 values += cut
                 rows += [row] * len(cut)
                 marks += [] if self.parts else [table_cells.key(element)] * len(cut)
@@ -150,7 +144,6 @@ class Lookup(Reader):
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
         load: Load | None = None,
-        most: int | None = None,
     ) -> Ragged:
         """A column of cells -> its Ragged, without a tensor a cell; see `Reader.encode`."""
         keys = self.keys(cells)
