@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .find.index import Hit, Index
     from .learn.callbacks import Evaluate
     from .learn.encoders import Bag, Conv, Dense, Encoder, Transformer
-    from .learn.objectives import Match, Objective, Regress
+    from .learn.objectives import Match, Next, Objective, Regress
+    from .learn.pools import History
     from .learn.pretrained import Pretrained
     from .learn.ragged import Ragged
     from .learn.readers import Ids, LogMel, Numbers, Pixels, Reader, Tokens, Words
@@ -23,7 +24,8 @@ _HOMES = {
     "find.index": ["Hit", "Index"],
     "learn.callbacks": ["Evaluate"],
     "learn.encoders": ["Bag", "Conv", "Dense", "Encoder", "Transformer"],
-    "learn.objectives": ["Match", "Objective", "Regress"],
+    "learn.objectives": ["Match", "Next", "Objective", "Regress"],
+    "learn.pools": ["History"],
     "learn.pretrained": ["Pretrained"],
     "learn.ragged": ["Ragged"],
     "learn.readers": ["Ids", "LogMel", "Numbers", "Pixels", "Reader", "Tokens", "Words"],
@@ -39,12 +41,14 @@ __all__ = [
     "Dense",
     "Encoder",
     "Evaluate",
+    "History",
     "Hit",
     "Ids",
     "Index",
     "JointEmbedding",
     "LogMel",
     "Match",
+    "Next",
     "Numbers",
     "Objective",
     "Pixels",

@@ -126,7 +126,7 @@ def trained(losses, batch):
 
 def mutated(name):
     """`gather` with one mistake in it."""
-    right, mean = gather.gather, gather.mean
+    right, weights = gather.gather, gather.weights
 
     def sizes(x):
         counts = [torch.zeros(1, dtype=torch.int64) for _ in range(2)]
@@ -148,12 +148,12 @@ def mutated(name):
     if name == "no gradient":
         gather.gather = no_gradient
     elif name == "no factor":
-        gather.mean = lambda values, weights: mean(values, weights) / gather.world()
+        gather.weights = lambda counted: weights(counted) / gather.world()
     elif name == "no offset":
         gather.gather = lambda x: (right(x)[0], 0)
     else:
         gather.gather = swapped
-    return right, mean
+    return right, weights
 
 
 def work(rank, folder):
@@ -177,7 +177,7 @@ def work(rank, folder):
                 "loss": float(expected[name][0]),
             }
         if right:
-            gather.gather, gather.mean = right
+            gather.gather, gather.weights = right
     with open(f"{folder}/{rank}.json", "w") as file:
         json.dump(found, file)
     dist.destroy_process_group()

@@ -210,7 +210,7 @@ def test_what_cannot_be_is_refused_in_one_line():
 
 
 def test_a_table_of_half_a_million_asks_for_samples():
-    model = JointEmbedding(2, {"user": Bag(Ids()), "film": Bag(Ids())}, [Match("user", "film", "all")])
+    model = JointEmbedding(2, {"user": Bag(Ids()), "film": Bag(Ids())}, [Match("user", "film", "all", "sigmoid")])
     model.reader("user").fit(["u"])
     model.reader("film").fit([f"f{number}" for number in range(20_001)])
     with pytest.raises(Usage, match="candidates: 512"):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from .readers import Load, Reader
 from .readers.reader import spread
 
 if TYPE_CHECKING:
+    from .pools import History
     from .space import JointEmbedding
 
 Vectors = NDArray[np.float32]
@@ -96,7 +97,11 @@ def _raw(model: JointEmbedding, column: str, cells: Iterable[Any], how: How) -> 
             raise Usage(f"{column}, cell {number + int(empty[0])}", "nothing in it can be read", "leave it out")
         number += len(x)
         begun = perf_counter()
-        z = _projected(model, column, _rows(encoder, x, h), how)
+        z = (
+            _read(model, column, x, h, how)
+            if column in model.pools
+            else _projected(model, column, _rows(encoder, x, h), how)
+        )
         how.took("network", begun)
         yield z
 
@@ -215,6 +220,21 @@ def _projected(model: JointEmbedding, column: str, rows: Vectors, how: How) -> V
     with torch.inference_mode():
         for batch in _batches(len(rows), how.pieces):
             out[batch.numpy()] = project(torch.from_numpy(rows)[batch].to(model.device)).float().cpu().numpy()
+    return out
+
+
+def _read(model: JointEmbedding, column: str, x: Ragged, h: Vectors, how: How) -> Vectors:
+    """The vectors (N, D) of rows whose pieces are read in their order: rows of like lengths in batches of one shape."""
+    pool = cast("History", model.pools[column])
+    x = Ragged(torch.from_numpy(_projected(model, column, h, how)), x.rows, x.keys)
+    out = np.empty((len(x), model.dim), np.float32)
+    steps = pool.steps(x)
+    with torch.inference_mode():
+        for length in torch.unique(steps):
+            chosen = (steps == length).nonzero()[:, 0]
+            for batch in _batches(len(chosen), how.pieces):
+                seen = pool.seen(x[chosen[batch]]).to(model.device)
+                out[chosen[batch].numpy()] = pool.last(pool.states(seen.values, seen), seen).float().cpu().numpy()
     return out
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .encoders import mlp
 from .mixup import Mix
+from .ragged import Ragged
 
 # B rows, P pieces, D dimension
 
@@ -19,13 +20,15 @@ from .mixup import Mix
 class Code:
     """The vectors of one column of a batch.
 
-    z (B, D), present (B,), pieces (P, D) where each is a target itself, and how its rows were mixed, if they were.
+    z (B, D), present (B,), pieces (P, D) where each is a target itself, how its rows were mixed, if they were, and
+    where a pool read them in their order, the states (P', D) at the pieces that it read, with these.
     """
 
     z: Tensor
     present: Tensor
     pieces: Tensor | None = None
     mix: Mix | None = None
+    history: tuple[Tensor, Ragged] | None = None
 
 
 class Fusion(nn.Module):

@@ -34,17 +34,20 @@ def gather(x: Tensor) -> tuple[Tensor, int]:
     return whole, sum(counts[: rank()])
 
 
-def mean(values: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of `values` (N,) over the rows of all processes; 0, but connected to them, where none counts.
+def weights(counted: Tensor) -> Tensor:
+    """What each row must count (N,) for a sum over them to be the mean over the rows of all processes.
 
     Averaging the gradients of all processes, as DDP does, gives the gradient of this mean: hence the factor.
     """
-    total = weights.sum().to(values.dtype)
-    summed = (values * weights).sum()
+    total = counted.sum().detach().clone()
     if world() > 1:
-        total = total.detach().clone()
         dist.all_reduce(total)
-    return summed * world() / total.clamp(min=torch.finfo(values.dtype).tiny) if total > 0 else summed * 0
+    return counted * world() / total.clamp(min=torch.finfo(counted.dtype).tiny)
+
+
+def mean(values: Tensor, counted: Tensor) -> Tensor:
+    """The weighted mean of `values` (N,) over the rows of all processes; 0, but connected, where none counts."""
+    return (values * weights(counted.to(values.dtype))).sum()
 
 
 def rank() -> int:

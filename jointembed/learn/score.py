@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +22,14 @@ def score(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tenso
     if metric == "cosine":
         return a @ b.T
     return 2 * a @ b.T - a.square().sum(1)[:, None] - b.square().sum(1)
+
+
+def factors(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> tuple[Tensor, Tensor]:
+    """Two matrices (N, E), (M, E) whose product is the score, apart from a number for each row of a (N, D)."""
+    a, b = _ready(a, metric, dim), _ready(b, metric, dim)
+    if metric == "cosine":
+        return a, b
+    return torch.cat([2 * a, -torch.ones_like(a[:, :1])], 1), torch.cat([b, b.square().sum(1, keepdim=True)], 1)
 
 
 def pairs(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tensor:

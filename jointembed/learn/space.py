@@ -21,9 +21,10 @@ from .encoders import Bag, Encoder, wide
 from .fusion import Code, Fusion
 from .mixup import mixed
 from .objectives import Match, Objective
+from .pools import History
 from .ragged import Ragged
 from .readers import Load, Reader
-from .score import Metric, pairs, score
+from .score import Metric, factors, pairs, score
 from .training import Training
 
 # B rows, P pieces, W width, D dimension, K known things, N vectors
@@ -39,6 +40,7 @@ class JointEmbedding(Described, Training):
         encoders: a name and what encodes it; a name is a column of the table, unless `columns` says otherwise.
         objectives: what it is trained for.
         columns: columns that share an encoder: `{en: text, de: text}`.
+        pools: columns whose pieces are read in their order: `{history: History}`.
         fused: columns that are made of others: `{home: [words, facts, place]}`.
         mix: hidden layers of the network that fuses.
         drop: share of training rows in which a part of a fused column is left out: `{film: 0.3}`.
@@ -66,6 +68,7 @@ class JointEmbedding(Described, Training):
         encoders: dict[str, Encoder],
         objectives: list[Objective],
         columns: dict[str, str] | None = None,
+        pools: dict[str, History] | None = None,
         fused: dict[str, list[str]] | None = None,
         mix: list[int] | None = None,
         drop: dict[str, float] | None = None,
@@ -87,6 +90,7 @@ class JointEmbedding(Described, Training):
         self.bf16 = optim.native_bf16() if bf16 is None else bf16
         self.encoders = nn.ModuleDict(encoders)
         self.objectives = nn.ModuleList(objectives)
+        self.pools = nn.ModuleDict(pools or {})
         self.fused = {name: list(parts) for name, parts in (fused or {}).items()}
         self.mix, self.drop = [64] if mix is None else list(mix), dict(drop or {})
         self.mixup = dict(mixup or {})
@@ -146,6 +150,8 @@ class JointEmbedding(Described, Training):
             encoder.build(self.dim)
             linear = encoder.width != self.dim
             self.projections[name] = nn.Linear(encoder.width, self.dim) if linear else nn.Identity()
+        for pool in self.pools.values():
+            cast(History, pool).build(self.dim)
         for name, parts in self.fused.items():
             self.fusions[name] = Fusion(self.dim, parts, self.mix, self.drop)
         for objective in self.objectives:
@@ -163,17 +169,21 @@ class JointEmbedding(Described, Training):
         targets = self._targets()
         for column, name in self.columns.items():
             encoder, project = cast(Encoder, self.encoders[name]), self.projections[name]
-            x, mix = batch[column], None
+            x, mix, history = batch[column], None, None
             if self.training and column in self.mixup:
                 x, mix = mixed(x, self.mixup[column])
             with torch.autocast(x.keys.device.type, torch.bfloat16, enabled=self.training and self.bf16):
-                if x.marks is not None and column in targets:
+                if column in self.pools:
+                    pool = cast(History, self.pools[column])
+                    seen = pool.seen(x)
+                    states = wide(pool.states(project(encoder.pieces(seen)), seen))
+                    z, pieces, history = pool.last(states, seen), None, (states, seen)
+                elif x.marks is not None and column in targets:
                     h = encoder.pieces(x)
-                    pooled, pieces = encoder.pool(h, x), wide(project(h))
+                    z, pieces = wide(project(encoder.pool(h, x))), wide(project(h))
                 else:
-                    pooled, pieces = self._pooled(encoder, x), None
-                z = wide(project(pooled))
-            codes[column] = Code(z, x.present, pieces, mix)
+                    z, pieces = wide(project(self._pooled(encoder, x))), None
+            codes[column] = Code(z, x.present, pieces, mix, history)
         for column, parts in self.fused.items():
             codes[column] = self.fusions[column]([codes[part] for part in parts])
         return codes
@@ -215,6 +225,10 @@ class JointEmbedding(Described, Training):
         The cosine, or minus the squared distance; of the first `dim` dimensions only, if given.
         """
         return score(a, b, self.metric, dim)
+
+    def factors(self, a: Tensor, b: Tensor, dim: int | None = None) -> tuple[Tensor, Tensor]:
+        """Two matrices (N, E), (M, E) whose product is the score, apart from a number for each row of a (N, D)."""
+        return factors(a, b, self.metric, dim)
 
     def pairs(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
         """How near each of a (N, D) is to the one of b (N, D) in its place, as (N,)."""

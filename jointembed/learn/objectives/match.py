@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import numpy as np
 import torch
@@ -18,12 +18,15 @@ from ..mixup import Mix
 from ..ragged import Ragged
 from ..readers import Ids, Reader
 from .objective import Batch, Objective
+from .softmax import cross_entropy
 
 if TYPE_CHECKING:
     from ..fusion import Code
     from ..space import JointEmbedding
 
 # B rows, D dimension, K known things, C candidates
+
+MANY = 20_000  # candidates that are all scored for each row at once
 
 
 class Match(Objective):
@@ -93,12 +96,8 @@ class Match(Objective):
             size = 1
         else:
             size = self._ids(space).size
-            if self.candidates == "all" and size > 20_000:
-                raise Usage(
-                    f"Match({self.query}, {self.target})",
-                    f"{size} candidates are too many to score for each row",
-                    "use a number of samples, such as `candidates: 512`",
-                )
+            if self.candidates == "all" and size > MANY and (self.hidden or self.loss == "sigmoid"):
+                self._refuse(f"{size} candidates are too many to score for each row")
             if not size:
                 raise Usage(self.target, "no training row has such a cell", "check the column and the split")
         if self.hidden:
@@ -118,9 +117,14 @@ class Match(Objective):
             self.register_buffer("shares", counts / counts.sum(), persistent=False)
             self.register_buffer("rising", (counts / counts.sum()).cumsum(0), persistent=False)
 
+    @property
+    def factor(self) -> Tensor:
+        """What scores are multiplied by; it stays within [1/100, 100], as in CLIP."""
+        return self.scale.clamp(-math.log(100), math.log(100)).exp()
+
     def logits(self, scores: Tensor) -> Tensor:
-        """Scores of the space -> logits; the scale stays within [1/100, 100], as in CLIP."""
-        scaled = scores * self.scale.clamp(-math.log(100), math.log(100)).exp()
+        """Scores of the space -> logits."""
+        scaled = scores * self.factor
         return scaled + self.bias if self.loss == "sigmoid" else scaled
 
     def forward(self, z: dict[str, Code], batch: Batch, space: JointEmbedding) -> Tensor:
@@ -136,9 +140,24 @@ class Match(Objective):
     # -- among all ----------------------------------------------------------------------------------------------------
 
     def _all(self, z: dict[str, Code], batch: Batch, space: JointEmbedding, dim: int | None) -> Tensor:
-        query, known = z[self.query], space.known(self.target)
+        query, target, known = z[self.query], batch[self.target], space.known(self.target)
+        if self.loss == "softmax" and not query.mix and int(target.counts.max() if len(target) else 0) < 2:
+            return self._exact(query, target, known, space, dim)
+        if len(known) > MANY:
+            self._refuse(f"{len(known)} candidates are too many where a row is mixed or has several targets")
         logits = self.logits(space.score(query.z, known, dim))  # (B, K)
-        return self._among(logits, query, batch[self.target])
+        return self._among(logits, query, target)
+
+    def _refuse(self, wrong: str) -> NoReturn:
+        fix = "use a number of samples, such as `candidates: 512`"
+        raise Usage(f"Match({self.query}, {self.target})", wrong, fix)
+
+    def _exact(self, query: Code, target: Ragged, known: Tensor, space: JointEmbedding, dim: int | None) -> Tensor:
+        """The loss where each row has one target at most: the matrix of scores (B, K) need not be there."""
+        fits = (target.values < len(known)) & query.present[target.rows]
+        a, b = space.factors(query.z[target.rows], known, dim)
+        weights = gather.weights(fits.to(a.dtype))
+        return cross_entropy(a * self.factor, b, target.values.clamp(max=len(known) - 1), weights)
 
     def _among(self, logits: Tensor, query: Code, target: Ragged) -> Tensor:
         """The loss of logits (B, K) where each row's right ones are the known ids of its target."""

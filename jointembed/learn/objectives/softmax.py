@@ -1,0 +1,63 @@
+"""The softmax over all of a large table, without the matrix of its scores."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+# B rows, D dimension, K known things
+
+ROWS = 1024  # scored at once
+WIDE = 8192  # known things scored at once
+
+
+def cross_entropy(a: Tensor, b: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of the cross entropies of softmax(a @ b.T), a number.
+
+    The matrix of scores (B, K) is never there as a whole: a part of it at a time is computed, used for the gradients
+    and let go. A table of more than `WIDE` rows is gone through twice: once for the logarithm of the sum of all
+    exponentials, kept up to date part by part (Milakov and Gimelshein 2018), once for the gradients.
+
+    Args:
+        a: what asks, (B, D).
+        b: the table, (K, D).
+        target: (B,) int64, which row of the table is right.
+        weights: (B,) of each row in the sum; no gradient flows into them.
+    """
+    return cast(Tensor, _Exact.apply(a, b, target, weights))
+
+
+class _Exact(torch.autograd.Function):
+    """Its gradients are made in the forward pass, where each part of the scores is at hand."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        losses = a.new_zeros(())
+        ga, gb = torch.zeros_like(a), torch.zeros_like(b)
+        for first_row in range(0, len(a), ROWS):
+            block = slice(first_row, first_row + ROWS)
+            asks, right, shares = a[block], b[target[block]], weights[block, None]
+            own = (asks * right).sum(1)
+            norm = own.new_full((len(asks),), -torch.inf)
+            parts = [(first, b[first : first + WIDE]) for first in range(0, len(b), WIDE)]
+            scores = asks.new_empty(0)
+            for _, part in parts:
+                scores = asks @ part.T
+                norm = torch.logaddexp(norm, scores.logsumexp(1))
+            losses += ((norm - own) * weights[block]).sum()
+            for first, part in parts:
+                scores = scores if len(parts) == 1 else asks @ part.T
+                scores.sub_(norm[:, None]).exp_().mul_(shares)
+                ga[block].addmm_(scores, part)
+                gb[first : first + WIDE].addmm_(scores.T, asks)
+            ga[block].sub_(right * shares)
+            gb.index_add_(0, target[block], asks * -shares)
+        ctx.save_for_backward(ga, gb)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        ga, gb = ctx.saved_tensors
+        return ga * gradient, gb * gradient, None, None

@@ -1,0 +1,76 @@
+"""Pools read the pieces of a row in their order, and give it one vector: a history of films, a tune of notes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from .described import Described
+from .encoders import Block
+from .ragged import Ragged, spans
+
+# B rows, P pieces, T steps, D dimension of the space
+
+
+class History(Described, nn.Module):
+    """A causal Transformer over the last pieces of a row (SASRec, Kang and McAuley 2018).
+
+    The vector of a row is the state at its last piece; the state at any piece knows that piece and those before it.
+    Places are counted from the end. In training, a row that is longer gives a stretch from anywhere in it.
+
+    Args:
+        length: pieces that are read.
+        layers: how many.
+        heads: of the attention.
+        dropout: share of values dropped, in training.
+    """
+
+    def __init__(self, length: int = 200, layers: int = 2, heads: int = 2, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.length, self.layers, self.heads = length, layers, heads
+        self.dropout = nn.Dropout(dropout)
+
+    def build(self, dim: int) -> None:
+        """Make the network, for vectors of `dim` numbers."""
+        self.places = nn.Parameter(torch.zeros(self.length, dim))
+        nn.init.normal_(self.places, std=0.02)
+        self.blocks = nn.ModuleList(Block(dim, self.heads, self.dropout.p, causal=True) for _ in range(self.layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def seen(self, x: Ragged) -> Ragged:
+        """The pieces of x that are read."""
+        counts = x.counts.clamp(max=self.length)
+        first = x.starts[1:] - counts
+        if self.training:
+            spare = x.counts - counts
+            first = first - (torch.rand(len(spare), device=spare.device) * (spare + 1)).long()
+        kept = spans(first, counts)
+        marks = None if x.marks is None else x.marks[kept]
+        return Ragged(x.values[kept], x.rows[kept], x.keys, marks=marks)
+
+    def states(self, h: Tensor, x: Ragged) -> Tensor:
+        """Vectors of the pieces that are read h (P', D) -> the state at each of them (P', D)."""
+        steps = int(self.steps(x).max()) if len(x) else 1
+        place = steps - x.starts[1:][x.rows] + torch.arange(len(h), device=h.device)  # right-aligned
+        filled = h.new_zeros(len(x), steps, h.shape[1])
+        filled[x.rows, place] = h
+        there = torch.zeros(len(x), steps, dtype=torch.bool, device=h.device)
+        there[x.rows, place] = True
+        out = self.dropout(filled * h.shape[1] ** 0.5 + self.places[self.length - steps :])
+        for block in self.blocks:
+            out = block(out, there)
+        return cast(Tensor, self.norm(out[x.rows, place]))
+
+    def steps(self, x: Ragged) -> Tensor:
+        """(B,) how many steps each row is computed with: the power of two that holds what is read of it."""
+        sizes = x.counts.clamp(1, self.length)
+        return (2 ** torch.ceil(torch.log2(sizes.double())).long()).clamp(max=self.length)
+
+    def last(self, states: Tensor, x: Ragged) -> Tensor:
+        """States (P', D) -> the one at each row's last piece (B, D), and 0 for a row without pieces."""
+        ends = (x.starts[1:] - 1).clamp(min=0)
+        if not len(states):
+            return states.new_zeros(len(x), states.shape[1]) + 0 * states.sum()
+        return states[ends] * x.present[:, None]

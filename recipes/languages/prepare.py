@@ -1,0 +1,78 @@
+"""Captions of pictures in English, German and French, as a table: the columns id, split, en, de, fr.
+
+    python recipes/languages/prepare.py data/multi30k out/languages
+
+Source: Multi30k (Elliott et al. 2016, 2017), `train.en.gz`, `train.de.gz`, `train.fr.gz` and the like for val and
+test_2016_flickr, wherever in the folder they lie; line i of each file tells of the same picture. French may be absent.
+
+- `val` and `test_...` keep their names and are trained on by nobody; every thirtieth picture of train becomes `dev`.
+- `--halves` leaves French out of the first half of the training rows and German out of the other: then no picture has
+  both, and German finds French only through English.
+- `--only de,fr` keeps these languages: the run that has both of a pair and nothing else.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from jointembed import tables
+from jointembed.errors import Damaged, Usage, closest
+
+LANGUAGES = ["en", "de", "fr"]
+FETCH = (
+    "git clone https://github.com/multi30k/dataset data/multi30k (60 MB, captions made from Flickr30k, for research), "
+    "then run prepare.py data/multi30k/data/task1/raw out/languages"
+)
+
+
+def lines(path: Path) -> list[str]:
+    """The captions of a file; a line that is empty is a missing one."""
+    try:
+        text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise Damaged(path, f"it cannot be read ({error})", "fetch it again") from error
+    return [line.strip() for line in text.splitlines()]
+
+
+def find(source: Path, languages: list[str]) -> dict[str, dict[str, list[str]]]:
+    """The captions of a source: split -> language -> lines."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for path in sorted(source.rglob("*")):
+        split, _, language = path.name.removesuffix(".gz").rpartition(".")
+        if language in languages and (split in ("train", "val") or split.startswith("test")) and path.is_file():
+            found.setdefault(split, {}).setdefault(language, lines(path))
+    return found
+
+
+def main() -> None:
+    arguments = tables.Arguments(__doc__, FETCH)
+    arguments.add_argument("--halves", action="store_true", help="German in one half of train, French in the other")
+    arguments.add_argument("--only", metavar="LANGUAGES", default=",".join(LANGUAGES), help="keep these languages")
+    sources, out, options = arguments.read()
+    languages = options.only.split(",")
+    for language in languages:
+        if language not in LANGUAGES:
+            raise Usage(f"--only {options.only}", f"{language} is none of its languages", closest(language, LANGUAGES))
+    found: dict[str, dict[str, list[str]]] = {}
+    for source in sources:
+        for split, texts in find(source, languages).items():
+            found.setdefault(split, {}).update(texts)
+    if "train" not in found:
+        raise Usage(sources[0], "train.en.gz is missing", FETCH)
+    rows: list[tables.Row] = []
+    for split, texts in found.items():
+        counts = {language: len(one) for language, one in texts.items()}
+        if len(set(counts.values())) > 1:
+            raise Damaged(sources[0], f"{split} has not equally many lines in all languages: {counts}", FETCH)
+        ids = [f"{split}-{number}" for number in range(next(iter(counts.values())))]
+        carved = tables.carve(ids, 1 / 30) if split == "train" else set()
+        for number, id in enumerate(ids):
+            left_out = ("fr" if number < len(ids) // 2 else "de") if options.halves and split == "train" else ""
+            cells = {language: one[number] for language, one in texts.items() if one[number] and language != left_out}
+            rows.append({"id": id, "split": "dev" if id in carved else split, **cells})
+    tables.write_rows(out, rows)
+
+
+if __name__ == "__main__":
+    tables.script(main)
