@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .learn.pools import History
     from .learn.pretrained import Pretrained
     from .learn.ragged import Ragged
-    from .learn.readers import Ids, LogMel, Numbers, Pixels, Reader, Tokens, Words
+    from .learn.readers import Buckets, Cross, Ids, LogMel, Numbers, Pixels, Reader, Tokens, Words
     from .learn.space import JointEmbedding
     from .learn.table import TableData
 
@@ -28,7 +28,7 @@ _HOMES = {
     "learn.pools": ["History"],
     "learn.pretrained": ["Pretrained"],
     "learn.ragged": ["Ragged"],
-    "learn.readers": ["Ids", "LogMel", "Numbers", "Pixels", "Reader", "Tokens", "Words"],
+    "learn.readers": ["Buckets", "Cross", "Ids", "LogMel", "Numbers", "Pixels", "Reader", "Tokens", "Words"],
     "learn.space": ["JointEmbedding"],
     "learn.table": ["TableData"],
 }
@@ -37,7 +37,9 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __version__ = "0.1.0"
 __all__ = [
     "Bag",
+    "Buckets",
     "Conv",
+    "Cross",
     "Dense",
     "Encoder",
     "Evaluate",

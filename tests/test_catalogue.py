@@ -14,7 +14,7 @@ from jointembed import Bag, Conv, Index, JointEmbedding, LogMel, Words
 from jointembed.__main__ import main
 from jointembed.commands import catalogue
 from jointembed.commands.bar import spoken
-from jointembed.learn import embedding
+from jointembed.learn import windows
 
 RATE = 8000
 
@@ -102,8 +102,8 @@ def test_what_is_new_moved_and_changed_is_all_that_is_done(model, music, tmp_pat
     soundfile.write(music / "1.flac", tone(2, 77), RATE)
     soundfile.write(music / "new.wav", tone(2, 78), RATE)
     embedded = []
-    windows = embedding._windows
-    monkeypatch.setattr(embedding, "_windows", lambda *args: embedded.append(1) or windows(*args))
+    read = windows._windows
+    monkeypatch.setattr(windows, "_windows", lambda *args: embedded.append(1) or read(*args))
     assert run("index", model, music, index) == 0
     assert sum(embedded) == 2 and "(1 moved)" in capsys.readouterr().out
     after = indexed(index)
@@ -174,8 +174,8 @@ def test_a_table_again_embeds_changed_rows_only(model, music, tmp_path, capsys, 
     assert write() == 0
     before = indexed(index)
     embedded = []
-    windows = embedding._windows
-    monkeypatch.setattr(embedding, "_windows", lambda *args: embedded.append(1) or windows(*args))
+    read = windows._windows
+    monkeypatch.setattr(windows, "_windows", lambda *args: embedded.append(1) or read(*args))
     rows[0]["genre"] = "reel"  # a cell that is not embedded
     assert write() == 0 and embedded == []
     with Index.open(index) as opened:

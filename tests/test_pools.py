@@ -48,7 +48,12 @@ def built(model):
 def fitted(model, rows, epochs=30):
     lightning.seed_everything(0)
     trainer = lightning.Trainer(
-        max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu"
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
     )
     rows = rows + [{"id": "all", "split": "train", "film": film} for film in FILMS]
     trainer.fit(model, TableData(rows, batch_size=24))

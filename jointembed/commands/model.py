@@ -99,7 +99,8 @@ class Model:
 
     def embed(self, column: str, cells: Sequence[Any]) -> NDArray[np.float32]:
         """The vectors (N, D) of cells of a column, as the index has them."""
-        from ..learn.embedding import How, embed
+        from ..learn.embedding import embed
+        from ..learn.inference import How
 
         return embed(self.space, column, cells, How(windows=self.windows, bf16=self.bf16 == column))
 
@@ -114,7 +115,8 @@ class Model:
         first = list(itertools.islice(source, TRIED if self.bf16 is None else 1))
         if not first:
             return
-        from ..learn.embedding import How, stream
+        from ..learn.embedding import stream
+        from ..learn.inference import How
 
         if self.bf16 is None:
             self.choose(column, first)
@@ -125,7 +127,8 @@ class Model:
 
     def choose(self, column: str, sounds: Sequence[Any]) -> None:
         """Compute in bfloat16 from now on if that is fast here and leaves the vectors of these sounds as they are."""
-        from ..learn.embedding import How, embed
+        from ..learn.embedding import embed
+        from ..learn.inference import How
         from ..learn.optim import native_bf16
 
         self.bf16 = ""
@@ -133,8 +136,7 @@ class Model:
             return
         # Few windows are stricter than many, over whose mean the differences would cancel out.
         exact, fast = (
-            embed(self.space, column, sounds, How(pieces=8, windows=2, bf16=bf16)).astype(np.float64)
-            for bf16 in (False, True)
+            embed(self.space, column, sounds, How(windows=2, bf16=bf16)).astype(np.float64) for bf16 in (False, True)
         )
         lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
         if (np.einsum("nd,nd->n", exact, fast) >= EXACT * lengths).all():

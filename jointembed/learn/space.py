@@ -19,6 +19,7 @@ from .columns import declared
 from .described import Described
 from .encoders import Bag, Encoder, wide
 from .fusion import Code, Fusion
+from .inference import How
 from .mixup import mixed
 from .objectives import Match, Objective
 from .pools import History
@@ -272,7 +273,7 @@ class JointEmbedding(Described, Training):
         self,
         column: str,
         cells: Sequence[Any],
-        pieces: int = 32,
+        pieces: int | None = None,
         load: Load | None = None,
         windows: int | None = None,
         bf16: bool = False,
@@ -286,7 +287,7 @@ class JointEmbedding(Described, Training):
         Args:
             column: of the model; for a fused one each cell is a row as a dict.
             cells: N cells, none missing.
-            pieces: a batch; it belongs to the vectors' last bits, so leave it alone.
+            pieces: a batch; it belongs to the vectors' last bits, so leave it alone (see `inference.How`).
             load: what loads things instead of the reader, such as a store of loaded arrays.
             windows: of a long sound, at most so many, spread evenly over it; all of them if not given.
             bf16: compute the encoders in bfloat16, twice as fast where the processor can; the last bits differ.
@@ -294,4 +295,4 @@ class JointEmbedding(Described, Training):
         Raises:
             Usage: a cell is missing or of the wrong kind, or the column does not exist.
         """
-        return embedding.embed(self, column, cells, embedding.How(pieces, load, windows, bf16))
+        return embedding.embed(self, column, cells, How(pieces, load, windows, bf16))

@@ -1,10 +1,11 @@
 """Readers turn the cells of a table into arrays: all preprocessing that decides a vector stands here."""
 
 from .audio import LogMel
+from .buckets import Buckets, Cross
 from .ids import Ids
 from .numbers import Numbers
 from .pixels import Pixels
 from .reader import Load, Reader
 from .text import Tokens, Words
 
-__all__ = ["Ids", "Load", "LogMel", "Numbers", "Pixels", "Reader", "Tokens", "Words"]
+__all__ = ["Buckets", "Cross", "Ids", "Load", "LogMel", "Numbers", "Pixels", "Reader", "Tokens", "Words"]
