@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from jointembed.errors import Failure, Usage
-from jointembed.find.evaluate import figures, report, task
+from jointembed.find.evaluate import figures, report
+from jointembed.find.task import task
 
 
 def unit(rng, *shape):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import Usage
 
 
@@ -14,13 +16,16 @@ def evaluate(
     split: str = "test",
     against: str | None = None,
     k: str = "1,5,10",
+    exclude: str | None = None,
+    unit: str | None = None,
     json: bool = False,
     trust: list[str] | None = None,
 ) -> None:
     """How well the cells of one column find those of another: hit@k, recall@k, precision@k, MAP, NDCG@k, knn@5.
 
     The candidates are the distinct cells of the target column. One is relevant if any row pairs it with an equal query
-    cell, or, with --relevant, if the label is equal. The query itself never counts.
+    cell, or, with --relevant, if the label is equal. The query itself never counts. Where the model answers the target
+    by a network instead: rmse, mae and r2 of numbers, accuracy and its mean over the labels.
 
     Args:
         model: a checkpoint, or the folder of a run.
@@ -31,10 +36,14 @@ def evaluate(
         split: rows that ask; all takes every row.
         against: split of the rows that are candidates; the same as of those that ask if not given.
         k: how many hits are looked at, as a list with commas.
+        exclude: column of what is no candidate for a row: the films that a user has seen.
+        unit: column of what rows belong to (a user, a host, an artist), over which the intervals are then.
         json: print JSON.
         trust: packages whose encoders and readers the model may import.
     """
     from ..find import evaluate as figures
+    from ..find.task import task as asked
+    from ..find.task import units
     from ..learn.rows import Rows
     from ..learn.space import JointEmbedding
     from . import show
@@ -53,11 +62,47 @@ def evaluate(
             f"give --query and --target, of {', '.join([*space.columns, *space.fused])}",
         )
     rows = Rows.open(table)
+    if target not in space.columns and target in space.answers:
+        print(show.figures(_answers(space, rows, query, target, split, unit), json))
+        return
     for column in (query, target):
         if column not in space.fused:
             space.encoder(column)
-    task = figures.task(rows.dicts(None, paths(space)), query, target, relevant, split, against)
+    dicts = rows.dicts(None, paths(space))
+    task = asked(dicts, query, target, relevant, split, against, exclude, set(space.pools))
     queries = space.embed(query, task.queries)
     candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
-    found = figures.figures(task, queries, candidates, space.metric, ks)
+    found = figures.figures(task, queries, candidates, space.metric, ks, units=units(dicts, task, unit))
     print(show.figures(figures.report(found, task), json))
+
+
+def _answers(space: Any, rows: Any, query: str, target: str, split: str, unit: str | None) -> dict[str, Any]:
+    """The figures of what the model answers for the rows of a split."""
+    import numpy as np
+
+    from ..cells import missing
+    from ..find import answers
+    from .table import present
+
+    for name in [target, unit] if unit else [target]:
+        if name not in rows.columns:
+            raise Usage(name, "the table has no such column", f"use one of {', '.join(rows.columns)}")
+    kept = [(row, cell) for row, cell in present(space, rows, query, split) if not missing(row.get(target))]
+    known = [cell for cell, where in zip(rows.cells(target), _splits(rows), strict=True) if where == "train"]
+    known = [cell for cell in known if not missing(cell)]
+    if not kept or not known:
+        raise Usage(target, f"no row of {split if known else 'train'} has it", "choose another --target or --split")
+    given = space.answer(query, [cell for _, cell in kept], target)
+    units = [row.get(unit) for row, _ in kept] if unit else None
+    if given.dtype.kind == "f":
+        right = np.array([float(row[target]) for row, _ in kept])
+        found = answers.numbers(right, given, float(np.mean([float(cell) for cell in known])), units)
+    else:
+        names = [str(cell) for cell in known]
+        common = max(set(names), key=lambda name: (names.count(name), name))
+        found = answers.labels([str(row[target]) for row, _ in kept], [str(one) for one in given], common, units)
+    return {"figures": found, "queries": len(kept), "unanswerable": 0, "pool": len(set(map(str, known)))}
+
+
+def _splits(rows: Any) -> list[Any]:
+    return rows.cells("split") if "split" in rows.columns else ["train"] * len(rows)

@@ -96,6 +96,7 @@ def _figures(console: Any, rows: list[Row], model: Any) -> None:
 def figures(rows: list[Row], model: Any) -> dict[str, dict[str, dict[str, Any]]]:
     """The demo's three figures on its test songs, of the space and of the plain baseline."""
     from ..find import evaluate
+    from ..find import task as tasks
 
     train = [row for row in rows if row["split"] == "train"]
     reader = model.reader("audio")
@@ -124,7 +125,7 @@ def figures(rows: list[Row], model: Any) -> dict[str, dict[str, dict[str, Any]]]
         ("caption -> audio recall@5", "caption", "audio", None, None, "recall@5"),
         ("audio -> own score recall@1", "audio", "score", None, None, "recall@1"),
     ):
-        task = evaluate.task(rows, query, target, relevant, "test", against)
+        task = tasks.task(rows, query, target, relevant, "test", against)
         ours = model.embed(query, task.queries), model.embed(target, task.candidates)
         theirs = plain(target, task.candidates, query)
         theirs_asked = plain("audio", task.queries, "") if query == target else asked(task.queries, query)

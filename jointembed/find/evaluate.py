@@ -6,139 +6,19 @@ Letters: Q queries, C candidates, D dimension, G groups of candidates, F figures
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..cells import explode, key
-from ..errors import Failure, Usage, closest
+from ..errors import Failure, Usage
 from . import chance
 from .ranking import Floats, Ints, Vectors, points, ranked, scores
+from .task import Task
 
 NEAREST = 5  # neighbours that vote
 _BLOCK = 500_000  # scores at once: small enough that their memory is used again
-
-
-@dataclass(frozen=True)
-class Task:
-    """Queries, the candidates that each ranks, and which of these are right.
-
-    What is right is kept by groups: a label's candidates, or, without a label, those that are paired with a query. A
-    candidate is right for a query if it is in one of the query's groups and is not the query itself.
-
-    Args:
-        query: column of the queries.
-        target: column of the candidates.
-        queries: Q distinct cells, those for which at least one candidate is right.
-        candidates: C distinct cells.
-        offsets: (Q + 1,), where each query's groups begin in `groups`.
-        groups: the queries' groups, one query after another.
-        starts: (G + 1,), where each group's candidates begin in `members`.
-        members: the groups' candidates, one group after another, ascending in each.
-        own: (Q,), the candidate that is the query itself and does not count, or -1.
-        labels: (C,) the label of each candidate, -1 for none, if they vote in `knn@5`: where query and target are the
-            same column and nothing has several labels. Labels are numbers of groups.
-        unanswerable: how many queries were dropped because no candidate is right for them.
-    """
-
-    query: str
-    target: str
-    queries: list[Any]
-    candidates: list[Any]
-    offsets: Ints
-    groups: Ints
-    starts: Ints
-    members: Ints
-    own: Ints
-    labels: Ints | None
-    unanswerable: int
-
-    def relevant(self, query: int) -> Ints:
-        """The candidates that are right for a query, ascending."""
-        groups = self.groups[self.offsets[query] : self.offsets[query + 1]]
-        found = [self.members[self.starts[group] : self.starts[group + 1]] for group in groups]
-        right = found[0] if len(found) == 1 else np.unique(np.concatenate(found)) if found else self.members[:0]
-        return np.asarray(right[right != self.own[query]])
-
-
-def task(
-    rows: Sequence[Mapping[str, Any]],
-    query: str,
-    target: str,
-    relevant: str | None = None,
-    split: str = "test",
-    against: str | None = None,
-) -> Task:
-    """What a table asks of an embedding: to find cells of one column by cells of another.
-
-    Queries are the distinct cells of `query` in the rows of `split`, candidates those of `target` in the rows of
-    `against`; elements of a list are cells of their own. A candidate is right if any row of the table pairs it with an
-    equal query cell or, with `relevant`, if a row of `split` that holds the query and a row of `against` that holds
-    the candidate share a label. Where query and target are one column, the query itself is no candidate of its own.
-
-    Args:
-        rows: the whole table; a row's `split` is a cell of it.
-        query: column of the queries.
-        target: column of the candidates.
-        relevant: column of the labels.
-        split: the rows that ask; `all` takes every row.
-        against: the rows that answer, by default the same.
-
-    Raises:
-        Usage: the table has no such column, or no row of such a split.
-    """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    for column in filter(None, (query, target, relevant)):
-        if column not in names:
-            raise Usage(column, "the table has no such column", closest(column, names))
-    held = {
-        column: [{key(cell): cell for cell in explode(row.get(column))} for row in rows]
-        for column in {query, target, relevant}
-        if column is not None
-    }
-    asking, answering = _rows(rows, split), _rows(rows, split if against is None else against)
-    queries = {one: cell for row in asking for one, cell in held[query][row].items()}
-    candidates = {one: cell for row in answering for one, cell in held[target][row].items()}
-    places = {one: at for at, one in enumerate(candidates)}
-    members: dict[int, set[int]] = {}
-    if relevant is None:
-        asked = {one: {one} for one in queries}
-        answered: dict[int, set[int]] = {}
-        for pair, other in zip(held[query], held[target], strict=True):
-            found = {places[one] for one in other if one in places}
-            for one in pair.keys() & queries.keys():
-                members.setdefault(one, set()).update(found)
-    else:
-        asked = _labels(held[query], held[relevant], asking)
-        answered = _labels(held[target], held[relevant], answering)
-        for one, labels in answered.items():
-            for label in labels:
-                members.setdefault(label, set()).add(places[one])
-    own = {one: places.get(one, -1) if query == target else -1 for one in queries}
-    empty: set[int] = set()
-    groups = {one: [at for at in asked[one] if members.get(at, empty) not in (empty, {own[one]})] for one in queries}
-    kept = [one for one in queries if groups[one]]
-    numbers = {group: at for at, group in enumerate(members)}
-    single = all(len(labels) < 2 for labels in [*answered.values(), *(asked[one] for one in kept)])
-    voting = np.full(len(candidates), -1, np.int64)
-    for one in answered:
-        voting[places[one]] = min((numbers[label] for label in answered[one]), default=-1)
-    return Task(
-        query=query,
-        target=target,
-        queries=[queries[one] for one in kept],
-        candidates=list(candidates.values()),
-        offsets=_offsets(len(groups[one]) for one in kept),
-        groups=np.array([numbers[group] for one in kept for group in groups[one]], np.int64),
-        starts=_offsets(map(len, members.values())),
-        members=np.array([at for group in members.values() for at in sorted(group)], np.int64),
-        own=np.array([own[one] for one in kept], np.int64),
-        labels=voting if relevant is not None and query == target and single else None,
-        unanswerable=len(queries) - len(kept),
-    )
 
 
 def figures(
@@ -149,6 +29,7 @@ def figures(
     ks: Sequence[int] = (1, 5, 10),
     bootstrap: int = 1000,
     seed: int = 0,
+    units: Sequence[Any] | None = None,
 ) -> dict[str, dict[str, float | None]]:
     """Retrieval figures of vectors on a task, each a mean over the queries.
 
@@ -169,6 +50,7 @@ def figures(
         ks: the k.
         bootstrap: resamples of the queries.
         seed: of the resamples.
+        units: what each query belongs to (a user, an artist); resamples then draw these, each with all of its queries.
 
     Returns:
         For each figure its `value`; `low` and `high`, the 95 % percentile bootstrap interval over the queries, None for
@@ -189,8 +71,10 @@ def figures(
     if not task.queries:
         return {name: dict.fromkeys(("value", "low", "high", "chance")) for name in names}
     each = _measured(task, queries, candidates, metric, ks)  # (Q, F)
-    size, rng = len(each), np.random.default_rng(seed)
-    means = [np.bincount(rng.integers(size, size=size), minlength=size) @ each / size for _ in range(bootstrap)]
+    belongs = np.arange(len(each)) if units is None else np.unique([str(one) for one in units], return_inverse=True)[1]
+    size, rng = int(belongs.max()) + 1, np.random.default_rng(seed)
+    draws = (np.bincount(rng.integers(size, size=size), minlength=size)[belongs] for _ in range(bootstrap))
+    means = [draw @ each / draw.sum() for draw in draws]
     ends = np.percentile(means, (2.5, 97.5), axis=0).tolist() if size > 1 else [[None] * len(names)] * 2
     columns = zip(each.mean(0).tolist(), *ends, _chance(task, ks).mean(0).tolist(), strict=True)
     known = (dict(zip(("value", "low", "high", "chance"), one, strict=True)) for one in columns)
@@ -205,26 +89,6 @@ def report(figures: dict[str, dict[str, float | None]], task: Task) -> dict[str,
         "unanswerable": task.unanswerable,
         "pool": len(task.candidates),
     }
-
-
-def _rows(rows: Sequence[Mapping[str, Any]], split: str) -> list[int]:
-    found = [at for at, row in enumerate(rows) if split in ("all", row.get("split"))]
-    if not found:
-        splits = list(dict.fromkeys(str(row["split"]) for row in rows if row.get("split") is not None))
-        raise Usage(split, "no row is of this split", closest(split, [*splits, "all"]))
-    return found
-
-
-def _labels(cells: list[dict[int, Any]], labels: list[dict[int, Any]], part: list[int]) -> dict[int, set[int]]:
-    found: dict[int, set[int]] = {}
-    for row in part:
-        for one in cells[row]:
-            found.setdefault(one, set()).update(labels[row])
-    return found
-
-
-def _offsets(lengths: Iterable[int]) -> Ints:
-    return np.cumsum([0, *lengths], dtype=np.int64)
 
 
 def _measured(task: Task, queries: Vectors, candidates: Vectors, metric: str, ks: Sequence[int]) -> Floats:
@@ -243,6 +107,8 @@ def _measured(task: Task, queries: Vectors, candidates: Vectors, metric: str, ks
         scored[mine, place[own[mine]]] = -np.inf
         for nth in range(len(right)):
             right[nth, place[task.relevant(at + nth)]] = True
+            if task.hidden is not None:
+                scored[nth, place[task.hidden[at + nth]]] = -np.inf
         order = ranked(scored)
         row, rank = np.nonzero(np.take_along_axis(right, order, 1))  # of all that are right, the best first
         total = np.bincount(row)
@@ -271,6 +137,8 @@ def _elected(labels: Ints, pool: Ints) -> Ints:
 def _chance(task: Task, ks: Sequence[int]) -> Floats:
     right = np.array([len(task.relevant(at)) for at in range(len(task.queries))])
     own = (task.own >= 0).astype(np.int64)
+    if task.hidden is not None:
+        own += np.array([len(one) for one in task.hidden])
     pool = len(task.candidates) - own
     found = [chance.found(pool, right, k) for k in ks]
     figures = [chance.hit(pool, right, k) for k in ks]

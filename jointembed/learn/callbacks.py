@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from ..errors import Usage
 from ..find import evaluate
+from ..find.task import Task, task
 from .table import TableData
 
 
@@ -24,6 +25,7 @@ class Evaluate(Callback):
         target: column of what is to be found.
         relevant: column of a label that makes targets right; without it, those paired with the query by a row.
         against: split whose rows are the candidates; the same rows if not given.
+        exclude: column of what is no candidate for a row: the films that a user has seen.
         k: how many hits are looked at.
         every: epochs from one evaluation to the next.
         most: queries at most, the first ones.
@@ -35,27 +37,29 @@ class Evaluate(Callback):
         target: str,
         relevant: str | None = None,
         against: str | None = None,
+        exclude: str | None = None,
         k: list[int] | None = None,
         every: int = 1,
         most: int | None = None,
     ) -> None:
         self.query, self.target, self.relevant, self.against = query, target, relevant, against
+        self.exclude = exclude
         self.k, self.every, self.most = tuple(k or (1, 5, 10)), every, most
-        self._task: evaluate.Task | None = None
+        self._task: Task | None = None
 
     @property
     def name(self) -> str:
         """What its figures are logged under."""
         return f"{self.query}-{self.target}"
 
-    def _prepared(self, data: TableData) -> evaluate.Task:
+    def _prepared(self, data: TableData, whole: set[str]) -> Task:
         if self._task is None:
             rows = data.dicts("train", "dev")
             if self.most is not None:
                 seen = [row for row in rows if row.get(data.split) == "dev" and self.query in row]
                 late = {id(row) for row in seen[self.most :]}
                 rows = [row for row in rows if id(row) not in late]
-            self._task = evaluate.task(rows, self.query, self.target, self.relevant, "dev", self.against)
+            self._task = task(rows, self.query, self.target, self.relevant, "dev", self.against, self.exclude, whole)
         return self._task
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -65,11 +69,11 @@ class Evaluate(Callback):
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
         if trainer.sanity_checking or ((trainer.current_epoch + 1) % self.every and not last):
             return
-        task = self._prepared(data)
-        queries = model.embed(self.query, task.queries, load=data.load)
-        same = self.query == self.target and task.candidates is task.queries
-        candidates = queries if same else model.embed(self.target, task.candidates, load=data.load)
-        found = evaluate.figures(task, queries, candidates, model.metric, self.k, bootstrap=1)
+        asked = self._prepared(data, set(model.pools))
+        queries = model.embed(self.query, asked.queries, load=data.load)
+        same = self.query == self.target and asked.candidates is asked.queries
+        candidates = queries if same else model.embed(self.target, asked.candidates, load=data.load)
+        found = evaluate.figures(asked, queries, candidates, model.metric, self.k, bootstrap=1)
         values = {f"{self.name}/{key}": figure["value"] for key, figure in found.items()}
         model.log_dict({key: float(value) for key, value in values.items() if value is not None}, rank_zero_only=True)
 

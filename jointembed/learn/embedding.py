@@ -51,7 +51,7 @@ def stream(model: JointEmbedding, column: str, cells: Iterable[Any], how: How) -
     try:
         with threads(how, model.device) as pool:
             for z in (_fused if column in model.fused else _raw)(model, column, cells, how, pool):
-                if model.metric == "cosine":
+                if model.metric == "cosine" and not how.raw:
                     norms = np.sqrt((z.astype(np.float64) ** 2).sum(1, keepdims=True))
                     z = np.asarray(z / np.maximum(norms, 1e-30), np.float32)
                 yield z

@@ -31,6 +31,7 @@ class How:
         load: what loads things instead of the reader.
         windows: of a long thing, at most so many windows, spread evenly over it; all of them if not given.
         bf16: compute the encoders in bfloat16.
+        raw: leave the vectors as they are where the metric is cosine: what answers of the model are made from.
         times: the seconds of each stage are added to it, those of all threads together.
         threads: batches that are computed at once; `stream` finds out.
     """
@@ -39,6 +40,7 @@ class How:
     load: Load | None = None
     windows: int | None = None
     bf16: bool = False
+    raw: bool = False
     times: dict[str, float] | None = None
     threads: int = 1
 

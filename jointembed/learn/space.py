@@ -118,7 +118,7 @@ class JointEmbedding(Described, Training):
                     raise Usage(
                         column,
                         "it is an answer of this model and no point of its space",
-                        f"use objectives[{list(self.objectives).index(objective)}].answer(vectors)",
+                        "use `JointEmbedding.answer`, or `jointembed evaluate`",
                     )
             raise Usage(column, "the model has no such column", closest(column, [*self.columns, *self.fused]))
         return cast(Encoder, self.encoders[self.columns[column]])
@@ -296,3 +296,20 @@ class JointEmbedding(Described, Training):
             Usage: a cell is missing or of the wrong kind, or the column does not exist.
         """
         return embedding.embed(self, column, cells, How(pieces, load, windows, bf16))
+
+    @property
+    def answers(self) -> set[str]:
+        """The columns that the model answers by a network, and that are no points of its space."""
+        return {name for one in self.objectives for name in cast(Objective, one).readers()}
+
+    def answer(self, column: str, cells: Sequence[Any], target: str) -> NDArray[Any]:
+        """What the model predicts of `target` for cells of a column, (N,): numbers, or labels, in the table's units.
+
+        Raises:
+            Usage: the model was not trained to answer that; see `embed` for what else is raised.
+        """
+        for objective in cast("list[Objective]", self.objectives):
+            if objective.query == column and target in objective.readers():
+                z = embedding.embed(self, column, cells, How(raw=True))
+                return objective.answer(torch.from_numpy(z).to(self.device))
+        raise Usage(target, f"the model does not answer it for {column}", closest(target, self.answers))
