@@ -93,7 +93,7 @@ def test_memory_stays_flat_over_20_000_files(model, tmp_path):
     write(music, 20_000, 0.6)
     command = [sys.executable, "-c", WATCHED, model, str(music), str(tmp_path / "songs.index")]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    counts, sizes = np.array([[int(word) for word in line.split()] for line in said if line[0].isdigit()]).T
+    counts, sizes = np.array([[int(word) for word in line.split()] for line in said if line.split()[0].isdigit()]).T
     late = counts >= 1_000
     slope = np.polyfit(counts[late], sizes[late], 1)[0]
     print(f"{slope:.0f} bytes a file")

@@ -54,7 +54,7 @@ class Evaluate(Callback):
 
     def _prepared(self, data: TableData, whole: set[str]) -> Task:
         if self._task is None:
-            rows = data.dicts("train", "dev")
+            rows = data.dicts("train", "dev", *([self.against] if self.against else []))
             if self.most is not None:
                 seen = [row for row in rows if row.get(data.split) == "dev" and self.query in row]
                 late = {id(row) for row in seen[self.most :]}

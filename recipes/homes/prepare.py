@@ -1,0 +1,159 @@
+"""Homes and what they cost, as a table; the source's header says which of three it is.
+
+    python recipes/homes/prepare.py data/airbnb out/boston --fold 1       # Inside Airbnb's listings.csv
+    python recipes/homes/prepare.py data/california out/california --fold 1
+    python recipes/homes/prepare.py data/ames out/ames --fold 1
+
+- Airbnb (`listings.csv`): the price of a night, words of the advert, numbers, kinds and the place. Listings that
+  share a description or a host are on one side of every split.
+- California (`california_housing.csv` or `housing.csv`): the median value of a district.
+- Ames (`ames.csv` or `AmesHousing.csv`): the price of a house from 80 columns.
+
+`price` is what is paid, `log_price` its natural logarithm. `--fold N` makes the Nth fifth `test`; about a tenth of the
+others is `dev`. Folds are drawn by a hash, so they are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from jointembed import tables
+from jointembed.errors import Damaged, Usage
+
+FETCH = (
+    "fetch listings.csv.gz of a city from https://insideairbnb.com/get-the-data (2 MB, CC BY 4.0) into data/airbnb, "
+    "then run prepare.py data/airbnb out/boston"
+)
+FOLDS = 5
+AIRBNB = {
+    "numbers": "accommodates bathrooms bedrooms beds minimum_nights availability_365 number_of_reviews "
+    "review_scores_rating review_scores_location review_scores_value reviews_per_month host_listings_count",
+    "kinds": "neighbourhood_cleansed property_type room_type bathrooms_text host_is_superhost instant_bookable",
+}
+CALIFORNIA = {
+    "numbers": "housing_median_age total_rooms total_bedrooms population households median_income",
+    "kinds": "ocean_proximity",
+}
+
+
+def read(source: Path) -> list[dict[str, str]]:
+    """The rows of the first table of homes that a source holds.
+
+    Raises:
+        Usage: it holds none.
+        Damaged: it cannot be read.
+    """
+    for pattern in ("listings*.csv*", "airbnb*.csv*", "*housing.csv*", "ames.csv*", "AmesHousing.csv*"):
+        for path in sorted(source.glob(pattern)):
+            data = path.read_bytes()
+            try:
+                text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+            except (OSError, EOFError, UnicodeDecodeError) as error:
+                raise Damaged(path, f"it cannot be read ({error})", "fetch it again") from error
+            return list(csv.DictReader(text.splitlines(keepends=True)))
+    raise Usage(source, "it holds no table of homes", FETCH)
+
+
+def number(text: str | None) -> float | None:
+    """A number as published: `$1,250.00`, `80%`, or nothing."""
+    found = re.sub(r"[$,%]", "", text or "").strip()
+    try:
+        value = float(found)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def cells(home: dict[str, str], numbers: str, kinds: str) -> tables.Row:
+    """The numbers and kinds of a home that are there."""
+    row: tables.Row = {name: value for name in numbers.split() if (value := number(home.get(name))) is not None}
+    return row | {"kinds": [f"{name}={home[name]}" for name in kinds.split() if home.get(name)]}
+
+
+def airbnb(homes: list[dict[str, str]]) -> Iterator[tables.Row]:
+    """Listings with a price; `group` ties those of one host or of one description."""
+    parents: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parents.setdefault(name, name) != name:
+            name = parents[name]
+        return name
+
+    def ties(home: dict[str, str]) -> list[str]:
+        host = home.get("host_id") or f"{home.get('host_since')} {home.get('host_listings_count')}"
+        return [f"home {home['id']}", f"host {host}", f"words {home.get('description') or home['id']}"]
+
+    for home in homes:
+        first, *others = ties(home)
+        for other in others:
+            parents[root(other)] = root(first)
+    for home in homes:
+        price = number(home.get("price"))
+        if price:
+            words = [home.get(name) or "" for name in ("name", "description", "neighborhood_overview")]
+            listed = json.loads(home.get("amenities") or "[]")
+            place = {name: number(home.get(name)) for name in ("latitude", "longitude")}
+            row = {"id": home["id"], "group": root(ties(home)[0]), "price": price, "words": " ".join(words).strip()}
+            yield {**row, **place, "amenities": listed or None, **cells(home, **AIRBNB)}
+
+
+def california(homes: list[dict[str, str]]) -> Iterator[tables.Row]:
+    """Districts; ratios are what they differ by, so they stand beside the counts."""
+    for at, home in enumerate(homes):
+        row = cells(home, **CALIFORNIA)
+        place = {name: number(home[name]) for name in ("latitude", "longitude")}
+        each = {
+            "rooms_each": row["total_rooms"] / row["households"],
+            "people_each": row["population"] / row["households"],
+            "bedrooms_each": row["total_bedrooms"] / row["total_rooms"] if "total_bedrooms" in row else None,
+        }
+        yield {"id": str(at), "group": str(at), "price": number(home["median_house_value"]), **place, **each, **row}
+
+
+def ames(homes: list[dict[str, str]]) -> Iterator[tables.Row]:
+    """Houses: what is a number in every row is one, all else is a kind."""
+    names = [name for name in homes[0] if name not in ("Id", "Order", "PID", "SalePrice", "MS SubClass")]
+    counted = {
+        name for name in names if all(number(home[name]) is not None or home[name] in ("", "NA") for home in homes)
+    }
+    for home in homes:
+        kinds = [f"{name}={home[name].strip()}" for name in ("MS SubClass", *names) if name not in counted]
+        facts = {_plain(name): number(home[name]) for name in sorted(counted)}
+        row = {"id": home["PID"], "group": home["PID"], "price": number(home["SalePrice"]), "kinds": kinds}
+        yield {**row, "neighborhood": home["Neighborhood"], **facts}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W+", "_", name.lower()).strip("_")
+
+
+def main() -> None:
+    arguments = tables.Arguments(__doc__, FETCH)
+    arguments.add_argument("--fold", metavar="N", type=int, help=f"make the Nth of {FOLDS} parts the test rows")
+    sources, out, options = arguments.read()
+    if options.fold is not None and not 1 <= options.fold <= FOLDS:
+        raise Usage(f"--fold {options.fold}", "there is no such fold", f"give 1 to {FOLDS}")
+    homes = read(sources[0])
+    header = set(homes[0]) if homes else set()
+    kind = airbnb if "amenities" in header else california if "median_house_value" in header else ames
+    if kind is ames and "SalePrice" not in header:
+        raise Damaged(sources[0], "its header is none of the three that are known", FETCH)
+    rows = []
+    for row in kind(homes):
+        share = tables.share(row["group"])
+        fold, rest = int(share * FOLDS) + 1, share * FOLDS % 1
+        row["split"] = "test" if fold == options.fold else "dev" if rest < 0.1 else "train"
+        rows.append(
+            {**{name: cell for name, cell in row.items() if cell is not None}, "log_price": math.log(row["price"])}
+        )
+    tables.write_rows(out, rows)
+
+
+if __name__ == "__main__":
+    tables.script(main)

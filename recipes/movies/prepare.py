@@ -1,0 +1,165 @@
+"""Films and who watched them, as a table of histories or of ratings.
+
+    python recipes/movies/prepare.py data/ml-1m out/films        # histories: id, split, user, history, film, title, ...
+    python recipes/movies/prepare.py data/ml-100k out/stars      # ratings: id, split, user, film, stars, facts of both
+
+- MovieLens 1M (`ratings.dat` and `movies.dat`; or sequences of numbers, `train.txt`, `val_users.txt`, `val_input.txt`,
+  `val_output.txt` and `items.csv`): a row a user, with the films in the order in which they were rated. Of each user's
+  films the last is left out, the one before it is what the `val` row asks for, and what came before is trained on. Of
+  every tenth user the last film of that becomes a `dev` row. The rows of `films` are the catalogue.
+- MovieLens 100k (`u1.base`, `u1.test`, `u.item`, `u.user`): a row a rating; `u1.test` is `test`, a twentieth of
+  `u1.base` is `dev`. Without `u1.test`, a fifth of the ratings that looks random is `test`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from jointembed import tables
+from jointembed.errors import Damaged, Usage
+
+FETCH = (
+    "fetch https://files.grouplens.org/datasets/movielens/ml-1m.zip or ml-100k.zip (6 and 5 MB, for research, not to "
+    "be passed on), unpack it, then run prepare.py data/ml-1m out/films"
+)
+
+
+def lines(source: Path, *names: str) -> list[str]:
+    """The lines of the first of these files that a source holds, plain or gzipped; none without any."""
+    for name in names:
+        for path in (source / name, source / f"{name}.gz"):
+            if path.is_file():
+                data = path.read_bytes()
+                try:
+                    raw = gzip.decompress(data) if path.suffix == ".gz" else data
+                except (OSError, EOFError) as error:
+                    raise Damaged(path, f"it cannot be unpacked ({error})", "fetch it again") from error
+                try:
+                    return raw.decode().splitlines()
+                except UnicodeDecodeError:
+                    return raw.decode("latin-1").splitlines()
+    return []
+
+
+def film(id: str, title: str, genres: list[str], year: str = "") -> tables.Row:
+    """A film's row: its title without the year, and the year as a number."""
+    found = re.fullmatch(r"(.*?)\s*\((\d{4})\)", title.strip())
+    year = year or (found[2] if found else "")
+    row: tables.Row = {"film": id, "title": found[1] if found else title.strip()}
+    row |= {"year": int(year)} if year.isdecimal() else {}
+    return row | ({"genres": genres} if genres else {})
+
+
+# -- histories --------------------------------------------------------------------------------------------------------
+
+
+def dated(source: Path) -> tuple[dict[str, list[str]], list[tables.Row]]:
+    """Users and the films that they rated, in the order of time, from MovieLens 1M as published; and the films."""
+    films = [line.split("::") for line in lines(source, "movies.dat")]
+    rated = defaultdict(list)
+    for line in lines(source, "ratings.dat"):
+        user, item, _, time = line.split("::")
+        rated[user].append((int(time), item))
+    kept = {user: [item for _, item in sorted(one, key=lambda pair: pair[0])] for user, one in rated.items()}
+    return kept, [film(id, title, genres.split("|")) for id, title, genres in films]
+
+
+def numbered(source: Path) -> tuple[dict[str, list[str]], dict[str, str], list[tables.Row]]:
+    """Users and their films, what is asked of some of them, and the films, from sequences of numbers."""
+    kept = {str(number): line.split() for number, line in enumerate(lines(source, "train.txt"), 1)}
+    users = [line.strip() for line in lines(source, "val_users.txt")]
+    kept |= dict(zip(users, (line.split() for line in lines(source, "val_input.txt")), strict=True))
+    asked = dict(zip(users, (line.strip() for line in lines(source, "val_output.txt")), strict=True))
+    listed = csv.DictReader(lines(source, "items.csv"))
+    known = {row["item"]: film(row["item"], row["title"], row["genres"].split("|")) for row in listed if row["title"]}
+    ids = sorted({id for films in kept.values() for id in films} | set(asked.values()), key=int)
+    return kept, asked, [known.get(id, {"film": id}) for id in ids]
+
+
+def histories(source: Path) -> Iterator[tables.Row]:
+    """A row a user to train on, one for what is asked of some, and one a film."""
+    if lines(source, "train.txt"):
+        kept, asked, films = numbered(source)
+    else:
+        whole, films = dated(source)
+        kept = {user: one[:-2] for user, one in whole.items() if len(one) > 3}
+        asked = {user: whole[user][-2] for user in kept}
+    dev = tables.carve([user for user in kept if user not in asked] or list(kept), 0.1)
+    for user, watched in kept.items():
+        ready = watched[:-1] if user in dev else watched
+        yield {"id": f"user {user}", "split": "train", "user": user, "history": ready}
+        if user in dev:
+            yield {"id": f"dev {user}", "split": "dev", "user": user, "history": ready, "film": watched[-1]}
+        if user in asked:
+            yield {"id": f"val {user}", "split": "val", "user": user, "history": watched, "film": asked[user]}
+    for one in films:
+        yield {"id": f"film {one['film']}", "split": "films", **one}
+
+
+# -- ratings ----------------------------------------------------------------------------------------------------------
+
+KINDS = (
+    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
+    "Mystery Romance Sci-Fi Thriller War Western"
+).split()
+
+
+def people(source: Path) -> dict[str, tables.Row]:
+    """The users of MovieLens 100k: age, gender and occupation."""
+    plain = [line.split("|") for line in lines(source, "u.user")]
+    marked = [line.split("\t") for line in lines(source, "ml-100k.user")[1:]]
+    return {
+        id: {"user": id, "age": int(age), "gender": gender, "occupation": job}
+        for id, age, gender, job, *_ in plain or marked
+    }
+
+
+def catalogue(source: Path) -> dict[str, tables.Row]:
+    """The films of MovieLens 100k."""
+    found = {}
+    for line in lines(source, "u.item"):
+        id, title, _, _, _, *flags = line.split("|")
+        found[id] = film(id, title, [kind for kind, flag in zip(KINDS, flags, strict=False) if flag == "1"])
+    for id, title, year, genres in (line.split("\t") for line in lines(source, "ml-100k.item")[1:]):
+        found[id] = film(id, title, genres.split(), year)
+    return found
+
+
+def ratings(source: Path) -> Iterator[tables.Row]:
+    """A row a rating."""
+    users, films = people(source), catalogue(source)
+    parts = {"train": lines(source, "u1.base"), "test": lines(source, "u1.test")}
+    if not parts["test"]:
+        kept = tables.carve(parts["train"], 0.2)
+        parts = {"train": [line for line in parts["train"] if line not in kept], "test": sorted(kept)}
+    carved = tables.carve(parts["train"], 0.05)
+    for split, listed in parts.items():
+        for line in listed:
+            user, item, stars, _ = line.split()
+            row = {"id": f"{user} {item}", "split": "dev" if split == "train" and line in carved else split}
+            yield {**row, "stars": int(stars), **users.get(user, {"user": user}), **films.get(item, {"film": item})}
+
+
+def main() -> None:
+    arguments = tables.Arguments(__doc__, FETCH)
+    sources, out, _ = arguments.read()
+    [source] = sources[:1]
+    if lines(source, "train.txt") or lines(source, "ratings.dat"):
+        rows = histories(source)
+    elif lines(source, "u1.base"):
+        rows = ratings(source)
+    else:
+        raise Usage(source, "it holds neither ratings.dat nor u1.base", FETCH)
+    try:
+        tables.write_rows(out, list(rows))
+    except (ValueError, KeyError, csv.Error) as error:
+        raise Damaged(source, f"a line in it is not as published ({error})", "fetch it again") from error
+
+
+if __name__ == "__main__":
+    tables.script(main)
