@@ -81,7 +81,70 @@ def songs(folder):
     return rows, ("caption", "a slow tune")
 
 
+def strokes(folder):
+    return [
+        {"audio": sounding(folder, n, 22050), "stroke": ["cha", "thom", "num"][n % 3], "tonic": "bc"[n % 2]}
+        for n in range(COUNT)
+    ], ("stroke", "thom")
+
+
+HOME = folder()
+FEATURES = (HOME / "genres" / "features.yaml").read_text()
+
+
+def genres(folder):
+    reader = yaml.safe_load(FEATURES)["model"]["encoders"]["features"]["init_args"]["reader"]
+    rows = []
+    for number in range(COUNT):
+        numbers = {column: rng.normal() for column in reader["init_args"]["columns"]}
+        row = {"genre": "xyz"[number % 3], "caption": "a slow song", "audio": sounding(folder, number, 22050)}
+        rows.append({**row, **numbers, "features": numbers})
+    return rows, ("genre", "x")
+
+
+def captions(folder):
+    return genres(folder)[0], ("caption", "slow")
+
+
+def languages(folder):
+    words = [("a dog runs", "ein Hund rennt", "un chien court"), ("two men sit", "zwei Männer sitzen", "deux hommes")]
+    return [dict(zip(("en", "de", "fr"), words[n % 2], strict=True)) for n in range(COUNT)], ("de", "ein Hund")
+
+
+def films(folder):
+    rows = [{"history": [f"f{(n + step) % 5}" for step in range(6)], "film": f"f{n % 5}"} for n in range(COUNT)]
+    return rows + [{"split": "films", "film": f"f{n}"} for n in range(5)], ("history", '["f1", "f2"]')
+
+
+def stars(folder):
+    return [
+        {"user": f"u{n % 3}", "film": f"f{n % 4}", "stars": n % 5, "genres": ["Drama"], "occupation": "artist",
+         "age": 30 + n, "year": 1990}
+        for n in range(COUNT)
+    ], ("pair", '{"user": "u1", "film": "f2"}')  # fmt: skip
+
+
+def homes(folder):
+    readers = [encoder["init_args"]["reader"]["init_args"] for encoder in yaml.safe_load(
+        (HOME / "homes" / "boston.yaml").read_text())["model"]["encoders"].values()]  # fmt: skip
+    numbers = {column for reader in readers for column in reader.get("columns", [])}
+    return [
+        {**{column: rng.normal() for column in numbers}, "words": "a sunny room", "amenities": ["Wifi", "Oven"],
+         "kinds": ["room_type=Entire home"], "log_price": rng.normal(5, 1)}
+        for _ in range(COUNT)
+    ], ("home", '{"words": "a sunny room"}')  # fmt: skip
+
+
 TABLES = {"mnist/deep3d": mnist, "mnist/bitmap3d": bitmap, "digits": digits, "sounds": sounds, "songs": songs}
+TABLES |= {"strokes": strokes, "genres": genres, "genres/captions": captions}
+
+
+def listeners(folder):
+    rows = [{"heard": [f"a{n % 3}", f"a{n % 4}"], "artist": [f"a{n % 5}"]} for n in range(COUNT)]
+    return rows + [{"split": "artists", "artist": f"a{n}"} for n in range(5)], ("heard", '["a1", "a2"]')
+
+
+TABLES |= {"artists": listeners, "languages": languages, "movies/next": films, "movies/rating": stars, "homes": homes}
 RECIPES = [name for name in names() if "/" in name]
 
 
@@ -90,7 +153,7 @@ def test_a_recipe_runs_from_fit_to_search(name, tmp_path, capsys):
     make = TABLES.get(name) or TABLES.get(name.partition("/")[0])
     assert make, f"write a table for {name} in this file"
     rows, (column, cell) = make(tmp_path)
-    rows = [{"id": f"r{number}", "split": SPLITS[number], **row} for number, row in enumerate(rows)]
+    rows = [{"id": f"r{number}", "split": SPLITS[number % COUNT], **row} for number, row in enumerate(rows)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
     def ask(*words):
@@ -113,7 +176,9 @@ def test_a_recipe_runs_from_fit_to_search(name, tmp_path, capsys):
     hits = ask("search", index, cell, "--column", column, "-k", "3", "--json")
     model = JointEmbedding.load(run)
     with Index.open(index) as opened:
-        expected = [hit.id for hit in opened.search(model.embed(column, [cell])[0], 3)]
+        expected = [
+            hit.id for hit in opened.search(model.embed(column, [json.loads(cell) if cell[0] in "[{" else cell])[0], 3)
+        ]
     assert [hit["id"] for hit in hits] == expected and len(hits) == 3
 
 

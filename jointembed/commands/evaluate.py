@@ -44,8 +44,8 @@ def evaluate(
     from ..find import evaluate as figures
     from ..find.task import task as asked
     from ..find.task import units
-    from ..learn.rows import Rows
     from ..learn.space import JointEmbedding
+    from ..learn.table import opened
     from . import show
     from .table import paths
 
@@ -61,7 +61,7 @@ def evaluate(
             "it needs two columns",
             f"give --query and --target, of {', '.join([*space.columns, *space.fused])}",
         )
-    rows = Rows.open(table)
+    rows = opened(table, model)
     if target not in space.columns and target in space.answers:
         print(show.figures(_answers(space, rows, query, target, split, unit), json))
         return

@@ -88,7 +88,8 @@ def task(
         split: the rows that ask; `all` takes every row.
         against: the rows that answer, by default the same.
         exclude: column of what is no candidate for a query: the elements of its cell in the rows that hold the query.
-        whole: columns whose lists are one cell: a history.
+            Where it asks itself, its lists ask as one.
+        whole: further columns whose lists are one cell: a history.
 
     Raises:
         Usage: the table has no such column, or no row of such a split.
@@ -98,7 +99,7 @@ def task(
         if column not in names:
             raise Usage(column, "the table has no such column", closest(column, names))
     held = {
-        column: [_held(row.get(column), column in whole) for row in rows]
+        column: [_held(row.get(column), column in whole or column == exclude) for row in rows]
         for column in {query, target, relevant}
         if column is not None
     }

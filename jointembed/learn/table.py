@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 import weakref
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from .. import cells as table_cells
+from .. import files
 from ..errors import Usage, closest
 from . import checkpoint
 from .cache import Features
@@ -52,6 +54,15 @@ class _Batched(Dataset[Batch]):
         return batch
 
 
+def opened(table: Any, model: str | Path) -> Rows:
+    """The rows of a table, split as they were for the training of a checkpoint or a run, where they have no split."""
+    rows = Rows.open(table)
+    if "split" in rows.columns:
+        return rows
+    group = checkpoint.read(files.checkpoint(model)).get("TableData", {}).get("group")
+    return rows.divided(group) if group else rows
+
+
 class TableData(lightning.LightningDataModule):
     """A table as batches for the model of the same trainer, whose readers say which columns are needed.
 
@@ -60,12 +71,14 @@ class TableData(lightning.LightningDataModule):
             cells are relative to the table's folder.
         batch_size: rows a batch, and process.
         split: column that says what a row is for: `train`, `dev` or `test`; anything else is left alone. Without such a
-            column all rows are trained on.
+            column all rows are trained on, or those that `group` chooses.
         balance: columns of labels; rows are drawn so that each combination of their values is seen equally often.
         epoch_rows: rows an epoch; the number of training rows if not given.
         workers: processes that read ahead; 0: none, which is fastest unless reading a row is slow.
         cache: folder for what is computed once; beside the table if not given.
         seed: of shuffling and augmentation.
+        group: column by whose hash rows are split, 80/10/10, where the table has no column `split`: rows of one artist,
+            album or host stay together; `id` splits row by row.
     """
 
     def __init__(
@@ -78,12 +91,14 @@ class TableData(lightning.LightningDataModule):
         workers: int = 0,
         cache: str | None = None,
         seed: int = 0,
+        group: str | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise Usage("data.batch_size", f"{batch_size} rows are no batch", "give a number above 0")
         self.table, self.batch_size, self.split, self.balance = table, batch_size, split, list(balance or [])
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
+        self.group = group
         self.rows: Rows | None = None
         self.encoded: Batch = {}
         self._model: Any = None
@@ -95,7 +110,17 @@ class TableData(lightning.LightningDataModule):
         """The rows of the table, read once."""
         if self.rows is None:
             self.rows = Rows.open(self.table)
+            if self.group and self.split not in self.rows.columns:
+                self.rows = self.rows.divided(self.group, self.split)
+                counts = ", ".join(f"{split} {len(self.numbers(split))}" for split in ("train", "dev", "test"))
+                print(
+                    f"{self.rows.name}: no column {self.split}, split by {self.group}: {counts} rows", file=sys.stderr
+                )
         return self.rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of the table: how it was split, so that `evaluate` splits it alike."""
+        return {"group": self.group} if self.group else {}
 
     def folder(self) -> Path:
         """Where what is computed once is kept."""

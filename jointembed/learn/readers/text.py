@@ -32,6 +32,9 @@ class Words(Lookup):
     Args:
         min_count: words that the training rows hold fewer times than this are unknown.
         most: keep at most so many words, the most frequent ones.
+        grams: also the runs of so many letters in a word, as in fastText (Bojanowski et al. 2017): `[3, 5]`, the
+            shortest and the longest. `_` stands at both ends of a word and counts as a letter. Words and runs are
+            counted alike; a run is listed with `-` before it. A word that is unknown then still has its runs.
 
     >>> reader = Words()
     >>> reader.fit(["A slow waltz", "a fast reel"])
@@ -39,17 +42,23 @@ class Words(Lookup):
     ['a', 'fast', 'reel', 'slow', 'waltz']
     """
 
-    def __init__(self, min_count: int = 1, most: int = 100_000) -> None:
-        self.min_count, self.most = min_count, most
+    def __init__(self, min_count: int = 1, most: int = 100_000, grams: list[int] | None = None) -> None:
+        if grams and not (len(grams) == 2 and 1 <= grams[0] <= grams[1]):
+            raise Usage("grams", f"{grams} are no lengths", "give the shortest and the longest, such as [3, 5]")
+        self.min_count, self.most, self.grams = min_count, most, list(grams or [])
         self.known: list[str] = []
         self._number: dict[str, int] = {}
 
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn the words of the training cells."""
-        counts: Counter[str] = Counter()
+        words: Counter[str] = Counter()
         for cell in cells:
             for text in [] if table_cells.missing(cell) else self.elements(cell):
-                counts.update(WORD.findall(normal(text)))
+                words.update(WORD.findall(normal(text)))
+        counts: Counter[str] = Counter()
+        for word, count in words.items():
+            for thing in self._things(word):
+                counts[thing] += count
         often = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[: self.most]
         self.restore({"known": sorted(word for word, count in often if count >= self.min_count)})
 
@@ -64,8 +73,19 @@ class Words(Lookup):
         self.size = len(self.known)
 
     def numbers(self, element: Any) -> Sequence[int]:
-        """The numbers of the words of a text; a text without any word is one unknown word."""
-        return [self._number.get(word, self.size) for word in WORD.findall(normal(element))] or [self.size]
+        """The numbers of the words of a text, and of their runs; a text without any word is one unknown word."""
+        found: list[int] = []
+        for word in WORD.findall(normal(element)):
+            found += [self._number[thing] for thing in self._things(word) if thing in self._number] or [self.size]
+        return found or [self.size]
+
+    def _things(self, word: str) -> list[str]:
+        """A word, and its runs of letters."""
+        if not self.grams:
+            return [word]
+        bound, (shortest, longest) = f"_{word}_", self.grams
+        sizes = range(shortest, longest + 1)
+        return [word, *(f"-{bound[at : at + size]}" for size in sizes for at in range(len(bound) - size + 1))]
 
 
 class Tokens(Lookup):

@@ -1,0 +1,98 @@
+"""Homes: three public tables of what they cost."""
+
+import csv
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "recipes" / "homes" / "prepare.py"
+
+
+@pytest.fixture
+def prepare(monkeypatch):
+    def run(source, out, *options):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(source), str(out), *options])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
+
+    return run
+
+
+def write(path, rows):
+    path.parent.mkdir()
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def listings(count=60):
+    return [
+        {"id": n, "name": f"Room {n}", "description": f"Words {n // 2}", "host_id": n // 6, "latitude": 42 + n / 100,
+         "longitude": -71, "room_type": "Private room", "bedrooms": "" if n % 5 == 0 else 1 + n % 3,
+         "amenities": '["Wifi", "Oven"]', "price": "" if n == 7 else f"${1000 + n:,}.00"}
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def test_listings_of_one_host_or_one_advert_stay_together(prepare, tmp_path):
+    write(tmp_path / "airbnb" / "listings.csv", listings())
+    rows = prepare(tmp_path / "airbnb", tmp_path / "out", "--fold", "2")
+    assert len(rows) == 59 and "7" not in {row["id"] for row in rows}
+    assert {row["split"] for row in rows} == {"train", "dev", "test"}
+    splits = {}
+    for row in rows:
+        splits.setdefault(int(row["id"]) // 6, set()).add(row["split"])
+    assert all(len(one) == 1 for one in splits.values())
+    first = rows[0]
+    assert first["price"] == 1000 and first["log_price"] == pytest.approx(math.log(1000))
+    assert first["kinds"] == ["room_type=Private room"] and first["amenities"] == ["Wifi", "Oven"]
+    assert "bedrooms" not in first and rows[1]["bedrooms"] == 2
+
+
+def test_every_home_is_tested_once(prepare, tmp_path):
+    write(tmp_path / "airbnb" / "listings.csv", listings())
+    tested = []
+    for fold in range(1, 6):
+        rows = prepare(tmp_path / "airbnb", tmp_path / "out", "--fold", str(fold))
+        tested += [row["id"] for row in rows if row["split"] == "test"]
+    assert len(tested) == len(set(tested)) == 59
+    with pytest.raises(SystemExit):
+        prepare(tmp_path / "airbnb", tmp_path / "out", "--fold", "6")
+
+
+def test_districts_and_houses(prepare, tmp_path):
+    districts = [
+        {"longitude": -122, "latitude": 37, "housing_median_age": 41, "total_rooms": 880, "total_bedrooms": "",
+         "population": 322, "households": 126, "median_income": 8.3, "median_house_value": 452600,
+         "ocean_proximity": "NEAR BAY"}
+        for _ in range(10)
+    ]  # fmt: skip
+    write(tmp_path / "california" / "housing.csv", districts)
+    first = prepare(tmp_path / "california", tmp_path / "out")[0]
+    assert first["rooms_each"] == pytest.approx(880 / 126) and "bedrooms_each" not in first
+    houses = [
+        {"Order": n, "PID": f"0{n}", "MS SubClass": "020", "Lot Frontage": "NA" if n else 141, "Street": "Pave",
+         "Neighborhood": "NAmes", "SalePrice": 215000}
+        for n in range(10)
+    ]  # fmt: skip
+    write(tmp_path / "ames" / "AmesHousing.csv", houses)
+    rows = prepare(tmp_path / "ames", tmp_path / "ames-out")
+    assert rows[0]["lot_frontage"] == 141 and "lot_frontage" not in rows[1]
+    assert rows[0]["kinds"] == ["MS SubClass=020", "Street=Pave", "Neighborhood=NAmes"]
+
+
+def test_another_table_is_refused_in_one_line(prepare, tmp_path, capsys):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        prepare(tmp_path / "none", tmp_path / "out")
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1 and "insideairbnb" in said
+    write(tmp_path / "other" / "housing.csv", [{"a": 1}])
+    with pytest.raises(SystemExit) as stop:
+        prepare(tmp_path / "other", tmp_path / "out")
+    assert stop.value.code == 5

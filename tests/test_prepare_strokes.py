@@ -1,0 +1,84 @@
+"""The table of the mridangam: strokes and tonics from the names of its files, whole tonics held out."""
+
+import json
+import runpy
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+SCRIPT = Path(__file__).parents[1] / "recipes" / "strokes" / "prepare.py"
+
+
+@pytest.fixture
+def prepare(monkeypatch, tmp_path):
+    def run(*arguments):
+        out = tmp_path / "out"
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments), str(out)])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Ten clips in the layout of the archive: a folder a tonic, a sharp spelt out in the names."""
+    folder = tmp_path / "mridangam_stroke_1.5"
+    for number in range(10):
+        letter, tonic = [("B", "b"), ("C#", "csh")][number % 2]
+        (folder / letter).mkdir(parents=True, exist_ok=True)
+        name = f"{224030 + number}__akshaylaya__{['bheem', 'cha'][number // 5]}-{tonic}-{number + 1:03d}.wav"
+        soundfile.write(folder / letter / name, np.zeros(800, np.float32), 8000)
+    (folder / "B" / "_readme_and_license.txt").write_text("CC BY")
+    return folder
+
+
+def test_names_say_the_stroke_and_the_tonic(prepare, published, tmp_path):
+    rows = prepare(published)
+    assert len(rows) == 10 and list(rows[0]) == ["id", "split", "audio", "stroke", "tonic"]
+    first = next(row for row in rows if row["id"] == "224030")
+    assert (first["stroke"], first["tonic"]) == ("bheem", "b")
+    assert Counter(row["tonic"] for row in rows) == {"b": 5, "csh": 5}
+    assert Counter(row["split"] for row in rows) == {"train": 9, "dev": 1}
+    assert all((tmp_path / "out" / row["audio"]).is_file() for row in rows)
+
+
+def test_a_held_tonic_is_tested_and_another_may_choose_the_settings(prepare, published):
+    rows = prepare(published, "--hold", "csh")
+    assert {row["tonic"] for row in rows if row["split"] == "test"} == {"csh"}
+    assert Counter(row["split"] for row in rows) == {"train": 4, "dev": 1, "test": 5}
+    rows = prepare(published, "--dev", "b")
+    assert {row["tonic"] for row in rows if row["split"] == "train"} == {"csh"}
+    assert {row["tonic"] for row in rows if row["split"] == "dev"} == {"b"}
+
+
+def test_copies_with_their_own_names_are_read_too(prepare, tmp_path):
+    folder = tmp_path / "copy" / "audio"
+    folder.mkdir(parents=True)
+    for number in range(10):
+        soundfile.write(folder / f"thom-dsh-{224035 + number}.flac", np.zeros(800), 8000)
+    assert {(row["stroke"], row["tonic"]) for row in prepare(tmp_path / "copy")} == {("thom", "dsh")}
+
+
+@pytest.mark.parametrize("words", [["--hold", "d"], ["--dev", "h"], ["--hold", "b", "--dev", "b"], None])
+def test_what_cannot_be_held_out_is_one_line_with_its_fix(words, prepare, published, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        prepare(*([tmp_path / "B"] if words is None else [published, *words]))
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1
+    assert (
+        ("zenodo.org" in error and "CC BY" in error and "MB" in error)
+        if words is None
+        else " ".join(words[-2:]) in error
+    )
+
+
+@pytest.mark.real
+def test_the_real_strokes(prepare, data):
+    rows = prepare(data / "mridangam", "--hold", "dsh")
+    assert Counter(row["split"] for row in rows) == {"train": 1285, "dev": 143, "test": 502}
+    assert len({row["stroke"] for row in rows}) == 9
