@@ -68,9 +68,10 @@ def main() -> None:
         ids = [f"{split}-{number}" for number in range(next(iter(counts.values())))]
         carved = tables.carve(ids, 1 / 30) if split == "train" else set()
         for number, id in enumerate(ids):
-            left_out = ("fr" if number < len(ids) // 2 else "de") if options.halves and split == "train" else ""
+            part = "dev" if id in carved else split
+            left_out = ("fr" if number < len(ids) // 2 else "de") if options.halves and part == "train" else ""
             cells = {language: one[number] for language, one in texts.items() if one[number] and language != left_out}
-            rows.append({"id": id, "split": "dev" if id in carved else split, **cells})
+            rows.append({"id": id, "split": part, **cells})
     tables.write_rows(out, rows)
 
 

@@ -20,7 +20,7 @@ from jointembed import tables
 from jointembed.errors import Usage, closest
 
 FETCH = (
-    "fetch mridangam_stroke_1.5.zip (6977 clips, about 500 MB, CC BY 3.0) from https://zenodo.org/records/4068196, "
+    "fetch mridangam_stroke_1.5.zip (6977 clips, some 250 MB, CC BY 3.0) from https://zenodo.org/records/4068196, "
     "unpack it into data/, then run prepare.py data/mridangam_stroke_1.5 out/strokes"
 )
 NAMES = [

@@ -1,0 +1,64 @@
+"""Listeners and their artists, as HetRec 2011 publishes them."""
+
+import json
+import runpy
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "recipes" / "artists" / "prepare.py"
+
+
+@pytest.fixture
+def prepare(monkeypatch):
+    def run(source, out, *options):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(source), str(out), *options])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def hetrec(tmp_path):
+    folder = tmp_path / "hetrec"
+    folder.mkdir()
+    plays = [f"{user}\t{artist}\t{100 * artist}" for user in range(1, 11) for artist in range(user, user + 10)]
+    (folder / "user_artists.dat").write_text("userID\tartistID\tweight\n" + "\n".join([*plays, "11\t1\t5"]))
+    names = [f'{n}\tArt "{n}\thttp://x\thttp://y' for n in range(1, 20)]
+    (folder / "artists.dat").write_text("id\tname\turl\tpictureURL\n" + "\n".join(names))
+    (folder / "tags.dat").write_bytes(b"tagID\ttagValue\n1\tmetal\n2\tchan\xe7on\n")
+    (folder / "user_taggedartists.dat").write_text("userID\tartistID\ttagID\tday\n1\t3\t1\t1\n2\t3\t1\t1\n2\t3\t2\t1\n")
+    return folder
+
+
+def test_what_is_asked_for_was_never_heard_in_training(prepare, hetrec, tmp_path):
+    rows = prepare(hetrec, tmp_path / "out", "--rows", "3")
+    assert Counter(row["split"] for row in rows) == {"train": 31, "dev": 1, "test": 10, "artists": 19}
+    asked = {row["user"]: set(row["artist"]) for row in rows if row["split"] == "test"}
+    assert all(len(one) == 2 for one in asked.values())
+    [dev] = [row for row in rows if row["split"] == "dev"]
+    for row in rows:
+        if row["split"] == "train" and row["user"] in asked:
+            hidden = asked[row["user"]] | (set(dev["artist"]) if row["user"] == dev["user"] else set())
+            assert not hidden & set(row["heard"] + row["artist"]) and not set(row["heard"]) & set(row["artist"])
+    third = next(row for row in rows if row["id"] == "artist 3")
+    assert third["name"] == 'Art "3' and third["tags"][0] == "metal" and len(third["tags"]) == 2
+
+
+def test_the_seed_says_what_is_held_back(prepare, hetrec, tmp_path):
+    def held(seed):
+        rows = prepare(hetrec, tmp_path / "out", "--seed", seed)
+        return [row["artist"] for row in rows if row["split"] == "test"]
+
+    assert held("1") == held("1") != held("2")
+
+
+def test_without_plays_it_says_what_to_fetch(prepare, tmp_path, capsys):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        prepare(tmp_path / "none", tmp_path / "out")
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1 and "hetrec2011" in said
