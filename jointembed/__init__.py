@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .find.index import Hit, Index
+    from .learn.adapt import Embedder
     from .learn.callbacks import Evaluate
     from .learn.encoders import Bag, Conv, Dense, Encoder, Transformer
     from .learn.objectives import Match, Next, Objective, Regress
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "find.index": ["Hit", "Index"],
+    "learn.adapt": ["Embedder"],
     "learn.callbacks": ["Evaluate"],
     "learn.encoders": ["Bag", "Conv", "Dense", "Encoder", "Transformer"],
     "learn.objectives": ["Match", "Next", "Objective", "Regress"],
@@ -41,6 +43,7 @@ __all__ = [
     "Conv",
     "Cross",
     "Dense",
+    "Embedder",
     "Encoder",
     "Evaluate",
     "History",
