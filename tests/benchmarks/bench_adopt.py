@@ -25,6 +25,8 @@ import transformers
 from jointembed import JointEmbedding
 from jointembed.commands.model import Model
 from jointembed.decode import Decoders
+from jointembed.learn.embedding import stream
+from jointembed.learn.inference import How
 from jointembed.learn.pretrained import Pretrained, settings
 from jointembed.learn.readers.waveform import ClapMel
 
@@ -83,8 +85,9 @@ def peer(model, extractor, paths, times):
 
 def ours(model, paths, times):
     with Decoders(RATE) as decoders:
-        sounds = [one.samples for one in decoders.map(os.fsencode(path) for path in paths)]
-    return model.embed("audio", sounds, times)
+        sounds = (one.samples for one in decoders.map(os.fsencode(path) for path in paths))
+        how = How(bf16=model.bf16 == "audio", times=times)
+        return np.concatenate(list(stream(model.space, "audio", sounds, how)))
 
 
 def main(rounds=3, threads=0):
