@@ -224,7 +224,7 @@ class Block(nn.Module):
         width: of the vectors.
         heads: of the attention.
         dropout: share of values dropped, in training.
-        causal: a step sees only itself and those before it.
+        causal: a step sees only itself and those before it; then there is no mask: what is absent stands at the end.
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0, causal: bool = False) -> None:
@@ -236,16 +236,13 @@ class Block(nn.Module):
         self.network = mlp(width, [4 * width], width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
-        """Steps h (N, T, W) and their mask (N, T), True where there is a step -> (N, T, W)."""
-        steps = h.shape[1]
-        split = self.mixed(self.norms[0](h)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = mask[:, None, None, :]
-        if self.causal:
-            seen = seen & torch.ones(steps, steps, dtype=torch.bool, device=h.device).tril()
-        # A row of no step at all would attend to nothing, and give NaN: let each step see itself.
-        seen = seen | torch.eye(steps, dtype=torch.bool, device=h.device)
-        mixed = F.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=seen)
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Steps h (N, T, W) and their mask (N, T), True where there is a step, if any is absent -> (N, T, W)."""
+        q, k, v = self.mixed(self.norms[0](h)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if mask is not None:
+            # A row of no step at all would attend to nothing, and give NaN: let each step see itself.
+            mask = mask[:, None, None, :] | torch.eye(h.shape[1], dtype=torch.bool, device=h.device)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         h = h + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
         return cast(Tensor, h + self.dropout(self.network(self.norms[1](h))))
 

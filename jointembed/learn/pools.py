@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .described import Described
-from .encoders import Block
+from .encoders import Block, wide
 from .ragged import Ragged, spans
 
 # B rows, P pieces, T steps, D dimension of the space
@@ -53,15 +53,19 @@ class History(Described, nn.Module):
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P', D) -> the state at each of them (P', D)."""
         steps = int(self.steps(x).max()) if len(x) else 1
-        place = steps - x.starts[1:][x.rows] + torch.arange(len(h), device=h.device)  # right-aligned
+        numbers = torch.arange(len(h), device=h.device)
+        place = numbers - x.starts[:-1][x.rows]
+        h = wide(h)
         filled = h.new_zeros(len(x), steps, h.shape[1])
-        filled[x.rows, place] = h
-        there = torch.zeros(len(x), steps, dtype=torch.bool, device=h.device)
-        there[x.rows, place] = True
-        out = self.dropout(filled * h.shape[1] ** 0.5 + self.places[self.length - steps :])
-        for block in self.blocks:
-            out = block(out, there)
-        return cast(Tensor, self.norm(out[x.rows, place]))
+        # What is absent stands at the end, where no step looks that comes before.
+        filled[x.rows, place] = h * h.shape[1] ** 0.5 + self.places[numbers - x.starts[1:][x.rows]]
+        # On a CPU the gradient of attention takes bfloat16 more than twice as long as float32.
+        half = torch.is_autocast_enabled(h.device.type) and h.device.type != "cpu"
+        with torch.autocast(h.device.type, enabled=half):
+            out = self.dropout(filled)
+            for block in self.blocks:
+                out = block(out)
+            return cast(Tensor, self.norm(out[x.rows, place]))
 
     def steps(self, x: Ragged) -> Tensor:
         """(B,) how many steps each row is computed with: the power of two that holds what is read of it."""

@@ -40,16 +40,20 @@ class _Exact(torch.autograd.Function):
             block = slice(first_row, first_row + ROWS)
             asks, right, shares = a[block], b[target[block]], weights[block, None]
             own = (asks * right).sum(1)
-            norm = own.new_full((len(asks),), -torch.inf)
+            norm = own.new_full((len(asks), 1), -torch.inf)
             parts = [(first, b[first : first + WIDE]) for first in range(0, len(b), WIDE)]
             scores = asks.new_empty(0)
             for _, part in parts:
                 scores = asks @ part.T
-                norm = torch.logaddexp(norm, scores.logsumexp(1))
-            losses += ((norm - own) * weights[block]).sum()
+                peak = scores.amax(1, keepdim=True)
+                total = scores.sub_(peak).exp_().sum(1, keepdim=True)
+                norm = torch.logaddexp(norm, peak + total.log())
+            losses += ((norm[:, 0] - own) * weights[block]).sum()
             for first, part in parts:
-                scores = scores if len(parts) == 1 else asks @ part.T
-                scores.sub_(norm[:, None]).exp_().mul_(shares)
+                # Of a single part the exponentials are there already, apart from their sum.
+                scores = (
+                    scores.mul_(shares / total) if len(parts) == 1 else (asks @ part.T).sub_(norm).exp_().mul_(shares)
+                )
                 ga[block].addmm_(scores, part)
                 gb[first : first + WIDE].addmm_(scores.T, asks)
             ga[block].sub_(right * shares)
