@@ -22,6 +22,7 @@ COMMANDS = {
     "search": "what in an index fits words, an id, a bitmap or a row",
     "init": "a recipe for a table: what its columns seem to be, and what could be learned of them",
     "dims": "how many dimensions a table asks for; of a model, what fewer of them cost",
+    "sweep": "search the settings of a recipe, by its figures on the dev rows",
     "evaluate": "retrieval figures of a model on a table, with intervals and chance",
     "embed": "the vectors of a table's column, as parquet",
 }

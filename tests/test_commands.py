@@ -560,3 +560,10 @@ def test_help_names_every_command(ask, tmp_path):
     assert all(name in page for name in COMMANDS) and ask() == page
     done = process(tmp_path, "similar", "--help")
     assert done.returncode == 0 and "--where" in done.stdout and "genre = 'waltz'" in done.stdout, done.stderr
+
+
+def test_what_may_be_given_several_times_is_given_plainly(tmp_path, capsys):
+    model = tmp_path / "none.ckpt"
+    for words in (["--trust", "mine"], ["--trust=mine"], ["--trust", "mine", "--trust", "yours"]):
+        assert main(["embed", str(model), "rows.jsonl", "out.parquet", "--column", "audio", *words]) == 2
+        assert "rows.jsonl: there is no such table" in capsys.readouterr().err

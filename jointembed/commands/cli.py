@@ -31,9 +31,13 @@ def own(name: str, words: Sequence[str]) -> int:
 
 
 def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
-    """The words as the parser wants them: -k5 and --json spelt out, and a bare first word where all have defaults."""
+    """The words as the parser wants them: -k5 and --json spelt out, and a bare first word where all have defaults.
+
+    What may be given several times, such as `--trust`, it calls `--trust+`.
+    """
     known = inspect.signature(function).parameters
     flags = {f"--{name}" for name, one in known.items() if isinstance(one.default, bool)}
+    several = tuple(f"--{name}" for name, one in known.items() if "list[" in str(one.annotation))
     made = [
         "--k"
         if word == "-k"
@@ -41,6 +45,8 @@ def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
         if word[:2] == "-k" and word[2:].isdigit()
         else f"{word}=true"
         if word in flags
+        else re.sub(r"^(--\w+)", r"\1+", word)
+        if word.partition("=")[0] in several
         else word
         for word in (_underscored(one, known) for one in words)
     ]

@@ -6,9 +6,8 @@ Source: Multi30k (Elliott et al. 2016, 2017), `train.en.gz`, `train.de.gz`, `tra
 test_2016_flickr, wherever in the folder they lie; line i of each file tells of the same picture. French may be absent.
 
 - `val` and `test_...` keep their names and are trained on by nobody; every thirtieth picture of train becomes `dev`.
-- `--halves` leaves French out of the first half of the training rows and German out of the other: then no picture has
-  both, and German finds French only through English.
-- `--only de,fr` keeps these languages: the run that has both of a pair and nothing else.
+- `--halves` leaves French out of the first half of the training rows and German out of the other: then no picture
+  that is trained on has both, and German finds French only through English. The rows of dev keep all languages.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import gzip
 from pathlib import Path
 
 from jointembed import tables
-from jointembed.errors import Damaged, Usage, closest
+from jointembed.errors import Damaged, Usage
 
 LANGUAGES = ["en", "de", "fr"]
 FETCH = (
@@ -32,15 +31,16 @@ def lines(path: Path) -> list[str]:
         text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text("utf-8")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise Damaged(path, f"it cannot be read ({error})", "fetch it again") from error
-    return [line.strip() for line in text.splitlines()]
+    # Not `splitlines`: any other separator of lines belongs to the caption that it stands in.
+    return [line.strip() for line in text.removesuffix("\n").split("\n")]
 
 
-def find(source: Path, languages: list[str]) -> dict[str, dict[str, list[str]]]:
+def find(source: Path) -> dict[str, dict[str, list[str]]]:
     """The captions of a source: split -> language -> lines."""
     found: dict[str, dict[str, list[str]]] = {}
     for path in sorted(source.rglob("*")):
         split, _, language = path.name.removesuffix(".gz").rpartition(".")
-        if language in languages and (split in ("train", "val") or split.startswith("test")) and path.is_file():
+        if language in LANGUAGES and (split in ("train", "val") or split.startswith("test")) and path.is_file():
             found.setdefault(split, {}).setdefault(language, lines(path))
     return found
 
@@ -48,15 +48,10 @@ def find(source: Path, languages: list[str]) -> dict[str, dict[str, list[str]]]:
 def main() -> None:
     arguments = tables.Arguments(__doc__, FETCH)
     arguments.add_argument("--halves", action="store_true", help="German in one half of train, French in the other")
-    arguments.add_argument("--only", metavar="LANGUAGES", default=",".join(LANGUAGES), help="keep these languages")
     sources, out, options = arguments.read()
-    languages = options.only.split(",")
-    for language in languages:
-        if language not in LANGUAGES:
-            raise Usage(f"--only {options.only}", f"{language} is none of its languages", closest(language, LANGUAGES))
     found: dict[str, dict[str, list[str]]] = {}
     for source in sources:
-        for split, texts in find(source, languages).items():
+        for split, texts in find(source).items():
             found.setdefault(split, {}).update(texts)
     if "train" not in found:
         raise Usage(sources[0], "train.en.gz is missing", FETCH)

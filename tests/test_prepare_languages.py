@@ -1,0 +1,94 @@
+"""The table of captions: one row a picture, in the languages that the source holds, no row of a figure trained on."""
+
+import gzip
+import json
+import runpy
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "recipes" / "languages" / "prepare.py"
+SAID = {"en": "A dog runs {}.", "de": "Ein Hund läuft {}.", "fr": "Un chien court {}."}
+
+
+@pytest.fixture
+def prepare(monkeypatch, tmp_path):
+    def run(*arguments):
+        out = tmp_path / "out"
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments), str(out)])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Ten pictures in the layout of the repository: a packed file a split and language, a line a picture."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for split, count in [("train", 6), ("val", 2), ("test_2016_flickr", 2)]:
+        for language, said in SAID.items():
+            text = "".join(f"{said.format(number)}\n" for number in range(count))
+            (folder / f"{split}.{language}.gz").write_bytes(gzip.compress(text.encode()))
+    (folder / "train.cs.gz").write_bytes(gzip.compress(b"Pes.\n"))
+    return folder
+
+
+def test_line_i_of_each_language_is_one_row(prepare, published):
+    rows = prepare(published)
+    assert len(rows) == 10 and Counter(row["split"] for row in rows) == {
+        "train": 5,
+        "dev": 1,
+        "val": 2,
+        "test_2016_flickr": 2,
+    }
+    for row in rows:
+        number = row["id"].rpartition("-")[2]
+        assert {name: row[name] for name in SAID} == {name: said.format(number) for name, said in SAID.items()}
+
+
+def test_halves_share_no_picture_between_german_and_french_in_training_alone(prepare, published):
+    rows = prepare(published, "--halves")
+    train = [row for row in rows if row["split"] == "train"]
+    assert len(train) == 5 and all("en" in row and ("de" in row) != ("fr" in row) for row in train)
+    assert {"de" in row for row in train} == {True, False}
+    assert all({"en", "de", "fr"} <= set(row) for row in rows if row["split"] != "train"), "dev chooses, val reports"
+    whole = prepare(published)
+    assert [(row["id"], row["split"]) for row in rows] == [(row["id"], row["split"]) for row in whole]
+
+
+def test_an_empty_line_is_a_missing_cell_and_unpacked_files_and_two_languages_will_do(prepare, tmp_path):
+    for language in ("en", "de"):
+        lines = [SAID[language].format(number) for number in range(10)]
+        lines[3] = "" if language == "de" else lines[3]
+        (tmp_path / f"train.{language}").write_text("\n".join(lines) + "\n", "utf-8")
+    rows = prepare(tmp_path)
+    assert len(rows) == 10 and "de" not in rows[3] and "en" in rows[3] and "fr" not in rows[0]
+
+
+def test_a_source_that_is_wrong_is_one_line_with_its_fix(prepare, published, tmp_path, capsys):
+    def refused(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            prepare(*arguments)
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and stop.value.code
+        return error
+
+    assert all(said in refused() for said in ("multi30k/dataset", "60 MB", "for research", "task1/raw"))
+    (tmp_path / "empty").mkdir()
+    assert "train.en.gz is missing" in refused(tmp_path / "empty")
+    (published / "train.fr.gz").write_bytes(gzip.compress(b"Un chien.\n"))
+    assert "equally many" in refused(published) and "'fr': 1" in refused(published)
+    (published / "train.fr.gz").write_bytes(b"no gzip")
+    assert "train.fr.gz" in refused(published)
+
+
+@pytest.mark.real
+def test_the_real_captions(prepare, data):
+    rows = prepare(data / "multi30k")
+    assert Counter(row["split"] for row in rows) == {"train": 28033, "dev": 967, "val": 1014}
+    assert all({"en", "de", "fr"} <= set(row) for row in rows)
