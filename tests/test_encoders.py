@@ -184,7 +184,7 @@ def test_the_dense_part_is_adamw_step_for_step():
     for net in (ours, theirs):
         net.table.requires_grad_(False)
     one = optim.AdamWRows(optim.groups(ours), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98))
-    two = torch.optim.AdamW(optim.groups(theirs), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98))
+    two = torch.optim.AdamW(optim.groups(theirs), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98), fused=True)
     course = [torch.optim.lr_scheduler.LambdaLR(each, optim.course(12, 0.25)) for each in (one, two)]
     for step in range(12):
         ids = torch.arange(step, step + 6)

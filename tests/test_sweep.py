@@ -162,6 +162,7 @@ def test_a_training_that_is_no_longer_wanted_is_stopped(tmp_path, monkeypatch):
     child = """
 import pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[-1])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have it ignored
 try:
     (folder / "metrics.csv").write_text("epoch,dev/loss\\n0,1.5\\n1,")
     time.sleep(60)
