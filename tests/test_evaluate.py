@@ -24,6 +24,8 @@ def plain(one, queries, candidates, metric, ks):
     for at, query in enumerate(queries):
         if metric == "cosine":
             scores = candidates @ query / np.linalg.norm(candidates, axis=1) / np.linalg.norm(query)
+        elif metric == "dot":
+            scores = candidates @ query
         else:
             scores = -((candidates - query) ** 2).sum(1)
         order = [place for place in np.argsort(-scores).tolist() if place != one.own[at]]
@@ -140,7 +142,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("several", [False, True])
 def test_figures_equal_the_plain_ones(metric, case, several):
@@ -214,7 +216,7 @@ def test_chance_is_the_mean_over_all_rankings():
             assert figure["chance"] == pytest.approx(np.mean([mean[name] for mean in means])), name
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 def test_a_collapsed_model_is_at_chance(metric):
     rows = [{"song": at, "word": f"w{at}", "genre": at % 4} for at in range(400)]
     same = np.tile(np.array([[0.6, 0.8, 0.123]]), (400, 1))

@@ -22,6 +22,8 @@ def best(vectors, query, metric, k):
     vectors, query = vectors.astype(np.float64), query.astype(np.float64)
     if metric == "cosine":
         scores = (vectors * (query / np.linalg.norm(query))).sum(1)
+    elif metric == "dot":
+        scores = (vectors * query).sum(1)
     else:
         scores = -((vectors - query) ** 2).sum(1)
     order = np.argsort(-scores, kind="stable")[:k]
@@ -44,13 +46,13 @@ def test_example_of_the_docstring():
     assert doctest.testmod(jointembed.find.index).failed == 0
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 def test_search_equals_brute_force(tmp_path, metric):
     rng = np.random.default_rng(1)
     for trial in range(25):
         count, dim, k = int(rng.integers(1, 600)), int(rng.choice([1, 2, 8, 33, 128])), int(rng.integers(1, 30))
         vectors = unit(rng, count, dim)
-        if metric == "euclidean":
+        if metric != "cosine":
             vectors = vectors * rng.choice([1e-3, 1.0, 1e3]) + np.float32(rng.choice([0, 0, 100]))
         vectors[rng.integers(count, size=count // 3)] = vectors[rng.integers(count)]  # ties
         vectors = vectors.astype(np.float32)

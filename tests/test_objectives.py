@@ -37,12 +37,16 @@ def vectors(model, batch, column):
 SONGS = {"song": ["a", "b", "c", "d"], "genre": ["jazz", "waltz", "jazz", "reel"]}
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 def test_softmax_among_all_is_cross_entropy(metric):
     match = Match("song", "genre", "all")
     model, batch = pair(match, SONGS, metric=metric)
     z, table = vectors(model, batch, "song"), model.known("genre")
-    scores = F.normalize(z) @ F.normalize(table).T if metric == "cosine" else -(torch.cdist(z, table) ** 2)
+    scores = {
+        "cosine": F.normalize(z) @ F.normalize(table).T,
+        "dot": z @ table.T,
+        "euclidean": -(torch.cdist(z, table) ** 2),
+    }[metric]
     expected = F.cross_entropy(scores * match.scale.exp(), torch.tensor([0, 2, 0, 1]))
     assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
 

@@ -154,7 +154,7 @@ def test_create_does_not_replay_the_log_of_the_old_file(path):
     old.close()
 
 
-@pytest.mark.parametrize("dim, metric", [(0, "cosine"), (-1, "cosine"), (2**31, "cosine"), (3, "dot")])
+@pytest.mark.parametrize("dim, metric", [(0, "cosine"), (-1, "cosine"), (2**31, "cosine"), (3, "manhattan")])
 def test_create_refuses_what_no_index_can_be(tmp_path, dim, metric):
     with pytest.raises(Usage):
         Store.create(tmp_path / "a.index", dim, metric)

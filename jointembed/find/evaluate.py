@@ -46,7 +46,7 @@ def figures(
         task: what to find.
         queries: (Q, D) vectors of `task.queries`.
         candidates: (C, D) vectors of `task.candidates`.
-        metric: `cosine` or `euclidean`.
+        metric: `cosine`, `dot` or `euclidean`.
         ks: the k.
         bootstrap: resamples of the queries.
         seed: of the resamples.

@@ -29,7 +29,7 @@ class Hit:
 
     Args:
         id: its id.
-        score: more is nearer: the cosine, or minus the squared Euclidean distance.
+        score: more is nearer: the cosine, the product, or minus the squared Euclidean distance.
         row: its cells, `id` among them.
     """
 
@@ -71,7 +71,7 @@ class Index:
         Args:
             path: the SQLite file; caches of its vectors come to lie beside it.
             dim: numbers in a vector.
-            metric: `cosine` or `euclidean`.
+            metric: `cosine`, `dot` or `euclidean`.
             model: where the model that embeds its rows lies.
             fingerprint: what tells that model, with its preprocessing, from others.
             note: what a user should know of the vectors, such as what the model was trained on.
@@ -126,7 +126,7 @@ class Index:
 
     @property
     def metric(self) -> str:
-        """`cosine` or `euclidean`."""
+        """`cosine`, `dot` or `euclidean`."""
         return str(self.store.meta()["metric"])
 
     @property

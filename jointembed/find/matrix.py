@@ -34,7 +34,7 @@ class Matrix:
         generation: which commit of the store they are.
         numbers: (N,) int64, the rows' numbers, ascending.
         values: (N, D) float32, read only.
-        metric: `cosine` or `euclidean`.
+        metric: `cosine`, `dot` or `euclidean`.
     """
 
     generation: int
@@ -67,13 +67,15 @@ class Matrix:
             pool: ascending places, all if None.
 
         Returns:
-            Places and scores, the best first. The score is the dot product if the metric is cosine, else minus the
-            squared distance.
+            Places and scores, the best first. The score is minus the squared distance if the metric is euclidean,
+            else the product.
         """
         width = self.values.shape[1]
         scores, error = self.values @ query.astype(np.float32), np.float32((width + 4) * _UNIT)
         wide: Any = error
-        if self.metric == "euclidean":
+        if self.metric == "dot":
+            wide = error * np.sqrt(self._squares * np.float32(query @ query))
+        elif self.metric == "euclidean":
             length = np.float32(query @ query)
             scores = 2 * scores - self._squares - length
             wide = 2 * error * (self._squares + length)

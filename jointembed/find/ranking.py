@@ -20,12 +20,14 @@ def points(queries: Vectors, candidates: Vectors, metric: str) -> tuple[Floats, 
     queries, candidates = np.asarray(queries, np.float64), np.asarray(candidates, np.float64)
     if metric == "euclidean":  # distances do not change, but things that are one point come to lie at exactly zero
         return queries - candidates[0], candidates - candidates[0]
+    if metric == "dot":
+        return queries, candidates
     lengths = [np.sqrt(np.square(vectors).sum(1, keepdims=True)) for vectors in (queries, candidates)]
     return queries / np.maximum(lengths[0], 1e-30), candidates / np.maximum(lengths[1], 1e-30)
 
 
 def scores(queries: Floats, candidates: Floats, metric: str) -> npt.NDArray[np.float32]:
-    """(B, C) scores rounded to float32: cosine, or minus the squared distance."""
+    """(B, C) scores rounded to float32: cosine, product, or minus the squared distance."""
     scores = np.asarray(queries @ candidates.T)
     if metric == "euclidean":
         scores *= 2

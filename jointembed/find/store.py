@@ -23,7 +23,7 @@ from .rows import Row, differs, ids, names, note, remove, same, update, upsert
 from .schema import APPLICATION, OWN, SCHEMA, TABLES, close
 from .sqlite import allowed, anew, connect, faults, mend
 
-METRICS = ("cosine", "euclidean")
+METRICS = ("cosine", "dot", "euclidean")
 WIDEST = 65_536  # dimensions
 LONGEST = 1e18  # a vector's length whose square still fits a float32, with room for a difference of two
 
@@ -62,7 +62,7 @@ class Store:
         Args:
             path: the file to be made; its folder too, if need be.
             dim: numbers in a vector.
-            metric: `cosine` or `euclidean`.
+            metric: `cosine`, `dot` or `euclidean`.
             meta: what else to remember: model, fingerprint, note.
         """
         path = Path(path)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Metric = Literal["cosine", "euclidean"]
+Metric = Literal["cosine", "dot", "euclidean"]
 
 
 def _ready(z: Tensor, metric: Metric, dim: int | None) -> Tensor:
@@ -19,7 +19,7 @@ def _ready(z: Tensor, metric: Metric, dim: int | None) -> Tensor:
 def score(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tensor:
     """How near each of a (N, D) is to each of b (M, D), as (N, M); see `JointEmbedding.score`."""
     a, b = _ready(a, metric, dim), _ready(b, metric, dim)
-    if metric == "cosine":
+    if metric != "euclidean":
         return a @ b.T
     return 2 * a @ b.T - a.square().sum(1)[:, None] - b.square().sum(1)
 
@@ -27,7 +27,7 @@ def score(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tenso
 def factors(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> tuple[Tensor, Tensor]:
     """Two matrices (N, E), (M, E) whose product is the score, apart from a number for each row of a (N, D)."""
     a, b = _ready(a, metric, dim), _ready(b, metric, dim)
-    if metric == "cosine":
+    if metric != "euclidean":
         return a, b
     return torch.cat([2 * a, -torch.ones_like(a[:, :1])], 1), torch.cat([b, b.square().sum(1, keepdim=True)], 1)
 
@@ -35,4 +35,4 @@ def factors(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> tup
 def pairs(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tensor:
     """How near each of a (N, D) is to the one of b (N, D) in its place, as (N,)."""
     a, b = _ready(a, metric, dim), _ready(b, metric, dim)
-    return (a * b).sum(-1) if metric == "cosine" else -(a - b).square().sum(-1)
+    return -(a - b).square().sum(-1) if metric == "euclidean" else (a * b).sum(-1)

@@ -48,7 +48,8 @@ class JointEmbedding(Described, Training):
         mixup: in training, mix the rows of these columns two by two, by shares of Beta(a, a), and their targets with
             them: `{audio: 0.4}` (Zhang et al. 2018).
         dims: nested dimensions (Kusupati et al. 2022): each objective averages over these prefixes of the vectors.
-        metric: how near two vectors are: `cosine`, or `euclidean` (minus the squared distance).
+        metric: how near two vectors are: `cosine`; `euclidean` (minus the squared distance); or `dot`, the product
+            of vectors whose length counts: what is popular may be long.
         chunk: recompute encoders in the backward pass, so many rows at a time: a large batch in little memory, exactly.
         lr: learning rate of the networks.
         rows_lr: learning rate of large tables with sparse gradients.
@@ -223,7 +224,7 @@ class JointEmbedding(Described, Training):
     def score(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
         """How near each of a (N, D) is to each of b (M, D), as (N, M): more is nearer.
 
-        The cosine, or minus the squared distance; of the first `dim` dimensions only, if given.
+        The cosine, the product, or minus the squared distance; of the first `dim` dimensions only, if given.
         """
         return score(a, b, self.metric, dim)
 

@@ -18,7 +18,7 @@ from ..mixup import Mix
 from ..ragged import Ragged
 from ..readers import Ids, Reader
 from .objective import Batch, Objective
-from .softmax import cross_entropy
+from .softmax import cross_entropy, sampled
 
 if TYPE_CHECKING:
     from ..fusion import Code
@@ -103,9 +103,9 @@ class Match(Objective):
         if self.hidden:
             self.network = mlp(space.dim, self.hidden, size)
             return
-        # CLIP's temperature of 0.07, SigLIP's of 0.1 and its bias, for scores of -1 to 1; distances have their scale.
+        # CLIP's temperature of 0.07, SigLIP's of 0.1 and its bias, for scores of -1 to 1; others have their own scale.
         softmax = self.loss == "softmax"
-        start = 0.0 if space.metric == "euclidean" else math.log(1 / 0.07 if softmax else 10.0)
+        start = math.log(1 / 0.07 if softmax else 10.0) if space.metric == "cosine" else 0.0
         self.scale = nn.Parameter(torch.tensor(start))
         if not softmax:
             self.bias = nn.Parameter(torch.tensor(-10.0 if self.candidates == "batch" else -math.log(size + 1.0)))
@@ -182,18 +182,19 @@ class Match(Objective):
         ids = target.values.clamp(max=known - 1)
         asks = query.z[target.rows]  # (P, D): each id of a cell is a target of its own
         drawn = self._draw()
-        own = self.logits(space.pairs(asks, space.look(self.target, ids), dim))  # (P,)
-        others = self.logits(space.score(asks, space.look(self.target, drawn), dim))  # (P, C)
+        # One gather for both, and so one gradient of rows: several would be put together first.
+        right, others = space.look(self.target, torch.cat([ids, drawn])).tensor_split([len(ids)])
         hit = drawn == ids[:, None]
         weights = fits / target.counts[target.rows]
-        if self.loss == "sigmoid":
-            # Each drawn one stands for 1 / (n q) of its kind, so that the sum is that over the whole table in the mean.
-            share = (1 / (shares[drawn] * len(drawn))).to(others.dtype)
-            wrong = (F.softplus(others) * share).masked_fill(hit, 0).sum(1)
-            return gather.mean(F.softplus(-own) + wrong, weights)
-        others = others - (shares[drawn] * len(drawn)).log().to(others.dtype)
-        logits = torch.cat([own[:, None], others.masked_fill(hit, -torch.inf)], 1)
-        return gather.mean(logits.logsumexp(1) - own, weights)
+        expected = shares[drawn] * len(drawn)
+        if self.loss == "softmax":
+            a, b = space.factors(asks, torch.cat([right, others]), dim)
+            a, own, wrong = a * self.factor, *b.tensor_split([len(ids)])
+            return sampled(a, own, wrong, expected.log().to(a.dtype), hit, gather.weights(weights.to(a.dtype)))
+        # Each drawn one stands for 1 / (n q) of its kind, so that the sum is that over the whole table in the mean.
+        own = self.logits(space.pairs(asks, right, dim))  # (P,)
+        wrong = F.softplus(self.logits(space.score(asks, others, dim))) / expected.to(own.dtype)  # (P, C)
+        return gather.mean(F.softplus(-own) + wrong.masked_fill(hit, 0).sum(1), weights)
 
     def _draw(self) -> Tensor:
         """So many ids as there are candidates, with replacement, by their frequency."""
@@ -217,14 +218,16 @@ class Match(Objective):
         if self.same:
             there["same"] = batch[self.same].keys
         (all_t, t_first), all_ = gather.gather(t), {name: gather.gather(part)[0] for name, part in there.items()}
-        match = self._mixed(self._matches(all_, space).to(t.dtype), query, target, first)  # (B of all, P of all)
+        match = self._matches(all_, target.pieces is not None).to(t.dtype)  # (B of all, P of all)
+        match = self._mixed(match, query, target, first)
         forth = slice(first, first + len(rows))
         back = slice(t_first, t_first + len(t))
-        scores = space.score(query.z, all_t, dim)
+        logits = self.logits(space.score(query.z, all_t, dim))
         if self.loss == "sigmoid":
-            return self._sigmoid(self.logits(scores), match[forth], query.present, all_["t"])
-        answers = self.logits(space.score(t, all_q, dim))
-        one = self._softmax(self.logits(scores), match[forth], query.present, all_["t"])
+            return self._sigmoid(logits, match[forth], query.present, all_["t"])
+        # In one process both ways are of the same scores.
+        answers = logits.T if all_t is t else self.logits(space.score(t, all_q, dim))
+        one = self._softmax(logits, match[forth], query.present, all_["t"])
         two = self._softmax(answers, match.T[back], t_there, all_["q"])
         return (one + two) / 2
 
@@ -238,15 +241,17 @@ class Match(Objective):
                 match = whole(match) if code is query else whole(match.T).T
         return match
 
-    def _matches(self, all_: dict[str, Tensor], space: JointEmbedding) -> Tensor:
-        """(B, P) whether each query and each target belong together."""
+    @staticmethod
+    def _matches(all_: dict[str, Tensor], pieces: bool) -> Tensor:
+        """(B, P) whether each query and each target belong together; without `pieces` there is a target a row."""
         rows = all_["tr"]
         count = len(all_["q"])
-        match = rows[None] == torch.arange(count, device=rows.device)[:, None]
-        match = match | (all_["qk"][:, None] == all_["qk"][rows][None])
+        match = all_["qk"][:, None] == all_["qk"][rows][None]
         # A target equal to any of a row's own targets is that row's too.
-        equal = (all_["tk"][:, None] == all_["tk"][None]).to(torch.int32)
-        match = match | (equal.new_zeros(count, len(rows)).index_add_(0, rows, equal) > 0)
+        equal = all_["tk"][:, None] == all_["tk"][None]
+        if pieces:
+            equal = equal.new_zeros(count, len(rows), dtype=torch.int32).index_add_(0, rows, equal.int()) > 0
+        match = match | equal
         if "same" in all_:
             match = match | (all_["same"][:, None] == all_["same"][rows][None])
         return match & all_["q"][:, None] & all_["t"][None]
@@ -255,8 +260,8 @@ class Match(Objective):
     def _softmax(logits: Tensor, match: Tensor, asks: Tensor, there: Tensor) -> Tensor:
         counts = match.sum(1)
         # Absent targets leave the sum; a row that sees none keeps all, for it does not count anyway.
-        logits = logits.masked_fill(~there[None], torch.finfo(logits.dtype).min)
-        losses = -(logits.log_softmax(1) * match).sum(1) / torch.where(counts > 0, counts, 1)
+        absent = logits.new_zeros(len(there)).masked_fill(~there, torch.finfo(logits.dtype).min)
+        losses = -((logits + absent).log_softmax(1) * match).sum(1) / torch.where(counts > 0, counts, 1)
         return gather.mean(losses, asks & (counts > 0))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The softmax over all of a large table, without the matrix of its scores."""
+"""The softmax over all of a large table, without the matrix of its scores; and over a sample of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-# B rows, D dimension, K known things
+# B rows, D dimension, K known things, C candidates
 
 ROWS = 1024  # scored at once
 WIDE = 8192  # known things scored at once
@@ -65,3 +65,42 @@ class _Exact(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         ga, gb = ctx.saved_tensors
         return ga * gradient, gb * gradient, None, None
+
+
+def sampled(a: Tensor, own: Tensor, others: Tensor, expected: Tensor, hit: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of the cross entropies of softmax([a * own, a @ others.T - expected]), a number.
+
+    Args:
+        a: what asks, (B, D).
+        own: what is right for each, (B, D).
+        others: candidates that are wrong for all, (C, D).
+        expected: (C,) the logarithm of how often each is expected among the candidates; without a gradient.
+        hit: (B, C) whether a candidate is what is right, and so does not count.
+        weights: (B,) of each row in the sum; no gradient flows into them.
+    """
+    return cast(Tensor, _Sampled.apply(a, own, others, expected, hit, weights))
+
+
+class _Sampled(torch.autograd.Function):
+    """Its gradients are made in the forward pass, so that the scores (B, C) are kept in one place and never copied."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, a: Tensor, own: Tensor, others: Tensor, expected: Tensor, hit: Tensor, weights: Tensor
+    ) -> Tensor:
+        mine = (a * own).sum(1, keepdim=True)
+        scores = torch.addmm(-expected, a, others.T)
+        peak = torch.maximum(scores.amax(1, keepdim=True), mine)
+        # What does not count is put out after the exponential, which is several times as slow where it meets infinity.
+        scores, first = scores.sub_(peak).exp_().masked_fill_(hit, 0), (mine - peak).exp()
+        total = scores.sum(1, keepdim=True) + first
+        shares = weights[:, None] / total
+        scores.mul_(shares)
+        right = first * shares - weights[:, None]
+        ctx.save_for_backward(torch.addcmul(scores @ others, right, own), right * a, scores.T @ a)
+        return ((total.log() + peak - mine)[:, 0] * weights).sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        ga, gown, gothers = ctx.saved_tensors
+        return ga * gradient, gown * gradient, gothers * gradient, None, None, None
