@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from .learn.adapt import Embedder
     from .learn.callbacks import Evaluate
     from .learn.encoders import Bag, Conv, Dense, Encoder, Transformer
-    from .learn.objectives import Match, Next, Objective, Regress
+    from .learn.objectives import Match, Next, NextSet, Objective, Regress
     from .learn.pools import History
     from .learn.pretrained import Pretrained
     from .learn.ragged import Ragged
-    from .learn.readers import Buckets, Cross, Ids, LogMel, Numbers, Pixels, Reader, Tokens, Words
+    from .learn.readers import Buckets, Cross, Ids, LogMel, Numbers, Pixels, Reader, Roll, Tokens, Words
+    from .learn.recurrent import Recurrent
     from .learn.space import JointEmbedding
     from .learn.table import TableData
 
@@ -26,11 +27,12 @@ _HOMES = {
     "learn.adapt": ["Embedder"],
     "learn.callbacks": ["Evaluate"],
     "learn.encoders": ["Bag", "Conv", "Dense", "Encoder", "Transformer"],
-    "learn.objectives": ["Match", "Next", "Objective", "Regress"],
+    "learn.objectives": ["Match", "Next", "NextSet", "Objective", "Regress"],
     "learn.pools": ["History"],
     "learn.pretrained": ["Pretrained"],
     "learn.ragged": ["Ragged"],
-    "learn.readers": ["Buckets", "Cross", "Ids", "LogMel", "Numbers", "Pixels", "Reader", "Tokens", "Words"],
+    "learn.readers": ["Buckets", "Cross", "Ids", "LogMel", "Numbers", "Pixels", "Reader", "Roll", "Tokens", "Words"],
+    "learn.recurrent": ["Recurrent"],
     "learn.space": ["JointEmbedding"],
     "learn.table": ["TableData"],
 }
@@ -54,13 +56,16 @@ __all__ = [
     "LogMel",
     "Match",
     "Next",
+    "NextSet",
     "Numbers",
     "Objective",
     "Pixels",
     "Pretrained",
     "Ragged",
     "Reader",
+    "Recurrent",
     "Regress",
+    "Roll",
     "TableData",
     "Tokens",
     "Transformer",

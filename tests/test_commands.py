@@ -566,4 +566,4 @@ def test_what_may_be_given_several_times_is_given_plainly(tmp_path, capsys):
     model = tmp_path / "none.ckpt"
     for words in (["--trust", "mine"], ["--trust=mine"], ["--trust", "mine", "--trust", "yours"]):
         assert main(["embed", str(model), "rows.jsonl", "out.parquet", "--column", "audio", *words]) == 2
-        assert "rows.jsonl: there is no such table" in capsys.readouterr().err
+        assert "none.ckpt: there is no such checkpoint" in capsys.readouterr().err

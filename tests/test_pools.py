@@ -113,8 +113,7 @@ def test_what_comes_next_needs_a_pool():
 
 @pytest.mark.parametrize(("wide", "rows"), [(8192, 1024), (7, 5), (100, 3)])
 def test_the_exact_softmax_is_that_of_the_whole_matrix(wide, rows, monkeypatch):
-    monkeypatch.setattr(softmax, "WIDE", wide)
-    monkeypatch.setattr(softmax, "ROWS", rows)
+    monkeypatch.setattr(softmax, "block", lambda b: (rows, wide))
     torch.manual_seed(0)
     a, b = (torch.randn(size, 6, dtype=torch.float64, requires_grad=True) for size in (13, 29))
     target, weights = torch.randint(29, (13,)), torch.rand(13, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Homes: three public tables of what they cost."""
+"""Homes: three public tables of what they cost, and gradient boosting on them."""
 
 import csv
 import json
@@ -54,15 +54,57 @@ def test_listings_of_one_host_or_one_advert_stay_together(prepare, tmp_path):
     assert "bedrooms" not in first and rows[1]["bedrooms"] == 2
 
 
-def test_every_home_is_tested_once(prepare, tmp_path):
+def test_every_home_is_tested_once_or_chooses_the_settings_of_every_fold(prepare, tmp_path):
     write(tmp_path / "airbnb" / "listings.csv", listings())
-    tested = []
+    tested, chosen = [], []
     for fold in range(1, 6):
         rows = prepare(tmp_path / "airbnb", tmp_path / "out", "--fold", str(fold))
         tested += [row["id"] for row in rows if row["split"] == "test"]
-    assert len(tested) == len(set(tested)) == 59
+        chosen.append({row["id"] for row in rows if row["split"] == "dev"})
+    assert all(one == chosen[0] for one in chosen) and chosen[0], "dev rows are reported on in no fold"
+    assert len(tested) == len(set(tested)) == 59 - len(chosen[0]) and not chosen[0] & set(tested)
     with pytest.raises(SystemExit):
         prepare(tmp_path / "airbnb", tmp_path / "out", "--fold", "6")
+
+
+def test_one_table_of_a_folder_that_holds_several(prepare, tmp_path, capsys):
+    write(tmp_path / "all" / "listings.csv", listings())
+    with open(tmp_path / "all" / "ames.csv", "w") as file:
+        file.write("Order,PID,MS SubClass,Neighborhood,SalePrice\n" + "".join(f"{n},{n},20,A,9\n" for n in range(10)))
+    assert len(prepare(tmp_path / "all", tmp_path / "out")) == 59
+    assert len(prepare(tmp_path / "all", tmp_path / "out", "--only", "ames")) == 10
+    with pytest.raises(SystemExit) as stop:
+        prepare(tmp_path / "all", tmp_path / "out", "--only", "aims")
+    assert stop.value.code == 2 and "did you mean ames" in capsys.readouterr().err
+
+
+def test_the_baseline_learns_what_is_there_and_gives_the_mean_of_the_folds(prepare, tmp_path, monkeypatch, capsys):
+    homes = listings(300)
+    for home in homes:
+        home["price"] = 100 * (1 + home["id"] % 3) + (50 if "sea" in home["description"] else 0)
+        home["description"] += " by the sea" if home["id"] % 4 == 0 else " in town"
+        home["bedrooms"] = 1 + home["id"] % 3
+    write(tmp_path / "airbnb" / "listings.csv", homes)
+    folds = [tmp_path / f"fold{fold}" for fold in (1, 2)]
+    for fold, out in enumerate(folds, 1):
+        prepare(tmp_path / "airbnb", out, "--fold", str(fold))
+    script = SCRIPT.with_name("baseline.py")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, words)])
+        runpy.run_path(str(script), run_name="__main__")
+        return capsys.readouterr().out.splitlines()
+
+    capsys.readouterr()
+    lines = run(*folds)
+    assert len(lines) == 4 and lines[0].startswith(f"{folds[0]}: r2 ") and lines[2].startswith("mean r2: ")
+    assert float(lines[2].split()[-1]) > 0.9
+    assert len(run("--without-words", "--target", "price", folds[0])) == 3
+    prepare(tmp_path / "airbnb", tmp_path / "none")
+    for wrong in (tmp_path / "none", tmp_path):
+        with pytest.raises(SystemExit) as stop:
+            run(wrong)
+        assert stop.value.code == 2 and "prepare" in capsys.readouterr().err
 
 
 def test_districts_and_houses(prepare, tmp_path):

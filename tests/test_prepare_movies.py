@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "recipes" / "movies" / "prepare.py"
@@ -14,8 +15,8 @@ SCRIPT = Path(__file__).parents[1] / "recipes" / "movies" / "prepare.py"
 
 @pytest.fixture
 def prepare(monkeypatch):
-    def run(source, out):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(source), str(out)])
+    def run(source, out, *options):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(source), str(out), *options])
         runpy.run_path(str(SCRIPT), run_name="__main__")
         return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
 
@@ -83,9 +84,116 @@ def test_ratings(prepare, tmp_path, published):
     assert splits == ({"train": 19, "dev": 1, "test": 1} if published else {"train": 15, "dev": 1, "test": 4})
     first = next(row for row in rows if row["user"] == "1")
     assert (first["age"], first["occupation"]) == (24, "technician")
+    assert {"user_mean", "user_count", "film_mean", "film_count", "near_films", "near_users"} <= set(first)
     if published:
         [test] = [row for row in rows if row["split"] == "test"]
         assert (test["title"], test["year"], test["genres"], test["stars"]) == ("Café", 1994, ["Action", "Comedy"], 5)
+
+
+def test_the_facts_of_a_rating_come_from_other_ratings_alone():
+    facts = runpy.run_path(str(SCRIPT.with_name("facts.py")))["facts"]
+    rng = np.random.default_rng(0)
+    rated = [(f"u{user}", f"f{film}", int(rng.integers(1, 6))) for user in range(20) for film in range(15)]
+    train = [at % 4 > 0 for at in range(len(rated))]
+    before = facts(rated, train)
+    for at in (1, 2, 3, 4):
+        changed = list(rated)
+        changed[at] = (*rated[at][:2], 6 - rated[at][2] if rated[at][2] != 3 else 5)
+        after = facts(changed, train)
+        assert after[at] == before[at], "nobody's facts hold the stars that they are to foretell"
+        others = [one != two for one, two in zip(before, after, strict=True)]
+        assert any(others) == train[at], "and nobody learns from rows that are not trained on"
+
+
+def test_facts_say_who_is_generous_and_what_is_seldom_seen():
+    facts = runpy.run_path(str(SCRIPT.with_name("facts.py")))["facts"]
+    rated = [(f"u{user}", f"f{film}", 5 if user < 5 else 1) for user in range(10) for film in range(12)]
+    rated += [("u0", "rare", 5), ("u9", "new", 1), ("stranger", "f0", 3)]
+    known = facts(rated, [True] * 121 + [False] * 2)
+    assert known[0]["user_mean"] > 1 and known[119]["user_mean"] < -1
+    assert known[-2]["film_count"] == 0 and known[-2]["film_mean"] == 0, "nothing is known of a new film"
+    assert known[-1]["user_count"] == 0 and known[-1]["film_count"] == pytest.approx(np.log(11), abs=1e-3)
+    assert known[120]["film_count"] == 0 < known[0]["film_count"], "its only rating is the one that is asked for"
+
+
+def test_users_who_rate_alike_foretell_each_other():
+    facts = runpy.run_path(str(SCRIPT.with_name("facts.py")))["facts"]
+    # Half like the first films and hate the last, half the other way round: all means are the same.
+    rated = [
+        (f"u{user}", f"f{film}", 5 if (user < 20) == (film < 20) else 1) for user in range(40) for film in range(40)
+    ]
+    known = facts(rated, [True] * len(rated))
+    for name in ("near_films", "near_users"):
+        assert np.corrcoef([one[name] for one in known], [stars for _, _, stars in rated])[0, 1] > 0.95
+
+
+@pytest.fixture
+def latest(tmp_path):
+    """MovieLens latest-small with ten users, who rate the 20 films with five stars and two stars in turn."""
+    source = tmp_path / "ml-latest-small"
+    source.mkdir()
+    films = [f'{n},"Film, {n} ({1980 + n})",Drama|War' for n in range(1, 20)] + ["20,Untitled,(no genres listed)"]
+    (source / "movies.csv").write_text("\n".join(["movieId,title,genres", *films]) + "\n")
+    rated = [f"{user},{film},{5.0 if (user + film) % 2 else 2.0},{99 - film}" for user in range(1, 11)
+             for film in range(1, 21)]  # fmt: skip
+    (source / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *rated]) + "\n")
+    return source
+
+
+def test_likes_are_asked_for_by_other_likes(prepare, latest, tmp_path):
+    rows = prepare(latest, tmp_path / "out")
+    assert Counter(row["split"] for row in rows) == {"train": 80, "dev": 3, "test": 10, "films": 20}
+    for user in range(1, 11):
+        own = {row["id"]: row for row in rows if row.get("user") == str(user)}
+        test = own[f"test {user}"]
+        liked = {str(film) for film in range(1, 21) if (user + film) % 2}
+        assert {*test["history"], *test["film"]} == liked and len(test["film"]) == 2
+        hidden = {*test["film"], *own.get(f"dev {user}", {"film": []})["film"]}
+        for row in own.values():
+            assert not set(row["history"]) & set(row["film"])
+            if row["split"] == "train":
+                assert not hidden & {*row["history"], *row["film"]}
+    film = next(row for row in rows if row["id"] == "film 3")
+    assert (film["film"], film["title"], film["year"], film["genres"]) == (["3"], "Film, 3", 1983, ["Drama", "War"])
+    assert rows == prepare(latest, tmp_path / "again"), "the same in every run"
+    assert rows != prepare(latest, tmp_path / "other", "--seed", "2")
+
+
+def test_cold_films_are_in_no_row_to_train_on(prepare, latest, tmp_path):
+    rows = prepare(latest, tmp_path / "out", "--cold", "0.2")
+    cold = [row for row in rows if row["split"] == "cold"]
+    assert len(cold) == 4 and all("film" not in row for row in cold), "a cold film is what it is about, and no id"
+    away = {row["title"].split()[-1] for row in cold}
+    asked = {one["title"].split()[-1] for row in rows if row["split"] == "dev" for one in row["item"]}
+    assert asked and not asked & away
+    for row in rows:
+        if row["split"] == "train":
+            seen = {*row["history"], row["film"]}
+            assert not seen & (away | asked) and row["film"] not in row["history"] and "20" not in row["film"]
+            assert len(row["titles"]) == len(row["history"]) - ("20" in row["history"])
+        if row["split"] == "test":
+            assert {one["title"].split()[-1] for one in row["item"]} <= away and not set(
+                row["viewer"]["history"]
+            ) & away
+            assert all(one in [row["item"][0] for row in cold] for one in row["item"])
+    assert rows != prepare(latest, tmp_path / "other", "--cold", "0.2", "--seed", "2")
+
+
+def test_cold_films_of_histories_as_published(prepare, tmp_path):
+    source = tmp_path / "ml-1m"
+    source.mkdir()
+    (source / "movies.dat").write_text("\n".join(f"{n}::Film {n} (1990)::Drama" for n in range(1, 11)))
+    (source / "ratings.dat").write_text("\n".join(f"{user}::{n}::4::{n}" for user in range(1, 6) for n in range(1, 11)))
+    rows = prepare(source, tmp_path / "out", "--cold", "0.1")
+    assert Counter(row["split"] for row in rows) == {"train": 20, "dev": 5, "test": 5, "cold": 1, "films": 8}
+
+
+@pytest.mark.parametrize("share", ["0", "0.9", "-1"])
+def test_a_share_that_leaves_nothing_is_refused_in_one_line(prepare, latest, tmp_path, capsys, share):
+    with pytest.raises(SystemExit) as stop:
+        prepare(latest, tmp_path / "out", f"--cold={share}")
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1 and "give 0.1" in said
 
 
 def test_without_films_it_says_what_to_fetch(prepare, tmp_path, capsys):

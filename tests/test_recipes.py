@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import pyarrow
 import pytest
 import soundfile
 import yaml
 from PIL import Image
+from pyarrow import parquet
 
 from jointembed import Index, JointEmbedding
 from jointembed.__main__ import main
@@ -117,26 +119,61 @@ def films(folder):
 
 
 def stars(folder):
+    facts = dict.fromkeys(("user_mean", "user_count", "film_mean", "film_count", "near_films", "near_users"), 0.5)
     return [
         {"user": f"u{n % 3}", "film": f"f{n % 4}", "stars": n % 5, "genres": ["Drama"], "occupation": "artist",
-         "age": 30 + n, "year": 1990}
+         "age": 30 + n, "year": 1990, **facts}
         for n in range(COUNT)
     ], ("pair", '{"user": "u1", "film": "f2"}')  # fmt: skip
 
 
+def liked(folder):
+    rows = [{"history": [f"f{(n + step) % 5}" for step in range(3)], "film": [f"f{(n + 3) % 5}"]} for n in range(COUNT)]
+    return rows + [{"split": "films", "film": [f"f{n}"]} for n in range(5)], ("history", '["f1", "f2"]')
+
+
+def unseen(folder):
+    rows = []
+    for n in range(COUNT):
+        about = {"title": f"Story {n % 2}", "genres": ["Drama"], "year": f"19{n + 50}"}
+        seen = {"history": [f"f{n % 3}", f"f{n % 4}"], "titles": ["Story 1"], "kinds": ["Drama"], "years": ["1990"]}
+        late = {"viewer": seen, "item": [about]} if SPLITS[n] != "train" else {}
+        rows.append({**seen, "film": f"f{n % 5}", **about, **late})
+    return rows, ("viewer", '{"history": ["f1", "f2"], "kinds": ["Drama"]}')
+
+
+FILMS = {"movies/likes": liked, "movies/axes": liked, "movies/cold_start": unseen}
+
+
 def homes(folder):
-    readers = [encoder["init_args"]["reader"]["init_args"] for encoder in yaml.safe_load(
-        (HOME / "homes" / "boston.yaml").read_text())["model"]["encoders"].values()]  # fmt: skip
+    made = [yaml.safe_load(path.read_text())["model"]["encoders"] for path in (HOME / "homes").glob("*.yaml")]
+    readers = [one["init_args"]["reader"].get("init_args", {}) for encoders in made for one in encoders.values()]
     numbers = {column for reader in readers for column in reader.get("columns", [])}
     return [
-        {**{column: rng.normal() for column in numbers}, "words": "a sunny room", "amenities": ["Wifi", "Oven"],
-         "kinds": ["room_type=Entire home"], "log_price": rng.normal(5, 1)}
+        {**{column: rng.normal() for column in numbers}, "words": "a sunny room " * 3, "amenities": ["Wifi"] * 30,
+         "kinds": ["room_type=Entire home"], "price": rng.normal(200, 9), "log_price": rng.normal(5, 1)}
         for _ in range(COUNT)
-    ], ("home", '{"words": "a sunny room"}')  # fmt: skip
+    ], ("home", '{"kinds": ["room_type=Entire home"]}')  # fmt: skip
+
+
+def products(folder):
+    rows = []
+    for number in range(COUNT):
+        row = {"text": "a red mug", "image": drawn(folder, number, (48, 48, 3)), "category": "xyz"[number % 3],
+               "audio": sounding(folder, number, 16000), "price": 10.0 + number}  # fmt: skip
+        row.pop({5: "audio", 6: "image", 7: "text"}.get(number, ""), None)
+        rows.append(row)
+    return rows, ("text", "red mug")
+
+
+def reuse(folder):
+    return [
+        {"speech": sounding(folder, n, 8000), "digit": "012"[n % 3], "speaker": "ab"[n % 2]} for n in range(COUNT)
+    ], ("digit", "1")
 
 
 TABLES = {"mnist/deep3d": mnist, "mnist/bitmap3d": bitmap, "digits": digits, "sounds": sounds, "songs": songs}
-TABLES |= {"strokes": strokes, "genres": genres, "genres/captions": captions}
+TABLES |= {"products": products, "reuse": reuse, "strokes": strokes, "genres": genres, "genres/captions": captions}
 
 
 def listeners(folder):
@@ -144,7 +181,44 @@ def listeners(folder):
     return rows + [{"split": "artists", "artist": f"a{n}"} for n in range(5)], ("heard", '["a1", "a2"]')
 
 
-TABLES |= {"artists": listeners, "languages": languages, "movies/next": films, "movies/rating": stars, "homes": homes}
+TABLES |= {
+    "artists": listeners,
+    "languages": languages,
+    "movies/next": films,
+    "movies/set": films,
+    "movies/rating": stars,
+    "homes": homes,
+}
+
+
+def chorales(folder):
+    rows = [{"frames": [[60 + n % 3, 64, 67], [], [62, 65 + n % 2]] * 3} for n in range(COUNT)]
+    return rows, ("frames", "[[60], []]")
+
+
+def tunes(folder):
+    rows = [{"notes": ["start 24 0", "+2 12 24", f"-{n % 2} 12 36"] * 4, "type": "reel"} for n in range(COUNT)]
+    return rows, ("notes", '["start 24 0", "+2 12 24"]')
+
+
+def heard(folder):
+    return [{"audio": sounding(folder, n, 16000), "next": "DEG"[n % 3], "last": "DA"[n % 2]} for n in range(COUNT)], (
+        "next",
+        "G",
+    )
+
+
+TABLES |= {"notes/chorales": chorales, "notes/tunes": tunes, "notes/audio_next": heard}
+
+
+def catalogue(folder):
+    items = {"item": [1, 2, 3, 4, 5], "category": list("abaab"), "price": [2.5, 9.0, None, 4.0, 1.0]}
+    parquet.write_table(pyarrow.table(items), folder / "items.parquet")
+    return [{"history": [1 + n % 3, 1 + n % 4], "item": 1 + n % 5} for n in range(COUNT)], ("history", "[1, 2]")
+
+
+TABLES |= {"catalogue": catalogue}
+TABLES |= FILMS
 RECIPES = [name for name in names() if "/" in name]
 
 

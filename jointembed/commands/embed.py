@@ -26,11 +26,11 @@ def embed(
     from pyarrow import parquet
 
     from ..files import write
-    from ..learn.rows import Rows
     from ..learn.space import JointEmbedding
+    from ..learn.table import opened
     from .table import first, present
 
-    rows = Rows.open(table)
+    rows = opened(table, model, divide=False)
     space = JointEmbedding.load(model, trust or ())
     column = column or first(space, rows)
     listed = present(space, rows, column, split)

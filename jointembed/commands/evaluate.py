@@ -18,6 +18,7 @@ def evaluate(
     k: str = "1,5,10",
     exclude: str | None = None,
     unit: str | None = None,
+    dim: int | None = None,
     json: bool = False,
     trust: list[str] | None = None,
 ) -> None:
@@ -25,7 +26,8 @@ def evaluate(
 
     The candidates are the distinct cells of the target column. One is relevant if any row pairs it with an equal query
     cell, or, with --relevant, if the label is equal. The query itself never counts. Where the model answers the target
-    by a network instead: rmse, mae and r2 of numbers, accuracy and its mean over the labels.
+    by a network instead: rmse, mae and r2 of numbers, accuracy and its mean over the labels. Where query and target are
+    one history and the model gives the probability of each piece: nats a piece, whose chance knows frequencies alone.
 
     Args:
         model: a checkpoint, or the folder of a run.
@@ -38,16 +40,19 @@ def evaluate(
         k: how many hits are looked at, as a list with commas.
         exclude: column of what is no candidate for a row: the films that a user has seen.
         unit: column of what rows belong to (a user, a host, an artist), over which the intervals are then.
+        dim: so many of the vectors' first dimensions only; `jointembed dims` measures several at once.
         json: print JSON.
         trust: packages whose encoders and readers the model may import.
     """
     from ..find import evaluate as figures
     from ..find.task import task as asked
     from ..find.task import units
+    from ..learn.likelihood import judge
     from ..learn.space import JointEmbedding
     from ..learn.table import opened
     from . import show
-    from .table import paths
+    from .likelihood import likelihood
+    from .table import fuse, paths
 
     try:
         ks = tuple(sorted({int(one) for one in k.split(",")}))
@@ -62,17 +67,28 @@ def evaluate(
             f"give --query and --target, of {', '.join([*space.columns, *space.fused])}",
         )
     rows = opened(table, model)
+    if dim is not None and not 0 < dim <= space.dim:
+        raise Usage("--dim", f"the vectors have {space.dim} dimensions, not {dim}", f"give 1 to {space.dim}")
     if target not in space.columns and target in space.answers:
+        if dim is not None:
+            raise Usage("--dim", f"{target} is answered by a network, which takes whole vectors", "leave it out")
         print(show.figures(_answers(space, rows, query, target, split, unit), json))
+        return
+    if query == target and relevant is None and judge(space, query):
+        print(show.figures(likelihood(space, rows, query, split, unit), json))
         return
     for column in (query, target):
         if column not in space.fused:
             space.encoder(column)
     dicts = rows.dicts(None, paths(space))
+    for column in {query, target} & space.fused.keys():
+        fuse(space, dicts, column)
     task = asked(dicts, query, target, relevant, split, against, exclude, set(space.pools))
     queries = space.embed(query, task.queries)
     candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
-    found = figures.figures(task, queries, candidates, space.metric, ks, units=units(dicts, task, unit))
+    # A prefix is brought to length 1 by the figures where the metric asks.
+    asked_by, found_among = queries[:, :dim], candidates[:, :dim]
+    found = figures.figures(task, asked_by, found_among, space.metric, ks, units=units(dicts, task, unit))
     print(show.figures(figures.report(found, task), json))
 
 

@@ -29,9 +29,9 @@ def fill(model: Model, table: str, path: str, column: str | None, split: str, wi
     """
     from rich.progress import track
 
-    from ..learn.rows import Rows
+    from ..learn.table import opened
 
-    rows = Rows.open(table)
+    rows = opened(table, model.file, divide=False)
     space = model.space
     column = column or first(space, rows)
     listed = present(space, rows, column, split)
@@ -106,6 +106,15 @@ def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[s
     if not kept:
         raise Usage(rows.name, f"no row has a cell in {column}", "choose another --column or --split")
     return kept
+
+
+def fuse(space: Any, rows: list[dict[str, Any]], column: str) -> None:
+    """Give rows the cell of a fused column: what they have of that which it is made of, as a dict."""
+    names = [name for part in space.fused[column] for name in space.reader(part).columns or [part]]
+    for row in rows:
+        cell = {name: row[name] for name in names if name in row}
+        if cell:
+            row[column] = cell
 
 
 def paths(space: Any) -> set[str]:

@@ -1,4 +1,4 @@
-"""How good answers are, the numbers and labels that a model predicts, with intervals over independent units.
+"""How good answers are, what a model says of numbers, labels and likelihood, with intervals over independent units.
 
 Letters: N answers, U units.
 """
@@ -68,6 +68,30 @@ def labels(
     hits = np.array([one == other for one, other in zip(right, given, strict=True)], np.float64)
     constant = np.array([one == common for one in right], np.float64)
     return _figures(["accuracy", "balanced"], measured, hits, constant, units, len(right), bootstrap)
+
+
+def likelihoods(
+    given: Sequence[Floats], plain: Sequence[Floats], units: Sequence[Any] | None = None, bootstrap: int = 1000
+) -> dict[str, Figure]:
+    """`nats`, the mean negative log likelihood of a piece, and `nats_after_first`, which leaves out each row's first.
+
+    Args:
+        given: N rows, each with the negative log likelihood of its pieces (P,).
+        plain: the same by a guess that knows nothing but frequencies; it gives `chance`.
+        units: (N,) what each row belongs to; see `numbers`. The bootstrap draws rows, each with all of its pieces.
+        bootstrap: resamples.
+    """
+    counts = np.array([[len(one), len(one) - 1] for one in given], np.float64)
+    names = ["nats", "nats_after_first"][: 1 + bool(counts[:, 1].any())]
+
+    def sums(rows: Sequence[Floats]) -> Floats:
+        return np.array([[one.sum(), one[1:].sum()] for one in rows], np.float64)
+
+    def measured(sums: Floats, shares: Floats) -> list[float]:
+        with np.errstate(invalid="ignore"):  # rows of one piece may be all that was drawn
+            return list((shares @ sums / (shares @ counts))[: len(names)])
+
+    return _figures(names, measured, sums(given), sums(plain), units, len(given), bootstrap)
 
 
 def _figures(

@@ -17,13 +17,13 @@ Vectors = npt.NDArray[np.floating[Any]]
 
 def points(queries: Vectors, candidates: Vectors, metric: str) -> tuple[Floats, Floats]:
     """Queries and candidates in float64, ready for `scores`: of length 1 if the metric is cosine."""
-    queries, candidates = np.asarray(queries, np.float64), np.asarray(candidates, np.float64)
+    a, b = (np.asarray(vectors, np.float64) for vectors in (queries, candidates))
     if metric == "euclidean":  # distances do not change, but things that are one point come to lie at exactly zero
-        return queries - candidates[0], candidates - candidates[0]
+        return a - b[0], b - b[0]
     if metric == "dot":
-        return queries, candidates
-    lengths = [np.sqrt(np.square(vectors).sum(1, keepdims=True)) for vectors in (queries, candidates)]
-    return queries / np.maximum(lengths[0], 1e-30), candidates / np.maximum(lengths[1], 1e-30)
+        return a, b
+    lengths = [np.sqrt(np.square(vectors).sum(1, keepdims=True)) for vectors in (a, b)]
+    return a / np.maximum(lengths[0], 1e-30), b / np.maximum(lengths[1], 1e-30)
 
 
 def scores(queries: Floats, candidates: Floats, metric: str) -> npt.NDArray[np.float32]:

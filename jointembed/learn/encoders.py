@@ -75,15 +75,21 @@ class Bag(Encoder):
         reader: what turns cells into things with numbers.
         width: of the vectors; the dimension of the space if not given.
         hidden: layers of a network after the bag, if any.
+        drop: share of the things in a bag that are left out in training: what learns to complete a set from a part.
         sparse: give gradients of the touched rows only. By default from 50,000 rows on: for narrow tables dense
             gradients are faster, for wide ones row-wise ones are by far.
     """
 
     def __init__(
-        self, reader: Reader, width: int | None = None, hidden: list[int] | None = None, sparse: bool | None = None
+        self,
+        reader: Reader,
+        width: int | None = None,
+        hidden: list[int] | None = None,
+        drop: float = 0.0,
+        sparse: bool | None = None,
     ) -> None:
         super().__init__(reader, width or 0)
-        self.hidden, self.sparse = list(hidden or []), sparse
+        self.hidden, self.drop, self.sparse = list(hidden or []), drop, sparse
 
     def build(self, dim: int) -> None:
         """Make the table of `reader.size` + 1 vectors: the last one is that of everything unknown."""
@@ -104,6 +110,10 @@ class Bag(Encoder):
         """Bags with weights are summed by them, others averaged."""
         if weights is None:
             weights = pick((1 / counts.clamp(min=1)).to(self.table.weight.dtype), repeat(counts))
+        if self.training and self.drop:
+            bags, kept = repeat(counts), (torch.rand_like(weights) >= self.drop).to(weights.dtype)
+            left = kept.new_zeros(len(counts)).index_add_(0, bags, kept)
+            weights = weights * kept * pick(counts / left.clamp(min=1), bags)
         return summed(self.table.weight, values, starts, weights, self.table.sparse)
 
     def pieces(self, x: Ragged) -> Tensor:
@@ -147,7 +157,7 @@ class Dense(Encoder):
 
 
 class Conv(Encoder):
-    """A convolutional network over windows of a spectrogram or over bitmaps.
+    """A convolutional network over windows of a spectrogram, over bitmaps or over pictures in colour.
 
     Each stage is a 3 x 3 convolution that halves both sides and one that refines what it gave, with a shortcut round it
     (He et al. 2016) and GroupNorm (Wu and He 2018) after each. After the last stage one
@@ -155,7 +165,7 @@ class Conv(Encoder):
     pitches are kept apart, for it matters how high something sounds.
 
     Args:
-        reader: what turns cells into windows or bitmaps.
+        reader: what turns cells into windows, bitmaps or pictures.
         channels: of each stage.
         width: of the vectors.
         dropout: share of values dropped before the last layer, in training.
@@ -185,20 +195,20 @@ class Conv(Encoder):
         self.register_buffer("centre", centre)
         self.register_buffer("deviation", deviation)
         stages = []
-        before = 1
+        before, height, width = (1, *self.reader.shape)[-3:]
         for channels in self.channels:
             stages.append(_Stage(before, channels))
             before = channels
         self.stages = nn.Sequential(*stages).to(memory_format=torch.channels_last)
-        sides = [-(-side // 2 ** len(self.channels)) for side in self.reader.shape]
+        sides = [-(-side // 2 ** len(self.channels)) for side in (height, width)]
         inside = before * (sides[0] * sides[1] if self.axis is None else sides[1 - self.axis] * 2)
         self.head = nn.Sequential(nn.LayerNorm(inside), nn.Dropout(self.dropout), nn.Linear(inside, self.width))
 
     def pieces(self, x: Ragged) -> Tensor:
         """A vector a piece: (P, width)."""
-        image = (x.dense(self.reader.shape) - self.centre) / self.deviation  # (P, T, F)
-        image = image.unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (P, 1, T, F)
-        h = self.stages(image)  # (P, C, T', F')
+        image = (x.dense(self.reader.shape) - self.centre) / self.deviation  # (P, T, F) or (P, 3, T, F)
+        image = image.reshape(-1, *(1, *self.reader.shape)[-3:])  # (P, 1 or 3, T, F)
+        h = self.stages(image.contiguous(memory_format=torch.channels_last))  # (P, C, T', F')
         if self.axis is not None:
             h = torch.cat([h.mean(2 + self.axis), h.amax(2 + self.axis)], 1)  # (P, 2 C, F')
         return cast(Tensor, self.head(wide(h.flatten(1))))

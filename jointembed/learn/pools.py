@@ -48,7 +48,8 @@ class History(Described, nn.Module):
             first = first - (torch.rand(len(spare), device=spare.device) * (spare + 1)).long()
         kept = spans(first, counts)
         marks = None if x.marks is None else x.marks[kept]
-        return Ragged(x.values[kept], x.rows[kept], x.keys, marks=marks)
+        pieces = x.take(kept)
+        return Ragged(pieces.values, x.rows[kept], x.keys, pieces.inner, pieces.weights, marks)
 
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P', D) -> the state at each of them (P', D)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import json
 from collections.abc import Collection, Sequence
@@ -180,8 +181,8 @@ def _mapped(path: Path) -> Any:
     from pyarrow import parquet
 
     stat = path.stat()
-    name = hashlib.sha256(f"{path.name} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
-    kept = path.parent / ".jointembed" / f"rows-{name}.arrow"
+    version = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    kept = path.parent / ".jointembed" / f"{path.name}-{version}.arrow"
     if not kept.exists():
         if path.suffix == ".parquet":
             table = parquet.read_table(path)
@@ -199,7 +200,7 @@ def _mapped(path: Path) -> Any:
             files.write(kept, lambda file: _write(file, table))
         except OSError:
             return table
-        for old in kept.parent.glob("rows-*.arrow"):
+        for old in kept.parent.glob(f"{glob.escape(path.name)}-*.arrow"):
             if old != kept:
                 old.unlink(missing_ok=True)
     with pa.memory_map(str(kept)) as source:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from .. import files
 from ..errors import Usage, closest
 from . import checkpoint
 from .cache import Features
+from .join import Joined, Looked, encoded, remembered, taken
 from .ragged import Ragged
-from .readers import Reader
+from .readers import Ids, Reader
 from .rows import Rows
 from .sampler import Batches, Plan
 
@@ -38,7 +39,11 @@ class _Batched(Dataset[Batch]):
     """Makes the batch of a plan: a gather for columns that are encoded, a reading for those that change each time."""
 
     def __init__(
-        self, encoded: Batch, read: dict[str, tuple[Reader, list[Any], Features]], seed: int, train: bool
+        self,
+        encoded: Mapping[str, Ragged | Looked],
+        read: dict[str, tuple[Reader, list[Any], Features]],
+        seed: int,
+        train: bool,
     ) -> None:
         self.encoded, self.read, self.seed, self.train = encoded, read, seed, train
 
@@ -49,17 +54,16 @@ class _Batched(Dataset[Batch]):
         for place, (column, (reader, cells, features)) in enumerate(self.read.items()):
             rng = np.random.default_rng([self.seed, epoch, number, place]) if self.train else None
             x = reader.encode([cells[row] for row in rows], rng, features)
-            x.keys = self.encoded[column].keys[index]
+            x.keys = self.encoded[column][index].keys
             batch[column] = x
         return batch
 
 
-def opened(table: Any, model: str | Path) -> Rows:
-    """The rows of a table, split as they were for the training of a checkpoint or a run, where they have no split."""
-    rows = Rows.open(table)
-    if "split" in rows.columns:
-        return rows
-    group = checkpoint.read(files.checkpoint(model)).get("TableData", {}).get("group")
+def opened(table: Any, model: str | Path, divide: bool = True) -> Rows:
+    """The rows of a table, joined and, where they have no split, split as for the training of a checkpoint or a run."""
+    known = checkpoint.read(files.checkpoint(model)).get("TableData", {})
+    rows = remembered(Rows.open(table), known.get("join", {}))
+    group = known.get("group") if divide and "split" not in rows.columns else None
     return rows.divided(group) if group else rows
 
 
@@ -79,6 +83,8 @@ class TableData(lightning.LightningDataModule):
         seed: of shuffling and augmentation.
         group: column by whose hash rows are split, 80/10/10, where the table has no column `split`: rows of one artist,
             album or host stay together; `id` splits row by row.
+        join: columns, and for each the table whose row with an equal cell in that column gives further columns:
+            `{item: items.parquet}`, relative to the folder of `table`. They are read and encoded once an item.
     """
 
     def __init__(
@@ -92,24 +98,26 @@ class TableData(lightning.LightningDataModule):
         cache: str | None = None,
         seed: int = 0,
         group: str | None = None,
+        join: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise Usage("data.batch_size", f"{batch_size} rows are no batch", "give a number above 0")
         self.table, self.batch_size, self.split, self.balance = table, batch_size, split, list(balance or [])
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
-        self.group = group
+        self.group, self.join = group, dict(join or {})
         self.rows: Rows | None = None
-        self.encoded: Batch = {}
+        self.encoded: dict[str, Ragged | Looked] = {}
         self._model: Any = None
         self._read: dict[str, tuple[Reader, list[Any], Features]] = {}
 
     # -- the table ----------------------------------------------------------------------------------------------------
 
     def open(self) -> Rows:
-        """The rows of the table, read once."""
+        """The rows of the table, read once, with the columns of the tables that it is joined with."""
         if self.rows is None:
             self.rows = Rows.open(self.table)
+            self.rows = Joined(self.rows, self.join) if self.join else self.rows
             if self.group and self.split not in self.rows.columns:
                 self.rows = self.rows.divided(self.group, self.split)
                 counts = ", ".join(f"{split} {len(self.numbers(split))}" for split in ("train", "dev", "test"))
@@ -119,8 +127,9 @@ class TableData(lightning.LightningDataModule):
         return self.rows
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds of the table: how it was split, so that `evaluate` splits it alike."""
-        return {"group": self.group} if self.group else {}
+        """What a checkpoint holds of the table: how it was split and joined, so that `evaluate` does it alike."""
+        join = {key: str(table) for key, table in self.join.items() if isinstance(table, str | Path)}
+        return ({"group": self.group} if self.group else {}) | ({"join": join} if join else {})
 
     def folder(self) -> Path:
         """Where what is computed once is kept."""
@@ -165,25 +174,10 @@ class TableData(lightning.LightningDataModule):
         self._fit(model, rows, readers)
         for reader, columns in readers.values():
             for column in columns:
-                self._encode(column, reader, self.column(rows, column, reader))
+                self._encode(rows, column, reader)
+        ids = Ids()
         for column in model.keyed() - set(self.encoded):
-            cells = rows.cells(column)
-            keys = [
-                table_cells.key(cell) if not table_cells.missing(cell) else -1 - row for row, cell in enumerate(cells)
-            ]
-            self.encoded[column] = Ragged.bare(torch.tensor(keys, dtype=torch.int64))
-
-    @staticmethod
-    def column(rows: Rows, column: str, reader: Reader) -> list[Any]:
-        """The cells that a reader takes for a column."""
-        if not reader.columns:
-            return rows.cells(column, reader.files)
-        parts = [rows.cells(name) for name in reader.columns]
-        made = (
-            {n: c for n, c in zip(reader.columns, cells, strict=True) if not table_cells.missing(c)}
-            for cells in zip(*parts, strict=True)
-        )
-        return [cell or None for cell in made]
+            self.encoded[column] = encoded(rows, column, ids, lambda one: Ragged.bare(torch.from_numpy(ids.keys(one))))
 
     @staticmethod
     def _check(rows: Rows, columns: Iterable[str]) -> None:
@@ -206,18 +200,22 @@ class TableData(lightning.LightningDataModule):
         if self.trainer.state.fn == TrainerFn.FITTING and not len(train):
             raise Usage(str(rows.name), f"no row has `train` in its column {self.split}", "add training rows")
         for reader, columns in readers.values():
-            cells = [cells[row] for column in columns for cells in [self.column(rows, column, reader)] for row in train]
-            reader.fit(cells)
+            held = [taken(rows, column, reader) for column in columns]
+            reader.fit([one[row] for one in held for row in train])
 
-    def _encode(self, column: str, reader: Reader, cells: list[Any]) -> None:
+    def _encode(self, rows: Rows, column: str, reader: Reader) -> None:
         if not reader.slow:
-            self.encoded[column] = reader.encode(cells)
+            self.encoded[column] = encoded(rows, column, reader, reader.encode)
             return
         features = Features(self.folder() / "features", reader)
-        present = [cell for cell in cells if not table_cells.missing(cell)]
-        features.fill([one for cell in present for one in reader.elements(cell)], f"Reading {column}")
-        self.encoded[column] = Ragged.bare(torch.from_numpy(reader.keys(cells)))
-        self._read[column] = reader, cells, features
+
+        def read(cells: list[Any]) -> Ragged:
+            present = [cell for cell in cells if not table_cells.missing(cell)]
+            features.fill([one for cell in present for one in reader.elements(cell)], f"Reading {column}")
+            return Ragged.bare(torch.from_numpy(reader.keys(cells)))
+
+        self.encoded[column] = encoded(rows, column, reader, read)
+        self._read[column] = reader, taken(rows, column, reader), features
 
     def load(self, reader: Reader, element: Any) -> Any:
         """What a reader loads, from the disk where it is kept there: a door for `JointEmbedding.embed`."""

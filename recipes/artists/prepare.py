@@ -6,8 +6,8 @@ Source: HetRec 2011 Last.fm (`user_artists.dat`, `artists.dat`, `tags.dat`, `use
 `user_artists.csv`, `artists.csv`, `tags.csv` and `artist_tags.csv`.
 
 A fifth of each user's artists, drawn by the seed, is what a `test` row asks for, given the others (`heard`). Of every
-tenth user a fifth of the others is kept for a `dev` row. To train on, a user stands in several rows (`--rows`), in each
-with another fifth of what is left as `artist` and the rest as `heard`. The rows of `artists` are the catalogue.
+tenth user a fifth of the others is kept for a `dev` row. What is left is a `train` row, in which `heard` and `artist`
+are the same: the model leaves a part of `heard` out. The rows of `artists` are the catalogue.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def tagged(source: Path) -> dict[str, list[str]]:
     return {artist: [name for name, _ in found.most_common(TAGS)] for artist, found in counts.items()}
 
 
-def rows(source: Path, seed: int, copies: int) -> list[tables.Row]:
+def rows(source: Path, seed: int) -> list[tables.Row]:
     """The table.
 
     Raises:
@@ -91,16 +91,14 @@ def rows(source: Path, seed: int, copies: int) -> list[tables.Row]:
     dev = tables.carve(heard, 0.1)
     for name, whole in heard.items():
         if len(whole) < 5:
-            made.append({"id": f"{name}", "split": "train", "user": name, "heard": whole})
+            made.append({"id": name, "split": "train", "user": name, "heard": whole, "artist": whole})
             continue
         kept, asked = parted(whole)
         made.append({"id": f"test {name}", "split": "test", "user": name, "heard": kept, "artist": asked})
         if name in dev:
             kept, asked = parted(kept)
             made.append({"id": f"dev {name}", "split": "dev", "user": name, "heard": kept, "artist": asked})
-        for copy in range(copies):
-            given, right = parted(kept)
-            made.append({"id": f"{name} {copy}", "split": "train", "user": name, "heard": given, "artist": right})
+        made.append({"id": name, "split": "train", "user": name, "heard": kept, "artist": kept})
     tags, listed = tagged(source), read(source, "artists.dat", "artists.csv")
     names = {row.get("id") or row["artist_id"]: row["name"] for row in listed}
     for id in sorted({one for whole in heard.values() for one in whole}, key=lambda one: (len(one), one)):
@@ -112,9 +110,8 @@ def rows(source: Path, seed: int, copies: int) -> list[tables.Row]:
 def main() -> None:
     arguments = tables.Arguments(__doc__, FETCH)
     arguments.add_argument("--seed", type=int, default=1, help="of what is held back")
-    arguments.add_argument("--rows", type=int, default=8, metavar="N", help="training rows a user")
     sources, out, options = arguments.read()
-    tables.write_rows(out, rows(sources[0], options.seed, options.rows))
+    tables.write_rows(out, rows(sources[0], options.seed))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@
 - California (`california_housing.csv` or `housing.csv`): the median value of a district.
 - Ames (`ames.csv` or `AmesHousing.csv`): the price of a house from 80 columns.
 
-`price` is what is paid, `log_price` its natural logarithm. `--fold N` makes the Nth fifth `test`; about a tenth of the
-others is `dev`. Folds are drawn by a hash, so they are the same everywhere.
+`price` is what is paid, `log_price` its natural logarithm. A tenth or so is `dev`, the same rows whatever `--fold` is:
+settings that they chose are reported on none of them. Of the others `--fold N` makes the Nth fifth `test`. All is drawn
+by a hash, so it is the same everywhere. `--only NAME` takes one table of a folder that holds several.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jointembed import tables
-from jointembed.errors import Damaged, Usage
+from jointembed.errors import Damaged, Usage, closest
 
 FETCH = (
     "fetch listings.csv.gz of a city from https://insideairbnb.com/get-the-data (2 MB, CC BY 4.0) into data/airbnb, "
     "then run prepare.py data/airbnb out/boston"
 )
 FOLDS = 5
+NAMES = {
+    "airbnb": ["listings*.csv*", "airbnb*.csv*"],
+    "california": ["*housing.csv*"],
+    "ames": ["ames.csv*", "AmesHousing.csv*"],
+}
 AIRBNB = {
     "numbers": "accommodates bathrooms bedrooms beds minimum_nights availability_365 number_of_reviews "
     "review_scores_rating review_scores_location review_scores_value reviews_per_month host_listings_count",
@@ -42,14 +48,18 @@ CALIFORNIA = {
 }
 
 
-def read(source: Path) -> list[dict[str, str]]:
+def read(source: Path, only: str | None) -> list[dict[str, str]]:
     """The rows of the first table of homes that a source holds.
+
+    Args:
+        source: the folder.
+        only: take the table of this name in `NAMES`.
 
     Raises:
         Usage: it holds none.
         Damaged: it cannot be read.
     """
-    for pattern in ("listings*.csv*", "airbnb*.csv*", "*housing.csv*", "ames.csv*", "AmesHousing.csv*"):
+    for pattern in NAMES[only] if only else [one for several in NAMES.values() for one in several]:
         for path in sorted(source.glob(pattern)):
             data = path.read_bytes()
             try:
@@ -136,10 +146,13 @@ def _plain(name: str) -> str:
 def main() -> None:
     arguments = tables.Arguments(__doc__, FETCH)
     arguments.add_argument("--fold", metavar="N", type=int, help=f"make the Nth of {FOLDS} parts the test rows")
+    arguments.add_argument("--only", metavar="NAME", help=f"take this table of a folder: {', '.join(NAMES)}")
     sources, out, options = arguments.read()
+    if options.only and options.only not in NAMES:
+        raise Usage(f"--only {options.only}", "there is no such table", closest(options.only, NAMES))
     if options.fold is not None and not 1 <= options.fold <= FOLDS:
         raise Usage(f"--fold {options.fold}", "there is no such fold", f"give 1 to {FOLDS}")
-    homes = read(sources[0])
+    homes = read(sources[0], options.only)
     header = set(homes[0]) if homes else set()
     kind = airbnb if "amenities" in header else california if "median_house_value" in header else ames
     if kind is ames and "SalePrice" not in header:
@@ -148,7 +161,7 @@ def main() -> None:
     for row in kind(homes):
         share = tables.share(row["group"])
         fold, rest = int(share * FOLDS) + 1, share * FOLDS % 1
-        row["split"] = "test" if fold == options.fold else "dev" if rest < 0.1 else "train"
+        row["split"] = "dev" if rest < 0.1 else "test" if fold == options.fold else "train"
         rows.append(
             {**{name: cell for name, cell in row.items() if cell is not None}, "log_price": math.log(row["price"])}
         )

@@ -1,14 +1,21 @@
-"""Films and who watched them, as a table of histories or of ratings.
+"""Films and who watched them, as a table of histories, of ratings, of likes, or of films that nobody has seen yet.
 
-    python recipes/movies/prepare.py data/ml-1m out/films        # histories: id, split, user, history, film, title, ...
-    python recipes/movies/prepare.py data/ml-100k out/stars      # ratings: id, split, user, film, stars, facts of both
+    python recipes/movies/prepare.py data/ml-1m out/films              # id, split, user, history, film, title, ...
+    python recipes/movies/prepare.py data/ml-100k out/stars            # id, split, user, film, stars, facts of both
+    python recipes/movies/prepare.py data/ml-latest-small out/likes    # id, split, user, history, film, title, ...
+    python recipes/movies/prepare.py data/ml-1m out/cold --cold 0.1    # a tenth of the films is in no row to train on
 
 - MovieLens 1M (`ratings.dat` and `movies.dat`; or sequences of numbers, `train.txt`, `val_users.txt`, `val_input.txt`,
   `val_output.txt` and `items.csv`): a row a user, with the films in the order in which they were rated. Of each user's
   films the last is left out, the one before it is what the `val` row asks for, and what came before is trained on. Of
   every tenth user the last film of that becomes a `dev` row. The rows of `films` are the catalogue.
 - MovieLens 100k (`u1.base`, `u1.test`, `u.item`, `u.user`): a row a rating; `u1.test` is `test`, a twentieth of
-  `u1.base` is `dev`. Without `u1.test`, a fifth of the ratings that looks random is `test`.
+  `u1.base` is `dev`. Without `u1.test`, a fifth of the ratings that looks random is `test`. The facts of a rating, such
+  as the means of its user and its film, are learned from other ratings of the training rows alone: see `facts.py`.
+- MovieLens latest-small (`ratings.csv`, `movies.csv`): the films that a user gave four stars or more, of which each row
+  asks for a fifth by the others: see `sets.py`.
+- `--cold`, of any but 100k: rows that ask for films that are in no row to train on by what they are about, and whose
+  items are therefore words, genres and a year: see `sets.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +23,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import runpy
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +32,11 @@ from jointembed import tables
 from jointembed.errors import Damaged, Usage
 
 FETCH = (
-    "fetch https://files.grouplens.org/datasets/movielens/ml-1m.zip or ml-100k.zip (6 and 5 MB, for research, not to "
-    "be passed on), unpack it, then run prepare.py data/ml-1m out/films"
+    "fetch https://files.grouplens.org/datasets/movielens/ml-1m.zip, ml-100k.zip or ml-latest-small.zip (6, 5 and 1 "
+    "MB, for research, the first two not to be passed on), unpack it, then run prepare.py data/ml-1m out/films"
 )
+# Recipes are no package; what takes a page of its own is a script of its own.
+facts, sets = (runpy.run_path(str(Path(__file__).parent / f"{name}.py")) for name in ("facts", "sets"))
 
 
 def lines(source: Path, *names: str) -> list[str]:
@@ -79,6 +89,29 @@ def numbered(source: Path) -> tuple[dict[str, list[str]], dict[str, str], list[t
     known = {row["item"]: film(row["item"], row["title"], row["genres"].split("|")) for row in listed if row["title"]}
     ids = sorted({id for films in kept.values() for id in films} | set(asked.values()), key=int)
     return kept, asked, [known.get(id, {"film": id}) for id in ids]
+
+
+def liked(source: Path) -> tuple[dict[str, list[str]], list[tables.Row]]:
+    """Users and the films that they gave four stars or more, in the order of time, from MovieLens latest; the films."""
+    rated = defaultdict(list)
+    for row in csv.DictReader(lines(source, "ratings.csv")):
+        if float(row["rating"]) >= 4:
+            rated[row["userId"]].append((int(row["timestamp"]), row["movieId"]))
+    known = {}
+    for row in csv.DictReader(lines(source, "movies.csv")):
+        genres = [genre for genre in row["genres"].split("|") if not genre.startswith("(")]
+        known[row["movieId"]] = film(row["movieId"], row["title"], genres)
+    kept = {user: [item for _, item in sorted(one, key=lambda pair: pair[0])] for user, one in rated.items()}
+    seen = dict.fromkeys(item for one in kept.values() for item in one)
+    return kept, [known.get(item, {"film": item}) for item in seen]
+
+
+def watched(source: Path) -> tuple[dict[str, list[str]], list[tables.Row]]:
+    """Users and their films, and the films, of any source that holds histories."""
+    if lines(source, "train.txt"):
+        kept, _, films = numbered(source)
+        return kept, films
+    return dated(source) if lines(source, "ratings.dat") else liked(source)
 
 
 def histories(source: Path) -> Iterator[tables.Row]:
@@ -138,23 +171,33 @@ def ratings(source: Path) -> Iterator[tables.Row]:
         kept = tables.carve(parts["train"], 0.2)
         parts = {"train": [line for line in parts["train"] if line not in kept], "test": sorted(kept)}
     carved = tables.carve(parts["train"], 0.05)
-    for split, listed in parts.items():
-        for line in listed:
-            user, item, stars, _ = line.split()
-            row = {"id": f"{user} {item}", "split": "dev" if split == "train" and line in carved else split}
-            yield {**row, "stars": int(stars), **users.get(user, {"user": user}), **films.get(item, {"film": item})}
+    splits = [("dev" if line in carved else split, line.split()) for split, listed in parts.items() for line in listed]
+    given = [(user, item, int(stars)) for _, (user, item, stars, _) in splits]
+    known = facts["facts"](given, [split == "train" for split, _ in splits])
+    for (split, (user, item, stars, _)), numbers in zip(splits, known, strict=True):
+        row = {"id": f"{user} {item}", "split": split, "stars": int(stars)}
+        yield {**row, **users.get(user, {"user": user}), **films.get(item, {"film": item}), **numbers}
 
 
 def main() -> None:
     arguments = tables.Arguments(__doc__, FETCH)
-    sources, out, _ = arguments.read()
+    arguments.add_argument("--cold", type=float, metavar="SHARE", help="of the films, kept out of the training rows")
+    arguments.add_argument("--seed", type=int, default=1, help="of the films kept out, and of what is held back")
+    sources, out, options = arguments.read()
     [source] = sources[:1]
-    if lines(source, "train.txt") or lines(source, "ratings.dat"):
+    if options.cold is not None and not 0 < options.cold <= 0.4:
+        raise Usage(f"--cold {options.cold}", "it is no share that leaves films to train on", "give 0.1")
+    sequences = lines(source, "train.txt") or lines(source, "ratings.dat")
+    if options.cold and (sequences or lines(source, "ratings.csv")):
+        rows = sets["cold"](*watched(source), options.cold, options.seed)
+    elif sequences:
         rows = histories(source)
-    elif lines(source, "u1.base"):
+    elif lines(source, "ratings.csv"):
+        rows = sets["likes"](*liked(source), options.seed)
+    elif lines(source, "u1.base") and not options.cold:
         rows = ratings(source)
     else:
-        raise Usage(source, "it holds neither ratings.dat nor u1.base", FETCH)
+        raise Usage(source, "it holds no ratings.dat, ratings.csv or u1.base that can be used so", FETCH)
     try:
         tables.write_rows(out, list(rows))
     except (ValueError, KeyError, csv.Error) as error:

@@ -2,7 +2,8 @@
 
 from .match import Match
 from .next import Next
+from .nextset import NextSet
 from .objective import Batch, Objective
 from .regress import Regress
 
-__all__ = ["Batch", "Match", "Next", "Objective", "Regress"]
+__all__ = ["Batch", "Match", "Next", "NextSet", "Objective", "Regress"]

@@ -183,15 +183,17 @@ class Match(Objective):
         asks = query.z[target.rows]  # (P, D): each id of a cell is a target of its own
         drawn = self._draw()
         # One gather for both, and so one gradient of rows: several would be put together first.
-        right, others = space.look(self.target, torch.cat([ids, drawn])).tensor_split([len(ids)])
+        both = space.look(self.target, torch.cat([ids, drawn]))  # (P + C, D)
         hit = drawn == ids[:, None]
         weights = fits / target.counts[target.rows]
         expected = shares[drawn] * len(drawn)
         if self.loss == "softmax":
-            a, b = space.factors(asks, torch.cat([right, others]), dim)
-            a, own, wrong = a * self.factor, *b.tensor_split([len(ids)])
-            return sampled(a, own, wrong, expected.log().to(a.dtype), hit, gather.weights(weights.to(a.dtype)))
+            a, b = space.factors(asks, both, dim)
+            right, others = b.tensor_split([len(ids)])
+            counted = gather.weights(weights.to(a.dtype))
+            return sampled(a * self.factor, right, others, expected.log().to(a.dtype), hit, counted)
         # Each drawn one stands for 1 / (n q) of its kind, so that the sum is that over the whole table in the mean.
+        right, others = both.tensor_split([len(ids)])
         own = self.logits(space.pairs(asks, right, dim))  # (P,)
         wrong = F.softplus(self.logits(space.score(asks, others, dim))) / expected.to(own.dtype)  # (P, C)
         return gather.mean(F.softplus(-own) + wrong.masked_fill(hit, 0).sum(1), weights)

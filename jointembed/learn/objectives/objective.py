@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ class Objective(Described, nn.Module):
 
     weight: float
     query: str
+    exact: ClassVar[bool] = False  # it gives the probability of each piece of its query: `nats`
 
     def readers(self) -> dict[str, Reader]:
         """Readers of the columns that only this objective needs: targets that are no points of the space."""
@@ -43,3 +44,7 @@ class Objective(Described, nn.Module):
     def answer(self, z: Tensor) -> NDArray[Any]:
         """What it predicts for vectors z (N, D), in the units of the target column."""
         raise Usage(type(self).__name__, "its target is a point of the space, not an answer", "search for it instead")
+
+    def nats(self, states: Tensor, seen: Ragged) -> Tensor:
+        """The negative log likelihood (P,) of each piece given those before it in its row; `states` (P, D) at each."""
+        raise Usage(type(self).__name__, "it gives no probability of a piece", "use `NextSet`")

@@ -9,16 +9,16 @@ from torch import Tensor
 
 # B rows, D dimension, K known things, C candidates
 
-ROWS = 1024  # scored at once
-WIDE = 8192  # known things scored at once
+CELLS = 2**18  # scores at once on a CPU: they stay in its own cache
+ROWS, WIDE = 1024, 8192  # scored at once elsewhere, where many small steps would wait for each other
 
 
 def cross_entropy(a: Tensor, b: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """The weighted sum of the cross entropies of softmax(a @ b.T), a number.
 
     The matrix of scores (B, K) is never there as a whole: a part of it at a time is computed, used for the gradients
-    and let go. A table of more than `WIDE` rows is gone through twice: once for the logarithm of the sum of all
-    exponentials, kept up to date part by part (Milakov and Gimelshein 2018), once for the gradients.
+    and let go. A large table is gone through twice: once for the logarithm of the sum of all exponentials, kept up to
+    date part by part (Milakov and Gimelshein 2018), once for the gradients.
 
     Args:
         a: what asks, (B, D).
@@ -29,6 +29,14 @@ def cross_entropy(a: Tensor, b: Tensor, target: Tensor, weights: Tensor) -> Tens
     return cast(Tensor, _Exact.apply(a, b, target, weights))
 
 
+def block(b: Tensor) -> tuple[int, int]:
+    """How many rows and known things are scored at once."""
+    if not b.is_cpu:
+        return ROWS, WIDE
+    wide = len(b) if len(b) <= 4096 else 512
+    return CELLS // wide, wide
+
+
 class _Exact(torch.autograd.Function):
     """Its gradients are made in the forward pass, where each part of the scores is at hand."""
 
@@ -36,35 +44,37 @@ class _Exact(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         losses = a.new_zeros(())
         ga, gb = torch.zeros_like(a), torch.zeros_like(b)
-        for first_row in range(0, len(a), ROWS):
-            block = slice(first_row, first_row + ROWS)
-            asks, right, shares = a[block], b[target[block]], weights[block, None]
+        rows, wide = block(b)
+        parts = [(b[first : first + wide], gb[first : first + wide]) for first in range(0, len(b), wide)]
+        for first in range(0, len(a), rows):
+            some = slice(first, first + rows)
+            asks, right, shares = a[some], b[target[some]], weights[some, None]
             own = (asks * right).sum(1)
             norm = own.new_full((len(asks), 1), -torch.inf)
-            parts = [(first, b[first : first + WIDE]) for first in range(0, len(b), WIDE)]
             scores = asks.new_empty(0)
-            for _, part in parts:
+            for part, _ in parts:
                 scores = asks @ part.T
                 peak = scores.amax(1, keepdim=True)
                 total = scores.sub_(peak).exp_().sum(1, keepdim=True)
                 norm = torch.logaddexp(norm, peak + total.log())
-            losses += ((norm[:, 0] - own) * weights[block]).sum()
-            for first, part in parts:
-                # Of a single part the exponentials are there already, apart from their sum.
-                scores = (
-                    scores.mul_(shares / total) if len(parts) == 1 else (asks @ part.T).sub_(norm).exp_().mul_(shares)
-                )
-                ga[block].addmm_(scores, part)
-                gb[first : first + WIDE].addmm_(scores.T, asks)
-            ga[block].sub_(right * shares)
-            gb.index_add_(0, target[block], asks * -shares)
-        ctx.save_for_backward(ga, gb)
+            losses += ((norm[:, 0] - own) * weights[some]).sum()
+            # Of a single part the exponentials are there already, apart from their sum.
+            shared = shares / total if len(parts) == 1 else shares
+            asked, found = asks * shared, ga[some]
+            for part, made in parts:
+                scores = scores if len(parts) == 1 else (asks @ part.T).sub_(norm).exp_()
+                found.addmm_(scores, part)
+                made.addmm_(scores.T, asked)
+            found.mul_(shared).sub_(right * shares)
+            gb.index_add_(0, target[some], asks * -shares)
+        ctx.made = ga, gb
         return losses
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        ga, gb = ctx.saved_tensors
-        return ga * gradient, gb * gradient, None, None
+        # Not kept as saved tensors are, so that the table's is there once, and is handed on without a copy.
+        (ga, gb), ctx.made = ctx.made, None
+        return ga.mul_(gradient), gb.mul_(gradient), None, None
 
 
 def sampled(a: Tensor, own: Tensor, others: Tensor, expected: Tensor, hit: Tensor, weights: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from .ids import Ids
 from .numbers import Numbers
 from .pixels import Pixels
 from .reader import Load, Reader
+from .roll import Roll
 from .text import Tokens, Words
 
-__all__ = ["Buckets", "Cross", "Ids", "Load", "LogMel", "Numbers", "Pixels", "Reader", "Tokens", "Words"]
+__all__ = ["Buckets", "Cross", "Ids", "Load", "LogMel", "Numbers", "Pixels", "Reader", "Roll", "Tokens", "Words"]

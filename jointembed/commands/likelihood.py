@@ -1,0 +1,39 @@
+"""The figures of a model that says how likely each piece of a history is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import Usage
+
+
+def likelihood(space: Any, rows: Any, column: str, split: str, unit: str | None) -> dict[str, Any]:
+    """Nats a piece over the rows of a split, with an interval over them, or over what they belong to.
+
+    Args:
+        space: the model.
+        rows: of the table.
+        column: of the histories.
+        split: rows that are judged; `all` takes every row.
+        unit: column of what rows belong to.
+
+    Raises:
+        Usage: the table has no such column, or no row to judge or to compare with.
+    """
+    from ..cells import missing
+    from ..find import answers
+    from ..learn.likelihood import frequent, nats
+    from .table import present
+
+    if unit and unit not in rows.columns:
+        raise Usage(unit, "the table has no such column", f"use one of {', '.join(rows.columns)}")
+    kept = present(space, rows, column, split)
+    splits = rows.cells("split") if "split" in rows.columns else ["train"] * len(rows)
+    known = [cell for cell, where in zip(rows.cells(column), splits, strict=True) if where == "train"]
+    known = [cell for cell in known if not missing(cell)]
+    if not known:
+        raise Usage(column, "no row of train has it", "give the table that the model was trained on")
+    cells = [cell for _, cell in kept]
+    given, plain = nats(space, column, cells), frequent(space, column, known, cells)
+    found = answers.likelihoods(given, plain, [row.get(unit) for row, _ in kept] if unit else None)
+    return {"figures": found, "queries": len(kept), "unanswerable": 0, "pool": space.reader(column).size}

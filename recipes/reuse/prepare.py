@@ -1,0 +1,55 @@
+"""Spoken digits as a table of two halves: those that an encoder learns, and those that it never hears in training.
+
+    python recipes/reuse/prepare.py data/fsdd out/reuse
+
+Source: the Free Spoken Digit Dataset, `{digit}_{speaker}_{index}.wav` in `recordings/` or `audio/`. Columns: id, split,
+speech (path), digit and speaker. The digits of `--unseen` (56789) have the split `unseen`, which no training looks at:
+fewshot.py learns them from a few examples. Of the others nine tenths are `train`, one is `dev`.
+"""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+from jointembed import tables
+from jointembed.errors import Usage
+
+FETCH = (
+    "git clone https://github.com/Jakobovski/free-spoken-digit-dataset data/fsdd (30 MB, CC BY-SA 4.0), then run "
+    "prepare.py data/fsdd out/reuse"
+)
+# Recipes are no package; these recordings are found by the script that owns them.
+recordings = runpy.run_path(str(Path(__file__).parents[1] / "digits" / "prepare.py"))["recordings"]
+
+
+def main() -> None:
+    arguments = tables.Arguments(__doc__, FETCH)
+    arguments.add_argument("--unseen", metavar="DIGITS", default="56789", help="digits to leave out (56789)")
+    sources, out, options = arguments.read()
+    found = {path: match for source in sources for path, match in recordings(source).items()}
+    if not found:
+        raise Usage(sources[0], "it holds no recordings/0_george_0.wav or its like", FETCH)
+    digits, unseen = {match[1] for match in found.values()}, set(options.unseen)
+    if len(unseen) < 2 or unseen - digits or len(digits - unseen) < 2:
+        raise Usage(
+            f"--unseen {options.unseen}",
+            "two digits or more must be left out, and two be left",
+            f"choose among {''.join(sorted(digits))}",
+        )
+    dev = tables.carve((match[0] for match in found.values() if match[1] not in unseen), 0.1)
+    rows: list[tables.Row] = [
+        {
+            "id": path.stem,
+            "split": "unseen" if match[1] in unseen else "dev" if path.stem in dev else "train",
+            "speech": tables.place(path, out, "speech"),
+            "digit": match[1],
+            "speaker": match[2],
+        }
+        for path, match in found.items()
+    ]
+    tables.write_rows(out, rows)
+
+
+if __name__ == "__main__":
+    tables.script(main)

@@ -1,0 +1,212 @@
+"""500,000 ids: a sampled step against a full softmax of torch, the exact softmax by parts against F.cross_entropy.
+
+Times are of one processor, medians of both in turns. The memory of each is measured in a process of its own, as what it
+grows by from when the tables are there. At last, how many planted neighbours are found after equally long training on a
+tenth of the ids, and after equally many steps on a hundredth.
+
+Run: python tests/benchmarks/bench_catalogue.py [--quick]
+"""
+
+import argparse
+import json
+import runpy
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from jointembed import Bag, Ids, JointEmbedding, Match, Ragged
+from jointembed.learn import optim
+from jointembed.learn.objectives.softmax import cross_entropy
+
+PREPARE = Path(__file__).parents[2] / "recipes" / "catalogue" / "prepare.py"
+ROWS, DIM, HISTORY, SAMPLES = 512, 64, 7, 512
+
+
+class Torch(nn.Module):
+    """A full softmax as one would write it in torch: the mean of the history's vectors against all vectors."""
+
+    def __init__(self, items):
+        super().__init__()
+        self.table = nn.EmbeddingBag(items, DIM, mode="mean")
+        nn.init.normal_(self.table.weight, std=DIM**-0.5)
+        self.scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+
+    def forward(self, history, item):
+        logits = F.normalize(self.table(history)) @ F.normalize(self.table.weight).T * self.scale.exp()
+        return F.cross_entropy(logits, item)
+
+
+def full(items, lr=0.01):
+    """A step of the full softmax with Adam, and its table."""
+    module = Torch(items)
+    optimizer = torch.optim.Adam(module.parameters(), lr, fused=True)
+
+    def step(drawn):
+        optimizer.zero_grad()
+        module(drawn[:, :-1], drawn[:, -1]).backward()
+        optimizer.step()
+
+    return step, module.table.weight
+
+
+def sampled(items, counts, rows_lr=0.1):
+    """A step of `Match(history, item, candidates: 512)` with the optimizer of `fit`, and its table."""
+    reader = Ids()
+    space = JointEmbedding(
+        DIM, {"item": Bag(reader)}, [Match("history", "item", SAMPLES)], {"history": "item", "item": "item"}
+    )
+    reader.restore({"known": [str(number) for number in range(items)], "counts": counts.tolist()})
+    space.configure_model()
+    optimizer = optim.AdamWRows(optim.groups(space), rows_lr=rows_lr)
+
+    def step(drawn):
+        rows = torch.arange(len(drawn))
+        history = Ragged(drawn[:, :-1].flatten(), rows.repeat_interleave(drawn.shape[1] - 1), rows)
+        optimizer.zero_grad()
+        losses = space.losses({"history": history, "item": Ragged(drawn[:, -1], rows, rows)})
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+
+    return step, space.encoders["item"].table.weight
+
+
+def skewed(items):
+    """How often each id occurs, and batches of ids drawn accordingly."""
+    rng = np.random.default_rng(0)
+    counts = np.ceil(1e6 / (np.arange(items) + 100)).astype(np.int64)
+    rising = (counts / counts.sum()).cumsum()
+    drawn = np.searchsorted(rising, rng.random((20, ROWS, HISTORY + 1))).clip(max=items - 1)
+    return counts, torch.from_numpy(drawn)
+
+
+def exact(a, b, target):
+    cross_entropy(a, b, target, a.new_full((len(a),), 1 / len(a))).backward()
+
+
+def plain(a, b, target):
+    F.cross_entropy(a @ b.T, target).backward()
+
+
+def job(name, items):
+    """What is measured by a name, ready to be called."""
+    if name in ("sampled", "full"):
+        counts, batches = skewed(items)
+        step, _ = sampled(items, counts) if name == "sampled" else full(items)
+        at = iter(range(10**9))
+        return lambda: step(batches[next(at) % len(batches)])
+    rng = torch.Generator().manual_seed(0)
+    a = torch.randn(ROWS, DIM, generator=rng).requires_grad_()
+    b = torch.randn(items, DIM, generator=rng).mul_(0.3).requires_grad_()
+    target = torch.randint(items, (ROWS,), generator=rng)
+
+    def work():
+        a.grad = b.grad = None
+        (exact if name == "exact" else plain)(a, b, target)
+
+    return work
+
+
+def grown(name, items, times):
+    """Megabytes by which this process grows at most while it works."""
+    work = job(name, items)
+    before = resident("VmRSS")
+    for _ in range(times):
+        work()
+    return resident("VmHWM") - before
+
+
+def resident(word):
+    """Megabytes of this process in memory: now, or at most so far. (`getrusage` counts those of its parent too.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(word)) * 1024 / 1e6
+
+
+def memory(name, items, times):
+    words = [sys.executable, __file__, "--memory", name, "--items", str(items), "--times", str(times)]
+    return json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
+
+
+def seconds(one, other, rounds, often):
+    """Median seconds of two jobs, measured in turns, the first `often` times a turn, and the median of the ratios."""
+    taken = []
+    one(), other()
+    for _ in range(rounds):
+        pair = []
+        for work, times in ((one, often), (other, 1)):
+            begun = time.process_time()
+            for _ in range(times):
+                work()
+            pair.append((time.process_time() - begun) / times)
+        taken.append(pair)
+    return [statistics.median(pair[at] for pair in taken) for at in (0, 1)], statistics.median(b / a for a, b in taken)
+
+
+def found(table, known, asked, pool):
+    """The share of planted neighbours among the ten nearest of the pool."""
+    z = F.normalize(table.detach())
+    scores = z[torch.from_numpy(asked)] @ z[torch.from_numpy(pool)].T
+    best = pool[scores.topk(11).indices.numpy()]
+    truth = known.neighbours(asked, pool)
+    return np.mean([
+        len(set(near[near != own][:10]) & set(right)) / 10
+        for own, near, right in zip(asked, best, truth, strict=True)
+    ])  # fmt: skip
+
+
+def recall(items, seconds, steps):
+    """The recall of planted neighbours by both, and the steps that they made in so much time and at most."""
+    known = runpy.run_path(str(PREPARE))["Catalogue"](items, 0)
+    drawn = known.histories(4 * items, HISTORY + 1)
+    counts = np.bincount(drawn.ravel(), minlength=items)
+    pool = np.flatnonzero(counts >= 40)
+    asked = np.random.default_rng(0).permutation(pool)[:1000]
+    results = []
+    for name in ("sampled", "full"):
+        torch.manual_seed(0)
+        step, table = sampled(items, counts) if name == "sampled" else full(items)
+        rng, begun, made = np.random.default_rng(1), time.process_time(), 0
+        while made < steps and time.process_time() - begun < seconds:
+            step(torch.from_numpy(drawn[rng.integers(len(drawn), size=ROWS)]))
+            made += 1
+        results.append((found(table, known, asked, pool), made))
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the ids, a few rounds")
+    parser.add_argument("--memory", help=argparse.SUPPRESS)
+    parser.add_argument("--items", type=int, default=500_000)
+    parser.add_argument("--times", type=int, default=5)
+    options = parser.parse_args()
+    if options.memory:
+        torch.set_num_threads(1)
+        print(json.dumps(grown(options.memory, options.items, options.times)))
+        return
+    torch.set_num_threads(1)  # time is then that of one processor, whatever else the machine does
+    items = 50_000 if options.quick else options.items
+    print(f"{items:,} ids, {ROWS} rows, {DIM} dimensions, one thread")
+    print(f"{'':<38}{'ours ms':>9}{'torch ms':>10}{'ratio':>8}{'ours MB':>9}{'torch MB':>10}{'ratio':>7}")
+    for ours, theirs, often, name in (
+        ("sampled", "full", 50, "step of 512 samples, of the full softmax"),
+        ("exact", "plain", 1, "cross entropy by parts, as a whole"),
+    ):
+        (a, b), ratio = seconds(job(ours, items), job(theirs, items), 2 if options.quick else 3, often)
+        x, y = (memory(one, items, 50 if one == "sampled" else 2) for one in (ours, theirs))
+        ratio = f"{ratio:>7.0f}x" if often > 1 else f"{1 / ratio:>8.2f}"
+        print(f"{name:<38}{a * 1e3:>9.1f}{b * 1e3:>10.1f}{ratio}{x:>9.0f}{y:>10.0f}{x / y:>7.3f}", flush=True)
+    for few, budget, steps in ((items // 10, 2 if options.quick else 20, 10**9), (items // 100, 10**9, 200)):
+        (one, made), (two, slow) = recall(few, budget, steps)
+        print(f"{few:,} ids, planted neighbours among the nearest ten: {one:.3f} after {made} sampled steps, {two:.3f} "
+              f"after {slow} full ones; ratio {one / max(two, 1e-9):.2f}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
