@@ -14,11 +14,23 @@ if TYPE_CHECKING:
     from .learn.callbacks import Evaluate
     from .learn.encoders import Bag, Conv, Dense, Encoder, Transformer
     from .learn.objectives import Match, Next, NextSet, Objective, Regress
-    from .learn.pools import History
+    from .learn.pools import History, Recurrent
     from .learn.pretrained import Pretrained
     from .learn.ragged import Ragged
-    from .learn.readers import Buckets, Cross, Ids, LogMel, Numbers, Pixels, Reader, Roll, Tokens, Words
-    from .learn.recurrent import Recurrent
+    from .learn.readers import (
+        Buckets,
+        Cross,
+        Ids,
+        LogMel,
+        Numbers,
+        Picture,
+        Piecewise,
+        Pixels,
+        Reader,
+        Roll,
+        Tokens,
+        Words,
+    )
     from .learn.space import JointEmbedding
     from .learn.table import TableData
 
@@ -28,11 +40,23 @@ _HOMES = {
     "learn.callbacks": ["Evaluate"],
     "learn.encoders": ["Bag", "Conv", "Dense", "Encoder", "Transformer"],
     "learn.objectives": ["Match", "Next", "NextSet", "Objective", "Regress"],
-    "learn.pools": ["History"],
+    "learn.pools": ["History", "Recurrent"],
     "learn.pretrained": ["Pretrained"],
     "learn.ragged": ["Ragged"],
-    "learn.readers": ["Buckets", "Cross", "Ids", "LogMel", "Numbers", "Pixels", "Reader", "Roll", "Tokens", "Words"],
-    "learn.recurrent": ["Recurrent"],
+    "learn.readers": [
+        "Buckets",
+        "Cross",
+        "Ids",
+        "LogMel",
+        "Numbers",
+        "Picture",
+        "Piecewise",
+        "Pixels",
+        "Reader",
+        "Roll",
+        "Tokens",
+        "Words",
+    ],
     "learn.space": ["JointEmbedding"],
     "learn.table": ["TableData"],
 }
@@ -59,6 +83,8 @@ __all__ = [
     "NextSet",
     "Numbers",
     "Objective",
+    "Picture",
+    "Piecewise",
     "Pixels",
     "Pretrained",
     "Ragged",

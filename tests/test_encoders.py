@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from jointembed import Bag, Conv, Dense, Ids, LogMel, Numbers, Pixels, Tokens, Transformer, Words
+from jointembed.errors import Usage
 from jointembed.learn import optim
 
 rng = np.random.default_rng(0)
@@ -65,6 +67,25 @@ def test_a_row_of_several_ids_is_the_mean_of_their_vectors(hidden):
     unknown = bag.after(bag.table.weight[3])
     assert torch.allclose(bag(x), torch.stack([(a + c) / 2, b, torch.zeros(4), unknown]), atol=1e-6)
     assert torch.allclose(bag.pieces(x), torch.stack([a, c, b, unknown]), atol=1e-6)
+
+
+def test_in_training_a_bag_leaves_things_out_and_is_the_mean_of_the_others():
+    bag = built(Bag(Ids(), drop=0.5), ["a", "b", "c"], 4)
+    x = bag.reader.encode([["a", "b", "c"]] * 500 + [None])
+    whole = bag.eval()(x)
+    assert torch.equal(whole[0], whole[1]) and torch.allclose(whole[0], bag.known.mean(0), atol=1e-6)
+    torch.manual_seed(0)
+    parts = bag.train()(x)
+    possible = [
+        torch.zeros(4),
+        *(bag.known[list(some)].mean(0) for n in (1, 2, 3) for some in combinations(range(3), n)),
+    ]
+    near = torch.cdist(parts, torch.stack(possible))
+    assert near.min(1).values.max() < 1e-5, "each is the mean of what was left"
+    counts = near.argmin(1)[:-1].bincount(minlength=8)
+    assert (counts > 30).all() and (counts < 100).all(), "and each part comes as often"
+    with pytest.raises(Usage, match="drop"):
+        Bag(Ids(), hidden=[4], drop=0.5)
 
 
 @pytest.mark.parametrize("reader", [Ids(), Words()], ids=lambda reader: type(reader).__name__)

@@ -142,3 +142,14 @@ def test_all_is_exact_in_both_metrics(metric):
     loss = model.objectives[0](codes, batch, model)
     scores = model.objectives[0].logits(model.score(codes["user"].z[[0, 1, 3]], model.known("film")))
     torch.testing.assert_close(loss, F.cross_entropy(scores, torch.tensor([0, 1, 2])))
+
+
+def test_how_a_history_is_read_belongs_to_the_fingerprint():
+    def made(heads):
+        torch.manual_seed(0)
+        model = space(History(length=8, layers=1, heads=heads, dropout=0.0))
+        model.reader("film").fit(FILMS)
+        model.configure_model()
+        return model.fingerprint
+
+    assert made(2) == made(2) != made(4)

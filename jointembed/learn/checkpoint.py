@@ -125,7 +125,8 @@ def fingerprint(model: JointEmbedding) -> str:
     """SHA-256 of all that decides a vector: weights, preprocessing, vocabulary, pooling, metric; 16 digits of it."""
     whole = card(model)
     words = whole["model"]["init_args"]
-    decisive = {name: words[name] for name in ("dim", "encoders", "columns", "fused", "mix", "metric") if name in words}
+    names = ("dim", "encoders", "columns", "pools", "fused", "mix", "metric")
+    decisive = {name: words[name] for name in names if name in words}
     readers = {name: state for name, state in whole["readers"].items() if not name.startswith("objective.")}
     digest = hashlib.sha256(json.dumps([decisive, readers], sort_keys=True).encode())
     for name, value in sorted(model.state_dict().items()):

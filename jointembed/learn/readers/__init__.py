@@ -4,9 +4,25 @@ from .audio import LogMel
 from .buckets import Buckets, Cross
 from .ids import Ids
 from .numbers import Numbers
+from .picture import Picture
+from .piecewise import Piecewise
 from .pixels import Pixels
 from .reader import Load, Reader
 from .roll import Roll
 from .text import Tokens, Words
 
-__all__ = ["Buckets", "Cross", "Ids", "Load", "LogMel", "Numbers", "Pixels", "Reader", "Roll", "Tokens", "Words"]
+__all__ = [
+    "Buckets",
+    "Cross",
+    "Ids",
+    "Load",
+    "LogMel",
+    "Numbers",
+    "Picture",
+    "Piecewise",
+    "Pixels",
+    "Reader",
+    "Roll",
+    "Tokens",
+    "Words",
+]

@@ -7,9 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .encoders import wide
-from .pools import History
-from .ragged import Ragged
+from ..encoders import wide
+from ..ragged import Ragged
+from .history import History
 
 # P pieces, D dimension of the space
 

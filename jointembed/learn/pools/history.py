@@ -1,4 +1,4 @@
-"""Pools read the pieces of a row in their order, and give it one vector: a history of films, a tune of notes."""
+"""A pool that looks at all pieces before each one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .described import Described
-from .encoders import Block, wide
-from .ragged import Ragged, spans
+from ..described import Described
+from ..encoders import Block, wide
+from ..ragged import Ragged, spans
 
 # B rows, P pieces, T steps, D dimension of the space
 
