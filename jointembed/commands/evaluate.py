@@ -47,12 +47,13 @@ def evaluate(
     from ..find import evaluate as figures
     from ..find.task import task as asked
     from ..find.task import units
+    from ..learn.embedding import complete
     from ..learn.likelihood import judge
     from ..learn.space import JointEmbedding
     from ..learn.table import opened
     from . import show
     from .likelihood import likelihood
-    from .table import fuse, paths
+    from .table import paths
 
     try:
         ks = tuple(sorted({int(one) for one in k.split(",")}))
@@ -77,12 +78,8 @@ def evaluate(
     if query == target and relevant is None and judge(space, query):
         print(show.figures(likelihood(space, rows, query, split, unit), json))
         return
-    for column in (query, target):
-        if column not in space.fused:
-            space.encoder(column)
     dicts = rows.dicts(None, paths(space))
-    for column in {query, target} & space.fused.keys():
-        fuse(space, dicts, column)
+    complete(space, dicts, query, target)
     task = asked(dicts, query, target, relevant, split, against, exclude, set(space.pools))
     queries = space.embed(query, task.queries)
     candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)

@@ -39,6 +39,7 @@ def measured(
     """
     from ..find.evaluate import figures
     from ..find.task import task
+    from ..learn.embedding import complete
     from ..learn.space import JointEmbedding
     from ..learn.table import opened
     from .table import paths
@@ -47,10 +48,9 @@ def measured(
         raise Usage("--k", f"{k} is no number of hits", "give one above 0")
     space = JointEmbedding.load(model, trust)
     rows = opened(table, model)
-    for column in (query, target):
-        if column not in space.fused:
-            space.encoder(column)
-    asked = task(rows.dicts(None, paths(space)), query, target, relevant, split, whole=set(space.pools))
+    dicts = rows.dicts(None, paths(space))
+    complete(space, dicts, query, target)
+    asked = task(dicts, query, target, relevant, split, whole=set(space.pools))
     if not asked.queries:
         raise Usage(query, f"no {target} of {split} is right for any of its cells", "choose other columns or --split")
     queries = space.embed(query, asked.queries)

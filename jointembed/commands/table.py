@@ -108,15 +108,6 @@ def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[s
     return kept
 
 
-def fuse(space: Any, rows: list[dict[str, Any]], column: str) -> None:
-    """Give rows the cell of a fused column: what they have of that which it is made of, as a dict."""
-    names = [name for part in space.fused[column] for name in space.reader(part).columns or [part]]
-    for row in rows:
-        cell = {name: row[name] for name in names if name in row}
-        if cell:
-            row[column] = cell
-
-
 def paths(space: Any) -> set[str]:
     """The columns of a model whose cells are paths."""
     return {column for reader, columns in space.readers().values() if reader.files for column in columns}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -11,7 +11,11 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from ..errors import Usage
 from ..find import evaluate
 from ..find.task import Task, task
+from .embedding import complete
 from .table import TableData
+
+if TYPE_CHECKING:
+    from .space import JointEmbedding
 
 
 class Evaluate(Callback):
@@ -52,13 +56,15 @@ class Evaluate(Callback):
         """What its figures are logged under."""
         return f"{self.query}-{self.target}"
 
-    def _prepared(self, data: TableData, whole: set[str]) -> Task:
+    def _prepared(self, data: TableData, model: JointEmbedding) -> Task:
         if self._task is None:
             rows = data.dicts("train", "dev", *([self.against] if self.against else []))
+            complete(model, rows, self.query, self.target)
             if self.most is not None:
                 seen = [row for row in rows if row.get(data.split) == "dev" and self.query in row]
                 late = {id(row) for row in seen[self.most :]}
                 rows = [row for row in rows if id(row) not in late]
+            whole = set(model.pools)
             self._task = task(rows, self.query, self.target, self.relevant, "dev", self.against, self.exclude, whole)
         return self._task
 
@@ -69,7 +75,7 @@ class Evaluate(Callback):
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
         if trainer.sanity_checking or ((trainer.current_epoch + 1) % self.every and not last):
             return
-        asked = self._prepared(data, set(model.pools))
+        asked = self._prepared(data, model)
         queries = model.embed(self.query, asked.queries, load=data.load)
         same = self.query == self.target and asked.candidates is asked.queries
         candidates = queries if same else model.embed(self.target, asked.candidates, load=data.load)

@@ -188,3 +188,18 @@ def cell_of(row: Any, column: str, reads: Sequence[str] = ()) -> Any:
         return row.get(column)
     found = {name: row[name] for name in reads if not table_cells.missing(row.get(name))}
     return found or None
+
+
+def complete(model: JointEmbedding, rows: Sequence[dict[str, Any]], *columns: str) -> None:
+    """Give rows the cells of columns that are made of others, or read from several: what they have of these, as a dict.
+
+    Raises:
+        Usage: the model has no such column.
+    """
+    for column in columns:
+        parts = model.fused.get(column) or [column]
+        names = [name for part in parts for name in model.reader(part).columns or [part]]
+        for row in rows if names != [column] else ():
+            cell = cell_of(row, column, names)
+            if cell:
+                row[column] = cell

@@ -73,7 +73,7 @@ def measured(source: Path, sources: list[Path]) -> Iterator[Item]:
             named = [column for column in row if column.endswith(("_mean", "_var")) or column == "tempo"]
             numbers = {column: number(column, float(row[column])) for column in named}
             if part:
-                yield {"id": name, "split": part, "genre": row["label"], **numbers, "features": numbers}
+                yield {"id": name, "split": part, "genre": row["label"], **numbers}
     except (OSError, EOFError, zlib.error, KeyError, ValueError, TypeError) as error:
         raise Damaged(path, f"it is no table of GTZAN's features ({error})", "fetch it again") from error
     if not split and rows and "fault_filtered_split" not in rows[0]:

@@ -18,8 +18,7 @@ Sources, each in the layout of its publication, and several of them at once if y
 
 No figure of any audio has been measured yet: those of this recipe are of the features. Splits are the official ones.
 Songs whose files are absent are left out and counted. Kaggle's copy of GTZAN holds one broken file, jazz.00054.wav:
-delete it. The 57 features stand in the table one by one, as the reader takes them, and once more in `features`, which
-is what `evaluate` asks by.
+delete it.
 """
 
 from __future__ import annotations
