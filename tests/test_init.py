@@ -8,7 +8,7 @@ import soundfile
 import yaml
 from PIL import Image
 
-from jointembed import JointEmbedding, TableData
+from jointembed import Index, JointEmbedding, TableData
 from jointembed.__main__ import main
 from jointembed.learn.rows import Rows
 from jointembed.learn.table import opened
@@ -187,6 +187,10 @@ def test_rows_of_one_group_stay_together_in_training_and_in_the_figures(tmp_path
     ]
     assert main(["evaluate", "run", ".", "--query", "caption", "--target", "genre", "--split", "test", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["queries"] == splits.count("test")
+    assert main(["index", "run", ".", "all.index", "--column", "caption"]) == 0
+    assert main(["index", "run", ".", "test.index", "--column", "caption", "--split", "test"]) == 0
+    with Index.open("all.index") as whole, Index.open("test.index") as part:
+        assert len(whole) == 120 and len(part) == splits.count("test")
 
 
 def test_a_split_of_the_table_comes_before_any_group(tmp_path):

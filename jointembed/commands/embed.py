@@ -30,7 +30,7 @@ def embed(
     from ..learn.table import opened
     from .table import first, present
 
-    rows = opened(table, model, divide=False)
+    rows = opened(table, model, divide=split != "all")
     space = JointEmbedding.load(model, trust or ())
     column = column or first(space, rows)
     listed = present(space, rows, column, split)

@@ -31,7 +31,7 @@ def fill(model: Model, table: str, path: str, column: str | None, split: str, wi
 
     from ..learn.table import opened
 
-    rows = opened(table, model.file, divide=False)
+    rows = opened(table, model.file, divide=split != "all")
     space = model.space
     column = column or first(space, rows)
     listed = present(space, rows, column, split)
