@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gzip
 import json
 import os
 import shutil
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
@@ -16,7 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .errors import Failure, Usage
+from .errors import Damaged, Failure, Usage
 from .files import write, writing
 
 Row = dict[str, Any]
@@ -53,6 +55,26 @@ class Arguments(argparse.ArgumentParser):
             if not source.is_dir():
                 raise Usage(source, "there is no such folder", self.fetch)
         return sources, out, options
+
+
+def lines(source: Path, *names: str) -> list[str]:
+    """The lines of the first of these files that a source holds, plain or gzipped, UTF-8 or Latin-1; none without any.
+
+    Raises:
+        Damaged: it cannot be unpacked.
+    """
+    for path in (source / (name + end) for name in names for end in ("", ".gz")):
+        if path.is_file():
+            data = path.read_bytes()
+            try:
+                raw = gzip.decompress(data) if path.suffix == ".gz" else data
+            except (OSError, EOFError, zlib.error) as error:
+                raise Damaged(path, f"it cannot be unpacked ({error})", "fetch it again") from error
+            try:
+                return raw.decode().splitlines()
+            except UnicodeDecodeError:
+                return raw.decode("latin-1").splitlines()
+    return []
 
 
 def script(main: Callable[[], None]) -> None:

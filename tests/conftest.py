@@ -1,6 +1,9 @@
 """What several tests share."""
 
+import json
 import os
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,16 @@ def spaces(home):
 @pytest.fixture
 def hook(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """Runs the prepare.py of a recipe as from a command line, and gives the rows that it wrote into `out`."""
+
+    def run(recipe, out, *arguments):
+        script = Path(__file__).parents[1] / "recipes" / recipe / "prepare.py"
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        runpy.run_path(str(script), run_name="__main__")
+        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
+
+    return run

@@ -1,24 +1,13 @@
 """Listeners and their artists, as HetRec 2011 publishes them."""
 
-import json
-import runpy
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "recipes" / "artists" / "prepare.py"
-
 
 @pytest.fixture
-def prepare(monkeypatch):
-    def run(source, out, *options):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(source), str(out), *options])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
-
-    return run
+def prepare(prepared):
+    return lambda source, out, *options: prepared("artists", out, source, out, *options)
 
 
 @pytest.fixture

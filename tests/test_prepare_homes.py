@@ -1,7 +1,6 @@
 """Homes: three public tables of what they cost, and gradient boosting on them."""
 
 import csv
-import json
 import math
 import runpy
 import sys
@@ -13,13 +12,8 @@ SCRIPT = Path(__file__).parents[1] / "recipes" / "homes" / "prepare.py"
 
 
 @pytest.fixture
-def prepare(monkeypatch):
-    def run(source, out, *options):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(source), str(out), *options])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
-
-    return run
+def prepare(prepared):
+    return lambda source, out, *options: prepared("homes", out, source, out, *options)
 
 
 def write(path, rows):

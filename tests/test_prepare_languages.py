@@ -1,27 +1,16 @@
 """The table of captions: one row a picture, in the languages that the source holds, no row of a figure trained on."""
 
 import gzip
-import json
-import runpy
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "recipes" / "languages" / "prepare.py"
 SAID = {"en": "A dog runs {}.", "de": "Ein Hund läuft {}.", "fr": "Un chien court {}."}
 
 
 @pytest.fixture
-def prepare(monkeypatch, tmp_path):
-    def run(*arguments):
-        out = tmp_path / "out"
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments), str(out)])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
-
-    return run
+def prepare(prepared, tmp_path):
+    return lambda *arguments: prepared("languages", tmp_path / "out", *arguments, tmp_path / "out")
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Films: histories and ratings, as MovieLens publishes them."""
 
 import gzip
-import json
 import runpy
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,13 +12,8 @@ SCRIPT = Path(__file__).parents[1] / "recipes" / "movies" / "prepare.py"
 
 
 @pytest.fixture
-def prepare(monkeypatch):
-    def run(source, out, *options):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(source), str(out), *options])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
-
-    return run
+def prepare(prepared):
+    return lambda source, out, *options: prepared("movies", out, source, out, *options)
 
 
 def test_histories_as_published(prepare, tmp_path):

@@ -1,9 +1,6 @@
 """The table of products that do not exist."""
 
-import json
 import math
-import runpy
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,17 +9,10 @@ import pytest
 import soundfile
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[1] / "recipes" / "products" / "prepare.py"
-
 
 @pytest.fixture
-def prepare(monkeypatch):
-    def run(out, *options):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(out), *options])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
-
-    return run
+def prepare(prepared):
+    return lambda out, *options: prepared("products", out, out, *options)
 
 
 def test_the_same_seed_makes_the_same_files_and_another_makes_others(prepare, tmp_path):

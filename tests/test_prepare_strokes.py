@@ -1,27 +1,15 @@
 """The table of the mridangam: strokes and tonics from the names of its files, whole tonics held out."""
 
-import json
-import runpy
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-SCRIPT = Path(__file__).parents[1] / "recipes" / "strokes" / "prepare.py"
-
 
 @pytest.fixture
-def prepare(monkeypatch, tmp_path):
-    def run(*arguments):
-        out = tmp_path / "out"
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments), str(out)])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
-
-    return run
+def prepare(prepared, tmp_path):
+    return lambda *arguments: prepared("strokes", tmp_path / "out", *arguments, tmp_path / "out")
 
 
 @pytest.fixture

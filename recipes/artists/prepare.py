@@ -13,7 +13,6 @@ are the same: the model leaves a part of `heard` out. The rows of `artists` are 
 from __future__ import annotations
 
 import csv
-import gzip
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -31,18 +30,9 @@ TAGS = 5  # of an artist, the commonest ones
 
 def read(source: Path, *names: str) -> list[dict[str, str]]:
     """The rows of the first of these files that a source holds; none without any."""
-    for name in names:
-        for path in (source / name, source / f"{name}.gz"):
-            if path.is_file():
-                data = path.read_bytes()
-                try:
-                    raw = gzip.decompress(data) if path.suffix == ".gz" else data
-                except (OSError, EOFError) as error:
-                    raise Damaged(path, f"it cannot be unpacked ({error})", "fetch it again") from error
-                text = raw.decode("utf-8", "replace").splitlines()
-                plain = name.endswith(".dat")
-                return list(csv.DictReader(text, delimiter="\t" if plain else ",", quoting=3 if plain else 0))
-    return []
+    found = tables.lines(source, *names)
+    tabs = bool(found) and "\t" in found[0]
+    return list(csv.DictReader(found, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else 0))
 
 
 def column(rows: list[dict[str, str]], *names: str) -> str:

@@ -138,7 +138,7 @@ def main() -> None:
     arguments = tables.Arguments(__doc__, prepare["FETCH"])
     arguments.add_argument("--fit", default="", metavar="WORDS", help="for `jointembed fit`: '--trainer.max_epochs 9'")
     [source, *_], out, options = arguments.read()
-    lines = [line.split() for name in ("u1.base", "u1.test") for line in prepare["lines"](source, name)]
+    lines = [line.split() for name in ("u1.base", "u1.test") for line in tables.lines(source, name)]
     people, films = prepare["people"](source), prepare["catalogue"](source)
     if not lines or not people or not films:
         raise Usage(source, "it holds no u1.base, u.user and u.item", prepare["FETCH"])

@@ -21,7 +21,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import re
 import runpy
 from collections import defaultdict
@@ -39,23 +38,6 @@ FETCH = (
 facts, sets = (runpy.run_path(str(Path(__file__).parent / f"{name}.py")) for name in ("facts", "sets"))
 
 
-def lines(source: Path, *names: str) -> list[str]:
-    """The lines of the first of these files that a source holds, plain or gzipped; none without any."""
-    for name in names:
-        for path in (source / name, source / f"{name}.gz"):
-            if path.is_file():
-                data = path.read_bytes()
-                try:
-                    raw = gzip.decompress(data) if path.suffix == ".gz" else data
-                except (OSError, EOFError) as error:
-                    raise Damaged(path, f"it cannot be unpacked ({error})", "fetch it again") from error
-                try:
-                    return raw.decode().splitlines()
-                except UnicodeDecodeError:
-                    return raw.decode("latin-1").splitlines()
-    return []
-
-
 def film(id: str, title: str, genres: list[str], year: str = "") -> tables.Row:
     """A film's row: its title without the year, and the year as a number."""
     found = re.fullmatch(r"(.*?)\s*\((\d{4})\)", title.strip())
@@ -70,9 +52,9 @@ def film(id: str, title: str, genres: list[str], year: str = "") -> tables.Row:
 
 def dated(source: Path) -> tuple[dict[str, list[str]], list[tables.Row]]:
     """Users and the films that they rated, in the order of time, from MovieLens 1M as published; and the films."""
-    films = [line.split("::") for line in lines(source, "movies.dat")]
+    films = [line.split("::") for line in tables.lines(source, "movies.dat")]
     rated = defaultdict(list)
-    for line in lines(source, "ratings.dat"):
+    for line in tables.lines(source, "ratings.dat"):
         user, item, _, time = line.split("::")
         rated[user].append((int(time), item))
     kept = {user: [item for _, item in sorted(one, key=lambda pair: pair[0])] for user, one in rated.items()}
@@ -81,11 +63,11 @@ def dated(source: Path) -> tuple[dict[str, list[str]], list[tables.Row]]:
 
 def numbered(source: Path) -> tuple[dict[str, list[str]], dict[str, str], list[tables.Row]]:
     """Users and their films, what is asked of some of them, and the films, from sequences of numbers."""
-    kept = {str(number): line.split() for number, line in enumerate(lines(source, "train.txt"), 1)}
-    users = [line.strip() for line in lines(source, "val_users.txt")]
-    kept |= dict(zip(users, (line.split() for line in lines(source, "val_input.txt")), strict=True))
-    asked = dict(zip(users, (line.strip() for line in lines(source, "val_output.txt")), strict=True))
-    listed = csv.DictReader(lines(source, "items.csv"))
+    kept = {str(number): line.split() for number, line in enumerate(tables.lines(source, "train.txt"), 1)}
+    users = [line.strip() for line in tables.lines(source, "val_users.txt")]
+    kept |= dict(zip(users, (line.split() for line in tables.lines(source, "val_input.txt")), strict=True))
+    asked = dict(zip(users, (line.strip() for line in tables.lines(source, "val_output.txt")), strict=True))
+    listed = csv.DictReader(tables.lines(source, "items.csv"))
     known = {row["item"]: film(row["item"], row["title"], row["genres"].split("|")) for row in listed if row["title"]}
     ids = sorted({id for films in kept.values() for id in films} | set(asked.values()), key=int)
     return kept, asked, [known.get(id, {"film": id}) for id in ids]
@@ -94,11 +76,11 @@ def numbered(source: Path) -> tuple[dict[str, list[str]], dict[str, str], list[t
 def liked(source: Path) -> tuple[dict[str, list[str]], list[tables.Row]]:
     """Users and the films that they gave four stars or more, in the order of time, from MovieLens latest; the films."""
     rated = defaultdict(list)
-    for row in csv.DictReader(lines(source, "ratings.csv")):
+    for row in csv.DictReader(tables.lines(source, "ratings.csv")):
         if float(row["rating"]) >= 4:
             rated[row["userId"]].append((int(row["timestamp"]), row["movieId"]))
     known = {}
-    for row in csv.DictReader(lines(source, "movies.csv")):
+    for row in csv.DictReader(tables.lines(source, "movies.csv")):
         genres = [genre for genre in row["genres"].split("|") if not genre.startswith("(")]
         known[row["movieId"]] = film(row["movieId"], row["title"], genres)
     kept = {user: [item for _, item in sorted(one, key=lambda pair: pair[0])] for user, one in rated.items()}
@@ -108,15 +90,15 @@ def liked(source: Path) -> tuple[dict[str, list[str]], list[tables.Row]]:
 
 def watched(source: Path) -> tuple[dict[str, list[str]], list[tables.Row]]:
     """Users and their films, and the films, of any source that holds histories."""
-    if lines(source, "train.txt"):
+    if tables.lines(source, "train.txt"):
         kept, _, films = numbered(source)
         return kept, films
-    return dated(source) if lines(source, "ratings.dat") else liked(source)
+    return dated(source) if tables.lines(source, "ratings.dat") else liked(source)
 
 
 def histories(source: Path) -> Iterator[tables.Row]:
     """A row a user to train on, one for what is asked of some, and one a film."""
-    if lines(source, "train.txt"):
+    if tables.lines(source, "train.txt"):
         kept, asked, films = numbered(source)
     else:
         whole, films = dated(source)
@@ -144,8 +126,8 @@ KINDS = (
 
 def people(source: Path) -> dict[str, tables.Row]:
     """The users of MovieLens 100k: age, gender and occupation."""
-    plain = [line.split("|") for line in lines(source, "u.user")]
-    marked = [line.split("\t") for line in lines(source, "ml-100k.user")[1:]]
+    plain = [line.split("|") for line in tables.lines(source, "u.user")]
+    marked = [line.split("\t") for line in tables.lines(source, "ml-100k.user")[1:]]
     return {
         id: {"user": id, "age": int(age), "gender": gender, "occupation": job}
         for id, age, gender, job, *_ in plain or marked
@@ -155,10 +137,10 @@ def people(source: Path) -> dict[str, tables.Row]:
 def catalogue(source: Path) -> dict[str, tables.Row]:
     """The films of MovieLens 100k."""
     found = {}
-    for line in lines(source, "u.item"):
+    for line in tables.lines(source, "u.item"):
         id, title, _, _, _, *flags = line.split("|")
         found[id] = film(id, title, [kind for kind, flag in zip(KINDS, flags, strict=False) if flag == "1"])
-    for id, title, year, genres in (line.split("\t") for line in lines(source, "ml-100k.item")[1:]):
+    for id, title, year, genres in (line.split("\t") for line in tables.lines(source, "ml-100k.item")[1:]):
         found[id] = film(id, title, genres.split(), year)
     return found
 
@@ -166,7 +148,7 @@ def catalogue(source: Path) -> dict[str, tables.Row]:
 def ratings(source: Path) -> Iterator[tables.Row]:
     """A row a rating."""
     users, films = people(source), catalogue(source)
-    parts = {"train": lines(source, "u1.base"), "test": lines(source, "u1.test")}
+    parts = {"train": tables.lines(source, "u1.base"), "test": tables.lines(source, "u1.test")}
     if not parts["test"]:
         kept = tables.carve(parts["train"], 0.2)
         parts = {"train": [line for line in parts["train"] if line not in kept], "test": sorted(kept)}
@@ -187,14 +169,14 @@ def main() -> None:
     [source] = sources[:1]
     if options.cold is not None and not 0 < options.cold <= 0.4:
         raise Usage(f"--cold {options.cold}", "it is no share that leaves films to train on", "give 0.1")
-    sequences = lines(source, "train.txt") or lines(source, "ratings.dat")
-    if options.cold and (sequences or lines(source, "ratings.csv")):
+    sequences = tables.lines(source, "train.txt") or tables.lines(source, "ratings.dat")
+    if options.cold and (sequences or tables.lines(source, "ratings.csv")):
         rows = sets["cold"](*watched(source), options.cold, options.seed)
     elif sequences:
         rows = histories(source)
-    elif lines(source, "ratings.csv"):
+    elif tables.lines(source, "ratings.csv"):
         rows = sets["likes"](*liked(source), options.seed)
-    elif lines(source, "u1.base") and not options.cold:
+    elif tables.lines(source, "u1.base") and not options.cold:
         rows = ratings(source)
     else:
         raise Usage(source, "it holds no ratings.dat, ratings.csv or u1.base that can be used so", FETCH)

@@ -14,7 +14,7 @@ from ...errors import Usage
 from .reader import Lookup
 
 
-def _number(value: Any, name: str) -> float:
+def parsed(value: Any, name: str) -> float:
     try:
         return math.nan if value is None or value == "" else float(value)
     except (TypeError, ValueError) as error:
@@ -68,7 +68,7 @@ class Buckets(_Columns):
         """Learn the borders from the training cells."""
         names = self.columns or ("number",)
         rows = [self._values(cell) for cell in cells if not table_cells.missing(cell)]
-        found = [[_number(row[at], name) for row in rows] for at, name in enumerate(names)]
+        found = [[parsed(row[at], name) for row in rows] for at, name in enumerate(names)]
         self.restore({"edges": [_edges(values, self.bins) for values in found]})
 
     def state(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Buckets(_Columns):
         """The number of the bucket of each column that is there."""
         found, first = [], 0
         for value, edges, name in zip(self._values(element), self.edges, self.columns or ("number",), strict=True):
-            number = _number(value, name)
+            number = parsed(value, name)
             if not math.isnan(number):
                 found.append(first + int(np.searchsorted(edges, number)))
             first += len(edges) + 1
@@ -141,6 +141,6 @@ class Cross(_Columns):
         for value, edges, name in zip(self._values(element), self.edges, self.columns, strict=True):
             if table_cells.missing(value):
                 return [self.size]
-            parts.append(str(value if edges is None else np.searchsorted(edges, _number(value, name))))
+            parts.append(str(value if edges is None else np.searchsorted(edges, parsed(value, name))))
         digest = blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return [int.from_bytes(digest, "little") % self.buckets]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import cells as table_cells
-from .buckets import _number
+from .buckets import parsed
 from .reader import Array, Reader
 
 
@@ -47,7 +47,7 @@ class Piecewise(Reader):
     def _values(self, cell: Any) -> list[float]:
         names = self.columns or ("number",)
         given = [cell.get(name) for name in names] if isinstance(cell, dict) else [cell]
-        return [_number(value, name) for value, name in zip(given, names, strict=True)]
+        return [parsed(value, name) for value, name in zip(given, names, strict=True)]
 
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn the buckets from the training cells; a column without a number has none."""
