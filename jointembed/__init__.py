@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .find.index import Hit, Index
+    from .find.hits import Hit
+    from .find.index import Index
     from .learn.adapt import Embedder
     from .learn.callbacks import Evaluate
     from .learn.encoders import Bag, Conv, Dense, Encoder, Transformer
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from .learn.table import TableData
 
 _HOMES = {
-    "find.index": ["Hit", "Index"],
+    "find.hits": ["Hit"],
+    "find.index": ["Index"],
     "learn.adapt": ["Embedder"],
     "learn.callbacks": ["Evaluate"],
     "learn.encoders": ["Bag", "Conv", "Dense", "Encoder", "Transformer"],

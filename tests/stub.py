@@ -100,7 +100,7 @@ def state(path):
         if not index.columns:
             return {}
         ids, vectors = index.vectors("audio")
-        with index.store.reading() as db:
+        with index.reading() as db:
             sql = "SELECT id, path FROM rows JOIN paths USING(content) ORDER BY path"
             paths = {}
             for id, place in db.execute(sql):

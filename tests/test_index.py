@@ -182,7 +182,7 @@ def test_an_open_handle_sees_what_another_commits(songs):
 
 
 def test_a_search_sees_one_generation(songs):
-    with Index.open(songs.path) as other, other.store.reading():
+    with Index.open(songs.path) as other, other.reading():
         before = other.similar("s1")
         songs.remove([hit.id for hit in before])
         assert other.similar("s1") == before
@@ -238,7 +238,7 @@ def test_a_cache_that_cannot_be_written_stays_in_memory(songs, monkeypatch, faul
 
 @pytest.mark.parametrize("blob", ["zeroblob(32)", "zeroblob(4)", "x'00'"])
 def test_a_broken_vector_is_damage(songs, blob):
-    with songs.store.writing() as db:
+    with songs.writing() as db:
         db.execute(f"UPDATE vectors SET blob = {blob} WHERE row = 7")
     with pytest.raises(Damaged, match="jointembed index MODEL SOURCE"):
         songs.similar("s1")

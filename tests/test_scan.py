@@ -233,7 +233,7 @@ def test_books_balance_and_an_index_is_what_the_folder_holds(trees, batch):
         assert books.seen == len(tree) + 1
         sounds = {name: one for name, one in tree.items() if one and name != "y/cover.jpg"} | {"keep.wav": b"keep"}
         good = {name: vector(one).tobytes() for name, one in sounds.items() if one[:3] not in (b"BAD", b"NAN")}
-        with Index.open(place) as index, index.store.reading() as db:
+        with Index.open(place) as index, index.reading() as db:
             sql = "SELECT path, blob FROM paths JOIN rows USING(content) JOIN vectors ON row = number"
             found = {path.decode(): blob for path, blob in db.execute(f"{sql} WHERE missing IS NULL")}
             for number, cell in db.execute("SELECT content, json_extract(columns, '$.path') FROM rows").fetchall():

@@ -195,7 +195,7 @@ def test_another_device_is_not_pruned(root, place):
     (root / "album 1" / "1.wav").unlink()
     run(root, place)
     with Index.open(place) as index:
-        with index.store.writing() as db:
+        with index.writing() as db:
             db.execute("UPDATE meta SET value = '1' WHERE key = 'device'")
         with pytest.raises(Damaged, match="another device"):
             prune(index)

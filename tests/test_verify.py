@@ -45,7 +45,7 @@ def answers(place):
         hits = [[(hit.id, hit.score) for hit in index.similar(id, 100)] for id in index.ids()]
         resolved = [index.resolve(f"{at}.wav") for at in range(60)]
         known = (index.dim, index.metric, index.model, index.note, skips(index), len(index))
-        files = index.store.reading()
+        files = index.reading()
         with files as db:
             stats = db.execute(
                 "SELECT path, size, mtime, inode, missing, hash FROM paths JOIN content ON number = content"
@@ -74,7 +74,7 @@ def flip(path, bit):
 def test_a_flipped_bit_is_found_or_changes_nothing(place, count):
     right, rng = answers(place), random.Random(count)
     with Index.open(place) as index:
-        cached = cache(index.store, "audio")
+        cached = cache(index, "audio")
     for path in (place, cached):
         content, found = path.read_bytes(), 0
         for _ in range(count if path == place else count // 5):
@@ -135,7 +135,7 @@ def test_what_another_program_changed_is_found(place, sql, capsys):
 def test_a_cache_of_another_index_is_found_and_not_used(place):
     with Index.open(place) as index:
         before = index.similar("0.wav")
-        cached = cache(index.store, "audio")
+        cached = cache(index, "audio")
         content = bytearray(cached.read_bytes())
         content[:64] = content[64:128]
         cached.write_bytes(content)

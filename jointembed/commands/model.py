@@ -66,7 +66,7 @@ class Model:
         """Let an index remember where its model lies now, so that a model may be moved; `matches` comes first."""
         known = {"model": str(self.path), "stamp": self.stamp}
         if any(index.about(key) != value for key, value in known.items()):
-            index.store.remember(known)
+            index.remember(known)
 
     def create(self, path: Path | str, **about: str) -> Index:
         """A new index of this model, that remembers how it embeds."""
@@ -120,7 +120,7 @@ class Model:
 
         if self.bf16 is None:
             self.choose(column, first)
-            index.store.remember({"how": self._how})
+            index.remember({"how": self._how})
         how = How(windows=self.windows, bf16=self.bf16 == column, times=times)
         for vectors in stream(self.space, column, itertools.chain(_drained(first), source), how):
             yield from vectors

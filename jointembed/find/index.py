@@ -5,85 +5,48 @@ Letters: N rows, D dimension.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import Mismatch, Usage, closest
-from . import names
+from ..errors import Usage, closest
+from . import block, names, query
+from .hits import Hit, hits
 from .matrix import Matrix, load
-from .rows import Row, fetch
-from .sqlite import anew, mend
-from .store import LONGEST, Store
+from .rows import fetch, labels
+from .sqlite import mend
+from .store import Store
+from .text import Text
+from .text import load as load_text
 from .where import parse
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A row that was found.
-
-    Args:
-        id: its id.
-        score: more is nearer: the cosine, the product, or minus the squared Euclidean distance.
-        row: its cells, `id` among them.
-    """
-
-    id: str
-    score: float
-    row: dict[str, Any]
-
-
-class Index:
+class Index(Store):
     """Rows and their vectors in one SQLite file, searched exactly.
 
     A search sees one committed generation, whoever writes meanwhile; a handle that is open sees the next one at its
-    next call. Equal scores stand in the order in which the rows came.
+    next call. Equal scores stand in the order in which the rows came. What writes is told of in `Store`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/songs.index", 2, "cosine") as index:
     ...     index.add([{"id": "a", "genre": "waltz"}, {"id": "b"}], np.eye(2, dtype=np.float32), "audio")
     ...     index.similar("b")
-    [Hit(id='a', score=0.0, row={'id': 'a', 'genre': 'waltz'})]
+    [Hit(id='a', score=0.0, row={'id': 'a', 'genre': 'waltz'}, alike=())]
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(path)
         self._matrices: dict[str, Matrix] = {}
+        self._codes: dict[str, tuple[int, npt.NDArray[np.int64]]] = {}
+        self._text: Text | None = None
 
     @classmethod
-    def create(
-        cls,
-        path: Path | str,
-        dim: int,
-        metric: str,
-        model: str = "",
-        fingerprint: str = "",
-        note: str = "",
-        **about: str,
-    ) -> Index:
-        """Make an empty index, in the place of an older one.
-
-        Args:
-            path: the SQLite file; caches of its vectors come to lie beside it.
-            dim: numbers in a vector.
-            metric: `cosine`, `dot` or `euclidean`.
-            model: where the model that embeds its rows lies.
-            fingerprint: what tells that model, with its preprocessing, from others.
-            note: what a user should know of the vectors, such as what the model was trained on.
-            about: what else to remember; see `about`.
-
-        Raises:
-            Usage: something else has this name, or there is no such metric.
-        """
-        return cls(Store.create(path, dim, metric, model=model, fingerprint=fingerprint, note=note, **about))
-
-    @classmethod
-    def open(cls, path: Path | str) -> Index:
+    def open(cls, path: Path | str) -> Self:
         """Open an index for reading and, where the file allows, writing.
 
         Raises:
@@ -91,97 +54,13 @@ class Index:
             Damaged: the file is broken, or no index.
             Mismatch: another version of jointembed wrote it.
         """
-        return cls(Store(path))
+        return cls(path)
 
     def close(self) -> None:
-        """Close the file."""
-        self.store.close()
-
-    def __enter__(self) -> Index:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        with self.store.reading() as db:
-            return int(db.execute("SELECT count(*) FROM rows").fetchall()[0][0])
-
-    @property
-    def path(self) -> Path:
-        """The SQLite file."""
-        return self.store.path
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns that have vectors, the first one indexed first."""
-        return list(self.store.meta()["columns"])
-
-    @property
-    def dim(self) -> int:
-        """Numbers in a vector."""
-        return int(self.store.meta()["dim"])
-
-    @property
-    def metric(self) -> str:
-        """`cosine`, `dot` or `euclidean`."""
-        return str(self.store.meta()["metric"])
-
-    @property
-    def model(self) -> str:
-        """Where the model lies that made the vectors."""
-        return str(self.store.meta()["model"])
-
-    @property
-    def note(self) -> str:
-        """What a user should know of the vectors."""
-        return str(self.store.meta()["note"])
-
-    def about(self, key: str) -> str:
-        """What the index remembers under a key of `create`; "" if nothing."""
-        return str(self.store.meta().get(key, ""))
-
-    def check(self, fingerprint: str) -> None:
-        """Raise Mismatch unless the model of this fingerprint made the vectors."""
-        if fingerprint != self.store.meta()["fingerprint"]:
-            wrong = f"another model made the vectors of this index ({self.model or 'unnamed'})"
-            raise Mismatch(self.path, wrong, anew(self.path))
-
-    def add(self, rows: Sequence[Row], vectors: npt.NDArray[np.float32], column: str) -> None:
-        """Add rows with their vectors of one column, or replace those of the same id, in one transaction.
-
-        Args:
-            rows: N rows, each with an `id` that is text. Other cells are kept if JSON can hold them in 64 kB; arrays
-                are not. `_path` (relative to the root, text or bytes) and `_hash` (of the content) tell of the file,
-                `_cell` (text) of what was embedded; see `same`.
-            vectors: (N, D) float32, finite; of length 1 if the metric is cosine.
-            column: the column of the rows that was embedded.
-
-        Raises:
-            Failure: a vector is not finite, or not of length 1 where it must be.
-            Mismatch: the vectors have another dimension.
-            Usage: an id is missing, not text, or there twice; or another process is writing.
-        """
-        self.store.add(rows, vectors, column)
-
-    def same(self, rows: Sequence[Row], column: str) -> list[bool]:
-        """Of each row whether its vector in the column was made from the cell that it has now.
-
-        Args:
-            rows: N rows, each with its `id` and with `_cell`, the digest of its cell, as text; one without is new.
-            column: the column that is embedded.
-        """
-        return self.store.same(rows, column)
-
-    def update(self, rows: Sequence[Row]) -> None:
-        """Write the cells and `_path` of rows over the old ones, keeping their vectors; unknown ids are passed over."""
-        self.store.update(rows)
-
-    def remove(self, ids: Collection[str]) -> int:
-        """Remove rows with their vectors; ids that are not there are passed over. Returns how many went."""
-        return self.store.remove(ids)
+        """Close the file; searching is over."""
+        if self._text is not None:
+            self._text.db.close()
+        super().close()
 
     def search(
         self,
@@ -190,6 +69,10 @@ class Index:
         column: str | None = None,
         where: str | None = None,
         exclude: Collection[str] = (),
+        *,
+        per: str | None = None,
+        diverse: float = 0.0,
+        distinct: bool = False,
     ) -> list[Hit]:
         """The k rows whose vectors are nearest, the best first; fewer if there are not so many.
 
@@ -199,56 +82,134 @@ class Index:
             column: among the vectors of this column, by default the first one indexed.
             where: a condition that the rows meet, such as `genre = 'waltz' and tempo > 120` (see `where.py`).
             exclude: ids of rows that are not wanted.
+            per: at most one row for each value of this cell, such as the artist.
+            diverse: from 0, the nearest, to 1, those that differ most; see `query.Wish`.
+            distinct: near-duplicates are one hit, with the ids of the others.
 
         Raises:
             Usage: no such column, no such condition, or not a vector of this space.
         """
         if k < 1:
             raise Usage("k", f"{k} results cannot be had", "use a whole number from 1 on")
-        with self.store.reading() as db:
+        with self.reading() as db:
             matrix = self._matrix(column)
-            query = _query(vector, matrix)
-            pool = None
-            if where is not None:
-                clause, values = parse(where, self.store.meta()["cells"])
-                allowed = db.execute(f"SELECT number FROM rows WHERE {clause}", values).fetchall()
-                pool = matrix.find(np.array(allowed, np.int64).ravel())
-            unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
-            if unwanted:
-                every = np.arange(len(matrix.numbers)) if pool is None else pool
-                pool = np.setdiff1d(every, matrix.find(np.array(unwanted)), assume_unique=True)
-            places, scores = matrix.nearest(query, k, pool)
-            found = fetch(db, matrix.numbers[places].tolist())
-        return [Hit(row["id"], score, row) for row, score in zip(found, scores.tolist(), strict=True)]
+            wish = query.Wish(per, diverse, distinct)
+            wish.check(self.meta()["cells"])
+            asked, pool = query.vector(vector, matrix), self._pool(db, matrix, where, exclude)
+            found = query.search(matrix, asked, k, pool, wish, partial(self._labels, matrix))
+            groups = [[one.place, *one.alike] for one in found]
+            return hits(db, [matrix.numbers[group] for group in groups], [one.score for one in found])
 
-    def similar(self, id: str, k: int = 10, column: str | None = None, where: str | None = None) -> list[Hit]:
-        """The k rows nearest to one of the index, which is itself left out; see `search`.
+    def similar(
+        self,
+        id: str | Sequence[str],
+        k: int = 10,
+        column: str | None = None,
+        where: str | None = None,
+        *,
+        minus: Sequence[str] = (),
+        exclude: Collection[str] = (),
+        per: str | None = None,
+        diverse: float = 0.0,
+        distinct: bool = False,
+    ) -> list[Hit]:
+        """The k rows nearest to one of the index, or to several, which are themselves left out; see `search`.
+
+        Args:
+            id: one id, or several, whose mean is asked for.
+            k: how many.
+            column: see `search`.
+            where: see `search`.
+            minus: ids of rows that the hits should not be like; see `query.blend`.
+            exclude: see `search`.
+            per: see `search`.
+            diverse: see `search`.
+            distinct: see `search`.
 
         Raises:
             Usage: there is no such id, or it has no vector in this column.
         """
-        with self.store.reading() as db:
+        with self.reading():
+            plus = [id] if isinstance(id, str) else list(id)
+            vector = query.blend(self.at(plus, column), self.at(minus, column))
+            out = [*plus, *minus, *exclude]
+            return self.search(vector, k, column, where, out, per=per, diverse=diverse, distinct=distinct)
+
+    def way(self, start: str, end: str, n: int = 10, column: str | None = None, where: str | None = None) -> list[Hit]:
+        """A way of n rows from one to another, without jumps; see `query.way`. The scores are those of each with `end`.
+
+        Raises:
+            Usage: there is no such id, it has no vector in this column, both are one, or n is below 2.
+        """
+        if n < 2 or start == end:
+            raise Usage("path", "a way needs two ends and at least 2 items", "give two ids, and n from 2 on")
+        with self.reading() as db:
             matrix = self._matrix(column)
-            place = matrix.find(np.array([names.known(db, id)]))
-            if not len(place):
-                raise Usage(id, "this item has no vector in the column", f"use one of {', '.join(self.columns)}")
-            return self.search(matrix.values[place[0]], k, column, where, exclude=(id,))
+            first, last = (self._place(db, matrix, one) for one in (start, end))
+            places = np.array(query.way(matrix, first, last, n, self._pool(db, matrix, where)))
+            scores = matrix.scored(places, matrix.values[last].astype(np.float64))
+            return hits(db, matrix.numbers[places], scores)
+
+    def text(self, words: str, k: int = 10, where: str | None = None) -> list[Hit]:
+        """The k rows whose cells have words of a query, the best first; what the score is, `text.py` says.
+
+        Raises:
+            Usage: the query holds no word, or there is no such condition.
+        """
+        with self.reading() as db:
+            numbers, scores = self._told(db, words, where)
+            return hits(db, numbers[:k], scores[:k])
+
+    def fused(
+        self,
+        vector: npt.NDArray[np.floating[Any]],
+        words: str,
+        k: int = 10,
+        column: str | None = None,
+        where: str | None = None,
+    ) -> list[Hit]:
+        """The k rows that a vector and words find together: scored by their ranks in both; see `query.fused`."""
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            places, _ = matrix.nearest(query.vector(vector, matrix), max(100, 10 * k), self._pool(db, matrix, where))
+            return hits(db, *query.fused([matrix.numbers[places], self._told(db, words, where)[0]], k))
+
+    def many(
+        self, vectors: npt.NDArray[np.floating[Any]], k: int = 10, column: str | None = None
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """The k nearest rows of each of M vectors (M, D): their places in `ids` and their scores, both (M, k).
+
+        Exact, as `search` is, but computed in blocks, which is much faster than one by one. Of fewer rows than k, all.
+
+        Raises:
+            Usage: no such column, or not vectors of this space.
+        """
+        with self.reading():
+            matrix = self._matrix(column)
+            return block.nearest(matrix, np.stack([query.vector(one, matrix) for one in vectors]), k)
+
+    def at(self, ids: Sequence[str], column: str | None = None) -> npt.NDArray[np.float64]:
+        """The vectors (n, D) of rows; Usage if there is no such id, or it has no vector in this column."""
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            places = [self._place(db, matrix, one) for one in ids]
+            return matrix.values[places].astype(np.float64)
 
     def ids(self, column: str | None = None) -> list[str]:
         """The ids of the rows that have a vector in the column, in their order."""
-        with self.store.reading() as db:
+        with self.reading() as db:
             name = self._column(column)
             sql = 'SELECT id FROM rows JOIN vectors ON row = number WHERE "column" = ? ORDER BY number'
             return [id for (id,) in db.execute(sql, (name,))]
 
     def vectors(self, column: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
         """The ids and the (N, D) float32 vectors of a column, in the same order; the array is read only."""
-        with self.store.reading():
+        with self.reading():
             return self.ids(column), self._matrix(column).values
 
     def row(self, id: str) -> dict[str, Any]:
         """The cells of a row, `id` among them; Usage if there is none."""
-        with self.store.reading() as db:
+        with self.reading() as db:
             return fetch(db, [names.known(db, id)])[0]
 
     def resolve(self, item: str) -> str | None:
@@ -263,8 +224,48 @@ class Index:
         Raises:
             Usage: several rows have this title or path.
         """
-        with self.store.reading() as db:
+        with self.reading() as db:
             return names.resolve(db, item)
+
+    def _place(self, db: sqlite3.Connection, matrix: Matrix, id: str) -> int:
+        place = matrix.find(np.array([names.known(db, id)]))
+        if not len(place):
+            raise Usage(id, "this item has no vector in the column", f"use one of {', '.join(self.columns)}")
+        return int(place[0])
+
+    def _pool(
+        self, db: sqlite3.Connection, matrix: Matrix, where: str | None, exclude: Collection[str] = ()
+    ) -> npt.NDArray[np.intp] | None:
+        """The ascending places of the rows that meet a condition and are not excluded; None if all are meant."""
+        pool = None if where is None else matrix.find(self._meet(db, where))
+        unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
+        if unwanted:
+            every = np.arange(len(matrix.numbers)) if pool is None else pool
+            pool = np.setdiff1d(every, matrix.find(np.array(unwanted)), assume_unique=True)
+        return pool
+
+    def _meet(self, db: sqlite3.Connection, where: str) -> npt.NDArray[np.int64]:
+        clause, values = parse(where, self.meta()["cells"])
+        return np.array(db.execute(f"SELECT number FROM rows WHERE {clause}", values).fetchall(), np.int64).ravel()
+
+    def _told(
+        self, db: sqlite3.Connection, words: str, where: str | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The numbers of the rows that have a word, and their scores, the best first."""
+        if self._text is None or self._text.generation != self.generation:
+            self._text = load_text(self)
+        numbers, scores = self._text.find(words)
+        if where is not None:
+            kept = np.isin(numbers, self._meet(db, where))
+            numbers, scores = numbers[kept], scores[kept]
+        return numbers, scores
+
+    def _labels(self, matrix: Matrix, name: str) -> npt.NDArray[np.int64]:
+        known = self._codes.get(name)
+        if known is None or known[0] != matrix.generation:
+            with self.reading() as db:
+                known = self._codes[name] = matrix.generation, labels(db, matrix.numbers, name)
+        return known[1]
 
     def _column(self, column: str | None) -> str:
         columns = self.columns
@@ -277,16 +278,6 @@ class Index:
     def _matrix(self, column: str | None) -> Matrix:
         name = self._column(column)
         known = self._matrices.get(name)
-        if known is None or known.generation != self.store.meta()["generation"]:
-            known = self._matrices[name] = load(self.store, name)
+        if known is None or known.generation != self.generation:
+            known = self._matrices[name] = load(self, name)
         return known
-
-
-def _query(vector: npt.NDArray[np.floating[Any]], matrix: Matrix) -> npt.NDArray[np.float64]:
-    query, width = np.asarray(vector, np.float64), matrix.values.shape[1]
-    if query.shape != (width,):
-        raise Usage("query", f"a vector of shape {query.shape} came", f"use one of {width} numbers")
-    length = float(np.sqrt(query @ query))
-    if not length <= LONGEST or (matrix.metric == "cosine" and length == 0):
-        raise Usage("query", "this vector has no direction or no end", "use a finite vector that is not zero")
-    return query / length if matrix.metric == "cosine" else query

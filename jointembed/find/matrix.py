@@ -46,6 +46,18 @@ class Matrix:
     def _squares(self) -> npt.NDArray[np.float32]:
         return np.asarray(np.einsum("nd,nd->n", self.values, self.values))
 
+    @cached_property
+    def scale(self) -> float:
+        """How far apart the vectors lie: 1 if the metric is cosine, else the root of the mean square of a sample's.
+
+        With the metric dot they are lengths, with euclidean distances from the mean.
+        """
+        if self.metric == "cosine" or not len(self.values):
+            return 1.0
+        some = self.values[:: max(1, len(self.values) // _CHUNK)].astype(np.float64)
+        some = some - some.mean(0) if self.metric == "euclidean" else some
+        return float(np.sqrt(np.square(some).sum(1).mean())) or 1.0
+
     def find(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
         """The places of these rows' vectors, ascending; rows without a vector here have none."""
         places = np.searchsorted(self.numbers, numbers)
@@ -54,7 +66,11 @@ class Matrix:
         return np.sort(places[self.numbers[places] == numbers[inside]])
 
     def nearest(
-        self, query: npt.NDArray[np.float64], k: int, pool: npt.NDArray[np.intp] | None = None
+        self,
+        query: npt.NDArray[np.float64],
+        k: int,
+        pool: npt.NDArray[np.intp] | None = None,
+        metric: str | None = None,
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """The k best of the vectors, or of those at the places `pool`, exactly; equals stay in their order.
 
@@ -65,17 +81,18 @@ class Matrix:
             query: (D,); of length 1 if the metric is cosine.
             k: how many.
             pool: ascending places, all if None.
+            metric: another one than that of the vectors.
 
         Returns:
             Places and scores, the best first. The score is minus the squared distance if the metric is euclidean,
             else the product.
         """
-        width = self.values.shape[1]
+        metric, width = metric or self.metric, self.values.shape[1]
         scores, error = self.values @ query.astype(np.float32), np.float32((width + 4) * _UNIT)
         wide: Any = error
-        if self.metric == "dot":
+        if metric == "dot":
             wide = error * np.sqrt(self._squares * np.float32(query @ query))
-        elif self.metric == "euclidean":
+        elif metric == "euclidean":
             length = np.float32(query @ query)
             scores = 2 * scores - self._squares - length
             wide = 2 * error * (self._squares + length)
@@ -88,13 +105,46 @@ class Matrix:
         places = np.flatnonzero(scores + wide >= least)
         if pool is not None:
             places = pool[places]
-        exact = np.concatenate([self._exact(places[at : at + _CHUNK], query) for at in range(0, len(places), _CHUNK)])
+        exact = np.concatenate(
+            [self._exact(places[at : at + _CHUNK], query, metric) for at in range(0, len(places), _CHUNK)]
+        )
         best = np.argsort(-exact, kind="stable")[:k]
         return places[best], exact[best]
 
-    def _exact(self, places: npt.NDArray[np.intp], query: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        values = self.values[places].astype(np.float64)
+    def error(self, queries: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """How far the rough scores of queries (B, D) may be from the true ones, for each (B,)."""
+        most = 1.0 if self.metric == "cosine" else float(self._squares.max(initial=0))
+        lengths = np.square(queries).sum(1)
+        wide = 2 * (most + lengths) if self.metric == "euclidean" else np.sqrt(most * lengths)
+        return np.asarray((queries.shape[1] + 4) * _UNIT * wide, np.float32)
+
+    def roughly(self, rows: slice, queries: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Scores (C, B) of some rows with queries (D, B), less what is the same for all rows; see `error`."""
+        scores = self.values[rows] @ queries
         if self.metric == "euclidean":
+            scores *= 2
+            scores -= self._squares[rows, None]
+        return scores
+
+    def pairs(
+        self, places: npt.NDArray[np.intp], queries: npt.NDArray[np.float64], who: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.float64]:
+        """The scores (n,) in float64 of pairs: the vectors at some places, and for each the number of a query."""
+        made = np.empty(len(places))
+        for at in range(0, len(places), _CHUNK):
+            part = slice(at, at + _CHUNK)
+            made[part] = self._exact(places[part], queries[who[part]], self.metric)
+        return made
+
+    def scored(self, places: npt.NDArray[np.intp], query: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The scores (n,) of the vectors at some places, in float64."""
+        return self._exact(places, query, self.metric)
+
+    def _exact(
+        self, places: npt.NDArray[np.intp], query: npt.NDArray[np.float64], metric: str
+    ) -> npt.NDArray[np.float64]:
+        values = self.values[places].astype(np.float64)
+        if metric == "euclidean":
             return np.asarray(-np.square(values - query).sum(1))
         return np.asarray((values * query).sum(1))
 

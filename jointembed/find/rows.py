@@ -7,11 +7,13 @@ import datetime
 import json
 import os
 import sqlite3
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import Usage
 
@@ -121,6 +123,21 @@ def fetch(db: sqlite3.Connection, numbers: Sequence[int]) -> list[dict[str, Any]
     found = db.execute(f"SELECT number, id, columns FROM rows WHERE number IN ({wanted})", (json.dumps(list(numbers)),))
     known = {number: {"id": id, **json.loads(cells)} for number, id, cells in found}
     return [known[number] for number in numbers]
+
+
+def labels(db: sqlite3.Connection, numbers: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.int64]:
+    """Of a cell of the rows (N,) of these numbers a code: equal where the cells are, a row's own where there is none.
+
+    Capital and small letters are equal, and so are the ways to write an accent.
+    """
+    told = dict(db.execute("SELECT number, json_extract(columns, ?) FROM rows", (f'$."{name}"',)))
+    codes: dict[object, int] = {}
+    made = []
+    for at, number in enumerate(numbers.tolist()):
+        cell = told.get(number)
+        key = unicodedata.normalize("NFKC", cell).casefold() if isinstance(cell, str) else cell
+        made.append(-1 - at if key is None else codes.setdefault(key, len(codes)))
+    return np.array(made, np.int64)
 
 
 def cells(row: Row) -> bytes:

@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import Damaged, Full, Usage
-from .schema import seal
+from ..errors import Damaged, Full, Mismatch, Usage
+from .schema import APPLICATION, OWN, SCHEMA, seal
 
 _FUNCTIONS = {"json_extract", "json_type", "json_array", "typeof", "coalesce", "count", "abs", "length", "like"}
 
@@ -57,3 +57,38 @@ def faults(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
             raise Damaged(path, "this index is broken", anew(path)) from error
         raise
+
+
+def verify(db: sqlite3.Connection, path: Path) -> None:
+    """Raise Damaged or Mismatch unless what was opened is an index of this version, as long as it says."""
+    [(application,)], [(version,)] = db.execute("PRAGMA application_id"), db.execute("PRAGMA user_version")
+    if application != APPLICATION:
+        raise Damaged(path, "this is not an index", anew(path))
+    if version != SCHEMA:
+        fix = "pip install -U jointembed" if version > SCHEMA else anew(path)
+        raise Mismatch(path, f"another version of jointembed wrote this index (layout {version})", fix)
+    schema = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema") if sql is not None}
+    if schema != OWN or _cut(path):
+        raise Damaged(path, "this index is broken", anew(path))
+
+
+def logged(path: Path) -> bool:
+    """Whether a log lies beside the file, which belongs to it."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def ours(path: Path) -> bool:
+    """Whether a file says that it is an index."""
+    with open(path, "rb") as file:
+        return file.read(72)[68:] == APPLICATION.to_bytes(4, "big")
+
+
+def _cut(path: Path) -> bool:
+    """Whether the file is shorter than it says; SQLite fills a last page that is cut with zeros."""
+    if logged(path):
+        return False
+    with open(path, "rb") as file:
+        head = file.read(100)
+    size = int.from_bytes(head[16:18], "big")
+    return path.stat().st_size < (65_536 if size == 1 else size) * int.from_bytes(head[28:32], "big")

@@ -12,7 +12,8 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,8 @@ import numpy.typing as npt
 from .. import files
 from ..errors import Damaged, Failure, Mismatch, Usage
 from .rows import Row, differs, ids, names, note, remove, same, update, upsert
-from .schema import APPLICATION, OWN, SCHEMA, TABLES, close
-from .sqlite import allowed, anew, connect, faults, mend
+from .schema import APPLICATION, SCHEMA, TABLES, close
+from .sqlite import allowed, anew, connect, faults, logged, mend, ours, verify
 
 METRICS = ("cosine", "dot", "euclidean")
 WIDEST = 65_536  # dimensions
@@ -51,38 +52,53 @@ class Store:
                 self._reader = self._open("mode=rw")
             except sqlite3.OperationalError:
                 # A reader of a log writes beside the file. Where it may not and there is no log, nobody writes.
-                if os.access(self.path.parent, os.W_OK) or self._logged():
+                if os.access(self.path.parent, os.W_OK) or logged(self.path):
                     raise
                 self._reader = self._open("immutable=1")
 
     @classmethod
-    def create(cls, path: Path | str, dim: int, metric: str, **meta: str) -> Store:
-        """Make an empty store under `path` at once, in the place of an older index or of an empty file.
+    def create(
+        cls,
+        path: Path | str,
+        dim: int,
+        metric: str,
+        model: str = "",
+        fingerprint: str = "",
+        note: str = "",
+        **about: str,
+    ) -> Self:
+        """Make an empty one under `path` at once, in the place of an older index or of an empty file.
 
         Args:
-            path: the file to be made; its folder too, if need be.
+            path: the SQLite file, and its folder if need be; caches of its vectors come to lie beside it.
             dim: numbers in a vector.
             metric: `cosine`, `dot` or `euclidean`.
-            meta: what else to remember: model, fingerprint, note.
+            model: where the model that embeds its rows lies.
+            fingerprint: what tells that model, with its preprocessing, from others.
+            note: what a user should know of the vectors, such as what the model was trained on.
+            about: what else to remember; see `about`.
+
+        Raises:
+            Usage: something else has this name, or there is no such metric.
         """
         path = Path(path)
         if metric not in METRICS or not 1 <= dim <= WIDEST:
             fix = f"use {' or '.join(METRICS)}, and 1 to {WIDEST} dimensions"
             raise Usage(path, f"no index can have the metric {metric} in {dim} dimensions", fix)
-        if path.is_dir() or (path.is_file() and path.stat().st_size and not _ours(path)):
+        if path.is_dir() or (path.is_file() and path.stat().st_size and not ours(path)):
             raise Usage(path, "something that is no index has this name", "choose another name, or delete it")
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         part.unlink(missing_ok=True)
-        about = {**meta, "dim": dim, "metric": metric, "identity": os.urandom(4).hex()}
-        about |= {"generation": 0, "columns": "[]", "cells": "[]"}
+        meta = {**about, "model": model, "fingerprint": fingerprint, "note": note, "dim": dim, "metric": metric}
+        meta |= {"identity": os.urandom(4).hex(), "generation": 0, "columns": "[]", "cells": "[]"}
         with faults(path), contextlib.closing(connect(part, "mode=rwc")) as db:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN")
             for table in TABLES:
                 db.execute(table)
-            db.executemany("INSERT INTO meta VALUES(?, ?)", [(key, str(value)) for key, value in about.items()])
+            db.executemany("INSERT INTO meta VALUES(?, ?)", [(key, str(value)) for key, value in meta.items()])
             close(db)
             db.execute(f"PRAGMA application_id={APPLICATION}")
             db.execute(f"PRAGMA user_version={SCHEMA}")
@@ -98,6 +114,58 @@ class Store:
         for db in (self._writer, self._reader):
             if db is not None:
                 db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        with self.reading() as db:
+            return int(db.execute("SELECT count(*) FROM rows").fetchall()[0][0])
+
+    @property
+    def generation(self) -> int:
+        """A number that rises with every commit."""
+        return int(self.meta()["generation"])
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that have vectors, the first one indexed first."""
+        return list(self.meta()["columns"])
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+        return int(self.meta()["dim"])
+
+    @property
+    def metric(self) -> str:
+        """`cosine`, `dot` or `euclidean`."""
+        return str(self.meta()["metric"])
+
+    @property
+    def model(self) -> str:
+        """Where the model lies that made the vectors."""
+        return str(self.meta()["model"])
+
+    @property
+    def note(self) -> str:
+        """What a user should know of the vectors."""
+        return str(self.meta()["note"])
+
+    def about(self, key: str) -> str:
+        """What the index remembers under a key of `create`; "" if nothing."""
+        return str(self.meta().get(key, ""))
+
+    def check(self, fingerprint: str) -> None:
+        """Raise Mismatch unless the model of this fingerprint made the vectors."""
+        if fingerprint != self.meta()["fingerprint"]:
+            wrong = f"another model made the vectors of this index ({self.model or 'unnamed'})"
+            raise Mismatch(self.path, wrong, anew(self.path))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -217,37 +285,13 @@ class Store:
         db = connect(self.path, how)
         try:
             db.execute("PRAGMA query_only=ON")
-            self._verify(db)
+            verify(db, self.path)
             db.execute("SELECT value FROM json_each('[]')").fetchall()  # its first use asks for more than a later one
         except BaseException:
             db.close()
             raise
         db.set_authorizer(allowed)
         return db
-
-    def _verify(self, db: sqlite3.Connection) -> None:
-        [(application,)], [(version,)] = db.execute("PRAGMA application_id"), db.execute("PRAGMA user_version")
-        if application != APPLICATION:
-            raise Damaged(self.path, "this is not an index", anew(self.path))
-        if version != SCHEMA:
-            fix = "pip install -U jointembed" if version > SCHEMA else anew(self.path)
-            raise Mismatch(self.path, f"another version of jointembed wrote this index (layout {version})", fix)
-        schema = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema") if sql is not None}
-        if schema != OWN or self._cut():
-            raise Damaged(self.path, "this index is broken", anew(self.path))
-
-    def _cut(self) -> bool:
-        """Whether the file is shorter than it says; SQLite fills a last page that is cut with zeros."""
-        if self._logged():
-            return False
-        with open(self.path, "rb") as file:
-            head = file.read(100)
-        size = int.from_bytes(head[16:18], "big")
-        return self.path.stat().st_size < (65_536 if size == 1 else size) * int.from_bytes(head[28:32], "big")
-
-    def _logged(self) -> bool:
-        log = self.path.with_name(self.path.name + "-wal")
-        return log.exists() and log.stat().st_size > 0
 
     def blobs(self, vectors: npt.NDArray[np.float32], count: int) -> list[bytes]:
         """The vectors of `count` rows as they are stored, if they may be; see `add`."""
@@ -269,8 +313,3 @@ def valid(vectors: npt.NDArray[np.float32], metric: str) -> npt.NDArray[np.bool_
     length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
     least, most = (0.999, 1.001) if metric == "cosine" else (0.0, LONGEST)
     return np.asarray((least <= length) & (length <= most))
-
-
-def _ours(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(72)[68:] == APPLICATION.to_bytes(4, "big")

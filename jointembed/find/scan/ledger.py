@@ -68,7 +68,7 @@ def skipped(db: sqlite3.Connection) -> dict[bytes, Skip]:
 
 def skips(index: Index) -> list[Skip]:
     """All that the last scan of an index left out, in the order of the paths."""
-    with index.store.reading() as db:
+    with index.reading() as db:
         return list(skipped(db).values())
 
 

@@ -29,11 +29,11 @@ def prune(index: Index, force: bool = False) -> list[str]:
         Usage: too many would go, or the index was not made from a folder.
     """
     with hold(index.path):
-        meta = index.store.meta()
+        meta = index.meta()
         if "device" not in meta:
             raise Usage(index.path, "no scan of a folder has finished this index", "there is nothing to prune")
         root = _root(meta["root"], meta["device"], index.path)
-        with index.store.reading() as db:
+        with index.reading() as db:
             replaced = {path for path, one in skipped(db).items() if one.hash}
             found = db.execute(
                 "SELECT id, path FROM rows JOIN paths USING(content) WHERE content NOT IN"

@@ -83,8 +83,8 @@ def scan(
     with hold(index.path):
         walk = Walk(os.fsencode(root), follow)
         _check(index, os.fsdecode(walk.root))
-        one = _Scan(index.store, embed, column, batch, seconds, progress)
-        one.intake = Intake(index.store, walk, column, decoder, retry, one.looked)
+        one = _Scan(index, embed, column, batch, seconds, progress)
+        one.intake = Intake(index, walk, column, decoder, retry, one.looked)
         one.read(decode)
         one.settle()
         one.intake.books.check()
@@ -92,7 +92,7 @@ def scan(
 
 
 def _check(index: Index, root: str) -> None:
-    old = index.store.meta().get("root")
+    old = index.meta().get("root")
     if not os.path.isdir(root):
         raise Damaged(root, "there is no such folder now", "correct the path, or mount its disk")
     if old is None and len(index):

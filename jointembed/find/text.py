@@ -1,0 +1,126 @@
+"""Full-text search over the cells of an index's rows, in a cache file beside the index.
+
+It is an FTS5 table of SQLite's, ranked by BM25 (Robertson and Zaragoza 2009); a title counts three times as much as the
+rest. Words are compared without capitals and accents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import files
+from ..errors import Usage
+from .store import Store
+
+_TABLE = (
+    "CREATE VIRTUAL TABLE told USING fts5"
+    "(title, rest, content='', columnsize=1, tokenize=\"unicode61 remove_diacritics 2\")"
+)
+_PART = re.compile(r'"([^"]*)"|(\w+)')
+MOST = 64  # words of a query
+
+
+class Text:
+    """The words of the rows of one generation.
+
+    Args:
+        generation: which commit of the store they are.
+        db: a connection that holds the table.
+    """
+
+    def __init__(self, generation: int, db: sqlite3.Connection) -> None:
+        self.generation, self.db = generation, db
+
+    def find(self, query: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The numbers (n,) of the rows that have a word of the query, and their scores, the best first.
+
+        Args:
+            query: words, or phrases in double quotes; the last word may be only begun.
+
+        Raises:
+            Usage: it holds no word.
+        """
+        found = self.db.execute(
+            "SELECT rowid, -bm25(told, 3.0, 1.0) AS score FROM told WHERE told MATCH ? ORDER BY score DESC, rowid",
+            (_match(query),),
+        ).fetchall()
+        return np.array([number for number, _ in found], np.int64), np.array([score for _, score in found])
+
+
+def load(store: Store) -> Text:
+    """The words of the store's present generation, from their file, which is made anew if need be.
+
+    The file is only a cache: what is not ours is not used, and where it cannot be written the table stays in memory.
+    """
+    with store.reading() as source:
+        meta = store.meta()
+        generation = meta["generation"]
+        path = store.path.with_name(f"{store.path.name}-{meta['identity']}-{generation}.fts")
+        if path.is_file():
+            with contextlib.suppress(sqlite3.Error):
+                db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+                db.execute("PRAGMA trusted_schema=OFF")
+                kept = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'told'").fetchall()
+                if kept == [(_TABLE,)] and db.execute("PRAGMA user_version").fetchall() == [(1,)]:
+                    return Text(generation, db)
+                db.close()
+        db = sqlite3.connect(":memory:")
+        db.execute(_TABLE)
+        db.executemany("INSERT INTO told(rowid, title, rest) VALUES(?, ?, ?)", _told(source))
+        db.execute("PRAGMA user_version=1")
+        db.commit()
+    with contextlib.suppress(OSError):
+        files.write(path, db.serialize())
+        _tidy(store, path.name)
+    return Text(generation, db)
+
+
+def _told(db: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
+    for number, id, columns in db.execute("SELECT number, id, columns FROM rows"):
+        row = json.loads(columns)
+        title = row.pop("title", None)
+        yield number, _plain(str(title or "")), _plain(" ".join([id, *_words(row)]))
+
+
+def _words(cell: Any) -> Iterator[str]:
+    if isinstance(cell, str):
+        yield cell
+    elif isinstance(cell, int | float) and not isinstance(cell, bool):
+        yield str(cell)
+    elif isinstance(cell, list | dict):
+        for one in cell.values() if isinstance(cell, dict) else cell:
+            yield from _words(one)
+
+
+def _plain(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()  # a file name that is no UTF-8 holds surrogates
+
+
+def _match(query: str) -> str:
+    parts = []
+    for found in _PART.finditer(_plain(query)):
+        words = re.findall(r"\w+", found[0])
+        if words:
+            parts.append('"' + " ".join(words) + '"')
+    if not parts:
+        raise Usage("query", "it holds no word", "write at least one")
+    begun = query[-1:].isalnum()
+    return " OR ".join(parts[:MOST]) + ("*" if begun and len(parts) <= MOST else "")
+
+
+def _tidy(store: Store, name: str) -> None:
+    """Remove the words of other generations, and of an older index that had the same name."""
+    like = re.compile(re.escape(store.path.name) + r"-[0-9a-f]{8}-[0-9]+\.fts")
+    with contextlib.suppress(OSError), os.scandir(store.path.absolute().parent) as entries:
+        for entry in entries:
+            if like.fullmatch(entry.name) and entry.name != name:
+                os.unlink(entry.path)

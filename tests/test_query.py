@@ -1,0 +1,238 @@
+"""What is asked of an index beside nearness."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jointembed.errors import Usage
+from jointembed.find import block, query
+from jointembed.find.index import Index
+from jointembed.find.matrix import Matrix
+
+
+def unit(vectors):
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def matrix(values, metric):
+    return Matrix(1, np.arange(1, len(values) + 1), np.asarray(values, np.float32), metric)
+
+
+def made(place, vectors, rows=None, metric="cosine"):
+    index = Index.create(place, vectors.shape[1], metric)
+    rows = rows or [{} for _ in vectors]
+    index.add([{"id": str(at), **row} for at, row in enumerate(rows)], vectors.astype(np.float32), "audio")
+    return index
+
+
+@pytest.fixture
+def songs(place):
+    rng = np.random.default_rng(0)
+    rows = [{"artist": f"Artist {at % 7}", "title": f"Song {at}", "tempo": at} for at in range(200)]
+    with made(place, unit(rng.standard_normal((200, 6))), rows) as index:
+        yield index
+
+
+def test_one_result_an_artist_is_the_best_of_each(songs):
+    every = songs.similar("3", 199)
+    best = {}
+    for hit in every:
+        best.setdefault(hit.row["artist"], hit.id)
+    assert [hit.id for hit in songs.similar("3", 5, per="artist")] == list(best.values())[:5]
+    assert [hit.id for hit in songs.similar("3", 50, per="artist")] == list(best.values())
+    with pytest.raises(Usage, match="did you mean artist"):
+        songs.similar("3", 5, per="artst")
+
+
+def test_rows_without_an_artist_are_not_one_artist(place):
+    rows = [{"artist": "A"}, {"artist": "a"}, {}, {"artist": None}, {"artist": "B"}]
+    with made(place, unit(np.random.default_rng(1).standard_normal((5, 3))), rows) as index:
+        assert sorted(hit.id for hit in index.search(np.ones(3), 9, per="artist")) in (
+            ["0", "2", "3", "4"],
+            ["1", "2", "3", "4"],
+        )
+
+
+def test_near_duplicates_are_shown_as_one_and_named(place):
+    rng = np.random.default_rng(0)
+    base = unit(rng.standard_normal((30, 8)))
+    again = unit(base[:10] + 0.02 * rng.standard_normal((10, 8)))  # another master: near, but not the same
+    bits = base[10:15]
+    rows = [{"title": f"Song {at}"} for at in range(30)]
+    rows += [{"title": f"SONG {at}"} for at in range(10)] + [{"title": f"track {at}"} for at in range(5)]
+    with made(place, np.concatenate([base, again, bits]), rows) as index:
+        hits = index.search(base[0], 30, distinct=True)
+        together = {frozenset((hit.id, *hit.alike)) for hit in hits}
+        assert len(hits) == 30
+        assert {frozenset((str(at), str(30 + at))) for at in range(10)} <= together
+        assert {frozenset((str(at), str(30 + at))) for at in range(10, 15)} <= together
+        assert all(len(group) <= 2 for group in together)
+        assert len(index.search(base[0], 45)) == 45
+
+
+def test_a_varied_list_begins_with_the_best_and_repeats_itself_less(place):
+    rng = np.random.default_rng(0)
+    centres = unit(rng.standard_normal((8, 12)))
+    vectors = unit(np.repeat(centres, 25, 0) + 0.15 * rng.standard_normal((200, 12)))
+    with made(place, vectors) as index:
+        asked = centres[0] + 0.5 * centres[1]
+        plain, varied = (index.search(asked, 10, diverse=share) for share in (0.0, 0.7))
+        assert plain[0] == varied[0]
+
+        def closeness(hits):
+            points = vectors[[int(hit.id) for hit in hits]]
+            return (points @ points.T)[np.triu_indices(10, 1)].mean()
+
+        assert closeness(varied) < closeness(plain) - 0.1
+        assert len({hit.id for hit in varied}) == 10
+        with pytest.raises(Usage, match="from 0 to 1"):
+            index.search(asked, 10, diverse=7)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_this_plus_that_minus_the_other_finds_what_has_the_one_without_the_other(place, metric):
+    parts = np.eye(4)
+    things = {
+        "fast waltz": [1, 0, 1, 0],
+        "slow waltz": [0, 1, 1, 0],
+        "fast reel": [1, 0, 0, 1],
+        "slow reel": [0, 1, 0, 1],
+    }
+    vectors = unit(np.array(list(things.values())) @ parts)
+    index = Index.create(place, 4, metric)
+    with index:
+        index.add([{"id": name} for name in things], vectors, "audio")
+        assert index.similar(["fast waltz", "slow reel"], 1, minus=["fast reel"])[0].id == "slow waltz"
+        assert {hit.id for hit in index.similar(["fast waltz", "slow waltz"], 9)} == {"fast reel", "slow reel"}
+        away = index.similar("fast waltz", 3, minus=["fast reel"])
+        assert away[0].id == "slow waltz"
+        with pytest.raises(Usage, match="not in the index"):
+            index.similar("fast waltz", 3, minus=["slow polka"])
+
+
+def test_one_item_asked_as_a_list_is_the_item(songs):
+    assert [hit.id for hit in songs.similar(["5"], 7)] == [hit.id for hit in songs.similar("5", 7)]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
+def test_a_way_has_no_jumps(place, metric):
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, np.pi / 2, 400)
+    vectors = np.stack([np.cos(angle), np.sin(angle), *0.05 * rng.standard_normal((3, 400))], 1)
+    vectors[:2] = [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]]
+    with made(place, unit(vectors), metric=metric) as index:
+        way = index.way("0", "1", 10)
+        points = index.vectors()[1][[int(hit.id) for hit in way]]
+        steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+        assert [way[0].id, way[-1].id] == ["0", "1"]
+        assert len({hit.id for hit in way}) == 10
+        assert steps.max() < 2 * np.pi / 2 / 9
+
+
+def test_a_way_through_few_items_takes_each_once(place):
+    vectors = unit(np.random.default_rng(0).standard_normal((5, 3)))
+    with made(place, vectors, [{"a": n} for n in range(5)]) as index:
+        assert sorted(hit.id for hit in index.way("0", "4", 10)) == list("01234")
+        assert [hit.id for hit in index.way("0", "4", 2)] == ["0", "4"]
+        assert {hit.id for hit in index.way("0", "4", 9, where="a in (2, 4)")} == {"0", "2", "4"}
+        for start, end, n in (("0", "0", 5), ("0", "1", 1)):
+            with pytest.raises(Usage, match="two ends"):
+                index.way(start, end, n)
+
+
+def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
+    rows = [
+        {"title": "Café at night", "tags": ["calm", "piano"]},
+        {"title": "Night drive", "note": "a piano in a cafe"},
+        {"title": "Polka", "tempo": 120},
+        {"title": None, "tags": []},
+    ]
+    with made(place, np.eye(4), rows) as index:
+        assert [hit.id for hit in index.text("CAFE")] == ["0", "1"]  # a title counts more
+        assert [hit.id for hit in index.text('"night drive"')] == ["1"]
+        assert [hit.id for hit in index.text("pol")] == ["2"]  # a word that is only begun
+        assert [hit.id for hit in index.text("120")] == ["2"]
+        assert {hit.id for hit in index.text("piano", where="tags = 'calm'")} == {"0"}
+        assert index.text("trumpet") == []
+        index.add([{"id": "9", "title": "Trumpet voluntary"}], np.eye(4, dtype=np.float32)[:1], "audio")
+        assert [hit.id for hit in index.text("trumpet")] == ["9"]
+        with pytest.raises(Usage, match="no word"):
+            index.text(" ?! ")
+
+
+@settings(max_examples=60, deadline=None)
+@given(words=st.text(max_size=60))
+def test_no_query_of_words_is_a_command(tmp_path_factory, words):
+    with made(
+        tmp_path_factory.mktemp("i") / "a.index", np.eye(2), [{"title": "a b"}, {"title": "title: rest NEAR"}]
+    ) as index:
+        try:
+            index.text(words)
+        except Usage as error:
+            assert "no word" in str(error)
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"x" * 50), lambda path: path.write_bytes(b""), None])
+def test_a_text_cache_that_is_broken_or_cannot_be_written_is_made_anew(place, spoil):
+    with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
+        index.text("waltz")
+    [cache] = place.parent.glob("*.fts")
+    if spoil:
+        spoil(cache)
+    else:
+        cache.unlink()
+        cache.mkdir()
+    with Index.open(place) as index:
+        assert [hit.id for hit in index.text("reel")] == ["1"]
+
+
+def test_vectors_and_words_together_put_first_what_both_find(place):
+    rows = [{"title": "waltz"}, {"title": "reel"}, {"title": "slow waltz"}, {"title": "jig"}]
+    vectors = unit(np.array([[1, 0, 0], [0.9, 0.1, 0], [0.8, 0.3, 0], [0, 1, 0]]))
+    with made(place, vectors, rows) as index:
+        hits = index.fused(vectors[1], "waltz", 4)
+        assert {hit.id for hit in hits[:2]} == {"0", "2"}
+        assert hits[0].score > hits[2].score
+        assert [hit.id for hit in index.fused(vectors[1], "waltz", 4, where="title = 'reel'")] == ["1"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(1, 5000),
+    dim=st.integers(1, 40),
+    k=st.integers(1, 30),
+    asked=st.integers(1, 300),
+    metric=st.sampled_from(["cosine", "dot", "euclidean"]),
+    ties=st.booleans(),
+)
+def test_many_at_once_are_exactly_what_float64_finds_one_by_one(seed, count, dim, k, asked, metric, ties):
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((count, dim))
+    if ties:
+        values = np.sign(values) + 0.0
+    values = unit(values) if metric == "cosine" else values.astype(np.float32)
+    table = matrix(values, metric)
+    queries = np.stack(
+        [query.vector(one, table) for one in rng.standard_normal((asked, dim)) + (values[:1] if ties else 0)]
+    )
+    places, scores = block.nearest(table, queries, k)
+    exact = values.astype(np.float64) @ queries.T
+    if metric == "euclidean":
+        exact = -np.square(values.astype(np.float64)[:, None] - queries[None]).sum(2)
+    for at in rng.integers(asked, size=5):
+        alone, score = table.nearest(queries[at], k)
+        assert places[at].tolist() == alone.tolist()
+        assert np.allclose(scores[at], score, rtol=1e-6, atol=1e-6)
+        best = np.sort(exact[:, at])[::-1][: min(k, count)]
+        assert np.allclose(scores[at], best, rtol=1e-5, atol=1e-5)
+
+
+def test_many_of_an_index_count_places_as_its_ids_do(songs):
+    ids, vectors = songs.vectors()
+    places, scores = songs.many(vectors[:20], 5)
+    for at in range(20):
+        hits = songs.search(vectors[at], 5)
+        assert [ids[place] for place in places[at]] == [hit.id for hit in hits]
+        assert np.allclose(scores[at], [hit.score for hit in hits], atol=1e-6)
