@@ -199,7 +199,7 @@ def test_the_cache_is_made_used_and_tidied(songs, monkeypatch):
     [cache] = caches(songs)
     assert cache.stat().st_size == 40 * (4 * 8 + 8) + 8
     assert np.fromfile(cache, "<f4", 320).reshape(40, 8).tolist() == songs.vectors()[1].tolist()
-    monkeypatch.setattr(jointembed.find.matrix, "read", None)
+    monkeypatch.setattr(jointembed.find.cache, "read", None)
     with Index.open(songs.path) as again:
         assert again.similar("s1") == hits
     monkeypatch.undo()

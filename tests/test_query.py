@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jointembed.errors import Usage
-from jointembed.find import block, query
+from jointembed.find import block, prefix, query
 from jointembed.find.index import Index
 from jointembed.find.matrix import Matrix
 
@@ -236,3 +236,48 @@ def test_many_of_an_index_count_places_as_its_ids_do(songs):
         hits = songs.search(vectors[at], 5)
         assert [ids[place] for place in places[at]] == [hit.id for hit in hits]
         assert np.allclose(scores[at], [hit.score for hit in hits], atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    dim=st.integers(2, 48),
+    k=st.integers(1, 10),
+    metric=st.sampled_from(["cosine", "dot", "euclidean"]),
+    decay=st.sampled_from([0.0, 0.5, 2.0]),
+    ties=st.booleans(),
+)
+def test_a_prefix_rules_out_nothing_that_is_among_the_best(seed, dim, k, metric, decay, ties):
+    rng = np.random.default_rng(seed)
+    spread = np.arange(1, dim + 1) ** -decay
+    centres = rng.standard_normal((30, dim)) * spread
+    values = centres[rng.integers(30, size=3000)]
+    values += 0 if ties else 0.2 * spread * rng.standard_normal((3000, dim))
+    table = matrix(unit(values) if metric == "cosine" else values, metric)
+    built = prefix.build(table)
+    asked = query.vector(centres[0] + 0.1 * rng.standard_normal(dim), table)
+    places = built and built.may(table, asked, k)
+    if places is not None:
+        best, _ = table.nearest(asked, k)
+        assert set(best.tolist()) <= set(places.tolist())
+        assert (np.diff(places) > 0).all()
+
+
+def test_a_query_that_comes_often_to_many_vectors_finds_the_same_and_looks_at_less():
+    rng = np.random.default_rng(0)
+    spread = np.arange(1, 65) ** -0.7
+    values = unit(rng.standard_normal((500, 64))[rng.integers(500, size=40_000)] * spread)
+    values = unit(values + 0.1 * rng.standard_normal((40_000, 64)) * spread)
+    table = matrix(values, "cosine")
+    asked = [query.vector(one, table) for one in values[:20] + 0.01]
+    first = [table.nearest(one, 10)[0].tolist() for one in asked]
+    assert "prefix" in vars(table) and table.prefix.head.shape[1] <= 32
+    assert [table.nearest(one, 10)[0].tolist() for one in asked] == first
+    exact = values.astype(np.float64) @ np.stack(asked).T
+    assert first == [np.argsort(-scores, kind="stable")[:10].tolist() for scores in exact.T]
+    assert all(len(table.prefix.may(table, one, 10)) < 4_000 for one in asked)
+
+
+def test_vectors_without_a_direction_of_their_own_get_no_prefix_that_costs_more_than_it_spares():
+    values = unit(np.random.default_rng(0).standard_normal((30_000, 64)))
+    assert prefix.build(matrix(values, "cosine")) is None

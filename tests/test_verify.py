@@ -9,8 +9,8 @@ from stub import DIM, Decoder, Embedder, opened, state
 
 from jointembed.__main__ import main
 from jointembed.errors import Damaged, Failure
+from jointembed.find.cache import cache
 from jointembed.find.index import Index
-from jointembed.find.matrix import cache
 from jointembed.find.scan import scan, skips
 from jointembed.find.verify import verify
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from ..errors import Usage, closest
 from . import block, names, query
+from .cache import load
 from .hits import Hit, hits
-from .matrix import Matrix, load
+from .matrix import Matrix
 from .rows import fetch, labels
 from .sqlite import mend
 from .store import Store

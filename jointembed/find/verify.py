@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Damaged, Failure
-from .matrix import cache, cached, read
+from .cache import cache, cached, read
 from .schema import broken
 from .sqlite import anew
 from .store import Store, valid

@@ -1,0 +1,106 @@
+"""The matrix of a column in a file beside the index: a cache of one generation, made anew from the index if need be.
+
+Letters: N rows, D dimension.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import files
+from ..errors import Damaged, Full
+from .matrix import Matrix
+from .sqlite import anew
+from .store import Store, valid
+
+_CHUNK = 8_192  # rows read at once
+
+
+def load(store: Store, column: str) -> Matrix:
+    """The matrix of a column as of the store's present generation, from its file, which is made anew if need be.
+
+    The file holds N x D float32, N int64, and the sum of these as 32-bit words, an int64; all little-endian. It is only
+    a cache: of another size or sum it is not used, that of an older generation is removed, and where it cannot be
+    written the matrix stays in memory. (The sum takes 20 ms for 100,000 x 512; a CRC-32 would take 90 ms.)
+
+    Raises:
+        Damaged: a stored vector is not what may be stored.
+    """
+    with store.reading() as db:
+        meta = store.meta()
+        dim, generation, metric = meta["dim"], meta["generation"], meta["metric"]
+        [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
+        path = cache(store, column)
+        held = cached(path, count, dim)
+        if held is not None:
+            return Matrix(generation, *held, metric)
+        numbers, values = read(db, store.path, column, count, dim)
+    wrong = np.flatnonzero(~valid(values, metric))
+    if len(wrong):
+        raise Damaged(store.path, f"the vector of row {numbers[wrong[0]]} is broken", anew(store.path))
+    if count:
+        # A cache that cannot be kept is no reason not to search.
+        with contextlib.suppress(OSError, Full), files.writing(path) as file:
+            file.write(values.data)
+            file.write(numbers.data)
+            file.write(_sum(values, numbers).to_bytes(8, "little"))
+        _tidy(path)
+    values.flags.writeable = numbers.flags.writeable = False
+    return Matrix(generation, numbers, values, metric)
+
+
+def cache(store: Store, column: str) -> Path:
+    """The file of a column's matrix of the present generation."""
+    meta = store.meta()
+    stem = f"{store.path.name}-{meta['identity']}-{meta['columns'].index(column)}"
+    return store.path.with_name(f"{stem}-{meta['generation']}.f32")
+
+
+def cached(path: Path, count: int, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
+    """The (N,) numbers and (N, D) vectors that a cache holds; None if it is not there or not whole."""
+    if not count or not path.is_file() or path.stat().st_size != count * (4 * dim + 8) + 8:
+        return None
+    values = np.asarray(np.memmap(path, "<f4", "r", shape=(count, dim)))
+    numbers = np.asarray(np.memmap(path, "<i8", "r", offset=4 * count * dim, shape=(count,)))
+    with open(path, "rb") as file:
+        file.seek(-8, os.SEEK_END)
+        total = int.from_bytes(file.read(), "little")
+    return (numbers, values) if total == _sum(values, numbers) else None
+
+
+def _sum(values: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64]) -> int:
+    return sum(int(np.add.reduce(part.view("<u4").ravel(), dtype=np.uint64)) for part in (values, numbers)) % 2**64
+
+
+def read(
+    db: sqlite3.Connection, path: Path, column: str, count: int, dim: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The (N,) numbers and (N, D) vectors of a column from the tables; Damaged if one has another dimension."""
+    numbers, values = np.empty(count, "<i8"), np.empty((count, dim), "<f4")
+    found = db.execute('SELECT row, blob FROM vectors WHERE "column" = ? ORDER BY row', (column,))
+    at = 0
+    while chunk := found.fetchmany(_CHUNK):
+        if any(len(blob) != 4 * dim for _, blob in chunk):
+            raise Damaged(path, f"a vector has not the {dim} dimensions of this index", anew(path))
+        numbers[at : at + len(chunk)] = [number for number, _ in chunk]
+        values[at : at + len(chunk)] = np.frombuffer(b"".join(blob for _, blob in chunk), "<f4").reshape(-1, dim)
+        at += len(chunk)
+    return numbers, values
+
+
+def _tidy(path: Path) -> None:
+    """Remove the caches of older generations, and of an older index that had the same name."""
+    stem, identity, column, generation = path.name.removesuffix(".f32").rsplit("-", 3)
+    like = re.compile(re.escape(stem) + r"-([0-9a-f]{8})-([0-9]+)-([0-9]+)\.f32")
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            known = like.fullmatch(entry.name)
+            if known and (known[1] != identity or (known[2] == column and int(known[3]) < int(generation))):
+                os.unlink(entry.path)
