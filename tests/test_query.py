@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jointembed.errors import Usage
-from jointembed.find import block, prefix, query
+from jointembed.find import block, half, prefix, query
 from jointembed.find.index import Index
 from jointembed.find.matrix import Matrix
 
@@ -281,3 +281,28 @@ def test_a_query_that_comes_often_to_many_vectors_finds_the_same_and_looks_at_le
 def test_vectors_without_a_direction_of_their_own_get_no_prefix_that_costs_more_than_it_spares():
     values = unit(np.random.default_rng(0).standard_normal((30_000, 64)))
     assert prefix.build(matrix(values, "cosine")) is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(1, 5000),
+    dim=st.integers(1, 40),
+    k=st.integers(1, 30),
+    metric=st.sampled_from(["cosine", "dot"]),
+    spread=st.sampled_from([0.02, 1.0]),
+)
+def test_bfloat16_rules_out_nothing_that_is_among_the_best(seed, count, dim, k, metric, spread):
+    import torch
+
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal(dim) + spread * rng.standard_normal((count, dim))
+    values = unit(values) if metric == "cosine" else values.astype(np.float32)
+    table = matrix(values, metric)
+    queries = np.stack([query.vector(one, table) for one in rng.standard_normal((block._PAYS, dim))])
+    vars(table)["half"] = half.Half(values, torch)
+    places, scores = block.nearest(table, queries, k)
+    for at in range(0, len(queries), 7):
+        alone, score = table.nearest(queries[at], k)
+        assert places[at].tolist() == alone.tolist()
+        assert np.allclose(scores[at], score, rtol=1e-6, atol=1e-6)

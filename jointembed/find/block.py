@@ -5,9 +5,12 @@ Letters: N rows, D dimension, B queries of a block, C rows of a chunk, G groups 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from .half import Half
 from .matrix import Matrix
 
 Floats = npt.NDArray[np.float64]
@@ -17,74 +20,118 @@ Places = npt.NDArray[np.intp]
 _QUERIES = 256
 _CHUNK = 2_048  # rows whose scores with a block of queries stay in a core's cache
 _GROUP = 32  # rows whose best score is looked at first
+_PAYS = 64  # queries from which on it pays to round all vectors to bfloat16
+_MANY = 2  # pairs a result
 
 
 def nearest(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Singles]:
     """The places of the k best for each of M queries (M, D), and their scores: both (M, K), the best first.
 
-    What `Matrix.nearest` gives, for many queries: float32 products find what may be among the best, given their
-    rounding, and these few are scored again in float64. Equals stay in their order.
+    What `Matrix.nearest` gives, for many queries: rough products find what may be among the best, given their rounding,
+    and these few are scored again in float64. Equals stay in their order.
     """
     k = min(k, len(matrix.numbers))
-    parts = [_block(matrix, queries[at : at + _QUERIES], k) for at in range(0, len(queries), _QUERIES)]
-    if not parts or not k:
+    rough = matrix.half if len(queries) >= _PAYS and k else None
+    parts = []
+    for at in range(0, len(queries) if k else 0, _QUERIES):
+        some = queries[at : at + _QUERIES]
+        parts.append(_picked(matrix, some, *(_rough(matrix, some, k) if rough is None else _half(rough, some, k)), k))
+    if not parts:
         return np.empty((len(queries), k), np.intp), np.empty((len(queries), k), np.float32)
     return np.concatenate([places for places, _ in parts]), np.concatenate([scores for _, scores in parts])
 
 
-def _block(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Singles]:
+def _rough(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Places]:
+    """Pairs (n,) of rows and queries, by float32 products: all that may be among the k best."""
     asked = np.ascontiguousarray(queries.T, np.float32)  # (D, B)
-    error = matrix.error(queries)  # (B,)
-    least = np.full(len(queries), -np.inf, np.float32)  # (B,) what the k-th best reaches at least
-    kept: list[tuple[Places, Places, Singles]] = []
-    waiting = 0
+    found = _Found(len(queries), k, 2 * matrix.error(queries))
     for start in range(0, len(matrix.numbers), _CHUNK):
         scores = matrix.roughly(slice(start, start + _CHUNK), asked)  # (C, B)
-        if start == 0:
-            if len(scores) >= k:
-                least = np.partition(scores, len(scores) - k, 0)[len(scores) - k]
-            rows, who = np.nonzero(scores >= least - 2 * error)
-        else:
-            rows, who = _reaching(scores, least - 2 * error)
-        kept.append((rows + start, who, scores[rows, who]))
-        waiting += len(rows)
-        if waiting > 8 * k * len(queries):
-            kept, least = _best(kept, least, error, k)
-            waiting = 0
-    [(rows, who, _)], _ = _best(kept, least, error, k)
+        count = len(scores) // _GROUP
+        found.look(start, scores[: count * _GROUP].reshape(_GROUP, count, len(queries)).max(0), scores)
+    return found.pairs()
+
+
+def _half(half: Half, queries: Floats, k: int) -> tuple[Places, Places]:
+    """The same by products in bfloat16."""
+    asked, error = half.rounded(queries)
+    found = _Found(len(queries), k, 2 * error)
+    for start in range(0, len(half.values), _CHUNK):
+        found.look(start, *half.chunk(slice(start, start + _CHUNK), asked, _GROUP))
+    return found.pairs()
+
+
+class _Found:
+    """What may be among the k best of each of B queries, of all rows that were looked at.
+
+    Args:
+        count: queries.
+        k: results.
+        wide: (B,) how far two rough scores may be from their true order.
+    """
+
+    def __init__(self, count: int, k: int, wide: Singles) -> None:
+        self.k, self.wide = k, wide
+        self.least = np.full(count, -np.inf, np.float32)  # (B,) what the k-th best reaches at least
+        self.kept: list[tuple[Places, Places, Singles]] = []  # rows, queries, scores
+        self.due = 0
+
+    def look(self, start: int, best: Singles, scores: Any) -> None:
+        """Look at the rough scores (C, B) of rows, of which group G holds rows G, G + count ...: its best is told."""
+        if start == 0 and self.k <= len(best):
+            self.least = np.partition(best, len(best) - self.k, 0)[len(best) - self.k]
+        bar = self.least - self.wide
+        count = len(best)
+        at = np.flatnonzero(best >= bar)
+        if len(at):
+            group, who = np.divmod(at, len(bar))
+            rows = group + np.arange(_GROUP)[:, None] * count  # (32, n)
+            self._keep(start, rows, np.tile(who, (_GROUP, 1)), scores, bar)
+        full = count * _GROUP
+        if full < len(scores):
+            rows, who = np.indices((len(scores) - full, len(bar)))
+            self._keep(start, rows + full, who, scores, bar)
+        if start >= self.due:  # each time twice as much has been seen, so that what is kept stays about as much
+            self._sift()
+            self.due = 2 * start + 1
+
+    def _keep(self, start: int, rows: Places, who: Places, scores: Any, bar: Singles) -> None:
+        found = scores[rows, who]
+        found = found if isinstance(found, np.ndarray) else found.float().numpy()
+        high = found >= bar[who]
+        self.kept.append((rows[high] + start, who[high], found[high]))
+
+    def _sift(self) -> None:
+        rows, who, scores = (np.concatenate(part) for part in zip(*self.kept, strict=True))
+        order = np.lexsort((-scores, who))
+        rows, who, scores = rows[order], who[order], scores[order]
+        starts = np.searchsorted(who, np.arange(len(self.least)))
+        there = np.append(starts[1:], len(who)) - starts >= self.k
+        self.least[there] = np.maximum(self.least[there], scores[starts[there] + self.k - 1])
+        still = scores >= (self.least - self.wide)[who]
+        self.kept = [(rows[still], who[still], scores[still])]
+
+    def pairs(self) -> tuple[Places, Places]:
+        """The rows and the queries (n,) of all that may be, those of a query together."""
+        self._sift()
+        [(rows, who, _)] = self.kept
+        return rows, who
+
+
+def _picked(matrix: Matrix, queries: Floats, rows: Places, who: Places, k: int) -> tuple[Places, Singles]:
+    """The k best (B, k) of pairs of rows and queries, and their scores."""
+    if len(rows) > _MANY * k * len(queries):  # too many to be scored in float64
+        ends = np.searchsorted(who, np.arange(len(queries) + 1))
+        error = matrix.error(queries)
+        sifted = []
+        for query, wide, start, end in zip(queries, error, ends, ends[1:], strict=False):
+            scores = matrix.rough(rows[start:end], query)
+            bar = np.partition(scores, len(scores) - k)[len(scores) - k] - 2 * wide
+            sifted.append(start + np.flatnonzero(scores >= bar))
+        few = np.concatenate(sifted)
+        rows, who = rows[few], who[few]
     exact = matrix.pairs(rows, queries, who)
     order = np.lexsort((rows, -exact, who))
     rows, exact, who = rows[order], exact[order], who[order]
-    rank = np.arange(len(who)) - np.searchsorted(who, who)
-    first = rank < k
+    first = np.arange(len(who)) - np.searchsorted(who, who) < k
     return rows[first].reshape(-1, k), exact[first].reshape(-1, k).astype(np.float32)
-
-
-def _reaching(scores: Singles, least: Singles) -> tuple[Places, Places]:
-    """Where (C, B) scores reach `least` (B,): the rows, and the queries."""
-    full = len(scores) // _GROUP * _GROUP
-    groups = scores[:full].reshape(-1, _GROUP, scores.shape[1])
-    best = groups.max(1)  # (G, B)
-    group, who = np.nonzero(best >= least)
-    at, within = np.nonzero(groups[group, :, who] >= least[who, None])
-    rows, who = group[at] * _GROUP + within, who[at]
-    if full < len(scores):
-        last, others = np.nonzero(scores[full:] >= least)
-        rows, who = np.concatenate([rows, last + full]), np.concatenate([who, others])
-    return rows, who
-
-
-def _best(
-    kept: list[tuple[Places, Places, Singles]], least: Singles, error: Singles, k: int
-) -> tuple[list[tuple[Places, Places, Singles]], Singles]:
-    """Of what was kept, what may still be among the k best of its query; and what the k-th best reaches at least."""
-    rows, who, scores = (np.concatenate(part) for part in zip(*kept, strict=True))
-    order = np.lexsort((-scores, who))
-    rows, who, scores = rows[order], who[order], scores[order]
-    starts = np.searchsorted(who, np.arange(len(least)))
-    ends = np.append(starts[1:], len(who))
-    there = ends - starts >= k
-    least = least.copy()
-    least[there] = np.maximum(least[there], scores[starts[there] + k - 1])
-    still = scores >= (least - 2 * error)[who]
-    return [(rows[still], who[still], scores[still])], least
