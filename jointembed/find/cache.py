@@ -17,8 +17,9 @@ import numpy.typing as npt
 from .. import files
 from ..errors import Damaged, Full
 from .matrix import Matrix
+from .meta import valid
 from .sqlite import anew
-from .store import Store, valid
+from .store import Store
 
 _CHUNK = 8_192  # rows read at once
 
@@ -34,8 +35,8 @@ def load(store: Store, column: str) -> Matrix:
         Damaged: a stored vector is not what may be stored.
     """
     with store.reading() as db:
-        meta = store.meta()
-        dim, generation, metric = meta["dim"], meta["generation"], meta["metric"]
+        space = store.space(column)
+        dim, generation, metric = space["dim"], space["generation"], space["metric"]
         [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
         path = cache(store, column)
         held = cached(path, count, dim)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..errors import Usage, closest
 from .matrix import Matrix
-from .store import LONGEST
+from .meta import LONGEST
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]

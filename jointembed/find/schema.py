@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 APPLICATION = 0x4A6E456D  # "JnEm", at a fixed place of the file's header
-SCHEMA = 1
+SCHEMA = 2
 
 # A row's number is never used again, so that the order of the numbers is the order in which rows came.
 # A path has a size if a scan of a folder found it; it is missing since the time, in seconds, when a scan did not.
@@ -30,6 +30,12 @@ _RECORDS = {  # name: its columns, its constraints, and what is sealed
         " cell TEXT",
         ', PRIMARY KEY("column", row)',
         ("row", '"column"', "blob", "cell"),
+    ),
+    # Words of the model's own space, by the column whose vectors they are compared with.
+    "terms": (
+        '"column" TEXT NOT NULL, word TEXT NOT NULL, blob BLOB NOT NULL',
+        ', PRIMARY KEY("column", word)',
+        ('"column"', "word", "blob"),
     ),
     "skips": (
         "path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, hash TEXT, reason TEXT NOT NULL, wrong TEXT NOT NULL,"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,15 +17,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from .. import files
 from ..errors import Damaged, Failure, Mismatch, Usage
+from .meta import check, make, read, valid
 from .rows import Row, differs, ids, names, note, remove, same, update, upsert
-from .schema import APPLICATION, SCHEMA, TABLES, close
-from .sqlite import allowed, anew, connect, faults, logged, mend, ours, verify
-
-METRICS = ("cosine", "dot", "euclidean")
-WIDEST = 65_536  # dimensions
-LONGEST = 1e18  # a vector's length whose square still fits a float32, with room for a difference of two
+from .schema import close
+from .sqlite import allowed, anew, connect, faults, logged, mend, verify
 
 
 class Store:
@@ -81,32 +76,8 @@ class Store:
         Raises:
             Usage: something else has this name, or there is no such metric.
         """
-        path = Path(path)
-        if metric not in METRICS or not 1 <= dim <= WIDEST:
-            fix = f"use {' or '.join(METRICS)}, and 1 to {WIDEST} dimensions"
-            raise Usage(path, f"no index can have the metric {metric} in {dim} dimensions", fix)
-        if path.is_dir() or (path.is_file() and path.stat().st_size and not ours(path)):
-            raise Usage(path, "something that is no index has this name", "choose another name, or delete it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.unlink(missing_ok=True)
-        meta = {**about, "model": model, "fingerprint": fingerprint, "note": note, "dim": dim, "metric": metric}
-        meta |= {"identity": os.urandom(4).hex(), "generation": 0, "columns": "[]", "cells": "[]"}
-        with faults(path), contextlib.closing(connect(part, "mode=rwc")) as db:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            db.execute("BEGIN")
-            for table in TABLES:
-                db.execute(table)
-            db.executemany("INSERT INTO meta VALUES(?, ?)", [(key, str(value)) for key, value in meta.items()])
-            close(db)
-            db.execute(f"PRAGMA application_id={APPLICATION}")
-            db.execute(f"PRAGMA user_version={SCHEMA}")
-            db.execute("COMMIT")
-        for end in ("-wal", "-shm"):  # an older index's log would be replayed into the new file
-            path.with_name(path.name + end).unlink(missing_ok=True)
-        os.replace(part, path)
-        files.sync(path.parent)
+        told = {**about, "model": model, "fingerprint": fingerprint, "note": note, "dim": dim, "metric": metric}
+        make(Path(path), told)
         return cls(path)
 
     def close(self) -> None:
@@ -161,11 +132,34 @@ class Store:
         """What the index remembers under a key of `create`; "" if nothing."""
         return str(self.meta().get(key, ""))
 
-    def check(self, fingerprint: str) -> None:
-        """Raise Mismatch unless the model of this fingerprint made the vectors."""
-        if fingerprint != self.meta()["fingerprint"]:
-            wrong = f"another model made the vectors of this index ({self.model or 'unnamed'})"
-            raise Mismatch(self.path, wrong, anew(self.path))
+    def space(self, column: str | None = None) -> dict[str, Any]:
+        """What is known of the vectors of a column, of the first one if not given, besides all else in `meta`.
+
+        `dim`, `metric`, `model`, `fingerprint`, `note`, and what `create` or `declare` was told to remember.
+        """
+        meta = self.meta()
+        return {**meta, **meta["spaces"].get(column, {})}
+
+    def declare(
+        self, column: str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = "", **about: str
+    ) -> None:
+        """Let vectors of a new column be of another model than the first ones; see `create` for what is told.
+
+        Raises:
+            Usage: the column has vectors already, or there is no such metric.
+        """
+        if column in self.columns:
+            raise Usage(column, "this column has vectors of one model already", "choose another name for the other's")
+        check(column, dim, metric)
+        known = {"dim": dim, "metric": metric, "model": model, "fingerprint": fingerprint, "note": note, **about}
+        self.remember({"spaces": json.dumps({**self.meta()["spaces"], column: known})})
+
+    def check(self, fingerprint: str, column: str | None = None) -> None:
+        """Raise Mismatch unless the model of this fingerprint made the vectors of a column, or the first ones."""
+        space = self.space(column)
+        if fingerprint != space["fingerprint"]:
+            wrong = f"another model made the vectors of this index ({space['model'] or 'unnamed'})"
+            raise Mismatch(self.path, wrong, anew(self.path) + " (with --name it holds those of both)")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -200,30 +194,44 @@ class Store:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
 
-    def remember(self, about: Mapping[str, str]) -> None:
-        """Write over what the file says of itself."""
+    def learn(self, words: Sequence[str], vectors: npt.NDArray[np.float32], column: str) -> None:
+        """Keep words of the model's own space with their vectors (N, D), in the place of those that the column had."""
+        blobs = self.blobs(vectors, len(words), column)
+        with self.writing() as db:
+            db.execute('DELETE FROM terms WHERE "column" = ?', (column,))
+            db.executemany(
+                "INSERT INTO terms VALUES(?, ?, ?, NULL)", zip([column] * len(words), words, blobs, strict=True)
+            )
+
+    def terms(self, column: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """The words of the model's own space that a column, or the first, is told in, and their vectors (N, D)."""
+        with self.reading() as db:
+            name = self.columns[0] if column is None and self.columns else column
+            found = db.execute('SELECT word, blob FROM terms WHERE "column" = ? ORDER BY rowid', (name,)).fetchall()
+            vectors = np.frombuffer(b"".join(blob for _, blob in found), "<f4").reshape(-1, self.space(name)["dim"])
+        return [word for word, _ in found], vectors
+
+    def remember(self, about: Mapping[str, str], column: str | None = None) -> None:
+        """Write over what the file says of itself, or of a column that another model made."""
+        if column in self.meta()["spaces"]:
+            spaces = self.meta()["spaces"]
+            about = {"spaces": json.dumps({**spaces, column: {**spaces[column], **about}})}
         with self.writing() as db:
             sql = "INSERT OR REPLACE INTO meta VALUES(?, CAST(? AS TEXT))"
             db.executemany(sql, [(key, os.fsencode(value)) for key, value in about.items()])
 
     def meta(self) -> dict[str, Any]:
-        """What the file says of itself: model, fingerprint, note, metric, dim, identity, generation, columns, cells.
+        """What the file says of itself: model, fingerprint, note, metric, dim, identity, generation, columns ...
 
-        `columns` are those that have vectors, `cells` those that rows have, both in the order of their coming.
+        `columns` are those that have vectors, `cells` those that rows have, both in the order of their coming; `spaces`
+        is what is different of columns that another model made, see `space`.
         """
         with self.reading() as db:
             meta: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta"))
         try:
-            meta |= {name: int(meta[name]) for name in ("dim", "generation")}
-            meta |= {name: json.loads(meta[name]) for name in ("columns", "cells")}
-            named = all(isinstance(name, str) for name in meta["columns"] + meta["cells"])
-            # The identity becomes part of a file's name.
-            sound = named and 1 <= meta["dim"] <= WIDEST and meta["metric"] in METRICS
-            if not sound or not re.fullmatch("[0-9a-f]{8}", meta["identity"]):
-                raise ValueError(meta)
-        except (KeyError, ValueError, TypeError) as error:
+            return read(meta)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise Damaged(self.path, "what this index says of itself is broken", anew(self.path)) from error
-        return meta
 
     def add(self, rows: Sequence[Row], vectors: npt.NDArray[np.float32], column: str) -> None:
         """Add rows and their vectors of one column, or replace those of the same id; all at once.
@@ -241,7 +249,7 @@ class Store:
             Usage: an id is missing, not text, or there twice.
         """
         known = ids(rows)
-        blobs = self.blobs(vectors, len(rows))
+        blobs = self.blobs(vectors, len(rows), column)
         with self.writing() as db:
             upsert(db, zip(known, rows, blobs, strict=True), column)
             note(db, "columns", [column])
@@ -293,10 +301,10 @@ class Store:
         db.set_authorizer(allowed)
         return db
 
-    def blobs(self, vectors: npt.NDArray[np.float32], count: int) -> list[bytes]:
-        """The vectors of `count` rows as they are stored, if they may be; see `add`."""
-        meta = self.meta()
-        dim, metric = meta["dim"], meta["metric"]
+    def blobs(self, vectors: npt.NDArray[np.float32], count: int, column: str) -> list[bytes]:
+        """The vectors of `count` rows in a column as they are stored, if they may be; see `add`."""
+        space = self.space(column)
+        dim, metric = space["dim"], space["metric"]
         if vectors.shape != (count, dim):
             wrong = f"vectors of shape {vectors.shape} came for {count} rows of {dim} dimensions"
             raise Mismatch(self.path, wrong, anew(self.path))
@@ -306,10 +314,3 @@ class Store:
             ask = "finite and of length 1" if metric == "cosine" else "finite"
             raise Failure(self.path, f"vector {bad[0]} of {count} is not {ask}", "embed these rows again")
         return [one.tobytes() for one in vectors]
-
-
-def valid(vectors: npt.NDArray[np.float32], metric: str) -> npt.NDArray[np.bool_]:
-    """Which of (N, D) vectors may be stored: those that are finite, and of length 1 if the metric is cosine."""
-    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    least, most = (0.999, 1.001) if metric == "cosine" else (0.0, LONGEST)
-    return np.asarray((least <= length) & (length <= most))

@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from ..errors import Damaged, Failure
 from .cache import cache, cached, read
+from .meta import valid
 from .schema import broken
 from .sqlite import anew
-from .store import Store, valid
+from .store import Store
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,19 @@ def _verified(store: Store, db: sqlite3.Connection) -> Verified:
     if not set(counts) <= set(meta["columns"]):
         raise wrong("it has vectors of a column that it does not know")
     for column, count in counts.items():
-        numbers, values = read(db, store.path, column, count, meta["dim"])
-        bad = np.flatnonzero(~valid(values, meta["metric"]))
+        space = store.space(column)
+        numbers, values = read(db, store.path, column, count, space["dim"])
+        bad = np.flatnonzero(~valid(values, space["metric"]))
         if len(bad):
             raise wrong(f"the vector of row {numbers[bad[0]]} is not finite, or not of length 1")
         path = cache(store, column)
-        held = cached(path, count, meta["dim"])
+        held = cached(path, count, space["dim"])
         if path.is_file() and not (held and _same(held[0], numbers) and _same(held[1], values)):
             raise Damaged(path, "this cache is not what the index holds", f"rm {path}")
+        words, vectors = store.terms(column)
+        bad = np.flatnonzero(~valid(vectors, space["metric"]))
+        if len(bad):
+            raise wrong(f"the vector of the word {words[bad[0]]} is not finite, or not of length 1")
     paths = [path for (path,) in db.execute("SELECT path FROM paths WHERE size IS NOT NULL")]
     root = os.fsencode(meta.get("root", ""))
     return Verified(
