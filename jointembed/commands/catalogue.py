@@ -17,6 +17,7 @@ from ..find.scan import Books, hold, scan
 from ..find.scan.walk import File, Walk
 from .bar import Bar, spoken, status, watched
 from .model import TRIED, Model
+from .terms import learn
 
 REHEARSED = 20  # files that are timed before a long run
 LONG = 200  # files from which on a run is long
@@ -60,8 +61,7 @@ def fill(
             index = Index.open(path)
             model.matches(index)
             model.settle(index)
-            if windows is not None:
-                model.limit(index, windows)
+            model.limit(index, windows)
             column, rate = column or index.about("column"), int(index.about("rate") or 0)
             if column != index.about("column"):
                 raise Usage(column, f"this index is of {index.about('column') or 'a table'}", "choose another index")
@@ -91,7 +91,7 @@ def fill(
                 bar.seen(books.seen - books.unsupported)
 
             version = sound.version()
-            return scan(
+            books = scan(
                 index,
                 folder,
                 decode,
@@ -102,6 +102,9 @@ def fill(
                 decoder=version,
                 progress=progress,
             )
+            if index.columns:
+                learn(model, index, str(column))
+            return books
 
 
 def rehearse(model: Model, column: str, rate: int, folder: str, listed: list[File]) -> None:

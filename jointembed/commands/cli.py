@@ -38,6 +38,15 @@ def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
     known = inspect.signature(function).parameters
     flags = {f"--{name}" for name, one in known.items() if isinstance(one.default, bool)}
     several = tuple(f"--{name}" for name, one in known.items() if "list[" in str(one.annotation))
+    if "plus" in known:  # A +B -C
+        words = [
+            f"--plus={word[1:]}"
+            if word[:1] == "+" and len(word) > 1
+            else f"--minus={word[1:]}"
+            if re.match("-[^-]", word) and not re.fullmatch("-h|-k[0-9]*", word)
+            else word
+            for word in words
+        ]
     made = [
         "--k"
         if word == "-k"

@@ -15,6 +15,7 @@ def index(
     source: str,
     index: str,
     column: str | None = None,
+    name: str | None = None,
     split: str = "all",
     max_windows: int | None = None,
     retry: bool = False,
@@ -32,6 +33,7 @@ def index(
         source: a .jsonl, .csv or .parquet file or a folder that holds rows.*, which carry an id; or a music folder.
         index: the file to write.
         column: which column of the model to embed; the first that the source has if not given.
+        name: what the index calls the column, so that it may hold vectors of several models; as the model if not given.
         split: rows of this split only; all rows if not given.
         max_windows: of a long sound, take so many windows spread evenly over it; all of them if not given.
         retry: also try again the files of a folder that were skipped and have not changed.
@@ -52,12 +54,14 @@ def index(
     if not Path(source).is_dir() or any(Path(source).glob("rows.*")):
         from .table import fill as from_table
 
-        print(from_table(used, source, index, column, split, max_windows))
+        print(from_table(used, source, index, column, split, max_windows, name))
         return
     from .catalogue import fill as from_folder
 
     if split != "all":
         raise Usage("split", "a folder of sounds has no splits", "leave --split out, or index a table")
+    if name is not None:
+        raise Usage("name", "the index of a folder holds the vectors of one model", "leave --name out")
     times: dict[str, float] = {}
     start = perf_counter()
     books = from_folder(used, source, index, column, max_windows, retry, follow, times)

@@ -51,22 +51,47 @@ class Model:
         about = self.file.stat()
         return f"{about.st_size} {about.st_mtime_ns}"
 
-    def matches(self, index: Index) -> None:
-        """Embed as an index of this model does; the model is loaded only if its file is not the one of that day.
+    def matches(self, index: Index, column: str | None = None) -> None:
+        """Embed as a column of an index, or its first, is; the model is loaded only if its file is not of that day.
 
         Raises:
-            Mismatch: another model made the index.
+            Mismatch: another model made these vectors.
         """
-        if index.about("stamp") != self.stamp:
-            index.check(self.space.fingerprint)
-        how = json.loads(index.about("how") or "{}")
+        about = index.space(column)
+        if about.get("stamp") != self.stamp:
+            index.check(self.space.fingerprint, column)
+        how = json.loads(about.get("how") or "{}")
         self.windows, self.bf16 = how.get("windows"), how.get("bf16")
 
-    def settle(self, index: Index) -> None:
+    def settle(self, index: Index, column: str | None = None) -> None:
         """Let an index remember where its model lies now, so that a model may be moved; `matches` comes first."""
         known = {"model": str(self.path), "stamp": self.stamp}
-        if any(index.about(key) != value for key, value in known.items()):
-            index.remember(known)
+        if any(index.space(column).get(key) != value for key, value in known.items()):
+            index.remember(known, column)
+
+    def join(self, index: Index, column: str, of: str, windows: int | None) -> None:
+        """Embed as a column of an index is; one that is new to it may be of this model though others are not.
+
+        Args:
+            index: the index.
+            column: its name there.
+            of: what the model calls it.
+            windows: of a long sound, at most so many windows.
+
+        Raises:
+            Mismatch: another model made these vectors, or from another number of windows of a sound.
+        """
+        about = index.space()
+        mine = about.get("stamp") == self.stamp or about["fingerprint"] == self.space.fingerprint
+        known = column in index.columns or column in about["spaces"]
+        if known or (mine and column == of):
+            self.matches(index, column)
+            self.settle(index, column)
+            self.limit(index, windows)
+            return
+        self.windows, space = windows, self.space
+        told = {"stamp": self.stamp, "how": self._how, "of": of}
+        index.declare(column, space.dim, space.metric, str(self.path), space.fingerprint, space.note, **told)
 
     def create(self, path: Path | str, **about: str) -> Index:
         """A new index of this model, that remembers how it embeds."""
@@ -120,7 +145,7 @@ class Model:
 
         if self.bf16 is None:
             self.choose(column, first)
-            index.remember({"how": self._how})
+            index.remember({"how": self._how}, column)
         how = How(windows=self.windows, bf16=self.bf16 == column, times=times)
         for vectors in stream(self.space, column, itertools.chain(_drained(first), source), how):
             yield from vectors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import Usage, closest
 from ..find.index import Index
 from ..find.sqlite import mend
-from . import show
+from . import playlist, show
 from .model import Model
 
 
@@ -23,7 +23,14 @@ def search(
     column: str | None = None,
     k: int = 10,
     where: str | None = None,
+    by: Literal["vectors", "text", "both"] = "vectors",
+    per: str | None = None,
+    diverse: float = 0.0,
+    distinct: bool = False,
+    among: str | None = None,
     json: bool = False,
+    m3u: str | None = None,
+    root: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
     """The items of an index that fit a query: words, an id, a path, or a row as JSON for a fused column.
@@ -34,16 +41,36 @@ def search(
         column: the column of the query; the first one of words if not given, or of a file's kind for a path.
         k: how many.
         where: a condition on the columns, such as "genre = 'waltz' and tempo > 120".
+        by: what is searched: vectors; text, the words of the columns, for which no model is needed; or both, by ranks.
+        per: at most one result for each value of this column, such as artist.
+        diverse: from 0, the nearest, to 1, those that differ most.
+        distinct: show near-duplicates as one.
+        among: which of the index's columns to search; its first if not given.
         json: print JSON.
+        m3u: also write the results as a playlist, an .m3u8 file.
+        root: the folder that the playlist's paths start from; that of the playlist if not given.
         trust: packages whose encoders and readers the model may import.
     """
     with Index.open(index) as opened:
-        vector = embedded(opened, column, query, trust)
-        print(show.hits(opened.search(vector, k, None, where), json))
+        if by != "vectors" and (per or diverse or distinct):
+            raise Usage("by", "--per, --diverse and --distinct are of vectors only", "leave --by out")
+        if by == "text":
+            found = opened.text(query, k, where)
+        else:
+            vector = embedded(opened, column, query, trust, among)
+            if by == "both":
+                found = opened.fused(vector, query, k, among, where)
+            else:
+                found = opened.search(vector, k, among, where, per=per, diverse=diverse, distinct=distinct)
+        print(show.hits(found, json, opened.describe([hit.id for hit in found], column=among)))
+        if m3u:
+            print(playlist.write(m3u, opened, found, root))
 
 
-def embedded(index: Index, column: str | None, query: str, trust: list[str] | None) -> NDArray[np.float32]:
-    """The vector (D,) of a query by the model of an index.
+def embedded(
+    index: Index, column: str | None, query: str, trust: list[str] | None, among: str | None = None
+) -> NDArray[np.float32]:
+    """The vector (D,) of a query by the model that made the first column of an index, or another one.
 
     Raises:
         Mismatch: the model is no longer the one that made the index.
@@ -52,12 +79,12 @@ def embedded(index: Index, column: str | None, query: str, trust: list[str] | No
     if not query.strip():
         raise Usage("query", "it is empty", "give words, an id or a path")
     try:
-        model = Model(index.model, trust)
+        model = Model(index.space(among)["model"], trust)
     except Usage as error:
-        wrong = f"the model that made it is not there any more ({index.model})"
+        wrong = f"the model that made it is not there any more ({index.space(among)['model']})"
         fix = f"put it back; or, if it lies elsewhere now, run: {mend(index.path)}"
         raise Usage(index.path, wrong, fix) from error
-    model.matches(index)
+    model.matches(index, among)
     column = column or guess(model.space, query)
     cell = parsed(model.space, column, query)
     if column not in model.space.fused:

@@ -44,10 +44,20 @@ def _cut(line: str, most: int) -> str:
     return line + "…"
 
 
-def hits(found: Sequence[Any], as_json: bool) -> str:
-    """Hits as a table, or as JSON: [{"rank", "id", "score", "row"}]."""
+def hits(found: Sequence[Any], as_json: bool, words: Sequence[Sequence[str]] = ()) -> str:
+    """Hits as a table, or as JSON: [{"rank", "id", "score", "row", "words", "alike"}].
+
+    Args:
+        found: the hits.
+        as_json: whether JSON is wanted.
+        words: of each hit the words of the model's own space that it is nearest to.
+    """
+    words = words or [[]] * len(found)
     if as_json:
-        listed = [{"rank": n, "id": hit.id, "score": hit.score, "row": hit.row} for n, hit in enumerate(found, 1)]
+        listed = [
+            {"rank": n, "id": hit.id, "score": hit.score, "row": hit.row, "words": list(near), "alike": list(hit.alike)}
+            for n, (hit, near) in enumerate(zip(found, words, strict=True), 1)
+        ]
         text = json.dumps(listed, ensure_ascii=False)
         return text.encode("utf-8", "backslashreplace").decode()  # an id that is no UTF-8 holds surrogates: "\\udce9"
     if not found:
@@ -56,9 +66,15 @@ def hits(found: Sequence[Any], as_json: bool) -> str:
     if all(hit.row.get("path") == hit.id for hit in found):
         named.remove("path")
     shown = [name for name in named if any(isinstance(hit.row.get(name), str | int | float) for hit in found)][:6]
-    heading = ["", "score", "id", *shown]
+    more = {
+        "words": [", ".join(near) for near in words],
+        "and": ["" if not hit.alike else ", ".join(hit.alike) for hit in found],
+    }
+    more = {name: cells for name, cells in more.items() if any(cells)}
+    heading = ["", "score", "id", *shown, *more]
     rows = [
         [str(n), f"{hit.score:.4f}", hit.id, *(str(hit.row.get(name, "")) for name in shown)]
+        + [cells[n - 1] for cells in more.values()]
         for n, hit in enumerate(found, 1)
     ]
     return table([heading, *rows], right=(0, 1))

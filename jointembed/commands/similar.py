@@ -1,45 +1,86 @@
-"""`jointembed similar`: what is like an item, or like a file."""
+"""`jointembed similar`: what is like an item or a file, or like several."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import Usage, closest
+from ..find import query
 from ..find.index import Index
-from . import show
+from . import playlist, show
 
 
 def similar(
     index: str,
     item: str,
+    plus: list[str] | None = None,
+    minus: list[str] | None = None,
+    exclude: list[str] | None = None,
     k: int = 10,
     where: str | None = None,
+    per: str | None = None,
+    diverse: float = 0.0,
+    distinct: bool = False,
     column: str | None = None,
     json: bool = False,
+    m3u: str | None = None,
+    root: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
-    """The items of an index that are nearest to one of them, or to a file.
+    """The items of an index that are nearest to one of them, or to a file; to several: similar INDEX A +B -C.
 
     Args:
         index: the index.
         item: an id, an indexed path, a title that only one item has, or a file, which the model of the index embeds.
+        plus: another item that the results should be like; also written +ITEM.
+        minus: an item that they should not be like; also written -ITEM.
+        exclude: an item that is not wanted.
         k: how many.
         where: a condition on the columns, such as "genre = 'waltz' and tempo > 120".
+        per: at most one result for each value of this column, such as artist.
+        diverse: from 0, the nearest, to 1, those that differ most.
+        distinct: show near-duplicates as one.
         column: which of the index's columns to search; its first if not given.
         json: print JSON.
+        m3u: also write the results as a playlist, an .m3u8 file.
+        root: the folder that the playlist's paths start from; that of the playlist if not given.
         trust: packages whose encoders and readers the model may import.
     """
     with Index.open(index) as opened:
-        known = opened.resolve(item)
-        if known is not None:
-            found = opened.similar(known, k, column, where)
-        elif Path(item).is_file():
-            from .search import embedded
+        known: list[str] = []
 
-            vector = embedded(opened, column or opened.columns[0], item, trust)
-            found = opened.search(vector, k, column, where)
-        else:
-            raise Usage(
-                item, "the index has no such id, path or title, and there is no such file", closest(item, opened.ids())
-            )
-        print(show.hits(found, json))
+        def points(items: list[str]) -> NDArray[np.float64]:
+            found = [point(opened, one, column, trust, known) for one in items]
+            return np.concatenate(found) if found else np.empty((0, 0))
+
+        vector = query.blend(points([item, *(plus or [])]), points(minus or []))
+        for one in exclude or []:
+            point(opened, one, column, trust, known)
+        found = opened.search(vector, k, column, where, known, per=per, diverse=diverse, distinct=distinct)
+        print(show.hits(found, json, opened.describe([hit.id for hit in found], column=column)))
+        if m3u:
+            print(playlist.write(m3u, opened, found, root))
+
+
+def point(
+    index: Index, item: str, column: str | None, trust: list[str] | None, known: list[str]
+) -> NDArray[np.float64]:
+    """The vector (1, D) of an item or a file; the id of an item is added to those that are known.
+
+    Raises:
+        Usage: there is neither such an item nor such a file.
+    """
+    id = index.resolve(item)
+    if id is not None:
+        known.append(id)
+        return index.at([id], column)
+    if Path(item).is_file():
+        from .search import embedded
+
+        of = index.space(column or index.columns[0]).get("of", column or index.columns[0])
+        return embedded(index, of, item, trust, column)[None].astype(np.float64)
+    wrong = "the index has no such id, path or title, and there is no such file"
+    raise Usage(item, wrong, closest(item, index.ids()))

@@ -12,11 +12,20 @@ from ..errors import Usage, closest
 from ..find.index import Index
 from ..find.scan import hold
 from .model import Model
+from .terms import learn
 
 BLOCK = 256  # rows between two commits
 
 
-def fill(model: Model, table: str, path: str, column: str | None, split: str, windows: int | None = None) -> str:
+def fill(
+    model: Model,
+    table: str,
+    path: str,
+    column: str | None,
+    split: str,
+    windows: int | None = None,
+    name: str | None = None,
+) -> str:
     """Bring the index of a table up to date, or make it, and say what was done.
 
     Args:
@@ -26,6 +35,7 @@ def fill(model: Model, table: str, path: str, column: str | None, split: str, wi
         column: which column of the model to embed; the first that the table has if not given.
         split: rows of this split only, or `all`.
         windows: of a long sound, at most so many windows.
+        name: what the index calls the column; as the model does if not given.
     """
     from rich.progress import track
 
@@ -34,29 +44,29 @@ def fill(model: Model, table: str, path: str, column: str | None, split: str, wi
     rows = opened(table, model.file, divide=split != "all")
     space = model.space
     column = column or first(space, rows)
+    name = name or column
     listed = present(space, rows, column, split)
     if "trained on synthetic songs" in space.note and not _composed(rows):
         warn()
     with hold(path):
         if Path(path).exists():
             index = Index.open(path)
-            model.matches(index)
-            model.settle(index)
-            if windows is not None:
-                model.limit(index, windows)
+            model.join(index, name, column, windows)
         else:
             model.windows = windows
-            index = model.create(path)
+            index = model.create(path, table=str(rows.root.absolute()) if rows.root else "")
+            model.join(index, name, column, windows)
         with index:
-            same = index.same([row for row, _ in listed], column)
+            same = index.same([row for row, _ in listed], name)
             index.update([row for (row, _), known in zip(listed, same, strict=True) if known])
             fresh = [pair for pair, known in zip(listed, same, strict=True) if not known]
             quiet = not sys.stderr.isatty()
             for start in track(range(0, len(fresh), BLOCK), f"Indexing {column}", disable=quiet):
                 part = fresh[start : start + BLOCK]
-                index.add([row for row, _ in part], model.embed(column, [cell for _, cell in part]), column)
+                index.add([row for row, _ in part], model.embed(column, [cell for _, cell in part]), name)
+            learn(model, index, name)
     old = f", {len(listed) - len(fresh)} of them unchanged" if len(fresh) < len(listed) else ""
-    return f"{path}: {len(listed)} rows by {column}{old}, {space.dim} dimensions, {space.metric}"
+    return f"{path}: {len(listed)} rows by {name}{old}, {space.dim} dimensions, {space.metric}"
 
 
 def warn() -> None:

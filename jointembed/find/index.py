@@ -19,6 +19,7 @@ from . import block, names, query
 from .cache import load
 from .hits import Hit, hits
 from .matrix import Matrix
+from .neighbors import Wanted
 from .rows import fetch, labels
 from .sqlite import mend
 from .store import Store
@@ -188,6 +189,25 @@ class Index(Store):
         with self.reading():
             matrix = self._matrix(column)
             return block.nearest(matrix, np.stack([query.vector(one, matrix) for one in vectors]), k)
+
+    def wanted(self, column: str | None = None, where: str | None = None, per: str | None = None) -> Wanted:
+        """The rows of a column that meet a condition, one for each value of a cell, to be asked for by many queries."""
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            query.Wish(per).check(self.meta()["cells"])
+            return Wanted(matrix, self._pool(db, matrix, where), None if per is None else self._labels(matrix, per))
+
+    def describe(self, ids: Sequence[str], n: int = 3, column: str | None = None) -> list[list[str]]:
+        """Of each row the n words of the model's own text space that are nearest to it; see `query.described`."""
+        words, vectors = self.terms(column)
+        if not words:
+            return [[] for _ in ids]
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            places = [matrix.find(np.array([names.known(db, one)])) for one in ids]
+            found = query.described(matrix, np.concatenate([np.empty(0, np.intp), *places]), words, vectors, n)
+        told = iter(found)
+        return [next(told) if len(place) else [] for place in places]
 
     def at(self, ids: Sequence[str], column: str | None = None) -> npt.NDArray[np.float64]:
         """The vectors (n, D) of rows; Usage if there is no such id, or it has no vector in this column."""

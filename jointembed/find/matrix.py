@@ -64,6 +64,10 @@ class Matrix:
         """The vectors in bfloat16; None where that is no gain."""
         return half.made(self.values, self.metric)
 
+    def only(self, places: npt.NDArray[np.intp]) -> Matrix:
+        """The vectors at some ascending places, copied."""
+        return Matrix(self.generation, self.numbers[places], self.values[places], self.metric)
+
     def find(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
         """The places of these rows' vectors, ascending; rows without a vector here have none."""
         places = np.searchsorted(self.numbers, numbers)

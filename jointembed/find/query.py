@@ -155,6 +155,25 @@ def _varied(matrix: Matrix, found: list[Found], k: int, share: float) -> list[Fo
     return [found[at] for at in chosen]
 
 
+def described(
+    matrix: Matrix, places: Places, words: Sequence[str], vectors: npt.NDArray[np.float32], n: int
+) -> list[list[str]]:
+    """Of each of some places the n of the words whose vectors (N, D) are nearest.
+
+    With the metrics cosine and dot, things and words are taken from the means of theirs: else a few words that lie near
+    the middle would be nearest to everything (hubs; Radovanovic et al. 2010).
+    """
+    points = matrix.values[places].astype(np.float64)
+    if matrix.metric == "euclidean":
+        scores = 2 * points @ vectors.T - np.square(vectors).sum(1)
+    else:
+        some = matrix.values[:: max(1, len(matrix.values) // 10_000)].astype(np.float64)
+        centred = vectors - vectors.mean(0)
+        centred = centred / np.maximum(np.sqrt(np.square(centred).sum(1, keepdims=True)), 1e-9)
+        scores = (points - some.mean(0)) @ centred.T
+    return [[words[at] for at in order[:n]] for order in np.argsort(-scores, 1, kind="stable")]
+
+
 def fused(rankings: Sequence[npt.NDArray[np.int64]], k: int) -> tuple[npt.NDArray[np.int64], Floats]:
     """The k best of what rankings name, the best first, and their scores: the sum of 1 / (60 + rank) over rankings.
 

@@ -1,0 +1,145 @@
+"""`jointembed neighbors`: the nearest items of everything, as one table."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Usage, closest
+from ..files import write
+from ..find import query
+from ..find.index import Index
+
+BLOCK = 8_192  # queries that are kept at once
+
+
+def neighbors(
+    index: str,
+    out: str,
+    queries: str | None = None,
+    column: str | None = None,
+    k: int = 10,
+    exclude: str | None = None,
+    where: str | None = None,
+    per: str | None = None,
+    among: str | None = None,
+    split: str = "all",
+    trust: list[str] | None = None,
+) -> None:
+    """Write the k nearest items of every item of an index, or of every row of a table: id, neighbors, scores.
+
+    Broken off, it goes on where it stopped when it is run again.
+
+    Args:
+        index: the index.
+        out: the .parquet file to write.
+        queries: a table whose rows ask, by the model of the index; every item of the index asks if not given.
+        column: which column of the table asks; the first of the model's that it has if not given.
+        k: how many.
+        exclude: a column of the asking rows whose ids are not wanted, such as what a user has seen.
+        where: a condition on the columns of what may be found.
+        per: at most one result for each value of this column, such as artist.
+        among: which of the index's columns to search; its first if not given.
+        split: rows of the table of this split only; all rows if not given.
+        trust: packages whose encoders and readers the model may import.
+    """
+    if Path(out).suffix != ".parquet":
+        raise Usage(out, "neighbors are written as parquet", f"write {Path(out).with_suffix('.parquet')}")
+    if k < 1:
+        raise Usage("k", f"{k} results cannot be had", "use a whole number from 1 on")
+    import pyarrow as pa
+    from pyarrow import parquet
+    from rich.progress import track
+
+    with Index.open(index) as opened, opened.reading():
+        count, block = (
+            _items(opened, among)
+            if queries is None
+            else _rows(opened, queries, column, split, among, trust or [], exclude)
+        )
+        asked = (opened.meta()["identity"], opened.generation, _stamp(queries), column, k, exclude, where, per, among)
+        folder = _folder(out, repr((asked, split)))
+        ids = np.array(opened.ids(among), dtype=object)
+        wanted = opened.wanted(among, where, per)
+        place = {id: at for at, id in enumerate(ids)}
+        parts = [folder / f"{at:08}.parquet" for at in range(0, count, BLOCK)]
+        for part in track(parts, "Neighbors", disable=not sys.stderr.isatty()):
+            if part.exists():
+                continue
+            told, vectors, seen = block(int(part.stem))
+            points = np.stack([query.vector(one, wanted.matrix) for one in vectors])
+            skip = [np.array(sorted(place[one] for one in some if one in place), np.int64) for some in seen]
+            found = wanted.nearest(points, k, skip)
+            near, scores = [ids[places] for places, _ in found], [scores for _, scores in found]
+            table = pa.table({"id": told, "neighbors": near, "scores": pa.array(scores, pa.list_(pa.float32()))})
+            write(part, partial(parquet.write_table, table))
+        whole = pa.concat_tables([parquet.read_table(part) for part in parts])
+        write(out, partial(parquet.write_table, whole))
+        shutil.rmtree(folder)
+    print(f"{out}: the {k} nearest of {len(whole)} {'items' if queries is None else 'rows'}")
+
+
+_Block = Callable[[int], tuple[list[str], NDArray[np.float32], list[list[str]]]]
+
+
+def _items(index: Index, column: str | None) -> tuple[int, _Block]:
+    """How many items ask, and what gives a block of them: their ids, vectors, and what each may not find: itself."""
+    ids, vectors = index.vectors(column)
+
+    def block(at: int) -> tuple[list[str], NDArray[np.float32], list[list[str]]]:
+        part = ids[at : at + BLOCK]
+        return part, vectors[at : at + BLOCK], [[one] for one in part]
+
+    return len(ids), block
+
+
+def _rows(
+    index: Index, table: str, column: str | None, split: str, among: str | None, trust: list[str], exclude: str | None
+) -> tuple[int, _Block]:
+    """The same of a table's rows, by the model of the index."""
+    from ..learn.table import opened
+    from .model import Model
+    from .table import first, present
+
+    model = Model(index.space(among)["model"], trust)
+    model.matches(index, among)
+    rows = opened(table, model.file, divide=split != "all")
+    name = column or first(model.space, rows)
+    if exclude is not None and exclude not in rows.columns:
+        raise Usage("exclude", f"the table has no column {exclude}", closest(exclude, rows.columns))
+    listed = present(model.space, rows, name, split)
+
+    def block(at: int) -> tuple[list[str], NDArray[np.float32], list[list[str]]]:
+        part = listed[at : at + BLOCK]
+        seen = [row.get(exclude) if exclude else None for row, _ in part]
+        lists = [one if isinstance(one, list | tuple) else [] if one is None else [one] for one in seen]
+        vectors = model.embed(name, [cell for _, cell in part])
+        return [row["id"] for row, _ in part], vectors, [[str(one) for one in some] for some in lists]
+
+    return len(listed), block
+
+
+def _stamp(table: str | None) -> object:
+    """What tells that a table is still the same."""
+    if table is None:
+        return None
+    path = Path(table)
+    found = [path] if path.is_file() else sorted(path.glob("rows.*"))
+    return [(str(one.absolute()), one.stat().st_size, one.stat().st_mtime_ns) for one in found]
+
+
+def _folder(out: str, wishes: str) -> Path:
+    """Where what is finished is kept until all is; what was for another index, or for other wishes, is removed."""
+    folder = Path(f"{out}.{hashlib.blake2b(wishes.encode(), digest_size=6).hexdigest()}.parts").absolute()
+    for old in folder.parent.glob(f"{Path(out).name}.*.parts"):
+        if old != folder:
+            shutil.rmtree(old)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

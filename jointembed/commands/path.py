@@ -1,0 +1,44 @@
+"""`jointembed path`: a way from one item to another without jumps."""
+
+from __future__ import annotations
+
+from ..errors import Usage, closest
+from ..find.index import Index
+from . import playlist, show
+
+
+def path(
+    index: str,
+    start: str,
+    end: str,
+    n: int = 10,
+    where: str | None = None,
+    column: str | None = None,
+    json: bool = False,
+    m3u: str | None = None,
+    root: str | None = None,
+) -> None:
+    """A list of n items that leads from one to another in small steps; the score is that with the last one.
+
+    Args:
+        index: the index.
+        start: an id, an indexed path, or a title that only one item has.
+        end: the same.
+        n: items in all, both ends included.
+        where: a condition on the columns of those between, such as "genre = 'waltz' and tempo > 120".
+        column: which of the index's columns to search; its first if not given.
+        json: print JSON.
+        m3u: also write the items as a playlist, an .m3u8 file.
+        root: the folder that the playlist's paths start from; that of the playlist if not given.
+    """
+    with Index.open(index) as opened:
+        ends = []
+        for one in (start, end):
+            id = opened.resolve(one)
+            if id is None:
+                raise Usage(one, "the index has no such id, path or title", closest(one, opened.ids()))
+            ends.append(id)
+        found = opened.way(ends[0], ends[1], n, column, where)
+        print(show.hits(found, json, opened.describe([hit.id for hit in found], column=column)))
+        if m3u:
+            print(playlist.write(m3u, opened, found, root))

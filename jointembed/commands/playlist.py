@@ -1,0 +1,43 @@
+"""Results as a playlist: an .m3u8 file, as music players read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import files
+from ..errors import Usage, plain
+from ..find.hits import Hit
+from ..find.index import Index
+
+
+def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None) -> str:
+    """Write a playlist of hits and say so.
+
+    Args:
+        path: the .m3u8 file.
+        index: the index that they were found in.
+        hits: what was found, in the order of the list.
+        root: the folder that the paths start from; that of the playlist if not given.
+
+    Raises:
+        Usage: the file has another ending, or the index tells of no sound files.
+    """
+    if Path(path).suffix.lower() != ".m3u8":
+        raise Usage(path, "playlists are written as .m3u8", f"write {Path(path).with_suffix('.m3u8')}")
+    base = index.about("root") or index.about("table")
+    start = os.path.abspath(root or os.path.dirname(path) or ".")
+    lines = ["#EXTM3U"]
+    for hit in hits:
+        place = next((hit.row[name] for name in ("path", "audio") if isinstance(hit.row.get(name), str)), None)
+        if place is None:
+            continue
+        said = " - ".join(str(hit.row[name]) for name in ("artist", "title") if hit.row.get(name))
+        seconds = hit.row.get("seconds")
+        lines.append(f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{plain(said or hit.id)}")
+        lines.append(os.path.relpath(os.path.join(os.path.abspath(base or "."), place), start))
+    if len(lines) == 1 and hits:
+        raise Usage(path, "these rows tell of no sound files", "index a folder, or a table with a column path or audio")
+    files.write(path, "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
+    return f"{path}: {len(lines) // 2} songs"
