@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Usage, closest
-from . import block, names, query
+from . import block, graph, names, query
 from .cache import load
 from .hits import Hit, hits
 from .matrix import Matrix
@@ -189,6 +189,24 @@ class Index(Store):
         with self.reading():
             matrix = self._matrix(column)
             return block.nearest(matrix, np.stack([query.vector(one, matrix) for one in vectors]), k)
+
+    def approximate(self, column: str | None = None) -> float:
+        """Search a column without a condition by a graph from now on, until the index changes; see `graph.py`.
+
+        Conditions are still searched exactly, and so is all if the graph finds too little.
+
+        Returns:
+            The share of the 10 nearest that it finds; below 0.98 it is not used.
+
+        Raises:
+            Usage: faiss is not installed.
+        """
+        with self.reading():
+            matrix = self._matrix(column)
+        made = graph.build(matrix)
+        if made.recall >= graph.LEAST:
+            matrix.graph = made
+        return made.recall
 
     def wanted(self, column: str | None = None, where: str | None = None, per: str | None = None) -> Wanted:
         """The rows of a column that meet a condition, one for each value of a cell, to be asked for by many queries."""

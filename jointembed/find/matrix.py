@@ -15,17 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from . import half
+from .graph import Graph
 from .half import Half
 from .prefix import Prefix, build, least
 
 _CHUNK = 8_192  # rows scored a second time at once
 _FEW = 6  # of so many vectors one, picked out, costs as much as all of them in a row
 _MANY = 20_000  # vectors from which on it pays to look at a prefix first
+_LISTED = 200  # results up to which a graph is asked
 _OFTEN = 3  # queries after which that is worth its making
 _UNIT = float(np.finfo(np.float32).eps)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Matrix:
     """The vectors of one column of one generation, in the order in which their rows came.
 
@@ -34,6 +36,7 @@ class Matrix:
         numbers: (N,) int64, the rows' numbers, ascending.
         values: (N, D) float32, read only.
         metric: `cosine`, `dot` or `euclidean`.
+        graph: what tells of a few vectors that they may be near, instead of a look at all; it may err.
         turns: counts the queries.
     """
 
@@ -41,6 +44,7 @@ class Matrix:
     numbers: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
     metric: str
+    graph: Graph | None = field(default=None, repr=False, compare=False)
     turns: Iterator[int] = field(default_factory=count, repr=False, compare=False)
 
     @cached_property
@@ -103,7 +107,9 @@ class Matrix:
         if k == 0:
             return np.empty(0, np.intp), np.empty(0)
         places: npt.NDArray[np.intp] | None = None
-        if pool is None and metric == self.metric:
+        if pool is None and metric == self.metric and self.graph is not None and k <= _LISTED:
+            places = self.graph.may(query, k)
+        elif pool is None and metric == self.metric:
             often = next(self.turns) >= _OFTEN and len(self.numbers) >= _MANY
             if often and self.prefix is not None:
                 places = self.prefix.may(self, query, k)

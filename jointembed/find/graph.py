@@ -1,0 +1,90 @@
+"""An approximate index of many vectors, made by FAISS and used only where it finds what an exact search finds.
+
+It lives in memory only: reading such a file would mean to trust whoever wrote it with this process. It says which few
+vectors may be near; these are scored exactly, so that scores are right and only an absence may be wrong.
+
+Letters: N rows, D dimension, Q queries that are tried.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import extra
+
+if TYPE_CHECKING:
+    from .matrix import Matrix
+
+Places = npt.NDArray[np.intp]
+
+LEAST = 0.98  # the recall@10 below which it is not used
+TRIED = 500  # vectors that are asked for; they take no part in the making
+_TAUGHT = 64  # vectors a cell that teach the cells
+_MORE = 4  # candidates a result
+
+
+class Graph:
+    """Vectors in cells (inverted lists; Jégou et al. 2011), each number of them kept as one byte.
+
+    Args:
+        index: FAISS's.
+        recall: the share of the 10 nearest of 500 held-back vectors that it finds.
+    """
+
+    def __init__(self, index: Any, recall: float) -> None:
+        self.index, self.recall = index, recall
+
+    def may(self, query: npt.NDArray[np.float64], k: int) -> Places:
+        """The ascending places of what may be among the k best of a query (D,)."""
+        _, places = self.index.search(query[None].astype(np.float32), _MORE * k)
+        return np.sort(places[0][places[0] >= 0]).astype(np.intp)
+
+
+def build(matrix: Matrix, seed: int = 0) -> Graph:
+    """Teach, fill and try a graph; as many cells are searched as its recall asks for, at most a sixteenth of all.
+
+    Raises:
+        Usage: faiss is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise extra("ann", "faiss-cpu") from error
+    from . import block
+
+    values = matrix.values
+    count, width = values.shape
+    rng = np.random.default_rng(seed)
+    cells = int(max(1, min(4 * count**0.5, count // 40)))
+    order = rng.permutation(count)
+    asked, taught = np.sort(order[:TRIED]), np.sort(order[TRIED:][: cells * _TAUGHT])
+    kind = faiss.METRIC_L2 if matrix.metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
+    index: Any = faiss.index_factory(width, f"IVF{cells},SQ8", kind)
+    index.cp.seed, index.cp.niter, index.cp.min_points_per_centroid = seed, 8, 1
+    index.train(np.ascontiguousarray(values[taught]))
+    for at in range(0, count, 65_536):
+        index.add(np.ascontiguousarray(values[at : at + 65_536]))
+    queries = values[asked].astype(np.float64)
+    right, _ = block.nearest(matrix, queries, 11)
+    graph = Graph(index, 0.0)
+    index.nprobe = 1
+    while True:
+        found = (_found(graph, matrix, query, own) for query, own in zip(queries, asked.tolist(), strict=True))
+        hits = [len(_ten(places, own) & near) for places, own, near in zip(right, asked.tolist(), found, strict=True)]
+        graph.recall = sum(hits) / (10 * len(asked))
+        if graph.recall >= LEAST or index.nprobe * 2 > max(1, cells // 16):
+            return graph
+        index.nprobe *= 2
+
+
+def _ten(places: Places, own: int) -> set[int]:
+    return set([place for place in places.tolist() if place != own][:10])
+
+
+def _found(graph: Graph, matrix: Matrix, query: npt.NDArray[np.float64], own: int) -> set[int]:
+    places = graph.may(query, 11)
+    order = np.argsort(-matrix.scored(places, query), kind="stable")[:11]
+    return _ten(places[order], own)

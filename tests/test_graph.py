@@ -1,0 +1,69 @@
+"""An approximate search is used only where it finds what an exact one finds, and never under a condition."""
+
+import numpy as np
+import pytest
+
+from jointembed.errors import Usage
+from jointembed.find import graph
+from jointembed.find.index import Index
+
+pytest.importorskip("faiss")
+
+
+def clusters(count, dim, apart, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((200, dim))
+    values = apart * centres[rng.integers(200, size=count)] + rng.standard_normal((count, dim))
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+
+
+def made(place, vectors, metric="cosine"):
+    index = Index.create(place, vectors.shape[1], metric)
+    index.add([{"id": str(at), "genre": str(at % 20)} for at in range(len(vectors))], vectors, "audio")
+    return index
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
+def test_a_graph_finds_what_an_exact_search_finds_and_scores_it_exactly(place, metric):
+    vectors = clusters(20_000, 16, 4.0)
+    with made(place, vectors, metric) as index:
+        exact = [index.similar(str(at), 10) for at in range(0, 400, 4)]
+        assert index.approximate() >= 0.98
+        found = [index.similar(str(at), 10, "audio") for at in range(0, 400, 4)]
+        hits = sum(
+            len({hit.id for hit in one} & {hit.id for hit in two}) for one, two in zip(exact, found, strict=True)
+        )
+        assert hits >= 0.98 * 1000
+        scores = {(at, hit.id): hit.score for at, one in enumerate(exact) for hit in one}
+        for at, one in enumerate(found):
+            assert all(scores.get((at, hit.id), hit.score) == hit.score for hit in one)
+
+
+def test_a_condition_is_searched_exactly(place):
+    vectors = clusters(20_000, 16, 4.0)
+    with made(place, vectors) as index:
+        asked = [index.search(vectors[at], 10, where="genre = '7'") for at in range(50)]
+        assert index.approximate() >= 0.98
+        assert [index.search(vectors[at], 10, where="genre = '7'") for at in range(50)] == asked
+
+
+def test_a_graph_that_finds_too_little_is_not_used(place):
+    vectors = clusters(20_000, 64, 0.0)  # no cluster at all
+    with made(place, vectors) as index:
+        exact = [index.search(vectors[at], 10) for at in range(20)]
+        assert index.approximate() < 0.98
+        assert [index.search(vectors[at], 10) for at in range(20)] == exact
+
+
+def test_what_is_added_later_is_found_at_once(place):
+    vectors = clusters(20_000, 16, 4.0)
+    with made(place, vectors) as index:
+        index.approximate()
+        index.add([{"id": "new"}], vectors[:1], "audio")
+        assert {hit.id for hit in index.search(vectors[0], 2)} == {"0", "new"}
+
+
+def test_without_faiss_one_line_says_how_to_get_it(place, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "faiss", None)
+    with made(place, clusters(100, 4, 1.0)) as index, pytest.raises(Usage, match=r"jointembed\[ann\]"):
+        graph.build(index._matrix(None))
