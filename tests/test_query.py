@@ -306,3 +306,31 @@ def test_bfloat16_rules_out_nothing_that_is_among_the_best(seed, count, dim, k, 
         alone, score = table.nearest(queries[at], k)
         assert places[at].tolist() == alone.tolist()
         assert np.allclose(scores[at], score, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_every_song_of_five_thousand_finds_itself_first(place, metric):
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.standard_normal((5000, 32)))
+    vectors[4000:4100] = vectors[:100]  # copies tie, and the first stands first
+    with made(place, vectors, metric=metric) as index:
+        places, scores = index.many(vectors, 2)
+        own = np.where(places[:, 0] == np.arange(5000), places[:, 0], places[:, 1])
+        assert (own == np.arange(5000)).all()
+        assert (scores[:, 0] >= 0.9999 if metric == "cosine" else scores[:, 0] >= -1e-9).all()
+        assert (places[4000:4100, 0] == np.arange(100)).all()
+        for at in rng.integers(5000, size=20):
+            assert index.search(vectors[at], 1)[0].id == str(places[at, 0])
+
+
+@pytest.mark.parametrize("share", [2, 20, 500])
+def test_a_filter_never_costs_a_result(place, share):
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.standard_normal((30_000, 24)) * np.arange(1, 25) ** -0.5)
+    with made(place, vectors, [{"genre": at % share} for at in range(30_000)]) as index:
+        for at in range(8):  # the first few look at all, later ones at a prefix
+            index.search(vectors[at], 10)
+            hits = index.search(vectors[at], 10, where="genre = 1")
+            allowed = np.arange(1, 30_000, share)
+            best = allowed[np.argsort(-(vectors[allowed].astype(np.float64) @ vectors[at]), kind="stable")[:10]]
+            assert [hit.id for hit in hits] == [str(one) for one in best]
