@@ -97,8 +97,10 @@ class Index(Store):
             matrix = self._matrix(column)
             wish = query.Wish(per, diverse, distinct)
             wish.check(self.meta()["cells"])
-            asked, pool = query.vector(vector, matrix), self._pool(db, matrix, where, exclude)
-            found = query.search(matrix, asked, k, pool, wish, partial(self._labels, matrix))
+            asked, pool = query.vector(vector, matrix), self._pool(db, matrix, where)
+            unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
+            without = matrix.find(np.array(unwanted, np.int64))
+            found = query.search(matrix, asked, k, pool, without, wish, partial(self._labels, matrix))
             groups = [[one.place, *one.alike] for one in found]
             return hits(db, [matrix.numbers[group] for group in groups], [one.score for one in found])
 
@@ -272,16 +274,9 @@ class Index(Store):
             raise Usage(id, "this item has no vector in the column", f"use one of {', '.join(self.columns)}")
         return int(place[0])
 
-    def _pool(
-        self, db: sqlite3.Connection, matrix: Matrix, where: str | None, exclude: Collection[str] = ()
-    ) -> npt.NDArray[np.intp] | None:
-        """The ascending places of the rows that meet a condition and are not excluded; None if all are meant."""
-        pool = None if where is None else matrix.find(self._meet(db, where))
-        unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
-        if unwanted:
-            every = np.arange(len(matrix.numbers)) if pool is None else pool
-            pool = np.setdiff1d(every, matrix.find(np.array(unwanted)), assume_unique=True)
-        return pool
+    def _pool(self, db: sqlite3.Connection, matrix: Matrix, where: str | None) -> npt.NDArray[np.intp] | None:
+        """The ascending places of the rows that meet a condition; None if all are meant."""
+        return None if where is None else matrix.find(self._meet(db, where))
 
     def _meet(self, db: sqlite3.Connection, where: str) -> npt.NDArray[np.int64]:
         clause, values = parse(where, self.meta()["cells"])

@@ -85,6 +85,7 @@ class Matrix:
         k: int,
         pool: npt.NDArray[np.intp] | None = None,
         metric: str | None = None,
+        without: npt.NDArray[np.intp] | None = None,
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """The k best of the vectors, or of those at the places `pool`, exactly; equals stay in their order.
 
@@ -97,26 +98,31 @@ class Matrix:
             k: how many.
             pool: ascending places, all if None.
             metric: another one than that of the vectors.
+            without: places of a few that are not wanted.
 
         Returns:
             Places and scores, the best first. The score is minus the squared distance if the metric is euclidean,
             else the product.
         """
+        if without is not None and len(without):
+            places, scores = self.nearest(query, k + len(without), pool, metric)
+            wanted = ~np.isin(places, without)
+            return places[wanted][:k], scores[wanted][:k]
         metric, single = metric or self.metric, query.astype(np.float32)
         k = min(k, len(self.numbers) if pool is None else len(pool))
         if k == 0:
             return np.empty(0, np.intp), np.empty(0)
-        places: npt.NDArray[np.intp] | None = None
+        few: npt.NDArray[np.intp] | None = None
         if pool is None and metric == self.metric and self.graph is not None and k <= _LISTED:
-            places = self.graph.may(query, k)
+            few = self.graph.may(query, k)
         elif pool is None and metric == self.metric:
             often = next(self.turns) >= _OFTEN and len(self.numbers) >= _MANY
             if often and self.prefix is not None:
-                places = self.prefix.may(self, query, k)
-        if places is None:
+                few = self.prefix.may(self, query, k)
+        if few is None or len(few) < k:
             places = self._may(single, k, pool, metric)
-        elif len(places) > 4 * k:
-            places = self._may(single, k, places, metric)
+        else:
+            places = few if len(few) <= 4 * k else self._may(single, k, few, metric)
         exact = np.concatenate(
             [self._exact(places[at : at + _CHUNK], query, metric) for at in range(0, len(places), _CHUNK)]
         )

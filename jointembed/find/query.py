@@ -91,7 +91,9 @@ def blend(plus: Floats, minus: Floats) -> Floats:
     return np.asarray(2 * plus.mean(0) - minus.mean(0))
 
 
-def search(matrix: Matrix, query: Floats, k: int, pool: Places | None, wish: Wish, labels: Labels) -> list[Found]:
+def search(
+    matrix: Matrix, query: Floats, k: int, pool: Places | None, without: Places, wish: Wish, labels: Labels
+) -> list[Found]:
     """The k best for a query among the places of a pool, chosen as wished; fewer if there are not so many.
 
     Args:
@@ -99,16 +101,17 @@ def search(matrix: Matrix, query: Floats, k: int, pool: Places | None, wish: Wis
         query: (D,), see `vector`.
         k: how many.
         pool: ascending places, all if None.
+        without: places that are not wanted.
         wish: how they are chosen.
         labels: of the name of a cell, (N,) numbers that are equal where the cells are, and differ where there is none.
     """
     if wish.plain:
-        places, scores = matrix.nearest(query, k, pool)
+        places, scores = matrix.nearest(query, k, pool, without=without)
         return [Found(place, score) for place, score in zip(places.tolist(), scores.tolist(), strict=True)]
     need = k * VARIED if wish.diverse else k
     ahead = need * AHEAD if wish.per or wish.distinct else need
     while True:
-        places, scores = matrix.nearest(query, ahead, pool)
+        places, scores = matrix.nearest(query, ahead, pool, without=without)
         found = _merged(matrix, places, scores, need, wish, labels)
         if len(found) >= need or len(places) < ahead:
             break
