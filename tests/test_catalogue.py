@@ -187,3 +187,29 @@ def test_a_table_again_embeds_changed_rows_only(model, music, tmp_path, capsys, 
     os.utime(music / "0.wav", ns=(1, 1))
     assert write() == 0 and sum(embedded) == 3
     assert not np.array_equal(indexed(index)["0"], before["0"])
+
+
+def test_a_folder_may_be_indexed_by_a_second_model_beside_the_first(model, music, tmp_path, capsys):
+    place, other = tmp_path / "songs.index", tmp_path / "other.ckpt"
+    space = JointEmbedding.load(model)
+    with torch.no_grad():
+        for one in space.parameters():
+            one.add_(0.05 * torch.sin(torch.arange(one.numel()).reshape(one.shape)))
+    space.save(other)
+    assert run("index", model, music, place) == 0
+    assert run("index", other, music, place) == 4
+    assert run("index", other, music, place, "--name", "second") == 0
+    capsys.readouterr()
+    assert run("index", other, music, place, "--name", "second") == 0
+    assert "0 indexed" in capsys.readouterr().out
+    assert run("index", model, music, place) == 0
+    assert "0 indexed" in capsys.readouterr().out
+    with Index.open(place) as index:
+        (ids, one), (again, two) = index.vectors("audio"), index.vectors("second")
+        assert ids == again and len(ids) > 1
+        assert not np.allclose(one, two, atol=1e-4)
+        again = JointEmbedding.load(other).embed("audio", [music / id for id in ids])
+        assert np.abs(again - two).max() < 1e-2
+    (music / ids[0]).unlink()
+    assert run("index", other, music, place, "--name", "second") == 0
+    assert run("verify", place) == 0

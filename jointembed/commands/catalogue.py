@@ -34,6 +34,7 @@ def fill(
     retry: bool = False,
     follow: bool = False,
     times: dict[str, float] | None = None,
+    name: str | None = None,
 ) -> Books:
     """Bring the index of a folder up to date, or make it.
 
@@ -46,6 +47,7 @@ def fill(
         retry: also try again what was skipped and has not changed.
         follow: also go where links leave the folder.
         times: the seconds of each stage are added to it.
+        name: what the index calls the column; as the model does if not given.
 
     Raises:
         Usage: the model has no such column, or something else is wrong with what was asked for; see `scan`.
@@ -59,22 +61,30 @@ def fill(
         listed = [one for one in found if isinstance(one, File)]
         if not fresh:
             index = Index.open(path)
-            model.matches(index)
-            model.settle(index)
-            model.limit(index, windows)
-            column, rate = column or index.about("column"), int(index.about("rate") or 0)
-            if column != index.about("column"):
-                raise Usage(column, f"this index is of {index.about('column') or 'a table'}", "choose another index")
+            if not index.about("column"):
+                raise Usage(path, "this index was made from a table", "choose another name for the folder's")
+            name = name or column or index.about("column")
+            known = name in index.columns
+            of = str(index.space(name).get("of", name)) if known else _heard(model.space, column)
+            if column not in (None, of):
+                raise Usage(name, f"these vectors are of the column {of}", "choose another --name")
+            model.join(index, name, of, windows)
+            rate = int(index.space(name).get("rate") or 0)
+            if not known:
+                rate = int(model.space.reader(of).sample_rate)
+                index.remember({"rate": str(rate)}, name)
         else:
-            column = _heard(model.space, column)
-            rate, model.windows = int(model.space.reader(column).sample_rate), windows
+            of = _heard(model.space, column)
+            name = name or of
+            rate, model.windows = int(model.space.reader(of).sample_rate), windows
             if not found:
                 raise Usage(
                     folder, "it holds no sound files", "give a folder of .mp3, .flac, .wav, .ogg, .m4a ... files"
                 )
             if len(listed) >= LONG:
-                rehearse(model, column, rate, folder, listed)
-            index = model.create(path, column=column, rate=str(rate))
+                rehearse(model, of, rate, folder, listed)
+            index = model.create(path, column=name, rate=str(rate))
+            model.join(index, name, of, windows)
         with closing(index), Decoders(rate) as decoders, Bar("Indexing", len(listed)) as bar:
 
             def decode(paths: Iterable[bytes]) -> Iterator[Decoded]:
@@ -85,7 +95,7 @@ def fill(
                     yield one
 
             def embed(sounds: Iterable[Any]) -> Iterator[Any]:
-                return model.stream(index, str(column), sounds, times)
+                return model.stream(index, name, of, sounds, times)
 
             def progress(books: Books) -> None:
                 bar.seen(books.seen - books.unsupported)
@@ -96,14 +106,14 @@ def fill(
                 folder,
                 decode,
                 embed,
-                column=column,
+                column=name,
                 retry=retry,
                 follow=follow,
                 decoder=version,
                 progress=progress,
             )
             if index.columns:
-                learn(model, index, str(column))
+                learn(model, index, name)
             return books
 
 

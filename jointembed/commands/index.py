@@ -60,11 +60,9 @@ def index(
 
     if split != "all":
         raise Usage("split", "a folder of sounds has no splits", "leave --split out, or index a table")
-    if name is not None:
-        raise Usage("name", "the index of a folder holds the vectors of one model", "leave --name out")
     times: dict[str, float] = {}
     start = perf_counter()
-    books = from_folder(used, source, index, column, max_windows, retry, follow, times)
+    books = from_folder(used, source, index, column, max_windows, retry, follow, times, name)
     print(f"{index}: {books}")
     if books.skipped:
         print(f"see: jointembed skips {index}")

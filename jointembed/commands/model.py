@@ -81,10 +81,8 @@ class Model:
         Raises:
             Mismatch: another model made these vectors, or from another number of windows of a sound.
         """
-        about = index.space()
-        mine = about.get("stamp") == self.stamp or about["fingerprint"] == self.space.fingerprint
-        known = column in index.columns or column in about["spaces"]
-        if known or (mine and column == of):
+        first = not index.columns and column == of
+        if first or column in index.columns or column in index.meta()["spaces"]:
             self.matches(index, column)
             self.settle(index, column)
             self.limit(index, windows)
@@ -130,9 +128,9 @@ class Model:
         return embed(self.space, column, cells, How(windows=self.windows, bf16=self.bf16 == column))
 
     def stream(
-        self, index: Index, column: str, sounds: Iterable[Any], times: dict[str, float]
+        self, index: Index, name: str, column: str, sounds: Iterable[Any], times: dict[str, float]
     ) -> Iterator[NDArray[np.float32]]:
-        """The vector (D,) of each sound, as the index has them; it remembers the precision that the first decide on.
+        """The vector (D,) of each sound, as the index has them under a name; it remembers which precision they need.
 
         The seconds of each stage are added to `times`.
         """
@@ -145,7 +143,7 @@ class Model:
 
         if self.bf16 is None:
             self.choose(column, first)
-            index.remember({"how": self._how}, column)
+            index.remember({"how": self._how}, name)
         how = How(windows=self.windows, bf16=self.bf16 == column, times=times)
         for vectors in stream(self.space, column, itertools.chain(_drained(first), source), how):
             yield from vectors
