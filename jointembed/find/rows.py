@@ -142,14 +142,17 @@ def labels(db: sqlite3.Connection, numbers: npt.NDArray[np.int64], name: str) ->
 
 def cells(row: Row) -> bytes:
     """The cells of a row as one JSON object; those that JSON cannot hold in 64 kB are left out."""
+    told = {str(name): cell for name, cell in row.items() if name != "id" and name not in HIDDEN}
+    with contextlib.suppress(TypeError, ValueError):
+        whole = _JSON.encode(told).encode()
+        if len(whole) <= CELL:
+            return whole
     kept = []
-    for name, cell in row.items():
-        if name == "id" or name in HIDDEN:
-            continue
+    for name, cell in told.items():
         with contextlib.suppress(TypeError, ValueError):  # an array, bytes, an infinity: data, or nothing JSON knows
             text = _json(cell)
             if len(text) <= CELL:
-                kept.append(_json(str(name)) + b":" + text)
+                kept.append(_json(name) + b":" + text)
     return b"{" + b",".join(kept) + b"}"
 
 
@@ -157,9 +160,9 @@ def _json(cell: Any) -> bytes:
     if isinstance(cell, float | np.floating) and cell != cell:
         return b"null"
     try:  # SQLite compares the names of cells as they stand in the text, so they are not escaped
-        return json.dumps(cell, ensure_ascii=False, allow_nan=False, default=_plain).encode("utf-8", "surrogateescape")
+        return _JSON.encode(cell).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return json.dumps(cell, allow_nan=False, default=_plain).encode()
+        return json.dumps(cell, allow_nan=False, default=_plain, separators=(",", ":")).encode()
 
 
 def _plain(cell: Any) -> Any:
@@ -168,6 +171,9 @@ def _plain(cell: Any) -> Any:
     if isinstance(cell, datetime.date | datetime.time):
         return cell.isoformat()
     raise TypeError(cell)
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
 
 
 def _content(db: sqlite3.Connection, id: bytes, path: bytes | str | None, digest: str | None) -> int | None:
