@@ -1,0 +1,71 @@
+"""`jointembed cluster`: the clusters of an index, and what they are."""
+
+from __future__ import annotations
+
+import json as text
+import sys
+from pathlib import Path
+
+from ..errors import Usage, closest, extra
+from ..find.index import Index
+from .bar import status
+
+
+def cluster(
+    index: str,
+    k: int | None = None,
+    column: str | None = None,
+    name: str | None = None,
+    against: str | None = None,
+    where: str | None = None,
+    plot: str | None = None,
+    json: bool = False,
+) -> None:
+    """Groups of like items, named by what they have more often than the others; --name keeps them in the index.
+
+    Args:
+        index: the index.
+        k: how many clusters (k-means); as many as there are dense places (HDBSCAN) if not given.
+        column: which of the index's columns to cluster by; its first if not given.
+        name: write the clusters as this column of the rows, such as cluster; without it nothing is written.
+        against: a column whose values the clusters are compared with.
+        where: a condition on the columns, such as "genre = 'waltz' and tempo > 120".
+        plot: a .png file to draw the clusters into.
+        json: print JSON.
+    """
+    if plot is not None and Path(plot).suffix != ".png":
+        raise Usage(plot, "clusters are drawn as PNG", f"write {Path(plot).with_suffix('.png')}")
+    if plot is not None:
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError as error:
+            raise extra("map", "matplotlib") from error
+    from ..find.cluster import agreement, clusters, keep
+    from ..find.items import items
+    from ..find.naming import named
+    from . import groups
+
+    with Index.open(index) as opened:
+        chosen = items(opened, column, where)
+        known = dict.fromkeys(name for row in chosen.rows for name in row)
+        if against is not None and against not in known:
+            raise Usage(against, "no item has a cell in this column", closest(against, known))
+        with status(f"Clustering {len(chosen.ids):,} items ..."):
+            found = clusters(chosen.vectors, k)
+            own = text.loads(opened.about("clusters") or "{}")
+            made = named(chosen.vectors, found.labels, chosen.rows, opened.terms(column), leave=own)
+            cells = None if against is None else [row.get(against) for row in chosen.rows]
+            agreed = None if cells is None else agreement(found.labels, cells)
+        if name is not None:
+            with status(f"Writing the column {name} ..."):
+                keep(opened, name, chosen.ids, found.labels, [one.name for one in made])
+    if plot is not None:
+        groups.draw(Path(plot), index, found, made, chosen)
+        print(f"{plot}: {len(made)} clusters of {len(chosen.ids):,} items", file=sys.stderr)
+    if json:
+        print(groups.listed(found, made, chosen, agreed))
+        return
+    print(groups.table(found, made, chosen))
+    if against is not None and agreed is not None:
+        print("\n" + groups.figures(against, agreed))
+    print("\nkeep them: --name cluster" if name is None else f"\nkept: {groups.asked(index, name, made[0].name)}")

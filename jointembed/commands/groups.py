@@ -1,0 +1,73 @@
+"""How clusters are printed and drawn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..find.cluster import Clusters
+from ..find.items import Items
+from ..find.naming import Named
+from . import show
+
+
+def listed(found: Clusters, made: Sequence[Named], chosen: Items, agreed: dict[str, Any] | None) -> str:
+    """Clusters as JSON: {"how", "items", "in no cluster", "clusters": [...], "against"}."""
+    left = int((found.labels < 0).sum())
+    facts = {"how": found.how, "items": len(chosen.ids), "in no cluster": left}
+    text = json.dumps({**facts, "clusters": [one.facts(chosen.ids) for one in made], "against": agreed},
+                      ensure_ascii=False)  # fmt: skip
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def table(found: Clusters, made: Sequence[Named], chosen: Items) -> str:
+    """Clusters with their sizes, names, most central items, and what they have more often than the others."""
+    rows = [["items", "cluster", "most central", "more often than in the others"]]
+    for one in made:
+        told = "; ".join(map(str, one.traits[:3]))
+        near = f"near {', '.join(one.words)}" if one.words else ""
+        title = chosen.rows[one.central].get("title")
+        item = _cut(title if isinstance(title, str) else chosen.ids[one.central])
+        rows.append([f"{one.items:,}", one.name, item, "; ".join(filter(None, (told, near)))])
+    left = int((found.labels < 0).sum())
+    if left:
+        rows.append([f"{left:,}", "in no cluster", "", ""])
+    return f"{len(chosen.ids):,} items: {found.how}\n" + show.table(rows, right=(0,))
+
+
+def figures(against: str, agreed: dict[str, Any]) -> str:
+    """How well clusters agree with a column."""
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{round(value, 3) + 0.0:.3f}"
+
+    rows = [["figure", "value", "chance"]]
+    rows += [[name, number(one["value"]), number(one["chance"])] for name, one in agreed["figures"].items()]
+    heading = f"against {against}: {agreed['items']:,} items with one of {agreed['values']:,} values"
+    return heading + "\n" + show.table(rows, right=(1, 2))
+
+
+def asked(index: str, column: str, name: str) -> str:
+    """The command that searches within a cluster."""
+    quoted = name.replace("'", "''")
+    said = column if column.isidentifier() else f'\\"{column}\\"'
+    return f"jointembed search {index} QUERY --where \"{said} = '{quoted}'\""
+
+
+def draw(path: Path, index: str, found: Clusters, made: Sequence[Named], chosen: Items) -> None:
+    """Draw clusters in the plane of their items' first principal components."""
+    from ..find.cluster import principal
+    from ..find.scatter import draw
+
+    points, share = principal(chosen.vectors, 2)
+    title = f"{Path(index).name}: {len(chosen.ids):,} items, {len(made)} clusters"
+    axes = f"principal components 1 and 2 ({share:.0%} of the variance)"
+    draw(path, points, found.labels, [one.name for one in made], title, axes)
+
+
+def _cut(text: str) -> str:
+    most = shutil.get_terminal_size((120, 24)).columns // 5
+    return text if len(text) <= most else "…" + text[1 - most :]

@@ -1,0 +1,89 @@
+"""The items of an index that something is made of: their ids, their vectors, and what their cells say.
+
+Letters: N items, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import Usage
+from .index import Index
+from .rows import fetch
+from .where import parse
+
+LONGEST = 500  # characters of a text that are kept, so that a hundred thousand rows fit in memory
+_BLOCK = 4_096
+
+
+@dataclass(frozen=True)
+class Items:
+    """Items in the order of the index.
+
+    Args:
+        ids: N ids.
+        vectors: (N, D) float32, as the index has them.
+        rows: N rows; see `described`.
+        total: how many there were to choose from.
+    """
+
+    ids: list[str]
+    vectors: npt.NDArray[np.float32]
+    rows: list[dict[str, Any]]
+    total: int
+
+
+def items(index: Index, column: str | None = None, where: str | None = None, most: int | None = None) -> Items:
+    """The items that have a vector in a column, the first one indexed by default, and meet a condition.
+
+    Args:
+        index: the index.
+        column: of the vectors.
+        where: see `where.py`.
+        most: of more than so many a seeded random choice.
+
+    Raises:
+        Usage: there is no such column or condition, or nothing meets it.
+    """
+    with index.reading() as db:
+        ids, vectors = index.vectors(column)
+        places = np.arange(len(ids))
+        if where is not None:
+            clause, values = parse(where, index.meta()["cells"])
+            allowed = {id for (id,) in db.execute(f"SELECT id FROM rows WHERE {clause}", values)}
+            places = np.array([place for place in places.tolist() if ids[place] in allowed], np.int64)
+        total = len(places)
+        if not total:
+            raise Usage("where", "no item meets the condition", "loosen it")
+        if most is not None and total > most:
+            places = np.sort(np.random.default_rng(0).choice(places, most, replace=False))
+        if len(places) < len(ids):
+            ids, vectors = [ids[place] for place in places.tolist()], vectors[places]
+        return Items(ids, vectors, [described(row) for row in read(index, ids)], total)
+
+
+def read(index: Index, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of ids in their order, each with its `id` and all of its cells."""
+    with index.reading() as db:
+        numbers: dict[str, int] = dict(db.execute("SELECT id, number FROM rows"))
+        for at in range(0, len(ids), _BLOCK):
+            yield from fetch(db, [numbers[id] for id in ids[at : at + _BLOCK]])
+
+
+def described(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells of a row, but its id, that are numbers, truth values, texts (their beginnings) or lists of texts."""
+    kept = {name: _short(cell) for name, cell in row.items() if name != "id"}
+    return {name: cell for name, cell in kept.items() if cell is not None and cell != []}
+
+
+def _short(cell: Any) -> Any:
+    if isinstance(cell, str):
+        return cell[:LONGEST]
+    if isinstance(cell, list):
+        return [one[:LONGEST] for one in cell[:100]] if all(isinstance(one, str) for one in cell) else None
+    return cell if isinstance(cell, bool | int | float) else None
