@@ -1,0 +1,90 @@
+"""`jointembed projector`: an index as a folder for TensorBoard's projector."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ..errors import Usage
+from ..find.index import Index
+from .bar import status
+
+
+def projector(
+    index: str,
+    folder: str,
+    column: str | None = None,
+    where: str | None = None,
+    most: int = 10_000,
+    picture: str | None = None,
+    root: str | None = None,
+) -> None:
+    """Write the items of an index as a folder that `tensorboard --logdir` shows in its projector.
+
+    Each point has its id, its cells, and of each label what its five nearest other items say of it. Where cells
+    are paths of pictures, or hold grey levels, these stand for the points.
+
+    Args:
+        index: the index.
+        folder: where to write; made if need be.
+        column: which of the index's columns; its first if not given.
+        where: a condition on the columns, such as "genre = 'waltz' and tempo > 120".
+        most: points at most, of more items a random choice; TensorBoard shows 100,000.
+        picture: the column whose pictures stand for the points; the indexed one, if it has any, if not given.
+        root: the folder where paths of pictures begin, such as the table's; that of the index if not given.
+    """
+    from ..find import projector as made
+    from ..find.items import items
+
+    if not 2 <= most <= 100_000:
+        raise Usage("most", f"{most} points cannot be shown", "use a number from 2 to 100000")
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise Usage(folder, "this is a file, not a folder", "choose another name")
+    with Index.open(index) as opened, status("Writing points ..."):
+        chosen = items(opened, column, where, most)
+        said, columns = made.neighbours(opened, chosen.ids, column)
+        name = column or opened.columns[0]
+        shown = picture or name
+        place = Path(root) if root is not None else Path(index).parent
+        pictures = _pictures(opened, chosen.ids, shown, place, picture is not None)
+    rows = [_row(id, row, more, shown) for id, row, more in zip(chosen.ids, chosen.rows, said, strict=True)]
+    made.write(folder, chosen.vectors, rows, pictures, name)
+    chance = f" of {chosen.total:,} items, chosen at random" if chosen.total > len(rows) else ""
+    seen = "" if pictures is None else f", {sum(one is not None for one in pictures):,} with a picture"
+    print(f"{folder}: {len(rows):,} points{chance}, {chosen.vectors.shape[1]} dimensions{seen}")
+    for one in columns:
+        pairs = [(made.text(row[one]), row.get(f"{one} (by neighbours)")) for row in rows if one in row]
+        right = sum(own == said for own, said in pairs)
+        [(_, common)] = Counter(own for own, _ in pairs).most_common(1)
+        print(f"{one} (by neighbours) is right for {right:,} of {len(pairs):,}; always the commonest for {common:,}")
+    print(f"see: tensorboard --logdir {folder}, then Projector")
+
+
+def _row(id: str, row: dict[str, Any], more: dict[str, str], last: str) -> dict[str, Any]:
+    """The labels of a point, each beside what its neighbours say; TensorBoard shows the first that is no number."""
+    made: dict[str, Any] = {"id": id}
+    for name in sorted(row, key=lambda name: (name in ("split", last), f"{name} (by neighbours)" not in more)):
+        made[name] = row[name]
+        if f"{name} (by neighbours)" in more:
+            made[f"{name} (by neighbours)"] = more[f"{name} (by neighbours)"]
+    return {**made, **more}
+
+
+def _pictures(index: Index, ids: list[str], name: str, root: Path, wanted: bool) -> list[Any] | None:
+    """Of each item a thumbnail of its cell in a column; None if there are none, an error if they are wanted."""
+    from ..find.items import read
+    from ..find.projector import PICTURES, side, thumbnail
+
+    most = side(len(ids))
+    cells = (row.get(name) for row in read(index, ids))
+    made = [(thumbnail(cell, root, most), isinstance(cell, str) and cell.lower().endswith(PICTURES)) for cell in cells]
+    if any(one is not None for one, _ in made):
+        return [one for one, _ in made]
+    fix = "say with --root where their paths begin"
+    if wanted:
+        raise Usage(name, f"no cell of this column is a picture in {root}", fix)
+    if any(path for _, path in made):
+        print(f"warning: none of the pictures of the column {name} is in {root}; {fix}", file=sys.stderr)
+    return None
