@@ -164,6 +164,18 @@ def test_chance_names_nothing():
     assert [one.name for one in named(vectors, truth, rows)] == ["1 mixed", "2 mixed", "3 mixed"]
 
 
+def test_a_few_items_are_no_evidence():
+    truth = np.repeat([0, 1], [100, 6])
+    vectors = np.eye(2, dtype=np.float32)[truth]
+    rows = [{"genre": "jig" if at % 16 == 0 else "reel", "tempo": 100 + at % 9 + 0.5} for at in range(100)]
+    rows += [
+        {"genre": genre, "tempo": tempo} for genre, tempo in zip(["jig", "reel"] * 3, [99.5, 120.5] * 3, strict=True)
+    ]
+    assert [one.name for one in named(vectors, truth, rows)] == ["1 mixed", "2 mixed"]
+    more = [{"genre": "jig", "tempo": 119.5 + at % 3} for at in range(6)]
+    assert named(vectors, truth, rows[:100] + more)[1].name == "2 jig, tempo 120"
+
+
 def test_names_differ_and_fit_one_line_whatever_the_cells_hold():
     vectors, truth = heaps([40, 40, 40])
     odd = ["a\nb\x1b[31m'\"$x$ " + "long " * 30, "a\nb\x1b[31m'\"$x$ " + "long " * 30, "<b>\udce9 日本"]
@@ -237,7 +249,9 @@ def test_clusters_are_kept_as_a_column_that_conditions_know(songs, capsys):
         kept = items(index).rows
         assert all(("cluster" in row) == (row["genre"] in ("waltz", "reel")) for row in kept)
         assert len({row.get("cluster") for row in kept}) == 3
-    assert not any("cluster" in one["name"] for one in json.loads(ask(capsys, songs, "--k", "2", "--json"))["clusters"])
+    again = json.loads(ask(capsys, songs, "--k", "2", "--json"))["clusters"]
+    told = {trait["column"] for one in again for trait in one["traits"]}
+    assert "genre" in told and "cluster" not in told, "clusters are not named by older clusters"
 
 
 def test_a_column_that_came_with_the_rows_is_not_written_over(songs, capsys):
@@ -281,7 +295,7 @@ def test_the_table_fits_the_terminal(songs, capsys, monkeypatch):
     assert "against tags: 180 items with one of 4 values" in out and "chance" in out and "Song " in out
 
 
-@pytest.mark.parametrize("k", [3, 20])
+@pytest.mark.parametrize("k", [3, 20, 90])
 def test_the_picture_shows_every_cluster_in_a_colour_and_is_the_same_again(songs, capsys, tmp_path, k):
     ask(capsys, songs, "--k", k, "--plot", tmp_path / "a.png")
     ask(capsys, songs, "--k", k, "--plot", tmp_path / "b.png")
@@ -291,6 +305,37 @@ def test_the_picture_shows_every_cluster_in_a_colour_and_is_the_same_again(songs
         seen = {colour for count, colour in image.convert("RGB").getcolors(1 << 24) if count > 50}
     wanted = {(0, 114, 178), (230, 159, 0), (0, 158, 115)}
     assert wanted <= seen, "the legend has them in full"
+
+
+def test_cells_of_every_kind_are_gone_through(tmp_path, capsys):
+    vectors, truth = heaps([30, 20])
+    odd = [
+        10**400,
+        1e300,
+        True,
+        None,
+        [],
+        ["日本 $x$", "a\nb"],
+        {"a": 1},
+        "",
+        " ",
+        "\udce9",
+        [[1, 2]],
+        [1, "a"],
+        -0.0,
+        "x" * 9999,
+    ]
+    genres = ["日本", "<b>$x_1$"]
+    rows = [{"id": f"{at}\n\udce9'\"", "odd": odd[at % len(odd)], 'a"b\\$': odd[one], "genre": genres[one]}
+            for at, one in enumerate(truth.tolist())]  # fmt: skip
+    with Index.create(tmp_path / "odd.index", 24, "cosine") as index:
+        index.add(rows, vectors, "x")
+    for more in ((), ("--json",), ("--against", "odd"), ("--plot", tmp_path / "odd.png"), ("--name", "cluster")):
+        assert "日本" in ask(capsys, tmp_path / "odd.index", *more)
+    with Index.open(tmp_path / "odd.index") as index:
+        found = [index.row(id) for id in index.ids()]
+    assert {row["cluster"] for row in found} == {"1 日本", "2 <b>$x_1$"}
+    assert [{name: cell for name, cell in row.items() if name != "cluster"} for row in found] == rows
 
 
 def test_what_is_wrong_is_said_in_one_line(songs, capsys, tmp_path, monkeypatch):

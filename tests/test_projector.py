@@ -60,7 +60,8 @@ def digits(tmp_path):
     rows = []
     for at, (image, digit) in enumerate(zip(images, known.target[:200].tolist(), strict=True)):
         Image.fromarray((image * 15.9).astype(np.uint8)).save(tmp_path / "bitmap" / f"{at}.png")
-        rows.append({"id": f"d{at}", "bitmap": f"bitmap/{at}.png", "digit": digit, "ink": float(image.mean())})
+        rows.append({"id": f"d{at}", "bitmap": f"bitmap/{at}.png", "digit": digit, "ink": float(image.mean()),
+                     "fold": f"f{at % 3}"})  # fmt: skip
     with Index.create(tmp_path / "digits.index", 64, "cosine") as index:
         index.add(rows, vectors, "bitmap")
     return tmp_path / "digits.index"
@@ -175,15 +176,16 @@ def test_neighbours_are_the_five_nearest_others_and_the_nearest_breaks_ties(digi
     with Index.open(digits) as index:
         ids, vectors = index.vectors()
         said, columns = neighbours(index, ids)
-        digit = [row["digit"] for row in read(index, ids)]
-    assert columns == ["digit"], "what is nearly different everywhere is no label"
+        rows = list(read(index, ids))
+    assert columns == ["digit", "fold"], "what is nearly different everywhere is no label"
     scores = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
     np.fill_diagonal(scores, -np.inf)
     for at, order in enumerate(np.argsort(-scores, axis=1, kind="stable")[:, :5]):
-        voters = [digit[one] for one in order]
-        best = max(map(voters.count, voters))
-        winner = next(one for one in voters if voters.count(one) == best)
-        assert said[at] == {"digit (by neighbours)": str(winner)}
+        for name in columns:
+            voters = [rows[one][name] for one in order]
+            best = max(map(voters.count, voters))
+            winner = next(one for one in voters if voters.count(one) == best)
+            assert said[at][f"{name} (by neighbours)"] == str(winner)
 
 
 def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
@@ -191,7 +193,10 @@ def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "200 points, 64 dimensions, 200 with a picture" in out and "is right for 1" in out and "of 200" in out
     heading, *rest = lines(tmp_path / "tb")
-    assert heading.split("\t") == ["id", "digit", "digit (by neighbours)", "ink", "bitmap"] and len(rest) == 200
+    assert heading.split("\t") == [
+        "id", "digit", "digit (by neighbours)", "fold", "fold (by neighbours)", "ink", "bitmap"
+    ]  # fmt: skip
+    assert len(rest) == 200
     with Image.open(tmp_path / "tb" / "sprite.png") as image, Image.open(tmp_path / "bitmap" / "31.png") as one:
         assert image.size == (120, 120)
         assert (np.array(image)[16:24, 8:16, 0] == np.array(one)).all(), "15 in a row: 31 is the second of the third"
@@ -203,6 +208,7 @@ def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
         ids, vectors = index.vectors()
     known = [ids.index(one.split("\t")[0]) for one in lines(tmp_path / "few")[1:]]
     assert (tensors(tmp_path / "few") == vectors[known]).all()
+    assert known == sorted(known) and known[-1] > 120, "chosen among all of them"
     shutil.move(tmp_path / "bitmap", tmp_path / "moved")
     assert main(["projector", str(digits), str(tmp_path / "none")]) == 0
     assert "say with --root" in capsys.readouterr().err and not (tmp_path / "none" / "sprite.png").exists()

@@ -18,6 +18,7 @@ from .rows import fetch
 from .where import parse
 
 LONGEST = 500  # characters of a text that are kept, so that a hundred thousand rows fit in memory
+HUGE = 1e100  # numbers from here on, whose squares may be no floats, are left out
 _BLOCK = 4_096
 
 
@@ -86,4 +87,4 @@ def _short(cell: Any) -> Any:
         return cell[:LONGEST]
     if isinstance(cell, list):
         return [one[:LONGEST] for one in cell[:100]] if all(isinstance(one, str) for one in cell) else None
-    return cell if isinstance(cell, bool | int | float) else None
+    return cell if isinstance(cell, bool | int | float) and abs(cell) < HUGE else None

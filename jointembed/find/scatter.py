@@ -5,6 +5,7 @@ Letters: N items, K clusters.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ SHAPES = ("o", "^", "s", "D", "v", "P", "X")
 NONE = "#C8C8C8"
 MOST = 30_000  # points that are drawn; more of them only cover each other
 SPELT = 12  # clusters whose names stand in the picture; of more, the numbers do, and the names in the legend
+LONGEST = 44  # characters of a name
 FEW = 5  # items that a name would hide
-LISTED = 40  # clusters in the legend
+LISTED = 40  # clusters in the legend, and with their numbers in the picture
 
 
 def draw(
@@ -56,17 +58,21 @@ def draw(
         chosen = np.random.default_rng(0).choice(len(points), MOST, replace=False)
     size = float(np.clip(24_000 / max(1, len(chosen)), 4, 36))
     sizes = np.bincount(labels[labels >= 0], minlength=count)
-    legend = [f"{_plain(name)}  ({sizes[at]:,})" for at, name in enumerate(names[:LISTED])]
+    legend = [f"{_plain(name[:LONGEST])}  ({sizes[at]:,})" for at, name in enumerate(names[:LISTED])]
     none = int((labels < 0).sum())
-    for label in range(-1, count):  # what is in no cluster lies beneath the others
+    if none:
+        inside = chosen[labels[chosen] < 0]
+        axes.scatter(
+            *_xy(points, inside), s=0.6 * size, c=NONE, alpha=0.45, linewidths=0, label=f"in no cluster  ({none:,})"
+        )
+    for label, said in enumerate(legend):
         inside = chosen[labels[chosen] == label]
-        colour, shape = (NONE, "o") if label < 0 else (COLOURS[label % 7], SHAPES[label // 7 % 7])
-        said = f"in no cluster  ({none:,})" if label < 0 else legend[label] if label < LISTED else "_"
-        if label >= 0 or none:
-            axes.scatter(
-                points[inside, 0], points[inside, 1], s=size * (0.6 if label < 0 else 1), c=colour, marker=shape,
-                label=said, alpha=0.45 if label < 0 else 0.8, linewidths=0, zorder=1 if label < 0 else 2,
-            )  # fmt: skip
+        colour, shape = COLOURS[label % 7], SHAPES[label // 7 % 7]
+        axes.scatter(*_xy(points, inside), s=size, c=colour, marker=shape, alpha=0.8, linewidths=0, label=said)
+    if count > LISTED:
+        inside = chosen[labels[chosen] >= LISTED]
+        colours = [COLOURS[label % 7] for label in labels[inside].tolist()]
+        axes.scatter(*_xy(points, inside), s=size, c=colours, alpha=0.8, linewidths=0)
     axes.set(xticks=[], yticks=[], xlabel=note)
     axes.set_title(_plain(title), loc="left", fontsize=12)
     axes.margins(0.06)
@@ -86,10 +92,11 @@ def draw(
     )
     for handle in filter(None, shown.legend_handles):
         handle.set_alpha(1)
-    spelt = [_plain(name) if count <= SPELT else name.split()[0] for name in names]
-    medians = [np.median(points[labels == label], axis=0) for label in range(count)]
-    _written(figure, axes, spelt, medians, [int(one) for one in sizes])
-    write(path, lambda file: figure.savefig(file, format="png"))
+    spelt = [_plain(name[:LONGEST]) if count <= SPELT else name.split()[0] for name in names[:LISTED]]
+    medians = [np.median(points[labels == label], axis=0) for label in range(len(spelt))]
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # a sign that the font lacks is drawn as a box
+        _written(figure, axes, spelt, medians, sizes[:LISTED].tolist())
+        write(path, lambda file: figure.savefig(file, format="png"))
 
 
 def _written(
@@ -125,6 +132,10 @@ def _written(
 
 def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _xy(points: npt.NDArray[Any], places: npt.NDArray[np.intp]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    return points[places, 0], points[places, 1]
 
 
 def _plain(text: str) -> str:
