@@ -92,7 +92,15 @@ def test_few_items_and_items_that_are_all_alike_are_one_cluster(count, k):
 
 def test_more_clusters_than_different_items_are_not_made_up():
     vectors = np.repeat(np.eye(3, dtype=np.float32), [5, 4, 3], axis=0)
-    assert clusters(vectors, 6).labels.tolist() == [0] * 5 + [1] * 4 + [2] * 3
+    found = clusters(vectors, 6)
+    assert found.labels.tolist() == [0] * 5 + [1] * 4 + [2] * 3 and "only 3 of 6 clusters" in found.how
+
+
+def test_small_batches_find_the_same_heaps(monkeypatch):
+    monkeypatch.setattr("jointembed.find.cluster.LARGE", 100)
+    vectors, truth = heaps([60, 50, 40, 30])
+    found = clusters(vectors, 4)
+    assert (found.labels == truth).all() and "small batches" in found.how
 
 
 @pytest.mark.parametrize("k", [0, -1, 13])

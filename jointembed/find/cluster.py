@@ -71,12 +71,14 @@ def clusters(vectors: Vectors, k: int | None = None) -> Clusters:
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct vectors than clusters, or all in one place: no news here
         if k is not None:
-            return _ordered(_means(vectors, k), "k-means")
+            found = _ordered(_means(vectors, k), "k-means in small batches" if count * k > LARGE else "k-means")
+            fewer = f", but only {len(found)} of {k} clusters got items" if len(found) < k else ""
+            return Clusters(found.labels, found.how + fewer)
         labels, how = _dense(vectors)
         if labels.max(initial=-1) >= 1 and (labels < 0).mean() <= LEFT:
             return _ordered(labels, how)
-        found = _means(vectors, _silhouette(vectors))
-        return _ordered(found, "k-means, 2 to 20 by the silhouette, as few items lie in dense places")
+        labels = _means(vectors, _silhouette(vectors))
+        return _ordered(labels, "k-means, 2 to 20 by the silhouette, as few items lie in dense places")
 
 
 def principal(vectors: Vectors, dims: int) -> tuple[Vectors, float]:
