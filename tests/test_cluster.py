@@ -214,7 +214,12 @@ def test_words_that_the_index_keeps_are_said_beside_the_cells(songs, capsys):
         index.learn(["ballroom", "hop", "fiddle", "dance"], middles, "audio")
     found = json.loads(ask(capsys, songs, "--json"))["clusters"]
     assert [one["words"] for one in found] == [["ballroom"], ["hop"], ["fiddle"], ["dance"]]
-    assert "near fiddle" in ask(capsys, songs)
+    assert "nearest words" in ask(capsys, songs) and "fiddle" in ask(capsys, songs)
+    assert [one["name"] for one in found[:2]] == ["1 waltz, slow", "2 polka, fast"], "most of them have both"
+    rows = [{"genre": GENRES[one], "tags": ["odd"] * (at % 3 > 1)} for at, one in enumerate(np.repeat([0, 1], 60))]
+    terms = ["low", "high"], np.eye(2, dtype=np.float32)
+    made = named(np.eye(2, dtype=np.float32)[np.repeat([0, 1], 60)], np.repeat([0, 1], 60), rows, terms)
+    assert [one.name for one in made] == ["1 waltz, low", "2 polka, high"], "words come before what few have"
 
 
 def test_agreement_is_one_for_the_truth_and_chance_for_a_shuffle():

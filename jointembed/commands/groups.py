@@ -25,16 +25,16 @@ def listed(found: Clusters, made: Sequence[Named], chosen: Items, agreed: dict[s
 
 def table(found: Clusters, made: Sequence[Named], chosen: Items) -> str:
     """Clusters with their sizes, names, most central items, and what they have more often than the others."""
-    rows = [["items", "cluster", "most central", "more often than in the others"]]
+    said = any(one.words for one in made)
+    rows = [["items", "cluster", "most central", *(["nearest words"] if said else []), "more often than in the others"]]
     for one in made:
-        told = "; ".join(map(str, one.traits[:3]))
-        near = f"near {', '.join(one.words)}" if one.words else ""
         title = chosen.rows[one.central].get("title")
-        item = _cut(title if isinstance(title, str) else chosen.ids[one.central])
-        rows.append([f"{one.items:,}", one.name, item, "; ".join(filter(None, (told, near)))])
+        item = _cut(title, True) if isinstance(title, str) else _cut(chosen.ids[one.central], False)
+        near = [" ".join(one.words)] if said else []
+        rows.append([f"{one.items:,}", one.name, item, *near, "; ".join(map(str, one.traits[:3]))])
     left = int((found.labels < 0).sum())
     if left:
-        rows.append([f"{left:,}", "in no cluster", "", ""])
+        rows.append([f"{left:,}", "in no cluster", *[""] * (len(rows[0]) - 2)])
     return f"{len(chosen.ids):,} items: {found.how}\n" + show.table(rows, right=(0,))
 
 
@@ -68,6 +68,9 @@ def draw(path: Path, index: str, found: Clusters, made: Sequence[Named], chosen:
     draw(path, points, found.labels, [one.name for one in made], title, axes)
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, title: bool) -> str:
+    """As much as there is room for: a title's beginning, and an id's end, where a path has its file."""
     most = shutil.get_terminal_size((120, 24)).columns // 5
-    return text if len(text) <= most else "…" + text[1 - most :]
+    if len(text) <= most:
+        return text
+    return text[: most - 1] + "…" if title else "…" + text[1 - most :]

@@ -112,7 +112,7 @@ def named(
         traits = _told(
             sorted(found[label], key=lambda one: (one.number, -one.z if one.number else -one.z * one.inside))
         )
-        title = _title([one.value for one in traits] + near[label], taken)
+        title = _title(traits, near[label], taken)
         taken.add(title)
         made.append(Named(f"{label + 1} {title}", sizes[label], place, traits, near[label]))
     return made
@@ -258,10 +258,15 @@ def _told(traits: Sequence[Trait]) -> list[Trait]:
     return kept
 
 
-def _title(values: Sequence[str], taken: set[str]) -> str:
-    """Two values, and more of them where another cluster is called so already."""
+def _title(traits: Sequence[Trait], near: Sequence[str], taken: set[str]) -> str:
+    """The surest label, then what most of the items have, then words, then the rest: two of these.
+
+    More of them where another cluster is called so already.
+    """
+    labels = [one.value for one in traits if not one.number]
+    most = [one.value for one in traits if not one.number and one.inside > 0.5]
     chosen: list[str] = []
-    for value in values:
+    for value in (*labels[:1], *most, *near, *labels, *(one.value for one in traits)):
         if not any(_again(value, one) for one in chosen):
             chosen.append(value)
         if (len(chosen) > 1 and ", ".join(chosen) not in taken) or len(chosen) == 4:
