@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,8 +18,8 @@ from PIL import Image
 from jointembed.__main__ import main
 from jointembed.errors import Usage
 from jointembed.find.index import Index
-from jointembed.find.items import read
-from jointembed.find.projector import neighbours, side, thumbnail, write
+from jointembed.find.items import items, read
+from jointembed.find.projector import labelling, neighbours, side, thumbnail, write
 
 ODD = [
     "a/b",
@@ -175,8 +176,9 @@ def test_what_is_no_picture_or_lies_elsewhere_is_left_out(tmp_path):
 def test_neighbours_are_the_five_nearest_others_and_the_nearest_breaks_ties(digits):
     with Index.open(digits) as index:
         ids, vectors = index.vectors()
-        said, columns = neighbours(index, ids)
         rows = list(read(index, ids))
+        columns = labelling(index, items(index).rows)
+        said = neighbours(index, ids, columns)
     assert columns == ["digit", "fold"], "what is nearly different everywhere is no label"
     scores = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
     np.fill_diagonal(scores, -np.inf)
@@ -185,13 +187,15 @@ def test_neighbours_are_the_five_nearest_others_and_the_nearest_breaks_ties(digi
             voters = [rows[one][name] for one in order]
             best = max(map(voters.count, voters))
             winner = next(one for one in voters if voters.count(one) == best)
-            assert said[at][f"{name} (by neighbours)"] == str(winner)
+            assert said[name][at] == str(winner)
 
 
 def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
     assert main(["projector", str(digits), str(tmp_path / "tb")]) == 0
     out = capsys.readouterr().out
-    assert "200 points, 64 dimensions, 200 with a picture" in out and "is right for 1" in out and "of 200" in out
+    assert "200 points, 64 dimensions, 200 with a picture" in out and "by the model" not in out
+    [right] = re.findall(r"digit \(by neighbours\): right for (\d+) of 200; always the commonest for 2\d\n", out)
+    assert 180 < int(right) < 200
     heading, *rest = lines(tmp_path / "tb")
     assert heading.split("\t") == [
         "id", "digit", "digit (by neighbours)", "fold", "fold (by neighbours)", "ink", "bitmap"
@@ -212,6 +216,32 @@ def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
     shutil.move(tmp_path / "bitmap", tmp_path / "moved")
     assert main(["projector", str(digits), str(tmp_path / "none")]) == 0
     assert "say with --root" in capsys.readouterr().err and not (tmp_path / "none" / "sprite.png").exists()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
+def test_labels_that_are_points_of_the_space_are_predicted(tmp_path, capsys, metric):
+    rng = np.random.default_rng(0)
+    words = ["polka", "reel", "waltz", "loud"]
+    points = rng.standard_normal((4, 6)).astype(np.float32) * (1 if metric == "cosine" else [[1], [2], [3], [9]])
+    vectors = rng.standard_normal((60, 6)).astype(np.float32)
+    if metric == "cosine":
+        points, vectors = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (points, vectors))
+    rows = [{"id": str(at), "genre": words[at % 3], "mood": ["loud", "soft"][at % 2]} for at in range(60)]
+    del rows[7]["genre"]
+    with Index.create(tmp_path / "a.index", 6, metric) as index:
+        index.add(rows, vectors, "audio")
+        index.learn(words, points.astype(np.float32), "audio")
+    assert main(["projector", str(tmp_path / "a.index"), str(tmp_path / "tb")]) == 0
+    heading, *rest = (line.split("\t") for line in lines(tmp_path / "tb"))
+    assert heading[1:4] == ["genre", "genre (by neighbours)", "genre (by the model)"]
+    assert "mood (by the model)" not in heading, "soft is no point of the space"
+    exact = points[:3].astype(np.float64) @ vectors.T.astype(np.float64)
+    if metric == "euclidean":
+        exact = -np.square(points[:3, None].astype(np.float64) - vectors[None]).sum(2)
+    told = [one[heading.index("genre (by the model)")] for one in rest]
+    assert told == [words[at] for at in exact.argmax(0)]
+    right = sum(one[1] == one[3] for one in rest)
+    assert f"genre (by the model): right for {right} of 59" in capsys.readouterr().out
 
 
 def test_what_is_wrong_is_said_in_one_line(digits, tmp_path, capsys):

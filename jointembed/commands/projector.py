@@ -23,8 +23,9 @@ def projector(
 ) -> None:
     """Write the items of an index as a folder that `tensorboard --logdir` shows in its projector.
 
-    Each point has its id, its cells, and of each label what its five nearest other items say of it. Where cells
-    are paths of pictures, or hold grey levels, these stand for the points.
+    Each point has its id, its cells, and of each label what its five nearest other items say of it, and what the
+    model does if the index keeps the labels' own points; how often they are right is printed, of rows that were
+    trained on too. Where cells are paths of pictures, or hold grey levels, these stand for the points.
 
     Args:
         index: the index.
@@ -44,32 +45,36 @@ def projector(
         raise Usage(folder, "this is a file, not a folder", "choose another name")
     with Index.open(index) as opened, status("Writing points ..."):
         chosen = items(opened, column, where, most)
-        said, columns = made.neighbours(opened, chosen.ids, column)
+        columns = made.labelling(opened, chosen.rows)
+        said = {
+            "by neighbours": made.neighbours(opened, chosen.ids, columns, column) if columns else {},
+            "by the model": made.predicted(opened, chosen, columns, column),
+        }
         name = column or opened.columns[0]
         shown = picture or name
         place = Path(root) if root is not None else Path(index).parent
         pictures = _pictures(opened, chosen.ids, shown, place, picture is not None)
-    rows = [_row(id, row, more, shown) for id, row, more in zip(chosen.ids, chosen.rows, said, strict=True)]
+    rows = [_row(place, chosen, columns, said, ("split", shown)) for place in range(len(chosen.ids))]
     made.write(folder, chosen.vectors, rows, pictures, name)
     chance = f" of {chosen.total:,} items, chosen at random" if chosen.total > len(rows) else ""
     seen = "" if pictures is None else f", {sum(one is not None for one in pictures):,} with a picture"
     print(f"{folder}: {len(rows):,} points{chance}, {chosen.vectors.shape[1]} dimensions{seen}")
     for one in columns:
-        pairs = [(made.text(row[one]), row.get(f"{one} (by neighbours)")) for row in rows if one in row]
-        right = sum(own == said for own, said in pairs)
-        [(_, common)] = Counter(own for own, _ in pairs).most_common(1)
-        print(f"{one} (by neighbours) is right for {right:,} of {len(pairs):,}; always the commonest for {common:,}")
+        for how in (how for how in said if one in said[how]):
+            pairs = [(made.text(row[one]), row[f"{one} ({how})"]) for row in rows if row[one] is not None]
+            right, common = sum(a == b for a, b in pairs), max(Counter(own for own, _ in pairs).values())
+            print(f"{one} ({how}): right for {right:,} of {len(pairs):,}; always the commonest for {common:,}")
     print(f"see: tensorboard --logdir {folder}, then Projector")
 
 
-def _row(id: str, row: dict[str, Any], more: dict[str, str], last: str) -> dict[str, Any]:
-    """The labels of a point, each beside what its neighbours say; TensorBoard shows the first that is no number."""
-    made: dict[str, Any] = {"id": id}
-    for name in sorted(row, key=lambda name: (name in ("split", last), f"{name} (by neighbours)" not in more)):
-        made[name] = row[name]
-        if f"{name} (by neighbours)" in more:
-            made[f"{name} (by neighbours)"] = more[f"{name} (by neighbours)"]
-    return {**made, **more}
+def _row(at: int, chosen: Any, columns: list[str], said: Any, last: tuple[str, ...]) -> dict[str, Any]:
+    """The labels of a point, each beside what is said of it; TensorBoard shows the first that is no number."""
+    row = chosen.rows[at]
+    made: dict[str, Any] = {"id": chosen.ids[at]}
+    for name in (*columns, *(name for name in row if name not in (*columns, *last)), *last):
+        made[name] = row.get(name)
+        made |= {f"{name} ({how})": told[name][at] for how, told in said.items() if name in told}
+    return {name: cell for name, cell in made.items() if name in columns or cell is not None}
 
 
 def _pictures(index: Index, ids: list[str], name: str, root: Path, wanted: bool) -> list[Any] | None:

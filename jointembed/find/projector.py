@@ -22,7 +22,8 @@ import numpy.typing as npt
 from .. import files
 from ..errors import Usage, plain
 from .index import Index
-from .items import described, read
+from .items import Items, described, read
+from .ranking import points, scores
 
 Picture = npt.NDArray[np.uint8]
 
@@ -126,41 +127,61 @@ def thumbnail(cell: Any, root: Path, most: int) -> Picture | None:
         return None  # a file that is cut, or no picture after all
 
 
-def neighbours(index: Index, ids: Sequence[str], column: str | None = None) -> tuple[list[dict[str, str]], list[str]]:
-    """What the five nearest other items of the index say of each item, for each of its columns that labels items.
+def labelling(index: Index, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns that label items: 2 to 50 values of text or whole numbers here, each three times on average."""
+    left = {"split", *json.loads(index.about("clusters") or "{}")}
+    names = dict.fromkeys(name for row in rows for name in row if name not in left)
+    return [name for name in names if _labels([row[name] for row in rows if name in row])]
 
-    The label that most of them have is `COLUMN (by neighbours)`, that of the nearest if there are several such. A
-    column labels items if it has from 2 to 50 values here, text or whole numbers, each three times on average.
+
+def neighbours(
+    index: Index, ids: Sequence[str], names: Sequence[str], column: str | None = None
+) -> dict[str, list[str | None]]:
+    """Of each column of labels what most of the five nearest other items of the index have, for each item.
+
+    Where several labels are as frequent, that of the nearest of them.
 
     Args:
         index: the index.
         ids: the items.
+        names: the columns of labels.
         column: of the vectors.
-
-    Returns:
-        Of each item these labels, and of each such column its name.
     """
-    own = [described(row) for row in read(index, ids)]
-    left = {"split", *json.loads(index.about("clusters") or "{}")}
-    columns = [
-        name for name in dict.fromkeys(name for row in own for name in row) if name not in left and _labels(own, name)
-    ]
-    made: list[dict[str, str]] = [{} for _ in ids]
-    if not columns:
-        return made, []
     every, vectors = index.vectors(column)
     place = {id: at for at, id in enumerate(every)}
     mine = np.array([place[id] for id in ids])
     nearest, _ = index.many(vectors[mine], NEAREST + 1, column)
     used, where = np.unique(nearest, return_inverse=True)
     rows = [described(row) for row in read(index, [every[at] for at in used.tolist()])]
+    made: dict[str, list[str | None]] = {name: [] for name in names}
     for at, near in enumerate(where.reshape(nearest.shape)):
         voters = [rows[one] for one in near if used[one] != mine[at]][:NEAREST]
-        for name in columns:
+        for name in names:  # of equals the counter gives the one that came first, which is the nearest
             votes = Counter(text(voter[name]) for voter in voters if name in voter)
-            if votes:  # the commonest, of equals the one that came first, which is the nearest
-                made[at][f"{name} (by neighbours)"] = votes.most_common(1)[0][0]
-    return made, columns
+            made[name].append(votes.most_common(1)[0][0] if votes else None)
+    return made
+
+
+def predicted(
+    index: Index, items: Items, names: Sequence[str], column: str | None = None
+) -> dict[str, list[str | None]]:
+    """Of each column whose labels all are points of the model's space the nearest of these points, for each item.
+
+    Args:
+        index: the index, which keeps the points; see `Index.terms`.
+        items: the items.
+        names: the columns of labels.
+        column: of the vectors.
+    """
+    words, vectors = index.terms(column)
+    place, metric = {word: at for at, word in enumerate(words)}, str(index.space(column)["metric"])
+    made: dict[str, list[str | None]] = {}
+    for name in names:
+        labels = sorted({text(row[name]) for row in items.rows if name in row})
+        if all(label in place for label in labels):
+            asked, pool = points(items.vectors, vectors[[place[label] for label in labels]], metric)
+            made[name] = [labels[at] for at in scores(asked, pool, metric).argmax(1)]
+    return made
 
 
 def text(cell: Any) -> str:
@@ -170,11 +191,8 @@ def text(cell: Any) -> str:
     return "" if cell is None else ", ".join(map(str, cell)) if isinstance(cell, list) else str(cell)
 
 
-def _labels(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    cells = [row[name] for row in rows if name in row]
-    if not all(isinstance(cell, str | int) for cell in cells) or any(f"{name} (by neighbours)" in row for row in rows):
-        return False
-    return 2 <= len(set(cells)) <= min(MOST, len(cells) / 3)
+def _labels(cells: Sequence[Any]) -> bool:
+    return all(isinstance(cell, str | int) for cell in cells) and 2 <= len(set(cells)) <= min(MOST, len(cells) / 3)
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
