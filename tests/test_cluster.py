@@ -200,6 +200,9 @@ def test_words_of_the_model_name_clusters_but_hub_words_do_not():
     points = np.stack([middles.mean(0) * 3, *middles, -middles.mean(0)]) + apart
     made = named(vectors, truth, [{} for _ in truth], (terms, points.astype(np.float32)))
     assert [one.words[0] for one in made] == ["waltz", "polka", "reel"]
+    twice = [*terms, "Waltz time"], np.concatenate([points, points[1:2] * 0.99]).astype(np.float32)
+    assert naming.words(vectors, truth, *twice)[0][0] == "waltz", "and not the same again"
+    assert "Waltz time" not in naming.words(vectors, truth, *twice)[0]
     assert [one.name for one in made] == ["1 waltz", "2 polka", "3 reel"]
     shuffled = np.random.default_rng(0).permutation(truth)
     assert sum(map(len, naming.words(vectors, shuffled, terms, points.astype(np.float32)))) <= 1

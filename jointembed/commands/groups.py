@@ -30,7 +30,7 @@ def table(found: Clusters, made: Sequence[Named], chosen: Items) -> str:
     for one in made:
         title = chosen.rows[one.central].get("title")
         item = _cut(title, True) if isinstance(title, str) else _cut(chosen.ids[one.central], False)
-        near = [" ".join(one.words)] if said else []
+        near = [", ".join(one.words)] if said else []
         rows.append([f"{one.items:,}", one.name, item, *near, "; ".join(map(str, one.traits[:3]))])
     left = int((found.labels < 0).sum())
     if left:

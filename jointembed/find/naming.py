@@ -142,10 +142,13 @@ def words(vectors: Vectors, labels: Labels, terms: Sequence[str], points: Vector
     for _ in range(19):
         least = np.maximum(least, ((centres(vectors, rng.permutation(labels)) - mean) @ centred.T).max(1))
     least = np.maximum(least, scores.max(1) / 2)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :most]
-    return [
-        [_short(terms[at]) for at in places if scores[label, at] > least[label]] for label, places in enumerate(order)
-    ]
+    found: list[list[str]] = []
+    for own, enough in zip(scores, least, strict=True):
+        found.append([])
+        for at in np.argsort(-own, kind="stable")[: 3 * most]:
+            if own[at] > enough and len(found[-1]) < most and not any(_again(terms[at], one) for one in found[-1]):
+                found[-1].append(_short(terms[at]))
+    return found
 
 
 def log_odds(counts: Floats, prior: float = PRIOR) -> Floats:
