@@ -11,7 +11,7 @@ from PIL import Image
 from jointembed.__main__ import main
 from jointembed.errors import Usage
 from jointembed.find import naming
-from jointembed.find.cluster import agreement, central, clusters, keep, principal
+from jointembed.find.cluster import agreement, central, clusters, keep, kept, principal
 from jointembed.find.index import Index
 from jointembed.find.items import items, read
 from jointembed.find.naming import log_odds, named
@@ -270,6 +270,18 @@ def test_clusters_are_kept_as_a_column_that_conditions_know(songs, capsys):
     assert "genre" in told and "cluster" not in told, "clusters are not named by older clusters"
 
 
+def test_clusters_outlast_the_rows_being_written_again(songs, capsys):
+    ask(capsys, songs)
+    with Index.open(songs) as index:
+        row = index.row("s3")
+        again, new = kept(index, [{"id": "s3", "genre": "other"}, {"id": "new", "genre": "reel"}])
+        assert again == {"cluster": row["cluster"], "id": "s3", "genre": "other"} and new == {
+            "id": "new",
+            "genre": "reel",
+        }
+        assert kept(index, [{"id": "s3", "cluster": "by hand"}]) == [{"id": "s3", "cluster": "by hand"}]
+
+
 def test_a_column_that_came_with_the_rows_is_not_written_over(songs, capsys):
     before = Index.open(songs).row("s3")
     for name in ("genre", "tempo", "tags"):
@@ -294,9 +306,9 @@ def test_a_failure_in_the_middle_leaves_the_index_as_it_was(songs, monkeypatch):
         assert index.generation == before and not any("cluster" in row for row in items(index).rows)
 
 
-def test_nothing_is_written_without_a_name(songs, capsys):
+def test_nothing_is_written_by_a_look(songs, capsys):
     content = songs.read_bytes()
-    found = json.loads(ask(capsys, songs, "--json", "--against", "genre"))
+    found = json.loads(ask(capsys, songs, "--json", "--against", "genre", "--look"))
     assert songs.read_bytes() == content
     assert [one["items"] for one in found["clusters"]] == [60, 50, 40, 30] and found["in no cluster"] == 0
     assert found["against"]["figures"]["ami"]["value"] == pytest.approx(1)
@@ -306,7 +318,7 @@ def test_nothing_is_written_without_a_name(songs, capsys):
 
 def test_the_table_fits_the_terminal(songs, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    out = ask(capsys, songs, "--against", "tags")
+    out = ask(capsys, songs, "--against", "tags", "--look")
     assert max(map(len, out.splitlines())) <= 80
     assert "against tags: 180 items with one of 4 values" in out and "chance" in out and "Song " in out
 
@@ -346,7 +358,7 @@ def test_cells_of_every_kind_are_gone_through(tmp_path, capsys):
             for at, one in enumerate(truth.tolist())]  # fmt: skip
     with Index.create(tmp_path / "odd.index", 24, "cosine") as index:
         index.add(rows, vectors, "x")
-    for more in ((), ("--json",), ("--against", "odd"), ("--plot", tmp_path / "odd.png"), ("--name", "cluster")):
+    for more in ((), ("--json",), ("--against", "odd"), ("--plot", tmp_path / "odd.png"), ("--auto",)):
         assert "日本" in ask(capsys, tmp_path / "odd.index", *more)
     with Index.open(tmp_path / "odd.index") as index:
         found = [index.row(id) for id in index.ids()]
@@ -360,6 +372,7 @@ def test_what_is_wrong_is_said_in_one_line(songs, capsys, tmp_path, monkeypatch)
     for words, said in [
         ((songs, "--k", "0"), "from 1 to 180"),
         ((songs, "--k", "181"), "from 1 to 180"),
+        ((songs, "--k", "3", "--auto"), "one of the two"),
         ((songs, "--against", "gene"), "did you mean genre"),
         ((songs, "--column", "words"), "no vectors"),
         ((songs, "--where", "genre = 'jig'"), "no item meets"),

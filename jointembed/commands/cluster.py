@@ -14,25 +14,31 @@ from .bar import status
 def cluster(
     index: str,
     k: int | None = None,
+    auto: bool = False,
     column: str | None = None,
-    name: str | None = None,
+    name: str = "cluster",
+    look: bool = False,
     against: str | None = None,
     where: str | None = None,
     plot: str | None = None,
     json: bool = False,
 ) -> None:
-    """Groups of like items, named by what they have more often than the others; --name keeps them in the index.
+    """Groups of like items, named by what they have more often than the others, and written back as a column.
 
     Args:
         index: the index.
-        k: how many clusters (k-means); as many as there are dense places (HDBSCAN) if not given.
+        k: how many clusters (k-means).
+        auto: as many as there are dense places (HDBSCAN), which is also done if k is not given.
         column: which of the index's columns to cluster by; its first if not given.
-        name: write the clusters as this column of the rows, such as cluster; without it nothing is written.
+        name: the column of the rows that the clusters are written as.
+        look: only look, and write nothing.
         against: a column whose values the clusters are compared with.
         where: a condition on the columns, such as "genre = 'waltz' and tempo > 120".
         plot: a .png file to draw the clusters into.
         json: print JSON.
     """
+    if auto and k is not None:
+        raise Usage("k", "--auto finds the number of clusters itself", "give one of the two")
     if plot is not None and Path(plot).suffix != ".png":
         raise Usage(plot, "clusters are drawn as PNG", f"write {Path(plot).with_suffix('.png')}")
     if plot is not None:
@@ -56,7 +62,7 @@ def cluster(
             made = named(chosen.vectors, found.labels, chosen.rows, opened.terms(column), leave=own)
             cells = None if against is None else [row.get(against) for row in chosen.rows]
             agreed = None if cells is None else agreement(found.labels, cells)
-        if name is not None:
+        if not look:
             with status(f"Writing the column {name} ..."):
                 keep(opened, name, chosen.ids, found.labels, [one.name for one in made])
     if plot is not None:
@@ -68,4 +74,5 @@ def cluster(
     print(groups.table(found, made, chosen))
     if against is not None and agreed is not None:
         print("\n" + groups.figures(against, agreed))
-    print("\nkeep them: --name cluster" if name is None else f"\nkept: {groups.asked(index, name, made[0].name)}")
+    if not look and made:
+        print(f"\nkept: {groups.asked(index, name, made[0].name)}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..cells import key, missing
 from ..errors import Usage, closest
+from ..find.cluster import kept
 from ..find.index import Index
 from ..find.scan import hold
 from .model import Model
@@ -57,6 +58,7 @@ def fill(
             index = model.create(path, table=str(rows.root.absolute()) if rows.root else "")
             model.join(index, name, column, windows)
         with index:
+            listed = list(zip(kept(index, [row for row, _ in listed]), [cell for _, cell in listed], strict=True))
             same = index.same([row for row, _ in listed], name)
             index.update([row for (row, _), known in zip(listed, same, strict=True) if known])
             fresh = [pair for pair, known in zip(listed, same, strict=True) if not known]

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from ..cells import explode, key
 from ..errors import Usage
+from . import names
 from .index import Index
-from .rows import HIDDEN, encode, fetch, note, update
+from .rows import HIDDEN, Row, encode, fetch, note, update
 
 Labels = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
@@ -180,6 +181,18 @@ def keep(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Seq
         note(db, "cells", [name])
         about = json.dumps({**own, name: list(names)})
         db.execute("INSERT OR REPLACE INTO meta VALUES('clusters', ?)", (about,))
+
+
+def kept(index: Index, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows that are about to be written over those of an index, with the clusters that it has of them."""
+    own = json.loads(index.about("clusters") or "{}")
+    if not own:
+        return [dict(row) for row in rows]
+    with index.reading() as db:
+        numbers = [number for row in rows if (number := names.number(db, row["id"])) is not None]
+        told = {row["id"]: row for row in fetch(db, numbers)}
+    old = [{name: cell for name, cell in told.get(row["id"], {}).items() if name in own} for row in rows]
+    return [{**clusters, **row} for clusters, row in zip(old, rows, strict=True)]
 
 
 def _with(row: dict[str, Any], name: str, value: str | None) -> dict[str, Any]:
