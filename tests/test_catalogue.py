@@ -80,8 +80,15 @@ def test_a_folder_becomes_an_index_whose_books_balance(model, music, tmp_path, c
     assert run("index", model, music, index, "--strict") == 3
 
 
-def test_a_second_run_loads_neither_model_nor_torch_and_decodes_nothing(model, music, tmp_path):
+@pytest.mark.parametrize("wordless", [False, True])
+def test_a_second_run_loads_neither_model_nor_torch_and_decodes_nothing(model, wordless, music, tmp_path):
     index = tmp_path / "songs.index"
+    if wordless:  # nor does it ask again for words that the model has not
+        reader = JointEmbedding.load(model).reader("audio")
+        space = JointEmbedding(8, {"audio": Conv(reader, [8, 16], 16)}, [])
+        space.configure_model()
+        model = str(tmp_path / "wordless.ckpt")
+        space.save(model)
     assert run("index", model, music, index) == 0
     script = (
         "import sys; from jointembed.__main__ import main; code = main(sys.argv[1:]); "

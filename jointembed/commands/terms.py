@@ -18,18 +18,21 @@ SHORT = 3  # letters of a Latin word below which it rarely says anything by itse
 
 
 def learn(model: Model, index: Index, column: str) -> None:
-    """Keep the words of the model with a column of an index, unless it has some.
+    """Keep the words of the model with a column of an index, unless that was done.
 
     They are the ids of label columns (genres, tags), then the known words of columns of words; of a model that reads
     sub-words, the words that the rows of the index hold most often.
     """
-    if index.terms(column)[0]:
+    if index.space(column).get("told"):
         return
     for of, words in _words(model.space, index).items():
         known, vectors = index.terms(column)
         fresh = [word for word in words if word not in set(known)]
         if fresh:
             index.learn([*known, *fresh], np.concatenate([vectors, model.embed(of, fresh)]), column)
+    index.remember(
+        {"told": "words"}, column
+    )  # also where the model has none, so that it is not loaded to be asked again
 
 
 def _words(space: Any, index: Index) -> dict[str, list[str]]:
