@@ -24,6 +24,7 @@ COMMANDS = {
     "neighbors": "the nearest items of every item of an index, or of every row of a table, as parquet",
     "cluster": "groups of like items of an index, named by what they have in common",
     "projector": "an index as a folder for TensorBoard's projector",
+    "page": "the map of an index, its search and its neighbours, as one HTML file",
     "init": "a recipe for a table: what its columns seem to be, and what could be learned of them",
     "dims": "how many dimensions a table asks for; of a model, what fewer of them cost",
     "sweep": "search the settings of a recipe, by its figures on the dev rows",

@@ -1,0 +1,450 @@
+// The points: one draw call of WebGL 2, a view in two or three dimensions, and which point lies under the pointer.
+
+const VERTEX = `#version 300 es
+layout(location = 0) in vec3 from;
+layout(location = 1) in vec3 to;
+layout(location = 2) in vec4 colour;
+layout(location = 3) in float kind;
+uniform mat4 view;
+uniform float moved, size, depth;
+out vec4 tint;
+flat out float ring, wide;
+void main() {
+  gl_Position = view * vec4(mix(from, to, moved), 1.0);
+  wide = size * (kind < 1.5 ? 0.8 : 1.0) * (depth > 0.0 ? clamp(depth / gl_Position.w, 0.4, 3.0) : 1.0);
+  gl_PointSize = wide + 2.0;
+  ring = kind > 2.5 ? 1.0 : 0.0;
+  float haze = depth > 0.0 ? clamp(1.35 - 0.42 * gl_Position.w / depth, 0.25, 1.0) : 1.0;
+  tint = vec4(colour.rgb, colour.a * haze);
+}`;
+
+const FRAGMENT = `#version 300 es
+precision highp float;
+in vec4 tint;
+flat in float ring, wide;
+uniform vec3 paper;
+uniform float veil, cut;
+out vec4 pixel;
+void main() {
+  float away = length(gl_PointCoord - 0.5) * (wide + 2.0);
+  float r = wide * 0.5;
+  float soft = min(0.7, r * 0.6);
+  float alpha = 1.0 - smoothstep(r - soft, r + soft, away);
+  if (ring > 0.5) alpha *= smoothstep(r * 0.5 - 0.5, r * 0.5 + 0.5, away);
+  alpha *= tint.a * veil;
+  if (alpha < cut) discard;
+  float rim = ring > 0.5 || wide < 6.0 ? 0.0 : 0.75 * smoothstep(r - 1.7, r - 0.5, away);
+  pixel = vec4(mix(tint.rgb, paper, rim) * alpha, alpha);
+}`;
+
+const HIDDEN = 0, GHOST = 1, DISC = 2, RING = 3; // what a point is drawn as
+const NEAR = 14; // pixels within which a point is meant
+const MOVE = 700; // milliseconds from one map to another
+
+class Chart {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.listeners = {};
+    this.points = new Float32Array(0);
+    this.count = 0;
+    this.dims = 2;
+    this.scales = null;
+    this.inset = { left: 0, right: 0, top: 0, bottom: 0 };
+    this.view = { x: 0, y: 0, zoom: 1, yaw: 0.6, pitch: 0.35 };
+    this.extent = { x: 1, y: 1 };
+    this.veil = 1;
+    this.matrix = new Float32Array(16);
+    this.began = -Infinity;
+    this.alive = this.open();
+    canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.open();
+      this.upload();
+      this.painted();
+    });
+    new ResizeObserver(() => this.resize()).observe(canvas);
+    hands(this);
+    this.resize();
+  }
+
+  on(name, listener) {
+    this.listeners[name] = listener;
+  }
+
+  tell(name, ...given) {
+    this.listeners[name]?.(...given);
+  }
+
+  open() {
+    const gl = this.canvas.getContext("webgl2", { antialias: false, premultipliedAlpha: true });
+    if (!gl) return false;
+    this.gl = gl;
+    const program = gl.createProgram();
+    for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+      const shader = gl.createShader(kind);
+      gl.shaderSource(shader, text);
+      gl.compileShader(shader);
+      gl.attachShader(program, shader);
+    }
+    gl.linkProgram(program);
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return false;
+    gl.useProgram(program);
+    this.uniform = Object.fromEntries(
+      ["view", "moved", "size", "depth", "paper", "veil", "cut"].map((name) => [name, gl.getUniformLocation(program, name)]),
+    );
+    this.buffers = ["from", "to", "colour", "kind"].map((_, at) => {
+      const buffer = gl.createBuffer();
+      gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+      gl.enableVertexAttribArray(at);
+      if (at < 2) gl.vertexAttribPointer(at, 3, gl.FLOAT, false, 0, 0);
+      else if (at === 2) gl.vertexAttribPointer(at, 4, gl.UNSIGNED_BYTE, true, 0, 0);
+      else gl.vertexAttribPointer(at, 1, gl.UNSIGNED_BYTE, false, 0, 0);
+      return buffer;
+    });
+    this.order = gl.createBuffer();
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.order);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    return true;
+  }
+
+  fill(at, values) {
+    if (!this.alive) return;
+    this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.buffers[at]);
+    this.gl.bufferData(this.gl.ARRAY_BUFFER, values, this.gl.STATIC_DRAW);
+  }
+
+  /** Show another map: points (N, 3); scales are those of axes that are cells, else null. */
+  place(points, dims, scales) {
+    const first = this.count === 0;
+    const before = this.points;
+    this.points = points;
+    this.dims = dims;
+    this.scales = scales;
+    this.count = points.length / 3;
+    this.before = before.length === points.length ? before : points;
+    if (this.count !== this.kinds?.length) {
+      this.kinds = new Uint8Array(this.count).fill(DISC);
+      this.tints = new Uint8Array(this.count * 4).fill(128);
+      this.shuffled = shuffle(this.count);
+    }
+    const extent = { x: 0.05, y: 0.05 };
+    for (let at = 0; at < points.length; at += 3) {
+      if (points[at] === points[at]) {
+        extent.x = Math.max(extent.x, Math.abs(points[at]));
+        extent.y = Math.max(extent.y, Math.abs(points[at + 1]));
+      }
+    }
+    this.extent = extent;
+    this.began = first || still.matches ? -Infinity : performance.now();
+    this.upload();
+    this.painted();
+    this.fit(false);
+  }
+
+  upload() {
+    this.fill(0, this.before.map((value) => (value === value ? value : 9)));
+    this.fill(1, this.points.map((value) => (value === value ? value : 9)));
+  }
+
+  /** Take over `tints` (N, 4) and `kinds` (N). Ghosts are drawn first, the rest in an order that favours none. */
+  painted() {
+    this.fill(2, this.tints);
+    this.fill(3, this.kinds);
+    const order = new Uint32Array(this.count);
+    let drawn = 0;
+    for (const ghosts of [true, false]) {
+      for (const place of this.shuffled ?? []) {
+        const kind = this.kinds[place];
+        if (kind !== HIDDEN && (kind === GHOST) === ghosts && this.points[place * 3] === this.points[place * 3]) order[drawn++] = place;
+      }
+    }
+    this.drawn = drawn;
+    if (this.alive) this.gl.bufferData(this.gl.ELEMENT_ARRAY_BUFFER, order.subarray(0, drawn), this.gl.STATIC_DRAW);
+    this.draw();
+  }
+
+  resize() {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    this.width = Math.max(1, width);
+    this.height = Math.max(1, height);
+    this.ratio = Math.min(2, window.devicePixelRatio || 1);
+    this.canvas.width = Math.round(this.width * this.ratio);
+    this.canvas.height = Math.round(this.height * this.ratio);
+    this.now();
+  }
+
+  /** Pixels a unit of the map at zoom 1, and where its middle lies. */
+  frame() {
+    const { left, right, top, bottom } = this.inset;
+    const wide = Math.max(80, this.width - left - right);
+    const high = Math.max(80, this.height - top - bottom);
+    const middle = { x: left + wide / 2, y: top + high / 2 };
+    if (this.scales) return { ...middle, sx: (wide - 110) / 2, sy: (high - 110) / 2 };
+    const scale = this.dims === 3 ? Math.min(wide, high) * 0.46 : 0.46 * Math.min(wide / this.extent.x, high / this.extent.y);
+    return { ...middle, sx: scale, sy: scale };
+  }
+
+  look() {
+    const { x, y, sx, sy } = this.frame();
+    const { zoom, yaw, pitch } = this.view;
+    const kx = (2 * sx * zoom) / this.width;
+    const ky = (2 * sy * zoom) / this.height;
+    const ox = (2 * x) / this.width - 1;
+    const oy = 1 - (2 * y) / this.height;
+    if (this.dims === 2) {
+      this.matrix.set([kx, 0, 0, 0, 0, ky, 0, 0, 0, 0, 0, 0, ox - this.view.x * kx, oy - this.view.y * ky, 0, 1]);
+      return;
+    }
+    // A camera that looks at the middle from FAR away; w is the distance to it, so that what is near is larger.
+    const [cy, sn, cp, sp] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
+    const rows = [[cy, 0, sn], [sn * sp, cp, -cy * sp], [-sn * cp, sp, cy * cp]];
+    const shift = [-this.view.x, -this.view.y, 0];
+    const scale = 0.8;
+    const put = (row, last) => [...row.map((value) => value * scale), last];
+    const [right, up, toward] = [put(rows[0], shift[0]), put(rows[1], shift[1]), put(rows[2], 0)];
+    const w = toward.map((value, at) => (at === 3 ? FAR : -value));
+    const clip = [
+      right.map((value, at) => value * kx * FAR + ox * w[at]),
+      up.map((value, at) => value * ky * FAR + oy * w[at]),
+      w.map((value, at) => (at === 3 ? value - FAR : value) * 0.5),
+      w,
+    ];
+    for (let column = 0; column < 4; column++) for (let row = 0; row < 4; row++) this.matrix[column * 4 + row] = clip[row][column];
+  }
+
+  /** Where a place of the map lies on the canvas, in pixels: [x, y, distance]. */
+  seen(x, y, z) {
+    const m = this.matrix;
+    const w = m[3] * x + m[7] * y + m[11] * z + m[15];
+    const right = (m[0] * x + m[4] * y + m[8] * z + m[12]) / w;
+    const up = (m[1] * x + m[5] * y + m[9] * z + m[13]) / w;
+    return [((right + 1) / 2) * this.width, ((1 - up) / 2) * this.height, w];
+  }
+
+  at(place) {
+    return this.seen(this.points[place * 3], this.points[place * 3 + 1], this.points[place * 3 + 2]);
+  }
+
+  onMap(place) {
+    return this.kinds[place] !== HIDDEN && this.points[place * 3] === this.points[place * 3];
+  }
+
+  /** The point nearest to a pixel, or null. A pass over 200,000 points takes 1 ms, so that no grid must be kept. */
+  nearest(x, y, within = NEAR) {
+    const { points, kinds, matrix: m, width, height } = this;
+    let best = within * within, found = null;
+    for (let place = 0, at = 0; place < this.count; place++, at += 3) {
+      if (kinds[place] < DISC) continue;
+      const [px, py, pz] = [points[at], points[at + 1], points[at + 2]];
+      const w = m[3] * px + m[7] * py + m[11] * pz + m[15];
+      const right = ((m[0] * px + m[4] * py + m[8] * pz + m[12]) / w + 1) * 0.5 * width - x;
+      const down = (1 - (m[1] * px + m[5] * py + m[9] * pz + m[13]) / w) * 0.5 * height - y;
+      const away = right * right + down * down;
+      if (away < best) {
+        best = away;
+        found = place;
+      }
+    }
+    return found;
+  }
+
+  /** How wide a point is, in pixels: smaller where there are many, larger when near. */
+  get size() {
+    const base = Math.min(11, Math.max(2, 19 - 3.3 * Math.log10(Math.max(1, this.count))));
+    return Math.min(16, base * Math.min(3, Math.max(0.9, this.view.zoom ** 0.35)));
+  }
+
+  draw() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => this.now());
+  }
+
+  now() {
+    this.waiting = false;
+    this.step?.();
+    this.look();
+    const share = Math.min(1, (performance.now() - this.began) / MOVE);
+    this.settled = share === 1;
+    if (this.alive && this.count) {
+      const { gl, uniform } = this;
+      gl.viewport(0, 0, this.canvas.width, this.canvas.height);
+      gl.clearColor(0, 0, 0, 0);
+      gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+      if (this.dims === 3) gl.enable(gl.DEPTH_TEST);
+      else gl.disable(gl.DEPTH_TEST);
+      gl.uniformMatrix4fv(uniform.view, false, this.matrix);
+      gl.uniform1f(uniform.moved, 1 - (1 - share) ** 3);
+      gl.uniform1f(uniform.size, this.size * this.ratio);
+      gl.uniform1f(uniform.depth, this.dims === 3 ? FAR : 0);
+      gl.uniform1f(uniform.veil, this.veil);
+      gl.uniform1f(uniform.cut, this.dims === 3 ? 0.02 : 0);
+      gl.uniform3fv(uniform.paper, this.paper ?? [1, 1, 1]);
+      gl.drawElements(gl.POINTS, this.drawn, gl.UNSIGNED_INT, 0);
+    }
+    this.tell("view");
+    if (!this.settled || this.step) this.draw();
+  }
+
+  /** Go to another view smoothly. */
+  glide(target, time = 420) {
+    const start = { ...this.view };
+    const began = performance.now();
+    const end = { ...start, ...target };
+    this.step = () => {
+      const share = still.matches ? 1 : Math.min(1, (performance.now() - began) / time);
+      const eased = 1 - (1 - share) ** 3;
+      for (const name of Object.keys(end)) this.view[name] = start[name] + (end[name] - start[name]) * eased;
+      this.view.zoom = start.zoom * (end.zoom / start.zoom) ** eased;
+      if (share === 1) this.step = null;
+    };
+    this.draw();
+  }
+
+  fit(smooth = true) {
+    const whole = { x: 0, y: 0, zoom: 1, yaw: 0.6, pitch: 0.35 };
+    if (smooth) return this.glide(whole);
+    this.step = null;
+    Object.assign(this.view, whole);
+    this.draw();
+  }
+
+  pan(right, down) {
+    this.step = null;
+    const { sx, sy } = this.frame();
+    this.view.x = bound(this.view.x - right / (sx * this.view.zoom), 1.3);
+    this.view.y = bound(this.view.y + down / (sy * this.view.zoom), 1.3);
+    this.draw();
+  }
+
+  turn(right, down) {
+    this.step = null;
+    this.view.yaw += right * 0.006;
+    this.view.pitch = bound(this.view.pitch + down * 0.006, 1.5);
+    this.draw();
+  }
+
+  /** Zoom so that what lies under a pixel stays there. */
+  zoom(factor, x, y) {
+    this.step = null;
+    const { x: mx, y: my, sx, sy } = this.frame();
+    const zoom = Math.min(500, Math.max(0.5, this.view.zoom * factor));
+    const change = 1 / this.view.zoom - 1 / zoom;
+    if (this.dims === 2 && x !== undefined) {
+      this.view.x = bound(this.view.x + ((x - mx) / sx) * change, 1.3);
+      this.view.y = bound(this.view.y - ((y - my) / sy) * change, 1.3);
+    }
+    this.view.zoom = zoom;
+    this.draw();
+  }
+
+  /** Bring points into sight if one of them is out of it. */
+  reveal(places) {
+    const shown = places.filter((place) => this.points[place * 3] === this.points[place * 3]);
+    const { left, right, top, bottom } = this.inset;
+    this.look();
+    const out = shown.some((place) => {
+      const [x, y] = this.at(place);
+      return x < left + 12 || y < top + 12 || x > this.width - right - 12 || y > this.height - bottom - 12;
+    });
+    if (!out) return;
+    if (this.dims === 3 || shown.length === 0) return this.glide({ x: 0, y: 0, zoom: 1 });
+    const axis = (at) => shown.map((place) => this.points[place * 3 + at]);
+    const [xs, ys] = [axis(0), axis(1)];
+    const middle = (values) => (Math.min(...values) + Math.max(...values)) / 2;
+    const span = (values) => Math.max(0.02, Math.max(...values) - Math.min(...values));
+    const { sx, sy } = this.frame();
+    const room = { x: (this.width - left - right) / sx, y: (this.height - top - bottom) / sy };
+    const zoom = Math.min(this.view.zoom, 0.75 * Math.min(room.x / span(xs), room.y / span(ys)));
+    this.glide({ x: middle(xs), y: middle(ys), zoom: Math.max(0.8, zoom) });
+  }
+}
+
+const FAR = 2.6; // from the camera to the middle of a map in three dimensions
+
+const bound = (value, most) => Math.min(most, Math.max(-most, value));
+
+/** 0 to count - 1 in an order without order, the same each time. */
+function shuffle(count) {
+  const order = Uint32Array.from({ length: count }, (_, at) => at);
+  let seed = 1;
+  for (let at = count - 1; at > 0; at--) {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    const other = Math.floor((seed / 4294967296) * (at + 1));
+    [order[at], order[other]] = [order[other], order[at]];
+  }
+  return order;
+}
+
+/** Pointers, wheel and keys. */
+function hands(chart) {
+  const { canvas } = chart;
+  const down = new Map();
+  let travelled = 0;
+  const here = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    if (!down.size) travelled = 0;
+    down.set(event.pointerId, here(event));
+    chart.tell("hover", null);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const point = here(event);
+    const last = down.get(event.pointerId);
+    if (!last) {
+      if (event.pointerType !== "touch") chart.tell("hover", chart.nearest(point.x, point.y), point);
+      return;
+    }
+    const [right, below] = [point.x - last.x, point.y - last.y];
+    travelled += Math.hypot(right, below);
+    if (down.size === 2) {
+      const [other] = [...down].filter(([id]) => id !== event.pointerId).map(([, where]) => where);
+      const before = Math.hypot(last.x - other.x, last.y - other.y);
+      const after = Math.hypot(point.x - other.x, point.y - other.y);
+      if (before > 0) chart.zoom(after / before, (point.x + other.x) / 2, (point.y + other.y) / 2);
+      chart.pan(right / 2, below / 2);
+    } else if (travelled > 4) {
+      canvas.classList.add("held");
+      if (chart.dims === 3 && !event.shiftKey && event.buttons !== 2) chart.turn(right, below);
+      else chart.pan(right, below);
+    }
+    down.set(event.pointerId, point);
+  });
+  const up = (event) => {
+    const point = down.get(event.pointerId);
+    down.delete(event.pointerId);
+    canvas.classList.remove("held");
+    if (point && event.type === "pointerup" && travelled <= 4 && !down.size && event.button === 0) {
+      chart.tell("pick", chart.nearest(point.x, point.y, event.pointerType === "touch" ? 24 : NEAR));
+    }
+  };
+  canvas.addEventListener("pointerup", up);
+  canvas.addEventListener("pointercancel", up);
+  canvas.addEventListener("pointerleave", () => chart.tell("hover", null));
+  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  canvas.addEventListener("dblclick", (event) => chart.zoom(2, here(event).x, here(event).y));
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const { x, y } = here(event);
+    const lines = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
+    chart.zoom(Math.exp(-bound(lines, 240) * (event.ctrlKey ? 0.01 : 0.0022)), x, y);
+  }, { passive: false });
+  canvas.addEventListener("keydown", (event) => {
+    const move = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (move && chart.dims === 3 && !event.shiftKey) chart.turn(move[0] / 3, move[1] / 3);
+    else if (move) chart.pan(...move);
+    else if (event.key === "+" || event.key === "=") chart.zoom(1.4);
+    else if (event.key === "-") chart.zoom(1 / 1.4);
+    else if (event.key === "0" || event.key === "Home") chart.fit();
+    else if (event.key === "Enter") {
+      const { x, y } = chart.frame();
+      chart.tell("pick", chart.nearest(x, y, Infinity));
+    } else return;
+    event.preventDefault();
+  });
+}
