@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,8 +20,8 @@ import numpy.typing as npt
 from .. import files
 from ..errors import Usage, closest
 from . import project
-from .columns import columns, read
 from .columns import cells as told
+from .columns import columns, read
 from .index import Index
 
 _FOLDER = Path(__file__).with_name("page")
@@ -37,7 +38,8 @@ def asset(name: str) -> tuple[bytes, str]:
     """
     if name == "page.js":
         parts = [(_FOLDER / f"{part}.js").read_text("utf-8") for part in _SCRIPTS]
-        content = "\n".join(['"use strict";', "(() => {", *parts, "})();", ""]).encode()
+        script = re.sub(r"(?m)^[ \t]+|^\s*(//|/\*\*).*\n", "", "\n".join(parts))  # neither indents nor remarks
+        content = f'"use strict";\n(() => {{\n{script}}})();\n'.encode()
     elif name in ("page.html", "page.css", "icon.svg"):
         content = (_FOLDER / name).read_bytes()
     else:
@@ -127,7 +129,7 @@ def export(
     numeric = [name for name, one in known.items() if one.numeric and one.size > 1]
     shown |= {"axes": [*maps, *numeric], "start": axes, "k": near.shape[1], "scores": [low, high], "column": column}
     first = [("about", _json(shown)), *((f"map {name}", _packed(_steps(xyz))) for name, xyz in placed.items())]
-    later = []
+    later: list[tuple[str, bytes]] = []
     for at, (name, one) in enumerate(known.items()):
         block = (f"cell {at}", _json(told(tables[name], one)))
         (later if one.kind == "text" else first).append(block)
@@ -143,9 +145,7 @@ def export(
         return file.tell()
 
 
-def neighbours(
-    index: Index, k: int, column: str | None = None
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+def neighbours(index: Index, k: int, column: str | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
     """The K nearest other rows of every row: their places in `Index.ids` and scores, both (N, K), the best first."""
     _, values = index.vectors(column)
     count = len(values)
@@ -228,7 +228,7 @@ def _shell() -> tuple[bytes, bytes, bytes]:
     )
     icon = "data:image/svg+xml," + quote(asset("icon.svg")[0])
     changes = {
-        '<meta charset="utf-8">': f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        "<title>": f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<title>',
         '<link rel="stylesheet" href="page.css">': f"<style>{style}</style>",
         'href="icon.svg"': f'href="{icon}"',
     }

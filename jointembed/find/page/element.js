@@ -51,7 +51,7 @@ const plain = (text) => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u202a-
 const stem = (id) => plain(id.slice(id.lastIndexOf("/") + 1).replace(/\.[a-z0-9]{2,4}$/i, "")) || plain(id);
 
 /** A number with as many digits as tell it from others of a range; years and the like have no separators. */
-function figure(value, range = Math.abs(value)) {
+function figure(value, range = Math.abs(value) / 20) {
   if (Number.isInteger(value) && Math.abs(value) < 10000) return String(value).replace("-", "−");
   const digits = Math.max(0, Math.min(6, 2 - Math.floor(Math.log10(range || 1))));
   return value.toLocaleString("en", { maximumFractionDigits: digits }).replace("-", "−");

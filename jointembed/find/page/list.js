@@ -30,7 +30,7 @@ class List {
       const value = row[name];
       if (kind === "text" && size < 2 && name !== "artist") continue;
       if (name === this.about.title || name === "split" || value === null || value === undefined || value === "") continue;
-      if (told.length < SHOWN) told.push(shown(value));
+      if (told.length < SHOWN) told.push(typeof value === "number" ? `${plain(name)} ${shown(value)}` : shown(value));
     }
     return told.join(" · ");
   }
@@ -85,7 +85,8 @@ function weighed(score, metric) {
 
 /** The cells of the chosen row, as a list of terms. */
 function facts(row, about) {
-  const terms = about.cells
+  const worth = ({ kind, name }) => (name === "split" ? 2 : kind === "text" ? 1 : 0); // what is short comes first
+  const terms = about.cells.toSorted((one, other) => worth(one) - worth(other))
     .filter(({ name }) => name !== about.title && row[name] !== null && row[name] !== undefined && row[name] !== "")
     .flatMap(({ name }) => [el("dt", {}, plain(name)), el("dd", { dir: "auto" }, shown(row[name]).slice(0, 600))]);
   return terms.length ? el("dl", { class: "cells" }, ...terms) : null;

@@ -89,8 +89,12 @@ function legend() {
     const [least, most] = parts.range;
     const ramp = el("i", { class: "ramp", "aria-hidden": "true" });
     ramp.style.background = `linear-gradient(to right, ${[0, 0.2, 0.4, 0.6, 0.8, 1].map((share) => css(shade(share))).join(", ")})`;
-    const ends = [least, (least + most) / 2, most].map((value) => el("span", {}, figure(value, most - least)));
-    box.replaceChildren(ramp, el("div", { class: "scale" }, ...ends));
+    const whole = column.values.every((value) => value === null || Number.isInteger(value));
+    const middle = (least + most) / 2;
+    const ends = [least, whole ? Math.round(middle) : middle, most].map((value) => figure(value, most - least));
+    if (parts.range.low) ends[0] = `≤ ${ends[0]}`;
+    if (parts.range.high) ends[2] = `≥ ${ends[2]}`;
+    box.replaceChildren(ramp, el("div", { class: "scale" }, ...ends.map((text) => el("span", {}, text))));
     return;
   }
   const counts = new Array(column.values.length + 1).fill(0);
@@ -124,15 +128,26 @@ async function colourBy(name) {
   state.colour = name;
   state.off.clear();
   parts.column = column;
-  if (column?.kind === "number") parts.range = extremes(column.values);
+  if (column?.kind === "number") parts.range = bulk(column.values);
   legend();
   colours();
+  frame();
 }
 
 function extremes(values) {
   let [least, most] = [Infinity, -Infinity];
   for (const value of values) if (value !== null) [least, most] = [Math.min(least, value), Math.max(most, value)];
   return [least, most];
+}
+
+/** The range that nearly all numbers lie in, so that a few far ones do not take the colours from the rest. */
+function bulk(values) {
+  const sorted = Float64Array.from(values.filter((value) => value !== null)).sort();
+  if (!sorted.length) return [0, 1];
+  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
+  const [least, most, low, high] = [at(0), at(1), at(0.02), at(0.98)];
+  if (sorted.length < 50 || low === high) return [least, most];
+  return Object.assign([low, high], { low: low > least, high: high < most });
 }
 
 /** Show a map by its name, or two or three cells as axes. */
@@ -258,7 +273,7 @@ async function mixed() {
   }));
   if (state.start !== null) {
     const name = parts.list.title(await rowOf(state.start));
-    chips.push(el("span", { class: "token wide" }, icon("path"), el("span", { class: "title", dir: "auto" }, `From ${name}: choose where the path ends`),
+    chips.push(el("span", { class: "token wide" }, icon("path"), el("span", { class: "title", dir: "auto" }, `From ${name} to …`),
       tool("close", "No path", () => { state.start = null; mixed(); })));
   }
   box.replaceChildren(...chips);
@@ -336,7 +351,9 @@ async function hover(place, point) {
 function frame() {
   const covered = narrow.matches ? byId("panel").getBoundingClientRect().height : 0;
   const most = parts.chart.height * 0.55;
-  parts.chart.inset = { left: 0, right: 0, top: narrow.matches ? 96 : 56, bottom: Math.min(covered, most) + (narrow.matches ? 0 : 12) };
+  const legend = byId("legend");
+  const beside = narrow.matches || legend.hidden || !legend.open ? 0 : 226;
+  parts.chart.inset = { left: 0, right: beside, top: narrow.matches ? 96 : byId("bar").offsetHeight + 22, bottom: Math.min(covered, most) + (narrow.matches ? 0 : 12) };
   parts.chart.draw();
 }
 
@@ -450,6 +467,7 @@ function wire() {
     if (event.key === "Escape") clear();
   });
   hold();
+  byId("legend").addEventListener("toggle", frame);
   narrow.addEventListener("change", () => { byId("legend").open = !narrow.matches; frame(); });
   byId("legend").open = !narrow.matches;
   new ResizeObserver(() => frame()).observe(byId("panel"));
@@ -491,7 +509,7 @@ async function start() {
   byId("facts").textContent = [several(about.count, "item"), `${about.dim} dimensions`, about.metric, about.note].filter(Boolean).join(" · ");
   byId("query").placeholder = about.text && about.text !== "none" ? "Search by words" : "Search in titles and cells";
   parts.chart = new Chart(byId("points"));
-  parts.overlay = new Overlay(byId("marks"), parts.chart);
+  parts.overlay = new Overlay(byId("marks"), byId("ground"), parts.chart);
   parts.filters = new Filters(byId("controls"), about, () => {
     byId("active").textContent = parts.filters.count;
     byId("active").hidden = !parts.filters.count;
@@ -517,9 +535,9 @@ async function start() {
   if (about.count) {
     parts.column = chosen.colour ? await source.cells(chosen.colour) : null;
     state.colour = chosen.colour;
-    if (parts.column?.kind === "number") parts.range = extremes(parts.column.values);
-    await mapBy(chosen.axes);
+    if (parts.column?.kind === "number") parts.range = bulk(parts.column.values);
     legend();
+    await mapBy(chosen.axes);
     byId("points").setAttribute("aria-label", `Map of ${several(about.count, "item")}`);
   }
   requestAnimationFrame(() => performance.mark("map"));

@@ -180,8 +180,9 @@ class Chart {
     const wide = Math.max(80, this.width - left - right);
     const high = Math.max(80, this.height - top - bottom);
     const middle = { x: left + wide / 2, y: top + high / 2 };
-    if (this.scales) return { ...middle, sx: (wide - 110) / 2, sy: (high - 110) / 2 };
-    const scale = this.dims === 3 ? Math.min(wide, high) * 0.46 : 0.46 * Math.min(wide / this.extent.x, high / this.extent.y);
+    if (this.scales && this.dims === 2) return { ...middle, x: middle.x + 14, y: middle.y - 14, sx: (wide - 90) / 2, sy: (high - 80) / 2 };
+    if (this.scales) return { ...middle, sx: Math.min(wide, high) * 0.31, sy: Math.min(wide, high) * 0.31 };
+    const scale = this.dims === 3 ? Math.min(wide, high) * 0.44 : 0.46 * Math.min(wide / this.extent.x, high / this.extent.y);
     return { ...middle, sx: scale, sy: scale };
   }
 
@@ -251,7 +252,8 @@ class Chart {
 
   /** How wide a point is, in pixels: smaller where there are many, larger when near. */
   get size() {
-    const base = Math.min(11, Math.max(2, 19 - 3.3 * Math.log10(Math.max(1, this.count))));
+    const room = Math.min(1, Math.max(0.62, Math.min(this.width, this.height) / 720));
+    const base = Math.max(2, room * Math.min(11, 19 - 3.3 * Math.log10(Math.max(1, this.count))));
     return Math.min(16, base * Math.min(3, Math.max(0.9, this.view.zoom ** 0.35)));
   }
 

@@ -1,10 +1,10 @@
 // What is drawn over the points: axes, the names of categories, and the lines and rings of what was found.
 
 class Overlay {
-  constructor(canvas, chart) {
+  constructor(canvas, ground, chart) {
     this.canvas = canvas;
+    this.ground = ground;
     this.chart = chart;
-    this.context = canvas.getContext("2d");
     this.labels = []; // { text, at: [x, y, z], weight }
     this.found = { from: [], hits: [], chain: false };
     this.hovered = null;
@@ -33,21 +33,15 @@ class Overlay {
   }
 
   draw() {
-    const { chart, canvas, context: pen } = this;
-    const { ratio, width, height } = chart;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, height);
+    const { chart } = this;
+    const [below, pen] = [this.ground, this.canvas].map((canvas) => sheetOf(canvas, chart));
     if (!chart.count) return;
     this.ink = token("--ink");
     this.paper = token("--paper");
     this.quiet = token("--quiet");
     this.line = token("--line");
     this.accent = token("--accent");
-    if (chart.scales) (chart.dims === 2 ? this.grid : this.box).call(this, pen);
+    if (chart.scales) (chart.dims === 2 ? this.grid : this.box).call(this, below);
     if (document.activeElement === chart.canvas && chart.canvas.matches(":focus-visible")) this.cross(pen);
     if (!chart.settled) return;
     this.lines(pen);
@@ -146,7 +140,16 @@ class Overlay {
     if (title) {
       const [x, y] = this.chart.at(starts[0]);
       const short = [...title].length > 32 ? `${[...title].slice(0, 31).join("")}…` : title;
-      this.written(pen, short, x, y - this.chart.size / 2 - 16, `600 13px ${token("--sans")}`);
+      const font = `600 13px ${token("--sans")}`;
+      pen.font = font;
+      const [half, away] = [pen.measureText(short).width / 2, this.chart.size / 2 + 18];
+      const covered = ([right, down]) => seen.filter((place) => {
+        const [u, v] = this.chart.at(place);
+        return Math.abs(u - x - right) < half + 8 && Math.abs(v - y - down) < 16;
+      }).length;
+      const spots = [[0, -away], [0, away], [half + away, 0], [-half - away, 0]];
+      const [right, down] = spots.reduce((best, spot) => (covered(spot) < covered(best) ? spot : best));
+      this.written(pen, short, x + right, y + down, font);
     }
   }
 
@@ -157,7 +160,6 @@ class Overlay {
     const { inset, view, width, height } = chart;
     const left = inset.left + 8, bottom = height - inset.bottom - 8;
     const font = `11px ${token("--sans")}`;
-    pen.lineWidth = 1;
     const sides = [[mx, sx, view.x, inset.left, width - inset.right, 1], [my, sy, view.y, height - inset.bottom, inset.top, -1]];
     sides.forEach(([middle, scale, centre, low, high, sign], axis) => {
       const { name, least, most } = chart.scales[axis];
@@ -168,6 +170,7 @@ class Overlay {
         const pixel = middle + sign * ((at - least) / half - 1 - centre) * scale * view.zoom;
         const text = figure(Math.abs(at) < step / 1e6 ? 0 : Number(at.toPrecision(12)), step);
         pen.strokeStyle = this.line;
+        pen.lineWidth = 1;
         pen.beginPath();
         if (axis === 0) {
           pen.moveTo(pixel, inset.top);
@@ -200,9 +203,23 @@ class Overlay {
       pen.moveTo(x, y);
       pen.lineTo(u, v);
       pen.stroke();
-      this.written(pen, `${plain(name)} ${figure(least, most - least)}–${figure(most, most - least)}`, u, v - 10, `600 12px ${token("--sans")}`);
+      const text = `${plain(name)} ${figure(least, most - least)} to ${figure(most, most - least)}`;
+      const half = Math.min(this.chart.width / 2, text.length * 3.6);
+      const [left, top] = [Math.max(half, Math.min(this.chart.width - half, u)), Math.max(70, Math.min(this.chart.height - 16, v - 12))];
+      this.written(pen, text, left, top, `600 12px ${token("--sans")}`);
     });
   }
+}
+
+/** The pen of an empty canvas as large as the chart. */
+function sheetOf(canvas, { ratio, width, height }) {
+  const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== wide) canvas.width = wide;
+  if (canvas.height !== high) canvas.height = high;
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  return pen;
 }
 
 /** The next round step: 1, 2 or 5 times a power of ten. */
