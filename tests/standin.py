@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
 
         def listed(hits):
             return [{"rank": n, "id": hit.id, "place": places[hit.id], "score": hit.score, "row": hit.row,
-                     "audio": self.audio(hit.id), "alike": []} for n, hit in enumerate(hits, 1)]  # fmt: skip
+                     "audio": self.audio(hit.id), "alike": hit.alike} for n, hit in enumerate(hits, 1)]  # fmt: skip
 
         if path == "/api/about":
             return page.about(index) | {"text": "none", "file": True}
@@ -65,20 +65,12 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/api/row":
             return {"id": one("id"), "row": index.row(one("id")), "audio": self.audio(one("id"))}
         if path == "/api/similar":
-            _, vectors = index.vectors()
-            plus, minus = ([places[id] for id in given.get(name, [])] for name in ("id", "minus"))
-            query = vectors[plus].sum(0) - vectors[minus].sum(0)
-            known = [*given["id"], *given.get("minus", [])]
-            return {"hits": listed(index.search(query, k, where=where, exclude=known))}
+            options = {"per": one("per"), "diverse": float(one("diverse", 0)), "distinct": one("distinct") == "1"}
+            return {"hits": listed(index.similar(given["id"], k, where=where, minus=given.get("minus", []), **options))}
         if path == "/api/search":
-            found = [hit for hit in index.search(index.vectors()[1][0], len(places), where=where)
-                     if one("q").lower() in json.dumps(hit.row, ensure_ascii=False).lower()]  # fmt: skip
-            return {"hits": listed(found[:k]), "how": "text"}
+            return {"hits": listed(index.text(one("q"), k, where)), "how": "text"}
         if path == "/api/path":
-            ids, vectors = index.vectors()
-            ends = [vectors[places[one("start")]], vectors[places[one("end")]]]
-            hits = [index.search(ends[0] * (1 - at) + ends[1] * at, 1)[0] for at in (0, 0.4, 0.5, 0.6, 1)]
-            return {"hits": listed({hit.id: hit for hit in hits}.values())}
+            return {"hits": listed(index.way(one("start"), one("end"), int(one("n")), where=where))}
         if path == "/api/query":
             content = self.rfile.read(int(self.headers["Content-Length"]))
             return {"hits": listed(index.search(index.vectors()[1][len(content) % len(places)], k, where=where))}

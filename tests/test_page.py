@@ -220,7 +220,7 @@ def test_umap_keeps_clusters_apart_and_gives_the_same_map_twice(tmp_path):
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 def test_neighbours_are_those_of_the_index(tmp_path, metric, monkeypatch):
-    monkeypatch.setattr(page, "_BLOCK", 1000)
+    monkeypatch.setattr(page, "_BLOCK", 7)
     rng = np.random.default_rng(1)
     vectors = unit(rng, 90, 6)
     vectors[40:50] = vectors[3]  # ties
@@ -230,9 +230,7 @@ def test_neighbours_are_those_of_the_index(tmp_path, metric, monkeypatch):
         for at in range(90):
             hits = index.similar(str(at), 5)
             np.testing.assert_allclose(scores[at], [hit.score for hit in hits], atol=1e-5)
-            if not {int(hit.id) for hit in hits} & {3, *range(40, 50)}:
-                assert places[at].tolist() == [int(hit.id) for hit in hits]
-            assert at not in places[at]
+            assert places[at].tolist() == [int(hit.id) for hit in hits]
 
 
 def test_the_exported_page_holds_the_map_the_cells_and_the_neighbours(songs, tmp_path):

@@ -34,7 +34,7 @@ class Column:
 
 def columns(index: Index, column: str | None = None) -> dict[str, Column]:
     """What each cell is, over the rows that have a vector in the column; remembered until the index changes."""
-    generation = index.store.meta()["generation"]
+    generation = index.generation
     held = _known.get(index)
     if held is None or held[:2] != (generation, column):
         found = {name: _kind(values) for name, values in read(index, column).items() if name != "id"}
@@ -50,8 +50,8 @@ def read(index: Index, column: str | None = None, names: set[str] | None = None)
         column: of the rows that have a vector in this column; by default the first one indexed.
         names: these only; all if None.
     """
-    with index.store.reading() as db:
-        known = ["id", *index.store.meta()["cells"]]
+    with index.reading() as db:
+        known = ["id", *index.meta()["cells"]]
         found: dict[str, list[Any]] = {name: [] for name in known if names is None or name in names}
         if not index.columns:
             return found

@@ -27,7 +27,7 @@ from .index import Index
 _FOLDER = Path(__file__).with_name("page")
 _MEDIA = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _SCRIPTS = ("element", "colour", "source", "map", "overlay", "filters", "list", "player", "main")  # in this order
-_BLOCK = 1 << 24  # scores in memory at once
+_BLOCK = 4_096  # rows that ask for their neighbours at once
 _MISSING = 65_535  # a quantised coordinate of a row that is not on the map
 
 
@@ -50,7 +50,7 @@ def asset(name: str) -> tuple[bytes, str]:
 
 def about(index: Index, column: str | None = None) -> dict[str, Any]:
     """What the page must know first: name, count, columns, the maps to be had, and what each cell is."""
-    meta = index.store.meta()
+    meta = index.meta()
     known = columns(index, column)
     return {
         "name": index.path.stem,
@@ -149,21 +149,14 @@ def neighbours(index: Index, k: int, column: str | None = None) -> tuple[npt.NDA
     """The K nearest other rows of every row: their places in `Index.ids` and scores, both (N, K), the best first."""
     _, values = index.vectors(column)
     count = len(values)
-    squares = np.einsum("nd,nd->n", values, values)
-    places, scores = np.empty((count, min(k, count - 1)), np.intp), np.empty((count, min(k, count - 1)), np.float32)
-    if count < 2:
-        return places, scores
-    for at in range(0, count, max(1, _BLOCK // count)):
-        part = values[at : at + max(1, _BLOCK // count)]
-        found = part @ values.T
-        if index.metric == "euclidean":
-            found = 2 * found - squares - squares[at : at + len(part), None]
-        found[np.arange(len(part)), at + np.arange(len(part))] = -np.inf
-        best = np.argpartition(-found, places.shape[1] - 1, 1)[:, : places.shape[1]]
-        best.sort(1)  # equals stand in the order in which they came
-        order = np.argsort(-np.take_along_axis(found, best, 1), 1, kind="stable")
-        places[at : at + len(part)] = np.take_along_axis(best, order, 1)
-        scores[at : at + len(part)] = np.take_along_axis(found, places[at : at + len(part)], 1)
+    k = min(k, count - 1)
+    places, scores = np.empty((count, k), np.intp), np.empty((count, k), np.float32)
+    for at in range(0, count, _BLOCK):
+        rows = np.arange(at, min(at + _BLOCK, count))
+        near, found = index.many(values[rows], k + 1, column)
+        own = near == rows[:, None]
+        own[~own.any(1), -1] = True  # so many are equal to the row that it is not among them itself
+        places[rows], scores[rows] = near[~own].reshape(len(rows), k), found[~own].reshape(len(rows), k)
     return places, scores
 
 

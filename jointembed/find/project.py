@@ -135,6 +135,6 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
 
 
 def _cache(index: Index, column: str | None, dims: int) -> Path:
-    meta = index.store.meta()
+    meta = index.meta()
     place = meta["columns"].index(column or index.columns[0])
     return index.path.with_name(f"{index.path.name}-{meta['identity']}-{place}-{meta['generation']}.umap{dims}")
