@@ -98,7 +98,7 @@ class Filters {
       type: "range", min: 0, max: steps, step: 1, "aria-label": `${plain(name)} ${label}`, value: Math.round(((start - least) / span) * steps),
     });
     const [low, high] = [handle("from", from), handle("to", to)];
-    const told = el("output", { class: "told" });
+    const told = el("span", { class: "told" });
     const say = () => {
       const [one, other] = [value(+low.value), value(+high.value)];
       told.textContent = `${figure(one, span)} – ${figure(other, span)}`;

@@ -12,6 +12,7 @@ const state = {
   colour: "", // the cell that gives the colours
   off: new Set(), // categories that the legend hides
   turn: 0, // which question was asked last
+  sought: "", // the words that were searched for last
 };
 const parts = {};
 
@@ -229,7 +230,7 @@ async function answered(question, wanted) {
   }
   if (question.kind === "path") {
     const found = await source.path(question.start, question.end, wanted);
-    return { ...found, heading: "Path", hint: `From ${await named(question.start)} to ${await named(question.end)}` };
+    return { ...found, heading: "Path", hint: `From ${await named(question.start)} to ${await named(question.end)}; the score is with the end.` };
   }
   if (question.kind === "file") {
     const found = await source.file(question.blob, wanted);
@@ -307,7 +308,7 @@ function unmix(place) {
 
 function clear() {
   state.start = null;
-  byId("query").value = "";
+  byId("query").value = state.sought = "";
   return ask({ kind: "start" });
 }
 
@@ -431,7 +432,7 @@ function wire() {
   chart.canvas.addEventListener("focus", () => chart.draw());
   chart.canvas.addEventListener("blur", () => chart.draw());
   const search = () => {
-    const words = byId("query").value.trim();
+    const words = (state.sought = byId("query").value.trim());
     if (words) ask({ kind: "search", words });
     else clear();
   };
@@ -440,7 +441,10 @@ function wire() {
     search();
   });
   byId("query").addEventListener("search", () => byId("query").value || state.ask.kind !== "search" || clear());
-  if (!source.compose) byId("query").addEventListener("input", settled(220, () => byId("query").value.trim().length > 1 && search()));
+  if (!source.compose) byId("query").addEventListener("input", settled(220, () => {
+    const words = byId("query").value.trim();
+    if (words.length > 1 && words !== state.sought) search();
+  }));
   byId("clear").addEventListener("click", clear);
   byId("more").addEventListener("click", () => ask(state.ask, state.k + STEP));
   byId("filters").addEventListener("toggle", () => parts.filters.open().catch(failed));

@@ -146,7 +146,7 @@ class Overlay {
       const covered = ([right, down]) => seen.filter((place) => {
         const [u, v] = this.chart.at(place);
         return Math.abs(u - x - right) < half + 8 && Math.abs(v - y - down) < 16;
-      }).length;
+      }).length + (x + right - half < 0 || x + right + half > this.chart.width ? seen.length + 1 : 0);
       const spots = [[0, -away], [0, away], [half + away, 0], [-half - away, 0]];
       const [right, down] = spots.reduce((best, spot) => (covered(spot) < covered(best) ? spot : best));
       this.written(pen, short, x + right, y + down, font);
