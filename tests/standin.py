@@ -51,10 +51,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send(json.dumps(self.told(index, path, given, one)).encode(), "application/json")
 
     def told(self, index, path, given, one):
-        places = {id: place for place, id in enumerate(index.ids())}
         k, where = int(one("k", 10)), one("where")
 
         def listed(hits):
+            places = {id: place for place, id in enumerate(index.ids())}
             return [{"rank": n, "id": hit.id, "place": places[hit.id], "score": hit.score, "row": hit.row,
                      "audio": self.audio(hit.id), "alike": hit.alike} for n, hit in enumerate(hits, 1)]  # fmt: skip
 
@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
             return {"hits": listed(index.way(one("start"), one("end"), int(one("n")), where=where))}
         if path == "/api/query":
             content = self.rfile.read(int(self.headers["Content-Length"]))
-            return {"hits": listed(index.search(index.vectors()[1][len(content) % len(places)], k, where=where))}
+            return {"hits": listed(index.search(index.vectors()[1][len(content) % len(index)], k, where=where))}
         raise KeyError(path)
 
     def audio(self, id):

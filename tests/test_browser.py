@@ -22,7 +22,7 @@ HOSTILE = [
     "javascript:alert(1)", "\"><b onmouseover=alert(1)>", "{{7*7}} ${alert(1)}", "🎈 Für “Elise”", "\u202egnirts",
 ]  # fmt: skip
 GENRES = ["waltz", "polka", "reel", "hip & hop's"]
-SIZE = {"width": 1000, "height": 640}
+SIZE = {"width": 960, "height": 560}
 
 
 def tone(seconds):
@@ -137,7 +137,7 @@ def points(page):
     """The map as it is drawn, (H, W, 3)."""
     from PIL import Image
 
-    page.wait_for_timeout(120)
+    page.wait_for_timeout(60)
     return np.asarray(Image.open(io.BytesIO(page.locator("#points").screenshot())).convert("RGB")).astype(int)
 
 
@@ -204,6 +204,20 @@ def test_items_are_added_taken_away_and_joined_by_a_path(server, shown):
     page.locator(".hit", has_text="Song 61").click()
     page.locator("#heading", has_text="Path").wait_for()
     assert titles(page)[-1] == "Song 61" and any(one.startswith("/api/path?start=") for one in server[1])
+
+
+def test_a_file_is_searched_for_and_results_are_varied(server, shown):
+    page = shown(server[0])
+    page.set_input_files("#upload", {"name": "unknown.wav", "mimeType": "audio/wav", "buffer": b"RIFF"})
+    page.locator("#heading", has_text="Like unknown.wav").wait_for()
+    assert len(titles(page)) == 10
+    choose(page, "Song 42")
+    page.locator("#filters summary").click()
+    page.get_by_label("Show", exact=True).select_option("year")
+    until(lambda: page.locator(".list li").count() == 7)
+    page.get_by_label("Fold near-duplicates").check()
+    page.get_by_label("Variety").press("End")
+    until(lambda: "per=year&diverse=1&distinct=1" in [one for one in server[1] if "/similar" in one][-1])
 
 
 def test_a_result_is_played_and_the_next_one_follows(server, shown):
@@ -384,7 +398,7 @@ def test_what_cells_hold_is_shown_as_text_and_never_runs(where, server, file, sh
     assert page.locator("#panel :is(script, img, b, svg[onload])").count() == 0
 
 
-@pytest.mark.parametrize("where", ["served", "saved"])
+@pytest.mark.parametrize("where", ["saved", pytest.param("served", marks=pytest.mark.slow)])
 def test_a_phone_has_a_sheet_and_no_sideways_scroll(where, server, file, shown):
     page = shown(server[0] if where == "served" else file, viewport={"width": 390, "height": 800}, has_touch=True)
     wide = "[document.documentElement, document.body, document.querySelector('#body')].map(node => node.scrollWidth)"
@@ -402,7 +416,7 @@ def test_a_phone_has_a_sheet_and_no_sideways_scroll(where, server, file, shown):
     assert max(page.evaluate(wide)) <= 390
 
 
-@pytest.mark.parametrize("where", ["served", "saved"])
+@pytest.mark.parametrize("where", ["served", pytest.param("saved", marks=pytest.mark.slow)])
 def test_every_control_has_a_name_and_every_part_a_landmark(where, server, file, shown):
     page = shown(server[0] if where == "served" else file)
     choose(page, "Song 42")
@@ -421,6 +435,23 @@ def test_every_control_has_a_name_and_every_part_a_landmark(where, server, file,
     assert page.get_by_role("heading", level=1).count() == 1
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(node => node.id)")
     assert len(ids) == len(set(ids))
+
+
+def test_an_index_of_nothing_or_of_one_bare_row_has_a_page(tmp_path, browser):
+    with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
+        server, _ = served(tmp_path / "a.index", {})
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        page = browser.new_page(viewport=SIZE)
+        page.goto(address)
+        page.locator("#heading", has_text="Nothing here yet").wait_for()
+        index.add([{"id": "only/one.wav"}], np.ones((1, 2), np.float32), "x")
+        page.reload()
+        page.locator(".hit", has_text="one").click()
+        page.locator("#chosen h2", has_text="one").wait_for()
+        assert page.locator(".list li").count() == 0 and page.locator("#veil").is_hidden()
+        page.close()
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_refusal_of_the_server_is_told_and_the_page_goes_on(server, shown):

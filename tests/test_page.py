@@ -292,6 +292,22 @@ def test_the_parts_of_the_page_are_given_with_their_kinds_and_name_no_other_host
     assert " style=" not in html and not re.search(r"\son\w+=", html) and html.count("<script") == 1
 
 
+def test_every_colour_of_the_text_stands_out_from_what_it_is_written_on():
+    style = page.asset("page.css")[0].decode()
+
+    def light(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        parts = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+        return np.dot(parts, [0.2126, 0.7152, 0.0722])
+
+    themes = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part)) for part in style.split("data-theme")[:2]]
+    for colours in themes:
+        for text in ("ink", "quiet", "accent"):
+            for ground in ("paper", "sheet", "raised", "soft", "tint"):
+                low, high = sorted([light(colours[text]), light(colours[ground])])
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+
+
 def test_sounds_are_linked_from_where_the_page_lies_and_only_inside_the_folder(tmp_path):
     music = tmp_path / "music folder"
     music.mkdir()

@@ -405,7 +405,7 @@ function choices() {
     say(`Map: ${map.selectedOptions[0].textContent}`);
   };
   map.addEventListener("change", change);
-  const start = about.start ?? (maps.includes("umap2") && about.ready?.includes("umap2") ? "umap2" : maps[0]);
+  const start = about.start ?? maps[0];
   if (maps.includes(start)) map.value = start;
   else {
     map.value = "";
@@ -415,7 +415,7 @@ function choices() {
   const colour = byId("colour");
   const kept = about.cells.filter((cell) => cell.kind !== "text" && cell.size > 1);
   colour.append(option("", "none"), ...kept.map(({ name }) => option(name, plain(name))));
-  const first = kept.find((cell) => cell.kind === "category" && cell.name !== "split" && cell.size <= NAMED) ?? kept.find((cell) => cell.name !== "split");
+  const first = kept.find((cell) => cell.kind === "category" && cell.name !== "split" && cell.size <= 2 * NAMED) ?? kept.find((cell) => cell.name !== "split");
   colour.value = first?.name ?? "";
   colour.addEventListener("change", () => colourBy(colour.value).catch(failed));
   return { axes: map.value || axes.map((select) => select.value).filter(Boolean), colour: colour.value };
