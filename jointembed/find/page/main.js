@@ -46,6 +46,7 @@ function colours() {
   const made = column?.kind === "category" ? column.values.map((_, code) => category(code)) : [];
   const none = { rgb: grey, ring: 0 };
   const [least, most] = column?.kind === "number" ? parts.range : [0, 1];
+  const asked = column?.kind === "category" ? filters.chosen.get(state.colour) : null;
   const crowd = count > 20000 ? 0.8 : 0.92;
   for (let place = 0; place < count; place++) {
     let one = none;
@@ -57,8 +58,9 @@ function colours() {
     } else {
       const code = column.codes[place];
       const codes = Array.isArray(code) ? code : [code];
-      const lit = codes.filter((each) => !state.off.has(Math.min(each, NAMED)));
-      hidden = lit.length === 0;
+      const on = codes.filter((each) => !state.off.has(Math.min(each, NAMED)));
+      const lit = on.some((each) => asked?.has(each)) ? on.filter((each) => asked.has(each)) : on; // what is filtered for
+      hidden = on.length === 0;
       one = made[lit[0] ?? -1] ?? none;
     }
     const fits = filters.test(place);
@@ -70,7 +72,7 @@ function colours() {
     kinds[place] = hidden ? HIDDEN : !fits ? GHOST : one.ring ? RING : DISC;
   }
   chart.paper = channels(token("--paper-hex")).map((value) => value / 255);
-  if (column?.kind === "category") overlay.name(column.values, column.codes, NAMED);
+  if (column?.kind === "category") overlay.name(column.values, column.codes, NAMED, asked);
   else overlay.labels = [];
   chart.painted();
   for (const item of byId("list").children) {

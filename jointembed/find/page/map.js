@@ -1,4 +1,4 @@
-// The points: one draw call of WebGL 2, a view in two or three dimensions, and which point lies under the pointer.
+// The points: drawn by WebGL 2 all at once, a view in two or three dimensions, and which point lies under the pointer.
 
 const VERTEX = `#version 300 es
 layout(location = 0) in vec3 from;
@@ -31,8 +31,8 @@ void main() {
   float soft = min(0.7, r * 0.6);
   float alpha = 1.0 - smoothstep(r - soft, r + soft, away);
   if (ring > 0.5) alpha *= smoothstep(r * 0.5 - 0.5, r * 0.5 + 0.5, away);
-  alpha *= tint.a * veil;
   if (alpha < cut) discard;
+  alpha *= tint.a * veil;
   float rim = ring > 0.5 || wide < 6.0 ? 0.0 : 0.75 * smoothstep(r - 1.7, r - 0.5, away);
   pixel = vec4(mix(tint.rgb, paper, rim) * alpha, alpha);
 }`;
@@ -154,6 +154,7 @@ class Chart {
     const order = new Uint32Array(this.count);
     let drawn = 0;
     for (const ghosts of [true, false]) {
+      if (!ghosts) this.ghosts = drawn;
       for (const place of this.shuffled ?? []) {
         const kind = this.kinds[place];
         if (kind !== HIDDEN && (kind === GHOST) === ghosts && this.points[place * 3] === this.points[place * 3]) order[drawn++] = place;
@@ -283,9 +284,13 @@ class Chart {
       gl.uniform1f(uniform.size, this.size * this.ratio);
       gl.uniform1f(uniform.depth, this.dims === 3 ? FAR : 0);
       gl.uniform1f(uniform.veil, this.veil);
-      gl.uniform1f(uniform.cut, this.dims === 3 ? 0.02 : 0);
+      gl.uniform1f(uniform.cut, this.dims === 3 ? 0.4 : 0);
       gl.uniform3fv(uniform.paper, this.paper ?? [1, 1, 1]);
-      gl.drawElements(gl.POINTS, this.drawn, gl.UNSIGNED_INT, 0);
+      // What a ghost stands before is still to be seen.
+      gl.depthMask(false);
+      gl.drawElements(gl.POINTS, this.ghosts, gl.UNSIGNED_INT, 0);
+      gl.depthMask(true);
+      gl.drawElements(gl.POINTS, this.drawn - this.ghosts, gl.UNSIGNED_INT, 4 * this.ghosts);
     }
     this.tell("view");
     if (!this.settled || this.step) this.draw();

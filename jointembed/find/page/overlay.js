@@ -10,15 +10,15 @@ class Overlay {
     this.hovered = null;
   }
 
-  /** The names of categories at the medians of the points that have them. */
-  name(values, codes, shown) {
+  /** The names of categories, those of a set alone if there is one, at the medians of the points that have them. */
+  name(values, codes, shown, only) {
     const members = new Map();
     const { points, kinds, count } = this.chart;
     for (let place = 0; place < count; place++) {
       const code = codes[place];
       if (kinds[place] < DISC || points[place * 3] !== points[place * 3]) continue;
       for (const one of Array.isArray(code) ? code : [code]) {
-        if (one < 0 || one >= shown) continue;
+        if (one < 0 || one >= shown || (only && !only.has(one))) continue;
         if (!members.has(one)) members.set(one, []);
         members.get(one).push(place);
       }
@@ -146,7 +146,7 @@ class Overlay {
       const covered = ([right, down]) => seen.filter((place) => {
         const [u, v] = this.chart.at(place);
         return Math.abs(u - x - right) < half + 8 && Math.abs(v - y - down) < 16;
-      }).length + (x + right - half < 0 || x + right + half > this.chart.width ? seen.length + 1 : 0);
+      }).length + (x + right - half < 0 || x + right + half > this.chart.width - this.chart.inset.right ? seen.length + 1 : 0);
       const spots = [[0, -away], [0, away], [half + away, 0], [-half - away, 0]];
       const [right, down] = spots.reduce((best, spot) => (covered(spot) < covered(best) ? spot : best));
       this.written(pen, short, x + right, y + down, font);
