@@ -83,10 +83,11 @@ class Overlay {
       const [x, y] = this.chart.seen(...at);
       pen.font = font;
       const half = pen.measureText(short).width / 2 + 4;
-      const box = [x - half, y - 10, x + half, y + 10];
-      if (taken.some((one) => box[0] < one[2] && one[0] < box[2] && box[1] < one[3] && one[1] < box[3])) continue;
-      taken.push(box);
-      this.written(pen, short, x, y, font);
+      const free = (top) => !taken.some((one) => x - half < one.right && one.left < x + half && Math.abs(one.top - top) < 20);
+      const top = [y, y + 14, y - 14].find(free);
+      if (top === undefined) continue;
+      taken.push({ left: x - half, right: x + half, top });
+      this.written(pen, short, x, top, font);
     }
   }
 
