@@ -26,7 +26,9 @@ from .index import Index
 
 _FOLDER = Path(__file__).with_name("page")
 _MEDIA = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_SCRIPTS = ("element", "colour", "source", "map", "overlay", "filters", "list", "player", "main")  # in this order
+_SCRIPTS = (  # in this order
+    "element", "colour", "source", "map", "hands", "overlay", "filters", "list", "player", "paint", "ask", "main",
+)  # fmt: skip
 _BLOCK = 4_096  # rows that ask for their neighbours at once
 _MISSING = 65_535  # a quantised coordinate of a row that is not on the map
 
@@ -114,6 +116,11 @@ def export(
         raise Usage("k", f"{k} neighbours cannot be had", "use a whole number from 1 on")
     if out.is_dir() or out.resolve() == index.path.resolve():
         raise Usage(out, "the page cannot be written over this", "give a file to write, such as songs.html")
+    with index.reading():  # all of it is of one generation
+        return _written(index, out, k, axes, column, root)
+
+
+def _written(index: Index, out: Path, k: int, axes: str, column: str | None, root: Path | str | None) -> int:
     shown = about(index, column)
     number = shown["count"]
     column = column or (shown["columns"] or [None])[0]

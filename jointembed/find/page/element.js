@@ -2,7 +2,7 @@
 
 const byId = (id) => document.getElementById(id);
 
-/** An element: `on...` are listeners, `class` and attributes are set, null and undefined left out; text is only text. */
+/** An element: `on...` are listeners, `class` and attributes are set, null and undefined left out; text stays text. */
 function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -26,18 +26,30 @@ function icon(name) {
 }
 
 function tool(name, label, onclick, props = {}) {
-  return el("button", { class: "tool", type: "button", "aria-label": label, title: label, onclick, ...props }, icon(name));
+  return el(
+    "button",
+    { class: "tool", type: "button", "aria-label": label, title: label, onclick, ...props },
+    icon(name),
+  );
 }
 
 /** What is remembered for this session; a page from disk may not be allowed to. */
 const memory = {
   held: {},
   get(name) {
-    try { return sessionStorage.getItem(name) ?? this.held[name]; } catch { return this.held[name]; }
+    try {
+      return sessionStorage.getItem(name) ?? this.held[name];
+    } catch {
+      return this.held[name];
+    }
   },
   set(name, value) {
     this.held[name] = value;
-    try { sessionStorage.setItem(name, value); } catch { /* it is forgotten with the page */ }
+    try {
+      sessionStorage.setItem(name, value);
+    } catch {
+      /* it is forgotten with the page */
+    }
   },
 };
 
@@ -45,7 +57,10 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 const narrow = matchMedia("(max-width: 760px)");
 
 /** Text on one line: no control signs, and none that turn the direction of what follows. */
-const plain = (text) => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]+/g, " ").trim();
+const plain = (text) =>
+  String(text)
+    .replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]+/g, " ")
+    .trim();
 
 /** The last part of a path, without its ending. */
 const stem = (id) => plain(id.slice(id.lastIndexOf("/") + 1).replace(/\.[a-z0-9]{2,4}$/i, "")) || plain(id);

@@ -12,8 +12,12 @@ class Filters {
     this.root = root;
     this.changed = changed;
     // A condition cannot name a column that holds such signs.
-    this.cells = about.cells.filter((cell) => cell.kind !== "text" && cell.size > 1 && !/["\\\u0000-\u001f]/.test(cell.name));
-    this.parts = source.compose ? about.cells.filter((cell) => cell.kind !== "number" && cell.name !== about.title) : [];
+    this.cells = about.cells.filter(
+      (cell) => cell.kind !== "text" && cell.size > 1 && !/["\\\u0000-\u001f]/.test(cell.name),
+    );
+    this.parts = source.compose
+      ? about.cells.filter((cell) => cell.kind !== "number" && cell.name !== about.title)
+      : [];
   }
 
   get any() {
@@ -56,21 +60,43 @@ class Filters {
     for (const code of column.codes.flat()) counts.set(code, (counts.get(code) || 0) + 1);
     const chosen = () => this.chosen.get(name) ?? new Set();
     const box = el("div", { class: "chips" });
-    const chip = (value, code) => el("button", {
-      class: "chip", type: "button", "aria-pressed": chosen().has(code),
-      onclick: (event) => {
-        const now = chosen();
-        if (!now.delete(code)) now.add(code);
-        if (now.size) this.chosen.set(name, now);
-        else this.chosen.delete(name);
-        event.currentTarget.setAttribute("aria-pressed", now.has(code));
-        this.changed();
-      },
-    }, el("span", { dir: "auto" }, plain(value) || "(blank)"), el("small", {}, (counts.get(code) || 0).toLocaleString("en")));
+    const chip = (value, code) =>
+      el(
+        "button",
+        {
+          class: "chip",
+          type: "button",
+          "aria-pressed": chosen().has(code),
+          onclick: (event) => {
+            const now = chosen();
+            if (!now.delete(code)) now.add(code);
+            if (now.size) this.chosen.set(name, now);
+            else this.chosen.delete(name);
+            event.currentTarget.setAttribute("aria-pressed", now.has(code));
+            this.changed();
+          },
+        },
+        el("span", { dir: "auto" }, plain(value) || "(blank)"),
+        el("small", {}, (counts.get(code) || 0).toLocaleString("en")),
+      );
     const fill = (whole) => {
       const shown = column.values.map(chip).filter((_, code) => whole || code < FIRST || chosen().has(code));
       const rest = column.values.length - shown.length;
-      const more = rest > 0 ? el("button", { class: "link", type: "button", onclick: () => { fill(true); box.children[FIRST].focus(); } }, `${rest} more`) : null;
+      const more =
+        rest > 0
+          ? el(
+              "button",
+              {
+                class: "link",
+                type: "button",
+                onclick: () => {
+                  fill(true);
+                  box.children[FIRST].focus();
+                },
+              },
+              `${rest} more`,
+            )
+          : null;
       box.replaceChildren(...shown, ...(more ? [more] : []));
     };
     fill(false);
@@ -84,25 +110,46 @@ class Filters {
     const whole = present.every(Number.isInteger);
     const span = most - least || 1;
     const steps = whole && span <= 1000 ? span : 500;
-    const value = (step) => (step <= 0 ? least : step >= steps ? most : whole ? Math.round(least + (step / steps) * span) : least + (step / steps) * span);
+    const value = (step) =>
+      step <= 0
+        ? least
+        : step >= steps
+          ? most
+          : whole
+            ? Math.round(least + (step / steps) * span)
+            : least + (step / steps) * span;
     const bars = new Array(BARS).fill(0);
     for (const one of present) bars[Math.min(BARS - 1, Math.floor(((one - least) / span) * BARS))]++;
     const tallest = Math.max(...bars);
-    const histogram = el("div", { class: "bars", "aria-hidden": "true" }, ...bars.map((count) => {
-      const bar = el("i");
-      bar.style.height = `${count ? Math.max(4, 100 * Math.sqrt(count / tallest)) : 0}%`;
-      return bar;
-    }));
+    const histogram = el(
+      "div",
+      { class: "bars", "aria-hidden": "true" },
+      ...bars.map((count) => {
+        const bar = el("i");
+        bar.style.height = `${count ? Math.max(4, 100 * Math.sqrt(count / tallest)) : 0}%`;
+        return bar;
+      }),
+    );
     const [from, to] = this.chosen.get(name) ?? [least, most];
-    const handle = (label, start) => el("input", {
-      type: "range", min: 0, max: steps, step: 1, "aria-label": `${plain(name)} ${label}`, value: Math.round(((start - least) / span) * steps),
-    });
+    const handle = (label, start) =>
+      el("input", {
+        type: "range",
+        min: 0,
+        max: steps,
+        step: 1,
+        "aria-label": `${plain(name)} ${label}`,
+        value: Math.round(((start - least) / span) * steps),
+      });
     const [low, high] = [handle("from", from), handle("to", to)];
     const told = el("span", { class: "told" });
     const say = () => {
       const [one, other] = [value(+low.value), value(+high.value)];
       told.textContent = `${figure(one, span)} – ${figure(other, span)}`;
-      for (const [input, at] of [[low, one], [high, other]]) input.setAttribute("aria-valuetext", figure(at, span));
+      for (const [input, at] of [
+        [low, one],
+        [high, other],
+      ])
+        input.setAttribute("aria-valuetext", figure(at, span));
       [...histogram.children].forEach((bar, at) => {
         const middle = ((at + 0.5) / BARS) * steps;
         bar.classList.toggle("off", middle < +low.value || middle > +high.value);
@@ -126,26 +173,56 @@ class Filters {
   /** What a server can do with the results beyond filters. */
   variety() {
     const { options, changed } = this;
-    const per = el("select", { onchange: () => { options.per = per.value; changed(); } },
+    const per = el(
+      "select",
+      {
+        onchange: () => {
+          options.per = per.value;
+          changed();
+        },
+      },
       el("option", { value: "" }, "as many as there are"),
-      ...this.parts.map(({ name }) => el("option", { value: name }, `one per ${plain(name)}`)));
+      ...this.parts.map(({ name }) => el("option", { value: name }, `one per ${plain(name)}`)),
+    );
     const later = settled(180, changed);
-    const diverse = el("input", { type: "range", min: 0, max: 1, step: 0.1, value: 0, oninput: () => { options.diverse = +diverse.value; later(); } });
-    const distinct = el("input", { type: "checkbox", onchange: () => { options.distinct = distinct.checked; changed(); } });
-    return el("fieldset", { class: "variety" }, el("legend", {}, "Results"),
+    const diverse = el("input", {
+      type: "range",
+      min: 0,
+      max: 1,
+      step: 0.1,
+      value: 0,
+      oninput: () => {
+        options.diverse = +diverse.value;
+        later();
+      },
+    });
+    const distinct = el("input", {
+      type: "checkbox",
+      onchange: () => {
+        options.distinct = distinct.checked;
+        changed();
+      },
+    });
+    return el(
+      "fieldset",
+      { class: "variety" },
+      el("legend", {}, "Results"),
       el("label", {}, el("span", {}, "Show"), per),
       el("label", {}, el("span", {}, "Variety"), diverse),
-      el("label", { class: "check" }, distinct, el("span", {}, "Fold near-duplicates")));
+      el("label", { class: "check" }, distinct, el("span", {}, "Fold near-duplicates")),
+    );
   }
 
   /** The condition as a server takes it; see find/where.py. */
   where() {
-    return [...this.chosen].map(([name, chosen]) => {
-      const column = `"${name}"`;
-      if (Array.isArray(chosen)) return `${column} >= ${chosen[0]} and ${column} <= ${chosen[1]}`;
-      const values = [...chosen].map((code) => this.columns.get(name).values[code]);
-      return `${column} in (${values.map((value) => (typeof value === "string" ? `'${value.replaceAll("'", "''")}'` : value)).join(", ")})`;
-    }).join(" and ");
+    return [...this.chosen]
+      .map(([name, chosen]) => {
+        const column = `"${name}"`;
+        if (Array.isArray(chosen)) return `${column} >= ${chosen[0]} and ${column} <= ${chosen[1]}`;
+        const values = [...chosen].map((code) => this.columns.get(name).values[code]);
+        return `${column} in (${values.map((value) => (typeof value === "string" ? `'${value.replaceAll("'", "''")}'` : value)).join(", ")})`;
+      })
+      .join(" and ");
   }
 
   /** Whether a row meets them. */

@@ -29,7 +29,8 @@ class List {
     for (const { name, kind, size } of this.about.cells) {
       const value = row[name];
       if (kind === "text" && size < 2 && name !== "artist") continue;
-      if (name === this.about.title || name === "split" || value === null || value === undefined || value === "") continue;
+      if (name === this.about.title || name === "split" || value === null || value === undefined || value === "")
+        continue;
       if (told.length < SHOWN) told.push(typeof value === "number" ? `${plain(name)} ${shown(value)}` : shown(value));
     }
     return told.join(" · ");
@@ -48,25 +49,53 @@ class List {
     const number = typeof hit.score === "number" && scores;
     const swatch = el("i", { class: "swatch", "aria-hidden": "true" });
     swatch.style.backgroundColor = this.acts.tint(hit.place);
-    const alike = hit.alike?.length ? el("span", { class: "alike" }, `and ${several(hit.alike.length, "other")} like it`) : null;
-    const body = el("span", { class: "words" }, el("span", { class: "title", dir: "auto" }, name), meta ? el("span", { class: "meta", dir: "auto" }, meta) : null, alike);
-    const score = number ? el("span", { class: "score" }, el("span", { class: "quiet" }, "score "), weighed(hit.score, this.about.metric)) : null;
+    const alike = hit.alike?.length
+      ? el("span", { class: "alike" }, `and ${several(hit.alike.length, "other")} like it`)
+      : null;
+    const body = el(
+      "span",
+      { class: "words" },
+      el("span", { class: "title", dir: "auto" }, name),
+      meta ? el("span", { class: "meta", dir: "auto" }, meta) : null,
+      alike,
+    );
+    const score = number
+      ? el("span", { class: "score" }, el("span", { class: "quiet" }, "score "), weighed(hit.score, this.about.metric))
+      : null;
     if (score) {
       const bar = el("i", { class: "bar-of-score", "aria-hidden": "true" });
       bar.style.width = `${Math.round(100 * (this.about.metric === "cosine" ? Math.max(0, hit.score) : high > low ? (hit.score - low) / (high - low) : 1))}%`;
       score.append(bar);
     }
     const { acts } = this;
-    const button = el("button", {
-      class: "hit", type: "button", title: "Show what is like this", onclick: () => acts.similar(hit),
-      onfocus: () => acts.hover(hit.place), onblur: () => acts.hover(null),
-    }, ranked ? el("span", { class: "rank" }, String(at + 1)) : null, swatch, body, score);
-    const tools = el("span", { class: "acts" },
+    const button = el(
+      "button",
+      {
+        class: "hit",
+        type: "button",
+        title: "Show what is like this",
+        onclick: () => acts.similar(hit),
+        onfocus: () => acts.hover(hit.place),
+        onblur: () => acts.hover(null),
+      },
+      ranked ? el("span", { class: "rank" }, String(at + 1)) : null,
+      swatch,
+      body,
+      score,
+    );
+    const tools = el(
+      "span",
+      { class: "acts" },
       hit.audio ? tool("play", `Play ${name}`, () => acts.play(hit, this.hits), { "data-play": hit.place }) : null,
       source.compose ? tool("plus", `Add ${name} to the mix`, () => acts.mix(hit, 1)) : null,
-      source.compose ? tool("minus", `Take ${name} away from the mix`, () => acts.mix(hit, -1)) : null);
-    return el("li", { "data-place": hit.place, onpointerenter: () => acts.hover(hit.place), onpointerleave: () => acts.hover(null) },
-      button, tools.childElementCount ? tools : null);
+      source.compose ? tool("minus", `Take ${name} away from the mix`, () => acts.mix(hit, -1)) : null,
+    );
+    return el(
+      "li",
+      { "data-place": hit.place, onpointerenter: () => acts.hover(hit.place), onpointerleave: () => acts.hover(null) },
+      button,
+      tools.childElementCount ? tools : null,
+    );
   }
 }
 
@@ -86,7 +115,8 @@ function weighed(score, metric) {
 /** The cells of the chosen row, as a list of terms. */
 function facts(row, about) {
   const worth = ({ kind, name }) => (name === "split" ? 2 : kind === "text" ? 1 : 0); // what is short comes first
-  const terms = about.cells.toSorted((one, other) => worth(one) - worth(other))
+  const terms = about.cells
+    .toSorted((one, other) => worth(one) - worth(other))
     .filter(({ name }) => name !== about.title && row[name] !== null && row[name] !== undefined && row[name] !== "")
     .flatMap(({ name }) => [el("dt", {}, plain(name)), el("dd", { dir: "auto" }, shown(row[name]).slice(0, 600))]);
   return terms.length ? el("dl", { class: "cells" }, ...terms) : null;

@@ -37,7 +37,10 @@ void main() {
   pixel = vec4(mix(tint.rgb, paper, rim) * alpha, alpha);
 }`;
 
-const HIDDEN = 0, GHOST = 1, DISC = 2, RING = 3; // what a point is drawn as
+const HIDDEN = 0,
+  GHOST = 1,
+  DISC = 2,
+  RING = 3; // what a point is drawn as
 const NEAR = 14; // pixels within which a point is meant
 const MOVE = 700; // milliseconds from one map to another
 
@@ -80,7 +83,10 @@ class Chart {
     if (!gl) return false;
     this.gl = gl;
     const program = gl.createProgram();
-    for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+    for (const [kind, text] of [
+      [gl.VERTEX_SHADER, VERTEX],
+      [gl.FRAGMENT_SHADER, FRAGMENT],
+    ]) {
       const shader = gl.createShader(kind);
       gl.shaderSource(shader, text);
       gl.compileShader(shader);
@@ -90,7 +96,10 @@ class Chart {
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return false;
     gl.useProgram(program);
     this.uniform = Object.fromEntries(
-      ["view", "moved", "size", "depth", "paper", "veil", "cut"].map((name) => [name, gl.getUniformLocation(program, name)]),
+      ["view", "moved", "size", "depth", "paper", "veil", "cut"].map((name) => [
+        name,
+        gl.getUniformLocation(program, name),
+      ]),
     );
     this.buffers = ["from", "to", "colour", "kind"].map((_, at) => {
       const buffer = gl.createBuffer();
@@ -143,8 +152,14 @@ class Chart {
   }
 
   upload() {
-    this.fill(0, this.before.map((value) => (value === value ? value : 9)));
-    this.fill(1, this.points.map((value) => (value === value ? value : 9)));
+    this.fill(
+      0,
+      this.before.map((value) => (value === value ? value : 9)),
+    );
+    this.fill(
+      1,
+      this.points.map((value) => (value === value ? value : 9)),
+    );
   }
 
   /** Take over `tints` (N, 4) and `kinds` (N). Ghosts are drawn first, the rest in an order that favours none. */
@@ -157,7 +172,8 @@ class Chart {
       if (!ghosts) this.ghosts = drawn;
       for (const place of this.shuffled ?? []) {
         const kind = this.kinds[place];
-        if (kind !== HIDDEN && (kind === GHOST) === ghosts && this.points[place * 3] === this.points[place * 3]) order[drawn++] = place;
+        if (kind !== HIDDEN && (kind === GHOST) === ghosts && this.points[place * 3] === this.points[place * 3])
+          order[drawn++] = place;
       }
     }
     this.drawn = drawn;
@@ -181,9 +197,11 @@ class Chart {
     const wide = Math.max(80, this.width - left - right);
     const high = Math.max(80, this.height - top - bottom);
     const middle = { x: left + wide / 2, y: top + high / 2 };
-    if (this.scales && this.dims === 2) return { ...middle, x: middle.x + 14, y: middle.y - 14, sx: (wide - 90) / 2, sy: (high - 80) / 2 };
+    if (this.scales && this.dims === 2)
+      return { ...middle, x: middle.x + 14, y: middle.y - 14, sx: (wide - 90) / 2, sy: (high - 80) / 2 };
     if (this.scales) return { ...middle, sx: Math.min(wide, high) * 0.31, sy: Math.min(wide, high) * 0.31 };
-    const scale = this.dims === 3 ? Math.min(wide, high) * 0.44 : 0.46 * Math.min(wide / this.extent.x, high / this.extent.y);
+    const scale =
+      this.dims === 3 ? Math.min(wide, high) * 0.44 : 0.46 * Math.min(wide / this.extent.x, high / this.extent.y);
     return { ...middle, sx: scale, sy: scale };
   }
 
@@ -200,7 +218,11 @@ class Chart {
     }
     // A camera that looks at the middle from FAR away; w is the distance to it, so that what is near is larger.
     const [cy, sn, cp, sp] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
-    const rows = [[cy, 0, sn], [sn * sp, cp, -cy * sp], [-sn * cp, sp, cy * cp]];
+    const rows = [
+      [cy, 0, sn],
+      [sn * sp, cp, -cy * sp],
+      [-sn * cp, sp, cy * cp],
+    ];
     const shift = [-this.view.x, -this.view.y, 0];
     const scale = 0.8;
     const put = (row, last) => [...row.map((value) => value * scale), last];
@@ -212,7 +234,8 @@ class Chart {
       w.map((value, at) => (at === 3 ? value - FAR : value) * 0.5),
       w,
     ];
-    for (let column = 0; column < 4; column++) for (let row = 0; row < 4; row++) this.matrix[column * 4 + row] = clip[row][column];
+    for (let column = 0; column < 4; column++)
+      for (let row = 0; row < 4; row++) this.matrix[column * 4 + row] = clip[row][column];
   }
 
   /** Where a place of the map lies on the canvas, in pixels: [x, y, distance]. */
@@ -237,10 +260,13 @@ class Chart {
     const { points, kinds, count } = this;
     const [xx, yx, , wx, xy, yy, , wy, xz, yz, , wz, x1, y1, , w1] = this.matrix;
     const [wide, high] = [this.width / 2, this.height / 2];
-    let best = within * within, found = null;
+    let best = within * within,
+      found = null;
     for (let place = 0, at = 0; place < count; place++, at += 3) {
       if (kinds[place] < DISC) continue;
-      const px = points[at], py = points[at + 1], pz = points[at + 2];
+      const px = points[at],
+        py = points[at + 1],
+        pz = points[at + 2];
       const w = wx * px + wy * py + wz * pz + w1;
       const right = ((xx * px + xy * py + xz * pz + x1) / w + 1) * wide - x;
       const down = (1 - (yx * px + yy * py + yz * pz + y1) / w) * high - y;
@@ -384,76 +410,4 @@ function shuffle(count) {
     [order[at], order[other]] = [order[other], order[at]];
   }
   return order;
-}
-
-/** Pointers, wheel and keys. */
-function hands(chart) {
-  const { canvas } = chart;
-  const down = new Map();
-  let travelled = 0;
-  const here = (event) => {
-    const box = canvas.getBoundingClientRect();
-    return { x: event.clientX - box.left, y: event.clientY - box.top };
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    if (!down.size) travelled = 0;
-    down.set(event.pointerId, here(event));
-    chart.tell("hover", null);
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const point = here(event);
-    const last = down.get(event.pointerId);
-    if (!last) {
-      if (event.pointerType !== "touch") chart.tell("hover", chart.nearest(point.x, point.y), point);
-      return;
-    }
-    const [right, below] = [point.x - last.x, point.y - last.y];
-    travelled += Math.hypot(right, below);
-    if (down.size === 2) {
-      const [other] = [...down].filter(([id]) => id !== event.pointerId).map(([, where]) => where);
-      const before = Math.hypot(last.x - other.x, last.y - other.y);
-      const after = Math.hypot(point.x - other.x, point.y - other.y);
-      if (before > 0) chart.zoom(after / before, (point.x + other.x) / 2, (point.y + other.y) / 2);
-      chart.pan(right / 2, below / 2);
-    } else if (travelled > 4) {
-      canvas.classList.add("held");
-      if (chart.dims === 3 && !event.shiftKey && event.buttons !== 2) chart.turn(right, below);
-      else chart.pan(right, below);
-    }
-    down.set(event.pointerId, point);
-  });
-  const up = (event) => {
-    const point = down.get(event.pointerId);
-    down.delete(event.pointerId);
-    canvas.classList.remove("held");
-    if (point && event.type === "pointerup" && travelled <= 4 && !down.size && event.button === 0) {
-      chart.tell("pick", chart.nearest(point.x, point.y, event.pointerType === "touch" ? 24 : NEAR));
-    }
-  };
-  canvas.addEventListener("pointerup", up);
-  canvas.addEventListener("pointercancel", up);
-  canvas.addEventListener("pointerleave", () => chart.tell("hover", null));
-  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-  canvas.addEventListener("dblclick", (event) => chart.zoom(2, here(event).x, here(event).y));
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    const { x, y } = here(event);
-    const lines = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
-    chart.zoom(Math.exp(-bound(lines, 240) * (event.ctrlKey ? 0.01 : 0.0022)), x, y);
-  }, { passive: false });
-  canvas.addEventListener("keydown", (event) => {
-    const move = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key];
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (move && chart.dims === 3 && !event.shiftKey) chart.turn(move[0] / 3, move[1] / 3);
-    else if (move) chart.pan(...move);
-    else if (event.key === "+" || event.key === "=") chart.zoom(1.4);
-    else if (event.key === "-") chart.zoom(1 / 1.4);
-    else if (event.key === "0" || event.key === "Home") chart.fit();
-    else if (event.key === "Enter") {
-      const { x, y } = chart.frame();
-      chart.tell("pick", chart.nearest(x, y, Infinity));
-    } else return;
-    event.preventDefault();
-  });
 }

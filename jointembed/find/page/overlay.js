@@ -28,7 +28,11 @@ class Overlay {
       return sorted[sorted.length >> 1];
     };
     this.labels = [...members]
-      .map(([code, list]) => ({ text: plain(values[code]), at: [0, 1, 2].map((axis) => median(list, axis)), weight: list.length }))
+      .map(([code, list]) => ({
+        text: plain(values[code]),
+        at: [0, 1, 2].map((axis) => median(list, axis)),
+        weight: list.length,
+      }))
       .sort((one, other) => other.weight - one.weight);
   }
 
@@ -54,7 +58,12 @@ class Overlay {
     pen.strokeStyle = this.accent;
     pen.lineWidth = 1.5;
     pen.beginPath();
-    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+    for (const [dx, dy] of [
+      [1, 0],
+      [-1, 0],
+      [0, 1],
+      [0, -1],
+    ]) {
       pen.moveTo(x + dx * 5, y + dy * 5);
       pen.lineTo(x + dx * 13, y + dy * 13);
     }
@@ -83,7 +92,8 @@ class Overlay {
       const [x, y] = this.chart.seen(...at);
       pen.font = font;
       const half = pen.measureText(short).width / 2 + 4;
-      const free = (top) => !taken.some((one) => x - half < one.right && one.left < x + half && Math.abs(one.top - top) < 20);
+      const free = (top) =>
+        !taken.some((one) => x - half < one.right && one.left < x + half && Math.abs(one.top - top) < 20);
       const top = [y, y + 14, y - 14].find(free);
       if (top === undefined) continue;
       taken.push({ left: x - half, right: x + half, top });
@@ -120,7 +130,9 @@ class Overlay {
     pen.lineWidth = chain ? 2 : 1;
     const pairs = chain
       ? seen.slice(1).map((place, at) => [seen[at], place, 0.75])
-      : starts.flatMap((start) => seen.map((place, at) => [start, place, 0.55 - (0.4 * at) / Math.max(1, seen.length)]));
+      : starts.flatMap((start) =>
+          seen.map((place, at) => [start, place, 0.55 - (0.4 * at) / Math.max(1, seen.length)]),
+        );
     for (const [one, other, alpha] of pairs) {
       const [x, y] = this.chart.at(one);
       const [u, v] = this.chart.at(other);
@@ -136,7 +148,8 @@ class Overlay {
       this.dot(pen, place);
       this.ring(pen, place, 4.5, this.ink, 2);
     }
-    if (chain) for (const place of [seen[0], seen.at(-1)]) if (place !== undefined) this.ring(pen, place, 4.5, this.ink, 2);
+    if (chain)
+      for (const place of [seen[0], seen.at(-1)]) if (place !== undefined) this.ring(pen, place, 4.5, this.ink, 2);
     const title = starts.length === 1 && this.title?.(starts[0]);
     if (title) {
       const [x, y] = this.chart.at(starts[0]);
@@ -144,11 +157,18 @@ class Overlay {
       const font = `600 13px ${token("--sans")}`;
       pen.font = font;
       const [half, away] = [pen.measureText(short).width / 2, this.chart.size / 2 + 18];
-      const covered = ([right, down]) => seen.filter((place) => {
-        const [u, v] = this.chart.at(place);
-        return Math.abs(u - x - right) < half + 8 && Math.abs(v - y - down) < 16;
-      }).length + (x + right - half < 0 || x + right + half > this.chart.width - this.chart.inset.right ? seen.length + 1 : 0);
-      const spots = [[0, -away], [0, away], [half + away, 0], [-half - away, 0]];
+      const covered = ([right, down]) =>
+        seen.filter((place) => {
+          const [u, v] = this.chart.at(place);
+          return Math.abs(u - x - right) < half + 8 && Math.abs(v - y - down) < 16;
+        }).length +
+        (x + right - half < 0 || x + right + half > this.chart.width - this.chart.inset.right ? seen.length + 1 : 0);
+      const spots = [
+        [0, -away],
+        [0, away],
+        [half + away, 0],
+        [-half - away, 0],
+      ];
       const [right, down] = spots.reduce((best, spot) => (covered(spot) < covered(best) ? spot : best));
       this.written(pen, short, x + right, y + down, font);
     }
@@ -159,9 +179,13 @@ class Overlay {
     const { chart } = this;
     const { x: mx, y: my, sx, sy } = chart.frame();
     const { inset, view, width, height } = chart;
-    const left = inset.left + 8, bottom = height - inset.bottom - 8;
+    const left = inset.left + 8,
+      bottom = height - inset.bottom - 8;
     const font = `11px ${token("--sans")}`;
-    const sides = [[mx, sx, view.x, inset.left, width - inset.right, 1], [my, sy, view.y, height - inset.bottom, inset.top, -1]];
+    const sides = [
+      [mx, sx, view.x, inset.left, width - inset.right, 1],
+      [my, sy, view.y, height - inset.bottom, inset.top, -1],
+    ];
     sides.forEach(([middle, scale, centre, low, high, sign], axis) => {
       const { name, least, most } = chart.scales[axis];
       const half = (most - least) / 2 || 1;
@@ -177,12 +201,14 @@ class Overlay {
           pen.moveTo(pixel, inset.top);
           pen.lineTo(pixel, bottom - 16);
           pen.stroke();
-          if (pixel > left + 40 && pixel < width - inset.right - 20) this.written(pen, text, pixel, bottom - 6, font, "center", this.quiet);
+          if (pixel > left + 40 && pixel < width - inset.right - 20)
+            this.written(pen, text, pixel, bottom - 6, font, "center", this.quiet);
         } else {
           pen.moveTo(left + 36, pixel);
           pen.lineTo(width - inset.right, pixel);
           pen.stroke();
-          if (pixel > inset.top + 70 && pixel < bottom - 24) this.written(pen, text, left + 30, pixel, font, "right", this.quiet);
+          if (pixel > inset.top + 70 && pixel < bottom - 24)
+            this.written(pen, text, left + 30, pixel, font, "right", this.quiet);
         }
       }
       const bold = `600 12px ${token("--sans")}`;
@@ -193,7 +219,11 @@ class Overlay {
 
   /** The edges of the box that three cells span. */
   box(pen) {
-    const ends = [[1, -1, -1], [-1, 1, -1], [-1, -1, 1]];
+    const ends = [
+      [1, -1, -1],
+      [-1, 1, -1],
+      [-1, -1, 1],
+    ];
     const [x, y] = this.chart.seen(-1, -1, -1);
     ends.forEach((end, axis) => {
       const [u, v] = this.chart.seen(...end);
@@ -206,7 +236,10 @@ class Overlay {
       pen.stroke();
       const text = `${plain(name)} ${figure(least, most - least)} to ${figure(most, most - least)}`;
       const half = Math.min(this.chart.width / 2, text.length * 3.6);
-      const [left, top] = [Math.max(half, Math.min(this.chart.width - half, u)), Math.max(70, Math.min(this.chart.height - 16, v - 12))];
+      const [left, top] = [
+        Math.max(half, Math.min(this.chart.width - half, u)),
+        Math.max(70, Math.min(this.chart.height - 16, v - 12)),
+      ];
       this.written(pen, text, left, top, `600 12px ${token("--sans")}`);
     });
   }

@@ -12,7 +12,11 @@ class Player {
     this.time = el("span", { class: "time" }, "0:00");
     this.seek = el("input", { type: "range", min: 0, max: 1000, value: 0, "aria-label": "Place in the sound" });
     this.button = tool("pause", "Pause", () => this.toggle(), { class: "tool main" });
-    this.onward = el("button", { class: "chip", type: "button", "aria-pressed": "false", onclick: () => this.go() }, "Autoplay");
+    this.onward = el(
+      "button",
+      { class: "chip", type: "button", "aria-pressed": "false", onclick: () => this.go() },
+      "Autoplay",
+    );
     root.append(
       this.button,
       el("div", { class: "track" }, this.title, el("div", { class: "line" }, this.seek, this.time)),

@@ -33,7 +33,8 @@ class Served {
     const text = query.map(([name, value]) => `${name}=${address(String(value))}`).join("&");
     const answer = await fetch(`/api/${path}${text ? `?${text}` : ""}`, more).catch(() => null);
     if (!answer) throw new Error("The server does not answer.");
-    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error || `The server answers ${answer.status}.`);
+    if (!answer.ok)
+      throw new Error((await answer.json().catch(() => ({}))).error || `The server answers ${answer.status}.`);
     return answer;
   }
 
@@ -62,7 +63,13 @@ class Served {
 
   async hits(path, params, wanted, more) {
     const { k, where, per, diverse, distinct } = wanted;
-    const options = [["k", k], ["where", where], ["per", per], ["diverse", diverse || ""], ["distinct", distinct ? 1 : ""]];
+    const options = [
+      ["k", k],
+      ["where", where],
+      ["per", per],
+      ["diverse", diverse || ""],
+      ["distinct", distinct ? 1 : ""],
+    ];
     return this.json(path, [...params, ...options], more);
   }
 
@@ -78,7 +85,12 @@ class Served {
 
   async path(start, end, { where }) {
     const ids = (await this.cells("id")).values;
-    return this.json("path", [["start", ids[start]], ["end", ids[end]], ["n", 10], ["where", where]]);
+    return this.json("path", [
+      ["start", ids[start]],
+      ["end", ids[end]],
+      ["n", 10],
+      ["where", where],
+    ]);
   }
 
   file(blob, { k, where }) {
@@ -157,19 +169,28 @@ class Saved {
   }
 
   async similar([place], _minus, { k, accept }) {
-    const { k: most, scores: [low, high] } = await this.about();
+    const {
+      k: most,
+      scores: [low, high],
+    } = await this.about();
     const near = await this.once("near", async () => new Uint32Array(await this.bytes("near")));
     const steps = await this.once("scores", async () => new Uint16Array(await this.bytes("scores")));
     const all = Array.from({ length: most }, (_, at) => place * most + at);
     const kept = all.filter((at) => accept(near[at])).slice(0, k);
-    const hits = await this.listed(kept.map((at) => near[at]), kept.map((at) => low + (steps[at] / 65535) * (high - low)));
+    const hits = await this.listed(
+      kept.map((at) => near[at]),
+      kept.map((at) => low + (steps[at] / 65535) * (high - low)),
+    );
     return { hits, note: kept.length < k && kept.length < most ? `of the ${most} nearest, which this file holds` : "" };
   }
 
   async search(words, { k, accept }) {
     const { cells, count, title } = await this.about();
     const wanted = fold(words).split(/\s+/).filter(Boolean);
-    const names = [title, ...cells.filter((cell) => cell.kind !== "number" && cell.name !== title).map((cell) => cell.name)];
+    const names = [
+      title,
+      ...cells.filter((cell) => cell.kind !== "number" && cell.name !== title).map((cell) => cell.name),
+    ];
     const tables = await Promise.all(names.map((name) => this.folded(name)));
     const found = [];
     for (let place = 0; place < count; place++) {
