@@ -304,10 +304,17 @@ def test_a_column_colours_the_map_and_its_legend_hides_categories(server, shown)
     page = shown(server[0])
     rose = "#cc6677"
     assert page.locator("#legend-name").text_content() == "genre" and coloured(page, rose)
+    spots = coloured(page, rose)
+    spot = spots[len(spots) // 2]
+    page.mouse.move(*spot)
+    page.locator("#tip", has_text="polka").wait_for()
     key = page.locator(".key", has_text="polka")
     key.click()
     assert key.get_attribute("aria-pressed") == "false"
     until(lambda: not coloured(page, rose))
+    page.mouse.move(*spot)
+    page.wait_for_timeout(100)
+    assert page.locator("#tip").is_hidden()
     page.locator("#all-keys").click()
     until(lambda: coloured(page, rose))
     page.select_option("#colour", "tempo")
