@@ -351,7 +351,8 @@ def test_the_command_writes_the_page_or_says_in_one_line_why_not(songs, tmp_path
     assert "60 items" in capsys.readouterr().out
     assert json.loads(Blocks(out.read_text("utf-8")).data["about"])["start"] == "tempo,rooms"
     for words in (
-        [str(tmp_path / "no.index"), str(out)], [str(songs.path), str(songs.path)], [str(songs.path), str(tmp_path)],
+        [str(tmp_path / "no.index"), str(out)], [str(songs.path), str(songs.path)], [str(songs.path), "."],
+        [str(songs.path), str(tmp_path)],
         [str(songs.path), str(out), "--k", "0"], [str(songs.path), str(out), "--map", "pca9"],
     ):  # fmt: skip
         assert main(["page", *words]) == 2

@@ -29,7 +29,7 @@ _FEWEST = 8  # rows that UMAP can lay out
 
 def axes(index: Index, column: str | None = None) -> list[str]:
     """What `coordinates` takes: the projections that can be had here, then the cells that are numbers."""
-    umap = ["umap2"] if importlib.util.find_spec("umap") else []
+    umap = ["umap2", "umap3"] if importlib.util.find_spec("umap") else []
     numbers = [name for name, one in columns(index, column).items() if one.numeric and one.size > 1]
     return ["pca2", "pca3", *umap, *numbers]
 

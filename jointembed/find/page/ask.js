@@ -49,21 +49,23 @@ async function ask(question = state.ask, k = STEP) {
 
 async function answered(question, wanted) {
   const named = async (place) => parts.list.title(await rowOf(place));
-  const limits = parts.filters.count ? "within the filters" : "";
+  const limits = parts.filters.count ? " within the filters" : "";
   if (question.kind === "similar") {
     const found = await source.similar(question.plus, question.minus, wanted);
     const single = question.plus.length === 1 && !question.minus.length;
     const heading = single ? "Most like it" : "Most like the mix";
-    return { ...found, heading, hint: found.note || (found.hits.length ? "" : `Nothing is left ${limits}.`) };
+    return { ...found, heading, hint: found.note || (found.hits.length ? "" : `Nothing is left${limits}.`) };
   }
   if (question.kind === "search") {
     const found = await source.search(question.words, wanted);
-    const how = found.how === "model" ? "by meaning" : "by the words in the cells";
+    if (found.how === "model") state.about.text = "ready";
+    const loading = state.about.text === "loading" ? " while the model loads" : "";
+    const how = found.how === "model" ? "by meaning" : `by the words in the cells${loading}`;
     const count = found.total > found.hits.length ? `${several(found.total, "item")} in all` : "";
     return {
       ...found,
       heading: `“${plain(question.words)}”`,
-      hint: found.hits.length ? [how, count].filter(Boolean).join(", ") : `Nothing fits ${limits}`.trim() + ".",
+      hint: found.hits.length ? [how, count].filter(Boolean).join(", ") : `Nothing fits${limits}.`,
     };
   }
   if (question.kind === "path") {
