@@ -182,6 +182,14 @@ def test_words_find_items_and_a_result_shows_what_is_like_it(server, path, shown
     assert titles(page) == similar(path, "song/42", 20)
     page.locator(".hit").nth(1).click()
     until(lambda: page.locator("#chosen h2").text_content() != "Song 42")
+    page.go_back()
+    page.locator("#chosen h2", has_text="Song 42").wait_for()
+    page.go_back()
+    page.locator("#heading", has_text="Song 42").wait_for()
+    page.go_back()
+    page.locator("#heading", has_text="Begin anywhere").wait_for()
+    page.go_forward()
+    page.locator("#heading", has_text="Song 42").wait_for()
 
 
 def test_items_are_added_taken_away_and_joined_by_a_path(server, shown):

@@ -1,8 +1,9 @@
 // What is asked, and how the answer is shown: likeness, mixes, words, paths, files.
 
-/** Ask again what was asked, and show the answer. */
-async function ask(question = state.ask, k = STEP) {
+/** Ask again what was asked, or something new, and show the answer; a new question is kept in the browser's history. */
+async function ask(question = state.ask, k = STEP, kept = false) {
   const turn = ++state.turn;
+  if (question !== state.ask && !kept) history.pushState(question, "");
   Object.assign(state, { ask: question, k });
   const { filters, list } = parts;
   const wanted = { k, where: filters.where(), accept: (place) => filters.test(place), ...filters.options };

@@ -190,6 +190,8 @@ function wire() {
     event.preventDefault();
     if (state.about.file && event.dataTransfer.files[0]) ask({ kind: "file", blob: event.dataTransfer.files[0] });
   });
+  // Back and forward go through what was asked.
+  window.addEventListener("popstate", (event) => ask(event.state ?? { kind: "start" }, STEP, true));
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "range";
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
@@ -284,7 +286,7 @@ async function start() {
     byId("points").setAttribute("aria-label", `Map of ${several(about.count, "item")}`);
   }
   requestAnimationFrame(() => performance.mark("map"));
-  await ask({ kind: "start" });
+  await ask({ kind: "start" }, STEP, true);
 }
 
 start().catch((error) => {
