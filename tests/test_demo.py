@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
+from jointembed.__main__ import main
 from jointembed.demo import score
 from jointembed.demo.caption import SENTENCES, captions
 from jointembed.demo.catalogue import RATE, write
@@ -20,6 +22,7 @@ from jointembed.demo.harmony import chord
 from jointembed.demo.styles import ARTISTS, STYLES
 from jointembed.demo.synth import DRUMS, INSTRUMENTS, Note, hertz, render
 from jointembed.errors import Damaged
+from jointembed.find.index import Index
 
 
 def contents(folder):
@@ -232,3 +235,15 @@ def test_captions_vary():
             assert not any("driven by" in caption for caption in some)
     known = [word for sentence in SENTENCES for word in sentence.split() if word not in words]
     assert len(SENTENCES) == 3 and len(known) <= 2  # the example queries speak the captions' language
+
+
+@pytest.mark.filterwarnings("ignore")  # of Lightning and what it loads
+def test_the_demo_leaves_a_model_an_index_and_a_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--out", "songs", "--songs", "60", "--epochs", "1"]) == 0
+    said = capsys.readouterr().out
+    page = Path("songs/songs.html").read_text()
+    assert "songs/songs.html" in said and "jointembed serve songs/songs.index" in said
+    assert "audio/" in page and "waltz" in page
+    with Index.open("songs/songs.index") as index:
+        assert len(index) == 60 and "waltz" in index.terms()[0]

@@ -40,12 +40,22 @@ def demo(out: str = "jointembed-demo", songs: int = 240, epochs: int = 0) -> Non
     from ..demo import tour
 
     tour.show(folder, console)
+    _draw(folder)
     console.print(
         f"\nDone in {time.monotonic() - begun:.0f} s. Listen to {folder / 'listen.flac'}: two seconds of each genre."
     )
+    console.print(f"Open {folder / 'songs.html'} in a browser: their map, their neighbours, and their sound.")
     console.print("Try next:")
     for line in tour.next_steps(folder):
         console.print(f"  {line}", soft_wrap=True)
+
+
+def _draw(folder: Path) -> None:
+    from ..find.index import Index
+    from ..find.page import export
+
+    with Index.open(folder / "songs.index") as index:
+        export(index, folder / "songs.html", root=folder)
 
 
 def _compose(folder: Path, songs: int, console: object) -> None:

@@ -58,21 +58,12 @@ def _hits(console: Any, title: str, hits: Any) -> None:
 
 
 def _clusters(console: Any, vectors: NDArray[Any], genres: list[str]) -> None:
-    from sklearn.cluster import KMeans
+    from ..find.cluster import agreement, clusters
 
-    names = sorted(set(genres))
-
-    def purity(found: NDArray[Any]) -> float:
-        labels = np.array(genres)
-        return float(
-            sum(max((labels[found == one] == name).sum() for name in names) for one in set(found.tolist())) / len(found)
-        )
-
-    found = KMeans(len(names), n_init=4, random_state=0).fit_predict(vectors)
-    rng = np.random.default_rng(0)
-    chance = np.mean([purity(rng.permutation(found)) for _ in range(20)])
-    pure = f"purity by genre {purity(found):.2f} (chance {chance:.2f})"
-    console.print(f"\n[bold]k-means, {len(names)} clusters[/] of all songs: {pure}")
+    count = len(set(genres))
+    purity = agreement(clusters(vectors, count).labels, genres)["figures"]["purity"]
+    pure = f"purity by genre {purity['value']:.2f} (chance {purity['chance']:.2f})"
+    console.print(f"\n[bold]k-means, {count} clusters[/] of all songs: {pure}")
 
 
 def _figures(console: Any, rows: list[Row], model: Any) -> None:
@@ -139,8 +130,9 @@ def figures(rows: list[Row], model: Any) -> dict[str, dict[str, dict[str, Any]]]
 
 
 def next_steps(folder: Path) -> list[str]:
-    """Three commands that work on what the demo leaves."""
+    """Commands that work on what the demo leaves."""
     return [
+        f"jointembed serve {folder}/songs.index",
         f'jointembed search {folder}/songs.index "a slow sad waltz" --where "tempo < 120"',
         f"jointembed similar {folder}/songs.index {folder}/listen.flac",
         f"jointembed evaluate {folder}/run {folder} --query audio --target genre",
