@@ -5,6 +5,8 @@ Letters: N rows, D dimension, B queries of a block, C rows of a chunk, G groups 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -31,14 +33,28 @@ def nearest(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Singles]:
     and these few are scored again in float64. Equals stay in their order.
     """
     k = min(k, len(matrix.numbers))
-    rough = matrix.half if len(queries) >= _PAYS and k else None
-    parts = []
-    for at in range(0, len(queries) if k else 0, _QUERIES):
-        some = queries[at : at + _QUERIES]
-        parts.append(_picked(matrix, some, *(_rough(matrix, some, k) if rough is None else _half(rough, some, k)), k))
-    if not parts:
+    if not len(queries) or not k:
         return np.empty((len(queries), k), np.intp), np.empty((len(queries), k), np.float32)
+    half = matrix.half if len(queries) >= _PAYS else None
+
+    def one(some: Floats) -> tuple[Places, Singles]:
+        return _picked(matrix, some, *(_rough(matrix, some, k) if half is None else _half(half, some, k)), k)
+
+    blocks = [queries[at : at + _QUERIES] for at in range(0, len(queries), _QUERIES)]
+    if half is None and len(blocks) > 1:
+        parts = _shared(one, blocks)
+    else:
+        parts = [one(some) for some in blocks]
     return np.concatenate([places for places, _ in parts]), np.concatenate([scores for _, scores in parts])
+
+
+def _shared(one: Callable[[Floats], tuple[Places, Singles]], blocks: list[Floats]) -> list[tuple[Places, Singles]]:
+    """The blocks, each by one thread: what comes after a product then has as many threads as the product would."""
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    threads = max((found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"), default=1)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, blocks))
 
 
 def _rough(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Places]:
