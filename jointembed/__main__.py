@@ -19,6 +19,7 @@ COMMANDS = {
     "prune": "remove the rows of an index whose files are gone",
     "verify": "whether an index is whole",
     "similar": "what is like an item of an index, or like a file; like several: similar INDEX A +B -C",
+    "serve": "look at an index in the browser, hear it, and ask it over HTTP",
     "search": "what in an index fits words, an id, a bitmap or a row",
     "path": "a way from one item of an index to another without jumps",
     "neighbors": "the nearest items of every item of an index, or of every row of a table, as parquet",

@@ -1,0 +1,129 @@
+"""Threads that work off a short queue, so that too many questions are refused at once and none is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from .limits import ANSWER
+
+_TOGETHER = 32  # jobs that are done as one
+
+T = TypeVar("T")
+
+
+class Busy(Exception):
+    """No place is left in the queue, or an answer took too long."""
+
+
+@dataclass(eq=False)
+class _Job:
+    work: Callable[[Any, list[Any]], Sequence[Any]]
+    what: Any
+    kind: Hashable
+    answer: asyncio.Future[Any]
+
+
+class Pool(Generic[T]):
+    """Threads, each with a tool of its own, that take jobs in the order of their coming.
+
+    They are daemons: what hangs in one (a network disk, a library) does not keep the process from ending.
+
+    Args:
+        threads: jobs that are done at once.
+        waiting: jobs that may wait beside these.
+        tool: makes what the jobs of one thread are done with, in that thread.
+        patience: seconds after which a job is given up by who asked; its thread goes on.
+    """
+
+    def __init__(
+        self, threads: int, waiting: int, tool: Callable[[], T], name: str = "serve", patience: float = ANSWER
+    ) -> None:
+        self._waiting, self._tool, self._patience = waiting, tool, patience
+        self._jobs: deque[_Job] = deque()
+        self._ready = threading.Condition()
+        self._idle, self._open = threads, True
+        for _ in range(threads):
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    async def ask(self, work: Callable[[T, list[Any]], Sequence[Any]], what: Any, kind: Hashable = None) -> Any:
+        """What `work` makes of `what` in one of the threads.
+
+        Args:
+            work: is given a tool and what was asked, and returns as many answers; one that is an exception is raised.
+            what: what is asked.
+            kind: questions of the same kind that wait together are given to `work` together; None waits alone.
+
+        Raises:
+            Busy: so many wait already, or the answer took too long.
+        """
+        loop = asyncio.get_running_loop()
+        job = _Job(work, what, kind, loop.create_future())
+        with self._ready:
+            if len(self._jobs) >= self._waiting + self._idle:
+                raise Busy
+            self._jobs.append(job)
+            self._ready.notify()
+        try:
+            async with asyncio.timeout(self._patience):
+                return await job.answer
+        except TimeoutError:
+            raise Busy from None
+
+    def close(self) -> None:
+        """Let the threads end once they are done with what they do."""
+        with self._ready:
+            self._open = False
+            self._jobs.clear()
+            self._ready.notify_all()
+
+    def _run(self) -> None:
+        tool: Any = None
+        while jobs := self._take():
+            try:
+                tool = self._tool() if tool is None else tool
+                answers = jobs[0].work(tool, [job.what for job in jobs])
+            except BaseException as error:  # whoever asked hears of it
+                answers = [error] * len(jobs)
+            with self._ready:
+                self._idle += 1
+            _tell(jobs, answers)
+            del jobs, answers
+
+    def _take(self) -> list[_Job]:
+        with self._ready:
+            while self._open:
+                while self._jobs and self._jobs[0].answer.done():
+                    self._jobs.popleft()  # nobody waits for it any more
+                if self._jobs:
+                    self._idle -= 1
+                    first = self._jobs.popleft()
+                    if first.kind is None:
+                        return [first]
+                    alike = [job for job in self._jobs if job.kind == first.kind][: _TOGETHER - 1]
+                    for job in alike:
+                        self._jobs.remove(job)
+                    return [first, *alike]
+                self._ready.wait()
+        return []
+
+
+def _tell(jobs: list[_Job], answers: Sequence[Any]) -> None:
+    def tell() -> None:
+        for job, answer in zip(jobs, answers, strict=True):
+            if job.answer.done():
+                continue
+            if isinstance(answer, BaseException):
+                job.answer.set_exception(answer)
+            else:
+                job.answer.set_result(answer)
+
+    loop = jobs[0].answer.get_loop()
+    try:
+        loop.call_soon_threadsafe(tell)
+    except RuntimeError:
+        return  # the server has stopped
