@@ -48,7 +48,7 @@ def serve(
         loaded.append(_Embedder(path, trust))
         return loaded[-1]
 
-    stopped = served(index, host, port, root or (), token, load, say=_say)
+    stopped = served(index, _say, host=host, port=port, roots=root or (), token=token, load=load)
     for one in loaded:
         one.close()
     sys.stdout.flush()

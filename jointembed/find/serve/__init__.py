@@ -12,9 +12,9 @@ import importlib
 import os
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,58 @@ from ...errors import Usage, extra
 from ..index import Index
 from .model import Embedder
 
-__all__ = ["Embedder", "serve"]
+__all__ = ["Embedder", "Ready", "ready", "serve"]
 
 
-def serve(
+@dataclass(frozen=True)
+class Ready:
+    """A server that listens.
+
+    Args:
+        address: where, with the token if there is one.
+        port: its port.
+        count: how many items it has.
+        run: answers until it is stopped.
+        stop: finishes what is under way, for some seconds at most; called twice, at once.
+    """
+
+    address: str
+    port: int
+    count: int
+    run: Callable[[], None]
+    stop: Callable[[], None]
+
+
+def serve(path: Path | str, say: Callable[[str], None] = print, **how: Any) -> int:
+    """Serve an index until a signal comes; the number of that signal is returned.
+
+    Args:
+        path: the index.
+        say: is told the address once it can be asked.
+        how: see `ready`.
+
+    Raises:
+        Usage: see `ready`.
+    """
+    caught: list[int] = []
+    with ready(path, **how) as server:
+
+        def stop(number: int, _: Any) -> None:
+            caught.append(number)
+            server.stop()
+
+        old = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            say(f"{Path(path).name}: {server.count:,} items at {server.address} (Ctrl-C stops the server)")
+            server.run()
+        finally:
+            for one, handler in old.items():
+                signal.signal(one, handler)
+    return caught[0] if caught else 0
+
+
+@contextlib.contextmanager
+def ready(
     path: Path | str,
     host: str = "127.0.0.1",
     port: int = 8765,
@@ -33,9 +81,8 @@ def serve(
     token: str | None = None,
     load: Callable[[Path], Embedder] | None = None,
     page: Any = None,
-    say: Callable[[str], None] = print,
-) -> int:
-    """Serve an index until a signal comes; the number of that signal is returned.
+) -> Iterator[Ready]:
+    """A server over an index that listens, and is cleared away in the end.
 
     Args:
         path: the index.
@@ -45,17 +92,14 @@ def serve(
         token: what clients must show.
         load: loads what embeds, given the index; it is called in a thread.
         page: `asset`, `about`, `points` and `cells`; those of `jointembed.find.page` if not given.
-        say: is told the address once it can be asked.
 
     Raises:
         Usage: the extra is not installed, the index or a root is not there, the port is taken, or others than this
             machine could ask without a token.
     """
     try:
-        import uvicorn
-
         from .app import Server, build
-        from .protocol import settings
+        from .protocol import runner
     except ImportError as error:
         raise extra("serve", "fastapi") from error
     from .answers import Answers
@@ -68,27 +112,26 @@ def serve(
             raise Usage(root, "there is no such folder to serve sounds from", "correct --root")
     with Index.open(path) as index:
         count = len(index)
-    Doors(host, port, token)
+    Doors(host, port, token)  # who may come in is settled before anyone can
     listening = _listening(host, port)
-    port = listening.getsockname()[1]
-    doors = Doors(host, port, token)
+    doors = Doors(host, listening.getsockname()[1], token)
     with tempfile.TemporaryDirectory(prefix="jointembed-") as folder:
         model = Model(load)
-        shared = Shared(Path(path), model.follow)
-        server = Server(
-            shared,
-            Answers(doors.secret, tuple(map(os.path.abspath, roots))),
-            model,
-            page or importlib.import_module("...page", __name__),
-            folder,
-        )
-        running = uvicorn.Server(uvicorn.Config(**settings(Guard(build(server), doors))))
-        with _signals(running) as caught, contextlib.closing(server):
-            shown = f"[{host}]" if ":" in host else host
-            key = f"?token={token}" if token else ""
-            say(f"{Path(path).name}: {count:,} items at http://{shown}:{port}/{key} (Ctrl-C stops the server)")
+        answers = Answers(doors.secret, tuple(map(os.path.abspath, roots)))
+        page = page or importlib.import_module("...page", __name__)
+        server = Server(Shared(Path(path), model.follow), answers, model, page, folder)
+        running = runner(Guard(build(server), doors))
+
+        def run() -> None:
             running.run(sockets=[listening])
-    return caught[0] if caught else 0
+
+        def stop() -> None:
+            running.force_exit, running.should_exit = running.should_exit, True
+
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{doors.port}/" + (f"?token={token}" if token else "")
+        with contextlib.closing(listening), contextlib.closing(server):
+            yield Ready(address, doors.port, count, run, stop)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -109,26 +152,3 @@ def _listening(host: str, port: int) -> socket.socket:
         wrong = f"{host}:{port} cannot be listened at ({os.strerror(error.errno or 0).lower()})"
         raise Usage("--port", wrong, "choose another port, or stop what uses this one") from error
     return listening
-
-
-@contextlib.contextmanager
-def _signals(running: Any) -> Iterator[list[int]]:
-    """Stop the server at a signal, and tell which it was; uvicorn itself would end the process by it."""
-    caught: list[int] = []
-
-    def stop(number: int, _: Any) -> None:
-        running.force_exit = bool(caught)
-        caught.append(number)
-        running.should_exit = True
-
-    running.capture_signals = contextlib.nullcontext
-    try:
-        old = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: whoever started it stops it
-        old = {}
-    try:
-        yield caught
-    finally:
-        for one, handler in old.items():
-            signal.signal(one, handler)
-        sys.stderr.flush()

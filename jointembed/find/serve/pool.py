@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any, Generic, TypeVar
 from .limits import ANSWER
 
 _TOGETHER = 32  # jobs that are done as one
+_WAIT = 1.0  # seconds that a job may be expected to wait
+_SMOOTH = 0.1
 
 T = TypeVar("T")
 
@@ -31,6 +34,9 @@ class _Job:
 class Pool(Generic[T]):
     """Threads, each with a tool of its own, that take jobs in the order of their coming.
 
+    Jobs of one kind that wait together are done as one, and by one thread at a time: the more of them come, the less
+    each costs. A job that would wait for too long, as far as the last ones tell, is refused at once.
+
     They are daemons: what hangs in one (a network disk, a library) does not keep the process from ending.
 
     Args:
@@ -46,7 +52,9 @@ class Pool(Generic[T]):
         self._waiting, self._tool, self._patience = waiting, tool, patience
         self._jobs: deque[_Job] = deque()
         self._ready = threading.Condition()
-        self._idle, self._open = threads, True
+        self._threads, self._idle, self._open = threads, threads, True
+        self._busy: set[Hashable] = set()  # kinds that are being done
+        self._each = 0.0  # seconds that a job takes, smoothed
         for _ in range(threads):
             threading.Thread(target=self._run, name=name, daemon=True).start()
 
@@ -64,7 +72,8 @@ class Pool(Generic[T]):
         loop = asyncio.get_running_loop()
         job = _Job(work, what, kind, loop.create_future())
         with self._ready:
-            if len(self._jobs) >= self._waiting + self._idle:
+            waiting = len(self._jobs)
+            if waiting >= self._waiting + self._idle or waiting * self._each > _WAIT * self._threads:
                 raise Busy
             self._jobs.append(job)
             self._ready.notify()
@@ -84,6 +93,7 @@ class Pool(Generic[T]):
     def _run(self) -> None:
         tool: Any = None
         while jobs := self._take():
+            begun = time.monotonic()
             try:
                 tool = self._tool() if tool is None else tool
                 answers = jobs[0].work(tool, [job.what for job in jobs])
@@ -91,6 +101,10 @@ class Pool(Generic[T]):
                 answers = [error] * len(jobs)
             with self._ready:
                 self._idle += 1
+                self._each += _SMOOTH * ((time.monotonic() - begun) / len(jobs) - self._each)
+                self._busy.discard(jobs[0].kind)
+                if self._jobs:
+                    self._ready.notify()
             _tell(jobs, answers)
             del jobs, answers
 
@@ -99,15 +113,16 @@ class Pool(Generic[T]):
             while self._open:
                 while self._jobs and self._jobs[0].answer.done():
                     self._jobs.popleft()  # nobody waits for it any more
-                if self._jobs:
+                first = next((job for job in self._jobs if job.kind is None or job.kind not in self._busy), None)
+                if first is not None:
                     self._idle -= 1
-                    first = self._jobs.popleft()
-                    if first.kind is None:
-                        return [first]
-                    alike = [job for job in self._jobs if job.kind == first.kind][: _TOGETHER - 1]
+                    alike = [first]
+                    if first.kind is not None:
+                        self._busy.add(first.kind)
+                        alike = [job for job in self._jobs if job.kind == first.kind][:_TOGETHER]
                     for job in alike:
                         self._jobs.remove(job)
-                    return [first, *alike]
+                    return alike
                 self._ready.wait()
         return []
 

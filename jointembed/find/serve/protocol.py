@@ -7,11 +7,14 @@ byte stops that (https://github.com/Kludex/uvicorn/issues/157). This file needs 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+from collections.abc import Iterator
 
 import h11
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .guard import App
 from .limits import CONNECTIONS, HEADERS, IDLE, RECEIVE, STALL, STOP, URL, raw
 
 _LINE = URL + 64  # bytes of a request's first line: its method and version beside the URL
@@ -153,21 +156,29 @@ def _wrong(head: bytearray) -> tuple[int, str] | None:
     return None
 
 
-def settings(app: Any) -> dict[str, Any]:
-    """How uvicorn is to run an app; it must not print, for a URL may hold a token."""
-    return {
-        "app": app,
-        "http": Bounded,
-        "ws": "none",
-        "loop": "asyncio",
-        "interface": "asgi3",
-        "lifespan": "off",
-        "log_config": None,
-        "log_level": "critical",
-        "access_log": False,
-        "proxy_headers": False,
-        "server_header": False,
-        "h11_max_incomplete_event_size": _HEAD,
-        "timeout_keep_alive": IDLE,
-        "timeout_graceful_shutdown": STOP,
-    }
+class _Runner(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs it: uvicorn would end the process by them."""
+        yield
+
+
+def runner(app: App) -> uvicorn.Server:
+    """What runs an app; it must not print, for a URL may hold a token."""
+    config = uvicorn.Config(
+        app,
+        http=Bounded,
+        ws="none",
+        loop="asyncio",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_HEAD,
+        timeout_keep_alive=IDLE,
+        timeout_graceful_shutdown=STOP,
+    )
+    return _Runner(config)
