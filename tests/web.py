@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Embedder:
         return unit(1, self.dim, seed=sum(str(cell).encode()))[0]
 
     def decode(self, path, column):
-        content = open(path, "rb").read()
+        content = Path(path).read_bytes()
         if content.startswith(b"BAD"):
             raise Usage("the file", "it holds no sound", "send another one")
         return content[:20].hex()

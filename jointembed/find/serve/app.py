@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Send
 
 from ...errors import Failure
 from ..index import Index
@@ -55,13 +57,19 @@ class Server:
         self.asset = functools.cache(page.asset)
         self.kept: dict[Any, Any] = {}
         self.stop = threading.Event()
-        threading.Thread(target=lambda: handle().watch(self.stop), name="watch", daemon=True).start()
+        self.watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self.watcher.start()
+
+    def _watch(self) -> None:
+        with Handle(self.shared) as handle:
+            handle.watch(self.stop)
 
     def close(self) -> None:
         """Take no more questions."""
         self.stop.set()
         for pool in (self.searches, self.maps, self.files, self.model):
             pool.close()
+        self.watcher.join(1)
 
     async def file(self, name: str, _: Request) -> Response:
         content, media = self.asset(name)
@@ -160,9 +168,9 @@ class Server:
         except BaseException:
             os.close(handle)
             raise
-        return StreamingResponse(self._blocks(handle, part), part.status, headers, media)
+        return _Sound(self._blocks(handle, part), part.status, headers, media)
 
-    async def _blocks(self, handle: int, part: audio.Part) -> AsyncIterator[bytes]:
+    async def _blocks(self, handle: int, part: audio.Part) -> AsyncGenerator[bytes]:
         """The bytes of a part, read by a thread: a disk of the network may hang."""
 
         def read(_: Handle, asked: list[tuple[int, int]]) -> list[bytes]:
@@ -178,6 +186,17 @@ class Server:
                 yield block
         finally:
             os.close(handle)
+
+
+class _Sound(StreamingResponse):
+    async def stream_response(self, send: Send) -> None:
+        """Send the blocks, and close the file at once however that ends."""
+        async with contextlib.aclosing(self._opened):
+            await super().stream_response(send)
+
+    def __init__(self, blocks: AsyncGenerator[bytes], *how: Any) -> None:
+        self._opened = blocks
+        super().__init__(blocks, *how)
 
 
 _FRESH = {"cache-control": "no-store"}
@@ -207,7 +226,8 @@ def _failed(error: Exception, secrets: Sequence[Any]) -> Response:
                 log(error)
                 return _json(refusal(plain(error, *secrets)), 503, **{"retry-after": "1"})
             return _json(refusal(plain(error, *secrets, fix=True)), 422)
-    raise error
+    log(error)
+    return _json(refusal("the server failed at this; its own messages say how"), 500)
 
 
 def build(server: Server) -> FastAPI:

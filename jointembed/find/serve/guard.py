@@ -143,7 +143,7 @@ class Guard:
         names = [name for name, _ in scope["headers"]]
         if len(scope["raw_path"]) + len(scope["query_string"]) > URL:
             return 414, f"the URL has more than {URL:,} bytes", close
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS:
+        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > HEADERS:
             return 431, f"the headers have more than {HEADERS:,} bytes", close
         if any(names.count(name) > 1 for name in (b"host", b"origin", b"content-length", b"authorization")):
             return 400, "a header is there twice that may be there once", close

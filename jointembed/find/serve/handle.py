@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -133,6 +133,12 @@ class Handle:
         self._file: tuple[int, int] | None = None
         self._told: tuple[tuple[int, int] | None, int] | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Index]:
         """The index, in one and the same generation until the end of the block.
@@ -167,15 +173,14 @@ class Handle:
     def watch(self, stop: threading.Event) -> None:
         """Until the server stops, make ready what a new generation or another file needs, before it is asked for."""
         ready: Any = None
-        while True:
+        while not stop.is_set():
             with contextlib.suppress(Unready), self.reading() as index:
                 now = self._file, index.generation
                 if now != ready and index.columns:
                     self.known()
                     self.text("jointembed", 1, None)
                     ready = now
-            if stop.wait(_PAUSE):
-                return
+            stop.wait(_PAUSE)
 
     def _opened(self) -> Index:
         file = self.shared.file()

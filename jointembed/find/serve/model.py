@@ -52,8 +52,8 @@ class Model:
         self._made = ""
         self._lock = threading.Lock()
         self._texts: OrderedDict[tuple[str, str], Vector] = OrderedDict()
-        self._thoughts: Pool[None] = Pool(1, 32, lambda: None, "embed")
-        self._uploads: Pool[None] = Pool(2, 8, lambda: None, "decode")
+        self._thoughts: Pool[None] = Pool(1, 32, contextlib.nullcontext, "embed")
+        self._uploads: Pool[None] = Pool(2, 8, contextlib.nullcontext, "decode")
 
     def follow(self, index: Index) -> None:
         """Load the model of an index, unless it is the one that is there already."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from .limits import ANSWER
 _TOGETHER = 32  # jobs that are done as one
 _WAIT = 1.0  # seconds that a job may be expected to wait
 _SMOOTH = 0.1
+_END = 1.0  # seconds that a thread is waited for in the end
 
 T = TypeVar("T")
 
@@ -42,12 +44,17 @@ class Pool(Generic[T]):
     Args:
         threads: jobs that are done at once.
         waiting: jobs that may wait beside these.
-        tool: makes what the jobs of one thread are done with, in that thread.
+        tool: makes what the jobs of one thread are done with, in that thread, which ends it too.
         patience: seconds after which a job is given up by who asked; its thread goes on.
     """
 
     def __init__(
-        self, threads: int, waiting: int, tool: Callable[[], T], name: str = "serve", patience: float = ANSWER
+        self,
+        threads: int,
+        waiting: int,
+        tool: Callable[[], AbstractContextManager[T]],
+        name: str = "serve",
+        patience: float = ANSWER,
     ) -> None:
         self._waiting, self._tool, self._patience = waiting, tool, patience
         self._jobs: deque[_Job] = deque()
@@ -55,8 +62,9 @@ class Pool(Generic[T]):
         self._threads, self._idle, self._open = threads, threads, True
         self._busy: set[Hashable] = set()  # kinds that are being done
         self._each = 0.0  # seconds that a job takes, smoothed
-        for _ in range(threads):
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._running = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)]
+        for thread in self._running:
+            thread.start()
 
     async def ask(self, work: Callable[[T, list[Any]], Sequence[Any]], what: Any, kind: Hashable = None) -> Any:
         """What `work` makes of `what` in one of the threads.
@@ -84,29 +92,32 @@ class Pool(Generic[T]):
             raise Busy from None
 
     def close(self) -> None:
-        """Let the threads end once they are done with what they do."""
+        """Let the threads end; what takes long is not waited for."""
         with self._ready:
             self._open = False
             self._jobs.clear()
             self._ready.notify_all()
+        for thread in self._running:
+            thread.join(_END)
 
     def _run(self) -> None:
-        tool: Any = None
-        while jobs := self._take():
-            begun = time.monotonic()
-            try:
-                tool = self._tool() if tool is None else tool
-                answers = jobs[0].work(tool, [job.what for job in jobs])
-            except BaseException as error:  # whoever asked hears of it
-                answers = [error] * len(jobs)
-            with self._ready:
-                self._idle += 1
-                self._each += _SMOOTH * ((time.monotonic() - begun) / len(jobs) - self._each)
-                self._busy.discard(jobs[0].kind)
-                if self._jobs:
-                    self._ready.notify()
-            _tell(jobs, answers)
-            del jobs, answers
+        with self._tool() as tool:
+            while jobs := self._take():
+                self._do(tool, jobs)
+
+    def _do(self, tool: T, jobs: list[_Job]) -> None:
+        begun = time.monotonic()
+        try:
+            answers = jobs[0].work(tool, [job.what for job in jobs])
+        except BaseException as error:  # whoever asked hears of it
+            answers = [error] * len(jobs)
+        with self._ready:
+            self._idle += 1
+            self._each += _SMOOTH * ((time.monotonic() - begun) / len(jobs) - self._each)
+            self._busy.discard(jobs[0].kind)
+            if self._jobs:
+                self._ready.notify()
+        _tell(jobs, answers)
 
     def _take(self) -> list[_Job]:
         with self._ready:
