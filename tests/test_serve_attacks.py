@@ -17,7 +17,7 @@ from jointembed.find.serve.limits import SAFE
 from jointembed.find.serve.protocol import Bounded
 
 TOKEN = "a-token-of-16-signs"
-ROUTES = ["/", "/page.css", "/page.js", "/healthz", "/openapi.json", "/docs", "/audio/x", "/api/about", "/api/map"]
+ROUTES = ["/", "/page.css", "/page.js", "/icon.svg", "/healthz", "/openapi.json", "/docs", "/audio/x", "/api/about", "/api/map"]
 ROUTES += ["/api/cells?name=genre", "/api/row?id=s1", "/api/similar?id=s1", "/api/path?start=s1&end=s2"]
 ROUTES += ["/api/search?q=waltz"]
 

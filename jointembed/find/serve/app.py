@@ -271,7 +271,12 @@ def build(server: Server) -> FastAPI:
         return Response(docs.page(app.openapi()), media_type="text/html; charset=utf-8", headers=_FRESH)
 
     narrow = (fields.WHERE, fields.PER, fields.DIVERSE, fields.DISTINCT)
-    for path, name in (("/", "page.html"), ("/page.css", "page.css"), ("/page.js", "page.js")):
+    for path, name in (
+        ("/", "page.html"),
+        ("/page.css", "page.css"),
+        ("/page.js", "page.js"),
+        ("/icon.svg", "icon.svg"),
+    ):
         route(path, "a file of the page", functools.partial(server.file, name))
     route("/healthz", "whether the server is up", healthy)
     route("/openapi.json", "this description", openapi)
