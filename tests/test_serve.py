@@ -141,6 +141,7 @@ def test_words_are_found_in_full_text_until_the_model_is_there(songs):
     with serving(songs, load=load) as port:
         until(lambda: told(port, "/api/about")["text"] == "loading")
         assert not told(port, "/api/about")["file"]
+        assert ask(port, "/api/query", "POST", body=b"abc")[0] == 503
         found = told(port, "/api/search?q=polka&k=3")
         assert found["how"] == "text" and {hit["row"]["genre"] for hit in found["hits"]} == {"polka"}
         go.set()
@@ -167,7 +168,7 @@ def test_without_its_model_the_rest_works(songs, error):
         assert found["how"] == "text" and len(found["hits"]) == 3
         assert "gone" in found["note"] or "could not be loaded" in found["note"]
         assert "/home" not in found["note"]
-        assert ask(port, "/api/query", "POST", body=b"abc")[0] == 503
+        assert ask(port, "/api/query", "POST", body=b"abc")[0] == 422
 
 
 def test_a_sound_that_is_sent_is_asked_with_and_leaves_nothing_behind(songs, monkeypatch, tmp_path):

@@ -17,7 +17,8 @@ from jointembed.find.serve.limits import SAFE
 from jointembed.find.serve.protocol import Bounded
 
 TOKEN = "a-token-of-16-signs"
-ROUTES = ["/", "/page.css", "/page.js", "/icon.svg", "/healthz", "/openapi.json", "/docs", "/audio/x", "/api/about", "/api/map"]
+ROUTES = ["/", "/page.css", "/page.js", "/icon.svg", "/healthz", "/openapi.json", "/docs", "/audio/x"]
+ROUTES += ["/api/about", "/api/map"]
 ROUTES += ["/api/cells?name=genre", "/api/row?id=s1", "/api/similar?id=s1", "/api/path?start=s1&end=s2"]
 ROUTES += ["/api/search?q=waltz"]
 
@@ -237,6 +238,18 @@ def test_a_body_without_a_length_is_counted(port):
             one.send(block)
         assert one.read()[0] in (413, 0)
     assert told(port, "/api/similar?id=s1")["hits"]
+
+
+def test_a_large_body_that_is_not_wanted_still_gets_its_answer(port):
+    with Client(port) as one:
+        for target, status in (
+            ("/api/about", 405),
+            ("/nothing", 404),
+            ("/api/query?k=0", 422),
+            ("/api/query?k=2", 422),
+        ):
+            assert one.ask(target, "POST", body=b"BAD" + bytes(8_000_000))[0] == status
+        assert one.ask("/healthz")[0] == 200
 
 
 def test_methods_that_are_not_meant_are_refused(port):

@@ -128,9 +128,10 @@ def main():
             measured("words by the model, 1 client", pid, port, words, 1)
             measured("words that are new, 1 client", pid, port, ["/api/search?q=w{n}"], 1)
             before = rss(pid)
+            measured("overload by look-ups, 64 clients", pid, port, near, 64)
             hard = ["/api/similar?id=s{n}&where=tempo+%3E+{n}&k=20", "/api/similar?id=s{n}"]
-            measured("overload, 64 clients, no pause", pid, port, hard, 64)
-            measured("overload, 64 clients, 0.1 s after a 503", pid, port, hard, 64, 0.1)
+            measured("and conditions, 64 clients, 0.1 s after a 503", pid, port, hard, 64, 0.1)
+            measured("and conditions, 64 clients, at once after a 503", pid, port, hard, 64)
             grown = rss(pid) - before
             measured("look-up by id, 1 client, afterwards", pid, port, near, 1)
             idle = measured("look-up by id, 4 clients", pid, port, near, 4)

@@ -131,8 +131,10 @@ class Server:
         return _json(await self.searches.ask(self.answers.vector, (vector, given)))
 
     async def query(self, given: dict[str, Any], request: Request) -> Response:
+        if self.model.state == "loading":
+            raise Unready("the model still loads")
         if not self.model.hears:
-            raise Unready(self.model.why or "the model of this index hears no sounds, or still loads")
+            raise Wrong(self.model.why or "the model of this index hears no sounds")
         with upload(self.folder) as (file, path):
             size = 0
             async for block in request.stream():

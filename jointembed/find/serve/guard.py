@@ -117,7 +117,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 begun = True
                 message = {**message, "headers": [*message.get("headers", ()), *SAFE]}
-                if scope["method"] == "POST" and message["status"] >= 400:  # its body may still be on its way
+                # What is left of a body is passed over, so that the answer is read, unless nobody knows how much it is.
+                if message["status"] >= 400 and b"transfer-encoding" in dict(scope["headers"]):
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
