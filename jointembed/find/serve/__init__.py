@@ -98,8 +98,9 @@ def ready(
             machine could ask without a token.
     """
     try:
-        from .app import Server, build
+        from .app import build
         from .protocol import runner
+        from .server import Server
     except ImportError as error:
         raise extra("serve", "fastapi") from error
     from .answers import Answers

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ...errors import Usage
 from .. import names
-from ..hits import Hit
+from ..hits import Hit, hits
 from ..index import Index
 from ..rows import fetch
 from . import audio
@@ -51,13 +51,18 @@ class Answers:
             known = handle.known(_column(index, asked[0][2]))
             there = [at for at, (id, _, _) in enumerate(asked) if id in known.places]
             answers: list[Any] = [None] * len(asked)
-            if there:
+            if len(there) == 1:
+                id, k, column = asked[there[0]]
+                answers[there[0]] = text({"hits": self._listed(known, index.similar(id, k, column))})
+            elif there:
                 own = np.array([known.places[asked[at][0]] for at in there])
                 most = max(asked[at][1] for at in there)
                 places, scores = index.many(known.vectors[own], most + 1, known.column)
-                for at, self_, near, score in zip(there, own, places, scores, strict=True):
-                    kept = np.flatnonzero(near != self_)[: asked[at][1]]
-                    answers[at] = self._nearest(index, known, near[kept], score[kept])
+                with index.reading() as db:
+                    for at, self_, near, score in zip(there, own, places, scores, strict=True):
+                        kept = np.flatnonzero(near != self_)[: asked[at][1]]
+                        found = hits(db, known.numbers[near[kept]], score[kept].tolist())
+                        answers[at] = text({"hits": self._listed(known, found)})
             for at in set(range(len(asked))).difference(there):
                 try:
                     number = _number(index, asked[at][0])
@@ -109,11 +114,13 @@ class Answers:
 
     def _hits(self, handle: Handle, given: Given, search: Callable[[Index, Given], list[Hit]], **more: Any) -> bytes:
         with handle.reading() as index:
-            column = _column(index, given.get("column"))
-            known = handle.known(column)
-            hits = search(index, given)
+            known = handle.known(_column(index, given.get("column")))
+            found = search(index, given)
+        return text({"hits": self._listed(known, found), **more})
+
+    def _listed(self, known: Known, found: list[Hit]) -> list[dict[str, Any]]:
         listed = []
-        for rank, hit in enumerate(hits, 1):
+        for rank, hit in enumerate(found, 1):
             place = known.places.get(hit.id)
             number = None if place is None else int(known.numbers[place])
             listed.append(
@@ -127,29 +134,7 @@ class Answers:
                     "alike": list(hit.alike),
                 }
             )
-        return text({"hits": listed, **more})
-
-    def _nearest(
-        self, index: Index, known: Known, places: npt.NDArray[np.intp], scores: npt.NDArray[np.float32]
-    ) -> bytes:
-        numbers = known.numbers[places].tolist()
-        with index.reading() as db:
-            rows = fetch(db, numbers)
-        hits = [
-            {
-                "rank": rank,
-                "id": row["id"],
-                "place": place,
-                "score": score,
-                "row": row,
-                "audio": self._audio(known, number, row),
-                "alike": [],
-            }
-            for rank, (row, number, place, score) in enumerate(
-                zip(rows, numbers, places.tolist(), scores.tolist(), strict=True), 1
-            )
-        ]
-        return text({"hits": hits})
+        return listed
 
     def _audio(self, known: Known, number: int | None, row: Mapping[str, Any]) -> str | None:
         if number is None or not audio.places(row, known.base, self.roots):

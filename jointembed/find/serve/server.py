@@ -1,0 +1,205 @@
+"""What the routes have in common: the threads that answer, what is remembered, sounds and uploads.
+
+This file needs the extra `serve`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Send
+
+from ...errors import Failure
+from ..index import Index
+from . import audio
+from .answers import Answers, text
+from .fields import Wrong
+from .handle import Handle, Shared, Unready, plain
+from .limits import BODY, refusal
+from .model import Model, upload
+from .pool import Pool
+
+_BLOCK = 256 << 10  # bytes of a file that are read at once
+_KEPT = 16  # maps, cells and the like that are remembered
+
+
+class Large(Exception):
+    """A body has more bytes than it may have."""
+
+
+class Server:
+    """What the routes have in common.
+
+    Args:
+        shared: the index.
+        answers: what questions are answered with.
+        model: what embeds.
+        page: `asset`, `about`, `points` and `cells`, as in `jointembed.find.page`.
+        folder: for what is uploaded, while it is decoded.
+    """
+
+    def __init__(self, shared: Shared, answers: Answers, model: Model, page: Any, folder: str) -> None:
+        self.shared, self.answers, self.model, self.page, self.folder = shared, answers, model, page, folder
+        handle = functools.partial(Handle, shared)
+        self.searches = Pool(2, 32, handle, "search")
+        self.maps = Pool(1, 16, handle, "map")
+        self.files = Pool(4, 64, handle, "file")
+        self.asset = functools.cache(page.asset)
+        self.kept: dict[Any, Any] = {}
+        self.stop = threading.Event()
+        self.watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self.watcher.start()
+
+    def _watch(self) -> None:
+        with Handle(self.shared) as handle:
+            handle.watch(self.stop)
+
+    def close(self) -> None:
+        """Take no more questions."""
+        self.stop.set()
+        for pool in (self.searches, self.maps, self.files, self.model):
+            pool.close()
+        self.watcher.join(1)
+
+    async def file(self, name: str, _: Request) -> Response:
+        content, media = self.asset(name)
+        return Response(content, media_type=media, headers=FRESH)
+
+    async def about(self, _: dict[str, Any], __: Request) -> Response:
+        def about(index: Index, _: str) -> dict[str, Any]:
+            return dict(self.page.about(index))
+
+        known = await self.searches.ask(functools.partial(self._kept, about), "", "about")
+        known = {**known, "text": self.model.state, "file": self.model.hears}
+        return reply(text({**known, "why": self.model.why} if self.model.why else known))
+
+    async def map(self, given: dict[str, Any], _: Request) -> Response:
+        content = await self.maps.ask(functools.partial(self._kept, self.page.points), given["axes"])
+        return Response(content, media_type="application/octet-stream", headers=FRESH)
+
+    async def cells(self, given: dict[str, Any], _: Request) -> Response:
+        def cells(index: Index, name: str) -> bytes:
+            return text(self.page.cells(index, name))
+
+        return reply(await self.maps.ask(functools.partial(self._kept, cells), given["name"]))
+
+    def _kept(self, make: Callable[[Index, str], Any], handle: Handle, asked: list[str]) -> list[Any]:
+        """What is made of the index and each name, unless it was made of this generation before."""
+        answers = []
+        for one in asked:
+            with handle.reading() as index:
+                known = handle.known()
+                key = (known.file, known.generation, make.__name__, one)
+                made = self.kept.get(key)
+                if made is None:
+                    made = self.kept[key] = make(index, one)
+                    for old in list(self.kept)[:-_KEPT]:
+                        self.kept.pop(old, None)
+                answers.append(made)
+        return answers
+
+    async def row(self, given: dict[str, Any], _: Request) -> Response:
+        return reply(await self.searches.ask(self.answers.row, given["id"]))
+
+    async def similar(self, given: dict[str, Any], _: Request) -> Response:
+        plainly = not (given["minus"] or given["where"] or given["per"] or given["diverse"] or given["distinct"])
+        if plainly and len(given["id"]) == 1:
+            lookup = (given["id"][0], given["k"], given["column"])
+            return reply(await self.searches.ask(self.answers.lookups, lookup, ("lookup", given["column"])))
+        return reply(await self.searches.ask(self.answers.similar, given))
+
+    async def path(self, given: dict[str, Any], _: Request) -> Response:
+        return reply(await self.searches.ask(self.answers.path, given))
+
+    async def search(self, given: dict[str, Any], _: Request) -> Response:
+        try:
+            vector, note = await self.model.words(given["q"]), self.model.why
+        except Failure as error:  # words that it does not know may still stand in a row
+            vector, note = None, plain(error)
+        if vector is None:
+            return reply(await self.searches.ask(self.answers.words, {**given, "note": note}))
+        return reply(await self.searches.ask(self.answers.vector, (vector, given)))
+
+    async def query(self, given: dict[str, Any], request: Request) -> Response:
+        if self.model.state == "loading":
+            raise Unready("the model still loads")
+        if not self.model.hears:
+            raise Wrong(self.model.why or "the model of this index hears no sounds")
+        with upload(self.folder) as (file, path):
+            size = 0
+            async for block in request.stream():
+                size += len(block)
+                if size > BODY:
+                    raise Large
+                file.write(block)
+            file.flush()
+            if not size:
+                raise Wrong("the body is empty; send the bytes of a sound file")
+            vector = await self.model.sound(path, given.pop("column"))
+        return reply(await self.searches.ask(self.answers.vector, (vector, given)))
+
+    async def sound(self, request: Request) -> Response:
+        handle, media = await self.files.ask(self.answers.file, request.path_params["opaque"])
+        try:
+            about = os.fstat(handle)
+            tag = f'"{about.st_ino:x}-{about.st_mtime_ns:x}-{about.st_size:x}"'
+            same = request.headers.get("if-range", tag) == tag
+            asked = request.headers.get("range", "").encode("latin-1") if same else None
+            part = audio.part(asked, about.st_size)
+            headers = {"accept-ranges": "bytes", "etag": tag, "cache-control": "private, max-age=3600"}
+            if part.status == 416:
+                os.close(handle)
+                headers |= {"content-range": f"bytes */{about.st_size}"}
+                return Response(refusal("the file has no such bytes"), 416, headers, "application/json")
+            headers["content-length"] = str(part.stop - part.start)
+            if part.status == 206:
+                headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{about.st_size}"
+            if request.scope.get("head"):
+                os.close(handle)
+                return Response(None, part.status, headers, media)
+        except BaseException:
+            os.close(handle)
+            raise
+        return _Sound(self._blocks(handle, part), part.status, headers, media)
+
+    async def _blocks(self, handle: int, part: audio.Part) -> AsyncGenerator[bytes]:
+        """The bytes of a part, read by a thread: a disk of the network may hang."""
+
+        def read(_: Handle, asked: list[tuple[int, int]]) -> list[bytes]:
+            return [os.pread(handle, size, at) for at, size in asked]
+
+        try:
+            at = part.start
+            while at < part.stop:
+                block = await self.files.ask(read, (at, min(_BLOCK, part.stop - at)))
+                if not block:
+                    raise OSError("a sound file has become shorter while it was sent")
+                at += len(block)
+                yield block
+        finally:
+            os.close(handle)
+
+
+class _Sound(StreamingResponse):
+    async def stream_response(self, send: Send) -> None:
+        """Send the blocks, and close the file at once however that ends."""
+        async with contextlib.aclosing(self._opened):
+            await super().stream_response(send)
+
+    def __init__(self, blocks: AsyncGenerator[bytes], *how: Any) -> None:
+        self._opened = blocks
+        super().__init__(blocks, *how)
+
+
+FRESH = {"cache-control": "no-store"}
+
+
+def reply(body: bytes, status: int = 200, **headers: str) -> Response:
+    return Response(body, status, {**FRESH, **headers}, "application/json")
