@@ -36,8 +36,8 @@ class _Job:
 class Pool(Generic[T]):
     """Threads, each with a tool of its own, that take jobs in the order of their coming.
 
-    Jobs of one kind that wait together are done as one, and by one thread at a time: the more of them come, the less
-    each costs. A job that would wait for too long, as far as the last ones tell, is refused at once.
+    Jobs of one kind that wait together are done as one: the more of them come, the less each costs. A job that would
+    wait for too long, as far as the last ones tell, is refused at once.
 
     They are daemons: what hangs in one (a network disk, a library) does not keep the process from ending.
 
@@ -60,7 +60,6 @@ class Pool(Generic[T]):
         self._jobs: deque[_Job] = deque()
         self._ready = threading.Condition()
         self._threads, self._idle, self._open = threads, threads, True
-        self._busy: set[Hashable] = set()  # kinds that are being done
         self._each = 0.0  # seconds that a job takes, smoothed
         self._running = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)]
         for thread in self._running:
@@ -114,9 +113,6 @@ class Pool(Generic[T]):
         with self._ready:
             self._idle += 1
             self._each += _SMOOTH * ((time.monotonic() - begun) / len(jobs) - self._each)
-            self._busy.discard(jobs[0].kind)
-            if self._jobs:
-                self._ready.notify()
         _tell(jobs, answers)
 
     def _take(self) -> list[_Job]:
@@ -124,16 +120,13 @@ class Pool(Generic[T]):
             while self._open:
                 while self._jobs and self._jobs[0].answer.done():
                     self._jobs.popleft()  # nobody waits for it any more
-                first = next((job for job in self._jobs if job.kind is None or job.kind not in self._busy), None)
-                if first is not None:
+                if self._jobs:
                     self._idle -= 1
-                    alike = [first]
-                    if first.kind is not None:
-                        self._busy.add(first.kind)
-                        alike = [job for job in self._jobs if job.kind == first.kind][:_TOGETHER]
-                    for job in alike:
+                    first = self._jobs[0]
+                    alike = [one for one in self._jobs if one is first or (first.kind and one.kind == first.kind)]
+                    for job in alike[:_TOGETHER]:
                         self._jobs.remove(job)
-                    return alike
+                    return alike[:_TOGETHER]
                 self._ready.wait()
         return []
 

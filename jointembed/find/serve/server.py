@@ -48,6 +48,7 @@ class Server:
     def __init__(self, shared: Shared, answers: Answers, model: Model, page: Any, folder: str) -> None:
         self.shared, self.answers, self.model, self.page, self.folder = shared, answers, model, page, folder
         handle = functools.partial(Handle, shared)
+        self.lookups = Pool(1, 32, handle, "look-up")  # cheap, and cheaper together: they never wait for the others
         self.searches = Pool(2, 32, handle, "search")
         self.maps = Pool(1, 16, handle, "map")
         self.files = Pool(4, 64, handle, "file")
@@ -64,7 +65,7 @@ class Server:
     def close(self) -> None:
         """Take no more questions."""
         self.stop.set()
-        for pool in (self.searches, self.maps, self.files, self.model):
+        for pool in (self.lookups, self.searches, self.maps, self.files, self.model):
             pool.close()
         self.watcher.join(1)
 
@@ -106,13 +107,13 @@ class Server:
         return answers
 
     async def row(self, given: dict[str, Any], _: Request) -> Response:
-        return reply(await self.searches.ask(self.answers.row, given["id"]))
+        return reply(await self.lookups.ask(self.answers.row, given["id"]))
 
     async def similar(self, given: dict[str, Any], _: Request) -> Response:
         plainly = not (given["minus"] or given["where"] or given["per"] or given["diverse"] or given["distinct"])
         if plainly and len(given["id"]) == 1:
             lookup = (given["id"][0], given["k"], given["column"])
-            return reply(await self.searches.ask(self.answers.lookups, lookup, ("lookup", given["column"])))
+            return reply(await self.lookups.ask(self.answers.lookups, lookup, ("lookup", given["column"])))
         return reply(await self.searches.ask(self.answers.similar, given))
 
     async def path(self, given: dict[str, Any], _: Request) -> Response:
