@@ -317,6 +317,15 @@ def test_ranges(music):
         assert heard(port, "a.wav", headers=["Range: bytes=0-1", 'If-Range: "old"'])[0] == 200
 
 
+def test_large_answers_come_whole(songs):
+    for size in (0, 1, 256 << 10, (256 << 10) + 1, 3_000_001):
+        content = np.random.default_rng(size).bytes(size)
+        page = type(PAGE)(**{**vars(PAGE), "points": lambda index, axes, content=content: content})
+        with serving(songs, page=page) as port:
+            assert ask(port, "/api/map")[2] == content
+            assert ask(port, "/api/map", "HEAD")[1]["content-length"] == str(size)
+
+
 def test_names_of_sounds_are_worth_nothing_elsewhere(music):
     with serving(music / "m.index") as port, serving(music / "m.index") as other:
         name = told(port, "/api/row?id=a.wav")["audio"]

@@ -24,6 +24,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+_BLOCK = 256 << 10  # bytes that are sent at once
 _AGAIN = 10.0  # seconds after which the same failure is told again
 _said = ("", "", 0.0)
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
@@ -120,6 +121,10 @@ class Guard:
                 # What is left of a body is passed over, so that the answer is read, unless nobody knows how much it is.
                 if message["status"] >= 400 and b"transfer-encoding" in dict(scope["headers"]):
                     message["headers"].append((b"connection", b"close"))
+            body = message.get("body", b"")
+            for at in range(0, len(body) - _BLOCK, _BLOCK):  # the clock of a slow client starts anew with each
+                await send({"type": "http.response.body", "body": body[at : at + _BLOCK], "more_body": True})
+                message = {**message, "body": body[at + _BLOCK :]}
             await send(message)
 
         try:

@@ -21,6 +21,7 @@ from .handle import plain
 from .pool import Pool
 
 Vector = npt.NDArray[np.float32]
+UPLOADS = 10  # sounds that are on their way, wait or are decoded, the last of which two at once
 _REMEMBERED = 1_000  # vectors of texts
 
 
@@ -51,9 +52,9 @@ class Model:
         self.embedder: Embedder | None = None
         self._made = ""
         self._lock = threading.Lock()
-        self._texts: OrderedDict[tuple[str, str], Vector] = OrderedDict()
+        self._texts: OrderedDict[tuple[str, str], Vector] = OrderedDict()  # by model; for the loop's thread alone
         self._thoughts: Pool[None] = Pool(1, 32, contextlib.nullcontext, "embed")
-        self._uploads: Pool[None] = Pool(2, 8, contextlib.nullcontext, "decode")
+        self._uploads: Pool[None] = Pool(2, UPLOADS, contextlib.nullcontext, "decode")
 
     def follow(self, index: Index) -> None:
         """Load the model of an index, unless it is the one that is there already."""
@@ -62,7 +63,6 @@ class Model:
             if self._load is None or (made == self._made and self.state != "none"):
                 return
             self._made, self.state, self.embedder, self.why = made, "loading", None, ""
-            self._texts.clear()
         threading.Thread(target=self._loaded, args=(index.path, made), name="load", daemon=True).start()
 
     def _loaded(self, path: Path, made: str) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from fastapi import Request, Response
@@ -23,8 +23,8 @@ from .answers import Answers, text
 from .fields import Wrong
 from .handle import Handle, Shared, Unready, plain
 from .limits import BODY, refusal
-from .model import Model, upload
-from .pool import Pool
+from .model import UPLOADS, Model, upload
+from .pool import Busy, Pool
 
 _BLOCK = 256 << 10  # bytes of a file that are read at once
 _KEPT = 16  # maps, cells and the like that are remembered
@@ -53,6 +53,7 @@ class Server:
         self.maps = Pool(1, 16, handle, "map")
         self.files = Pool(4, 64, handle, "file")
         self.asset = functools.cache(page.asset)
+        self.uploads = 0
         self.kept: dict[Any, Any] = {}
         self.stop = threading.Event()
         self.watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
@@ -133,7 +134,7 @@ class Server:
             raise Unready("the model still loads")
         if not self.model.hears:
             raise Wrong(self.model.why or "the model of this index hears no sounds")
-        with upload(self.folder) as (file, path):
+        with self._room(), upload(self.folder) as (file, path):
             size = 0
             async for block in request.stream():
                 size += len(block)
@@ -145,6 +146,17 @@ class Server:
                 raise Wrong("the body is empty; send the bytes of a sound file")
             vector = await self.model.sound(path, given.pop("column"))
         return reply(await self.searches.ask(self.answers.vector, (vector, given)))
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        """Room on the disk for one more upload; Busy if there is none, before any of it is read."""
+        if self.uploads >= UPLOADS:
+            raise Busy
+        self.uploads += 1
+        try:
+            yield
+        finally:
+            self.uploads -= 1
 
     async def sound(self, request: Request) -> Response:
         handle, media = await self.files.ask(self.answers.file, request.path_params["opaque"])
