@@ -367,6 +367,51 @@ def test_an_index_that_is_gone_or_broken_is_waited_for(tmp_path, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_an_index_that_breaks_while_it_is_read_is_said_so(tmp_path, capfd):
+    path = filled(tmp_path / "a.index", 15_000)  # more than SQLite keeps in memory
+    with serving(path) as port:
+        assert told(port, "/api/similar?id=s1")["hits"]
+        with open(path, "r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * (path.stat().st_size - 4096))
+        found = set()
+        for target in (
+            "/api/similar?id=s9&where=tempo+%3E+1",
+            "/api/row?id=s9",
+            "/api/similar?id=s9",
+            "/api/cells?name=a",
+        ):
+            for _ in range(3):
+                status, _, body = ask(port, target)
+                found.add(status)
+                assert str(tmp_path) not in body.decode()
+        assert 503 in found and found <= {200, 503}
+        filled(path, 20)
+        assert told(port, "/api/similar?id=s1")["hits"]
+    err = capfd.readouterr().err
+    assert "broken" in err and "Traceback" not in err
+
+
+def test_what_is_under_way_is_finished_when_the_server_stops(songs, monkeypatch):
+    search = Index.search
+
+    def slow(*words, **more):
+        time.sleep(0.2)
+        return search(*words, **more)
+
+    monkeypatch.setattr(Index, "search", slow)
+    found = []
+    with serving(songs) as port:
+        target = "/api/similar?id=s1&where=tempo+%3E+60"
+        threads = [threading.Thread(target=lambda: found.append(ask(port, target)[0])) for _ in range(8)]
+        for one in threads:
+            one.start()
+        until(lambda: found)
+    for one in threads:
+        one.join()
+    assert found == [200] * 8
+
+
 def test_commits_and_swaps_under_load_drop_no_request(tmp_path):
     path = filled(tmp_path / "a.index", 50)
     stop, found = threading.Event(), []

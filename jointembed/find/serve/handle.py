@@ -39,8 +39,7 @@ class Known:
     """One column of one generation of one file.
 
     Args:
-        file: which one it is.
-        generation: which commit.
+        version: which file it is, which index and which commit of it: a number of a file may come again.
         column: of vectors.
         identity: of the index.
         base: the folder that paths in its rows are relative to; "" if it knows of none.
@@ -50,8 +49,7 @@ class Known:
         vectors: (N, D) float32.
     """
 
-    file: tuple[int, int]
-    generation: int
+    version: tuple[int, int, str, int]
     column: str
     identity: str
     base: str
@@ -74,7 +72,7 @@ class Shared:
         self.words = threading.Lock()
         self._known: dict[str, Known] = {}
         self._lock = threading.Lock()
-        self._file: tuple[int, int] | None = None
+        self._told: tuple[Any, ...] = ()
 
     def file(self) -> tuple[int, int]:
         """Which file lies there now.
@@ -90,8 +88,9 @@ class Shared:
 
     def tell(self, index: Index, file: tuple[int, int]) -> None:
         """Call `changed` once for each file."""
+        now = (*file, index.meta()["identity"])
         with self._lock:
-            new, self._file = file != self._file, file
+            new, self._told = now != self._told, now
         if new:
             self.changed(index)
 
@@ -102,9 +101,10 @@ class Shared:
         if not columns:
             raise Unready("the index is empty")
         name = columns[0] if column is None else column
+        version = (*file, meta["identity"], meta["generation"])
         with self._lock:
             old = self._known.get(name)
-            if old is not None and (old.file, old.generation) == (file, meta["generation"]):
+            if old is not None and old.version == version:
                 return old
             ids, vectors = index.vectors(name)
             with index.reading() as db:
@@ -112,10 +112,8 @@ class Shared:
                 numbers = np.array([one for (one,) in db.execute(sql, (name,))], np.int64)
             base = str(meta.get("root") or meta.get("table") or "")
             places = {id: place for place, id in enumerate(ids)}
-            self._known = {
-                key: one for key, one in self._known.items() if (one.file, one.generation) == (file, meta["generation"])
-            }
-            new = Known(file, meta["generation"], name, meta["identity"], base, ids, numbers, places, vectors)
+            self._known = {key: one for key, one in self._known.items() if one.version == version}
+            new = Known(version, name, meta["identity"], base, ids, numbers, places, vectors)
             self._known[name] = new
             return new
 
@@ -131,7 +129,7 @@ class Handle:
         self.shared = shared
         self._index: Index | None = None
         self._file: tuple[int, int] | None = None
-        self._told: tuple[tuple[int, int] | None, int] | None = None
+        self._told = -1  # the generation whose words are there
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +160,7 @@ class Handle:
     def text(self, words: str, k: int, where: str | None) -> list[Hit]:
         """What has some words; inside `reading`. One thread makes the file of a generation's words for all."""
         assert self._index is not None
-        now = self._file, self._index.generation
+        now = self._index.generation
         if now == self._told:
             return self._index.text(words, k, where)
         with self.shared.words:
@@ -175,7 +173,7 @@ class Handle:
         ready: Any = None
         while not stop.is_set():
             with contextlib.suppress(Unready), self.reading() as index:
-                now = self._file, index.generation
+                now = self._file, index.meta()["identity"], index.generation
                 if now != ready and index.columns:
                     self.known()
                     self.text("jointembed", 1, None)
@@ -187,7 +185,7 @@ class Handle:
         if self._index is None or file != self._file:
             self._close()
             try:
-                self._index, self._file = Index.open(self.shared.path), file
+                self._index, self._file, self._told = Index.open(self.shared.path), file, -1
             except Failure as error:
                 raise Unready(plain(error, self.shared.path)) from error
             self.shared.tell(self._index, file)

@@ -98,7 +98,7 @@ class Server:
         for one in asked:
             with handle.reading() as index:
                 known = handle.known()
-                key = (known.file, known.generation, make.__name__, one)
+                key = (known.version, make.__name__, one)
                 made = self.kept.get(key)
                 if made is None:
                     made = self.kept[key] = make(index, one)
