@@ -46,6 +46,7 @@ class Pool(Generic[T]):
         waiting: jobs that may wait beside these.
         tool: makes what the jobs of one thread are done with, in that thread, which ends it too.
         patience: seconds after which a job is given up by who asked; its thread goes on.
+        linger: seconds that a thread waits for as many jobs as there were the last time, whose askers ask again.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Pool(Generic[T]):
         tool: Callable[[], AbstractContextManager[T]],
         name: str = "serve",
         patience: float = ANSWER,
+        linger: float = 0.0,
     ) -> None:
         self._waiting, self._tool, self._patience = waiting, tool, patience
         self._jobs: deque[_Job] = deque()
         self._ready = threading.Condition()
         self._threads, self._idle, self._open = threads, threads, True
+        self._linger, self._expected = linger, 0
         self._each = 0.0  # seconds that a job takes, smoothed
         self._running = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)]
         for thread in self._running:
@@ -112,6 +115,7 @@ class Pool(Generic[T]):
             answers = [error] * len(jobs)
         with self._ready:
             self._idle += 1
+            self._expected += len(self._jobs) if self._linger else 0
             self._each += _SMOOTH * ((time.monotonic() - begun) / len(jobs) - self._each)
         _tell(jobs, answers)
 
@@ -121,7 +125,13 @@ class Pool(Generic[T]):
                 while self._jobs and self._jobs[0].answer.done():
                     self._jobs.popleft()  # nobody waits for it any more
                 if self._jobs:
+                    end = time.monotonic() + self._linger
+                    while len(self._jobs) < self._expected and (left := end - time.monotonic()) > 0:
+                        self._ready.wait(left)
+                    if not self._jobs:
+                        continue
                     self._idle -= 1
+                    self._expected = min(len(self._jobs), _TOGETHER) if self._linger else 0
                     first = self._jobs[0]
                     alike = [one for one in self._jobs if one is first or (first.kind and one.kind == first.kind)]
                     for job in alike[:_TOGETHER]:
