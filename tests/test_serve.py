@@ -15,7 +15,7 @@ from web import DIM, PAGE, Client, Embedder, ask, filled, serving, told, unit, u
 from jointembed.__main__ import main
 from jointembed.errors import Mismatch, Usage
 from jointembed.find.index import Index
-from jointembed.find.serve import ready
+from jointembed.find.serve import audio, ready
 
 ODD = ["a/b/../c", 'say "hi"', "\U0001f3b5 song", "two\nlines", "caf\udce9.mp3", "<img src=x>", "a&b=c+d%20", "..", "é"]
 
@@ -228,11 +228,13 @@ def music(tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "d.ogg").write_bytes(b"more")
     (root / "out.wav").symlink_to(tmp_path / "secret.wav")
+    (root / "disguised.wav").symlink_to(root / "notes.txt")
     os.mkfifo(root / "pipe.wav")
     paths = ["a.wav", "deep/b.mp3", "out.wav", "../secret.wav", str(tmp_path / "secret.wav"), "notes.txt", "pipe.wav"]
     paths += [
         ".hidden/c.wav",
         "gone.wav",
+        "disguised.wav",
         "deep",
         "d.ogg",
         "a.wav\0.mp3",
@@ -258,7 +260,7 @@ def test_sounds_are_heard_only_from_inside_the_folder(music):
         assert heard(port, "deep/b.mp3")[1]["content-type"] == "audio/mpeg"
         with Index.open(music / "m.index") as index:
             others = [id for id in index.ids() if id not in ("a.wav", "deep/b.mp3")]
-        assert len(others) == 12
+        assert len(others) == 13
         for id in others:
             status, _, body = heard(port, id)
             assert status in (0, 404) and b"secret" not in body and b"root:" not in body, id
@@ -280,6 +282,13 @@ def test_a_link_that_is_put_there_later_is_not_followed_out(music):
         (music / "music" / "deep").symlink_to(music)
         (music / "b.mp3").write_bytes(b"secret")
         assert ask(port, name)[0] == 404
+
+
+def test_a_folder_that_becomes_a_link_between_two_looks_leads_nowhere(music):
+    top = os.fsencode(music / "music")
+    os.close(audio._walked(top, [b"deep", b"b.mp3"]))
+    (music / "music" / "aside").symlink_to(music / "more")
+    assert audio._walked(top, [b"aside", b"d.ogg"]) is None and audio._walked(top, [b"out.wav"]) is None
 
 
 def test_ranges(music):

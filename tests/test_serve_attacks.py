@@ -361,7 +361,7 @@ def test_what_comes_or_is_taken_too_slowly_is_closed(folder, monkeypatch):
                 body.send(b"a")
                 chunks.send(b"1\r\na\r\n")
 
-        thread = threading.Thread(target=drip)
+        thread = threading.Thread(target=drip, daemon=True)
         thread.start()
         assert silent.read()[0] == 0
         assert [one.read()[0] for one in (headers, body, chunks)] in ([408] * 3, [408, 408, 0], [408, 0, 0], [0] * 3)
@@ -449,7 +449,7 @@ def test_200_slow_connections_leave_the_others_as_they_were(folder):
                 for one in slow:
                     one.send(b"a")
 
-        thread = threading.Thread(target=drip)
+        thread = threading.Thread(target=drip, daemon=True)
         thread.start()
         busy = p95(port, 12)
         assert busy <= 2 * idle + 0.002
