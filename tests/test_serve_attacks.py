@@ -13,7 +13,7 @@ import pytest
 from web import DIM, Client, Embedder, ask, filled, serving, told, unit, until
 
 from jointembed.find.index import Index
-from jointembed.find.serve.limits import SAFE
+from jointembed.find.serve.limits import CONNECTIONS, SAFE
 from jointembed.find.serve.protocol import Bounded
 
 TOKEN = "a-token-of-16-signs"
@@ -380,6 +380,16 @@ def test_what_comes_or_is_taken_too_slowly_is_closed(folder, monkeypatch):
         assert ask(port, sound)[1]["content-length"] == "30000000"
 
 
+def still(client):
+    """Whether the other side has not closed a connection on which nothing came."""
+    try:
+        return client.socket.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
+
+
 def test_idle_connections_make_room_for_new_ones(port):
     idle = [Client(port) for _ in range(200)]
     try:
@@ -387,6 +397,9 @@ def test_idle_connections_make_room_for_new_ones(port):
         for _ in range(20):
             assert ask(port, "/api/similar?id=s1")[0] == 200
         assert time.monotonic() - begun < 5
+        for one in idle:
+            one.socket.setblocking(False)
+        assert sum(not still(one) for one in idle) >= 200 - CONNECTIONS
         with Client(port) as kept:
             assert kept.ask("/healthz")[0] == 200
             more = [Client(port) for _ in range(60)]
