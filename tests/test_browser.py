@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from standin import served
+from web import Embedder, serving, told
 
 from jointembed.find import page as pages
 from jointembed.find.index import Index
@@ -42,6 +42,7 @@ def rows():
         title = HOSTILE[at // 4] if at % 4 == 0 and at // 4 < len(HOSTILE) else f"Song {at}"
         made.append(
             {"id": f"song/{at}", "title": title, "genre": GENRES[at % 4], "tempo": 80 + at, "year": 1900 + at % 7}
+            | ({"path": f"{at}.wav"} if at < 40 else {})
         )
     made[5]["id"] = "caf\udce9 #5?.wav"
     made[7].pop("tempo")
@@ -61,13 +62,21 @@ def path(tmp_path_factory):
     return path
 
 
+class Listener(Embedder):
+    """Hears files, and knows no words, so that these are looked for in the rows."""
+
+    words = None
+
+
 @pytest.fixture(scope="module")
 def server(path):
-    sound = {row["id"]: tone(0.4) for row in rows()[:40]}
-    server, asked = served(path, sound)
-    yield f"http://127.0.0.1:{server.server_address[1]}/", asked
-    server.shutdown()
-    server.server_close()
+    """Its address, and the paths that pages have asked it for."""
+    for at in range(40):
+        (path.parent / f"{at}.wav").write_bytes(tone(0.4))
+    asked = []
+    with serving(path, page=None, roots=[str(path.parent)], load=lambda _: Listener(12)) as port:
+        until(lambda: told(port, "/api/about")["file"])
+        yield f"http://127.0.0.1:{port}/", asked
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +102,7 @@ def browser():
 
 
 @pytest.fixture
-def shown(browser):
+def shown(browser, server):
     """Opens an address; when the test ends, nothing may have gone wrong in the page."""
     contexts, wrong = [], []
 
@@ -102,6 +111,7 @@ def shown(browser):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
+        page.on("request", lambda request: server[1].append(request.url.removeprefix(server[0][:-1])))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
         page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
@@ -225,7 +235,10 @@ def test_a_file_is_searched_for_and_results_are_varied(server, shown):
     until(lambda: page.locator(".list li").count() == 7)
     page.get_by_label("Fold near-duplicates").check()
     page.get_by_label("Variety").press("End")
-    until(lambda: "per=year&diverse=1&distinct=1" in [one for one in server[1] if "/similar" in one][-1])
+    # A word with the page lets its requests be heard of.
+    until(
+        lambda: page.title() and "per=year&diverse=1&distinct=1" in [one for one in server[1] if "/similar" in one][-1]
+    )
 
 
 def test_a_result_is_played_and_the_next_one_follows(server, shown):
@@ -454,19 +467,19 @@ def test_every_control_has_a_name_and_every_part_a_landmark(where, server, file,
 
 def test_an_index_of_nothing_or_of_one_bare_row_has_a_page(tmp_path, browser):
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
-        server, _ = served(tmp_path / "a.index", {})
-        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        pass
+    with serving(tmp_path / "a.index", page=None) as port, Index.open(tmp_path / "a.index") as index:
+        address = f"http://127.0.0.1:{port}/"
         page = browser.new_page(viewport=SIZE)
         page.goto(address)
         page.locator("#heading", has_text="Nothing here yet").wait_for()
         index.add([{"id": "only/one.wav"}], np.ones((1, 2), np.float32), "x")
+        until(lambda: told(port, "/api/about")["count"])
         page.reload()
         page.locator(".hit", has_text="one").click()
         page.locator("#chosen h2", has_text="one").wait_for()
         assert page.locator(".list li").count() == 0 and page.locator("#veil").is_hidden()
         page.close()
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_refusal_of_the_server_is_told_and_the_page_goes_on(server, shown):

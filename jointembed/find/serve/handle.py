@@ -152,6 +152,13 @@ class Handle:
             self._close()
             raise Unready(plain(error, self.shared.path)) from error
 
+    @property
+    def version(self) -> tuple[int, int, str, int]:
+        """Which file it is, which index and which commit of it; inside `reading`."""
+        assert self._index is not None and self._file is not None
+        meta = self._index.meta()
+        return (*self._file, meta["identity"], meta["generation"])
+
     def known(self, column: str | None = None) -> Known:
         """See `Shared.known`; inside `reading`."""
         assert self._index is not None and self._file is not None

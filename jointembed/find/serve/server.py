@@ -98,8 +98,7 @@ class Server:
         answers = []
         for one in asked:
             with handle.reading() as index:
-                known = handle.known()
-                key = (known.version, make.__name__, one)
+                key = (handle.version, make.__name__, one)  # which an index has that is empty yet
                 made = self.kept.get(key)
                 if made is None:
                     made = self.kept[key] = make(index, one)
