@@ -59,6 +59,7 @@ def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "songs.index"
     with Index.create(path, 12, "cosine") as index:
         index.add(rows(), vectors, "audio")
+        index.learn(["turning", "hopping", "running", "<b>bold</b>"], vectors[:4], "audio")
     return path
 
 
@@ -409,6 +410,15 @@ def test_the_exported_page_needs_no_server_and_asks_for_nothing(file, path, show
     page.locator("#chosen [data-play]").click()
     until(lambda: page.evaluate("document.querySelector('audio').currentTime > 0"))
     assert all(url.startswith("file:///") for url in asked)
+
+
+@pytest.mark.parametrize("where", ["served", "saved"])
+def test_an_item_is_told_in_the_words_of_the_models_own_space(where, server, file, shown):
+    page = shown(server[0] if where == "served" else file)
+    choose(page, "Song 42")
+    until(lambda: "running" in page.locator("#chosen .cells").text_content())
+    page.locator(".list .hit").first.click()  # what was a result is told likewise
+    until(lambda: "near" in page.locator("#chosen .cells").text_content())
 
 
 @pytest.mark.parametrize("where", ["served", "saved"])

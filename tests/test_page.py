@@ -359,3 +359,14 @@ def test_the_command_writes_the_page_or_says_in_one_line_why_not(songs, tmp_path
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "Fix:" in error
     Index.open(songs.path).close()
+
+
+def test_the_words_that_rows_lie_near_are_in_the_page(tmp_path):
+    with Index.create(tmp_path / "a.index", 3, "cosine") as index:
+        index.add([{"id": str(at)} for at in range(3)], np.eye(3, dtype=np.float32), "audio")
+        index.learn(["waltz", "reel", "jig", "</script>"], np.eye(3, dtype=np.float32)[[0, 1, 2, 2]], "audio")
+        page.export(index, tmp_path / "a.html")
+    content = (tmp_path / "a.html").read_text()
+    told = json.loads(re.search(r'data-name="words">(.*?)</script>', content)[1])
+    assert [told["values"][row[0]] for row in told["near"][:2]] == ["waltz", "reel"]
+    assert {told["values"][at] for at in told["near"][2][:2]} == {"jig", "</script>"}

@@ -10,6 +10,7 @@ import os
 import re
 import sqlite3
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ from .sqlite import anew
 from .store import Store
 
 _CHUNK = 8_192  # rows read at once
+# Threads that have an index each share its vectors, and what was made of them to search faster.
+_LOADED: WeakValueDictionary[tuple[object, ...], Matrix] = WeakValueDictionary()
 
 
 def load(store: Store, column: str) -> Matrix:
@@ -39,9 +42,11 @@ def load(store: Store, column: str) -> Matrix:
         dim, generation, metric = space["dim"], space["generation"], space["metric"]
         [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
         path = cache(store, column)
+        if (known := _LOADED.get(_which(path))) is not None:
+            return known
         held = cached(path, count, dim)
         if held is not None:
-            return Matrix(generation, *held, metric)
+            return _LOADED.setdefault(_which(path), Matrix(generation, *held, metric))
         numbers, values = read(db, store.path, column, count, dim)
     wrong = np.flatnonzero(~valid(values, metric))
     if len(wrong):
@@ -54,7 +59,15 @@ def load(store: Store, column: str) -> Matrix:
             file.write(_sum(values, numbers).to_bytes(8, "little"))
         _tidy(path)
     values.flags.writeable = numbers.flags.writeable = False
-    return Matrix(generation, numbers, values, metric)
+    return _LOADED.setdefault(_which(path), Matrix(generation, numbers, values, metric))
+
+
+def _which(path: Path) -> tuple[object, ...]:
+    """Which file a cache is: another one that takes its place, or a change in it, makes it another."""
+    with contextlib.suppress(OSError):
+        about = path.stat()
+        return path.absolute(), about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+    return (path.absolute(),)
 
 
 def cache(store: Store, column: str) -> Path:

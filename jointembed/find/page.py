@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -145,6 +146,7 @@ def _written(index: Index, out: Path, k: int, axes: str, column: str | None, roo
     later += [("near", _packed(near.astype("<u4")))]
     later += [("scores", _packed(np.round((scores - low) / width * _MISSING).astype("<u2")))]
     later += [("links", _json(links))] if any(links) else []
+    later += [("words", _json(_words(index, tables["id"], column)))] if index.terms(column)[0] else []
     head, script, tail = _shell()
     with files.writing(out) as file:
         for part in (head, *map(_block, first), script, *map(_block, later), tail):
@@ -165,6 +167,14 @@ def neighbours(index: Index, k: int, column: str | None = None) -> tuple[npt.NDA
         own[~own.any(1), -1] = True  # so many are equal to the row that it is not among them itself
         places[rows], scores[rows] = near[~own].reshape(len(rows), k), found[~own].reshape(len(rows), k)
     return places, scores
+
+
+def _words(index: Index, ids: Sequence[str], column: str | None) -> dict[str, Any]:
+    """The words of the model's own space, and of each row the numbers of those that it is nearest to."""
+    values = index.terms(column)[0]
+    number = {word: at for at, word in enumerate(values)}
+    near = [index.describe(ids[at : at + _BLOCK], column=column) for at in range(0, len(ids), _BLOCK)]
+    return {"values": values, "near": [[number[word] for word in words] for block in near for words in block]}
 
 
 def _links(tables: dict[str, list[Any]], root: Path, out: Path, column: str | None) -> list[str]:

@@ -174,7 +174,9 @@ def described(
         centred = vectors - vectors.mean(0)
         centred = centred / np.maximum(np.sqrt(np.square(centred).sum(1, keepdims=True)), 1e-9)
         scores = (points - some.mean(0)) @ centred.T
-    return [[words[at] for at in order[:n]] for order in np.argsort(-scores, 1, kind="stable")]
+    best = np.argpartition(-scores, n, 1)[:, :n] if n < len(words) else np.tile(np.arange(len(words)), (len(scores), 1))
+    order = np.argsort(-np.take_along_axis(scores, best, 1), 1, kind="stable")
+    return [[words[at] for at in row] for row in np.take_along_axis(best, order, 1).tolist()]
 
 
 def fused(rankings: Sequence[npt.NDArray[np.int64]], k: int) -> tuple[npt.NDArray[np.int64], Floats]:

@@ -117,7 +117,7 @@ function choose(hit) {
     tool("close", "Clear the choice", clear),
   );
   box.replaceChildren(
-    ...[el("div", { class: "over" }, el("h2", { dir: "auto" }, name), acts), facts(hit.row, state.about)].filter(
+    ...[el("div", { class: "over" }, el("h2", { dir: "auto" }, name), acts), facts(hit.row, state.about, hit.words)].filter(
       Boolean,
     ),
   );

@@ -112,12 +112,13 @@ function weighed(score, metric) {
   return text.replace("-", "−");
 }
 
-/** The cells of the chosen row, as a list of terms. */
-function facts(row, about) {
+/** The cells of the chosen row, as a list of terms; before them the words of the model's own that it lies near. */
+function facts(row, about, words) {
   const worth = ({ kind, name }) => (name === "split" ? 2 : kind === "text" ? 1 : 0); // what is short comes first
   const terms = about.cells
     .toSorted((one, other) => worth(one) - worth(other))
     .filter(({ name }) => name !== about.title && row[name] !== null && row[name] !== undefined && row[name] !== "")
     .flatMap(({ name }) => [el("dt", {}, plain(name)), el("dd", { dir: "auto" }, shown(row[name]).slice(0, 600))]);
+  if (words?.length) terms.unshift(el("dt", {}, "near"), el("dd", { dir: "auto" }, words.map(plain).join(", ")));
   return terms.length ? el("dl", { class: "cells" }, ...terms) : null;
 }

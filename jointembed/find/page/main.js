@@ -18,7 +18,7 @@ const parts = {};
 
 const rowsOf = new Map(); // place: hit, of what was asked for
 async function rowOf(place) {
-  if (!rowsOf.has(place)) rowsOf.set(place, await source.row(place));
+  if (!rowsOf.get(place)?.words) rowsOf.set(place, { ...rowsOf.get(place), ...(await source.row(place)) });
   return rowsOf.get(place);
 }
 

@@ -160,7 +160,9 @@ class Saved {
       const found = things(await this.cells(name), place);
       if (found.length) row[name] = found.length > 1 ? found : found[0];
     }
-    return { place, id, row, audio: links[place] || null, alike: [] };
+    const told = await this.once("words", async () => JSON.parse(await this.block("words")));
+    const words = told ? told.near[place].map((at) => told.values[at]) : [];
+    return { place, id, row, words, audio: links[place] || null, alike: [] };
   }
 
   async listed(places, scores) {

@@ -42,7 +42,8 @@ class Answers:
             with handle.reading() as index:
                 number, known = _number(index, id), handle.known()
                 row = index.row(id)
-            answers.append(text({"id": id, "row": row, "audio": self._audio(known, number, row)}))
+            words = index.describe([id])[0]
+            answers.append(text({"id": id, "row": row, "words": words, "audio": self._audio(known, number, row)}))
         return answers
 
     def lookups(self, handle: Handle, asked: list[tuple[str, int, str | None]]) -> list[Any]:

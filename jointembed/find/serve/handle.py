@@ -18,12 +18,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import Damaged, Failure, Mismatch
+from ...errors import Damaged, Failure, Mismatch, Usage
 from ..hits import Hit
 from ..index import Index
 
 _PLACE = re.compile(r"(?<![\w.])(?:/[^/\s'\"()]+)+/([^/\s'\"()]+)")  # of which only the last part is told
 _PAUSE = 1.0  # seconds between two looks at the index
+_MANY = 500_000  # items from which on a graph is tried, which all threads then have
 
 
 class Unready(Exception):
@@ -185,6 +186,9 @@ class Handle:
                     self.known()
                     self.text("jointembed", 1, None)
                     ready = now
+                    if len(index) >= _MANY:
+                        with contextlib.suppress(Usage):  # faiss is not installed
+                            index.approximate()
             stop.wait(_PAUSE)
 
     def _opened(self) -> Index:
