@@ -54,6 +54,17 @@ def test_rows_without_an_artist_are_not_one_artist(place):
         )
 
 
+def test_one_result_an_artist_of_a_column_that_fewer_rows_have(place):
+    rows = [{"artist": name} for name in "AABBCC"]
+    with made(place, unit(np.random.default_rng(1).standard_normal((6, 3))), rows) as index:
+        index.search(np.ones(3), 9, per="artist")
+        words = np.eye(3, dtype=np.float32)[:2]
+        index.add([{"id": str(at), "artist": name} for at, name in ((0, "A"), (5, "C"))], words, "words")
+        for column, found in (("audio", "ABC"), ("words", "AC"), ("audio", "ABC")):
+            hits = index.search(np.ones(3), 9, column, per="artist")
+            assert sorted(hit.row["artist"] for hit in hits) == list(found)
+
+
 def test_near_duplicates_are_shown_as_one_and_named(place):
     rng = np.random.default_rng(0)
     base = unit(rng.standard_normal((30, 8)))

@@ -44,7 +44,6 @@ class Index(Store):
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
         self._matrices: dict[str, Matrix] = {}
-        self._codes: dict[str, tuple[int, npt.NDArray[np.int64]]] = {}
         self._text: Text | None = None
 
     @classmethod
@@ -295,11 +294,10 @@ class Index(Store):
         return numbers, scores
 
     def _labels(self, matrix: Matrix, name: str) -> npt.NDArray[np.int64]:
-        known = self._codes.get(name)
-        if known is None or known[0] != matrix.generation:
+        if name not in matrix.codes:
             with self.reading() as db:
-                known = self._codes[name] = matrix.generation, labels(db, matrix.numbers, name)
-        return known[1]
+                matrix.codes[name] = labels(db, matrix.numbers, name)
+        return matrix.codes[name]
 
     def _column(self, column: str | None) -> str:
         columns = self.columns

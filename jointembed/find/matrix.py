@@ -38,6 +38,7 @@ class Matrix:
         metric: `cosine`, `dot` or `euclidean`.
         graph: what tells of a few vectors that they may be near, instead of a look at all; it may err.
         turns: counts the queries.
+        codes: of cells by their names, what `rows.labels` makes of those of these rows.
     """
 
     generation: int
@@ -46,6 +47,7 @@ class Matrix:
     metric: str
     graph: Graph | None = field(default=None, repr=False, compare=False)
     turns: Iterator[int] = field(default_factory=count, repr=False, compare=False)
+    codes: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def squares(self) -> npt.NDArray[np.float32]:
