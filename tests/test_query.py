@@ -141,6 +141,26 @@ def test_a_way_has_no_jumps(place, metric):
         assert steps.max() < 2 * np.pi / 2 / 9
 
 
+@pytest.mark.parametrize("metric", ["dot", "euclidean"])
+def test_a_way_is_the_same_whatever_the_unit_of_length(place, metric):
+    vectors = np.random.default_rng(0).standard_normal((300, 4))
+    ways = []
+    for size in (1, 1000):
+        with made(place.with_name(f"{size}.index"), size * vectors, metric=metric) as index:
+            ways.append([hit.id for hit in index.way("0", "1", 8)])
+    assert ways[0] == ways[1]
+
+
+def test_a_way_between_opposites_and_between_equals_takes_each_item_once(place):
+    vectors = unit(np.random.default_rng(0).standard_normal((40, 3)))
+    vectors[1], vectors[2:9] = -vectors[0], vectors[0]
+    with made(place, vectors, [{"n": at} for at in range(40)]) as index:
+        for end in ("1", "2"):
+            way = [hit.id for hit in index.way("0", end, 12, where="n > 5")]
+            assert [way[0], way[-1]] == ["0", end] and len(set(way)) == 12
+            assert all(int(one) > 5 for one in way[1:-1])
+
+
 def test_a_way_through_few_items_takes_each_once(place):
     vectors = unit(np.random.default_rng(0).standard_normal((5, 3)))
     with made(place, vectors, [{"a": n} for n in range(5)]) as index:

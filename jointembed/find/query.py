@@ -206,7 +206,7 @@ def way(matrix: Matrix, start: int, end: int, count: int, pool: Places | None = 
         count: items, from 2 on.
         pool: the places that the others may be of; all if None.
     """
-    ends = _points(matrix, np.array([start, end]))
+    ends = matrix.values[[start, end]].astype(np.float64)
     allowed = np.arange(len(matrix.numbers)) if pool is None else pool
     allowed = np.setdiff1d(allowed, [start, end])
     inner = min(count - 2, len(allowed))
