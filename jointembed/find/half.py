@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .rounding import TINY, share
+
 Singles = npt.NDArray[np.float32]
 
 _ROUNDED = 2.0**-8  # the most by which rounding to bfloat16 changes a number, as a share of it
@@ -30,7 +32,9 @@ class Half:
     def __init__(self, values: Singles, torch: Any) -> None:
         self.torch = torch
         self.values = torch.empty(values.shape, dtype=torch.bfloat16)
-        self.lost = self.longest = 0.0  # the greatest length of what rounding takes from a vector, and of a vector
+        self.lost = self.longest = (
+            TINY**0.5
+        )  # the greatest length of what rounding takes from a vector, and of a vector
         for at in range(0, len(values), _CHUNK):
             part = np.array(values[at : at + _CHUNK])
             self.values[at : at + _CHUNK] = torch.from_numpy(part)
@@ -42,9 +46,10 @@ class Half:
         """Queries (B, D) as (D, B) for `chunk`, and how far their rough scores may be from the true ones (B,)."""
         asked = self.torch.from_numpy(queries.T.copy()).to(self.torch.bfloat16)
         near = asked.double().numpy().T
-        lengths, lost = (np.sqrt(np.square(one).sum(1)) for one in (queries, queries - near))
+        lengths, lost = (np.sqrt(np.square(one).sum(1) + TINY) for one in (queries, queries - near))
         inputs = lengths * self.lost + lost * (self.longest + self.lost)
-        return asked, np.asarray(inputs * 1.01 + 1.01 * _ROUNDED * lengths * self.longest, np.float32)
+        products = (_ROUNDED + share(queries.shape[1])) * lengths * self.longest
+        return asked, np.asarray(1.01 * (inputs + products), np.float32)
 
     def chunk(self, rows: slice, queries: Any, group: int) -> tuple[Singles, Any]:
         """Rough scores of some rows: the best (G, B) of groups of rows, and all of them (C, B), still torch's."""

@@ -18,13 +18,13 @@ from . import half
 from .graph import Graph
 from .half import Half
 from .prefix import Prefix, build, least
+from .rounding import TINY, share
 
 _CHUNK = 8_192  # rows scored a second time at once
 _FEW = 6  # of so many vectors one, picked out, costs as much as all of them in a row
 _MANY = 20_000  # vectors from which on it pays to look at a prefix first
 _LISTED = 200  # results up to which a graph is asked
 _OFTEN = 3  # queries after which that is worth its making
-_UNIT = float(np.finfo(np.float32).eps)
 
 
 @dataclass
@@ -51,7 +51,8 @@ class Matrix:
 
     @cached_property
     def squares(self) -> npt.NDArray[np.float32]:
-        return np.asarray(np.einsum("nd,nd->n", self.values, self.values))
+        """The squared lengths (N,), each more by the same that is next to nothing; see `rounding.py`."""
+        return np.asarray(np.einsum("nd,nd->n", self.values, self.values) + np.float32(TINY))
 
     @cached_property
     def scale(self) -> float:
@@ -91,9 +92,9 @@ class Matrix:
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """The k best of the vectors, or of those at the places `pool`, exactly; equals stay in their order.
 
-        Float32 products find all that may be among the best, given their rounding error (Higham, Accuracy and
-        Stability of Numerical Algorithms, section 3.1); these few are scored again in float64. Of many vectors that are
-        asked more than a few times, the first numbers alone tell of most that they are not; see `prefix.py`.
+        Float32 products find all that may be among the best, given their rounding error (see `rounding.py`); these few
+        are scored again in float64. Of many vectors that are asked more than a few times, the first numbers alone tell
+        of most that they are not; see `prefix.py`.
 
         Args:
             query: (D,); of length 1 if the metric is cosine.
@@ -139,11 +140,11 @@ class Matrix:
         scores = (self.values[pool] if few else self.values) @ query
         if pool is not None and not few:
             scores = scores[pool]
-        wide: Any = np.float32((len(query) + 4) * _UNIT)
+        wide: Any = np.float32(share(len(query)))
         if metric != "cosine":
-            squares, length = self.squares if pool is None else self.squares[pool], query @ query
+            squares, length = self.squares if pool is None else self.squares[pool], query @ query + np.float32(TINY)
             if metric == "dot":
-                wide = wide * np.sqrt(squares * length)
+                wide = wide * np.sqrt(length) * np.sqrt(squares)  # their product may have no float32
             else:
                 wide = 2 * wide * (squares + length)
                 scores *= 2
@@ -162,9 +163,9 @@ class Matrix:
     def error(self, queries: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """How far the rough scores of queries (B, D) may be from the true ones, for each (B,)."""
         most = 1.0 if self.metric == "cosine" else float(self.squares.max(initial=0))
-        lengths = np.square(queries).sum(1)
+        lengths = np.square(queries).sum(1) + TINY
         wide = 2 * (most + lengths) if self.metric == "euclidean" else np.sqrt(most * lengths)
-        return np.asarray((queries.shape[1] + 4) * _UNIT * wide, np.float32)
+        return np.asarray(share(queries.shape[1]) * wide, np.float32)
 
     def roughly(self, rows: slice, queries: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scores (C, B) of some rows with queries (D, B), less what is the same for all rows; see `error`."""

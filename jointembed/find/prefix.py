@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from .rounding import share
+
 if TYPE_CHECKING:
     from .matrix import Matrix
 
@@ -29,7 +31,6 @@ _TRIED = 16  # queries that do
 _SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # prefixes that are tried
 _PICKED = 6  # what a number of a vector that is picked out costs, beside one of those read in a row
 _WORTH = 0.75  # the cost, beside that of the whole product, from which on a prefix is not worth its memory
-_SLACK = 4e-5  # of a squared length: what rounding may hide of it
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Prefix:
         """A query (D,) as the heads are multiplied with it."""
         turned = query @ self.axes.astype(np.float64)
         length = float(query @ query)
-        beyond = np.sqrt(max(0.0, length - float(turned @ turned)) + _SLACK * length)
+        beyond = np.sqrt(max(0.0, length - float(turned @ turned)) + _slack(self.axes) * length)
         if metric == "euclidean":
             return np.asarray([*2 * turned, 2 * beyond, 1], np.float32)
         return np.asarray([*turned, beyond], np.float32)
@@ -90,7 +91,7 @@ def build(matrix: Matrix) -> Prefix | None:
     squares = np.square(some).sum(1)
     sure = [np.sort(2 * (some @ one) - squares if apart else some @ one)[-10] for one in asked]
     made, costs = {}, {}
-    for size in sorted({max(1, round(width * share) - 1 - apart) for share in _SHARES}):
+    for size in sorted({max(1, round(width * part) - 1 - apart) for part in _SHARES}):
         made[size] = Prefix(np.ascontiguousarray(axes[:, :size]), _head(some, axes[:, :size], squares, apart))
         left = np.mean([
             (made[size].head @ made[size].turned(one, matrix.metric) >= bar).mean()
@@ -108,7 +109,12 @@ def _head(values: Singles, axes: Singles, squares: Singles, apart: bool) -> Sing
     head = np.empty((len(values), size + 1 + apart), np.float32)
     np.matmul(values, axes, out=head[:, :size])
     kept = np.einsum("np,np->n", head[:, :size], head[:, :size])
-    head[:, size] = np.sqrt(np.maximum(0, squares - kept) + np.float32(_SLACK) * squares)
+    head[:, size] = np.sqrt(np.maximum(0, squares - kept) + np.float32(_slack(axes)) * squares)
     if apart:
         head[:, size + 1] = -squares
     return head
+
+
+def _slack(axes: Singles) -> float:
+    """What rounding may hide of the square of what the axes (D, P) leave out, as a share of the whole square."""
+    return share(len(axes)) * float(1 + axes.shape[1] ** 0.5)
