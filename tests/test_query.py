@@ -204,7 +204,32 @@ def test_no_query_of_words_is_a_command(tmp_path_factory, words):
             assert "no word" in str(error)
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"x" * 50), lambda path: path.write_bytes(b""), None])
+def test_words_of_a_language_without_spaces_are_found_within_a_text(place):
+    rows = [{"title": "日本の音楽"}, {"title": "音の楽しみ"}, {"title": "서울의 밤"}, {"note": "中国音乐"}]
+    with made(place, np.eye(4), rows) as index:
+        assert [hit.id for hit in index.text("音楽")] == ["0"]
+        assert [hit.id for hit in index.text("日本の")] == ["0"]
+        assert {hit.id for hit in index.text("音")} == {"0", "1", "3"}
+        assert [hit.id for hit in index.text("서울")] == ["2"]
+
+
+def test_words_are_found_where_no_space_is_left_for_their_cache(place, monkeypatch):
+    with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
+        monkeypatch.setenv("JOINTEMBED_FAULT", "enospc@1")
+        monkeypatch.setattr("jointembed.files._operations", 0)
+        assert [hit.id for hit in index.text("waltz")] == ["0"]
+    assert not list(place.parent.glob("*.fts*"))
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = b"\xff" * 4096
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda path: path.write_bytes(b"x" * 50), lambda path: path.write_bytes(b""), _flip, None]
+)
 def test_a_text_cache_that_is_broken_or_cannot_be_written_is_made_anew(place, spoil):
     with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
         index.text("waltz")

@@ -10,6 +10,7 @@ import os
 import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -56,7 +57,7 @@ def load(store: Store, column: str) -> Matrix:
         with contextlib.suppress(OSError, Full), files.writing(path) as file:
             file.write(values.data)
             file.write(numbers.data)
-            file.write(_sum(values, numbers).to_bytes(8, "little"))
+            file.write(total(values, numbers).to_bytes(8, "little"))
         _tidy(path)
     values.flags.writeable = numbers.flags.writeable = False
     return _LOADED.setdefault(_which(path), Matrix(generation, numbers, values, metric))
@@ -85,12 +86,13 @@ def cached(path: Path, count: int, dim: int) -> tuple[npt.NDArray[np.int64], npt
     numbers = np.asarray(np.memmap(path, "<i8", "r", offset=4 * count * dim, shape=(count,)))
     with open(path, "rb") as file:
         file.seek(-8, os.SEEK_END)
-        total = int.from_bytes(file.read(), "little")
-    return (numbers, values) if total == _sum(values, numbers) else None
+        said = int.from_bytes(file.read(), "little")
+    return (numbers, values) if said == total(values, numbers) else None
 
 
-def _sum(values: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64]) -> int:
-    return sum(int(np.add.reduce(part.view("<u4").ravel(), dtype=np.uint64)) for part in (values, numbers)) % 2**64
+def total(*parts: npt.NDArray[Any]) -> int:
+    """The sum of arrays as 32-bit words, modulo 2^64: it tells that one bit of them is another."""
+    return sum(int(np.add.reduce(part.view("<u4").ravel(), dtype=np.uint64)) for part in parts) % 2**64
 
 
 def read(

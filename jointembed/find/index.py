@@ -286,6 +286,8 @@ class Index(Store):
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """The numbers of the rows that have a word, and their scores, the best first."""
         if self._text is None or self._text.generation != self.generation:
+            if self._text is not None:
+                self._text.db.close()
             self._text = load_text(self)
         numbers, scores = self._text.find(words)
         if where is not None:

@@ -1,7 +1,8 @@
 """Full-text search over the cells of an index's rows, in a cache file beside the index.
 
 It is an FTS5 table of SQLite's, ranked by BM25 (Robertson and Zaragoza 2009); a title counts three times as much as the
-rest. Words are compared without capitals and accents.
+rest. Words are compared without capitals and accents. Chinese and Japanese have no spaces: each of their characters is
+a word, and what is asked for is a phrase of them.
 """
 
 from __future__ import annotations
@@ -12,20 +13,24 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import files
-from ..errors import Usage
+from ..errors import Full, Usage
+from .cache import total
 from .store import Store
 
 _TABLE = (
     "CREATE VIRTUAL TABLE told USING fts5"
     "(title, rest, content='', columnsize=1, tokenize=\"unicode61 remove_diacritics 2\")"
 )
+_LAYOUT = 2
 _PART = re.compile(r'"([^"]*)"|(\w+)')
+_CHARACTER = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ffff]")
 MOST = 64  # words of a query
 
 
@@ -59,29 +64,42 @@ class Text:
 def load(store: Store) -> Text:
     """The words of the store's present generation, from their file, which is made anew if need be.
 
-    The file is only a cache: what is not ours is not used, and where it cannot be written the table stays in memory.
+    The file holds a database of SQLite's, and the sum of its 32-bit words, an int64. It is only a cache: of another sum
+    it is not used, and where it cannot be written the table stays in memory, where it is made.
     """
     with store.reading() as source:
         meta = store.meta()
         generation = meta["generation"]
         path = store.path.with_name(f"{store.path.name}-{meta['identity']}-{generation}.fts")
-        if path.is_file():
+        if _whole(path):
             with contextlib.suppress(sqlite3.Error):
                 db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
                 db.execute("PRAGMA trusted_schema=OFF")
                 kept = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'told'").fetchall()
-                if kept == [(_TABLE,)] and db.execute("PRAGMA user_version").fetchall() == [(1,)]:
+                if kept == [(_TABLE,)] and db.execute("PRAGMA user_version").fetchall() == [(_LAYOUT,)]:
                     return Text(generation, db)
                 db.close()
         db = sqlite3.connect(":memory:")
         db.execute(_TABLE)
         db.executemany("INSERT INTO told(rowid, title, rest) VALUES(?, ?, ?)", _told(source))
-        db.execute("PRAGMA user_version=1")
+        db.execute(f"PRAGMA user_version={_LAYOUT}")
         db.commit()
-    with contextlib.suppress(OSError):
-        files.write(path, db.serialize())
+    with contextlib.suppress(OSError, Full), files.writing(path) as file:
+        content = db.serialize()
+        file.write(content)
+        file.write(total(np.frombuffer(content, "<u4")).to_bytes(8, "little"))
+    if path.is_file():
         _tidy(store, path.name)
     return Text(generation, db)
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file ends with the sum of what comes before."""
+    try:
+        words = np.memmap(path, "<u4", "r")
+    except (OSError, ValueError):  # no file; an empty one, or one that is cut within a word
+        return False
+    return int.from_bytes(words[-2:].tobytes(), "little") == total(words[:-2])
 
 
 def _told(db: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
@@ -102,13 +120,14 @@ def _words(cell: Any) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()  # a file name that is no UTF-8 holds surrogates
+    text = text.encode("utf-8", "replace").decode()  # a file name that is no UTF-8 holds surrogates
+    return _CHARACTER.sub(r" \g<0> ", text)
 
 
 def _match(query: str) -> str:
     parts = []
-    for found in _PART.finditer(_plain(query)):
-        words = re.findall(r"\w+", found[0])
+    for found in _PART.finditer(query):
+        words = re.findall(r"\w+", _plain(found[0]))
         if words:
             parts.append('"' + " ".join(words) + '"')
     if not parts:
