@@ -66,9 +66,10 @@ def neighbors(
         )
         asked = (opened.meta()["identity"], opened.generation, _stamp(queries), column, k, exclude, where, per, among)
         folder = _folder(out, repr((asked, split)))
-        ids = np.array(opened.ids(among), dtype=object)
+        place = {id: at for at, id in enumerate(opened.ids(among))}
+        names = np.array([_utf8(id) for id in place], dtype=object)
         wanted = opened.wanted(among, where, per)
-        place = {id: at for at, id in enumerate(ids)}
+        schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float32())})
         parts = [folder / f"{at:08}.parquet" for at in range(0, count, BLOCK)]
         for part in track(parts, "Neighbors", disable=not sys.stderr.isatty()):
             if part.exists():
@@ -77,10 +78,10 @@ def neighbors(
             points = np.stack([query.vector(one, wanted.matrix) for one in vectors])
             skip = [np.array(sorted(place[one] for one in some if one in place), np.int64) for some in seen]
             found = wanted.nearest(points, k, skip)
-            near, scores = [ids[places] for places, _ in found], [scores for _, scores in found]
-            table = pa.table({"id": told, "neighbors": near, "scores": pa.array(scores, pa.list_(pa.float32()))})
+            near, scores = [names[places] for places, _ in found], [scores for _, scores in found]
+            table = pa.table({"id": list(map(_utf8, told)), "neighbors": near, "scores": scores}, schema)
             write(part, partial(parquet.write_table, table))
-        whole = pa.concat_tables([parquet.read_table(part) for part in parts])
+        whole = pa.concat_tables([schema.empty_table(), *map(parquet.read_table, parts)])
         write(out, partial(parquet.write_table, whole))
         shutil.rmtree(folder)
     print(f"{out}: the {k} nearest of {len(whole)} {'items' if queries is None else 'rows'}")
@@ -124,6 +125,11 @@ def _rows(
         return [row["id"] for row, _ in part], vectors, [[str(one) for one in some] for some in lists]
 
     return len(listed), block
+
+
+def _utf8(id: str) -> str:
+    r"""An id as parquet can hold it: of a file name that is no UTF-8, the other bytes are written as \udcXX."""
+    return id.encode("utf-8", "backslashreplace").decode()
 
 
 def _stamp(table: str | None) -> object:

@@ -166,6 +166,8 @@ def described(
     With the metrics cosine and dot, things and words are taken from the means of theirs: else a few words that lie near
     the middle would be nearest to everything (hubs; Radovanovic et al. 2010).
     """
+    if not len(places):
+        return []
     points = matrix.values[places].astype(np.float64)
     if matrix.metric == "euclidean":
         scores = 2 * points @ vectors.T - np.square(vectors).sum(1)
