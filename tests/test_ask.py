@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -192,3 +193,46 @@ def test_neighbors_go_on_where_they_were_stopped(tmp_path):
     assert table.slice(0, len(before[1])).equals(before[1])
     apart = np.square(vectors - vectors[123]).sum(1)
     assert table["neighbors"][123].as_py() == [str(at) for at in np.argsort(apart)[1:3]]
+
+
+def test_a_model_that_was_moved_is_found_whatever_its_column_is_called(ask, home, tmp_path):
+    place, model, moved = tmp_path / "n.index", tmp_path / "m.ckpt", tmp_path / "moved.ckpt"
+    shutil.copy(home / "a.ckpt", model)
+    assert ask("index", model, ".", place, "--column", "words", "--name", "told")[0] == 0
+    model.rename(moved)
+    assert ask("search", place, "sad guitar")[0] == 2
+    assert ask("index", moved, ".", place, "--column", "words", "--name", "told")[0] == 0
+    assert ask("search", place, "sad guitar")[0] == 0
+    assert "its model is the one that made it" in ask("verify", place)[1]
+
+
+def test_verify_compares_the_model_of_each_column(ask, home, tmp_path):
+    place, second = tmp_path / "two.index", tmp_path / "second.ckpt"
+    shutil.copy(home / "b.ckpt", second)
+    assert ask("index", "a.ckpt", ".", place, "--column", "words")[0] == 0
+    assert ask("index", second, ".", place, "--column", "words", "--name", "small")[0] == 0
+    second.unlink()
+    assert "the model that made small is not there" in ask("verify", place)[1]
+    shutil.copy(home / "a.ckpt", second)
+    assert ask("verify", place)[0] == 4
+
+
+def test_neighbors_of_no_items_and_of_file_names_that_are_no_text(ask, tmp_path):
+    place, out = tmp_path / "a.index", tmp_path / "n.parquet"
+    with Index.create(place, 2, "cosine") as index:
+        index.add([{"id": "x\udcff"}, {"id": "y"}], np.eye(2, dtype=np.float32), "audio")
+    assert ask("neighbors", place, out)[0] == 0
+    assert [row["neighbors"] for row in parquet.read_table(out).to_pylist()] == [["y"], ["x\\udcff"]]
+    with Index.open(place) as index:
+        index.remove(index.ids())
+    assert ask("neighbors", place, out)[0] == 0 and len(parquet.read_table(out)) == 0
+
+
+def test_an_index_whose_rows_are_all_gone_finds_nothing(ask, home, tmp_path):
+    place = tmp_path / "a.index"
+    assert ask("index", "a.ckpt", ".", place, "--column", "words")[0] == 0
+    with Index.open(place) as index:
+        index.remove(index.ids())
+    for more in ((), ("--by", "text"), ("--by", "both")):
+        code, out, err = ask("search", place, "sad guitar", "--json", *more)
+        assert (code, found(out)) == (0, []), err

@@ -24,11 +24,18 @@ def verify(index: str, trust: list[str] | None = None) -> None:
         skips = ", ".join(f"{count} {reason}" for reason, count in whole.skips.items())
         print(f"{whole.files} files, {whole.missing} missing, {sum(whole.skips.values())} skipped", end="")
         print(f" ({skips})" if skips else "")
-    try:
-        model = Model(whole.model, trust)
-    except Usage:
-        print("whole; the model that made it is not there, so it was not compared")
-        return
+    lost = []
     with Index.open(index) as opened:
-        model.matches(opened)
-    print("whole, and its model is the one that made it")
+        columns: list[str | None] = [*opened.columns]
+        for column in columns or [None]:
+            try:
+                model = Model(opened.space(column)["model"], trust)
+            except Usage:
+                lost.append(column)
+            else:
+                model.matches(opened, column)
+    if lost:
+        what = "it" if len(lost) >= len(whole.vectors) else ", ".join(map(str, lost))
+        print(f"whole; the model that made {what} is not there, so it was not compared")
+    else:
+        print("whole, and its model is the one that made it")

@@ -110,23 +110,23 @@ class Store:
 
     @property
     def dim(self) -> int:
-        """Numbers in a vector."""
-        return int(self.meta()["dim"])
+        """Numbers in a vector of the first column."""
+        return int(self.space()["dim"])
 
     @property
     def metric(self) -> str:
-        """`cosine`, `dot` or `euclidean`."""
-        return str(self.meta()["metric"])
+        """That of the first column: `cosine`, `dot` or `euclidean`."""
+        return str(self.space()["metric"])
 
     @property
     def model(self) -> str:
-        """Where the model lies that made the vectors."""
-        return str(self.meta()["model"])
+        """Where the model lies that made the vectors of the first column."""
+        return str(self.space()["model"])
 
     @property
     def note(self) -> str:
-        """What a user should know of the vectors."""
-        return str(self.meta()["note"])
+        """What a user should know of the vectors of the first column."""
+        return str(self.space()["note"])
 
     def about(self, key: str) -> str:
         """What the index remembers under a key of `create`; "" if nothing."""
@@ -138,7 +138,8 @@ class Store:
         `dim`, `metric`, `model`, `fingerprint`, `note`, and what `create` or `declare` was told to remember.
         """
         meta = self.meta()
-        return {**meta, **meta["spaces"].get(column, {})}
+        name = meta["columns"][0] if column is None and meta["columns"] else column
+        return {**meta, **meta["spaces"].get(name, {})}
 
     def declare(
         self, column: str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = "", **about: str

@@ -33,7 +33,7 @@ class Verified:
         files: paths that scans have found.
         missing: how many of these are not there now.
         skips: what the last scan left out, by reason.
-        model: where the model lies that made the vectors.
+        model: where the model lies that made the vectors of the first column.
         fingerprint: what tells that model from others.
     """
 
@@ -111,8 +111,8 @@ def _verified(store: Store, db: sqlite3.Connection) -> Verified:
         files=len(paths),
         missing=sum(not os.path.exists(os.path.join(root, path)) for path in paths),
         skips=dict(Counter(reason for (reason,) in db.execute("SELECT reason FROM skips ORDER BY reason"))),
-        model=meta["model"],
-        fingerprint=meta["fingerprint"],
+        model=store.model,
+        fingerprint=store.space()["fingerprint"],
     )
 
 

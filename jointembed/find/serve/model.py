@@ -58,7 +58,7 @@ class Model:
 
     def follow(self, index: Index) -> None:
         """Load the model of an index, unless it is the one that is there already."""
-        made = index.model + "\n" + str(index.meta()["fingerprint"])
+        made = index.model + "\n" + str(index.space()["fingerprint"])
         with self._lock:
             if self._load is None or (made == self._made and self.state != "none"):
                 return
