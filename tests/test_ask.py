@@ -236,3 +236,8 @@ def test_an_index_whose_rows_are_all_gone_finds_nothing(ask, home, tmp_path):
     for more in ((), ("--by", "text"), ("--by", "both")):
         code, out, err = ask("search", place, "sad guitar", "--json", *more)
         assert (code, found(out)) == (0, []), err
+
+
+def test_what_is_excluded_is_an_item(ask):
+    code, out, err = ask("similar", "s.index", "s00", "--exclude", "a.ckpt")
+    assert code == 2 and "a.ckpt" in err and "no such id" in err

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import Usage, closest
 from ..find.index import Index
 from . import playlist, show
+from .question import named
 
 
 def path(
@@ -32,13 +32,7 @@ def path(
         root: the folder that the playlist's paths start from; that of the playlist if not given.
     """
     with Index.open(index) as opened:
-        ends = []
-        for one in (start, end):
-            id = opened.resolve(one)
-            if id is None:
-                raise Usage(one, "the index has no such id, path or title", closest(one, opened.ids()))
-            ends.append(id)
-        found = opened.way(ends[0], ends[1], n, column, where)
+        found = opened.way(named(opened, start), named(opened, end), n, column, where)
         print(show.hits(found, json, opened.describe([hit.id for hit in found], column=column)))
         if m3u:
             print(playlist.write(m3u, opened, found, root))

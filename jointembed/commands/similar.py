@@ -11,6 +11,7 @@ from ..errors import Usage, closest
 from ..find import query
 from ..find.index import Index
 from . import playlist, show
+from .question import embedded, named
 
 
 def similar(
@@ -57,8 +58,7 @@ def similar(
             return np.concatenate(found) if found else np.empty((0, 0))
 
         vector = query.blend(points([item, *(plus or [])]), points(minus or []))
-        for one in exclude or []:
-            point(opened, one, column, trust, known)
+        known += [named(opened, one) for one in exclude or []]
         found = opened.search(vector, k, column, where, known, per=per, diverse=diverse, distinct=distinct)
         print(show.hits(found, json, opened.describe([hit.id for hit in found], column=column)))
         if m3u:
@@ -78,8 +78,6 @@ def point(
         known.append(id)
         return index.at([id], column)
     if Path(item).is_file():
-        from .search import embedded
-
         of = index.space(column or index.columns[0]).get("of", column or index.columns[0])
         return embedded(index, of, item, trust, column)[None].astype(np.float64)
     wrong = "the index has no such id, path or title, and there is no such file"

@@ -1,0 +1,102 @@
+"""What is asked of an index, as an item of it or as a vector by its model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Usage, closest
+from ..find.index import Index
+from ..find.sqlite import mend
+from .model import Model
+
+
+def named(index: Index, item: str) -> str:
+    """The id that an item is known by; Usage if the index knows nothing of that name."""
+    id = index.resolve(item)
+    if id is None:
+        raise Usage(item, "the index has no such id, path or title", closest(item, index.ids()))
+    return id
+
+
+def embedded(
+    index: Index, column: str | None, query: str, trust: list[str] | None, among: str | None = None
+) -> NDArray[np.float32]:
+    """The vector (D,) of a query by the model that made the first column of an index, or another one.
+
+    Raises:
+        Mismatch: the model is no longer the one that made the index.
+        Usage: the query does not fit the column, or is unknown to it.
+    """
+    if not query.strip():
+        raise Usage("query", "it is empty", "give words, an id or a path")
+    try:
+        model = Model(index.space(among)["model"], trust)
+    except Usage as error:
+        wrong = f"the model that made it is not there any more ({index.space(among)['model']})"
+        fix = f"put it back; or, if it lies elsewhere now, run: {mend(index.path)}"
+        raise Usage(index.path, wrong, fix) from error
+    model.matches(index, among)
+    column = column or guess(model.space, query)
+    cell = parsed(model.space, column, query)
+    if column not in model.space.fused:
+        known(model.space, column, cell)
+    vector: NDArray[np.float32] = model.embed(column, [cell])[0]
+    return vector
+
+
+def guess(model: Any, query: str) -> str:
+    """The column that a query without one is meant for: a file's, else the first one of words, else of ids."""
+    from ..learn.readers import Ids, Tokens, Words
+
+    if query.startswith("{") and model.fused:
+        return str(next(iter(model.fused)))
+    if Path(query).is_file():
+        picture = Path(query).suffix.lower() in {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
+        fits = [name for name in model.columns if model.reader(name).files and model.reader(name).parts != picture]
+    else:
+        fits = [name for kind in (Words, Tokens, Ids) for name in model.columns if isinstance(model.reader(name), kind)]
+    if fits:
+        return str(fits[0])
+    if not Path(query).is_file() and all(model.reader(name).files for name in model.columns):
+        wrong = "the model has no column of words, and there is no such file"
+        fix = "give a file, or index with a model of words too, such as jointembed adopt laion/clap-htsat-unfused"
+        raise Usage(query, wrong, fix)
+    raise Usage(
+        "column", "the model has no column for such a query", "give --column: one of " + ", ".join(model.columns)
+    )
+
+
+def parsed(model: Any, column: str, query: str) -> Any:
+    """The query as a cell: JSON where it is a list or a row, else the text itself."""
+    if query[:1] not in "[{":
+        if column in model.fused:
+            raise Usage(
+                column, "it is made of " + ", ".join(model.fused[column]), 'give a row, such as \'{"words": "..."}\''
+            )
+        return query
+    try:
+        return json.loads(query)
+    except ValueError as error:
+        raise Usage("query", f"it begins like JSON but is none ({error})", "correct it") from error
+
+
+def known(model: Any, column: str, cell: Any) -> None:
+    """Refuse an id that the model does not know; say so of words."""
+    from ..learn.readers import Ids, Words
+
+    reader = model.reader(column)
+    if isinstance(reader, Ids):
+        names = [reader.name(one) for one in reader.elements(cell)]
+        strange = [name for name in names if name not in reader]
+        if len(strange) == len(names):
+            raise Usage(strange[0], f"the model knows no such {column}", closest(strange[0], reader.known))
+    if isinstance(reader, Words):
+        for text in reader.elements(cell):
+            if all(number == reader.size for number in reader.numbers(text)):
+                print(f"warning: the model knows none of these words: {text}", file=sys.stderr)
