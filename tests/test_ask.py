@@ -241,3 +241,16 @@ def test_an_index_whose_rows_are_all_gone_finds_nothing(ask, home, tmp_path):
 def test_what_is_excluded_is_an_item(ask):
     code, out, err = ask("similar", "s.index", "s00", "--exclude", "a.ckpt")
     assert code == 2 and "a.ckpt" in err and "no such id" in err
+
+
+def test_an_empty_index_answers_in_one_line(ask, home, tmp_path):
+    place = tmp_path / "empty.index"
+    Index.create(place, 8, "cosine", str(home / "a.ckpt"), JointEmbedding.load(home / "a.ckpt").fingerprint).close()
+    for *words, said in (
+        ["search", place, "sad guitar", "this index is empty"],
+        ["similar", place, "rows.jsonl", "no column for such a query"],
+        ["similar", place, "s00", "there is none"],
+        ["path", place, "s00", "s01", "there is none"],
+    ):
+        code, _, err = ask(*words)
+        assert (code, err.count("\n")) == (2, 1) and said in err

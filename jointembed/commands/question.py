@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import Usage, closest
 from ..find.index import Index
+from ..find.names import nearest
 from ..find.sqlite import mend
 from .model import Model
 
@@ -20,8 +21,14 @@ def named(index: Index, item: str) -> str:
     """The id that an item is known by; Usage if the index knows nothing of that name."""
     id = index.resolve(item)
     if id is None:
-        raise Usage(item, "the index has no such id, path or title", closest(item, index.ids()))
+        raise unknown(index, item, "the index has no such id, path or title")
     return id
+
+
+def unknown(index: Index, item: str, wrong: str) -> Usage:
+    """The complaint of an item that the index does not know, which names one that is alike."""
+    with index.reading() as db:
+        return Usage(item, wrong, nearest(db, item))
 
 
 def embedded(

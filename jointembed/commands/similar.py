@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Usage, closest
 from ..find import query
 from ..find.index import Index
 from . import playlist, show
-from .question import embedded, named
+from .question import embedded, named, unknown
 
 
 def similar(
@@ -78,7 +77,6 @@ def point(
         known.append(id)
         return index.at([id], column)
     if Path(item).is_file():
-        of = index.space(column or index.columns[0]).get("of", column or index.columns[0])
+        of = index.space(column).get("of", column or next(iter(index.columns), None))
         return embedded(index, of, item, trust, column)[None].astype(np.float64)
-    wrong = "the index has no such id, path or title, and there is no such file"
-    raise Usage(item, wrong, closest(item, index.ids()))
+    raise unknown(index, item, "the index has no such id, path or title, and there is no such file")

@@ -18,10 +18,15 @@ def number(db: sqlite3.Connection, id: str) -> int | None:
 def known(db: sqlite3.Connection, id: str) -> int:
     """The number of the row with this id; Usage, which names those that are alike, if there is none."""
     found = number(db, id)
-    if found is None:  # the nearest name is sought among those of about its length
-        near = db.execute("SELECT id FROM rows ORDER BY abs(length(id) - ?) LIMIT 2000", (len(id),)).fetchall()
-        raise Usage(id, "this id is not in the index", closest(id, [one for (one,) in near]))
+    if found is None:
+        raise Usage(id, "this id is not in the index", nearest(db, id))
     return found
+
+
+def nearest(db: sqlite3.Connection, id: str) -> str:
+    """Words for a fix: the id nearest to a mistyped one, sought among 2000 of about its length."""
+    found = db.execute("SELECT id FROM rows ORDER BY abs(length(id) - ?) LIMIT 2000", (len(id),)).fetchall()
+    return closest(id, [one for (one,) in found])
 
 
 def resolve(db: sqlite3.Connection, item: str) -> str | None:
