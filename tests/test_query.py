@@ -1,5 +1,7 @@
 """What is asked of an index beside nearness."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -327,11 +329,35 @@ def test_a_query_that_comes_often_to_many_vectors_finds_the_same_and_looks_at_le
     table = matrix(values, "cosine")
     asked = [query.vector(one, table) for one in values[:20] + 0.01]
     first = [table.nearest(one, 10)[0].tolist() for one in asked]
-    assert "prefix" in vars(table) and table.prefix.head.shape[1] <= 32
+    assert table.prefix is not None and table.prefix.head.shape[1] <= 32
     assert [table.nearest(one, 10)[0].tolist() for one in asked] == first
     exact = values.astype(np.float64) @ np.stack(asked).T
     assert first == [np.argsort(-scores, kind="stable")[:10].tolist() for scores in exact.T]
     assert all(len(table.prefix.may(table, one, 10)) < 4_000 for one in asked)
+
+
+def test_threads_that_share_vectors_find_the_same_and_make_a_prefix_once(place, monkeypatch):
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((300, 48))[rng.integers(300, size=25_000)] + 0.3 * rng.standard_normal((25_000, 48))
+    values = unit(values * np.arange(1, 49) ** -0.7)
+    made(place, values).close()
+    builds, wrong = [], []
+    monkeypatch.setattr("jointembed.find.matrix.build", lambda table: builds.append(1) or prefix.build(table))
+
+    def ask():
+        with Index.open(place) as index:
+            for query in values[:12]:
+                scores = values.astype(np.float64) @ query
+                right = np.argsort(-scores, kind="stable")[:5].astype(str).tolist()
+                if [hit.id for hit in index.search(query, 5)] != right:
+                    wrong.append(query)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert (len(builds), wrong) == (1, [])
 
 
 def test_vectors_without_a_direction_of_their_own_get_no_prefix_that_costs_more_than_it_spares():

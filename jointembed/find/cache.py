@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -26,6 +27,7 @@ from .store import Store
 _CHUNK = 8_192  # rows read at once
 # Threads that have an index each share its vectors, and what was made of them to search faster.
 _LOADED: WeakValueDictionary[tuple[object, ...], Matrix] = WeakValueDictionary()
+_LOADING = threading.Lock()  # those that come together would each read them, and share nothing
 
 
 def load(store: Store, column: str) -> Matrix:
@@ -38,29 +40,30 @@ def load(store: Store, column: str) -> Matrix:
     Raises:
         Damaged: a stored vector is not what may be stored.
     """
-    with store.reading() as db:
-        space = store.space(column)
-        dim, generation, metric = space["dim"], space["generation"], space["metric"]
-        [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
-        path = cache(store, column)
-        if (known := _LOADED.get(_which(path))) is not None:
-            return known
-        held = cached(path, count, dim)
-        if held is not None:
-            return _LOADED.setdefault(_which(path), Matrix(generation, *held, metric))
-        numbers, values = read(db, store.path, column, count, dim)
-    wrong = np.flatnonzero(~valid(values, metric))
-    if len(wrong):
-        raise Damaged(store.path, f"the vector of row {numbers[wrong[0]]} is broken", anew(store.path))
-    if count:
-        # A cache that cannot be kept is no reason not to search.
-        with contextlib.suppress(OSError, Full), files.writing(path) as file:
-            file.write(values.data)
-            file.write(numbers.data)
-            file.write(total(values, numbers).to_bytes(8, "little"))
-        _tidy(path)
-    values.flags.writeable = numbers.flags.writeable = False
-    return _LOADED.setdefault(_which(path), Matrix(generation, numbers, values, metric))
+    with _LOADING:
+        with store.reading() as db:
+            space = store.space(column)
+            dim, generation, metric = space["dim"], space["generation"], space["metric"]
+            [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
+            path = cache(store, column)
+            if (known := _LOADED.get(_which(path))) is not None:
+                return known
+            held = cached(path, count, dim)
+            if held is not None:
+                return _LOADED.setdefault(_which(path), Matrix(generation, *held, metric))
+            numbers, values = read(db, store.path, column, count, dim)
+        wrong = np.flatnonzero(~valid(values, metric))
+        if len(wrong):
+            raise Damaged(store.path, f"the vector of row {numbers[wrong[0]]} is broken", anew(store.path))
+        if count:
+            # A cache that cannot be kept is no reason not to search.
+            with contextlib.suppress(OSError, Full), files.writing(path) as file:
+                file.write(values.data)
+                file.write(numbers.data)
+                file.write(total(values, numbers).to_bytes(8, "little"))
+            _tidy(path)
+        values.flags.writeable = numbers.flags.writeable = False
+        return _LOADED.setdefault(_which(path), Matrix(generation, numbers, values, metric))
 
 
 def _which(path: Path) -> tuple[object, ...]:

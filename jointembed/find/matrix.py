@@ -37,6 +37,7 @@ class Matrix:
         values: (N, D) float32, read only.
         metric: `cosine`, `dot` or `euclidean`.
         graph: what tells of a few vectors that they may be near, instead of a look at all; it may err.
+        prefix: what tells of most vectors at once that they are not near; None if nothing does, or not yet.
         turns: counts the queries.
         codes: of cells by their names, what `rows.labels` makes of those of these rows.
     """
@@ -46,6 +47,7 @@ class Matrix:
     values: npt.NDArray[np.float32]
     metric: str
     graph: Graph | None = field(default=None, repr=False, compare=False)
+    prefix: Prefix | None = field(default=None, repr=False, compare=False)
     turns: Iterator[int] = field(default_factory=count, repr=False, compare=False)
     codes: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -119,8 +121,9 @@ class Matrix:
         if pool is None and metric == self.metric and self.graph is not None and k <= _LISTED:
             few = self.graph.may(query, k)
         elif pool is None and metric == self.metric:
-            often = next(self.turns) >= _OFTEN and len(self.numbers) >= _MANY
-            if often and self.prefix is not None:
+            if next(self.turns) == _OFTEN and len(self.numbers) >= _MANY:  # in one of the threads that share them
+                self.prefix = build(self)
+            if self.prefix is not None:
                 few = self.prefix.may(self, query, k)
         if few is None or len(few) < k:
             places = self._may(single, k, pool, metric)
@@ -154,11 +157,6 @@ class Matrix:
         else:
             places = np.flatnonzero(scores >= least(scores, k) - 2 * wide)
         return places if pool is None else pool[places]
-
-    @cached_property
-    def prefix(self) -> Prefix | None:
-        """What tells of most vectors at once that they are not near; None if nothing does."""
-        return build(self)
 
     def error(self, queries: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """How far the rough scores of queries (B, D) may be from the true ones, for each (B,)."""
