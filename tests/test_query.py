@@ -103,6 +103,12 @@ def test_a_varied_list_begins_with_the_best_and_repeats_itself_less(place):
             index.search(asked, 10, diverse=7)
 
 
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
+def test_one_result_of_a_column_whose_name_cannot_be_asked_for_is_refused(place, name):
+    with made(place, np.eye(2), [{name: 1}, {name: 1}]) as index, pytest.raises(Usage, match="rename"):
+        index.search(np.ones(2), per=name)
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 def test_this_plus_that_minus_the_other_finds_what_has_the_one_without_the_other(place, metric):
     parts = np.eye(4)

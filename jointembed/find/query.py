@@ -5,6 +5,7 @@ Letters: N rows, D dimension, C candidates, T steps of a way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,8 @@ class Wish:
             raise Usage("diverse", f"{self.diverse} is no share", "use a number from 0 to 1")
         if self.per is not None and self.per not in names:
             raise Usage("per", f"no row has the column {self.per}", closest(self.per, names))
+        if self.per is not None and not re.fullmatch(r'[^"\\\x00-\x1f]+', self.per):  # as in a condition
+            raise Usage("per", "this column's name holds a quote, a backslash or a control sign", "rename the column")
 
     @property
     def plain(self) -> bool:
