@@ -254,3 +254,8 @@ def test_an_empty_index_answers_in_one_line(ask, home, tmp_path):
     ):
         code, _, err = ask(*words)
         assert (code, err.count("\n")) == (2, 1) and said in err
+
+
+def test_the_name_of_a_file_is_no_words(ask, tmp_path):
+    code, _, err = ask("similar", "s.index", "rows.jsonl")
+    assert code == 2 and "no column for such a query" in err

@@ -49,7 +49,8 @@ def embedded(
         fix = f"put it back; or, if it lies elsewhere now, run: {mend(index.path)}"
         raise Usage(index.path, wrong, fix) from error
     model.matches(index, among)
-    column = column or guess(model.space, query)
+    own = among or next(iter(index.columns), None)
+    column = column or guess(model.space, query, index.space(among).get("of", own))
     cell = parsed(model.space, column, query)
     if column not in model.space.fused:
         known(model.space, column, cell)
@@ -57,8 +58,11 @@ def embedded(
     return vector
 
 
-def guess(model: Any, query: str) -> str:
-    """The column that a query without one is meant for: a file's, else the first one of words, else of ids."""
+def guess(model: Any, query: str, own: str | None = None) -> str:
+    """The column that a query without one is meant for: a file's, else the first one of words, else of ids.
+
+    Of several columns of files it is the index's `own`, if that is one of them.
+    """
     from ..learn.readers import Ids, Tokens, Words
 
     if query.startswith("{") and model.fused:
@@ -66,6 +70,7 @@ def guess(model: Any, query: str) -> str:
     if Path(query).is_file():
         picture = Path(query).suffix.lower() in {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
         fits = [name for name in model.columns if model.reader(name).files and model.reader(name).parts != picture]
+        fits.sort(key=lambda name: name != own)
     else:
         fits = [name for kind in (Words, Tokens, Ids) for name in model.columns if isinstance(model.reader(name), kind)]
     if fits:

@@ -77,6 +77,5 @@ def point(
         known.append(id)
         return index.at([id], column)
     if Path(item).is_file():
-        of = index.space(column).get("of", column or next(iter(index.columns), None))
-        return embedded(index, of, item, trust, column)[None].astype(np.float64)
+        return embedded(index, None, item, trust, column)[None].astype(np.float64)
     raise unknown(index, item, "the index has no such id, path or title, and there is no such file")
