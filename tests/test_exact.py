@@ -95,3 +95,20 @@ def test_nothing_is_missed_by_many_queries_at_once(seed, count, dim, k, metric, 
 def test_vectors_of_the_greatest_length_are_searched_without_a_warning():
     table = Matrix(1, np.arange(1, 4), np.eye(3, dtype=np.float32) * np.float32(9e17), "dot")
     assert table.nearest(np.array([0, 9e17, 1e17]), 2)[0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_many_queries_of_vectors_that_are_equal_or_dwarfed_by_one_need_no_more_memory(monkeypatch, halved):
+    monkeypatch.setattr(block, "_MOST", 20_000)
+    rng = np.random.default_rng(0)
+    same, dwarfed = np.ones((5000, 8), np.float32), rng.standard_normal((5000, 8)).astype(np.float32)
+    dwarfed[17] *= 1e9
+    for values in (same, dwarfed):
+        table = Matrix(1, np.arange(1, 5001), values, "dot")
+        vars(table)["half"] = half.Half(values, pytest.importorskip("torch")) if halved else None
+        points = rng.standard_normal((block._PAYS, 8))
+        with monkeypatch.context() as patch:
+            patch.setattr(block, "_picked", None)
+            places, _ = block.nearest(table, points, 5)
+        for query, found in zip(points, places, strict=True):
+            assert found.tolist() == best(values, query, "dot", 5, np.arange(5000))

@@ -24,6 +24,7 @@ _CHUNK = 2_048  # rows whose scores with a block of queries stay in a core's cac
 _GROUP = 32  # rows whose best score is looked at first
 _PAYS = 64  # queries from which on it pays to round all vectors to bfloat16
 _MANY = 2  # pairs a result
+_MOST = 8_000_000  # pairs a block that are kept: 160 MB, and a few times that while they are sorted
 
 
 def nearest(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Singles]:
@@ -38,7 +39,8 @@ def nearest(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Singles]:
     half = matrix.half if len(queries) >= _PAYS else None
 
     def one(some: Floats) -> tuple[Places, Singles]:
-        return _picked(matrix, some, *(_rough(matrix, some, k) if half is None else _half(half, some, k)), k)
+        pairs = _rough(matrix, some, k) if half is None else _half(half, some, k)
+        return _singly(matrix, some, k) if pairs is None else _picked(matrix, some, *pairs, k)
 
     blocks = [queries[at : at + _QUERIES] for at in range(0, len(queries), _QUERIES)]
     if half is None and len(blocks) > 1:
@@ -57,24 +59,35 @@ def _shared(one: Callable[[Floats], tuple[Places, Singles]], blocks: list[Floats
         return list(pool.map(one, blocks))
 
 
-def _rough(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Places]:
-    """Pairs (n,) of rows and queries, by float32 products: all that may be among the k best."""
+def _rough(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Places] | None:
+    """Pairs (n,) of rows and queries, by float32 products: all that may be among the k best; None if too many."""
     asked = np.ascontiguousarray(queries.T, np.float32)  # (D, B)
     found = _Found(len(queries), k, 2 * matrix.error(queries))
     for start in range(0, len(matrix.numbers), _CHUNK):
         scores = matrix.roughly(slice(start, start + _CHUNK), asked)  # (C, B)
         count = len(scores) // _GROUP
         found.look(start, scores[: count * _GROUP].reshape(_GROUP, count, len(queries)).max(0), scores)
+        if found.full:
+            return None
     return found.pairs()
 
 
-def _half(half: Half, queries: Floats, k: int) -> tuple[Places, Places]:
+def _half(half: Half, queries: Floats, k: int) -> tuple[Places, Places] | None:
     """The same by products in bfloat16."""
     asked, error = half.rounded(queries)
     found = _Found(len(queries), k, 2 * error)
     for start in range(0, len(half.values), _CHUNK):
         found.look(start, *half.chunk(slice(start, start + _CHUNK), asked, _GROUP))
+        if found.full:
+            return None
     return found.pairs()
+
+
+def _singly(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Singles]:
+    """The same where nearly all vectors may be among the best, being equal, or dwarfed by one: query after query."""
+    every = np.arange(len(matrix.numbers))  # asked for by their places they are all looked at, even beside a graph
+    found = [matrix.nearest(query, k, every) for query in queries]
+    return np.stack([places for places, _ in found]), np.stack([scores for _, scores in found]).astype(np.float32)
 
 
 class _Found:
@@ -126,6 +139,13 @@ class _Found:
         self.least[there] = np.maximum(self.least[there], scores[starts[there] + self.k - 1])
         still = scores >= (self.least - self.wide)[who]
         self.kept = [(rows[still], who[still], scores[still])]
+
+    @property
+    def full(self) -> bool:
+        """Whether more is kept than there should be room for."""
+        if sum(len(rows) for rows, _, _ in self.kept) > _MOST:
+            self._sift()
+        return sum(len(rows) for rows, _, _ in self.kept) > max(_MOST, _MANY * self.k * len(self.least))
 
     def pairs(self) -> tuple[Places, Places]:
         """The rows and the queries (n,) of all that may be, those of a query together."""
