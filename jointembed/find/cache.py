@@ -62,6 +62,7 @@ def load(store: Store, column: str) -> Matrix:
                 file.write(numbers.data)
                 file.write(total(values, numbers).to_bytes(8, "little"))
             _tidy(path)
+            numbers, values = cached(path, count, dim) or (numbers, values)  # the file's pages are no burden of ours
         values.flags.writeable = numbers.flags.writeable = False
         return _LOADED.setdefault(_which(path), Matrix(generation, numbers, values, metric))
 
