@@ -17,6 +17,10 @@ from typing import IO
 from .errors import Full, Usage
 
 _operations = 0
+PLACE = {  # what is wrong with a place, and not with the disk or with this program
+    errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
+    errno.EPERM, errno.EROFS,
+}  # fmt: skip
 
 
 def _fault(kind: str) -> None:
@@ -47,24 +51,46 @@ def sync(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def _placing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in PLACE:
+            raise
+        fix = "choose another place, or correct its permissions"
+        raise Usage(path, f"it cannot be written here ({error.strerror})", fix) from error
+
+
+def folder(path: Path | str) -> Path:
+    """Make a folder, and those that it lies in, unless it is there; Usage if it cannot be."""
+    with _placing(Path(path)):
+        Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+@contextlib.contextmanager
 def writing(path: Path | str) -> Iterator[IO[bytes]]:
     """Open a binary file that takes the place of `path` only once it is whole and on the disk.
 
     Raises:
         Full: no space is left on the disk; the old file is kept.
+        Usage: there is no such place, or it is not ours to write to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
+        with _placing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            opened = open(part, "wb")
+        with opened as file:
             _fault("write")
             yield file
             file.flush()
             _fault("fsync")
             os.fsync(file.fileno())
         _fault("rename")
-        os.replace(part, path)
+        with _placing(path):
+            os.replace(part, path)
         sync(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:

@@ -100,13 +100,57 @@ def test_results_say_which_words_they_are_near(ask):
 
 
 def test_a_playlist_holds_the_results_in_their_order_with_relative_paths(ask, home, tmp_path):
-    code, out, _ = ask("similar", "s.index", "s00", "-k2", "--m3u", tmp_path / "x.m3u8", "--root", home / "lists")
-    assert code == 0 and "2 songs" in out
+    code, out, err = ask("similar", "s.index", "s00", "-k2", "--m3u", tmp_path / "x.m3u8", "--root", home / "lists")
+    assert code == 0 and "2 songs" in err and "2 songs" not in out
     lines = (tmp_path / "x.m3u8").read_text().splitlines()
     hits = found(ask("similar", "s.index", "s00", "-k2", "--json")[1])
     said = [f"#EXTINF:{hit['row']['seconds']},{hit['row']['artist']} - {hit['row']['title']}" for hit in hits]
     assert lines == ["#EXTM3U", said[0], f"../{hits[0]['row']['audio']}", said[1], f"../{hits[1]['row']['audio']}"]
     assert ask("similar", "s.index", "s00", "--m3u", tmp_path / "x.txt")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "words", [("similar", "s00", "-k2"), ("path", "s00", "s02"), ("search", "Tune", "--by", "text")]
+)
+def test_json_stays_json_when_a_playlist_is_written_too(ask, tmp_path, words):
+    command, *rest = words
+    code, out, err = ask(command, "s.index", *rest, "--json", "--m3u", tmp_path / "x.m3u8")
+    assert code == 0 and found(out) and "songs" in err
+
+
+def test_a_value_or_an_id_may_begin_like_a_flag(ask, tmp_path):
+    ids = ["+A", "-A", "--k", "-", "plain"]
+    with Index.create(tmp_path / "odd.index", 4, "euclidean") as index:
+        index.add([{"id": id} for id in ids], np.eye(5, 4, dtype=np.float32), "audio")
+    for id in ids:
+        code, out, _ = ask("similar", tmp_path / "odd.index", "--json", "-k", "9", "--", id)
+        assert code == 0 and {hit["id"] for hit in found(out)} == set(ids) - {id}
+    code, out, _ = ask("similar", tmp_path / "odd.index", "plain", "--exclude", "-A", "--plus", "+A", "--json")
+    assert code == 0 and {hit["id"] for hit in found(out)} == {"--k", "-"}
+    for words, said in ((["-k", "-3"], "k: -3"), (["--k", "-3"], "k: -3"), (["--diverse", "-0.5"], "diverse: -0.5")):
+        code, _, err = ask("similar", "s.index", "s00", *words)
+        assert code == 2 and said in err
+    code, _, err = ask("similar", "s.index", "s00", "--where", "--json")
+    assert code == 2 and "--where" in err
+
+
+def test_a_place_that_cannot_be_written_to_is_named_in_one_line(ask, tmp_path):
+    (tmp_path / "file").write_text("")
+    for name in ("d.m3u8", "d.parquet", "d.png"):
+        (tmp_path / name).mkdir()
+    for place in (tmp_path, tmp_path / "file"):
+        for words in (
+            ["similar", "s.index", "s00", "--m3u", place / "d.m3u8"],
+            ["neighbors", "s.index", place / "d.parquet"],
+            ["cluster", "s.index", "--look", "--plot", place / "d.png"],
+            ["page", "s.index", tmp_path / "file" / "d.html"],
+            ["projector", "s.index", tmp_path / "file" / "d"],
+        ):
+            code, _, err = ask(*words)
+            assert (
+                code == 2 and "cannot be written here" in err and err.splitlines()[-1].startswith("jointembed: error")
+            )
+    assert (tmp_path / "file").read_text() == ""
 
 
 def test_a_path_leads_from_one_to_the_other(ask):
@@ -170,6 +214,9 @@ def test_neighbors_of_a_tables_rows_leave_out_what_each_has_seen(ask, tmp_path):
     code, _, err = ask(*words[:-3], "--exclude", "sen")
     assert code == 2 and "did you mean seen" in err
     assert ask("neighbors", "s.index", tmp_path / "n.csv")[0] == 2
+    for flag in ("--exclude", "--column", "--split"):  # without a table they would be passed over
+        code, _, err = ask("neighbors", "s.index", out, flag, "words")
+        assert code == 2 and "--queries" in err
     assert ask("neighbors", "s.index", out, "-k0")[0] == 2
 
 

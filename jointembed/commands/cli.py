@@ -9,7 +9,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,13 @@ def own(name: str, words: Sequence[str]) -> int:
 def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
     """The words as the parser wants them: -k5 and --json spelt out, and a bare first word where all have defaults.
 
-    What may be given several times, such as `--trust`, it calls `--trust+`.
+    What may be given several times, such as `--trust`, it calls `--trust+`. What follows `--` is left as it is.
     """
+    if "--" in words:
+        at = list(words).index("--")
+        return [*_spelt(function, words[:at]), *words[at:]]
     known = inspect.signature(function).parameters
+    words = _joined(words, known)
     flags = {f"--{name}" for name, one in known.items() if isinstance(one.default, bool)}
     several = tuple(f"--{name}" for name, one in known.items() if "list[" in str(one.annotation))
     if "plus" in known:  # A +B -C
@@ -64,6 +68,21 @@ def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
     return made
 
 
+def _joined(words: Sequence[str], known: Mapping[str, inspect.Parameter]) -> list[str]:
+    """Each flag with its value as one word, since a value may begin like a flag: `--diverse -1`, `--exclude -A`."""
+    names = {one: "--k" if one == "-k" else _underscored(one, known).partition("=")[0] for one in words}
+    flags = {f"--{name}" for name in known}
+    valued = flags - {f"--{name}" for name, one in known.items() if isinstance(one.default, bool)}
+    made: list[str] = []
+    for word in words:
+        flag = names.get(made[-1]) if made else None
+        if flag in valued and "=" not in made[-1] and names[word] not in flags:
+            made[-1] = f"{flag}={word}"
+        else:
+            made.append(word)
+    return made
+
+
 def _underscored(word: str, known: Container[str]) -> str:
     """`--max-windows=3` as the parser knows it, `--max_windows=3`."""
     flag, equals, value = word.partition("=")
@@ -84,7 +103,9 @@ def _parsed(parse: Callable[[], Any], subject: str, command: str) -> Any:
                 raise cause from error
             cause = cause.__cause__ or cause.__context__
         message = " ".join(str(error).split())
-        value = re.fullmatch(r'Parser key "(\w+)": .*?Expected an? <class \'(int|float)\'>.*Given value: (.*)', message)
+        value = re.fullmatch(
+            r'Parser key "(\w+)": .*?Expected an? <class \'(int|float)\'>.*(?:Given|Got) value: (.*)', message
+        )
         if value:
             kind = {"int": "whole number", "float": "number"}[value[2]]
             raise Usage("--" + value[1].replace("_", "-"), f"{value[3]} is no {kind}", "give one") from error

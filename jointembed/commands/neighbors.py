@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Usage, closest
+from ..files import folder as make
 from ..files import write
 from ..find import query
 from ..find.index import Index
@@ -52,6 +53,10 @@ def neighbors(
     """
     if Path(out).suffix != ".parquet":
         raise Usage(out, "neighbors are written as parquet", f"write {Path(out).with_suffix('.parquet')}")
+    if queries is None:
+        for name, given in (("exclude", exclude), ("column", column), ("split", split if split != "all" else None)):
+            if given is not None:
+                raise Usage(name, "this is of the rows of a table, and none asks", f"give --queries, or no --{name}")
     if k < 1:
         raise Usage("k", f"{k} results cannot be had", "use a whole number from 1 on")
     import pyarrow as pa
@@ -147,5 +152,4 @@ def _folder(out: str, wishes: str) -> Path:
     for old in folder.parent.glob(f"{Path(out).name}.*.parts"):
         if old != folder:
             shutil.rmtree(old)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return make(folder)

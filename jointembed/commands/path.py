@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..find.index import Index
 from . import playlist, show
 from .question import named
@@ -35,4 +37,4 @@ def path(
         found = opened.way(named(opened, start), named(opened, end), n, column, where)
         print(show.hits(found, json, opened.describe([hit.id for hit in found], column=column)))
         if m3u:
-            print(playlist.write(m3u, opened, found, root))
+            print(playlist.write(m3u, opened, found, root), file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Literal
 
 from ..errors import Usage
@@ -57,4 +58,4 @@ def search(
                 found = opened.search(vector, k, among, where, per=per, diverse=diverse, distinct=distinct)
         print(show.hits(found, json, opened.describe([hit.id for hit in found], column=among)))
         if m3u:
-            print(playlist.write(m3u, opened, found, root))
+            print(playlist.write(m3u, opened, found, root), file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ def similar(
 
     Args:
         index: the index.
-        item: an id, an indexed path, a title that only one item has, or a file, which the model of the index embeds.
+        item: an id, an indexed path, a title that only one item has, or a file, which the model of the index embeds;
+            after --, last, one that begins with + or -.
         plus: another item that the results should be like; also written +ITEM.
         minus: an item that they should not be like; also written -ITEM.
         exclude: an item that is not wanted.
@@ -61,7 +63,7 @@ def similar(
         found = opened.search(vector, k, column, where, known, per=per, diverse=diverse, distinct=distinct)
         print(show.hits(found, json, opened.describe([hit.id for hit in found], column=column)))
         if m3u:
-            print(playlist.write(m3u, opened, found, root))
+            print(playlist.write(m3u, opened, found, root), file=sys.stderr)
 
 
 def point(
