@@ -15,6 +15,8 @@ from pyarrow import parquet
 
 from jointembed import Bag, Ids, Index, JointEmbedding, Match, TableData, Words
 from jointembed.__main__ import main
+from jointembed.commands.neighbors import _kept
+from jointembed.errors import Usage
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 
@@ -306,3 +308,17 @@ def test_an_empty_index_answers_in_one_line(ask, home, tmp_path):
 def test_the_name_of_a_file_is_no_words(ask, tmp_path):
     code, _, err = ask("similar", "s.index", "rows.jsonl")
     assert code == 2 and "no column for such a query" in err
+
+
+def test_neighbors_are_written_by_one_process_at_a_time(ask, tmp_path):
+    out = tmp_path / "n[1].parquet"
+    code, _, _ = ask("neighbors", "s.index", out, "-k2")
+    assert code == 0 and not list(tmp_path.glob("*.parts"))
+    with _kept(str(out), "other wishes") as kept:
+        (kept / "00000000.parquet").write_bytes(b"work")
+        code, _, err = ask("neighbors", "s.index", out, "-k3")
+        assert code == 2 and err.count("\n") == 1 and "another process is writing it" in err
+        with pytest.raises(Usage, match="another process is writing it"), _kept(str(out), "other wishes"):
+            pass
+        assert (kept / "00000000.parquet").read_bytes() == b"work"
+    assert ask("neighbors", "s.index", out, "-k3")[0] == 0 and not list(tmp_path.glob("*.parts"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
+import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -63,14 +66,14 @@ def neighbors(
     from pyarrow import parquet
     from rich.progress import track
 
-    with Index.open(index) as opened, opened.reading():
+    with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
         count, block = (
             _items(opened, among)
             if queries is None
             else _rows(opened, queries, column, split, among, trust or [], exclude)
         )
         asked = (opened.meta()["identity"], opened.generation, _stamp(queries), column, k, exclude, where, per, among)
-        folder = _folder(out, repr((asked, split)))
+        folder = stack.enter_context(_kept(out, repr((asked, split))))
         place = {id: at for at, id in enumerate(opened.ids(among))}
         names = np.array([_utf8(id) for id in place], dtype=object)
         wanted = opened.wanted(among, where, per)
@@ -88,7 +91,6 @@ def neighbors(
             write(part, partial(parquet.write_table, table))
         whole = pa.concat_tables([schema.empty_table(), *map(parquet.read_table, parts)])
         write(out, partial(parquet.write_table, whole))
-        shutil.rmtree(folder)
     print(f"{out}: the {k} nearest of {len(whole)} {'items' if queries is None else 'rows'}")
 
 
@@ -146,10 +148,28 @@ def _stamp(table: str | None) -> object:
     return [(str(one.absolute()), one.stat().st_size, one.stat().st_mtime_ns) for one in found]
 
 
-def _folder(out: str, wishes: str) -> Path:
-    """Where what is finished is kept until all is; what was for another index, or for other wishes, is removed."""
+@contextlib.contextmanager
+def _kept(out: str, wishes: str) -> Iterator[Path]:
+    """Where what is finished is kept until all is; what was for another index, or for other wishes, is removed.
+
+    The folder is locked meanwhile, which the system undoes when a process dies.
+
+    Raises:
+        Usage: another process is writing the same file, or it cannot be written there.
+    """
+    import fcntl
+
     folder = Path(f"{out}.{hashlib.blake2b(wishes.encode(), digest_size=6).hexdigest()}.parts").absolute()
-    for old in folder.parent.glob(f"{Path(out).name}.*.parts"):
-        if old != folder:
-            shutil.rmtree(old)
-    return make(folder)
+    old = [one for one in folder.parent.glob(f"{glob.escape(Path(out).name)}.*.parts") if one != folder]
+    with contextlib.ExitStack() as held:
+        for one in (*old, make(folder)):
+            try:
+                held.callback(os.close, handle := os.open(one, os.O_RDONLY))
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, FileNotFoundError):  # at work, or just done
+                wrong = "another process is writing it"
+                raise Usage(out, wrong, "wait until it has finished, or write another file") from None
+        for one in old:
+            shutil.rmtree(one)
+        yield folder
+        shutil.rmtree(folder)
