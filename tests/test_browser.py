@@ -492,6 +492,34 @@ def test_an_index_of_nothing_or_of_one_bare_row_has_a_page(tmp_path, browser):
         page.close()
 
 
+def test_a_tenth_genre_is_told_from_the_first_in_the_results_too(tmp_path, browser):
+    points = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    with Index.create(tmp_path / "ten.index", 4, "euclidean") as index:
+        index.add([{"id": f"song{at}", "genre": f"genre {at % 10}"} for at in range(40)], points, "audio")
+        pages.export(index, tmp_path / "ten.html")
+    page = browser.new_page(viewport=SIZE, reduced_motion="reduce", device_scale_factor=2)
+    page.goto((tmp_path / "ten.html").as_uri())
+    middle = """() => {
+        const canvas = document.getElementById("marks"), {width, height} = canvas;
+        const all = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer);
+        const hue = 0xff882233, places = [...all.keys()].filter((at) => all[at] === hue);
+        const mean = (each) => Math.round(places.reduce((sum, at) => sum + each(at), 0) / places.length);
+        if (!places.length) return null;
+        return all[mean((at) => Math.floor(at / width)) * width + mean((at) => at % width)] === hue;
+    }"""
+    middles = []
+    for song in ("song20", "song29"):
+        page.locator("#query").fill(song)
+        page.locator("#query").press("Enter")
+        page.locator("#heading", has_text=song).wait_for()
+        swatch = page.locator(".list li", has_text=song).locator(".swatch")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        until(lambda: page.evaluate(middle) is not None)
+        middles.append((page.evaluate(middle), swatch.evaluate("one => one.classList.contains('ring')")))
+    assert middles == [(True, False), (False, True)]
+    page.close()
+
+
 def test_a_refusal_of_the_server_is_told_and_the_page_goes_on(server, shown):
     page = shown(server[0])
     page.route("**/api/search*", lambda route: route.fulfill(status=200, json={"hits": [], "how": "text"}))

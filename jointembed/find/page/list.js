@@ -6,7 +6,7 @@ class List {
   constructor(root, about, acts) {
     this.root = root;
     this.about = about;
-    this.acts = acts; // similar, add, remove, play, tint
+    this.acts = acts; // similar, add, remove, play, dress
     this.hits = [];
     root.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -48,7 +48,7 @@ class List {
     const meta = this.meta(hit.row);
     const number = typeof hit.score === "number" && scores;
     const swatch = el("i", { class: "swatch", "aria-hidden": "true" });
-    swatch.style.backgroundColor = this.acts.tint(hit.place);
+    this.acts.dress(swatch, hit.place);
     const alike = hit.alike?.length
       ? el("span", { class: "alike" }, `and ${several(hit.alike.length, "other")} like it`)
       : null;

@@ -267,7 +267,7 @@ async function start() {
       parts.overlay.hovered = place;
       parts.chart.draw();
     },
-    tint,
+    dress,
   });
   parts.player = new Player(byId("player"), (hit) => parts.list.title(hit), say);
   parts.overlay.title = (place) => (rowsOf.has(place) ? parts.list.title(rowsOf.get(place)) : "");

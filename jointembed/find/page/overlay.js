@@ -115,11 +115,13 @@ class Overlay {
     const tint = this.chart.tints.subarray(place * 4, place * 4 + 3);
     pen.beginPath();
     pen.arc(x, y, this.chart.size / 2 + 1, 0, 7);
-    pen.fillStyle = css([...tint]);
+    const ring = this.chart.kinds[place] === RING;
+    pen.fillStyle = ring ? this.paper : css([...tint]);
     pen.fill();
     pen.strokeStyle = this.paper;
     pen.lineWidth = 1.5;
     pen.stroke();
+    if (ring) this.ring(pen, place, -0.75, css([...tint]), 3);
   }
 
   lines(pen) {

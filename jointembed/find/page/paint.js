@@ -40,11 +40,15 @@ function colours() {
   else overlay.labels = [];
   chart.painted();
   for (const item of byId("list").children) {
-    item.querySelector(".swatch").style.backgroundColor = tint(Number(item.dataset.place));
+    dress(item.querySelector(".swatch"), Number(item.dataset.place));
   }
 }
 
-const tint = (place) => css([...parts.chart.tints.subarray(place * 4, place * 4 + 3)]);
+/** Give a swatch the colour and the shape that a point has on the map. */
+function dress(swatch, place) {
+  swatch.style.color = css([...parts.chart.tints.subarray(place * 4, place * 4 + 3)]);
+  swatch.classList.toggle("ring", parts.chart.kinds[place] === RING);
+}
 
 function legend() {
   const { column } = parts;
