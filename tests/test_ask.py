@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from jointembed import Bag, Ids, Index, JointEmbedding, Match, TableData, Words
 from jointembed.__main__ import main
+from jointembed.commands import playlist
 from jointembed.commands.neighbors import _kept
 from jointembed.errors import Usage
 
@@ -322,3 +323,12 @@ def test_neighbors_are_written_by_one_process_at_a_time(ask, tmp_path):
             pass
         assert (kept / "00000000.parquet").read_bytes() == b"work"
     assert ask("neighbors", "s.index", out, "-k3")[0] == 0 and not list(tmp_path.glob("*.parts"))
+
+
+def test_a_playlist_has_a_line_for_each_song_whatever_its_name(tmp_path):
+    names = ["#1 hit.mp3", "plain.mp3", "two\nlines.mp3"]
+    with Index.create(tmp_path / "a.index", 2, "euclidean", root=str(tmp_path)) as index:
+        index.add([{"id": name, "path": name} for name in names], np.eye(3, 2, dtype=np.float32), "audio")
+        playlist.write(str(tmp_path / "a.m3u8"), index, index.search(np.zeros(2), 3))
+    lines = (tmp_path / "a.m3u8").read_text().splitlines()
+    assert sorted(line for line in lines if not line.startswith("#")) == ["./#1 hit.mp3", "plain.mp3"]

@@ -198,6 +198,8 @@ def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
         assert [hit.id for hit in index.text("trumpet")] == ["9"]
         with pytest.raises(Usage, match="no word"):
             index.text(" ?! ")
+        with pytest.raises(Usage, match="0 results"):
+            index.text("polka", 0)
 
 
 @settings(max_examples=60, deadline=None)

@@ -443,3 +443,9 @@ def test_a_process_that_died_while_writing_costs_no_more_than_its_last_sounds(so
         again.fill(paths)
         for path, array in zip(paths, expected, strict=True):
             assert np.array_equal(again(reader, path), array), f"{harm}, {path}"
+
+
+def test_a_table_in_a_folder_that_may_not_be_written_is_read_all_the_same(tmp_path):
+    (tmp_path / "rows.csv").write_text("id,genre\n1,waltz\n")
+    (tmp_path / ".jointembed").write_text("a file where the folder of conversions would be")
+    assert Rows.open(tmp_path / "rows.csv").dicts() == [{"id": "1", "genre": "waltz"}]

@@ -31,12 +31,13 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
     lines = ["#EXTM3U"]
     for hit in hits:
         place = next((hit.row[name] for name in ("path", "audio") if isinstance(hit.row.get(name), str)), None)
-        if place is None:
+        if place is None or "\n" in place or "\r" in place:  # a playlist has a line for each
             continue
         said = " - ".join(str(hit.row[name]) for name in ("artist", "title") if hit.row.get(name))
         seconds = hit.row.get("seconds")
         lines.append(f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{plain(said or hit.id)}")
-        lines.append(os.path.relpath(os.path.join(os.path.abspath(base or "."), place), start))
+        way = os.path.relpath(os.path.join(os.path.abspath(base or "."), place), start)
+        lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark
     if len(lines) == 1 and hits:
         raise Usage(path, "these rows tell of no sound files", "index a folder, or a table with a column path or audio")
     files.write(path, "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))

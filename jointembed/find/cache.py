@@ -10,6 +10,7 @@ import os
 import re
 import sqlite3
 import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,11 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import files
-from ..errors import Damaged, Full
+from ..errors import Damaged, Full, Usage
 from .matrix import Matrix
 from .meta import valid
 from .sqlite import anew
 from .store import Store
+
+Numbers = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
 
 _CHUNK = 8_192  # rows read at once
 # Threads that have an index each share its vectors, and what was made of them to search faster.
@@ -49,22 +53,29 @@ def load(store: Store, column: str) -> Matrix:
             if (known := _LOADED.get(_which(path))) is not None:
                 return known
             held = cached(path, count, dim)
-            if held is not None:
-                return _LOADED.setdefault(_which(path), Matrix(generation, *held, metric))
-            numbers, values = read(db, store.path, column, count, dim)
-        wrong = np.flatnonzero(~valid(values, metric))
-        if len(wrong):
-            raise Damaged(store.path, f"the vector of row {numbers[wrong[0]]} is broken", anew(store.path))
-        if count:
-            # A cache that cannot be kept is no reason not to search.
-            with contextlib.suppress(OSError, Full), files.writing(path) as file:
-                file.write(values.data)
-                file.write(numbers.data)
-                file.write(total(values, numbers).to_bytes(8, "little"))
-            _tidy(path)
-            numbers, values = cached(path, count, dim) or (numbers, values)  # the file's pages are no burden of ours
-        values.flags.writeable = numbers.flags.writeable = False
-        return _LOADED.setdefault(_which(path), Matrix(generation, numbers, values, metric))
+            if held is None and count:
+                # A cache that cannot be kept is no reason not to search.
+                with contextlib.suppress(OSError, Full, Usage):
+                    _write(path, _chunks(db, store.path, column, dim, metric))
+                    held = cached(path, count, dim)
+                _tidy(path)
+            if held is None:
+                held = read(db, store.path, column, count, dim, metric)
+        for part in held:
+            part.flags.writeable = False
+        return _LOADED.setdefault(_which(path), Matrix(generation, *held, metric))
+
+
+def _write(path: Path, chunks: Iterable[tuple[Numbers, Vectors]]) -> None:
+    """Write a cache chunk by chunk, so that the vectors are never in memory all at once."""
+    rows, whole = [], 0
+    with files.writing(path) as file:
+        for numbers, values in chunks:
+            file.write(values.data)
+            rows.append(numbers)
+            whole += total(values, numbers)
+        file.write(np.concatenate(rows).data)
+        file.write((whole % 2**64).to_bytes(8, "little"))
 
 
 def _which(path: Path) -> tuple[object, ...]:
@@ -82,7 +93,7 @@ def cache(store: Store, column: str) -> Path:
     return store.path.with_name(f"{stem}-{meta['generation']}.f32")
 
 
-def cached(path: Path, count: int, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
+def cached(path: Path, count: int, dim: int) -> tuple[Numbers, Vectors] | None:
     """The (N,) numbers and (N, D) vectors that a cache holds; None if it is not there or not whole."""
     if not count or not path.is_file() or path.stat().st_size != count * (4 * dim + 8) + 8:
         return None
@@ -99,20 +110,34 @@ def total(*parts: npt.NDArray[Any]) -> int:
     return sum(int(np.add.reduce(part.view("<u4").ravel(), dtype=np.uint64)) for part in parts) % 2**64
 
 
-def read(
-    db: sqlite3.Connection, path: Path, column: str, count: int, dim: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The (N,) numbers and (N, D) vectors of a column from the tables; Damaged if one has another dimension."""
+def read(db: sqlite3.Connection, path: Path, column: str, count: int, dim: int, metric: str) -> tuple[Numbers, Vectors]:
+    """The (N,) numbers and (N, D) vectors of a column from the tables.
+
+    Raises:
+        Damaged: one has another dimension, or is not what may be stored.
+    """
     numbers, values = np.empty(count, "<i8"), np.empty((count, dim), "<f4")
-    found = db.execute('SELECT row, blob FROM vectors WHERE "column" = ? ORDER BY row', (column,))
     at = 0
+    for some, part in _chunks(db, path, column, dim, metric):
+        numbers[at : at + len(some)], values[at : at + len(some)] = some, part
+        at += len(some)
+    return numbers, values
+
+
+def _chunks(
+    db: sqlite3.Connection, path: Path, column: str, dim: int, metric: str
+) -> Iterator[tuple[Numbers, Vectors]]:
+    found = db.execute('SELECT row, blob FROM vectors WHERE "column" = ? ORDER BY row', (column,))
     while chunk := found.fetchmany(_CHUNK):
         if any(len(blob) != 4 * dim for _, blob in chunk):
             raise Damaged(path, f"a vector has not the {dim} dimensions of this index", anew(path))
-        numbers[at : at + len(chunk)] = [number for number, _ in chunk]
-        values[at : at + len(chunk)] = np.frombuffer(b"".join(blob for _, blob in chunk), "<f4").reshape(-1, dim)
-        at += len(chunk)
-    return numbers, values
+        numbers = np.array([number for number, _ in chunk], "<i8")
+        values = np.frombuffer(b"".join(blob for _, blob in chunk), "<f4").reshape(-1, dim)
+        wrong = np.flatnonzero(~valid(values, metric))
+        if len(wrong):
+            said = f"the vector of row {numbers[wrong[0]]} is not finite, or not of length 1 where the metric is cosine"
+            raise Damaged(path, said, anew(path))
+        yield numbers, values
 
 
 def _tidy(path: Path) -> None:

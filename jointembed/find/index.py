@@ -90,8 +90,7 @@ class Index(Store):
         Raises:
             Usage: no such column, no such condition, or not a vector of this space.
         """
-        if k < 1:
-            raise Usage("k", f"{k} results cannot be had", "use a whole number from 1 on")
+        _count(k)
         with self.reading() as db:
             matrix = self._matrix(column)
             wish = query.Wish(per, diverse, distinct)
@@ -159,6 +158,7 @@ class Index(Store):
         Raises:
             Usage: the query holds no word, or there is no such condition.
         """
+        _count(k)
         with self.reading() as db:
             numbers, scores = self._told(db, words, where)
             return hits(db, numbers[:k], scores[:k])
@@ -315,3 +315,8 @@ class Index(Store):
         if known is None or known.generation != self.generation:
             known = self._matrices[name] = load(self, name)
         return known
+
+
+def _count(k: int) -> None:
+    if k < 1:
+        raise Usage("k", f"{k} results cannot be had", "use a whole number from 1 on")

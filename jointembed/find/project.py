@@ -124,7 +124,7 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         flat = np.asarray(layout.fit_transform(np.array(values)), "<f4")
-    with contextlib.suppress(OSError, Full):  # a map that cannot be kept can be shown
+    with contextlib.suppress(OSError, Full, Usage):  # a map that cannot be kept can be shown
         files.write(path, flat.tobytes())
         like = re.compile(rf"{re.escape(index.path.name)}-[0-9a-f]{{8}}-[0-9]+-[0-9]+\.umap{dims}")
         place = path.name.rsplit("-", 2)[1]

@@ -84,7 +84,7 @@ def load(store: Store) -> Text:
         db.executemany("INSERT INTO told(rowid, title, rest) VALUES(?, ?, ?)", _told(source))
         db.execute(f"PRAGMA user_version={_LAYOUT}")
         db.commit()
-    with contextlib.suppress(OSError, Full), files.writing(path) as file:
+    with contextlib.suppress(OSError, Full, Usage), files.writing(path) as file:
         content = db.serialize()
         file.write(content)
         file.write(total(np.frombuffer(content, "<u4")).to_bytes(8, "little"))

@@ -91,10 +91,7 @@ def _verified(store: Store, db: sqlite3.Connection) -> Verified:
         raise wrong("it has vectors of a column that it does not know")
     for column, count in counts.items():
         space = store.space(column)
-        numbers, values = read(db, store.path, column, count, space["dim"])
-        bad = np.flatnonzero(~valid(values, space["metric"]))
-        if len(bad):
-            raise wrong(f"the vector of row {numbers[bad[0]]} is not finite, or not of length 1")
+        numbers, values = read(db, store.path, column, count, space["dim"], space["metric"])
         path = cache(store, column)
         held = cached(path, count, space["dim"])
         if path.is_file() and not (held and _same(held[0], numbers) and _same(held[1], values)):

@@ -198,7 +198,7 @@ def _mapped(path: Path) -> Any:
             table = arrow_csv.read_csv(path, convert_options=options)
         try:
             files.write(kept, lambda file: _write(file, table))
-        except OSError:
+        except (OSError, Usage):  # the folder may not be written
             return table
         for old in kept.parent.glob(f"{glob.escape(path.name)}-*.arrow"):
             if old != kept:
