@@ -190,6 +190,9 @@ def test_an_index_holds_vectors_of_two_models(ask, home, tmp_path):
             asked = space.embed("words", ["sad guitar"])[0]
             assert [hit["id"] for hit in hits] == [hit.id for hit in index.search(asked, 10, among)]
             assert index.vectors(among)[1].shape == (60, space.dim)
+            words, vectors = index.terms(among)
+            assert "blues" in words and vectors.shape == (len(words), space.dim)
+        assert len(hits[0]["words"]) == 3
     assert "60 vectors of words, 60 vectors of small" in ask("verify", place)[1]
 
 

@@ -23,7 +23,8 @@ def learn(model: Model, index: Index, column: str) -> None:
     They are the ids of label columns (genres, tags), then the known words of columns of words; of a model that reads
     sub-words, the words that the rows of the index hold most often.
     """
-    if index.space(column).get("told"):
+    meta = index.meta()
+    if meta["spaces"].get(column, meta).get("told"):  # of this column, not of the first one
         return
     for of, words in _words(model.space, index).items():
         known, vectors = index.terms(column)
