@@ -26,6 +26,7 @@ Places = npt.NDArray[np.intp]
 
 _GROUP = 64  # rows whose best score is looked at first
 _SEEDS = 4  # rows a result that are scored whole, to learn what the k-th best reaches at least
+_CHUNK = 65_536  # rows that are turned at once
 _SAMPLE = 16_384  # rows that tell which prefix pays
 _TRIED = 16  # queries that do
 _SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # prefixes that are tried
@@ -105,11 +106,13 @@ def build(matrix: Matrix) -> Prefix | None:
 
 
 def _head(values: Singles, axes: Singles, squares: Singles, apart: bool) -> Singles:
-    size = axes.shape[1]
+    size, slack = axes.shape[1], np.float32(_slack(axes))
     head = np.empty((len(values), size + 1 + apart), np.float32)
-    np.matmul(values, axes, out=head[:, :size])
-    kept = np.einsum("np,np->n", head[:, :size], head[:, :size])
-    head[:, size] = np.sqrt(np.maximum(0, squares - kept) + np.float32(_slack(axes)) * squares)
+    for at in range(0, len(values), _CHUNK):  # numpy multiplies into a copy, which need not be as large as the whole
+        rows = slice(at, at + _CHUNK)
+        head[rows, :size] = values[rows] @ axes
+        kept = np.einsum("np,np->n", head[rows, :size], head[rows, :size])
+        head[rows, size] = np.sqrt(np.maximum(0, squares[rows] - kept) + slack * squares[rows])
     if apart:
         head[:, size + 1] = -squares
     return head
