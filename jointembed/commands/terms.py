@@ -31,9 +31,8 @@ def learn(model: Model, index: Index, column: str) -> None:
         fresh = [word for word in words if word not in set(known)]
         if fresh:
             index.learn([*known, *fresh], np.concatenate([vectors, model.embed(of, fresh)]), column)
-    index.remember(
-        {"told": "words"}, column
-    )  # also where the model has none, so that it is not loaded to be asked again
+    # Also where the model has none, so that it is not loaded to be asked again.
+    index.remember({"told": "words"}, column)
 
 
 def _words(space: Any, index: Index) -> dict[str, list[str]]:

@@ -90,7 +90,8 @@ def build(matrix: Matrix) -> Prefix | None:
     asked = some[:: max(1, len(some) // _TRIED)][:_TRIED].astype(np.float64)  # (Q, D)
     axes = np.linalg.eigh(some.T.astype(np.float64) @ some)[1][:, ::-1].astype(np.float32)
     squares = np.square(some).sum(1)
-    sure = [np.sort(2 * (some @ one) - squares if apart else some @ one)[-10] for one in asked]
+    rank = 1 + max(1, round(10 * len(some) / count))  # of the tenth of all, in a sample that has who asks
+    sure = [np.sort(2 * (some @ one) - squares if apart else some @ one)[-rank] for one in asked]
     made, costs = {}, {}
     for size in sorted({max(1, round(width * part) - 1 - apart) for part in _SHARES}):
         made[size] = Prefix(np.ascontiguousarray(axes[:, :size]), _head(some, axes[:, :size], squares, apart))
