@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .half import Half
+from .mapped import passing
 from .matrix import Matrix
 
 Floats = npt.NDArray[np.float64]
@@ -63,10 +64,10 @@ def _rough(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Places] | N
     """Pairs (n,) of rows and queries, by float32 products: all that may be among the k best; None if too many."""
     asked = np.ascontiguousarray(queries.T, np.float32)  # (D, B)
     found = _Found(len(queries), k, 2 * matrix.error(queries))
-    for start in range(0, len(matrix.numbers), _CHUNK):
-        scores = matrix.roughly(slice(start, start + _CHUNK), asked)  # (C, B)
+    for rows in passing(matrix.values, _CHUNK):
+        scores = matrix.roughly(rows, asked)  # (C, B)
         count = len(scores) // _GROUP
-        found.look(start, scores[: count * _GROUP].reshape(_GROUP, count, len(queries)).max(0), scores)
+        found.look(rows.start, scores[: count * _GROUP].reshape(_GROUP, count, len(queries)).max(0), scores)
         if found.full:
             return None
     return found.pairs()

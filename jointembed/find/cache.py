@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from .. import files
 from ..errors import Damaged, Full, Usage
+from .mapped import mapped, passing
 from .matrix import Matrix
 from .meta import valid
 from .sqlite import anew
@@ -97,8 +98,7 @@ def cached(path: Path, count: int, dim: int) -> tuple[Numbers, Vectors] | None:
     """The (N,) numbers and (N, D) vectors that a cache holds; None if it is not there or not whole."""
     if not count or not path.is_file() or path.stat().st_size != count * (4 * dim + 8) + 8:
         return None
-    values = np.asarray(np.memmap(path, "<f4", "r", shape=(count, dim)))
-    numbers = np.asarray(np.memmap(path, "<i8", "r", offset=4 * count * dim, shape=(count,)))
+    values, numbers = mapped(path, "<f4", (count, dim)), mapped(path, "<i8", (count,), 4 * count * dim)
     with open(path, "rb") as file:
         file.seek(-8, os.SEEK_END)
         said = int.from_bytes(file.read(), "little")
@@ -107,7 +107,8 @@ def cached(path: Path, count: int, dim: int) -> tuple[Numbers, Vectors] | None:
 
 def total(*parts: npt.NDArray[Any]) -> int:
     """The sum of arrays as 32-bit words, modulo 2^64: it tells that one bit of them is another."""
-    return sum(int(np.add.reduce(part.view("<u4").ravel(), dtype=np.uint64)) for part in parts) % 2**64
+    sums = (np.add.reduce(part[rows].view("<u4").ravel(), dtype=np.uint64) for part in parts for rows in passing(part))
+    return sum(map(int, sums)) % 2**64
 
 
 def read(db: sqlite3.Connection, path: Path, column: str, count: int, dim: int, metric: str) -> tuple[Numbers, Vectors]:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .mapped import passing
 from .rounding import TINY, share
 
 Singles = npt.NDArray[np.float32]
 
 _ROUNDED = 2.0**-8  # the most by which rounding to bfloat16 changes a number, as a share of it
-_CHUNK = 65_536  # rows that are rounded at once
 
 
 class Half:
@@ -35,10 +35,10 @@ class Half:
         self.lost = self.longest = (
             TINY**0.5
         )  # the greatest length of what rounding takes from a vector, and of a vector
-        for at in range(0, len(values), _CHUNK):
-            part = np.array(values[at : at + _CHUNK])
-            self.values[at : at + _CHUNK] = torch.from_numpy(part)
-            lost = np.square(part - self.values[at : at + _CHUNK].float().numpy()).sum(1).max()
+        for rows in passing(values):
+            part = np.array(values[rows])
+            self.values[rows] = torch.from_numpy(part)
+            lost = np.square(part - self.values[rows].float().numpy()).sum(1).max()
             self.lost = max(self.lost, float(np.sqrt(lost)))
             self.longest = max(self.longest, float(np.sqrt(np.square(part).sum(1).max())))
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from . import half
 from .graph import Graph
 from .half import Half
+from .mapped import leave, passing
 from .prefix import Prefix, build, least
 from .rounding import TINY, share
 
@@ -54,7 +55,10 @@ class Matrix:
     @cached_property
     def squares(self) -> npt.NDArray[np.float32]:
         """The squared lengths (N,), each more by the same that is next to nothing; see `rounding.py`."""
-        return np.asarray(np.einsum("nd,nd->n", self.values, self.values) + np.float32(TINY))
+        squares = np.empty(len(self.values), np.float32)
+        for rows in passing(self.values):
+            squares[rows] = np.einsum("nd,nd->n", self.values[rows], self.values[rows])
+        return squares + np.float32(TINY)
 
     @cached_property
     def scale(self) -> float:
@@ -118,15 +122,20 @@ class Matrix:
         if k == 0:
             return np.empty(0, np.intp), np.empty(0)
         few: npt.NDArray[np.intp] | None = None
+        first = False
         if pool is None and metric == self.metric and self.graph is not None and k <= _LISTED:
             few = self.graph.may(query, k)
         elif pool is None and metric == self.metric:
-            if next(self.turns) == _OFTEN and len(self.numbers) >= _MANY:  # in one of the threads that share them
+            turn = next(self.turns)
+            if turn == _OFTEN and len(self.numbers) >= _MANY:  # in one of the threads that share them
                 self.prefix = build(self)
+            first = turn < _OFTEN
+            if turn % _OFTEN**4 == 0:  # of rows that are picked out, much of their neighbourhood is read with them
+                leave(self.values)
             if self.prefix is not None:
                 few = self.prefix.may(self, query, k)
         if few is None or len(few) < k:
-            places = self._may(single, k, pool, metric)
+            places = self._may(single, k, pool, metric, first)
         else:
             places = few if len(few) <= 4 * k else self._may(single, k, few, metric)
         exact = np.concatenate(
@@ -136,11 +145,19 @@ class Matrix:
         return places[best], exact[best]
 
     def _may(
-        self, query: npt.NDArray[np.float32], k: int, pool: npt.NDArray[np.intp] | None, metric: str
+        self,
+        query: npt.NDArray[np.float32],
+        k: int,
+        pool: npt.NDArray[np.intp] | None,
+        metric: str,
+        first: bool = False,
     ) -> npt.NDArray[np.intp]:
-        """The ascending places of all that may be among the k best."""
+        """The ascending places of all that may be among the k best; a first look keeps nothing in memory."""
         few = pool is not None and len(pool) < len(self.numbers) // _FEW
-        scores = (self.values[pool] if few else self.values) @ query
+        if first:
+            scores = np.concatenate([self.values[rows] @ query for rows in passing(self.values)])
+        else:
+            scores = (self.values[pool] if few else self.values) @ query
         if pool is not None and not few:
             scores = scores[pool]
         wide: Any = np.float32(share(len(query)))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from .mapped import passing
 from .rounding import share
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ Places = npt.NDArray[np.intp]
 
 _GROUP = 64  # rows whose best score is looked at first
 _SEEDS = 4  # rows a result that are scored whole, to learn what the k-th best reaches at least
-_CHUNK = 65_536  # rows that are turned at once
 _SAMPLE = 16_384  # rows that tell which prefix pays
 _TRIED = 16  # queries that do
 _SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # prefixes that are tried
@@ -86,7 +86,8 @@ def build(matrix: Matrix) -> Prefix | None:
     """The prefix that costs least, as a sample tells; None if it would not be cheaper than whole vectors."""
     values, apart = matrix.values, matrix.metric == "euclidean"
     count, width = values.shape
-    some = np.ascontiguousarray(values[:: max(1, count // _SAMPLE)])
+    step = max(1, count // _SAMPLE)
+    some = np.concatenate([values[-(-rows.start // step) * step : rows.stop : step].copy() for rows in passing(values)])
     asked = some[:: max(1, len(some) // _TRIED)][:_TRIED].astype(np.float64)  # (Q, D)
     axes = np.linalg.eigh(some.T.astype(np.float64) @ some)[1][:, ::-1].astype(np.float32)
     squares = np.square(some).sum(1)
@@ -109,8 +110,7 @@ def build(matrix: Matrix) -> Prefix | None:
 def _head(values: Singles, axes: Singles, squares: Singles, apart: bool) -> Singles:
     size, slack = axes.shape[1], np.float32(_slack(axes))
     head = np.empty((len(values), size + 1 + apart), np.float32)
-    for at in range(0, len(values), _CHUNK):  # numpy multiplies into a copy, which need not be as large as the whole
-        rows = slice(at, at + _CHUNK)
+    for rows in passing(values):  # numpy multiplies into a copy, which need not be as large as the whole
         head[rows, :size] = values[rows] @ axes
         kept = np.einsum("np,np->n", head[rows, :size], head[rows, :size])
         head[rows, size] = np.sqrt(np.maximum(0, squares[rows] - kept) + slack * squares[rows])
