@@ -21,7 +21,7 @@ Singles = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]
 
 _QUERIES = 256
-_CHUNK = 2_048  # rows whose scores with a block of queries stay in a core's cache
+_CHUNK = 1_024  # rows whose scores with a block of queries stay in a core's cache
 _GROUP = 32  # rows whose best score is looked at first
 _PAYS = 64  # queries from which on it pays to round all vectors to bfloat16
 _MANY = 2  # pairs a result
@@ -64,8 +64,9 @@ def _rough(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Places] | N
     """Pairs (n,) of rows and queries, by float32 products: all that may be among the k best; None if too many."""
     asked = np.ascontiguousarray(queries.T, np.float32)  # (D, B)
     found = _Found(len(queries), k, 2 * matrix.error(queries))
+    room = np.empty((_CHUNK, len(queries)), np.float32)  # made once: new memory is slower than the product
     for rows in passing(matrix.values, _CHUNK):
-        scores = matrix.roughly(rows, asked)  # (C, B)
+        scores = matrix.roughly(rows, asked, room)  # (C, B)
         count = len(scores) // _GROUP
         found.look(rows.start, scores[: count * _GROUP].reshape(_GROUP, count, len(queries)).max(0), scores)
         if found.full:
@@ -104,7 +105,7 @@ class _Found:
         self.k, self.wide = k, wide
         self.least = np.full(count, -np.inf, np.float32)  # (B,) what the k-th best reaches at least
         self.kept: list[tuple[Places, Places, Singles]] = []  # rows, queries, scores
-        self.due = 0
+        self.size = self.due = 0
 
     def look(self, start: int, best: Singles, scores: Any) -> None:
         """Look at the rough scores (C, B) of rows, of which group G holds rows G, G + count ...: its best is told."""
@@ -116,7 +117,7 @@ class _Found:
         if len(at):
             group, who = np.divmod(at, len(bar))
             rows = group + np.arange(_GROUP)[:, None] * count  # (32, n)
-            self._keep(start, rows, np.tile(who, (_GROUP, 1)), scores, bar)
+            self._keep(start, rows, np.repeat(who[None], _GROUP, 0), scores, bar)
         full = count * _GROUP
         if full < len(scores):
             rows, who = np.indices((len(scores) - full, len(bar)))
@@ -130,6 +131,7 @@ class _Found:
         found = found if isinstance(found, np.ndarray) else found.float().numpy()
         high = found >= bar[who]
         self.kept.append((rows[high] + start, who[high], found[high]))
+        self.size += len(self.kept[-1][0])
 
     def _sift(self) -> None:
         rows, who, scores = (np.concatenate(part) for part in zip(*self.kept, strict=True))
@@ -140,13 +142,14 @@ class _Found:
         self.least[there] = np.maximum(self.least[there], scores[starts[there] + self.k - 1])
         still = scores >= (self.least - self.wide)[who]
         self.kept = [(rows[still], who[still], scores[still])]
+        self.size = len(self.kept[0][0])
 
     @property
     def full(self) -> bool:
         """Whether more is kept than there should be room for."""
-        if sum(len(rows) for rows, _, _ in self.kept) > _MOST:
+        if self.size > _MOST:
             self._sift()
-        return sum(len(rows) for rows, _, _ in self.kept) > max(_MOST, _MANY * self.k * len(self.least))
+        return self.size > max(_MOST, _MANY * self.k * len(self.least))
 
     def pairs(self) -> tuple[Places, Places]:
         """The rows and the queries (n,) of all that may be, those of a query together."""

@@ -182,9 +182,15 @@ class Matrix:
         wide = 2 * (most + lengths) if self.metric == "euclidean" else np.sqrt(most * lengths)
         return np.asarray(share(queries.shape[1]) * wide, np.float32)
 
-    def roughly(self, rows: slice, queries: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scores (C, B) of some rows with queries (D, B), less what is the same for all rows; see `error`."""
-        scores = self.values[rows] @ queries
+    def roughly(
+        self, rows: slice, queries: npt.NDArray[np.float32], room: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Scores (C, B) of some rows with queries (D, B), less what is the same for all rows; see `error`.
+
+        They are written into `room`, which holds at least as many.
+        """
+        some = self.values[rows]
+        scores = np.matmul(some, queries, out=room[: len(some)])
         if self.metric == "euclidean":
             scores *= 2
             scores -= self.squares[rows, None]
