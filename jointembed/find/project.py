@@ -10,6 +10,7 @@ import csv
 import importlib.util
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from .. import files
 from ..errors import Full, Usage, closest, extra
 from .columns import columns, read
 from .index import Index
+from .mapped import passing
 
 Array = npt.NDArray[Any]
 
@@ -95,8 +97,8 @@ def _pca(index: Index, column: str | None, dims: int) -> Array:
     return flat
 
 
-def _parts(values: npt.NDArray[np.float32]) -> list[Array]:
-    return [values[at : at + _CHUNK].astype(np.float64) for at in range(0, len(values), _CHUNK)]
+def _parts(values: npt.NDArray[np.float32]) -> Iterator[Array]:
+    return (values[rows].astype(np.float64) for rows in passing(values, _CHUNK))
 
 
 def _umap(index: Index, column: str | None, dims: int) -> Array:
