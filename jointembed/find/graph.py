@@ -24,14 +24,14 @@ Places = npt.NDArray[np.intp]
 
 LEAST = 0.98  # the recall@10 below which it is not used
 TRIED = 500  # vectors that are asked for; they take no part in the making
-_NARROW = 32  # numbers of a vector up to which each has a code of its own; of more, every two
+_NARROW = 32  # numbers of a vector up to which each is kept as one byte; of more, every two as four bits
 _TAUGHT = 64  # vectors a cell that teach the cells
 _MORE = 10  # candidates a result
 _STEP = 1.4  # how much more cells are searched at the next try
 
 
 class Graph:
-    """Vectors in cells (inverted lists), each as codes of four bits that are looked up in registers.
+    """Vectors in cells (inverted lists), long ones as codes of four bits that are looked up in registers.
 
     Jégou et al., Product Quantization for Nearest Neighbor Search, 2011; André et al., Cache Locality is not Enough:
     High-Performance Nearest Neighbor Search with Product Quantization Fast Scan, 2015.
@@ -69,8 +69,8 @@ def build(matrix: Matrix, seed: int = 0) -> Graph:
     order = rng.permutation(count)
     asked, taught = np.sort(order[:TRIED]), np.sort(order[TRIED:][: cells * _TAUGHT])
     kind = faiss.METRIC_L2 if matrix.metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
-    codes = width if width % 2 or width <= _NARROW else width // 2
-    index: Any = faiss.index_factory(width, f"IVF{cells},PQ{codes}x4fs", kind)
+    codes = "SQ8" if width <= _NARROW else f"PQ{width if width % 2 else width // 2}x4fs"
+    index: Any = faiss.index_factory(width, f"IVF{cells},{codes}", kind)
     index.cp.seed, index.cp.niter, index.cp.min_points_per_centroid = seed, 8, 1
     index.train(np.ascontiguousarray(values[taught]))
     for rows in passing(values):
