@@ -1,5 +1,8 @@
+import contextlib
 import doctest
 import math
+import shutil
+import sqlite3
 import subprocess
 import sys
 
@@ -10,6 +13,8 @@ import jointembed.find.index
 from jointembed import files
 from jointembed.errors import Damaged, Full, Mismatch, Usage
 from jointembed.find.index import Hit, Index
+from jointembed.find.schema import close, seal
+from jointembed.find.verify import verify
 
 
 def unit(rng, *shape):
@@ -211,6 +216,37 @@ def test_the_cache_is_made_used_and_tidied(songs, monkeypatch):
         fresh.add([{"id": "a"}, {"id": "b"}], np.eye(8, dtype=np.float32)[:2], "audio")
         assert [hit.id for hit in fresh.similar("a")] == ["b"]
         assert len(caches(fresh)) == 1
+
+
+def test_a_copy_that_was_put_back_and_written_to_finds_nothing_of_what_it_replaced(songs, tmp_path):
+    place, copy = songs.path, tmp_path / "copy"
+    songs.similar("s1")
+    songs.close()
+    shutil.copy(place, copy)
+    new = np.eye(8, dtype=np.float32)
+    with Index.open(place) as lost:
+        lost.add([{"id": "lost", "title": "tarantella"}], new[:1], "audio")
+        assert lost.search(new[0], 1)[0].id == "lost" and [hit.id for hit in lost.text("tarantella")] == ["lost"]
+        number = lost.generation
+    shutil.copy(copy, place)
+    with Index.open(place) as found:
+        found.add([{"id": "found", "title": "mazurka"}], new[1:2], "audio")
+        assert found.generation == number
+        assert found.search(new[1], 1)[0].id == "found" and found.search(new[0], 1)[0].score < 0.99
+        assert found.text("tarantella") == [] and [hit.id for hit in found.text("mazurka")] == ["found"]
+        assert len(caches(found)) == 1  # nothing is left of the other history
+
+
+def test_an_index_that_tells_nothing_of_its_commits_is_read_and_told_apart_from_its_next_write_on(songs):
+    with contextlib.closing(sqlite3.connect(songs.path, isolation_level=None)) as db:
+        db.create_function("seal", -1, seal, deterministic=True)
+        db.execute("DELETE FROM meta WHERE key = 'commit'")
+        close(db)
+    before = songs.state
+    hits = songs.similar("s1")
+    assert before.endswith("-00000000") and verify(songs.path).removed == ()
+    songs.remove(["s39"])
+    assert songs.state.split("-")[2] != "00000000" and songs.similar("s1")[:3] == hits[:3]
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(2000)])

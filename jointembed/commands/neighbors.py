@@ -72,7 +72,7 @@ def neighbors(
             if queries is None
             else _rows(opened, queries, column, split, among, trust or [], exclude)
         )
-        asked = (opened.meta()["identity"], opened.generation, _stamp(queries), column, k, exclude, where, per, among)
+        asked = (opened.state, _stamp(queries), column, k, exclude, where, per, among)
         folder = stack.enter_context(_kept(out, repr((asked, split))))
         place = {id: at for at, id in enumerate(opened.ids(among))}
         names = np.array([_utf8(id) for id in place], dtype=object)

@@ -1,4 +1,7 @@
-"""The matrix of a column in a file beside the index: a cache of one generation, made anew from the index if need be.
+"""Files beside an index that spare making something of it anew, and the first of them: the matrix of a column.
+
+A cache is of one commit of an index, whose `state` is part of its name. Files of ours take the place of older ones only
+as a whole; whoever writes into a cache that is in use, or cuts it, ends the process that reads it (SIGBUS).
 
 Letters: N rows, D dimension.
 """
@@ -22,7 +25,7 @@ from .. import files
 from ..errors import Damaged, Full, Usage
 from .mapped import mapped, passing
 from .matrix import Matrix
-from .meta import valid
+from .meta import STATE, valid
 from .sqlite import anew
 from .store import Store
 
@@ -36,10 +39,10 @@ _LOADING = threading.Lock()  # those that come together would each read them, an
 
 
 def load(store: Store, column: str) -> Matrix:
-    """The matrix of a column as of the store's present generation, from its file, which is made anew if need be.
+    """The matrix of a column as of the store's present commit, from its file, which is made anew if need be.
 
     The file holds N x D float32, N int64, and the sum of these as 32-bit words, an int64; all little-endian. It is only
-    a cache: of another size or sum it is not used, that of an older generation is removed, and where it cannot be
+    a cache: of another size or sum it is not used, those of older commits are removed, and where it cannot be
     written the matrix stays in memory. (The sum takes 20 ms for 100,000 x 512; a CRC-32 would take 90 ms.)
 
     Raises:
@@ -48,7 +51,7 @@ def load(store: Store, column: str) -> Matrix:
     with _LOADING:
         with store.reading() as db:
             space = store.space(column)
-            dim, generation, metric = space["dim"], space["generation"], space["metric"]
+            dim, state, metric = space["dim"], space["state"], space["metric"]
             [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
             path = cache(store, column)
             if (known := _LOADED.get(_which(path))) is not None:
@@ -59,12 +62,12 @@ def load(store: Store, column: str) -> Matrix:
                 with contextlib.suppress(OSError, Full, Usage):
                     _write(path, _chunks(db, store.path, column, dim, metric))
                     held = cached(path, count, dim)
-                _tidy(path)
+                tidy(path)
             if held is None:
                 held = read(db, store.path, column, count, dim, metric)
         for part in held:
             part.flags.writeable = False
-        return _LOADED.setdefault(_which(path), Matrix(generation, *held, metric))
+        return _LOADED.setdefault(_which(path), Matrix(state, *held, metric))
 
 
 def _write(path: Path, chunks: Iterable[tuple[Numbers, Vectors]]) -> None:
@@ -87,11 +90,30 @@ def _which(path: Path) -> tuple[object, ...]:
     return (path.absolute(),)
 
 
-def cache(store: Store, column: str) -> Path:
-    """The file of a column's matrix of the present generation."""
+def cache(store: Store, column: str | None = None, kind: str = "f32") -> Path:
+    """The file of a kind of cache of the present commit, which is of a column or of all rows."""
     meta = store.meta()
-    stem = f"{store.path.name}-{meta['identity']}-{meta['columns'].index(column)}"
-    return store.path.with_name(f"{stem}-{meta['generation']}.f32")
+    of = "" if column is None else f"-{meta['columns'].index(column)}"
+    return store.path.with_name(f"{store.path.name}-{meta['state']}{of}.{kind}")
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a cache, which ends with the sum of its 32-bit words, an int64; that it cannot be kept is no failure."""
+    with contextlib.suppress(OSError, Full, Usage):
+        with files.writing(path) as file:
+            file.write(content)
+            file.write(total(np.frombuffer(content, "<u4")).to_bytes(8, "little"))
+        tidy(path)
+
+
+def kept(path: Path) -> npt.NDArray[np.uint32] | None:
+    """The 32-bit words that were kept; None if the file is not there or not whole."""
+    try:
+        words = np.memmap(path, "<u4", "r")
+    except (OSError, ValueError):  # no file; an empty one, or one that is cut within a word
+        return None
+    said = int.from_bytes(words[-2:].tobytes(), "little")
+    return np.asarray(words[:-2]) if said == total(words[:-2]) else None
 
 
 def cached(path: Path, count: int, dim: int) -> tuple[Numbers, Vectors] | None:
@@ -141,12 +163,20 @@ def _chunks(
         yield numbers, values
 
 
-def _tidy(path: Path) -> None:
-    """Remove the caches of older generations, and of an older index that had the same name."""
-    stem, identity, column, generation = path.name.removesuffix(".f32").rsplit("-", 3)
-    like = re.compile(re.escape(stem) + r"-([0-9a-f]{8})-([0-9]+)-([0-9]+)\.f32")
-    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+def beside(path: Path) -> Iterator[tuple[Path, str, str]]:
+    """The caches that lie beside an index, each with the state of the index that it is of, and what it is of it."""
+    like = re.compile(re.escape(path.name) + f"-({STATE.pattern})" + r"((?:-[0-9]+)?\.(?:f32|fts|umap[23]))")
+    with contextlib.suppress(OSError), os.scandir(path.absolute().parent) as entries:
         for entry in entries:
-            known = like.fullmatch(entry.name)
-            if known and (known[1] != identity or (known[2] == column and int(known[3]) < int(generation))):
-                os.unlink(entry.path)
+            if known := like.fullmatch(entry.name):
+                yield path.with_name(entry.name), known[1], known[2]
+
+
+def tidy(path: Path) -> None:
+    """Remove what a cache takes the place of, and the caches of an older index that had the same name."""
+    found = re.fullmatch(f"(.+)-({STATE.pattern})" + r"((?:-[0-9]+)?\.\w+)", path.name)
+    assert found
+    for old, state, what in beside(path.with_name(found[1])):
+        if state != found[2] and (what == found[3] or state[:8] != found[2][:8]):
+            with contextlib.suppress(OSError):
+                old.unlink()

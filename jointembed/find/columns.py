@@ -14,7 +14,7 @@ FEW = 12  # whole numbers so few are categories too: rooms, digits, clusters
 LONGEST = 500  # characters of a text cell that are shown in a list
 HUGE = 1e300  # above it a number of JSON may have no float
 
-_known: weakref.WeakKeyDictionary[Index, tuple[int, str | None, dict[str, Column]]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Index, tuple[str, str | None, dict[str, Column]]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Column:
 
 def columns(index: Index, column: str | None = None) -> dict[str, Column]:
     """What each cell is, over the rows that have a vector in the column; remembered until the index changes."""
-    generation = index.generation
+    state = index.state
     held = _known.get(index)
-    if held is None or held[:2] != (generation, column):
+    if held is None or held[:2] != (state, column):
         found = {name: _kind(values) for name, values in read(index, column).items() if name != "id"}
-        held = _known[index] = (generation, column, found)
+        held = _known[index] = (state, column, found)
     return held[2]
 
 

@@ -285,7 +285,7 @@ class Index(Store):
         self, db: sqlite3.Connection, words: str, where: str | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """The numbers of the rows that have a word, and their scores, the best first."""
-        if self._text is None or self._text.generation != self.generation:
+        if self._text is None or self._text.state != self.state:
             if self._text is not None:
                 self._text.db.close()
             self._text = load_text(self)
@@ -312,7 +312,7 @@ class Index(Store):
     def _matrix(self, column: str | None) -> Matrix:
         name = self._column(column)
         known = self._matrices.get(name)
-        if known is None or known.generation != self.generation:
+        if known is None or known.state != self.state:
             known = self._matrices[name] = load(self, name)
         return known
 

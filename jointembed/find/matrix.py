@@ -33,7 +33,7 @@ class Matrix:
     """The vectors of one column of one generation, in the order in which their rows came.
 
     Args:
-        generation: which commit of the store they are.
+        state: which commit of the store they are of.
         numbers: (N,) int64, the rows' numbers, ascending.
         values: (N, D) float32, read only.
         metric: `cosine`, `dot` or `euclidean`.
@@ -43,7 +43,7 @@ class Matrix:
         codes: of cells by their names, what `rows.labels` makes of those of these rows.
     """
 
-    generation: int
+    state: str
     numbers: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
     metric: str
@@ -79,7 +79,7 @@ class Matrix:
 
     def only(self, places: npt.NDArray[np.intp]) -> Matrix:
         """The vectors at some ascending places, copied."""
-        return Matrix(self.generation, self.numbers[places], self.values[places], self.metric)
+        return Matrix(self.state, self.numbers[places], self.values[places], self.metric)
 
     def find(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
         """The places of these rows' vectors, ascending; rows without a vector here have none."""

@@ -23,6 +23,7 @@ from .sqlite import connect, faults, ours
 
 METRICS = ("cosine", "dot", "euclidean")
 WIDEST = 65_536  # dimensions
+STATE = re.compile("[0-9a-f]{8}-[0-9]+-[0-9a-f]{8}")  # it becomes part of the names of files
 LONGEST = 1e18  # a vector's length whose square still fits a float32, with room for a difference of two
 
 
@@ -48,7 +49,8 @@ def make(path: Path, about: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
-    meta = {**about, "identity": os.urandom(4).hex(), "generation": 0, "columns": "[]", "cells": "[]", "spaces": "{}"}
+    meta = {**about, "identity": token(), "commit": token(), "generation": 0}
+    meta |= {"columns": "[]", "cells": "[]", "spaces": "{}"}
     with faults(path), contextlib.closing(connect(part, "mode=rwc")) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
@@ -74,7 +76,12 @@ def read(meta: Mapping[str, str]) -> dict[str, Any]:
     named = all(isinstance(name, str) for name in told["columns"] + told["cells"])
     spaces = [told, *({**told, **one} for one in told["spaces"].values())]
     sound = named and all(1 <= one["dim"] <= WIDEST and one["metric"] in METRICS for one in spaces)
-    # The identity becomes part of a file's name.
-    if not sound or not re.fullmatch("[0-9a-f]{8}", told["identity"]):
+    told["state"] = f"{told['identity']}-{told['generation']}-{told.get('commit', '0' * 8)}"
+    if not sound or not STATE.fullmatch(told["state"]):
         raise ValueError(meta)
     return told
+
+
+def token() -> str:
+    """What tells one thing from all others of its kind."""
+    return os.urandom(4).hex()

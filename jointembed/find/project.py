@@ -5,20 +5,18 @@ Letters: N rows, D dimension.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import importlib.util
 import re
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import files
-from ..errors import Full, Usage, closest, extra
+from ..errors import Usage, closest, extra
+from .cache import cache, keep, kept
 from .columns import columns, read
 from .index import Index
 from .mapped import passing
@@ -106,11 +104,10 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
     _, values = index.vectors(column)
     if len(values) < _FEWEST:
         return _pca(index, column, dims)
-    path = _cache(index, column, dims)
-    with contextlib.suppress(OSError):
-        held = np.fromfile(path, "<f4")
-        if held.size == len(values) * dims and np.isfinite(held).all():
-            return held.reshape(-1, dims)
+    path = cache(index, column or index.columns[0], f"umap{dims}")
+    held = kept(path)
+    if held is not None and held.size == len(values) * dims:
+        return held.view("<f4").reshape(-1, dims)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -126,17 +123,5 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         flat = np.asarray(layout.fit_transform(np.array(values)), "<f4")
-    with contextlib.suppress(OSError, Full, Usage):  # a map that cannot be kept can be shown
-        files.write(path, flat.tobytes())
-        like = re.compile(rf"{re.escape(index.path.name)}-[0-9a-f]{{8}}-[0-9]+-[0-9]+\.umap{dims}")
-        place = path.name.rsplit("-", 2)[1]
-        for old in path.parent.iterdir():
-            if like.fullmatch(old.name) and old.name.rsplit("-", 2)[1] == place and old.name != path.name:
-                old.unlink()
+    keep(path, flat.tobytes())
     return flat
-
-
-def _cache(index: Index, column: str | None, dims: int) -> Path:
-    meta = index.meta()
-    place = meta["columns"].index(column or index.columns[0])
-    return index.path.with_name(f"{index.path.name}-{meta['identity']}-{place}-{meta['generation']}.umap{dims}")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Damaged, Failure, Mismatch, Usage
-from .meta import check, make, read, valid
+from .meta import check, make, read, token, valid
 from .rows import Row, differs, ids, names, note, remove, same, update, upsert
 from .schema import close
 from .sqlite import allowed, anew, connect, faults, logged, mend, verify
@@ -102,6 +102,11 @@ class Store:
     def generation(self) -> int:
         """A number that rises with every commit."""
         return int(self.meta()["generation"])
+
+    @property
+    def state(self) -> str:
+        """What tells this commit from all others, also from one of the same number in a copy that was written to."""
+        return str(self.meta()["state"])
 
     @property
     def columns(self) -> list[str]:
@@ -189,6 +194,7 @@ class Store:
             try:
                 yield db
                 db.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'")
+                db.execute("INSERT OR REPLACE INTO meta VALUES('commit', ?)", (token(),))
                 close(db)
                 db.execute("COMMIT")
             finally:
@@ -222,7 +228,7 @@ class Store:
             db.executemany(sql, [(key, os.fsencode(value)) for key, value in about.items()])
 
     def meta(self) -> dict[str, Any]:
-        """What the file says of itself: model, fingerprint, note, metric, dim, identity, generation, columns ...
+        """What the file says of itself: model, fingerprint, note, metric, dim, identity, generation, state, columns ...
 
         `columns` are those that have vectors, `cells` those that rows have, both in the order of their coming; `spaces`
         is what is different of columns that another model made, see `space`.

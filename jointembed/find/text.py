@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -19,9 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import files
-from ..errors import Full, Usage
-from .cache import total
+from ..errors import Usage
+from .cache import cache, keep, kept
 from .store import Store
 
 _TABLE = (
@@ -35,15 +33,15 @@ MOST = 64  # words of a query
 
 
 class Text:
-    """The words of the rows of one generation.
+    """The words of the rows of one commit.
 
     Args:
-        generation: which commit of the store they are.
+        state: which commit of the store they are of.
         db: a connection that holds the table.
     """
 
-    def __init__(self, generation: int, db: sqlite3.Connection) -> None:
-        self.generation, self.db = generation, db
+    def __init__(self, state: str, db: sqlite3.Connection) -> None:
+        self.state, self.db = state, db
 
     def find(self, query: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """The numbers (n,) of the rows that have a word of the query, and their scores, the best first.
@@ -62,44 +60,51 @@ class Text:
 
 
 def load(store: Store) -> Text:
-    """The words of the store's present generation, from their file, which is made anew if need be.
+    """The words of the store's present commit, from their file, which is made anew if need be.
 
-    The file holds a database of SQLite's, and the sum of its 32-bit words, an int64. It is only a cache: of another sum
-    it is not used, and where it cannot be written the table stays in memory, where it is made.
+    The file holds a database of SQLite's. It is only a cache: of another sum it is not used, and where it cannot be
+    written the table stays in memory, where it is made.
     """
     with store.reading() as source:
-        meta = store.meta()
-        generation = meta["generation"]
-        path = store.path.with_name(f"{store.path.name}-{meta['identity']}-{generation}.fts")
-        if _whole(path):
-            with contextlib.suppress(sqlite3.Error):
-                db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-                db.execute("PRAGMA trusted_schema=OFF")
-                kept = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'told'").fetchall()
-                if kept == [(_TABLE,)] and db.execute("PRAGMA user_version").fetchall() == [(_LAYOUT,)]:
-                    return Text(generation, db)
-                db.close()
-        db = sqlite3.connect(":memory:")
-        db.execute(_TABLE)
-        db.executemany("INSERT INTO told(rowid, title, rest) VALUES(?, ?, ?)", _told(source))
-        db.execute(f"PRAGMA user_version={_LAYOUT}")
-        db.commit()
-    with contextlib.suppress(OSError, Full, Usage), files.writing(path) as file:
-        content = db.serialize()
-        file.write(content)
-        file.write(total(np.frombuffer(content, "<u4")).to_bytes(8, "little"))
-    if path.is_file():
-        _tidy(store, path.name)
-    return Text(generation, db)
+        state, path = store.state, cache(store, kind="fts")
+        if (db := _opened(path)) is not None:
+            return Text(state, db)
+        db = _made(source)
+    keep(path, db.serialize())
+    return Text(state, db)
 
 
-def _whole(path: Path) -> bool:
-    """Whether a file ends with the sum of what comes before."""
-    try:
-        words = np.memmap(path, "<u4", "r")
-    except (OSError, ValueError):  # no file; an empty one, or one that is cut within a word
+def same(path: Path, source: sqlite3.Connection) -> bool:
+    """Whether the file of the words of an index's rows is what would be made of them now."""
+    if (held := _opened(path)) is None:
         return False
-    return int.from_bytes(words[-2:].tobytes(), "little") == total(words[:-2])
+    with contextlib.closing(held), contextlib.closing(_made(source)) as made:
+        parts = [f"SELECT * FROM told_{part}" for part in ("data", "idx", "docsize", "config")]  # FTS5's own tables
+        with contextlib.suppress(sqlite3.Error):
+            return all(made.execute(sql).fetchall() == held.execute(sql).fetchall() for sql in parts)
+    return False
+
+
+def _opened(path: Path) -> sqlite3.Connection | None:
+    if kept(path) is None:
+        return None
+    with contextlib.suppress(sqlite3.Error):
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        db.execute("PRAGMA trusted_schema=OFF")
+        known = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'told'").fetchall()
+        if known == [(_TABLE,)] and db.execute("PRAGMA user_version").fetchall() == [(_LAYOUT,)]:
+            return db
+        db.close()
+    return None
+
+
+def _made(source: sqlite3.Connection) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:")
+    db.execute(_TABLE)
+    db.executemany("INSERT INTO told(rowid, title, rest) VALUES(?, ?, ?)", _told(source))
+    db.execute(f"PRAGMA user_version={_LAYOUT}")
+    db.commit()
+    return db
 
 
 def _told(db: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
@@ -134,12 +139,3 @@ def _match(query: str) -> str:
         raise Usage("query", "it holds no word", "write at least one")
     begun = query[-1:].isalnum()
     return " OR ".join(parts[:MOST]) + ("*" if begun and len(parts) <= MOST else "")
-
-
-def _tidy(store: Store, name: str) -> None:
-    """Remove the words of other generations, and of an older index that had the same name."""
-    like = re.compile(re.escape(store.path.name) + r"-[0-9a-f]{8}-[0-9]+\.fts")
-    with contextlib.suppress(OSError), os.scandir(store.path.absolute().parent) as entries:
-        for entry in entries:
-            if like.fullmatch(entry.name) and entry.name != name:
-                os.unlink(entry.path)

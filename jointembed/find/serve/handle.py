@@ -40,7 +40,7 @@ class Known:
     """One column of one generation of one file.
 
     Args:
-        version: which file it is, which index and which commit of it: a number of a file may come again.
+        version: which file it is, and which commit of which index: a number of a file may come again.
         column: of vectors.
         identity: of the index.
         base: the folder that paths in its rows are relative to; "" if it knows of none.
@@ -50,7 +50,7 @@ class Known:
         vectors: (N, D) float32.
     """
 
-    version: tuple[int, int, str, int]
+    version: tuple[int, int, str]
     column: str
     identity: str
     base: str
@@ -102,7 +102,7 @@ class Shared:
         if not columns:
             raise Unready("the index is empty")
         name = columns[0] if column is None else column
-        version = (*file, meta["identity"], meta["generation"])
+        version = (*file, meta["state"])
         with self._lock:
             old = self._known.get(name)
             if old is not None and old.version == version:
@@ -130,7 +130,7 @@ class Handle:
         self.shared = shared
         self._index: Index | None = None
         self._file: tuple[int, int] | None = None
-        self._told = -1  # the generation whose words are there
+        self._told = ""  # the state whose words are there
 
     def __enter__(self) -> Self:
         return self
@@ -154,11 +154,10 @@ class Handle:
             raise Unready(plain(error, self.shared.path)) from error
 
     @property
-    def version(self) -> tuple[int, int, str, int]:
-        """Which file it is, which index and which commit of it; inside `reading`."""
+    def version(self) -> tuple[int, int, str]:
+        """Which file it is, and which commit of which index; inside `reading`."""
         assert self._index is not None and self._file is not None
-        meta = self._index.meta()
-        return (*self._file, meta["identity"], meta["generation"])
+        return (*self._file, self._index.state)
 
     def known(self, column: str | None = None) -> Known:
         """See `Shared.known`; inside `reading`."""
@@ -168,7 +167,7 @@ class Handle:
     def text(self, words: str, k: int, where: str | None) -> list[Hit]:
         """What has some words; inside `reading`. One thread makes the file of a generation's words for all."""
         assert self._index is not None
-        now = self._index.generation
+        now = self._index.state
         if now == self._told:
             return self._index.text(words, k, where)
         with self.shared.words:
@@ -181,7 +180,7 @@ class Handle:
         ready: Any = None
         while not stop.is_set():
             with contextlib.suppress(Unready), self.reading() as index:
-                now = self._file, index.meta()["identity"], index.generation
+                now = self.version
                 if now != ready and index.columns:
                     self.known()
                     self.text("jointembed", 1, None)
@@ -196,7 +195,7 @@ class Handle:
         if self._index is None or file != self._file:
             self._close()
             try:
-                self._index, self._file, self._told = Index.open(self.shared.path), file, -1
+                self._index, self._file, self._told = Index.open(self.shared.path), file, ""
             except Failure as error:
                 raise Unready(plain(error, self.shared.path)) from error
             self.shared.tell(self._index, file)
