@@ -2,6 +2,7 @@ import os
 import random
 import shutil
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from stub import DIM, Decoder, Embedder, opened, state
 
 from jointembed.__main__ import main
 from jointembed.errors import Damaged, Failure
-from jointembed.find.cache import cache
+from jointembed.find import text
+from jointembed.find.cache import cache, keep
 from jointembed.find.index import Index
 from jointembed.find.scan import scan, skips
 from jointembed.find.verify import verify
@@ -81,13 +83,12 @@ def test_a_flipped_bit_is_found_or_changes_nothing(place, count):
             bit = rng.randrange(8 * len(content))
             flip(path, bit)
             try:
-                verify(place)
+                removed = verify(place).removed
             except Failure as failure:
                 found += 1
                 assert "Fix:" in str(failure) and "\n" not in str(failure)
-                if path == cached:
-                    assert answers(place) == right, bit
             else:
+                found += removed == (path,)
                 assert answers(place) == right, bit
             for old in place.parent.glob("songs.index-[ws][ah][lm]"):
                 old.unlink()
@@ -132,18 +133,50 @@ def test_what_another_program_changed_is_found(place, sql, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_cache_of_another_index_is_found_and_not_used(place):
+def other(path):
+    content = bytearray(path.read_bytes())
+    content[:64] = content[64:128]
+    path.write_bytes(content)
+
+
+def test_a_cache_of_another_index_is_found_and_not_used(place, capsys):
     with Index.open(place) as index:
         before = index.similar("0.wav")
         cached = cache(index, "audio")
-        content = bytearray(cached.read_bytes())
-        content[:64] = content[64:128]
-        cached.write_bytes(content)
-        with pytest.raises(Damaged, match=f"rm {cached}"):
-            verify(place)
+        other(cached)
         with Index.open(place) as again:
             assert again.similar("0.wav") == before
-    verify(place)
+        other(cached)
+    assert main(["verify", str(place)]) == 0 and not cached.exists()
+    assert f"{cached}: removed, as this cache was not what the index holds" in capsys.readouterr().out
+    with Index.open(place) as again:
+        assert again.similar("0.wav") == before
+    assert verify(place).removed == () and cached.exists()
+
+
+def test_words_and_maps_beside_an_index_are_verified_too(place, monkeypatch):
+    with Index.open(place) as index:
+        index.text("song")
+        words, plan = cache(index, kind="fts"), cache(index, "audio", "umap2")
+        keep(plan, np.zeros((len(index), 2), "<f4").tobytes())
+        assert verify(place).removed == () and words.exists() and plan.exists()
+        index.update([{"id": "0.wav", "title": "mazurka"}])
+        index.text("song")
+        older, words, plan = words, cache(index, kind="fts"), cache(index, "audio", "umap2")
+        keep(plan, np.zeros((len(index), 2), "<f4").tobytes())
+        with index.reading() as db:
+            assert text.same(words, db) and verify(place).removed == ()
+    assert not older.exists() and older != words
+    flip(plan, 77)
+    with monkeypatch.context() as patch:
+        patch.setattr(text, "_told", lambda db: iter([(1, "polka", "")]))
+        content = text._made(None).serialize()  # whole, but of other rows
+    keep(words, content)
+    assert set(verify(place).removed) == {words, plan}
+    flip(plan := keep(plan, b"1234") or plan, 3)
+    monkeypatch.setattr(Path, "unlink", lambda path: (_ for _ in ()).throw(PermissionError("no")))
+    with pytest.raises(Damaged, match=f"rm {plan}"):
+        verify(place)
 
 
 def test_vectors_of_a_table_are_verified_too(tmp_path):

@@ -11,7 +11,8 @@ from .model import Model
 def verify(index: str, trust: list[str] | None = None) -> None:
     """Read all of an index: its structure, every record, every vector, the caches; and whether the model is the same.
 
-    Exits with 5 if something is damaged, and with 4 if the model is another one now.
+    A cache that is not what the index holds is removed: the next search makes it anew. Exits with 5 if something else
+    is damaged, and with 4 if the model is another one now.
 
     Args:
         index: the index.
@@ -24,6 +25,8 @@ def verify(index: str, trust: list[str] | None = None) -> None:
         skips = ", ".join(f"{count} {reason}" for reason, count in whole.skips.items())
         print(f"{whole.files} files, {whole.missing} missing, {sum(whole.skips.values())} skipped", end="")
         print(f" ({skips})" if skips else "")
+    for cache in whole.removed:
+        print(f"{cache}: removed, as this cache was not what the index holds; the next search makes it anew")
     lost = []
     with Index.open(index) as opened:
         columns: list[str | None] = [*opened.columns]

@@ -1,4 +1,4 @@
-"""Whether an index is whole: every record of it, and the cached matrices.
+"""Whether an index is whole: every record of it, and the caches beside it.
 
 Letters: N rows, D dimension.
 """
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Damaged, Failure
-from .cache import cache, cached, read
+from . import text
+from .cache import beside, cache, cached, kept, read
 from .meta import valid
 from .schema import broken
 from .sqlite import anew
@@ -35,6 +36,7 @@ class Verified:
         skips: what the last scan left out, by reason.
         model: where the model lies that made the vectors of the first column.
         fingerprint: what tells that model from others.
+        removed: caches that were not what the index holds.
     """
 
     rows: int
@@ -44,12 +46,14 @@ class Verified:
     skips: dict[str, int]
     model: str
     fingerprint: str
+    removed: tuple[Path, ...]
 
 
 def verify(path: Path | str) -> Verified:
     """Read all of an index: its structure, its records' seals, its vectors, and the caches beside it.
 
-    Any one flipped bit is found unless it changes nothing: in an unused part of a page, say.
+    Any one flipped bit is found unless it changes nothing: in an unused part of a page, say. A cache that is not what
+    the index holds is removed: the next search makes it anew. (Of a map only its own sum can tell.)
 
     Raises:
         Damaged: the first thing that is wrong, with what mends it.
@@ -89,17 +93,28 @@ def _verified(store: Store, db: sqlite3.Connection) -> Verified:
     counts = dict(db.execute('SELECT "column", count(*) FROM vectors GROUP BY "column"').fetchall())
     if not set(counts) <= set(meta["columns"]):
         raise wrong("it has vectors of a column that it does not know")
+    wrongly = []
     for column, count in counts.items():
         space = store.space(column)
         numbers, values = read(db, store.path, column, count, space["dim"], space["metric"])
         path = cache(store, column)
         held = cached(path, count, space["dim"])
         if path.is_file() and not (held and _same(held[0], numbers) and _same(held[1], values)):
-            raise Damaged(path, "this cache is not what the index holds", f"rm {path}")
+            wrongly.append(path)
         words, vectors = store.terms(column)
         bad = np.flatnonzero(~valid(vectors, space["metric"]))
         if len(bad):
             raise wrong(f"the vector of the word {words[bad[0]]} is not finite, or not of length 1")
+    for path, state, what in beside(store.path):
+        if state == meta["state"] and (
+            what.endswith("fts") and not text.same(path, db) or "umap" in what and kept(path) is None
+        ):
+            wrongly.append(path)
+    for path in wrongly:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise Damaged(path, "this cache is not what the index holds", f"rm {path}") from error
     paths = [path for (path,) in db.execute("SELECT path FROM paths WHERE size IS NOT NULL")]
     root = os.fsencode(meta.get("root", ""))
     return Verified(
@@ -110,6 +125,7 @@ def _verified(store: Store, db: sqlite3.Connection) -> Verified:
         skips=dict(Counter(reason for (reason,) in db.execute("SELECT reason FROM skips ORDER BY reason"))),
         model=store.model,
         fingerprint=store.space()["fingerprint"],
+        removed=tuple(wrongly),
     )
 
 
