@@ -17,6 +17,8 @@ import numpy.typing as npt
 from ..errors import Usage, closest
 from . import block, graph, names, query
 from .cache import load
+from .filter import Filter
+from .filter import load as load_filter
 from .hits import Hit, hits
 from .matrix import Matrix
 from .neighbors import Wanted
@@ -45,6 +47,7 @@ class Index(Store):
         super().__init__(path)
         self._matrices: dict[str, Matrix] = {}
         self._text: Text | None = None
+        self._filter: Filter | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -160,7 +163,7 @@ class Index(Store):
         """
         _count(k)
         with self.reading() as db:
-            numbers, scores = self._told(db, words, where)
+            numbers, scores = self._told(db, words, where, k)
             return hits(db, numbers[:k], scores[:k])
 
     def fused(
@@ -278,18 +281,19 @@ class Index(Store):
         return None if where is None else matrix.find(self._meet(db, where))
 
     def _meet(self, db: sqlite3.Connection, where: str) -> npt.NDArray[np.int64]:
-        clause, values = parse(where, self.meta()["cells"])
-        return np.array(db.execute(f"SELECT number FROM rows WHERE {clause}", values).fetchall(), np.int64).ravel()
+        condition = parse(where, self.meta()["cells"])
+        self._filter = load_filter(self)  # it lives as long as some thread has it
+        return self._filter.meet(db, condition)
 
     def _told(
-        self, db: sqlite3.Connection, words: str, where: str | None
+        self, db: sqlite3.Connection, words: str, where: str | None, k: int | None = None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """The numbers of the rows that have a word, and their scores, the best first."""
+        """The numbers of the rows that have a word, and their scores, the best first; k of them if that is enough."""
         if self._text is None or self._text.state != self.state:
             if self._text is not None:
                 self._text.db.close()
             self._text = load_text(self)
-        numbers, scores = self._text.find(words)
+        numbers, scores = self._text.find(words, k if where is None else None)
         if where is not None:
             kept = np.isin(numbers, self._meet(db, where))
             numbers, scores = numbers[kept], scores[kept]

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from ..errors import Usage
 from .index import Index
 from .rows import fetch
-from .where import parse
 
 LONGEST = 500  # characters of a text that are kept, so that a hundred thousand rows fit in memory
 HUGE = 1e100  # numbers from here on, whose squares may be no floats, are left out
@@ -51,13 +50,10 @@ def items(index: Index, column: str | None = None, where: str | None = None, mos
     Raises:
         Usage: there is no such column or condition, or nothing meets it.
     """
-    with index.reading() as db:
+    with index.reading():
         ids, vectors = index.vectors(column)
-        places = np.arange(len(ids))
-        if where is not None:
-            clause, values = parse(where, index.meta()["cells"])
-            allowed = {id for (id,) in db.execute(f"SELECT id FROM rows WHERE {clause}", values)}
-            places = np.array([place for place in places.tolist() if ids[place] in allowed], np.int64)
+        pool = index.wanted(column, where).pool
+        places = np.arange(len(ids)) if pool is None else pool
         total = len(places)
         if not total:
             raise Usage("where", "no item meets the condition", "loosen it")
