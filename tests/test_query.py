@@ -47,6 +47,18 @@ def test_one_result_an_artist_is_the_best_of_each(songs):
         songs.similar("3", 5, per="artst")
 
 
+def test_all_of_a_few_artists_are_found_without_a_look_at_every_song(songs, monkeypatch):
+    right = [hit.id for hit in songs.similar("3", 50, per="artist")]
+    asked, nearest = [], Matrix.nearest
+    monkeypatch.setattr(
+        Matrix,
+        "nearest",
+        lambda table, query, k, *more, **how: asked.append(k) or nearest(table, query, k, *more, **how),
+    )
+    assert [hit.id for hit in songs.similar("3", 50, per="artist")] == right and len(right) == 7
+    assert max(asked) < 100
+
+
 def test_rows_without_an_artist_are_not_one_artist(place):
     rows = [{"artist": "A"}, {"artist": "a"}, {}, {"artist": None}, {"artist": "B"}]
     with made(place, unit(np.random.default_rng(1).standard_normal((5, 3))), rows) as index:
@@ -200,6 +212,18 @@ def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
             index.text(" ?! ")
         with pytest.raises(Usage, match="0 results"):
             index.text("polka", 0)
+
+
+def test_the_best_by_a_word_that_many_rows_have_are_the_first_of_all_and_no_more_are_read(place):
+    rows = [{"title": "waltz " * (1 + at % 3), "note": "waltz" * (at % 2)} for at in range(300)]
+    with made(place, np.tile(np.eye(2), (150, 1)), rows) as index:
+        every = index.text("waltz", 1000)
+        assert len(every) == 300 and len({hit.score for hit in every}) < 10, "most are equal, and stay in their order"
+        for k in (1, 7, 299):
+            assert index.text("waltz", k) == every[:k]
+            assert len(index._text.find("waltz", k)[0]) == k
+        narrow = [hit for hit in every if int(hit.id) >= 100]
+        assert index.text("waltz", 7, where="id not like '_' and id not like '__'") == narrow[:7]
 
 
 @settings(max_examples=60, deadline=None)

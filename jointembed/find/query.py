@@ -112,6 +112,8 @@ def search(
         places, scores = matrix.nearest(query, k, pool, without=without)
         return [Found(place, score) for place, score in zip(places.tolist(), scores.tolist(), strict=True)]
     need = k * VARIED if wish.diverse else k
+    if wish.per is not None and (groups := labels(wish.per)).min(initial=0) >= 0:  # no row is without the cell
+        need = min(need, int(groups.max(initial=0)) + 1)
     ahead = need * AHEAD if wish.per or wish.distinct else need
     while True:
         places, scores = matrix.nearest(query, ahead, pool, without=without)

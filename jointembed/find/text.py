@@ -43,19 +43,19 @@ class Text:
     def __init__(self, state: str, db: sqlite3.Connection) -> None:
         self.state, self.db = state, db
 
-    def find(self, query: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    def find(self, query: str, k: int | None = None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """The numbers (n,) of the rows that have a word of the query, and their scores, the best first.
 
         Args:
             query: words, or phrases in double quotes; the last word may be only begun.
+            k: how many at most; all if None.
 
         Raises:
             Usage: it holds no word.
         """
-        found = self.db.execute(
-            "SELECT rowid, -bm25(told, 3.0, 1.0) AS score FROM told WHERE told MATCH ? ORDER BY score DESC, rowid",
-            (_match(query),),
-        ).fetchall()
+        scored = "SELECT rowid, -bm25(told, 3.0, 1.0) AS score FROM told WHERE told MATCH ?"
+        most = -1 if k is None else k
+        found = self.db.execute(f"{scored} ORDER BY score DESC, rowid LIMIT ?", (_match(query), most)).fetchall()
         return np.array([number for number, _ in found], np.int64), np.array([score for _, score in found])
 
 
