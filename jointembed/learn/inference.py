@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from time import perf_counter
 
 import numpy as np
@@ -19,6 +20,9 @@ from .readers import Load
 
 Vectors = NDArray[np.float32]
 PIECES = 32  # in a batch, where nothing else is said
+
+_lock = Lock()
+_inside: list[int] = []  # of all threads that compute just now, the threads that torch had before the first came
 
 
 @dataclass
@@ -58,17 +62,23 @@ class How:
 def threads(how: How, device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """Threads that compute a batch each, with one thread of torch's: none waits for another inside a batch.
 
-    On cores that decode meanwhile that is a third faster, and the bits do not depend on how many cores there are.
+    On cores that decode meanwhile that is a third faster, and the bits do not depend on how many cores there are, nor
+    on who else computes.
     """
-    before = torch.get_num_threads()
+    with _lock:
+        before = _inside[0] if _inside else torch.get_num_threads()
+        _inside.append(before)
+        torch.set_num_threads(1)
     how.threads = before if device.type == "cpu" else 1
-    torch.set_num_threads(1)
     pool = ThreadPoolExecutor(how.threads)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
+        with _lock:
+            _inside.pop()
+            if not _inside:
+                torch.set_num_threads(before)
 
 
 def batches(count: int, size: int) -> Iterator[Tensor]:
