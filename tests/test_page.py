@@ -345,6 +345,24 @@ def test_the_second_column_has_a_page_of_its_own(songs, tmp_path):
         page.export(songs, tmp_path / "out.html", column="scores")
 
 
+def test_a_column_of_another_model_is_told_and_laid_out_by_its_own_metric(songs, monkeypatch):
+    calls = []
+    monkeypatch.setitem(sys.modules, "umap", layout(calls))
+    songs.declare("tags", 3, "euclidean", "other", "f2", "by tags")
+    songs.add([row(at) for at in range(10)], np.random.default_rng(5).random((10, 3), np.float32), "tags")
+    about = page.about(songs, "tags")
+    assert (about["column"], about["count"], about["rows"]) == ("tags", 10, 60)
+    assert (about["dim"], about["metric"], about["note"]) == (3, "euclidean", "by tags")
+    about = page.about(songs)
+    assert (about["column"], about["dim"], about["metric"], about["note"]) == ("audio", 8, "cosine", "a note")
+    page.points(songs, "umap2", "tags")
+    page.points(songs, "umap2")
+    assert [call["metric"] for call in calls] == ["euclidean", "cosine"]
+    for read in (page.about, lambda index, column: page.cells(index, "id", column)):
+        with pytest.raises(Usage, match="no vectors"):
+            read(songs, "moods")
+
+
 def test_the_command_writes_the_page_or_says_in_one_line_why_not(songs, tmp_path, capsys):
     out = tmp_path / "songs.html"
     assert main(["page", str(songs.path), str(out), "-k", "3", "--map", "tempo,rooms"]) == 0

@@ -29,4 +29,4 @@ def page(
 
     with Index.open(index) as opened:
         size = export(opened, out, k, map, column, root)
-        print(f"{out}: {len(opened.ids(column)):,} items, {size / 1e6:.1f} MB")
+        print(f"{out}: {len(opened.ids(column)):,} items by {column or opened.columns[0]}, {size / 1e6:.1f} MB")

@@ -7,6 +7,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import Usage, closest
 from .index import Index
 
 MOST = 100  # values of a column of categories; more of them are text
@@ -14,7 +15,7 @@ FEW = 12  # whole numbers so few are categories too: rooms, digits, clusters
 LONGEST = 500  # characters of a text cell that are shown in a list
 HUGE = 1e300  # above it a number of JSON may have no float
 
-_known: weakref.WeakKeyDictionary[Index, tuple[str, str | None, dict[str, Column]]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Index, tuple[str, dict[str | None, dict[str, Column]]]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ def columns(index: Index, column: str | None = None) -> dict[str, Column]:
     """What each cell is, over the rows that have a vector in the column; remembered until the index changes."""
     state = index.state
     held = _known.get(index)
-    if held is None or held[:2] != (state, column):
-        found = {name: _kind(values) for name, values in read(index, column).items() if name != "id"}
-        held = _known[index] = (state, column, found)
-    return held[2]
+    if held is None or held[0] != state:
+        held = _known[index] = (state, {})
+    if column not in held[1]:
+        held[1][column] = {name: _kind(values) for name, values in read(index, column).items() if name != "id"}
+    return held[1][column]
 
 
 def read(index: Index, column: str | None = None, names: set[str] | None = None) -> dict[str, list[Any]]:
@@ -49,12 +51,17 @@ def read(index: Index, column: str | None = None, names: set[str] | None = None)
         index: the index.
         column: of the rows that have a vector in this column; by default the first one indexed.
         names: these only; all if None.
+
+    Raises:
+        Usage: there is no such column.
     """
     with index.reading() as db:
         known = ["id", *index.meta()["cells"]]
         found: dict[str, list[Any]] = {name: [] for name in known if names is None or name in names}
         if not index.columns:
             return found
+        if column not in (None, *index.columns):
+            raise Usage(column, "this column has no vectors in the index", closest(str(column), index.columns))
         sql = 'SELECT id, columns FROM rows JOIN vectors ON row = number WHERE "column" = ? ORDER BY number'
         for id, cells in db.execute(sql, (column or index.columns[0],)):
             row = json.loads(cells)

@@ -52,20 +52,22 @@ def asset(name: str) -> tuple[bytes, str]:
 
 
 def about(index: Index, column: str | None = None) -> dict[str, Any]:
-    """What the page must know first: name, count, columns, the maps to be had, and what each cell is."""
-    meta = index.meta()
+    """What the page must know first: name, count, column, the maps to be had, and what each cell is."""
+    space = index.space(column)
     known = columns(index, column)
     return {
         "name": index.path.stem,
-        "count": len(index.ids(column)) if meta["columns"] else 0,
-        "generation": meta["generation"],
-        "metric": meta["metric"],
-        "dim": meta["dim"],
-        "columns": meta["columns"],
+        "count": len(index.ids(column)) if space["columns"] else 0,
+        "rows": len(index),
+        "generation": space["generation"],
+        "metric": space["metric"],
+        "dim": space["dim"],
+        "columns": space["columns"],
+        "column": column or next(iter(space["columns"]), None),
         "axes": project.axes(index, column),
         "cells": [{"name": name, "kind": one.kind, "size": one.size} for name, one in known.items()],
         "title": next((name for name in ("title", "name") if name in known), "id"),
-        "note": meta["note"],
+        "note": space["note"],
     }
 
 
@@ -124,7 +126,7 @@ def export(
 def _written(index: Index, out: Path, k: int, axes: str, column: str | None, root: Path | str | None) -> int:
     shown = about(index, column)
     number = shown["count"]
-    column = column or (shown["columns"] or [None])[0]
+    column = shown["column"]
     near, scores = neighbours(index, min(k, max(number - 1, 1)), column)
     maps = [axes] if axes in ("pca2", "pca3", "umap2", "umap3") else []
     maps += [one for one in ("pca2", "pca3") if one not in maps]
@@ -135,7 +137,7 @@ def _written(index: Index, out: Path, k: int, axes: str, column: str | None, roo
     low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
     links = [] if root is None else _links(tables, Path(root), out, column)
     numeric = [name for name, one in known.items() if one.numeric and one.size > 1]
-    shown |= {"axes": [*maps, *numeric], "start": axes, "k": near.shape[1], "scores": [low, high], "column": column}
+    shown |= {"axes": [*maps, *numeric], "start": axes, "k": near.shape[1], "scores": [low, high]}
     first = [("about", _json(shown)), *((f"map {name}", _packed(_steps(xyz))) for name, xyz in placed.items())]
     later: list[tuple[str, bytes]] = []
     for at, (name, one) in enumerate(known.items()):

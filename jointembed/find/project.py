@@ -117,7 +117,7 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
     start = _pca(index, column, dims)
     start = 10 * start / max(np.abs(start).max(), 1e-9)
     # One seed needs one thread; neighbours by product have no distance, so a dot index is laid out by angle.
-    metric = "euclidean" if index.metric == "euclidean" else "cosine"
+    metric = "euclidean" if index.space(column)["metric"] == "euclidean" else "cosine"
     near = min(15, len(values) - 1)
     layout = umap.UMAP(n_neighbors=near, n_components=dims, metric=metric, init=start, random_state=0, n_jobs=1)
     with warnings.catch_warnings():
