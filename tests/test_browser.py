@@ -66,7 +66,7 @@ def path(tmp_path_factory):
 class Listener(Embedder):
     """Hears files, and knows no words, so that these are looked for in the rows."""
 
-    words = None
+    words = False
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def server(path):
     for at in range(40):
         (path.parent / f"{at}.wav").write_bytes(tone(0.4))
     asked = []
-    with serving(path, page=None, roots=[str(path.parent)], load=lambda _: Listener(12)) as port:
+    with serving(path, page=None, roots=[str(path.parent)], load=lambda *_: Listener(12)) as port:
         until(lambda: told(port, "/api/about")["file"])
         yield f"http://127.0.0.1:{port}/", asked
 

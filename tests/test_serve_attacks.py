@@ -59,7 +59,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def port(folder):
-    with serving(folder / "songs.index", load=lambda path: Embedder()) as port:
+    with serving(folder / "songs.index", load=lambda path, column: Embedder()) as port:
         until(lambda: told(port, "/api/about")["file"])
         yield port
 
@@ -340,7 +340,7 @@ def test_what_comes_or_is_taken_too_slowly_is_closed(folder, monkeypatch):
     monkeypatch.setattr(Bounded, "receive", 0.6)
     monkeypatch.setattr(Bounded, "stall", 0.6)
     (folder / "music" / "2.wav").write_bytes(bytes(30_000_000))
-    with serving(folder / "songs.index", load=lambda path: Embedder()) as port:
+    with serving(folder / "songs.index", load=lambda path, column: Embedder()) as port:
         until(lambda: told(port, "/api/about")["file"])
         own = f"Host: localhost:{port}"
         begun = time.monotonic()

@@ -1,5 +1,6 @@
 """The server with a model: what is asked of it is what the commands would find."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from web import ask, serving, told, until
 
 from jointembed import Bag, Conv, Index, JointEmbedding, LogMel, Words
 from jointembed.__main__ import main
-from jointembed.commands.serve import _Embedder
+from jointembed.commands.embedders import Embedders
 
 RATE = 8_000
 
@@ -19,6 +20,13 @@ def tone(seconds, seed):
     rng = np.random.default_rng(seed)
     at = np.arange(int(seconds * RATE)) / RATE
     return 0.3 * np.sin(2 * np.pi * (110 + 60 * seed) * at) + 0.1 * rng.standard_normal(len(at))
+
+
+@contextlib.contextmanager
+def embedders():
+    """What loads the models of an index."""
+    with contextlib.closing(Embedders()) as made:
+        yield made.load
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +50,9 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def port(made):
-    loaded = []
-
-    def load(path):
-        loaded.append(_Embedder(path, None))
-        return loaded[-1]
-
-    with serving(made / "songs.index", load=load) as port:
+    with embedders() as load, serving(made / "songs.index", load=load) as port:
         until(lambda: told(port, "/api/about")["text"] == "ready", 60)
         yield port
-    for one in loaded:
-        one.close()
 
 
 def test_a_song_that_is_sent_finds_itself_and_words_what_the_command_finds(made, port, capsys):
@@ -103,7 +103,7 @@ def test_a_model_that_is_gone_or_another_is_said_in_one_line_without_its_place(m
     try:
         for change, said in ((lambda: None, "not there any more"), (lambda: other(checkpoint), "no longer the one")):
             change()
-            with serving(made / "songs.index", load=lambda path: _Embedder(path, None)) as port:
+            with embedders() as load, serving(made / "songs.index", load=load) as port:
                 until(lambda port=port: told(port, "/api/about")["text"] == "none", 60)
                 found = told(port, "/api/search?q=wav")
                 assert found["how"] == "text" and said in found["note"] and str(made) not in found["note"]
@@ -133,7 +133,7 @@ def test_a_new_index_of_another_model_gets_that_model(made, tmp_path):
         ids, vectors = index.vectors()
     with Index.create(path, 8, "cosine", str(made / "model.ckpt"), index_print(made / "songs.index")) as index:
         index.add([{"id": id} for id in ids], vectors, "audio")
-    with serving(path, load=lambda path: _Embedder(path, None)) as port:
+    with embedders() as load, serving(path, load=load) as port:
         until(lambda: told(port, "/api/about")["text"] == "ready", 60)
         assert told(port, "/api/search?q=slow")["how"] == "model"
         with Index.create(path, 8, "cosine", str(second), space.fingerprint) as index:

@@ -17,9 +17,9 @@ from jointembed.find.serve import ready
 DIM = 8
 PAGE = types.SimpleNamespace(
     asset=lambda name: (f"<!doctype html><p>{name}".encode(), "text/html; charset=utf-8"),
-    about=lambda index: {"name": index.path.name, "count": len(index), "generation": index.generation},
-    points=lambda index, axes: np.zeros((len(index.ids()), 3), "<f4").tobytes(),
-    cells=lambda index, name: {"kind": "text", "values": [index.row(id).get(name) for id in index.ids()]},
+    about=lambda index, column: {"name": index.path.name, "count": len(index), "generation": index.generation},
+    points=lambda index, axes, column: np.zeros((len(index.ids(column)), 3), "<f4").tobytes(),
+    cells=lambda index, name, of: {"kind": "text", "values": [index.row(id).get(name) for id in index.ids(of)]},
 )
 
 
@@ -48,22 +48,22 @@ def filled(path, count=40, dim=DIM, seed=0, **about):
 class Embedder:
     """Words and sounds as vectors, by their bytes; a sound that begins with BAD is none."""
 
-    words, sounds = "caption", "audio"
+    words = sounds = True
 
     def __init__(self, dim=DIM):
         self.dim, self.asked = dim, []
 
-    def embed(self, column, cell):
-        self.asked.append((column, cell))
-        if cell == "unknown":
+    def text(self, words):
+        self.asked.append(words)
+        if words == "unknown":
             raise Usage("q", "the model knows none of these words", "use others")
-        return unit(1, self.dim, seed=sum(str(cell).encode()))[0]
+        return unit(1, self.dim, seed=sum(words.encode()))[0]
 
-    def decode(self, path, column):
+    def sound(self, path):
         content = Path(path).read_bytes()
         if content.startswith(b"BAD"):
             raise Usage("the file", "it holds no sound", "send another one")
-        return content[:20].hex()
+        return unit(1, self.dim, seed=sum(content[:20]))[0]
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
 
     Of several columns of files it is the index's `own`, if that is one of them.
     """
-    from ..learn.readers import Ids, Tokens, Words
+    from ..learn.readers import Ids
 
     if query.startswith("{") and model.fused:
         return str(next(iter(model.fused)))
@@ -72,7 +72,7 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
         fits = [name for name in model.columns if model.reader(name).files and model.reader(name).parts != picture]
         fits.sort(key=lambda name: name != own)
     else:
-        fits = [name for kind in (Words, Tokens, Ids) for name in model.columns if isinstance(model.reader(name), kind)]
+        fits = [*worded(model), *(name for name in model.columns if isinstance(model.reader(name), Ids))]
     if fits:
         return str(fits[0])
     if not Path(query).is_file() and all(model.reader(name).files for name in model.columns):
@@ -82,6 +82,13 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
     raise Usage(
         "column", "the model has no column for such a query", "give --column: one of " + ", ".join(model.columns)
     )
+
+
+def worded(model: Any) -> list[str]:
+    """The columns that words are cells of: those whose words the model knows, then those that it reads in parts."""
+    from ..learn.readers import Tokens, Words
+
+    return [name for kind in (Words, Tokens) for name in model.columns if isinstance(model.reader(name), kind)]
 
 
 def parsed(model: Any, column: str, query: str) -> Any:

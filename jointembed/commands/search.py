@@ -49,7 +49,7 @@ def search(
         if by != "vectors" and (per or diverse or distinct):
             raise Usage("by", "--per, --diverse and --distinct are of vectors only", "leave --by out")
         if by == "text":
-            found = opened.text(query, k, where)
+            found = opened.text(query, k, where, among)
         else:
             vector = embedded(opened, column, query, trust, among)
             if by == "both":

@@ -155,15 +155,21 @@ class Index(Store):
             scores = matrix.scored(places, matrix.values[last].astype(np.float64))
             return hits(db, matrix.numbers[places], scores)
 
-    def text(self, words: str, k: int = 10, where: str | None = None) -> list[Hit]:
-        """The k rows whose cells have words of a query, the best first; what the score is, `text.py` says.
+    def text(self, words: str, k: int = 10, where: str | None = None, column: str | None = None) -> list[Hit]:
+        """The k rows, of all or of those with a vector in a column, whose cells have words of a query; see `text.py`.
 
         Raises:
-            Usage: the query holds no word, or there is no such condition.
+            Usage: the query holds no word, or there is no such condition or column.
         """
         _count(k)
         with self.reading() as db:
-            numbers, scores = self._told(db, words, where, k)
+            among = None if column is None else self._matrix(column).numbers
+            if among is None or len(among) == len(self):
+                numbers, scores = self._told(db, words, where, k)
+            else:
+                numbers, scores = self._told(db, words, where)
+                kept = np.isin(numbers, among)
+                numbers, scores = numbers[kept], scores[kept]
             return hits(db, numbers[:k], scores[:k])
 
     def fused(

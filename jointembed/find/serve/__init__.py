@@ -79,7 +79,7 @@ def ready(
     port: int = 8765,
     roots: Sequence[str] = (),
     token: str | None = None,
-    load: Callable[[Path], Embedder] | None = None,
+    load: Callable[[Path, str], Embedder] | None = None,
     page: Any = None,
 ) -> Iterator[Ready]:
     """A server over an index that listens, and is cleared away in the end.
@@ -90,7 +90,7 @@ def ready(
         port: which port; 0 for any that is free.
         roots: folders that sounds may lie in, beside the one that the index is of.
         token: what clients must show.
-        load: loads what embeds, given the index; it is called in a thread.
+        load: loads what embeds, given the index and a column of it; it is called in a thread.
         page: `asset`, `about`, `points` and `cells`; those of `jointembed.find.page` if not given.
 
     Raises:

@@ -18,7 +18,7 @@ from ..hits import Hit, hits
 from ..index import Index
 from ..rows import fetch
 from . import audio
-from .handle import Handle, Known, Unknown
+from .handle import Handle, Known, Unknown, Unready
 
 Given = Mapping[str, Any]
 
@@ -35,14 +35,13 @@ class Answers:
     secret: bytes
     roots: tuple[str, ...] = ()
 
-    def row(self, handle: Handle, asked: list[str]) -> list[bytes]:
-        """The row of an id, for each."""
+    def row(self, handle: Handle, asked: list[tuple[str, str | None]]) -> list[bytes]:
+        """The row of an id, and the words that it lies near in a column, for each (id, column)."""
         answers = []
-        for id in asked:
+        for id, column in asked:
             with handle.reading() as index:
-                number, known = _number(index, id), handle.known()
-                row = index.row(id)
-            words = index.describe([id])[0]
+                number, known = _number(index, id), handle.known(_column(index, column))
+                row, words = index.row(id), index.describe([id], column=column)[0]
             answers.append(text({"id": id, "row": row, "words": words, "audio": self._audio(known, number, row)}))
         return answers
 
@@ -84,13 +83,13 @@ class Answers:
         """What holds some words, for each."""
 
         def search(_: Index, given: Given) -> list[Hit]:
-            return handle.text(given["q"], given["k"], given["where"])
+            return handle.text(given["q"], given["k"], given["where"], given["column"])
 
         return [self._hits(handle, one, search, how="text", **_note(one)) for one in asked]
 
-    def vector(self, handle: Handle, asked: list[tuple[npt.NDArray[np.float32], Given]]) -> list[bytes]:
-        """What is nearest to a vector, for each."""
-        return [self._hits(handle, given, partial(_search, vector), how="model") for vector, given in asked]
+    def vector(self, handle: Handle, asked: list[tuple[npt.NDArray[np.float32], str, Given]]) -> list[bytes]:
+        """What is nearest to a vector that a model of some fingerprint made, for each."""
+        return [self._hits(handle, given, partial(_search, one, of), how="model") for one, of, given in asked]
 
     def file(self, handle: Handle, asked: list[str]) -> list[tuple[int, str]]:
         """A handle of the sound that a name is for, and its media type, for each."""
@@ -115,7 +114,7 @@ class Answers:
 
     def _hits(self, handle: Handle, given: Given, search: Callable[[Index, Given], list[Hit]], **more: Any) -> bytes:
         with handle.reading() as index:
-            known = handle.known(_column(index, given.get("column")))
+            known = handle.known(_column(index, given["column"]))
             found = search(index, given)
         return text({"hits": self._listed(known, found), **more})
 
@@ -182,8 +181,10 @@ def _note(given: Given) -> dict[str, Any]:
     return {"note": given["note"]} if given.get("note") else {}
 
 
-def _search(vector: npt.NDArray[np.float32], index: Index, given: Given) -> list[Hit]:
-    return index.search(vector, given["k"], None, given["where"], **_more(given))
+def _search(vector: npt.NDArray[np.float32], fingerprint: str, index: Index, given: Given) -> list[Hit]:
+    if index.space(given["column"])["fingerprint"] != fingerprint:
+        raise Unready("the index has just been replaced")
+    return index.search(vector, given["k"], given["column"], given["where"], **_more(given))
 
 
 def _similar(index: Index, given: Given) -> list[Hit]:

@@ -101,18 +101,25 @@ def build(server: Server) -> FastAPI:
     route("/docs", "this description, to be read", documented)
     about = "a sound, by the name that answers give it; one range of bytes is honoured"
     route("/audio/{opaque}", about, server.sound, [fields.OPAQUE])
-    api("/api/about", "what the index holds, and what can be asked", server.about)
-    api("/api/map", "(N, 3) float32, little-endian: where the items lie on a map", server.map, [fields.AXES])
-    api("/api/cells", "one cell of all items, in the order of the map", server.cells, [fields.NAME])
-    api("/api/row", "an item", server.row, [fields.ID])
-    asked: tuple[Field, ...] = (fields.IDS, fields.MINUS, fields.K, fields.COLUMN, *narrow)
+    of = (fields.COLUMN,)
+    api("/api/about", "what the index holds, and what can be asked of each of its columns", server.about, of)
+    api("/api/map", "(N, 3) float32, little-endian: where the items lie on a map", server.map, (fields.AXES, *of))
+    api("/api/cells", "one cell of all items, in the order of the map", server.cells, (fields.NAME, *of))
+    api("/api/row", "an item", server.row, (fields.ID, *of))
+    asked: tuple[Field, ...] = (fields.IDS, fields.MINUS, fields.K, *of, *narrow)
     api("/api/similar", "the items that are like some and unlike others", server.similar, asked)
-    asked = (fields.START, fields.END, fields.N, fields.COLUMN, fields.WHERE)
+    asked = (fields.START, fields.END, fields.N, *of, fields.WHERE)
     api("/api/path", "the items on the way from one to another", server.path, asked)
-    api("/api/search", "the items that fit words", server.search, (fields.Q, fields.K, *narrow))
+    api("/api/search", "the items that fit words", server.search, (fields.Q, fields.K, *of, *narrow))
     body = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-    asked = (fields.HEARD, fields.K, *narrow)
-    api("/api/query", "the items that are like a sound file", server.query, asked, "POST", requestBody=body)
+    api(
+        "/api/query",
+        "the items that are like a sound file",
+        server.query,
+        (fields.K, *of, *narrow),
+        "POST",
+        requestBody=body,
+    )
 
     @app.exception_handler(HTTPException)
     async def unrouted(_: Request, error: HTTPException) -> Response:

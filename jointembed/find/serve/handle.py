@@ -65,7 +65,7 @@ class Shared:
 
     Args:
         path: the index.
-        changed: is called with an index that was opened because its file was not there before, or another one.
+        changed: is called with an index whose file was not there before, or is another one, or has a new generation.
     """
 
     def __init__(self, path: Path, changed: Callable[[Index], None] = lambda index: None) -> None:
@@ -73,7 +73,6 @@ class Shared:
         self.words = threading.Lock()
         self._known: dict[str, Known] = {}
         self._lock = threading.Lock()
-        self._told: tuple[Any, ...] = ()
 
     def file(self) -> tuple[int, int]:
         """Which file lies there now.
@@ -86,14 +85,6 @@ class Shared:
         except OSError as error:
             raise Unready("the index is not there just now") from error
         return about.st_dev, about.st_ino
-
-    def tell(self, index: Index, file: tuple[int, int]) -> None:
-        """Call `changed` once for each file."""
-        now = (*file, index.meta()["identity"])
-        with self._lock:
-            new, self._told = now != self._told, now
-        if new:
-            self.changed(index)
 
     def known(self, index: Index, file: tuple[int, int], column: str | None) -> Known:
         """What is known of a column; worked out by one thread while the others wait. Call it inside `reading`."""
@@ -164,14 +155,14 @@ class Handle:
         assert self._index is not None and self._file is not None
         return self.shared.known(self._index, self._file, column)
 
-    def text(self, words: str, k: int, where: str | None) -> list[Hit]:
+    def text(self, words: str, k: int, where: str | None = None, column: str | None = None) -> list[Hit]:
         """What has some words; inside `reading`. One thread makes the file of a generation's words for all."""
         assert self._index is not None
         now = self._index.state
         if now == self._told:
-            return self._index.text(words, k, where)
+            return self._index.text(words, k, where, column)
         with self.shared.words:
-            hits = self._index.text(words, k, where)
+            hits = self._index.text(words, k, where, column)
         self._told = now
         return hits
 
@@ -182,8 +173,9 @@ class Handle:
             with contextlib.suppress(Unready), self.reading() as index:
                 now = self.version
                 if now != ready and index.columns:
+                    self.shared.changed(index)
                     self.known()
-                    self.text("jointembed", 1, None)
+                    self.text("jointembed", 1)
                     ready = now
                     if len(index) >= _MANY:
                         with contextlib.suppress(Usage):  # faiss is not installed
@@ -198,7 +190,7 @@ class Handle:
                 self._index, self._file, self._told = Index.open(self.shared.path), file, ""
             except Failure as error:
                 raise Unready(plain(error, self.shared.path)) from error
-            self.shared.tell(self._index, file)
+            self.shared.changed(self._index)
         return self._index
 
     def _close(self) -> None:

@@ -14,6 +14,7 @@ RECEIVE = 10.0  # seconds in which a request must have come as a whole
 STALL = 10.0  # seconds for which a client may take nothing of an answer
 IDLE = 5  # seconds for which a connection is kept for a next request
 ANSWER = 30.0  # seconds that an answer may take
+HEARD = 120.0  # seconds that it may take where a sound is sent
 STOP = 4  # seconds in which what is under way is finished once the server is stopped
 
 POLICY = (

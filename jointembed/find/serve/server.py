@@ -75,40 +75,41 @@ class Server:
         content, media = self.asset(name)
         return Response(content, media_type=media, headers=FRESH)
 
-    async def about(self, _: dict[str, Any], __: Request) -> Response:
-        def about(index: Index, _: str) -> dict[str, Any]:
-            return dict(self.page.about(index))
+    async def about(self, given: dict[str, Any], _: Request) -> Response:
+        def about(index: Index, column: str | None) -> dict[str, Any]:
+            return dict(self.page.about(index, column))
 
-        known = await self.searches.ask(functools.partial(self._kept, about), "", "about")
-        known = {**known, "text": self.model.state, "file": self.model.hears}
-        return reply(text({**known, "why": self.model.why} if self.model.why else known))
+        known = await self.searches.ask(functools.partial(self._kept, about), (given["column"],), "about")
+        queries = {name: one.told for name, one in self.model.columns.items()}
+        return reply(text({**known, **self.model.of(given["column"]).told, "queries": queries}))
 
     async def map(self, given: dict[str, Any], _: Request) -> Response:
-        content = await self.maps.ask(functools.partial(self._kept, self.page.points), given["axes"])
+        asked = given["axes"], given["column"]
+        content = await self.maps.ask(functools.partial(self._kept, self.page.points), asked)
         return Response(content, media_type="application/octet-stream", headers=FRESH)
 
     async def cells(self, given: dict[str, Any], _: Request) -> Response:
-        def cells(index: Index, name: str) -> bytes:
-            return text(self.page.cells(index, name))
+        def cells(index: Index, name: str, column: str | None) -> bytes:
+            return text(self.page.cells(index, name, column))
 
-        return reply(await self.maps.ask(functools.partial(self._kept, cells), given["name"]))
+        return reply(await self.maps.ask(functools.partial(self._kept, cells), (given["name"], given["column"])))
 
-    def _kept(self, make: Callable[[Index, str], Any], handle: Handle, asked: list[str]) -> list[Any]:
-        """What is made of the index and each name, unless it was made of this generation before."""
+    def _kept(self, make: Callable[..., Any], handle: Handle, asked: list[tuple[str | None, ...]]) -> list[Any]:
+        """What is made of the index and each of what is asked, unless it was made of this generation before."""
         answers = []
         for one in asked:
             with handle.reading() as index:
                 key = (handle.version, make.__name__, one)  # which an index has that is empty yet
                 made = self.kept.get(key)
                 if made is None:
-                    made = self.kept[key] = make(index, one)
+                    made = self.kept[key] = make(index, *one)
                     for old in list(self.kept)[:-_KEPT]:
                         self.kept.pop(old, None)
                 answers.append(made)
         return answers
 
     async def row(self, given: dict[str, Any], _: Request) -> Response:
-        return reply(await self.lookups.ask(self.answers.row, given["id"]))
+        return reply(await self.lookups.ask(self.answers.row, (given["id"], given["column"])))
 
     async def similar(self, given: dict[str, Any], _: Request) -> Response:
         plainly = not (given["minus"] or given["where"] or given["per"] or given["diverse"] or given["distinct"])
@@ -121,19 +122,21 @@ class Server:
         return reply(await self.searches.ask(self.answers.path, given))
 
     async def search(self, given: dict[str, Any], _: Request) -> Response:
+        column = self.model.of(given["column"])
         try:
-            vector, note = await self.model.words(given["q"]), self.model.why
+            vector, note = await self.model.words(column, given["q"]), column.why
         except Failure as error:  # words that it does not know may still stand in a row
             vector, note = None, plain(error)
         if vector is None:
             return reply(await self.searches.ask(self.answers.words, {**given, "note": note}))
-        return reply(await self.searches.ask(self.answers.vector, (vector, given)))
+        return reply(await self.searches.ask(self.answers.vector, (vector, column.fingerprint, given)))
 
     async def query(self, given: dict[str, Any], request: Request) -> Response:
-        if self.model.state == "loading":
+        column = self.model.of(given["column"])
+        if column.state == "loading":
             raise Unready("the model still loads")
-        if not self.model.hears:
-            raise Wrong(self.model.why or "the model of this index hears no sounds")
+        if not column.told["file"]:
+            raise Wrong("the model of this column hears no sounds" if column.embedder else column.why)
         with self._room(), upload(self.folder) as (file, path):
             size = 0
             async for block in request.stream():
@@ -144,8 +147,8 @@ class Server:
             file.flush()
             if not size:
                 raise Wrong("the body is empty; send the bytes of a sound file")
-            vector = await self.model.sound(path, given.pop("column"))
-        return reply(await self.searches.ask(self.answers.vector, (vector, given)))
+            vector = await self.model.sound(column, path)
+        return reply(await self.searches.ask(self.answers.vector, (vector, column.fingerprint, given)))
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[None]:
