@@ -475,6 +475,121 @@ def test_every_control_has_a_name_and_every_part_a_landmark(where, server, file,
     assert len(ids) == len(set(ids))
 
 
+@pytest.fixture(scope="module")
+def double(tmp_path_factory):
+    """The songs by their sound, and all but every fifth by their tags too."""
+    rng = np.random.default_rng(3)
+    path = tmp_path_factory.mktemp("double") / "songs.index"
+    vectors = rng.standard_normal((80, 12)).astype(np.float32)
+    some = [row for at, row in enumerate(rows()) if at % 5]
+    with Index.create(path, 12, "cosine", "one", "f1") as index:
+        index.add(rows(), vectors / np.linalg.norm(vectors, axis=1, keepdims=True), "audio")
+        index.declare("tags", 5, "euclidean", "other", "f2")
+        index.add(some, rng.standard_normal((64, 5)).astype(np.float32), "tags")
+    return path
+
+
+class Reader(Embedder):
+    """Knows words, and hears no files."""
+
+    sounds = False
+
+
+@pytest.fixture(scope="module")
+def chooser(double):
+    """The address of a server over them."""
+    load = {"audio": Listener(12), "tags": Reader(5)}
+    with serving(double, page=None, load=lambda _, column: load[column]) as port:
+        until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
+        yield f"http://127.0.0.1:{port}/"
+
+
+def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, chooser, shown):
+    page = shown(chooser)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    select = page.get_by_label("Compare by")
+    assert select.evaluate("one => [...one.options].map(each => each.text)") == ["audio", "tags"]
+    assert page.locator("#facts").text_content() == "80 items by audio · 12 dimensions · cosine"
+    assert page.locator("#query").get_attribute("placeholder") == "Search in titles and cells"
+    assert page.locator("#file").is_visible()
+    choose(page, "Song 42")
+    assert titles(page) == similar(double, "song/42", column="audio")
+    before = points(page)
+    select.focus()
+    page.keyboard.press("ArrowDown")
+    until(lambda: titles(page) == similar(double, "song/42", column="tags"))
+    assert page.locator("#chosen h2").text_content() == "Song 42"
+    assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
+    assert page.locator("#query").get_attribute("placeholder") == "Search by words"
+    assert page.locator("#file").is_hidden()
+    assert (points(page) != before).any()
+    assert select.evaluate("one => document.activeElement === one")
+    asked.clear()
+    page.locator(".hit").first.click()
+    until(lambda: page.locator("#chosen h2").text_content() != "Song 42")
+    search(page, "polka")
+    page.locator("#hint", has_text="by meaning").wait_for()
+    assert asked and all("column=tags" in url for url in asked if "/api/" in url)
+    with Index.open(double) as index:
+        wanted = [hit.row["title"] for hit in index.search(Reader(5).text("polka"), 10, "tags")]
+    assert [one for one in titles(page) if one.startswith("Song")] == [one for one in wanted if one.startswith("Song")]
+    for _ in range(3):
+        page.go_back()
+    until(lambda: titles(page) == similar(double, "song/42", column="audio"))
+    assert select.input_value() == "audio" and "by audio" in page.locator("#facts").text_content()
+
+
+def test_an_item_that_the_other_column_lacks_is_said_so_and_filters_stay(double, chooser, shown):
+    page = shown(chooser)
+    page.locator("#filters summary").click()
+    page.locator(".chip", has_text="polka").click()
+    page.locator(".variety select").select_option("year")
+    choose(page, "Song 45")
+    page.select_option("#column", "tags")
+    page.locator("#hint", has_text="“Song 45” has no vector in tags.").wait_for()
+    assert page.locator("#heading").text_content() == "Begin anywhere" and page.locator("#chosen").is_hidden()
+    assert page.locator("#active").text_content() == "1"
+    assert page.locator(".chip", has_text="polka").get_attribute("aria-pressed") == "true"
+    assert page.locator(".variety select").input_value() == "year"
+    first = titles(page)[0]
+    page.locator(".hit").first.click()
+    wanted = similar(double, first.replace("Song ", "song/"), column="tags", where="genre = 'polka'", per="year")
+    until(lambda: titles(page) == wanted)
+    search(page, "Song 45")  # which is found by meaning, so others are
+    page.locator("#hint", has_text="by meaning").wait_for()
+    page.select_option("#column", "audio")
+    page.locator("#hint", has_text="by the words in the cells").wait_for()
+    assert titles(page)[0] == "Song 45"
+
+
+def test_a_column_that_cannot_be_had_leaves_the_one_that_is_shown(double, chooser, shown):
+    page = shown(chooser)
+    choose(page, "Song 42")
+    page.route("**/api/map?*column=tags*", lambda route: route.fulfill(status=200, body="x"))
+    page.route("**/api/about?*", lambda route: route.fulfill(status=200, body="<html>"))
+    page.select_option("#column", "tags")
+    until(lambda: page.locator("#heading").text_content() == "That did not work")
+    assert page.locator("#column").input_value() == "audio"
+    page.unroute("**/api/about?*")
+    page.unroute("**/api/map?*column=tags*")
+    choose(page, "Song 42")
+    assert titles(page) == similar(double, "song/42", column="audio")
+
+
+def test_an_exported_page_tells_its_column_and_where_there_is_but_one_none_is_chosen(double, server, shown):
+    with Index.open(double) as index:
+        pages.export(index, double.parent / "tags.html", column="tags")
+    page = shown((double.parent / "tags.html").as_uri())
+    assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
+    assert page.locator("#columns").is_hidden()
+    choose(page, "Song 42")
+    assert titles(page) == similar(double, "song/42", column="tags")
+    page = shown(server[0])
+    assert page.locator("#columns").is_hidden()
+    assert page.locator("#facts").text_content() == "80 items · 12 dimensions · cosine"
+
+
 def test_an_index_of_nothing_or_of_one_bare_row_has_a_page(tmp_path, browser):
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         pass

@@ -109,6 +109,23 @@ def test_categories_come_with_the_most_frequent_first_and_numbers_by_size(tmp_pa
             page.cells(index, "kinds")
 
 
+def test_a_category_has_one_place_in_all_columns_and_so_one_colour(tmp_path):
+    rows = [{"id": str(at), "kind": kind} for at, kind in enumerate("aabbbcccc")]
+    with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
+        index.add(rows, np.zeros((9, 2), np.float32), "x")
+        index.add(rows[:5], np.zeros((5, 2), np.float32), "y")
+        assert page.cells(index, "kind")["values"] == page.cells(index, "kind", "y")["values"] == ["c", "b", "a"]
+        assert page.cells(index, "kind", "y")["codes"] == [2, 2, 1, 1, 1]
+        found = exported(index, tmp_path / "out.html", column="y")
+        assert json.loads(found.data["cell 0"]) == page.cells(index, "kind", "y")
+        index.update([{**row, "kind": ["few", 7, {"a": 1}][at % 3]} for at, row in enumerate(rows[5:])])
+        index.update([{**row, "kind": 5 + at % 2} for at, row in enumerate(rows[:5])])
+        few = page.cells(index, "kind", "y")
+        assert [few["values"][code] for code in few["codes"]] == [5, 6, 5, 6, 5]
+        index.add([{"id": f"more{at}", "kind": f"kind {at}"} for at in range(200)], np.zeros((200, 2), np.float32), "x")
+        assert page.cells(index, "kind", "y")["values"] == [5, 6]
+
+
 def test_odd_cells_become_text_or_nothing_and_ids_stay_whole(tmp_path):
     rows = [
         {"id": "bad\udce9/" + "x" * 900, "odd": {"a": 1}, "big": 10**400, "true": True, "list": [1, [2]]},

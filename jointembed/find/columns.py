@@ -44,13 +44,16 @@ def columns(index: Index, column: str | None = None) -> dict[str, Column]:
     return held[1][column]
 
 
-def read(index: Index, column: str | None = None, names: set[str] | None = None) -> dict[str, list[Any]]:
+def read(
+    index: Index, column: str | None = None, names: set[str] | None = None, every: bool = False
+) -> dict[str, list[Any]]:
     """The cells of each name, `id` among them, in the order of `Index.ids`; None where a row has none.
 
     Args:
         index: the index.
         column: of the rows that have a vector in this column; by default the first one indexed.
         names: these only; all if None.
+        every: of all rows instead, whatever vectors they have.
 
     Raises:
         Usage: there is no such column.
@@ -62,8 +65,9 @@ def read(index: Index, column: str | None = None, names: set[str] | None = None)
             return found
         if column not in (None, *index.columns):
             raise Usage(column, "this column has no vectors in the index", closest(str(column), index.columns))
-        sql = 'SELECT id, columns FROM rows JOIN vectors ON row = number WHERE "column" = ? ORDER BY number'
-        for id, cells in db.execute(sql, (column or index.columns[0],)):
+        of = "" if every else 'JOIN vectors ON row = number WHERE "column" = :column'
+        sql = f"SELECT id, columns FROM rows {of} ORDER BY number"
+        for id, cells in db.execute(sql, {"column": column or index.columns[0]}):
             row = json.loads(cells)
             row["id"] = id
             for name, values in found.items():
@@ -71,8 +75,14 @@ def read(index: Index, column: str | None = None, names: set[str] | None = None)
     return found
 
 
-def cells(values: list[Any], column: Column) -> dict[str, Any]:
+def cells(values: list[Any], column: Column, every: list[Any] | None = None) -> dict[str, Any]:
     """A column as the page takes it.
+
+    Args:
+        values: the cells.
+        column: what they are.
+        every: the cells of all rows, where these are not all: a category then has its place, and so its colour,
+            whichever rows are shown.
 
     Returns:
         `{"kind": "number" | "text", "values"}` with a value a row, or null; or `{"kind": "category", "values",
@@ -83,11 +93,14 @@ def cells(values: list[Any], column: Column) -> dict[str, Any]:
         return {"kind": "number", "values": values}
     if column.kind == "text":
         return {"kind": "text", "values": [_text(value) for value in values]}
-    counts: dict[tuple[type, Any], int] = {}
-    for value in values:
-        for one in _things(value):
-            counts[_key(one)] = counts.get(_key(one), 0) + 1
-    known = sorted(counts, key=lambda one: (0, one[1]) if column.numeric else (-counts[one], str(one[1])))
+    counts = _counts(values if every is None else every)
+    if len(counts) > MOST:  # of all rows they are no categories
+        counts = _counts(values)
+
+    def order(one: tuple[type, Any]) -> tuple[float, str]:
+        return (one[1], "") if column.numeric and one[0] is float else (-counts[one], str(one[1]))
+
+    known = sorted(counts, key=order)
     place = {one: at for at, one in enumerate(known)}
     codes = [[place[_key(one)] for one in _things(value)] for value in values]
     return {
@@ -95,6 +108,14 @@ def cells(values: list[Any], column: Column) -> dict[str, Any]:
         "values": [value for _, value in known],
         "codes": [code if len(code) > 1 else code[0] if code else -1 for code in codes],
     }
+
+
+def _counts(values: list[Any]) -> dict[tuple[type, Any], int]:
+    counts: dict[tuple[type, Any], int] = {}
+    for value in values:
+        for one in _things(value):
+            counts[_key(one)] = counts.get(_key(one), 0) + 1
+    return counts
 
 
 def _kind(values: list[Any]) -> Column:

@@ -87,7 +87,7 @@ def cells(index: Index, name: str, column: str | None = None) -> dict[str, Any]:
         return {"kind": "text", "values": read(index, column, {"id"})["id"]}
     if name not in known:
         raise Usage(name, "no row has this cell", closest(name, ["id", *known]))
-    return told(read(index, column, {name})[name], known[name])
+    return told(read(index, column, {name})[name], known[name], _every(index, {name}).get(name))
 
 
 def export(
@@ -134,6 +134,7 @@ def _written(index: Index, out: Path, k: int, axes: str, column: str | None, roo
     project.coordinates(index, axes, column)  # cells as axes: the page makes the map, but they must be there
     known = columns(index, column)
     tables = read(index, column)
+    every = _every(index, {name for name, one in known.items() if one.kind == "category"})
     low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
     links = [] if root is None else _links(tables, Path(root), out, column)
     numeric = [name for name, one in known.items() if one.numeric and one.size > 1]
@@ -141,7 +142,7 @@ def _written(index: Index, out: Path, k: int, axes: str, column: str | None, roo
     first = [("about", _json(shown)), *((f"map {name}", _packed(_steps(xyz))) for name, xyz in placed.items())]
     later: list[tuple[str, bytes]] = []
     for at, (name, one) in enumerate(known.items()):
-        block = (f"cell {at}", _json(told(tables[name], one)))
+        block = (f"cell {at}", _json(told(tables[name], one, every.get(name))))
         (later if one.kind == "text" else first).append(block)
     later.append(("cell id", _json({"kind": "text", "values": tables["id"]})))
     width = (high - low) or 1.0
@@ -154,6 +155,11 @@ def _written(index: Index, out: Path, k: int, axes: str, column: str | None, roo
         for part in (head, *map(_block, first), script, *map(_block, later), tail):
             file.write(part)
         return file.tell()
+
+
+def _every(index: Index, names: set[str]) -> dict[str, list[Any]]:
+    """Cells of all rows, where an index of several columns may show fewer."""
+    return read(index, None, names, every=True) if len(index.columns) > 1 else {}
 
 
 def neighbours(index: Index, k: int, column: str | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:

@@ -3,7 +3,7 @@
 /** Ask again what was asked, or something new, and show the answer; a new question is kept in the browser's history. */
 async function ask(question = state.ask, k = STEP, kept = false) {
   const turn = ++state.turn;
-  if (question !== state.ask && !kept) history.pushState(question, "");
+  if (question !== state.ask && !kept) history.pushState({ ...question, column: source.column }, "");
   Object.assign(state, { ask: question, k });
   const { filters, list } = parts;
   const wanted = { k, where: filters.where(), accept: (place) => filters.test(place), ...filters.options };
@@ -92,7 +92,7 @@ async function answered(question, wanted) {
   const hint = state.about.count
     ? "Click a point on the map, search, or begin with one of these."
     : "This index is empty.";
-  return { hits, heading: state.about.count ? "Begin anywhere" : "Nothing here yet", hint };
+  return { hits, heading: state.about.count ? "Begin anywhere" : "Nothing here yet", hint: question.hint ?? hint };
 }
 
 /** Show the item whose neighbours are listed. */
@@ -105,7 +105,7 @@ function choose(hit) {
     "div",
     { class: "acts" },
     hit.audio
-      ? tool("play", `Play ${name}`, () => parts.player.play(hit, [hit, ...state.hits]), { "data-play": hit.place })
+      ? tool("play", `Play ${name}`, () => parts.player.play(hit, [hit, ...state.hits]), { "data-play": hit.id })
       : null,
     source.compose
       ? tool("path", "Path from here to another item", () => {

@@ -8,9 +8,10 @@ class Filters {
   columns = new Map();
   options = {};
 
-  constructor(root, about, changed) {
+  constructor(root, about, changed, column) {
     this.root = root;
     this.changed = changed;
+    this.column = column; // of vectors: the items are those that have one
     // A condition cannot name a column that holds such signs.
     this.cells = about.cells.filter(
       (cell) => cell.kind !== "text" && cell.size > 1 && !/["\\\u0000-\u001f]/.test(cell.name),
@@ -31,12 +32,32 @@ class Filters {
   /** Build the controls; the columns come only now. */
   async open() {
     if (this.built) return;
-    this.built = true;
-    for (const { name } of this.cells) this.columns.set(name, await source.cells(name));
+    await this.load();
     this.show();
   }
 
+  async load() {
+    for (const { name } of this.cells) this.columns.set(name, await source.cells(name, this.column));
+  }
+
+  /** Choose what was chosen among other items, as far as there is such a thing among these. */
+  async like(other) {
+    if (!other?.built) return;
+    await this.load();
+    this.options = { ...other.options };
+    if (!this.parts.some(({ name }) => name === this.options.per)) delete this.options.per;
+    for (const [name, chosen] of other.chosen) {
+      const { kind, values } = this.columns.get(name) ?? {};
+      if (kind !== other.columns.get(name).kind) continue;
+      const codes = Array.isArray(chosen)
+        ? chosen
+        : [...chosen].map((code) => values.indexOf(other.columns.get(name).values[code])).filter((code) => code >= 0);
+      if (codes.length) this.chosen.set(name, Array.isArray(chosen) ? codes : new Set(codes));
+    }
+  }
+
   show() {
+    this.built = true;
     const made = this.cells.map(({ name }) => {
       const column = this.columns.get(name);
       const box = el("fieldset", {}, el("legend", {}, plain(name)));
@@ -184,13 +205,14 @@ class Filters {
       el("option", { value: "" }, "as many as there are"),
       ...this.parts.map(({ name }) => el("option", { value: name }, `one per ${plain(name)}`)),
     );
+    per.value = options.per ?? "";
     const later = settled(180, changed);
     const diverse = el("input", {
       type: "range",
       min: 0,
       max: 1,
       step: 0.1,
-      value: 0,
+      value: options.diverse ?? 0,
       oninput: () => {
         options.diverse = +diverse.value;
         later();
@@ -198,6 +220,7 @@ class Filters {
     });
     const distinct = el("input", {
       type: "checkbox",
+      checked: options.distinct ? "" : null,
       onchange: () => {
         options.distinct = distinct.checked;
         changed();

@@ -86,7 +86,7 @@ class List {
     const tools = el(
       "span",
       { class: "acts" },
-      hit.audio ? tool("play", `Play ${name}`, () => acts.play(hit, this.hits), { "data-play": hit.place }) : null,
+      hit.audio ? tool("play", `Play ${name}`, () => acts.play(hit, this.hits), { "data-play": hit.id }) : null,
       source.compose ? tool("plus", `Add ${name} to the mix`, () => acts.mix(hit, 1)) : null,
       source.compose ? tool("minus", `Take ${name} away from the mix`, () => acts.mix(hit, -1)) : null,
     );

@@ -2,6 +2,8 @@
 
 const STEP = 10; // results at first, and more at each turn
 const NAMED = 18; // categories in the legend, and named on the map: as many as there are colours and shapes
+const MAPS = { pca2: "Principal components", pca3: "Principal components, 3-D", umap2: "UMAP", umap3: "UMAP, 3-D" };
+const AXES = ["axis-0", "axis-1", "axis-2"];
 
 const state = {
   about: null,
@@ -12,6 +14,7 @@ const state = {
   colour: "", // the cell that gives the colours
   off: new Set(), // categories that the legend hides
   turn: 0, // which question was asked last
+  shows: 0, // how often a column was chosen
   sought: "", // the words that were searched for last
 };
 const parts = {};
@@ -96,53 +99,145 @@ function themed() {
 
 const option = (value, text) => el("option", { value }, text);
 
-/** The choices of map, axes and colour. */
-function choices() {
-  const { about } = state;
-  const names = { pca2: "Principal components", pca3: "Principal components, 3-D", umap2: "UMAP", umap3: "UMAP, 3-D" };
-  const maps = about.axes.filter((name) => names[name]);
-  const numbers = about.axes.filter((name) => !names[name]);
-  const map = byId("map");
-  map.append(...maps.map((name) => option(name, names[name])));
-  const axes = [0, 1, 2].map((axis) => byId(`axis-${axis}`));
-  if (numbers.length > 1) {
-    map.append(option("", "Columns"));
-    axes.forEach((select, axis) => {
-      if (axis === 2) select.append(option("", "none"));
-      select.append(...numbers.map((name) => option(name, plain(name))));
-      select.value = axis === 2 ? "" : numbers[axis];
-      select.addEventListener("change", () => change());
-    });
-  }
-  const change = async () => {
-    byId("axes").hidden = map.value !== "";
-    const chosen = map.value || axes.map((select) => select.value).filter(Boolean);
-    document.body.classList.add("busy");
-    await mapBy(chosen).catch(failed);
-    document.body.classList.remove("busy");
-    say(`Map: ${map.selectedOptions[0].textContent}`);
-  };
-  map.addEventListener("change", change);
-  const start = about.start ?? maps[0];
-  if (maps.includes(start)) map.value = start;
-  else {
-    map.value = "";
-    start.split(",").forEach((name, axis) => (axes[axis].value = name));
-    byId("axes").hidden = false;
-  }
-  const colour = byId("colour");
+/** What of a map, of axes and colours there is to choose among items, and what is chosen; that stays if it can. */
+function choices(about) {
+  const maps = about.axes.filter((name) => MAPS[name]);
+  const numbers = about.axes.filter((name) => !MAPS[name]);
+  const now = state.about ? axes() : (about.start ?? maps[0]);
+  const cells = Array.isArray(now) ? now : now.split(",");
   const kept = about.cells.filter((cell) => cell.kind !== "text" && cell.size > 1);
-  colour.append(option("", "none"), ...kept.map(({ name }) => option(name, plain(name))));
   const first =
     kept.find((cell) => cell.kind === "category" && cell.name !== "split" && cell.size <= 2 * NAMED) ??
     kept.find((cell) => cell.name !== "split");
-  colour.value = first?.name ?? "";
-  colour.addEventListener("change", () => colourBy(colour.value).catch(failed));
-  return { axes: map.value || axes.map((select) => select.value).filter(Boolean), colour: colour.value };
+  const same = state.about && (state.colour ? kept.find((cell) => cell.name === state.colour) : { name: "" });
+  return {
+    maps,
+    numbers,
+    axes: maps.includes(now) ? now : cells.every((name) => numbers.includes(name)) ? cells : maps[0],
+    colours: kept.map((cell) => cell.name),
+    colour: (same || first)?.name ?? "",
+  };
+}
+
+/** Offer the choices. */
+function offer({ maps, numbers, axes, colours, colour }) {
+  const map = byId("map");
+  const columns = numbers.length > 1 ? [option("", "Columns")] : [];
+  map.replaceChildren(...maps.map((name) => option(name, MAPS[name])), ...columns);
+  map.value = Array.isArray(axes) ? "" : axes;
+  AXES.forEach((id, axis) => {
+    const select = byId(id);
+    const none = axis === 2 ? [option("", "none")] : [];
+    select.replaceChildren(...none, ...numbers.map((name) => option(name, plain(name))));
+    select.value = (Array.isArray(axes) ? axes[axis] : axis < 2 && numbers[axis]) || "";
+  });
+  byId("axes").hidden = map.value !== "";
+  byId("colour").replaceChildren(option("", "none"), ...colours.map((name) => option(name, plain(name))));
+  byId("colour").value = colour;
+}
+
+/** The map that is chosen, by its name, or two or three cells as axes. */
+const axes = () => byId("map").value || AXES.map((id) => byId(id).value).filter(Boolean);
+
+// Show the items that have a vector in a column: their map, colours and filters. All of it is there before any of it is
+// shown. Gives the ids of the items before and of these, or null if another column was chosen meanwhile.
+async function shownBy(column, known) {
+  const turn = ++state.shows;
+  const before = state.about?.count ? (await source.cells("id")).values : [];
+  const about = known ?? (await source.about(column));
+  const choice = choices(about);
+  const filters = new Filters(byId("controls"), about, filtered, column);
+  let after = [];
+  if (about.count) {
+    const wanted = Array.isArray(choice.axes) ? choice.axes : [];
+    if (!wanted.length) await source.map(choice.axes, column);
+    for (const name of [...wanted, choice.colour].filter(Boolean)) await source.cells(name, column);
+    await filters.like(parts.filters);
+    if (state.about) after = (await source.cells("id", column)).values;
+  }
+  if (turn !== state.shows) return null;
+  const old = parts.filters;
+  state.turn++; // what is on its way is of other items
+  source.column = column;
+  state.about = parts.list.about = about;
+  parts.filters = filters;
+  rowsOf.clear();
+  hover(null);
+  parts.list.show([]);
+  parts.overlay.found = { from: [], hits: [], chain: false };
+  byId("column").value = column;
+  const items = about.rows > about.count ? `${about.count.toLocaleString("en")} of ` : "";
+  const by = about.columns.length > 1 ? ` by ${plain(about.column)}` : "";
+  byId("facts").textContent = [
+    `${items}${several(about.rows, "item")}${by}`,
+    `${about.dim} dimensions`,
+    about.metric,
+    about.note,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+  byId("query").placeholder = about.text && about.text !== "none" ? "Search by words" : "Search in titles and cells";
+  byId("file").hidden = !about.file;
+  byId("filters").hidden = !filters.any;
+  if (old?.built) filters.show();
+  counted();
+  offer(choice);
+  if (choice.colour !== state.colour) state.off.clear();
+  state.colour = choice.colour;
+  if (!about.count) return { before, after };
+  parts.column = choice.colour ? await source.cells(choice.colour) : null;
+  if (parts.column?.kind === "number") parts.range = bulk(parts.column.values);
+  legend();
+  await mapBy(choice.axes);
+  byId("points").setAttribute("aria-label", `Map of ${several(about.count, "item")}${by}`);
+  return { before, after };
+}
+
+/** Compare by another column; what was asked is asked again there. */
+async function compareBy(column) {
+  document.body.classList.add("busy");
+  const shown = await shownBy(column).finally(() => document.body.classList.remove("busy"));
+  if (!shown) return;
+  const places = new Map(shown.after.map((id, place) => [id, place]));
+  const there = (place) => places.get(shown.before[place]);
+  const next = { ...state.ask, hint: null };
+  for (const name of ["plus", "minus"]) if (next[name]) next[name] = next[name].map(there);
+  for (const name of ["start", "end"]) if (name in next) next[name] = there(next[name]);
+  const gone = Object.values(next).flat().includes(undefined);
+  state.start = state.start === null ? null : (there(state.start) ?? null);
+  const chosen = byId("chosen").querySelector("h2")?.textContent;
+  const hint = `${chosen ? `“${chosen}”` : "Some of what was asked for"} has no vector in ${plain(column)}.`;
+  return ask(gone ? { kind: "start", hint } : next);
+}
+
+function counted() {
+  byId("active").textContent = parts.filters.count;
+  byId("active").hidden = !parts.filters.count;
+}
+
+function filtered() {
+  counted();
+  colours();
+  ask();
 }
 
 function wire() {
   const { chart } = parts;
+  const mapped = async () => {
+    byId("axes").hidden = byId("map").value !== "";
+    document.body.classList.add("busy");
+    await mapBy(axes()).catch(failed);
+    document.body.classList.remove("busy");
+    say(`Map: ${byId("map").selectedOptions[0].textContent}`);
+  };
+  for (const id of ["map", ...AXES]) byId(id).addEventListener("change", mapped);
+  byId("colour").addEventListener("change", () => colourBy(byId("colour").value).catch(failed));
+  byId("column").addEventListener("change", () =>
+    compareBy(byId("column").value).catch((error) => {
+      byId("column").value = source.column;
+      failed(error);
+    }),
+  );
   chart.on("view", () => parts.overlay.draw());
   chart.on("hover", (place, point) => hover(place, point).catch(() => {}));
   chart.on("pick", (place) =>
@@ -158,10 +253,7 @@ function wire() {
     if (words) ask({ kind: "search", words });
     else clear();
   };
-  byId("search").addEventListener("submit", (event) => {
-    event.preventDefault();
-    search();
-  });
+  byId("search").addEventListener("submit", search);
   byId("query").addEventListener("search", () => byId("query").value || state.ask.kind !== "search" || clear());
   if (!source.compose)
     byId("query").addEventListener(
@@ -179,7 +271,6 @@ function wire() {
     themed();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => themed());
-  byId("file").hidden = !state.about.file;
   byId("file").addEventListener("click", () => byId("upload").click());
   byId("upload").addEventListener(
     "change",
@@ -190,8 +281,11 @@ function wire() {
     event.preventDefault();
     if (state.about.file && event.dataTransfer.files[0]) ask({ kind: "file", blob: event.dataTransfer.files[0] });
   });
-  // Back and forward go through what was asked.
-  window.addEventListener("popstate", (event) => ask(event.state ?? { kind: "start" }, STEP, true));
+  // Back and forward go through what was asked, and by which column.
+  window.addEventListener("popstate", async (event) => {
+    const question = event.state ?? { kind: "start", column: source.column };
+    if (question.column === source.column || (await shownBy(question.column).catch(failed))) ask(question, STEP, true);
+  });
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "range";
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
@@ -243,22 +337,15 @@ function hold() {
 
 async function start() {
   themed();
-  const about = (state.about = await source.about());
+  byId("search").addEventListener("submit", (event) => event.preventDefault());
+  const about = await source.about();
+  const many = source.compose && about.columns.length > 1;
   document.title = `${about.name} · jointembed`;
   byId("name").textContent = about.name;
-  byId("facts").textContent = [several(about.count, "item"), `${about.dim} dimensions`, about.metric, about.note]
-    .filter(Boolean)
-    .join(" · ");
-  byId("query").placeholder = about.text && about.text !== "none" ? "Search by words" : "Search in titles and cells";
+  byId("columns").hidden = !many;
+  byId("column").append(...about.columns.map((name) => option(name, plain(name))));
   parts.chart = new Chart(byId("points"));
   parts.overlay = new Overlay(byId("marks"), byId("ground"), parts.chart);
-  parts.filters = new Filters(byId("controls"), about, () => {
-    byId("active").textContent = parts.filters.count;
-    byId("active").hidden = !parts.filters.count;
-    colours();
-    ask();
-  });
-  byId("filters").hidden = !parts.filters.any;
   parts.list = new List(byId("list"), about, {
     similar: (hit) => similar(hit.place),
     mix: (hit, sign) => mix(hit.place, sign),
@@ -271,20 +358,13 @@ async function start() {
   });
   parts.player = new Player(byId("player"), (hit) => parts.list.title(hit), say);
   parts.overlay.title = (place) => (rowsOf.has(place) ? parts.list.title(rowsOf.get(place)) : "");
-  const chosen = choices();
-  wire();
   if (!parts.chart.alive) {
     byId("veil").textContent = "This browser draws no WebGL 2. The list works all the same.";
     byId("veil").hidden = false;
   }
-  if (about.count) {
-    parts.column = chosen.colour ? await source.cells(chosen.colour) : null;
-    state.colour = chosen.colour;
-    if (parts.column?.kind === "number") parts.range = bulk(parts.column.values);
-    legend();
-    await mapBy(chosen.axes);
-    byId("points").setAttribute("aria-label", `Map of ${several(about.count, "item")}`);
-  }
+  await shownBy(many ? about.column : "", about);
+  wire();
+  history.replaceState({ kind: "start", column: source.column }, "");
   requestAnimationFrame(() => performance.mark("map"));
   await ask({ kind: "start" }, STEP, true);
 }

@@ -36,7 +36,7 @@ class Player {
   }
 
   play(hit, queue) {
-    if (this.hit?.place === hit.place) return this.toggle();
+    if (this.hit?.id === hit.id) return this.toggle();
     this.hit = hit;
     this.queue = queue.filter((one) => one.audio);
     this.root.hidden = false;
@@ -60,7 +60,7 @@ class Player {
   }
 
   next() {
-    const at = this.queue.findIndex((one) => one.place === this.hit?.place);
+    const at = this.queue.findIndex((one) => one.id === this.hit?.id);
     const hit = this.queue[at + 1];
     if (hit) this.play(hit, this.queue);
     else this.state();
@@ -88,7 +88,7 @@ class Player {
     this.button.setAttribute("aria-label", playing ? "Pause" : "Play");
     this.button.title = playing ? "Pause" : "Play";
     for (const node of document.querySelectorAll("[data-play]")) {
-      const mine = playing && Number(node.dataset.play) === this.hit.place;
+      const mine = playing && node.dataset.play === this.hit.id;
       node.replaceChildren(icon(mine ? "pause" : "play"));
       node.classList.toggle("on", mine);
       node.closest("li")?.classList.toggle("playing", mine);

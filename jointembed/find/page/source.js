@@ -26,10 +26,13 @@ const address = (id) => {
 
 class Served {
   compose = true;
+  column = ""; // whose vectors are meant; those of the first one if ""
   known = new Map();
 
-  async get(path, params = [], more = {}) {
-    const query = params.filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  async get(path, params = [], more = {}, column = this.column) {
+    const query = [...params, ["column", column]].filter(
+      ([, value]) => value !== "" && value !== null && value !== undefined,
+    );
     const text = query.map(([name, value]) => `${name}=${address(String(value))}`).join("&");
     const answer = await fetch(`/api/${path}${text ? `?${text}` : ""}`, more).catch(() => null);
     if (!answer) throw new Error("The server does not answer.");
@@ -38,22 +41,32 @@ class Served {
     return answer;
   }
 
-  async json(path, params, more) {
-    return (await this.get(path, params, more)).json();
+  async json(path, params, more, column) {
+    return (await this.get(path, params, more, column)).json();
   }
 
-  about() {
-    return this.json("about");
+  about(column) {
+    return this.json("about", [], {}, column);
   }
 
-  async map(axes) {
-    return new Float32Array(await (await this.get("map", [["axes", axes]])).arrayBuffer());
-  }
-
-  /** A column of cells, asked for once. */
-  cells(name) {
-    if (!this.known.has(name)) this.known.set(name, this.json("cells", [["name", name]]));
+  /** What is asked for once, unless that fails. */
+  once(name, read) {
+    if (!this.known.has(name)) {
+      this.known.set(name, read());
+      this.known.get(name).catch(() => this.known.delete(name));
+    }
     return this.known.get(name);
+  }
+
+  map(axes, column = this.column) {
+    return this.once(`map ${axes} ${column}`, async () => {
+      const answer = await this.get("map", [["axes", axes]], {}, column);
+      return new Float32Array(await answer.arrayBuffer());
+    });
+  }
+
+  cells(name, column = this.column) {
+    return this.once(JSON.stringify([name, column]), () => this.json("cells", [["name", name]], {}, column));
   }
 
   async row(place) {
@@ -100,6 +113,7 @@ class Served {
 
 class Saved {
   compose = false;
+  column = ""; // it holds one only
   known = new Map();
 
   /** The text of a block of the page, which may still be on its way; it is read once. */
