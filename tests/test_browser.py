@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 import time
 import wave
 from pathlib import Path
@@ -575,6 +576,23 @@ def test_a_column_that_cannot_be_had_leaves_the_one_that_is_shown(double, choose
     page.unroute("**/api/map?*column=tags*")
     choose(page, "Song 42")
     assert titles(page) == similar(double, "song/42", column="audio")
+
+
+def test_a_file_may_be_sent_once_the_model_has_loaded(double, browser):
+    go = threading.Event()
+
+    def load(*_):
+        go.wait(20)
+        return Listener(12)
+
+    with serving(double, page=None, load=load) as port:
+        page = browser.new_page(viewport=SIZE)
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.locator(".list li").first.wait_for()
+        assert page.locator("#file").is_hidden()
+        go.set()
+        page.locator("#file").wait_for()
+        page.close()
 
 
 def test_an_exported_page_tells_its_column_and_where_there_is_but_one_none_is_chosen(double, server, shown):

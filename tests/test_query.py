@@ -205,6 +205,11 @@ def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
         assert [hit.id for hit in index.text("pol")] == ["2"]  # a word that is only begun
         assert [hit.id for hit in index.text("120")] == ["2"]
         assert {hit.id for hit in index.text("piano", where="tags = 'calm'")} == {"0"}
+        index.add([index.row("2")], np.eye(4, dtype=np.float32)[:1], "other")
+        assert [hit.id for hit in index.text("CAFE", column="other")] == []
+        assert [hit.id for hit in index.text("pol", column="other")] == ["2"]
+        with pytest.raises(Usage, match="no vectors"):
+            index.text("pol", column="another")
         assert index.text("trumpet") == []
         index.add([{"id": "9", "title": "Trumpet voluntary"}], np.eye(4, dtype=np.float32)[:1], "audio")
         assert [hit.id for hit in index.text("trumpet")] == ["9"]

@@ -17,7 +17,7 @@ from jointembed.find.serve import ready
 DIM = 8
 PAGE = types.SimpleNamespace(
     asset=lambda name: (f"<!doctype html><p>{name}".encode(), "text/html; charset=utf-8"),
-    about=lambda index, column: {"name": index.path.name, "count": len(index), "generation": index.generation},
+    about=lambda index, column: {"count": len(index.ids(column)), "generation": index.generation},
     points=lambda index, axes, column: np.zeros((len(index.ids(column)), 3), "<f4").tobytes(),
     cells=lambda index, name, of: {"kind": "text", "values": [index.row(id).get(name) for id in index.ids(of)]},
 )

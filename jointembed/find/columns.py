@@ -36,6 +36,7 @@ class Column:
 def columns(index: Index, column: str | None = None) -> dict[str, Column]:
     """What each cell is, over the rows that have a vector in the column; remembered until the index changes."""
     state = index.state
+    column = next(iter(index.columns), None) if column is None else column
     held = _known.get(index)
     if held is None or held[0] != state:
         held = _known[index] = (state, {})

@@ -176,8 +176,7 @@ async function shownBy(column, known) {
   ]
     .filter(Boolean)
     .join(" · ");
-  byId("query").placeholder = about.text && about.text !== "none" ? "Search by words" : "Search in titles and cells";
-  byId("file").hidden = !about.file;
+  asked();
   byId("filters").hidden = !filters.any;
   if (old?.built) filters.show();
   counted();
@@ -191,6 +190,20 @@ async function shownBy(column, known) {
   await mapBy(choice.axes);
   byId("points").setAttribute("aria-label", `Map of ${several(about.count, "item")}${by}`);
   return { before, after };
+}
+
+/** Tell what may be asked, and again once the model has loaded. */
+function asked() {
+  const { about } = state;
+  byId("query").placeholder = about.text && about.text !== "none" ? "Search by words" : "Search in titles and cells";
+  byId("file").hidden = !about.file;
+  if (about.text !== "loading") return;
+  setTimeout(async () => {
+    const { text, file } = await source.about().catch(() => about);
+    if (about !== state.about) return;
+    Object.assign(about, { text, file });
+    asked();
+  }, 1000);
 }
 
 /** Compare by another column; what was asked is asked again there. */

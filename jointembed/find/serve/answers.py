@@ -40,7 +40,7 @@ class Answers:
         answers = []
         for id, column in asked:
             with handle.reading() as index:
-                number, known = _number(index, id), handle.known(_column(index, column))
+                number, known = _number(index, id), handle.known(checked(index, column))
                 row, words = index.row(id), index.describe([id], column=column)[0]
             answers.append(text({"id": id, "row": row, "words": words, "audio": self._audio(known, number, row)}))
         return answers
@@ -48,7 +48,7 @@ class Answers:
     def lookups(self, handle: Handle, asked: list[tuple[str, int, str | None]]) -> list[Any]:
         """What is nearest to an id, for each (id, k, column), whose columns are all the same: one product for all."""
         with handle.reading() as index:
-            known = handle.known(_column(index, asked[0][2]))
+            known = handle.known(checked(index, asked[0][2]))
             there = [at for at, (id, _, _) in enumerate(asked) if id in known.places]
             answers: list[Any] = [None] * len(asked)
             if len(there) == 1:
@@ -114,7 +114,7 @@ class Answers:
 
     def _hits(self, handle: Handle, given: Given, search: Callable[[Index, Given], list[Hit]], **more: Any) -> bytes:
         with handle.reading() as index:
-            known = handle.known(_column(index, given["column"]))
+            known = handle.known(checked(index, given["column"]))
             found = search(index, given)
         return text({"hits": self._listed(known, found), **more})
 
@@ -142,6 +142,13 @@ class Answers:
         return "/audio/" + audio.name(self.secret, known.identity, number)
 
 
+def checked(index: Index, column: str | None) -> str | None:
+    """A column of vectors, None for the first; Usage if the index has no such."""
+    if column is not None and column not in index.columns:
+        raise Usage("column", "the index has no vectors of this column", "use one of " + ", ".join(index.columns))
+    return column
+
+
 def text(answer: Any) -> bytes:
     """JSON in ASCII: an id that is no UTF-8 stays apart as an escape, and what JSON has no number for is null."""
     try:
@@ -165,12 +172,6 @@ def _number(index: Index, id: str) -> int:
     if found is None:
         raise Unknown("id: this id is not in the index")
     return found
-
-
-def _column(index: Index, column: str | None) -> str | None:
-    if column is not None and column not in index.columns:
-        raise Usage("column", "the index has no vectors of this column", "use one of " + ", ".join(index.columns))
-    return column
 
 
 def _more(given: Given) -> dict[str, Any]:

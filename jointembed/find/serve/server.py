@@ -19,7 +19,7 @@ from starlette.types import Send
 from ...errors import Failure
 from ..index import Index
 from . import audio
-from .answers import Answers, text
+from .answers import Answers, checked, text
 from .fields import Wrong
 from .handle import Handle, Shared, Unready, plain
 from .limits import BODY, refusal
@@ -95,10 +95,11 @@ class Server:
         return reply(await self.maps.ask(functools.partial(self._kept, cells), (given["name"], given["column"])))
 
     def _kept(self, make: Callable[..., Any], handle: Handle, asked: list[tuple[str | None, ...]]) -> list[Any]:
-        """What is made of the index and each of what is asked, unless it was made of this generation before."""
+        """What is made of the index and each of what is asked, a column last, unless it was made of this generation."""
         answers = []
         for one in asked:
             with handle.reading() as index:
+                checked(index, one[-1])
                 key = (handle.version, make.__name__, one)  # which an index has that is empty yet
                 made = self.kept.get(key)
                 if made is None:
