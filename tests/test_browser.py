@@ -521,6 +521,7 @@ def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, choos
     page.keyboard.press("ArrowDown")
     until(lambda: titles(page) == similar(double, "song/42", column="tags"))
     assert page.locator("#chosen h2").text_content() == "Song 42"
+    until(lambda: status(page).startswith("Compared by tags. 10 results."))
     assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
     assert page.locator("#query").get_attribute("placeholder") == "Search by words"
     assert page.locator("#file").is_hidden()

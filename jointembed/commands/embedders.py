@@ -17,7 +17,7 @@ from ..find.sqlite import anew, mend
 from .model import Model
 from .question import worded
 
-LONGEST = 1_000  # windows of a sound that is asked with: those of hours of sound are spread over it
+LONGEST = 720  # windows of a sound that is asked with, two hours of 10 s each: so many are spread over a longer one
 PATIENCE = 15.0  # seconds that the decoder may take
 
 Vector = NDArray[Any]

@@ -220,7 +220,8 @@ async function compareBy(column) {
   state.start = state.start === null ? null : (there(state.start) ?? null);
   const chosen = byId("chosen").querySelector("h2")?.textContent;
   const hint = `${chosen ? `“${chosen}”` : "Some of what was asked for"} has no vector in ${plain(column)}.`;
-  return ask(gone ? { kind: "start", hint } : next);
+  await ask(gone ? { kind: "start", hint } : next);
+  say(`Compared by ${plain(column)}. ${gone ? hint : byId("status").textContent || byId("facts").textContent}`);
 }
 
 function counted() {

@@ -129,7 +129,7 @@ PER = Field("per", "a cell, such as artist, of which each value comes once at mo
 SHARE = {"type": "number", "minimum": 0, "maximum": 1, "default": 0.0}
 DIVERSE = Field("diverse", "how much the answers are to differ, from 0 to 1", SHARE)
 DISTINCT = Field("distinct", "1: of near-duplicates only the best", {"type": "boolean", "default": False})
-COLUMN = Field("column", "among the vectors of this column; by default the first one indexed", _string(200))
+COLUMN = Field("column", "the column of vectors that is meant; by default the first one indexed", _string(200))
 AXES = Field("axes", "which map: pca2, pca3, umap2 ..., or the names of cells", _string(400, default="pca2"))
 OPAQUE = Field("opaque", "the name", _string(24), True, "path")
 NAME = Field("name", "the name of a cell", _string(200), needed=True)
