@@ -42,6 +42,8 @@ class Store:
         if not self.path.is_file():
             raise Usage(path, "there is no such index", f"make it with: {mend(self.path)}")
         self._writer: sqlite3.Connection | None = None
+        self._meta: dict[str, Any] = {}
+        self._commit: list[tuple[str]] = []  # the one that `_meta` is of
         with faults(self.path):
             try:
                 self._reader = self._open("mode=rw")
@@ -234,9 +236,13 @@ class Store:
         is what is different of columns that another model made, see `space`.
         """
         with self.reading() as db:
+            commit = db.execute("SELECT value FROM meta WHERE key = 'commit'").fetchall()
+            if commit and commit == self._commit:  # every commit has another
+                return dict(self._meta)
             meta: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta"))
         try:
-            return read(meta)
+            self._meta, self._commit = read(meta), commit
+            return dict(self._meta)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise Damaged(self.path, "what this index says of itself is broken", anew(self.path)) from error
 
