@@ -1,11 +1,14 @@
 """An approximate search is used only where it finds what an exact one finds, and never under a condition."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from jointembed.errors import Usage
 from jointembed.find import graph
 from jointembed.find.index import Index
+from jointembed.find.serve import handle
 
 pytest.importorskip("faiss")
 
@@ -17,7 +20,7 @@ def clusters(count, dim, apart, seed=0):
     return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
 
-def made(place, vectors, metric="cosine"):
+def made_index(place, vectors, metric="cosine"):
     index = Index.create(place, vectors.shape[1], metric)
     index.add([{"id": str(at), "genre": str(at % 20)} for at in range(len(vectors))], vectors, "audio")
     return index
@@ -26,7 +29,7 @@ def made(place, vectors, metric="cosine"):
 @pytest.mark.parametrize(("metric", "dim"), [("cosine", 3), ("cosine", 48), ("euclidean", 51), ("dot", 16)])
 def test_a_graph_finds_what_an_exact_search_finds_and_scores_it_exactly(place, metric, dim):
     vectors = clusters(20_000, dim, 4.0)
-    with made(place, vectors, metric) as index:
+    with made_index(place, vectors, metric) as index:
         exact = [index.similar(str(at), 10) for at in range(0, 400, 4)]
         assert index.approximate() >= 0.98
         found = [index.similar(str(at), 10, "audio") for at in range(0, 400, 4)]
@@ -41,7 +44,7 @@ def test_a_graph_finds_what_an_exact_search_finds_and_scores_it_exactly(place, m
 
 def test_a_condition_is_searched_exactly(place):
     vectors = clusters(20_000, 16, 4.0)
-    with made(place, vectors) as index:
+    with made_index(place, vectors) as index:
         asked = [index.search(vectors[at], 10, where="genre = '7'") for at in range(50)]
         assert index.approximate() >= 0.98
         assert [index.search(vectors[at], 10, where="genre = '7'") for at in range(50)] == asked
@@ -49,7 +52,7 @@ def test_a_condition_is_searched_exactly(place):
 
 def test_a_graph_that_finds_too_little_is_not_used(place):
     vectors = clusters(20_000, 64, 0.0)  # no cluster at all
-    with made(place, vectors) as index:
+    with made_index(place, vectors) as index:
         exact = [index.search(vectors[at], 10) for at in range(20)]
         assert index.approximate() < 0.98
         assert [index.search(vectors[at], 10) for at in range(20)] == exact
@@ -57,7 +60,7 @@ def test_a_graph_that_finds_too_little_is_not_used(place):
 
 def test_what_is_added_later_is_found_at_once(place):
     vectors = clusters(20_000, 16, 4.0)
-    with made(place, vectors) as index:
+    with made_index(place, vectors) as index:
         index.approximate()
         index.add([{"id": "new"}], vectors[:1], "audio")
         assert {hit.id for hit in index.search(vectors[0], 2)} == {"0", "new"}
@@ -65,5 +68,25 @@ def test_what_is_added_later_is_found_at_once(place):
 
 def test_without_faiss_one_line_says_how_to_get_it(place, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
-    with made(place, clusters(100, 4, 1.0)) as index, pytest.raises(Usage, match=r"jointembed\[ann\]"):
+    with made_index(place, clusters(100, 4, 1.0)) as index, pytest.raises(Usage, match=r"jointembed\[ann\]"):
         graph.build(index._matrix(None))
+
+
+def test_a_server_makes_a_graph_at_once_and_then_only_of_an_index_that_is_left_alone(place, monkeypatch):
+    looks, made = [], []
+
+    class Looks(threading.Event):
+        def wait(self, timeout=None):
+            looks.append(timeout)
+            at = len(looks)
+            if at in (3, 4, 5):
+                index.add([{"id": f"new {at}"}], vectors[at : at + 1], "audio")
+            return at >= 12 and self.set()
+
+    vectors = clusters(2_000, 16, 4.0)
+    monkeypatch.setattr(handle, "_MANY", 1_000)
+    monkeypatch.setattr(handle, "_CALM", 4)
+    monkeypatch.setattr(Index, "approximate", lambda self, column=None: made.append((len(looks), len(self))))
+    with made_index(place, vectors) as index, handle.Handle(handle.Shared(place)) as watched:
+        watched.watch(Looks())
+    assert made == [(0, 2_000), (9, 2_003)]

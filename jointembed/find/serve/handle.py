@@ -18,12 +18,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import Damaged, Failure, Mismatch, Usage
+from ...errors import Damaged, Failure, Mismatch
 from ..hits import Hit
 from ..index import Index
 
 _PLACE = re.compile(r"(?<![\w.])(?:/[^/\s'\"()]+)+/([^/\s'\"()]+)")  # of which only the last part is told
 _PAUSE = 1.0  # seconds between two looks at the index
+_CALM = 60  # looks at an index that has not changed, until a new graph is worth its making
 _MANY = 500_000  # items from which on a graph is tried, which all threads then have
 
 
@@ -169,17 +170,24 @@ class Handle:
     def watch(self, stop: threading.Event) -> None:
         """Until the server stops, make ready what a new generation or another file needs, before it is asked for."""
         ready: Any = None
+        tried: Any = None  # of which a graph was made
+        calm = _CALM  # looks since the last change; the first is not waited for
         while not stop.is_set():
+            large = False
             with contextlib.suppress(Unready), self.reading() as index:
                 now = self.version
                 if now != ready and index.columns:
+                    calm = 0 if ready else calm
                     self.shared.changed(index)
                     self.known()
                     self.text("jointembed", 1)
                     ready = now
-                    if len(index) >= _MANY:
-                        with contextlib.suppress(Usage):  # faiss is not installed
-                            index.approximate()
+                large = len(index) >= _MANY
+            if large and tried != ready and calm >= _CALM:  # a graph takes a minute, and no commit is kept open for it
+                with contextlib.suppress(Failure):  # faiss is not installed, or the index has just gone
+                    index.approximate()
+                tried = ready
+            calm += 1
             stop.wait(_PAUSE)
 
     def _opened(self) -> Index:
