@@ -150,6 +150,7 @@ def main():
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        serve(sys.argv[2], lambda line: print(line, flush=True), port=0, page=PAGE, load=lambda path: Embedder(WIDTH))
+        said = {"say": lambda line: print(line, flush=True), "load": lambda path, column: Embedder(WIDTH)}
+        serve(sys.argv[2], port=0, page=PAGE, **said)
     else:
         main()
