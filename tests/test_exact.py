@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jointembed.find import block, half, prefix
-from jointembed.find.matrix import Matrix
+from jointembed.find.nearest import block, half, prefix
+from jointembed.find.nearest.matrix import Matrix
 
 COUNTS = [1, 2, 63, 64, 65, 127, 129, 256, 257, 640, 3000]
 SIZES = [18, 10, 0, -10, -18, -20, -22, -30, -40]  # powers of ten of lengths; below -38 no float32 is whole

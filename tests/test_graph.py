@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jointembed.errors import Usage
-from jointembed.find import graph
 from jointembed.find.index import Index
+from jointembed.find.nearest import graph
 from jointembed.find.serve import handle
 
 pytest.importorskip("faiss")

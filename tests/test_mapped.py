@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jointembed.find.index import Index
-from jointembed.find.mapped import leave, mapped, passing
+from jointembed.find.nearest.mapped import leave, mapped, passing
 
 STATUS = Path("/proc/self/status")
 

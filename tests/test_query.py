@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jointembed.errors import Usage
-from jointembed.find import block, half, prefix, query
+from jointembed.find import query
 from jointembed.find.index import Index
-from jointembed.find.matrix import Matrix
+from jointembed.find.nearest import block, half, prefix
+from jointembed.find.nearest.matrix import Matrix
 
 
 def unit(vectors):
@@ -379,7 +380,7 @@ def test_threads_that_share_vectors_find_the_same_and_make_a_prefix_once(place, 
     values = unit(values * np.arange(1, 49) ** -0.7)
     made(place, values).close()
     builds, wrong = [], []
-    monkeypatch.setattr("jointembed.find.matrix.build", lambda table: builds.append(1) or prefix.build(table))
+    monkeypatch.setattr("jointembed.find.nearest.matrix.build", lambda table: builds.append(1) or prefix.build(table))
 
     def ask():
         with Index.open(place) as index:

@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from .. import files
 from ..errors import Damaged, Full, Usage
-from .mapped import mapped, passing
-from .matrix import Matrix
 from .meta import STATE, valid
+from .nearest.mapped import mapped, passing
+from .nearest.matrix import Matrix
 from .sqlite import anew
 from .store import Store
 

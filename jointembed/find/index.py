@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Usage, closest
-from . import block, graph, names, query
+from . import names, query
 from .cache import load
 from .filter import Filter
 from .filter import load as load_filter
 from .hits import Hit, hits
-from .matrix import Matrix
-from .neighbors import Wanted
+from .nearest import block, graph
+from .nearest.matrix import Matrix
+from .nearest.neighbors import Wanted
 from .rows import fetch, labels
 from .sqlite import mend
 from .store import Store
@@ -201,7 +202,7 @@ class Index(Store):
             return block.nearest(matrix, np.stack([query.vector(one, matrix) for one in vectors]), k)
 
     def approximate(self, column: str | None = None) -> float:
-        """Search a column without a condition by a graph from now on, until the index changes; see `graph.py`.
+        """Search a column without a condition by a graph from now on, until the index changes; see `nearest/graph.py`.
 
         Conditions are still searched exactly, and so is all if the graph finds too little.
 

@@ -19,7 +19,7 @@ from ..errors import Usage, closest, extra
 from .cache import cache, keep, kept
 from .columns import columns, read
 from .index import Index
-from .mapped import passing
+from .nearest.mapped import passing
 
 Array = npt.NDArray[Any]
 

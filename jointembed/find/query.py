@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Usage, closest
-from .matrix import Matrix
 from .meta import LONGEST
+from .nearest.matrix import Matrix
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import extra
+from ...errors import extra
 from .mapped import passing
 
 if TYPE_CHECKING:
