@@ -26,8 +26,8 @@ from ..errors import Damaged, Full, Usage
 from .meta import STATE, valid
 from .nearest.mapped import mapped, passing
 from .nearest.matrix import Matrix
+from .reader import Reader
 from .sqlite import anew
-from .store import Store
 
 Numbers = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
@@ -38,7 +38,7 @@ _LOADED: WeakValueDictionary[tuple[object, ...], Matrix] = WeakValueDictionary()
 _LOADING = threading.Lock()  # those that come together would each read them, and share nothing
 
 
-def load(store: Store, column: str) -> Matrix:
+def load(store: Reader, column: str) -> Matrix:
     """The matrix of a column as of the store's present commit, from its file, which is made anew if need be.
 
     The file holds N x D float32, N int64, and the sum of these as 32-bit words, an int64; all little-endian. It is only
@@ -90,7 +90,7 @@ def _which(path: Path) -> tuple[object, ...]:
     return (path.absolute(),)
 
 
-def cache(store: Store, column: str | None = None, kind: str = "f32") -> Path:
+def cache(store: Reader, column: str | None = None, kind: str = "f32") -> Path:
     """The file of a kind of cache of the present commit, which is of a column or of all rows."""
     meta = store.meta()
     of = "" if column is None else f"-{meta['columns'].index(column)}"

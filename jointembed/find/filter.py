@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import numpy.typing as npt
 
-from .store import Store
+from .reader import Reader
 from .where import Comparison, Condition
 
 Bools = npt.NDArray[np.bool_]
@@ -130,7 +130,7 @@ class Filter:
 _LOADED: WeakValueDictionary[tuple[object, ...], Filter] = WeakValueDictionary()
 
 
-def load(store: Store) -> Filter:
+def load(store: Reader) -> Filter:
     """What is known of the cells of the store's present commit."""
     return _LOADED.setdefault((store.path.absolute(), store.state), Filter())
 

@@ -9,12 +9,12 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import Usage, closest
+from ..errors import Usage
 from . import names, query
 from .cache import load
 from .filter import Filter
@@ -23,8 +23,7 @@ from .hits import Hit, hits
 from .nearest import block, graph
 from .nearest.matrix import Matrix
 from .nearest.neighbors import Wanted
-from .rows import fetch, labels
-from .sqlite import mend
+from .rows import labels
 from .store import Store
 from .text import Text
 from .text import load as load_text
@@ -49,17 +48,6 @@ class Index(Store):
         self._matrices: dict[str, Matrix] = {}
         self._text: Text | None = None
         self._filter: Filter | None = None
-
-    @classmethod
-    def open(cls, path: Path | str) -> Self:
-        """Open an index for reading and, where the file allows, writing.
-
-        Raises:
-            Usage: there is none, or it may not be read.
-            Damaged: the file is broken, or no index.
-            Mismatch: another version of jointembed wrote it.
-        """
-        return cls(path)
 
     def close(self) -> None:
         """Close the file; searching is over."""
@@ -245,37 +233,10 @@ class Index(Store):
             places = [self._place(db, matrix, one) for one in ids]
             return matrix.values[places].astype(np.float64)
 
-    def ids(self, column: str | None = None) -> list[str]:
-        """The ids of the rows that have a vector in the column, in their order."""
-        with self.reading() as db:
-            name = self._column(column)
-            sql = 'SELECT id FROM rows JOIN vectors ON row = number WHERE "column" = ? ORDER BY number'
-            return [id for (id,) in db.execute(sql, (name,))]
-
     def vectors(self, column: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
         """The ids and the (N, D) float32 vectors of a column, in the same order; the array is read only."""
         with self.reading():
             return self.ids(column), self._matrix(column).values
-
-    def row(self, id: str) -> dict[str, Any]:
-        """The cells of a row, `id` among them; Usage if there is none."""
-        with self.reading() as db:
-            return fetch(db, [names.known(db, id)])[0]
-
-    def resolve(self, item: str) -> str | None:
-        """The id that an item is known by: an id, else an indexed path, else a title or path that only one row has.
-
-        An id never changes, so that of a file that was moved is the path that it had at first. The last try does not
-        tell composed from decomposed accents (NFC from NFD), in which file systems differ.
-
-        Returns:
-            The id, or None if the index knows nothing of that name.
-
-        Raises:
-            Usage: several rows have this title or path.
-        """
-        with self.reading() as db:
-            return names.resolve(db, item)
 
     def _place(self, db: sqlite3.Connection, matrix: Matrix, id: str) -> int:
         place = matrix.find(np.array([names.known(db, id)]))
@@ -311,14 +272,6 @@ class Index(Store):
             with self.reading() as db:
                 matrix.codes[name] = labels(db, matrix.numbers, name)
         return matrix.codes[name]
-
-    def _column(self, column: str | None) -> str:
-        columns = self.columns
-        if not columns:
-            raise Usage(self.path, "this index is empty", f"fill it with: {mend(self.path)}")
-        if column is not None and column not in columns:
-            raise Usage(column, "this column has no vectors in the index", closest(column, columns))
-        return columns[0] if column is None else column
 
     def _matrix(self, column: str | None) -> Matrix:
         name = self._column(column)

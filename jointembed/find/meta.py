@@ -69,7 +69,7 @@ def make(path: Path, about: Mapping[str, Any]) -> None:
 
 
 def read(meta: Mapping[str, str]) -> dict[str, Any]:
-    """What an index says of itself, as `Store.meta` gives it; some KeyError, ValueError or the like if it is broken."""
+    """What an index says of itself, as `Reader.meta` gives it; KeyError, ValueError or the like if it is broken."""
     told: dict[str, Any] = {**meta}
     told |= {name: int(meta[name]) for name in ("dim", "generation")}
     told |= {name: json.loads(meta[name]) for name in ("columns", "cells", "spaces")}

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ..errors import Usage
 from .cache import cache, keep, kept
-from .store import Store
+from .reader import Reader
 
 _TABLE = (
     "CREATE VIRTUAL TABLE told USING fts5"
@@ -59,7 +59,7 @@ class Text:
         return np.array([number for number, _ in found], np.int64), np.array([score for _, score in found])
 
 
-def load(store: Store) -> Text:
+def load(store: Reader) -> Text:
     """The words of the store's present commit, from their file, which is made anew if need be.
 
     The file holds a database of SQLite's. It is only a cache: of another sum it is not used, and where it cannot be

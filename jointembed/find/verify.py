@@ -19,9 +19,9 @@ from ..errors import Damaged, Failure
 from . import text
 from .cache import beside, cache, cached, kept, read
 from .meta import valid
+from .reader import Reader
 from .schema import broken
 from .sqlite import anew
-from .store import Store
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def verify(path: Path | str) -> Verified:
 
     Raises:
         Damaged: the first thing that is wrong, with what mends it.
-        Failure: it cannot be opened at all; see `Store`.
+        Failure: it cannot be opened at all; see `Reader`.
     """
     path = Path(path)
     try:
-        store = Store(path)
+        store = Reader(path)
         try:
             with store.inspecting(), store.reading() as db:
                 return _verified(store, db)
@@ -73,7 +73,7 @@ def verify(path: Path | str) -> Verified:
         raise Damaged(path, f"this index is broken ({error})", anew(path)) from error
 
 
-def _verified(store: Store, db: sqlite3.Connection) -> Verified:
+def _verified(store: Reader, db: sqlite3.Connection) -> Verified:
     def wrong(what: str) -> Damaged:
         return Damaged(store.path, what, anew(store.path))
 
