@@ -68,6 +68,25 @@ def folder(path: Path | str) -> Path:
     return Path(path)
 
 
+def check(path: Path | str, what: str, *endings: str) -> None:
+    """Raise Usage if what is to be written cannot have this path; to be asked before the work that makes it.
+
+    Args:
+        path: the file, which may be there.
+        what: what is written, in the words of the complaint.
+        endings: those that the path may have, in small letters.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in endings:
+        fix = f"write {path.parent / (path.stem or 'name')}{endings[0]}"
+        raise Usage(path, f"{what} is written as {' or '.join(endings)}", fix)
+    with _placing(path):
+        near = next(one for one in path.absolute().parents if one.exists())
+        code = errno.EISDIR if path.is_dir() else 0 if near.is_dir() else errno.ENOTDIR
+        if code or not os.access(near, os.W_OK | os.X_OK):
+            raise OSError(code or errno.EACCES, os.strerror(code or errno.EACCES))
+
+
 @contextlib.contextmanager
 def writing(path: Path | str) -> Iterator[IO[bytes]]:
     """Open a binary file that takes the place of `path` only once it is whole and on the disk.

@@ -10,10 +10,12 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import Failure, Usage
+from .complaints import SIGNED, complaint
 
 
 def own(name: str, words: Sequence[str]) -> int:
@@ -22,10 +24,12 @@ def own(name: str, words: Sequence[str]) -> int:
 
     function: Callable[..., Any] = getattr(importlib.import_module(f".{name}", __package__), name)
     command = f"jointembed {name}"
-    parser = ArgumentParser(prog=command, exit_on_error=False, description=function.__doc__, allow_abbrev=False)
+    about = (inspect.getdoc(function) or "").partition("\n\nArgs:")[0]
+    parser = ArgumentParser(prog=command, exit_on_error=False, description=about, allow_abbrev=False)
     parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
     listed = _spelt(function, words)
-    settings = _parsed(lambda: parser.parse_args(listed), command, command)
+    known = inspect.signature(function).parameters
+    settings = _parsed(lambda: parser.parse_args(listed), partial(complaint, command, known, words))
     function(**{key: value for key, value in vars(settings).items() if key != "config"})
     return 0
 
@@ -43,14 +47,8 @@ def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
     flags = {f"--{name}" for name, one in known.items() if isinstance(one.default, bool)}
     several = tuple(f"--{name}" for name, one in known.items() if "list[" in str(one.annotation))
     if "plus" in known:  # A +B -C
-        words = [
-            f"--plus={word[1:]}"
-            if word[:1] == "+" and len(word) > 1
-            else f"--minus={word[1:]}"
-            if re.match("-[^-]", word) and not re.fullmatch("-h|-k[0-9]*", word)
-            else word
-            for word in words
-        ]
+        signs = {"+": "--plus", "-": "--minus"}
+        words = [f"{signs[word[0]]}={word[1:]}" if SIGNED.fullmatch(word) else word for word in words]
     made = [
         "--k"
         if word == "-k"
@@ -90,7 +88,7 @@ def _underscored(word: str, known: Container[str]) -> str:
     return f"--{name}{equals}{value}" if flag.startswith("--") and name in known else word
 
 
-def _parsed(parse: Callable[[], Any], subject: str, command: str) -> Any:
+def _parsed(parse: Callable[[], Any], explain: Callable[[str], Usage]) -> Any:
     """What `parse` gives; its complaint becomes one line."""
     from jsonargparse import ArgumentError
 
@@ -102,15 +100,7 @@ def _parsed(parse: Callable[[], Any], subject: str, command: str) -> Any:
             if isinstance(cause, Failure):
                 raise cause from error
             cause = cause.__cause__ or cause.__context__
-        message = " ".join(str(error).split())
-        value = re.fullmatch(
-            r'Parser key "(\w+)": .*?Expected an? <class \'(int|float)\'>.*(?:Given|Got) value: (.*)', message
-        )
-        if value:
-            kind = {"int": "whole number", "float": "number"}[value[2]]
-            raise Usage("--" + value[1].replace("_", "-"), f"{value[3]} is no {kind}", "give one") from error
-        message = message[:400] + ("..." if len(message) > 400 else "")
-        raise Usage(subject, message, f"{command} --help lists what it takes") from error
+        raise explain(" ".join(str(error).split())) from error
 
 
 def lightning(name: str, words: Sequence[str]) -> int:
@@ -158,5 +148,5 @@ def lightning(name: str, words: Sequence[str]) -> int:
             },
         )
 
-    _parsed(start, " ".join(["jointembed", name, *recipes]), f"jointembed {name}")
+    _parsed(start, partial(complaint, " ".join(["jointembed", name, *recipes]), None, ()))
     return 0

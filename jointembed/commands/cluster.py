@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import Usage, closest, extra
+from ..files import check
 from ..find.index import Index
 from .bar import status
 
@@ -39,9 +40,10 @@ def cluster(
     """
     if auto and k is not None:
         raise Usage("k", "--auto finds the number of clusters itself", "give one of the two")
-    if plot is not None and Path(plot).suffix != ".png":
-        raise Usage(plot, "clusters are drawn as PNG", f"write {Path(plot).with_suffix('.png')}")
+    if look and name != "cluster":
+        raise Usage("--name", "--look writes nothing that could be called so", "leave one of the two out")
     if plot is not None:
+        check(plot, "a picture", ".png")
         try:
             import matplotlib  # noqa: F401
         except ImportError as error:

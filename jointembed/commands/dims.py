@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Usage, extra
+from ..files import check
 
 
 def dims(
@@ -48,11 +49,10 @@ def dims(
         return
     if query is None or target is None:
         raise Usage("dims", "a model is measured between two columns", "give --query and --target")
-    if plot is not None and Path(plot).suffix != ".png":
-        raise Usage(plot, "the curve is drawn as PNG", f"write {Path(plot).with_suffix('.png')}")
     from .prefixes import draw, measured
 
     if plot is not None:
+        check(plot, "a picture", ".png")
         try:
             import matplotlib  # noqa: F401
         except ImportError as error:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ..errors import Usage
+from ..files import check, write
 
 
 def embed(
@@ -20,12 +18,10 @@ def embed(
         split: rows of this split only; all rows if not given.
         trust: packages whose encoders and readers the model may import.
     """
-    if Path(out).suffix != ".parquet":
-        raise Usage(out, "vectors are written as parquet", f"write {Path(out).with_suffix('.parquet')}")
+    check(out, "a table", ".parquet")
     import pyarrow as pa
     from pyarrow import parquet
 
-    from ..files import write
     from ..learn.space import JointEmbedding
     from ..learn.table import opened
     from .table import first, present

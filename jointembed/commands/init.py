@@ -20,15 +20,14 @@ def init(table: str, out: str = "my.yaml", group: str | None = None, force: bool
         force: write over a file that is there.
     """
     from ..errors import plain
-    from ..files import write
+    from ..files import check, write
     from ..learn.rows import Rows
     from . import show
     from .draft import Draft
     from .guess import columns
 
     place = Path(out)
-    if place.suffix not in (".yaml", ".yml"):
-        raise Usage(out, "a recipe is written as YAML", f"write {place.with_suffix('.yaml')}")
+    check(out, "a recipe", ".yaml", ".yml")
     if place.exists() and not force:
         raise Usage(out, "the file is there already", "give another --out, or --force to write over it")
     rows = Rows.open(table)

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Usage, closest
+from ..files import check, write
 from ..files import folder as make
-from ..files import write
 from ..find import query
 from ..find.index import Index
+from ..find.where import unmet
 
 BLOCK = 8_192  # queries that are kept at once
 
@@ -54,12 +55,11 @@ def neighbors(
         split: rows of the table of this split only; all rows if not given.
         trust: packages whose encoders and readers the model may import.
     """
-    if Path(out).suffix != ".parquet":
-        raise Usage(out, "neighbors are written as parquet", f"write {Path(out).with_suffix('.parquet')}")
+    check(out, "a table", ".parquet")
     if queries is None:
-        for name, given in (("exclude", exclude), ("column", column), ("split", split if split != "all" else None)):
-            if given is not None:
-                raise Usage(name, "this is of the rows of a table, and none asks", f"give --queries, or no --{name}")
+        of_rows = {"exclude": exclude, "column": column, "split": None if split == "all" else split, "trust": trust}
+        for name in (name for name, given in of_rows.items() if given is not None):
+            raise Usage(name, "this is of the rows of a table, and none asks", f"give --queries, or no --{name}")
     if k < 1:
         raise Usage("k", f"{k} results cannot be had", "use a whole number from 1 on")
     import pyarrow as pa
@@ -67,6 +67,11 @@ def neighbors(
     from rich.progress import track
 
     with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
+        wanted = opened.wanted(among, where, per)
+        if where is not None and wanted.pool is not None and len(wanted.pool) < k:
+            if not len(wanted.pool):
+                raise unmet(where)
+            print(f"only {len(wanted.pool)} items meet the condition: no list is longer", file=sys.stderr)
         count, block = (
             _items(opened, among)
             if queries is None
@@ -76,7 +81,6 @@ def neighbors(
         folder = stack.enter_context(_kept(out, repr((asked, split))))
         place = {id: at for at, id in enumerate(opened.ids(among))}
         names = np.array([_utf8(id) for id in place], dtype=object)
-        wanted = opened.wanted(among, where, per)
         schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float32())})
         parts = [folder / f"{at:08}.parquet" for at in range(0, count, BLOCK)]
         for part in track(parts, "Neighbors", disable=not sys.stderr.isatty()):

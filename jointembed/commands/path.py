@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from ..find.index import Index
-from . import playlist, show
+from . import playlist
 from .question import named
+from .results import tell
 
 
 def path(
@@ -33,8 +32,7 @@ def path(
         m3u: also write the items as a playlist, an .m3u8 file.
         root: the folder that the playlist's paths start from; that of the playlist if not given.
     """
+    playlist.check(m3u, root)
     with Index.open(index) as opened:
         found = opened.way(named(opened, start), named(opened, end), n, column, where)
-        print(show.hits(found, json, opened.describe([hit.id for hit in found], column=column)))
-        if m3u:
-            print(playlist.write(m3u, opened, found, root), file=sys.stderr)
+        tell(opened, found, n, where, column, json, m3u, root, ends=2)

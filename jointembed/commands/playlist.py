@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from .. import files
 from ..errors import Usage, plain
 from ..find.hits import Hit
 from ..find.index import Index
+
+
+def check(path: str | None, root: str | None) -> None:
+    """Raise Usage if what is asked for as a playlist, and where its paths start, cannot be had; before the search."""
+    if path is None:
+        if root is not None:
+            raise Usage("--root", "this is of a playlist, and none is written", "give --m3u, or no --root")
+        return
+    files.check(path, "a playlist", ".m3u8")
 
 
 def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None) -> str:
@@ -22,10 +30,8 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         root: the folder that the paths start from; that of the playlist if not given.
 
     Raises:
-        Usage: the file has another ending, or the index tells of no sound files.
+        Usage: the index tells of no sound files, or the playlist cannot be written there.
     """
-    if Path(path).suffix.lower() != ".m3u8":
-        raise Usage(path, "playlists are written as .m3u8", f"write {Path(path).with_suffix('.m3u8')}")
     base = index.about("root") or index.about("table")
     start = os.path.abspath(root or os.path.dirname(path) or ".")
     lines = ["#EXTM3U"]

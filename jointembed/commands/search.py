@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Literal
 
 from ..errors import Usage
 from ..find.index import Index
-from . import playlist, show
+from . import playlist
 from .question import embedded
+from .results import tell
 
 
 def search(
@@ -45,9 +45,13 @@ def search(
         root: the folder that the playlist's paths start from; that of the playlist if not given.
         trust: packages whose encoders and readers the model may import.
     """
+    of_vectors = {"--per": per is not None, "--diverse": diverse != 0, "--distinct": distinct}
+    of_models = {"--column": column is not None, "--among": among is not None, "--trust": trust is not None}
+    refused = {"vectors": {}, "both": of_vectors, "text": of_vectors | of_models}[by]
+    for flag in (flag for flag, given in refused.items() if given):
+        raise Usage(flag, f"this means nothing with --by {by}", "leave one of the two out")
+    playlist.check(m3u, root)
     with Index.open(index) as opened:
-        if by != "vectors" and (per or diverse or distinct):
-            raise Usage("by", "--per, --diverse and --distinct are of vectors only", "leave --by out")
         if by == "text":
             found = opened.text(query, k, where, among)
         else:
@@ -56,6 +60,4 @@ def search(
                 found = opened.fused(vector, query, k, among, where)
             else:
                 found = opened.search(vector, k, among, where, per=per, diverse=diverse, distinct=distinct)
-        print(show.hits(found, json, opened.describe([hit.id for hit in found], column=among)))
-        if m3u:
-            print(playlist.write(m3u, opened, found, root), file=sys.stderr)
+        tell(opened, found, k, where, among, json, m3u, root)

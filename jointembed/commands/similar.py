@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 
 from ..find import query
 from ..find.index import Index
-from . import playlist, show
+from . import playlist
 from .question import embedded, named, unknown
+from .results import tell
 
 
 def similar(
@@ -51,6 +51,7 @@ def similar(
         root: the folder that the playlist's paths start from; that of the playlist if not given.
         trust: packages whose encoders and readers the model may import.
     """
+    playlist.check(m3u, root)
     with Index.open(index) as opened:
         known: list[str] = []
 
@@ -61,9 +62,7 @@ def similar(
         vector = query.blend(points([item, *(plus or [])]), points(minus or []))
         known += [named(opened, one) for one in exclude or []]
         found = opened.search(vector, k, column, where, known, per=per, diverse=diverse, distinct=distinct)
-        print(show.hits(found, json, opened.describe([hit.id for hit in found], column=column)))
-        if m3u:
-            print(playlist.write(m3u, opened, found, root), file=sys.stderr)
+        tell(opened, found, k, where, column, json, m3u, root)
 
 
 def point(

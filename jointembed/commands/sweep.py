@@ -49,15 +49,14 @@ def sweep(
         raise extra("hpo", "optuna") from error
     import yaml
 
-    from ..files import write
+    from ..files import check, write
     from . import study as made
     from . import trial
     from .tries import best, done, try_next
 
     place, folder = Path(out), made.place(study).with_suffix(".trials")
     head = f"# jointembed sweep --study {study}:"
-    if place.suffix not in (".yaml", ".yml"):
-        raise Usage(out, "settings are written as YAML", f"write {place.with_suffix('.yaml')}")
+    check(out, "a recipe", ".yaml", ".yml")
     if place.exists() and not force and not place.read_text(errors="replace").startswith(head):
         raise Usage(out, "the file is there already", "give another --out, or --force to write over it")
     if trials < 1:

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from ..errors import Usage
 from .index import Index
 from .rows import fetch
+from .sqlite import mend
+from .where import parse, unmet
 
 LONGEST = 500  # characters of a text that are kept, so that a hundred thousand rows fit in memory
 HUGE = 1e100  # numbers from here on, whose squares may be no floats, are left out
@@ -56,12 +58,22 @@ def items(index: Index, column: str | None = None, where: str | None = None, mos
         places = np.arange(len(ids)) if pool is None else pool
         total = len(places)
         if not total:
-            raise Usage("where", "no item meets the condition", "loosen it")
+            empty = Usage(index.path, "this index is empty", f"fill it with: {mend(index.path)}")
+            raise empty if where is None else unmet(where)
         if most is not None and total > most:
             places = np.sort(np.random.default_rng(0).choice(places, most, replace=False))
         if len(places) < len(ids):
             ids, vectors = [ids[place] for place in places.tolist()], vectors[places]
         return Items(ids, vectors, [described(row) for row in read(index, ids)], total)
+
+
+def require(index: Index, where: str | None) -> None:
+    """Raise Usage unless some row meets a condition, if there is one."""
+    if where is not None:
+        with index.reading() as db:
+            clause, values = parse(where, index.meta()["cells"]).sql()
+            if not db.execute(f"SELECT 1 FROM rows WHERE {clause} LIMIT 1", values).fetchall():
+                raise unmet(where)
 
 
 def read(index: Index, ids: Sequence[str]) -> Iterator[dict[str, Any]]:

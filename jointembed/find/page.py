@@ -117,8 +117,7 @@ def export(
     out = Path(out)
     if k < 1:
         raise Usage("k", f"{k} neighbours cannot be had", "use a whole number from 1 on")
-    if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
-        raise Usage(out, "a page is written as HTML", f"give a file such as {index.path.stem}.html")
+    files.check(out, "a page", ".html", ".htm")
     with index.reading():  # all of it is of one generation
         return _written(index, out, k, axes, column, root)
 

@@ -114,6 +114,11 @@ def parse(condition: str, names: Collection[str]) -> Condition:
     return _Parser(condition, {"id", *names}).whole()
 
 
+def unmet(condition: str) -> Usage:
+    """The complaint of a condition that nothing meets."""
+    return Usage("where", f"no item meets the condition {condition}", "loosen it")
+
+
 class _Parser:
     def __init__(self, condition: str, names: set[str]) -> None:
         self.names = names
