@@ -366,6 +366,23 @@ def test_cells_of_every_kind_are_gone_through(tmp_path, capsys):
     assert [{name: cell for name, cell in row.items() if name != "cluster"} for row in found] == rows
 
 
+@pytest.mark.parametrize("name", ["cluster", "in", "mood of it"])
+@pytest.mark.parametrize("genre", ["waltz", "it's", 'the "old" $HOME `ls` \\ way!'])
+def test_the_command_that_is_printed_works_as_it_is_without_a_model(tmp_path, capsys, name, genre):
+    vectors, truth = heaps([20, 12])
+    rows = [{"id": f"-s {at}", "genre": [genre, "reel"][one]} for at, one in enumerate(truth.tolist())]
+    with Index.create(tmp_path / "my songs.index", 24, "cosine", "a model that is gone") as index:
+        index.add(rows, vectors, "audio")
+    out = ask(capsys, tmp_path / "my songs.index", "--k", 2, "--name", name)
+    line = out.splitlines()[-1]
+    command = line[line.index("jointembed similar") :]
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True).stdout
+    _, *said = words.decode().split("\0")[:-1]
+    assert main([*said, "--json"] if "--" not in said else [*said[:-2], "--json", *said[-2:]]) == 0
+    hits = json.loads(capsys.readouterr().out)
+    assert len(hits) == 10 and {hit["row"]["genre"] for hit in hits} == {genre}
+
+
 def test_what_is_wrong_is_said_in_one_line(songs, capsys, tmp_path, monkeypatch):
     with Index.create(tmp_path / "empty.index", 3, "cosine"):
         pass
@@ -378,6 +395,7 @@ def test_what_is_wrong_is_said_in_one_line(songs, capsys, tmp_path, monkeypatch)
         ((songs, "--where", "genre = 'jig'"), "no item meets"),
         ((songs, "--where", "gener = 'reel'"), "genre"),
         ((songs, "--plot", "a.svg"), "a.png"),
+        ((songs, "--look", "--name", "mood"), "--look"),
         ((tmp_path / "empty.index",), "empty"),
         ((tmp_path / "none.index",), "no such index"),
     ]:

@@ -77,4 +77,5 @@ def cluster(
     if against is not None and agreed is not None:
         print("\n" + groups.figures(against, agreed))
     if not look and made:
-        print(f"\nkept: {groups.asked(index, name, made[0].name)}")
+        said = groups.asked(index, name, made[0].name, chosen.ids[made[0].central], column)
+        print(f"\nwritten as the column {name}; within the first: {said}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import plain
 from ..find.cluster import Clusters
 from ..find.items import Items
 from ..find.naming import Named
+from ..find.where import KEYWORDS
 from . import show
 
 
@@ -50,11 +53,26 @@ def figures(against: str, agreed: dict[str, Any]) -> str:
     return heading + "\n" + show.table(rows, right=(1, 2))
 
 
-def asked(index: str, column: str, name: str) -> str:
-    """The command that searches within a cluster."""
-    quoted = name.replace("'", "''")
-    said = column if column.isidentifier() else f'\\"{column}\\"'
-    return f"jointembed search {index} QUERY --where \"{said} = '{quoted}'\""
+def asked(index: str, name: str, cluster: str, id: str, column: str | None = None) -> str:
+    """The command that finds what is nearest to an item within its cluster; it needs no model.
+
+    Args:
+        index: the index.
+        name: the column that the clusters are written as.
+        cluster: the name of one.
+        id: of an item in it.
+        column: which of the index's columns was clustered.
+    """
+    cell = name if name.isidentifier() and name.lower() not in KEYWORDS else f'"{name}"'
+    quoted = cluster.replace("'", "''")
+    condition = f"{cell} = '{quoted}'"
+    if set(condition) & set('"\\$`!'):
+        condition = shlex.quote(condition)
+    else:  # so that it can be read
+        condition = f'"{condition}"'
+    words = ["jointembed", "similar", shlex.quote(index), *(["--column", shlex.quote(column)] if column else [])]
+    words += ["--where", condition, *(["--"] if id[:1] in "+-" else []), shlex.quote(id)]
+    return plain(" ".join(words))
 
 
 def draw(path: Path, index: str, found: Clusters, made: Sequence[Named], chosen: Items) -> None:

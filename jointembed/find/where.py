@@ -40,7 +40,7 @@ _TOKEN = re.compile(
     r"|(?P<word>[^\W\d]\w*)"
     r"|(?P<sign><=|>=|<>|!=|==|[=<>(),])"
 )
-_KEYWORDS = {"and", "or", "not", "in", "is", "like", "null", "true", "false"}
+KEYWORDS = {"and", "or", "not", "in", "is", "like", "null", "true", "false"}
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class _Parser:
             if not found:
                 self.refuse("no name, number, quoted text or sign starts", at)
             kind, text = str(found.lastgroup), found[0]
-            if kind == "word" and text.lower() in _KEYWORDS:
+            if kind == "word" and text.lower() in KEYWORDS:
                 kind, text = "sign", text.lower()
             self.tokens.append((kind, text, at))
             at = found.end()
