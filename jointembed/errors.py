@@ -22,7 +22,7 @@ class Failure(Exception):
         self.subject, self.wrong, self.fix = str(subject), wrong, fix
 
     def __str__(self) -> str:
-        line = f"error[{self.tag}]: {self.subject}: {self.wrong}. Fix: {self.fix}"
+        line = f"error[{self.tag}]: {self.subject or repr('')}: {self.wrong}. Fix: {self.fix}"
         return plain(" ".join(line.split()))
 
 

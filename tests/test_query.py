@@ -1,6 +1,7 @@
 """What is asked of an index beside nearness."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -188,9 +189,21 @@ def test_a_way_through_few_items_takes_each_once(place):
         assert sorted(hit.id for hit in index.way("0", "4", 10)) == list("01234")
         assert [hit.id for hit in index.way("0", "4", 2)] == ["0", "4"]
         assert {hit.id for hit in index.way("0", "4", 9, where="a in (2, 4)")} == {"0", "2", "4"}
-        for start, end, n in (("0", "0", 5), ("0", "1", 1)):
-            with pytest.raises(Usage, match="two ends"):
+        for start, end, n, said in (("0", "0", 5, "ends where it starts"), ("0", "1", 1, "2 to 1000")):
+            with pytest.raises(Usage, match=said):
                 index.way(start, end, n)
+        for n in (1001, 10**9):
+            with pytest.raises(Usage, match="2 to 1000"):
+                index.way("0", "1", n)
+
+
+def test_a_way_through_everything_is_found_at_once(place):
+    vectors = unit(np.random.default_rng(0).standard_normal((150, 8)))
+    with made(place, vectors, [{} for _ in range(150)]) as index:
+        start = time.perf_counter()
+        way = [hit.id for hit in index.way("0", "1", 1000)]
+        assert time.perf_counter() - start < 10, "a chain for each item that came twice took a minute"
+    assert len(way) == len(set(way)) == 150 and [way[0], way[-1]] == ["0", "1"]
 
 
 def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):

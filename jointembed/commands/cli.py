@@ -30,12 +30,14 @@ def own(name: str, words: Sequence[str]) -> int:
     listed = _spelt(function, words)
     known = inspect.signature(function).parameters
     settings = _parsed(lambda: parser.parse_args(listed), partial(complaint, command, known, words))
+    for place in (name for name, one in known.items() if one.default is one.empty and settings[name] == ""):
+        raise Usage(place.upper(), "it is empty", f"{command} --help says what it is")
     function(**{key: value for key, value in vars(settings).items() if key != "config"})
     return 0
 
 
 def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
-    """The words as the parser wants them: -k5 and --json spelt out, and a bare first word where all have defaults.
+    """The words as the parser wants them: -k5, -n 5, --json spelt out, and a bare first word where all have defaults.
 
     What may be given several times, such as `--trust`, it calls `--trust+`. What follows `--` is left as it is.
     """
@@ -50,16 +52,12 @@ def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
         signs = {"+": "--plus", "-": "--minus"}
         words = [f"{signs[word[0]]}={word[1:]}" if SIGNED.fullmatch(word) else word for word in words]
     made = [
-        "--k"
-        if word == "-k"
-        else f"--k={word[2:]}"
-        if word[:2] == "-k" and word[2:].isdigit()
-        else f"{word}=true"
+        f"{word}=true"
         if word in flags
         else re.sub(r"^(--\w+)", r"\1+", word)
         if word.partition("=")[0] in several
         else word
-        for word in (_underscored(one, known) for one in words)
+        for word in words
     ]
     if made and not made[0].startswith("-") and all(one.default is not one.empty for one in known.values()):
         made[0] = f"--{next(iter(known))}={made[0]}"
@@ -68,21 +66,23 @@ def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
 
 def _joined(words: Sequence[str], known: Mapping[str, inspect.Parameter]) -> list[str]:
     """Each flag with its value as one word, since a value may begin like a flag: `--diverse -1`, `--exclude -A`."""
-    names = {one: "--k" if one == "-k" else _underscored(one, known).partition("=")[0] for one in words}
     flags = {f"--{name}" for name in known}
     valued = flags - {f"--{name}" for name, one in known.items() if isinstance(one.default, bool)}
     made: list[str] = []
     for word in words:
-        flag = names.get(made[-1]) if made else None
-        if flag in valued and "=" not in made[-1] and names[word] not in flags:
-            made[-1] = f"{flag}={word}"
+        flag = _long(word, known)
+        if made and made[-1] in valued and (flag.partition("=")[0] not in flags or re.fullmatch(r"-\w\d+", word)):
+            made[-1] += f"={word}"
         else:
-            made.append(word)
+            made.append(flag)
     return made
 
 
-def _underscored(word: str, known: Container[str]) -> str:
-    """`--max-windows=3` as the parser knows it, `--max_windows=3`."""
+def _long(word: str, known: Container[str]) -> str:
+    """A flag as the parser knows it: `-k5` as `--k=5`, `--max-windows=3` as `--max_windows=3`."""
+    letter = re.fullmatch(r"-(\w)(?:=?([0-9]+))?", word)
+    if letter and letter[1] in known:
+        return f"--{letter[1]}={letter[2]}" if letter[2] else f"--{letter[1]}"
     flag, equals, value = word.partition("=")
     name = flag[2:].replace("-", "_")
     return f"--{name}{equals}{value}" if flag.startswith("--") and name in known else word

@@ -54,6 +54,9 @@ def index(
     if not Path(source).is_dir() or any(Path(source).glob("rows.*")):
         from .table import fill as from_table
 
+        of_folders = {"--retry": retry, "--follow": follow, "--strict": strict, "--profile": profile}
+        for flag in (flag for flag, given in of_folders.items() if given):
+            raise Usage(flag, "this is of a folder of sounds, and the source is a table", f"leave {flag} out")
         print(from_table(used, source, index, column, split, max_windows, name))
         return
     from .catalogue import fill as from_folder

@@ -95,7 +95,7 @@ def neighbors(
             write(part, partial(parquet.write_table, table))
         whole = pa.concat_tables([schema.empty_table(), *map(parquet.read_table, parts)])
         write(out, partial(parquet.write_table, whole))
-    print(f"{out}: the {k} nearest of {len(whole)} {'items' if queries is None else 'rows'}")
+    print(f"{out}: {len(whole)} {'items' if queries is None else 'rows'}, at most {k} neighbors each")
 
 
 _Block = Callable[[int], tuple[list[str], NDArray[np.float32], list[list[str]]]]

@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..errors import Usage
+from ..errors import Usage, closest
+from ..files import check
 from ..find.index import Index
 from .bar import status
 
@@ -43,6 +44,9 @@ def projector(
         raise Usage("most", f"{most} points cannot be shown", "use a number from 2 to 100000")
     if Path(folder).exists() and not Path(folder).is_dir():
         raise Usage(folder, "this is a file, not a folder", "choose another name")
+    check(Path(folder) / "tensors.tsv", "points", ".tsv")
+    if root is not None and not Path(root).is_dir():
+        raise Usage(root, "there is no such folder", "give the one where the pictures' paths begin")
     with Index.open(index) as opened, status("Writing points ..."):
         chosen = items(opened, column, where, most)
         columns = made.labelling(opened, chosen.rows)
@@ -51,6 +55,8 @@ def projector(
             "by the model": made.predicted(opened, chosen, columns, column),
         }
         name = column or opened.columns[0]
+        if picture is not None and picture not in (known := opened.meta()["cells"]):
+            raise Usage(picture, "no row has this column", closest(picture, known))
         shown = picture or name
         place = Path(root) if root is not None else Path(index).parent
         pictures = _pictures(opened, chosen.ids, shown, place, picture is not None)

@@ -133,10 +133,12 @@ class Index(Store):
         """A way of n rows from one to another, without jumps; see `query.way`. The scores are those of each with `end`.
 
         Raises:
-            Usage: there is no such id, it has no vector in this column, both are one, or n is below 2.
+            Usage: there is no such id, it has no vector in this column, both are one, or n is not from 2 to 1000.
         """
-        if n < 2 or start == end:
-            raise Usage("path", "a way needs two ends and at least 2 items", "give two ids, and n from 2 on")
+        if not 2 <= n <= query.FURTHEST:
+            raise Usage("n", f"a way of {n} items cannot be had", f"use a whole number from 2 to {query.FURTHEST}")
+        if start == end:
+            raise Usage(start, "the way ends where it starts", "give two different items")
         with self.reading() as db:
             matrix = self._matrix(column)
             first, last = (self._place(db, matrix, one) for one in (start, end))
@@ -170,6 +172,7 @@ class Index(Store):
         where: str | None = None,
     ) -> list[Hit]:
         """The k rows that a vector and words find together: scored by their ranks in both; see `query.fused`."""
+        _count(k)
         with self.reading() as db:
             matrix = self._matrix(column)
             places, _ = matrix.nearest(query.vector(vector, matrix), max(100, 10 * k), self._pool(db, matrix, where))

@@ -24,9 +24,12 @@ def known(db: sqlite3.Connection, id: str) -> int:
 
 
 def nearest(db: sqlite3.Connection, id: str) -> str:
-    """Words for a fix: the id nearest to a mistyped one, sought among 2000 of about its length."""
-    found = db.execute("SELECT id FROM rows ORDER BY abs(length(id) - ?) LIMIT 2000", (len(id),)).fetchall()
-    return closest(id, [one for (one,) in found])
+    """Words for a fix: the id or title nearest to a mistyped one, sought among 2000 of each of about its length."""
+    known = []
+    for name in ("id", "json_extract(columns, '$.title')"):
+        sql = f"SELECT {name} FROM rows WHERE typeof({name}) = 'text' ORDER BY abs(length({name}) - ?) LIMIT 2000"
+        known += [one for (one,) in db.execute(sql, (len(id),))]
+    return closest(id, known)
 
 
 def resolve(db: sqlite3.Connection, item: str) -> str | None:

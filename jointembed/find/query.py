@@ -26,6 +26,7 @@ NAMED = 0.04  # the same (cosine .98) of two things of one title
 AHEAD = 4  # candidates a wanted result, to begin with, where some are passed over
 VARIED = 10  # candidates a wanted result among which a varied list is chosen
 STEPS = 24  # candidates for each step of a way
+FURTHEST = 1_000  # items of a way, of which each step has as many candidates
 
 
 @dataclass(frozen=True)
@@ -223,22 +224,25 @@ def way(matrix: Matrix, start: int, end: int, count: int, pool: Places | None = 
         layers.append(matrix.nearest(point, max(STEPS, inner + 1), allowed, "euclidean")[0])
     while True:
         chain = _chain(matrix, start, end, layers)
-        twice = next((at for at, place in enumerate(chain) if place in chain[:at]), None)
-        if twice is None:
+        different, first, times = np.unique(chain, return_index=True, return_counts=True)
+        if len(different) == len(chain):
             return [start, *chain, end]
-        first = chain.index(chain[twice])
-        for at, layer in enumerate(layers):  # it stays where it came first
-            layers[at] = np.array([chain[twice]]) if at == first else layer[layer != chain[twice]]
+        twice = different[times > 1]
+        layers = [layer[~np.isin(layer, twice)] for layer in layers]
+        for at in first[times > 1].tolist():  # each stays where it came first
+            layers[at] = np.array([chain[at]])
 
 
 def _chain(matrix: Matrix, start: int, end: int, layers: list[Places]) -> list[int]:
     if not layers:
         return []
-    points = [_points(matrix, layer) for layer in layers]
     ends = _points(matrix, np.array([start, end]))
-    cost, back = np.square(points[0] - ends[0]).sum(1), []
-    for before, after in zip(points, points[1:], strict=False):
-        steps = cost[:, None] + np.square(before[:, None] - after[None]).sum(2)  # (C, C)
+    points = [_points(matrix, layer) - ends[0] for layer in layers]  # so that products round little
+    ends -= ends[0].copy()
+    lengths = [np.square(one).sum(1) for one in points]
+    cost, back = lengths[0], []
+    for at in range(1, len(points)):
+        steps = (cost + lengths[at - 1])[:, None] - 2 * points[at - 1] @ points[at].T + lengths[at]  # (C, C)
         back.append(steps.argmin(0))
         cost = steps.min(0)
     at = int((cost + np.square(points[-1] - ends[1]).sum(1)).argmin())

@@ -23,6 +23,12 @@ def anew(path: Path) -> str:
     return f"delete it, then run: {mend(path)}"
 
 
+def strange(path: Path) -> Damaged:
+    """The complaint of a file that is no index: it may be a table, which nobody should be told to delete."""
+    fix = f"give the file of an index; if it was one, move it away and run: {mend(path)}"
+    return Damaged(path, "this is not an index", fix)
+
+
 def connect(path: Path, how: str) -> sqlite3.Connection:
     """A connection to a file, opened as the URI's query `how` says."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
@@ -53,7 +59,7 @@ def faults(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             raise Usage(path, "this index may not be opened or written here", "check its permissions") from error
         if code == sqlite3.SQLITE_NOTADB:
-            raise Damaged(path, "this is not an index", anew(path)) from error
+            raise strange(path) from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
             raise Damaged(path, "this index is broken", anew(path)) from error
         raise
@@ -63,7 +69,7 @@ def verify(db: sqlite3.Connection, path: Path) -> None:
     """Raise Damaged or Mismatch unless what was opened is an index of this version, as long as it says."""
     [(application,)], [(version,)] = db.execute("PRAGMA application_id"), db.execute("PRAGMA user_version")
     if application != APPLICATION:
-        raise Damaged(path, "this is not an index", anew(path))
+        raise strange(path)
     if version != SCHEMA:
         fix = "pip install -U jointembed" if version > SCHEMA else anew(path)
         raise Mismatch(path, f"another version of jointembed wrote this index (layout {version})", fix)
