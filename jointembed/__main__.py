@@ -66,32 +66,43 @@ def run(words: Sequence[str]) -> int:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The entry point: a failure that the user can mend is one line and an exit code, never a traceback."""
-    words = list(sys.argv[1:] if words is None else words)
+    try:
+        return _told(list(sys.argv[1:] if words is None else words))
+    except KeyboardInterrupt:
+        print("jointembed: stopped", file=sys.stderr)
+        return 130
+
+
+def _told(words: list[str]) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
-    from .errors import Failure
+    from .errors import Failure, system
 
     try:
-        return run(words)
+        code = run(words)
+        if sys.stdout is not None:  # it may be closed
+            sys.stdout.flush()
+        return code
     except Failure as failure:
         if debug:
             raise
         print(f"jointembed: {failure}", file=sys.stderr)
         return failure.code
-    except KeyboardInterrupt:
-        print("jointembed: stopped", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the output has seen enough
         return 0
     except Exception as error:
         if debug:
             raise
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        known = system(error) if isinstance(error, OSError) else None
+        if known is not None:
+            print(f"jointembed: {known}", file=sys.stderr)
+            return known.code
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         print(
-            f"jointembed: error[E-INTERNAL]: {words}. Fix: run it again with --debug and report what it shows",
+            f"jointembed: error[E-INTERNAL]: {said}. Fix: run it again with --debug and report what it shows",
             file=sys.stderr,
         )
         return 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import unicodedata
 
 
@@ -62,6 +64,17 @@ class Full(Failure):
     code, tag = 6, "E-SPACE"
 
 
+def system(error: OSError) -> Failure | None:
+    """The failure for what the system refuses: space, or a file that may not be opened; None for anything else."""
+    subject = "the output" if error.filename is None else os.fsdecode(error.filename)
+    if error.errno == errno.ENOSPC:
+        return Full(subject, "no space is left on the disk", "free some space and run the command again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename is not None:
+        wrong = f"it may not be opened or written ({os.strerror(error.errno).lower()})"
+        return Usage(subject, wrong, "correct its permissions, or those of its folder")
+    return None
+
+
 def plain(text: str) -> str:
     """A text in which what would not show, or would reach the terminal as a command, is written out."""
     return "".join(
@@ -83,5 +96,7 @@ def closest(name: str, known: object, most: int = 8) -> str:
     if near:
         return f"did you mean {near[0]}?"
     return (
-        "use one of " + ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "there is none"
+        "use one of " + ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+        if names
+        else "there is none to choose from"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as text
+import os
 import sys
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def cluster(
     from . import groups
 
     with Index.open(index) as opened:
+        if not look and not os.access(index, os.W_OK):
+            raise Usage(index, "this index may not be written", "correct its permissions, or only --look")
         chosen = items(opened, column, where)
         known = dict.fromkeys(name for row in chosen.rows for name in row)
         if against is not None and against not in known:

@@ -83,6 +83,10 @@ def _words(message: str, command: str, known: Mapping[str, inspect.Parameter], w
             return Usage(name, f"{command} has no such flag", closest(name, flags, 99))
         if name[:1] == "-":
             said = " ".join([command, *map(str.upper, places[:-1]), "--", name])
-            return Usage(name, f"{command} has no such flag", f"if it is none, write it behind --: {said}")
+            return Usage(
+                name,
+                f"{command} has no such flag",
+                f"use one of {', '.join(flags)}; a name is written behind --: {said}",
+            )
         return Usage(name, f"{command} takes no more words", f"write {line}, with quotes around names that hold spaces")
     return None

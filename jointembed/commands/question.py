@@ -42,10 +42,14 @@ def embedded(
     """
     if not query.strip():
         raise Usage("query", "it is empty", "give words, an id or a path")
+    place = index.space(among)["model"]
+    if not place:
+        fix = "ask for what is like its items, or --by text"
+        raise Usage(index.path, "this index names no model, which words and files would need", fix)
     try:
-        model = Model(index.space(among)["model"], trust)
+        model = Model(place, trust)
     except Usage as error:
-        wrong = f"the model that made it is not there any more ({index.space(among)['model']})"
+        wrong = f"the model that made it is not there any more ({place})"
         fix = f"put it back; or, if it lies elsewhere now, run: {mend(index.path)}"
         raise Usage(index.path, wrong, fix) from error
     model.matches(index, among)

@@ -46,7 +46,7 @@ def search(
         trust: packages whose encoders and readers the model may import.
     """
     of_vectors = {"--per": per is not None, "--diverse": diverse != 0, "--distinct": distinct}
-    of_models = {"--column": column is not None, "--among": among is not None, "--trust": trust is not None}
+    of_models = {"--column": column is not None, "--trust": trust is not None}
     refused = {"vectors": {}, "both": of_vectors, "text": of_vectors | of_models}[by]
     for flag in (flag for flag, given in refused.items() if given):
         raise Usage(flag, f"this means nothing with --by {by}", "leave one of the two out")

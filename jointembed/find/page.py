@@ -24,6 +24,7 @@ from . import project
 from .columns import cells as told
 from .columns import columns, read
 from .index import Index
+from .sqlite import mend
 
 _FOLDER = Path(__file__).with_name("page")
 _MEDIA = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -125,6 +126,8 @@ def export(
 def _written(index: Index, out: Path, k: int, axes: str, column: str | None, root: Path | str | None) -> int:
     shown = about(index, column)
     number = shown["count"]
+    if not number:
+        raise Usage(index.path, "this index is empty", f"fill it with: {mend(index.path)}")
     column = shown["column"]
     near, scores = neighbours(index, min(k, max(number - 1, 1)), column)
     maps = [axes] if axes in ("pca2", "pca3", "umap2", "umap3") else []
