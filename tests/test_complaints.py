@@ -62,7 +62,7 @@ SLIPS = {
     "search s.index -b": ("-b: ", "jointembed search INDEX -- -b"),
     "search s.index x --by txt": ("--by: txt is not among vectors, text, both", "did you mean text?"),
     "search s.index x --by zzz": ("--by: zzz is not among vectors, text, both", "use one of these"),
-    "search s.index x --by text --among nope": ("--among: this means nothing with --by text",),
+    "search s.index x --by text --among nope": ("nope: this column has no vectors", "audio"),
     "search s.index x --by text --column words": ("--column: this means nothing with --by text",),
     "search s.index x --by text --trust me": ("--trust: this means nothing with --by text",),
     "search s.index x --by text --distinct": ("--distinct: this means nothing with --by text",),

@@ -39,11 +39,13 @@ class Embedders:
         """What embeds for a column of an index.
 
         Raises:
-            Usage: the model is not there any more.
+            Usage: the column names no model, or it is not there any more.
             Mismatch: it is no longer the one that made the vectors.
         """
         with Index.open(path) as index:
             about = index.space(column)
+            if not about["model"]:
+                raise Usage("model", "this column names none", "look and search by the words of the cells only")
             try:
                 model = Model(about["model"], self.trust)
             except Usage as error:
