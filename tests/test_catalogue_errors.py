@@ -143,7 +143,7 @@ def test_what_is_no_folder_and_what_is_no_index(made, tmp_path, capsys):
     assert "cannot be written here" in refused(capsys, 2, "index", model, music, tmp_path / "file" / "new.index")
     assert "only a folder" in refused(capsys, 2, "similar", music, "plain.wav")
     assert "x is no whole number" in refused(capsys, 2, "index", model, music, new, "--max-windows", "x")
-    assert "--help" in refused(capsys, 2, "index", model, music, new, "--max-windos", "2")
+    assert "did you mean --max-windows?" in refused(capsys, 2, "index", model, music, new, "--max-windos", "2")
     assert "another folder" in refused(capsys, 2, "index", model, tmp_path / "empty", index)
     assert "no column of words" in refused(capsys, 2, "search", index, "slow waltz")
     assert run("index", model, music, new, "--max_windows=2") == 0  # spelt either way

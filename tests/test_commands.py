@@ -495,7 +495,7 @@ FAILURES = {
     "unknown recipe, recipes": (2, "song/joint", "did you mean songs/joint"),
     "unknown command": (2, "simular", "did you mean similar"),
     "unknown option": (2, "wher"),
-    "missing argument": (2, "item"),
+    "missing argument": (2, "ITEM is missing"),
     "unknown id": (2, "s1", "did you mean s"),
     "unknown id, search": (2, "walz", "did you mean waltz"),
     "ambiguous title": (2, "2 items have this title", "s06, s07"),

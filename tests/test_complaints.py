@@ -71,7 +71,7 @@ SLIPS = {
     "search s.index x": ("this index names no model", "--by text"),
     "sweep r.yaml --mode mx": ("--mode: mx is not among max, min", "did you mean max?"),
     "path s.index c": ("END is missing", "jointembed path INDEX START END"),
-    "path s.index c c": ("c: the way ends where it starts",),
+    "path s.index c c": ("path: it ends where it starts, at c",),
     "path s.index c d -n 1": ("n: a way of 1 items", "2 to 1000"),
     "path s.index c d -n 1000000000": ("n: a way of 1000000000 items", "2 to 1000"),
     "path s.index c d -k 3": ("-k: ", "use one of --n, "),

@@ -7,10 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import Usage, closest, extra
-from ..files import check
+from ..errors import Usage, closest
 from ..find.index import Index
 from .bar import status
+from .show import drawable
 
 
 def cluster(
@@ -43,12 +43,7 @@ def cluster(
         raise Usage("k", "--auto finds the number of clusters itself", "give one of the two")
     if look and name != "cluster":
         raise Usage("--name", "--look writes nothing that could be called so", "leave one of the two out")
-    if plot is not None:
-        check(plot, "a picture", ".png")
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError as error:
-            raise extra("map", "matplotlib") from error
+    drawable(plot)
     from ..find.cluster import agreement, clusters, keep
     from ..find.items import items
     from ..find.naming import named

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import Usage, extra
-from ..files import check
+from ..errors import Usage
 
 
 def dims(
@@ -49,14 +48,10 @@ def dims(
         return
     if query is None or target is None:
         raise Usage("dims", "a model is measured between two columns", "give --query and --target")
+    from . import show
     from .prefixes import draw, measured
 
-    if plot is not None:
-        check(plot, "a picture", ".png")
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError as error:
-            raise extra("map", "matplotlib") from error
+    show.drawable(plot)
     found = measured(model, table, query, target, relevant, split, k, trust or ())
     if not found["nested"]:
         print("warning: the model was not trained with `dims`, so its prefixes were never asked for", file=sys.stderr)

@@ -95,14 +95,10 @@ def _answers(space: Any, rows: Any, query: str, target: str, split: str, unit: s
 
     from ..cells import missing
     from ..find import answers
-    from .table import present
+    from .table import present, trained
 
-    for name in [target, unit] if unit else [target]:
-        if name not in rows.columns:
-            raise Usage(name, "the table has no such column", f"use one of {', '.join(rows.columns)}")
+    known = trained(rows, target, unit)
     kept = [(row, cell) for row, cell in present(space, rows, query, split) if not missing(row.get(target))]
-    known = [cell for cell, where in zip(rows.cells(target), _splits(rows), strict=True) if where == "train"]
-    known = [cell for cell in known if not missing(cell)]
     if not kept or not known:
         raise Usage(target, f"no row of {split if known else 'train'} has it", "choose another --target or --split")
     given = space.answer(query, [cell for _, cell in kept], target)
@@ -115,7 +111,3 @@ def _answers(space: Any, rows: Any, query: str, target: str, split: str, unit: s
         common = max(set(names), key=lambda name: (names.count(name), name))
         found = answers.labels([str(row[target]) for row, _ in kept], [str(one) for one in given], common, units)
     return {"figures": found, "queries": len(kept), "unanswerable": 0, "pool": len(set(map(str, known)))}
-
-
-def _splits(rows: Any) -> list[Any]:
-    return rows.cells("split") if "split" in rows.columns else ["train"] * len(rows)

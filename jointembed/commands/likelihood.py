@@ -20,17 +20,11 @@ def likelihood(space: Any, rows: Any, column: str, split: str, unit: str | None)
     Raises:
         Usage: the table has no such column, or no row to judge or to compare with.
     """
-    from ..cells import missing
     from ..find import answers
     from ..learn.likelihood import frequent, nats
-    from .table import present
+    from .table import present, trained
 
-    if unit and unit not in rows.columns:
-        raise Usage(unit, "the table has no such column", f"use one of {', '.join(rows.columns)}")
-    kept = present(space, rows, column, split)
-    splits = rows.cells("split") if "split" in rows.columns else ["train"] * len(rows)
-    known = [cell for cell, where in zip(rows.cells(column), splits, strict=True) if where == "train"]
-    known = [cell for cell in known if not missing(cell)]
+    known, kept = trained(rows, column, unit), present(space, rows, column, split)
     if not known:
         raise Usage(column, "no row of train has it", "give the table that the model was trained on")
     cells = [cell for _, cell in kept]

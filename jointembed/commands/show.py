@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import plain
+from ..errors import extra, plain
+from ..files import check
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
@@ -41,6 +42,16 @@ def cut(line: str, most: int) -> str:
     while width(line) > most - 1:
         line = line[:-1]
     return line + "…"
+
+
+def drawable(path: str | None) -> None:
+    """Raise Usage if a picture is wanted that cannot be drawn, or not written under this path; before the work."""
+    if path is not None:
+        check(path, "a picture", ".png")
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError as error:
+            raise extra("map", "matplotlib") from error
 
 
 def figures(report: dict[str, Any], as_json: bool) -> str:

@@ -120,6 +120,20 @@ def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[s
     return kept
 
 
+def trained(rows: Any, column: str, unit: str | None = None) -> list[Any]:
+    """The cells of a column in the rows that were trained on, which some figures are compared with.
+
+    Raises:
+        Usage: the table has no such column, or none of its units.
+    """
+    for name in [column, unit] if unit else [column]:
+        if name not in rows.columns:
+            raise Usage(name, "the table has no such column", closest(name, rows.columns))
+    splits = rows.cells("split") if "split" in rows.columns else ["train"] * len(rows)
+    cells = zip(rows.cells(column), splits, strict=True)
+    return [cell for cell, split in cells if split == "train" and not missing(cell)]
+
+
 def paths(space: Any) -> set[str]:
     """The columns of a model whose cells are paths."""
     return {column for reader, columns in space.readers().values() if reader.files for column in columns}

@@ -138,7 +138,7 @@ class Index(Store):
         if not 2 <= n <= query.FURTHEST:
             raise Usage("n", f"a way of {n} items cannot be had", f"use a whole number from 2 to {query.FURTHEST}")
         if start == end:
-            raise Usage(start, "the way ends where it starts", "give two different items")
+            raise Usage("path", f"it ends where it starts, at {end}", "give two different items")
         with self.reading() as db:
             matrix = self._matrix(column)
             first, last = (self._place(db, matrix, one) for one in (start, end))
