@@ -1,6 +1,9 @@
 """What a newcomer gets wrong on a command line: one line each, with the name, what is wrong, and what to write."""
 
+import importlib
+import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -186,3 +189,17 @@ def test_a_command_that_is_stopped_says_so_and_leaves_no_half_file(tmp_path):
 
 def _here():
     return {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
+
+
+@pytest.mark.parametrize("name", [name for name in program.COMMANDS if name not in program.LIGHTNING])
+def test_help_names_every_flag_as_it_is_written_and_no_types_of_python(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    page = capsys.readouterr().out
+    known = inspect.signature(getattr(importlib.import_module(f"jointembed.commands.{name}"), name)).parameters
+    places = all(one.default is not one.empty for one in known.values())  # then the first may be bare, too
+    for flag, one in known.items():
+        wanted = flag if one.default is one.empty and not places else "--" + flag.replace("_", "-")
+        assert f"  {wanted}" in page, page
+    assert ended.value.code == 0 and not any(sign in page for sign in ("type:", "Optional", "Args:", "{true"))
+    assert not re.search(r"--[\w-]+\+", page)

@@ -22,10 +22,14 @@ def own(name: str, words: Sequence[str]) -> int:
     """Run the function of `commands/NAME.py` with the words of a command line."""
     from jsonargparse import ArgumentParser
 
+    from .manual import Manual
+
     function: Callable[..., Any] = getattr(importlib.import_module(f".{name}", __package__), name)
     command = f"jointembed {name}"
     about = (inspect.getdoc(function) or "").partition("\n\nArgs:")[0]
-    parser = ArgumentParser(prog=command, exit_on_error=False, description=about, allow_abbrev=False)
+    parser = ArgumentParser(
+        prog=command, exit_on_error=False, description=about, allow_abbrev=False, formatter_class=Manual
+    )
     parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
     listed = _spelt(function, words)
     known = inspect.signature(function).parameters
