@@ -187,3 +187,16 @@ def test_a_playlist_that_cannot_be_written_is_refused_before_the_search(songs, a
     monkeypatch.setattr(os, "access", lambda *_: False)
     code, _, err = ask("similar", songs, "x", "--m3u", tmp_path / "a.m3u8")
     assert code == 2 and "a.m3u8" in err and "Permission denied" in err
+
+
+@pytest.mark.parametrize("columns", [80, 100, 140])
+def test_what_a_cluster_has_more_often_is_seen_in_any_terminal(tmp_path, ask, columns):
+    with Index.create(tmp_path / "two.index", 4, "cosine") as index:
+        listed = [{"id": f"s{at}", "title": f"Song {at}", "genre": ["waltz", "reel"][at % 2]} for at in range(40)]
+        index.add(listed, np.eye(4, dtype=np.float32)[[at % 2 for at in range(40)]], "audio")
+        index.learn(WORDS[:4], np.eye(4, dtype=np.float32), "audio")
+    code, out, _ = ask("cluster", tmp_path / "two.index", "--k", 2, "--look", columns=columns)
+    lines = out.splitlines()
+    assert code == 0 and max(map(len, lines)) <= columns
+    assert all(" 100% (all: 50%)" in line for line in lines[3:5])
+    assert ("nearest words" in lines[1]) == (columns == 140) != ("for their nearest words use --json" in lines[-1])

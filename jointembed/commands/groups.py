@@ -16,6 +16,8 @@ from ..find.naming import Named
 from ..find.where import KEYWORDS
 from . import show
 
+NARROW = 120  # signs of a line that has no room for nearest words
+
 
 def listed(found: Clusters, made: Sequence[Named], chosen: Items, agreed: dict[str, Any] | None) -> str:
     """Clusters as JSON: {"how", "items", "in no cluster", "clusters": [...], "against"}."""
@@ -27,8 +29,13 @@ def listed(found: Clusters, made: Sequence[Named], chosen: Items, agreed: dict[s
 
 
 def table(found: Clusters, made: Sequence[Named], chosen: Items) -> str:
-    """Clusters with their sizes, names, most central items, and what they have more often than the others."""
-    said = any(one.words for one in made)
+    """Clusters with their sizes, names, most central items, and what they have more often than the others.
+
+    A narrow terminal has no room for their nearest words, which their names mostly hold; a line below it says so.
+    """
+    most = shutil.get_terminal_size((0, 0)).columns
+    known = any(one.words for one in made)
+    said = known and not 0 < most < NARROW
     rows = [["items", "cluster", "most central", *(["nearest words"] if said else []), "more often than in the others"]]
     for one in made:
         title = chosen.rows[one.central].get("title")
@@ -38,7 +45,8 @@ def table(found: Clusters, made: Sequence[Named], chosen: Items) -> str:
     left = int((found.labels < 0).sum())
     if left:
         rows.append([f"{left:,}", "in no cluster", *[""] * (len(rows[0]) - 2)])
-    return f"{len(chosen.ids):,} items: {found.how}\n" + show.table(rows, right=(0,))
+    more = "\nfor their nearest words use --json or a wider terminal" if known and not said else ""
+    return f"{len(chosen.ids):,} items: {found.how}\n" + show.table(rows, right=(0,)) + more
 
 
 def figures(against: str, agreed: dict[str, Any]) -> str:
