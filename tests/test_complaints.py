@@ -68,6 +68,8 @@ SLIPS = {
     "search s.index x --by text --among nope": ("nope: this column has no vectors", "audio"),
     "search s.index x --by text --column words": ("--column: this means nothing with --by text",),
     "search s.index x --by text --trust me": ("--trust: this means nothing with --by text",),
+    "search s.index x --by text -k 99999999999999999999": ("k: 99999999999999999999 results cannot be had",),
+    "similar s.index c --where genre='Waltz'": ("where: no item meets the condition genre='Waltz'", "by like"),
     "search s.index x --by text --distinct": ("--distinct: this means nothing with --by text",),
     "search s.index x --by both --per genre": ("--per: this means nothing with --by both",),
     "search s.index x --by both --diverse 1": ("--diverse: this means nothing with --by both",),

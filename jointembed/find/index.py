@@ -285,5 +285,5 @@ class Index(Store):
 
 
 def _count(k: int) -> None:
-    if k < 1:
+    if not 1 <= k < 2**63:  # SQLite counts no further
         raise Usage("k", f"{k} results cannot be had", "use a whole number from 1 on")

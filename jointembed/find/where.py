@@ -116,7 +116,8 @@ def parse(condition: str, names: Collection[str]) -> Condition:
 
 def unmet(condition: str) -> Usage:
     """The complaint of a condition that nothing meets."""
-    return Usage("where", f"no item meets the condition {condition}", "loosen it")
+    hint = ", or compare by like, which does not tell capital letters from small ones" if "'" in condition else ""
+    return Usage("where", f"no item meets the condition {condition}", f"loosen it{hint}")
 
 
 class _Parser:
