@@ -40,6 +40,7 @@ def home(tmp_path_factory):
     """A table, two models of different widths, and the index of one of them."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows())))
+    lightning.seed_everything(0)
     for name, dim in (("a", 8), ("b", 5)):
         space = JointEmbedding(
             dim, {"words": Bag(Words()), "genre": Bag(Ids())}, [Match("words", "genre", "all")], lr=0.05

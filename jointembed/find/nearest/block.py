@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .half import Half
 from .mapped import passing
 from .matrix import Matrix
+from .rounding import unflagged
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -39,6 +40,7 @@ def nearest(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Singles]:
         return np.empty((len(queries), k), np.intp), np.empty((len(queries), k), np.float32)
     half = matrix.half if len(queries) >= _PAYS else None
 
+    @unflagged
     def one(some: Floats) -> tuple[Places, Singles]:
         pairs = _rough(matrix, some, k) if half is None else _half(half, some, k)
         return _singly(matrix, some, k) if pairs is None else _picked(matrix, some, *pairs, k)

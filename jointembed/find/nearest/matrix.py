@@ -19,7 +19,7 @@ from .graph import Graph
 from .half import Half
 from .mapped import leave, passing
 from .prefix import Prefix, build, least
-from .rounding import TINY, share
+from .rounding import TINY, share, unflagged
 
 _CHUNK = 8_192  # rows scored a second time at once
 _FEW = 6  # of so many vectors one, picked out, costs as much as all of them in a row
@@ -88,6 +88,7 @@ class Matrix:
         places = places[inside]
         return np.sort(places[self.numbers[places] == numbers[inside]])
 
+    @unflagged
     def nearest(
         self,
         query: npt.NDArray[np.float64],

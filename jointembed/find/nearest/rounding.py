@@ -7,6 +7,11 @@ import numpy as np
 TINY = 1e-30  # added to squared lengths: all that float32 loses because it is too small is nothing beside it
 
 
+# OpenBLAS now and then leaves the flag of an invalid operation behind where all that comes in and goes out is finite
+# (numpy's issue 24067), of which numpy would warn. Vectors and queries are known to be finite.
+unflagged = np.errstate(invalid="ignore")
+
+
 def share(dim: int) -> float:
     """How far a product of two vectors (D,) may be off, as a share of the product of their lengths.
 
