@@ -125,6 +125,8 @@ def _words(cell: Any) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
+    if text.isascii():
+        return text
     text = text.encode("utf-8", "replace").decode()  # a file name that is no UTF-8 holds surrogates
     return _CHARACTER.sub(r" \g<0> ", text)
 
