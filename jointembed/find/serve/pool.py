@@ -107,8 +107,7 @@ class Pool(Generic[T]):
             thread.join(_END)
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere this would slow the whole process
-            os.nice(_NICE)
+        give_way()
         with self._tool() as tool:
             while jobs := self._take():
                 self._do(tool, jobs)
@@ -145,6 +144,12 @@ class Pool(Generic[T]):
                     return alike[:_TOGETHER]
                 self._ready.wait()
         return []
+
+
+def give_way() -> None:
+    """Let the thread that takes and refuses questions go before this one, where threads have priorities."""
+    if sys.platform == "linux":  # elsewhere this would slow the whole process
+        os.nice(_NICE)
 
 
 def _tell(jobs: list[_Job], answers: Sequence[Any]) -> None:

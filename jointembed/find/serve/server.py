@@ -24,7 +24,7 @@ from .fields import Wrong
 from .handle import Handle, Shared, Unready, plain
 from .limits import BODY, refusal
 from .model import UPLOADS, Model, upload
-from .pool import Busy, Pool
+from .pool import Busy, Pool, give_way
 
 _BLOCK = 256 << 10  # bytes of a file that are read at once
 _LINGER = 0.002  # seconds; a product for eight look-ups takes hardly longer than one for four
@@ -61,6 +61,7 @@ class Server:
         self.watcher.start()
 
     def _watch(self) -> None:
+        give_way()
         with Handle(self.shared) as handle:
             handle.watch(self.stop)
 
