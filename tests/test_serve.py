@@ -1,5 +1,3 @@
-import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -18,7 +16,6 @@ from jointembed.__main__ import main
 from jointembed.errors import Mismatch, Usage
 from jointembed.find.index import Index
 from jointembed.find.serve import audio, ready
-from jointembed.find.serve.pool import Pool
 
 ODD = ["a/b/../c", 'say "hi"', "\U0001f3b5 song", "two\nlines", "caf\udce9.mp3", "<img src=x>", "a&b=c+d%20", "..", "é"]
 
@@ -569,11 +566,10 @@ def test_a_server_starts_without_torch():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
-def test_threads_that_search_give_way_to_the_one_that_refuses():
-    async def asked(pool):
-        own = os.getpriority(os.PRIO_PROCESS, 0)
-        return own, await pool.ask(lambda _, what: [os.getpriority(os.PRIO_PROCESS, one) for one in what], 0)
-
-    with contextlib.closing(Pool(1, 1, contextlib.nullcontext)) as pool:
-        own, other = asyncio.run(asked(pool))
-    assert other == min(own + 5, 19)
+def test_threads_that_search_give_way_to_the_one_that_refuses(songs):
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    with serving(songs) as port:
+        told(port, "/api/similar?id=s1&k=2&where=tempo+%3E+62")
+        found = {one.name: os.getpriority(os.PRIO_PROCESS, one.native_id) for one in threading.enumerate()}
+    assert {found[name] for name in ("look-up", "search", "map", "file", "watch")} == {min(own + 5, 19)}
+    assert found["MainThread"] == own
