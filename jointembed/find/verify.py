@@ -110,11 +110,7 @@ def _verified(store: Reader, db: sqlite3.Connection) -> Verified:
             what.endswith("fts") and not text.same(path, db) or "umap" in what and kept(path) is None
         ):
             wrongly.append(path)
-    for path in wrongly:
-        try:
-            path.unlink()
-        except OSError as error:
-            raise Damaged(path, "this cache is not what the index holds", f"rm {path}") from error
+    removed = [path for path in wrongly if _removed(path)]
     paths = [path for (path,) in db.execute("SELECT path FROM paths WHERE size IS NOT NULL")]
     root = os.fsencode(meta.get("root", ""))
     return Verified(
@@ -125,8 +121,18 @@ def _verified(store: Reader, db: sqlite3.Connection) -> Verified:
         skips=dict(Counter(reason for (reason,) in db.execute("SELECT reason FROM skips ORDER BY reason"))),
         model=store.model,
         fingerprint=store.space()["fingerprint"],
-        removed=tuple(wrongly),
+        removed=tuple(removed),
     )
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:  # who searches has just made another
+        return False
+    except OSError as error:
+        raise Damaged(path, "this cache is not what the index holds", f"rm {path}") from error
+    return True
 
 
 def _same(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
