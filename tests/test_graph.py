@@ -26,8 +26,10 @@ def made_index(place, vectors, metric="cosine"):
     return index
 
 
+@pytest.mark.parametrize("many", [100, 1_000], ids=["cells by codes", "cells one by one"])
 @pytest.mark.parametrize(("metric", "dim"), [("cosine", 3), ("cosine", 48), ("euclidean", 51), ("dot", 16)])
-def test_a_graph_finds_what_an_exact_search_finds_and_scores_it_exactly(place, metric, dim):
+def test_a_graph_finds_what_an_exact_search_finds_and_scores_it_exactly(place, monkeypatch, metric, dim, many):
+    monkeypatch.setattr(graph, "_CELLS", many)
     vectors = clusters(20_000, dim, 4.0)
     with made_index(place, vectors, metric) as index:
         exact = [index.similar(str(at), 10) for at in range(0, 400, 4)]

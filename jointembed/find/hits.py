@@ -36,7 +36,7 @@ def hits(
     scores: npt.NDArray[np.float64] | Sequence[float],
 ) -> list[Hit]:
     """The hits of rows' numbers and their scores; of a group of numbers, the first stands for the others."""
-    groups = [np.atleast_1d(one).tolist() for one in numbers]
+    groups = [one if isinstance(one, list) else np.atleast_1d(one).tolist() for one in numbers]
     told = iter(fetch(db, [number for group in groups for number in group]))
     made = []
     for group, score in zip(groups, scores, strict=True):

@@ -91,8 +91,8 @@ class Index(Store):
             unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
             without = matrix.find(np.array(unwanted, np.int64))
             found = query.search(matrix, asked, k, pool, without, wish, partial(self._labels, matrix))
-            groups = [[one.place, *one.alike] for one in found]
-            return hits(db, [matrix.numbers[group] for group in groups], [one.score for one in found])
+            groups = [[int(matrix.numbers[place]) for place in (one.place, *one.alike)] for one in found]
+            return hits(db, groups, [one.score for one in found])
 
     def similar(
         self,

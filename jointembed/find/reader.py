@@ -42,6 +42,7 @@ class Reader:
             raise Usage(path, "there is no such index", f"make it with: {mend(self.path)}")
         self._meta: dict[str, Any] = {}
         self._commit: list[tuple[str]] = []  # the one that `_meta` is of
+        self._sure = False  # whether that is the one that is being read
         with faults(self.path):
             try:
                 self._reader = self._open("mode=rw")
@@ -175,13 +176,16 @@ class Reader:
         is what is different of columns that another model made, see `space`.
         """
         with self.reading() as db:
-            commit = db.execute("SELECT value FROM meta WHERE key = 'commit'").fetchall()
-            if commit and commit == self._commit:  # every commit has another
-                return dict(self._meta)
-            meta: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta"))
-        try:
-            self._meta, self._commit = read(meta), commit
+            if not self._sure:
+                commit = db.execute("SELECT value FROM meta WHERE key = 'commit'").fetchall()
+                if not commit or commit != self._commit:  # every commit has another
+                    self._meta, self._commit = self._read(dict(db.execute("SELECT key, value FROM meta"))), commit
+                self._sure = True
             return dict(self._meta)
+
+    def _read(self, meta: dict[str, str]) -> dict[str, Any]:
+        try:
+            return read(meta)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise Damaged(self.path, "what this index says of itself is broken", anew(self.path)) from error
 
@@ -193,6 +197,7 @@ class Reader:
                 yield self._reader
                 return
             self._reader.execute("BEGIN")
+            self._sure = False
             try:
                 yield self._reader
             finally:

@@ -25,6 +25,7 @@ _CHUNK = 8_192  # rows scored a second time at once
 _FEW = 6  # of so many vectors one, picked out, costs as much as all of them in a row
 _MANY = 20_000  # vectors from which on it pays to look at a prefix first
 _LISTED = 200  # results up to which a graph is asked
+_SOON = 12  # candidates a result up to which it is soonest to score them all in float64
 _OFTEN = 3  # queries after which that is worth its making
 
 
@@ -131,14 +132,14 @@ class Matrix:
             if turn == _OFTEN and len(self.numbers) >= _MANY:  # in one of the threads that share them
                 self.prefix = build(self)
             first = turn < _OFTEN
-            if turn % _OFTEN**4 == 0:  # of rows that are picked out, much of their neighbourhood is read with them
+            if turn % _OFTEN**3 == 0:  # of rows that are picked out, much of their neighbourhood is read with them
                 leave(self.values)
             if self.prefix is not None:
                 few = self.prefix.may(self, query, k)
         if few is None or len(few) < k:
             places = self._may(single, k, pool, metric, first)
         else:
-            places = few if len(few) <= 4 * k else self._may(single, k, few, metric)
+            places = few if len(few) <= _SOON * k else self._may(single, k, few, metric)
         exact = np.concatenate(
             [self._exact(places[at : at + _CHUNK], query, metric) for at in range(0, len(places), _CHUNK)]
         )
