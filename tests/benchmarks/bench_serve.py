@@ -127,9 +127,11 @@ def main():
             words = ["/api/search?q=" + word for word in ("waltz", "slow+sad", "fast", "polka+in+spring")]
             measured("words by the model, 1 client", pid, port, words, 1)
             measured("words that are new, 1 client", pid, port, ["/api/search?q=w{n}"], 1)
+            hard = ["/api/similar?id=s{n}&where=tempo+%3E+{n}&k=20", "/api/similar?id=s{n}"]
+            first_condition = rss(pid)
+            measured("look-up under a condition, 2 clients", pid, port, hard[:1], 2)
             before = rss(pid)
             measured("overload by look-ups, 64 clients", pid, port, near, 64)
-            hard = ["/api/similar?id=s{n}&where=tempo+%3E+{n}&k=20", "/api/similar?id=s{n}"]
             measured("and conditions, 64 clients, 0.1 s after a 503", pid, port, hard, 64, 0.1)
             measured("and conditions, 64 clients, at once after a 503", pid, port, hard, 64)
             grown = rss(pid) - before
@@ -142,7 +144,8 @@ def main():
             busy = measured("the same beside 200 slow connections", pid, port, near, 4)
             stop.set()
             print(f"p95 beside slow connections: {busy / idle:.2f} times as much")
-            print(f"memory: {rss(pid):.0f} MB, {grown:+.0f} MB by the overload")
+            asked = f"{before - first_condition:+.0f} MB by the first conditions"
+            print(f"memory: {rss(pid):.0f} MB, {asked}, {grown:+.0f} MB by the overload")
         print(
             f"start: bound after {cold[0]:.2f} s, first look-up after {cold[1]:.2f} s; again {bound:.2f}, {first:.2f} s"
         )
