@@ -103,6 +103,13 @@ def test_results_say_which_words_they_are_near(ask):
     assert "blues" in ask("similar", "s.index", "s02")[1].splitlines()[2]
 
 
+def test_the_name_of_a_file_that_is_not_there_is_not_searched_as_words(ask):
+    code, out, err = ask("search", "s.index", "Music/none.FLAC")
+    assert code == 2 and not out and err.count("\n") == 1 and "there is no such file" in err
+    assert ask("search", "s.index", "none.flac", "--column", "words")[0] == 0
+    assert ask("search", "s.index", "waltz no.1")[0] == 0
+
+
 def test_a_playlist_holds_the_results_in_their_order_with_relative_paths(ask, home, tmp_path):
     code, out, err = ask("similar", "s.index", "s00", "-k2", "--m3u", tmp_path / "x.m3u8", "--root", home / "lists")
     assert code == 0 and "2 songs" in err and "2 songs" not in out

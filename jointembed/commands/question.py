@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ..find.index import Index
 from ..find.names import nearest
 from ..find.sqlite import mend
 from .model import Model
+
+PICTURES = {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
 
 
 def named(index: Index, item: str) -> str:
@@ -67,12 +70,16 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
 
     Of several columns of files it is the index's `own`, if that is one of them.
     """
+    from ..find.scan.walk import SOUNDS
     from ..learn.readers import Ids
 
     if query.startswith("{") and model.fused:
         return str(next(iter(model.fused)))
+    ending = Path(query).suffix.lower()
+    picture = ending in PICTURES
+    if not Path(query).is_file() and (picture or os.fsencode(ending) in SOUNDS):
+        raise Usage(query, "there is no such file", "correct its path; if these are words, give --column or --by text")
     if Path(query).is_file():
-        picture = Path(query).suffix.lower() in {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
         fits = [name for name in model.columns if model.reader(name).files and model.reader(name).parts != picture]
         fits.sort(key=lambda name: name != own)
     else:
