@@ -165,6 +165,12 @@ def test_a_map_of_few_or_equal_vectors_has_places_all_the_same(tmp_path):
                 assert np.frombuffer(page.points(index, axes), "<f4").tolist() == [0.0] * 3 * count
 
 
+def test_an_index_whose_rows_were_all_removed_has_an_empty_map(songs):
+    songs.remove(songs.ids())
+    for axes in page.about(songs)["axes"]:
+        assert page.points(songs, axes) == b""
+
+
 def test_cells_as_axes_fill_the_range_and_leave_out_rows_that_lack_one(songs):
     songs.update([{**row(3), "tempo": None}])
     points = project.coordinates(songs, "tempo,rooms")

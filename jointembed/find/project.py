@@ -83,7 +83,7 @@ def _pca(index: Index, column: str | None, dims: int) -> Array:
     """The first principal components (N, dims); the largest weight of each is positive, so that its sign is settled."""
     _, values = index.vectors(column)
     count, width = values.shape
-    mean = sum((part.sum(0, dtype=np.float64) for part in _parts(values)), np.zeros(width)) / count
+    mean = sum((part.sum(0, dtype=np.float64) for part in _parts(values)), np.zeros(width)) / max(count, 1)
     spread = np.zeros((width, width))
     for part in _parts(values):
         centred = part - mean
@@ -91,7 +91,8 @@ def _pca(index: Index, column: str | None, dims: int) -> Array:
     weights = np.linalg.eigh(spread)[1][:, ::-1][:, :dims]
     weights = weights * np.sign(weights[np.abs(weights).argmax(0), np.arange(weights.shape[1])])
     flat = np.zeros((count, dims))
-    flat[:, : weights.shape[1]] = np.concatenate([(part - mean) @ weights for part in _parts(values)])
+    for rows in passing(values, _CHUNK):
+        flat[rows, : weights.shape[1]] = (values[rows].astype(np.float64) - mean) @ weights
     return flat
 
 
