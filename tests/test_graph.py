@@ -68,6 +68,16 @@ def test_what_is_added_later_is_found_at_once(place):
         assert {hit.id for hit in index.search(vectors[0], 2)} == {"0", "new"}
 
 
+@pytest.mark.parametrize("dim", [4, 48])
+def test_few_vectors_are_refused_a_graph_in_one_line(place, dim):
+    vectors = clusters(1_000, dim, 4.0)
+    with made_index(place, vectors) as index:
+        assert 0 < index.approximate() <= 1
+        index.remove(["999"])
+        with pytest.raises(Usage, match="999 vectors are too few"):
+            index.approximate()
+
+
 def test_without_faiss_one_line_says_how_to_get_it(place, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with made_index(place, clusters(100, 4, 1.0)) as index, pytest.raises(Usage, match=r"jointembed\[ann\]"):

@@ -201,7 +201,7 @@ class Index(Store):
             The share of the 10 nearest that it finds; below 0.98 it is not used.
 
         Raises:
-            Usage: faiss is not installed.
+            Usage: faiss is not installed, or the column has fewer than 1000 vectors.
         """
         with self.reading():
             matrix = self._matrix(column)

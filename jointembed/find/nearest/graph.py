@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import extra
+from ...errors import Usage, extra
 from .mapped import passing
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def build(matrix: Matrix, seed: int = 0) -> Graph:
     """Teach, fill and try a graph; as many cells are searched as its recall asks for, at most a sixteenth of all.
 
     Raises:
-        Usage: faiss is not installed.
+        Usage: faiss is not installed, or there are too few vectors to teach it and to try it.
     """
     try:
         import faiss
@@ -66,6 +66,8 @@ def build(matrix: Matrix, seed: int = 0) -> Graph:
 
     values = matrix.values
     count, width = values.shape
+    if count < 2 * TRIED:
+        raise Usage("approximate", f"{count} vectors are too few for a graph", "leave it out: an exact search is fast")
     rng = np.random.default_rng(seed)
     cells = int(max(1, min(6 * count**0.5, count // 40)))
     order = rng.permutation(count)
