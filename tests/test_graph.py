@@ -102,3 +102,29 @@ def test_a_server_makes_a_graph_at_once_and_then_only_of_an_index_that_is_left_a
     with made_index(place, vectors) as index, handle.Handle(handle.Shared(place)) as watched:
         watched.watch(Looks())
     assert made == [(0, 2_000), (9, 2_003)]
+
+
+@pytest.mark.parametrize("broken", [Usage("songs", "somebody else has it", "wait"), MemoryError("no room")], ids=type)
+@pytest.mark.parametrize("what", ["text", "approximate"])
+def test_a_server_looks_again_whatever_failed_at_one_look(place, monkeypatch, broken, what):
+    looks, changes = [], []
+
+    class Looks(threading.Event):
+        def wait(self, timeout=None):
+            looks.append(timeout)
+            if len(looks) == 2:
+                index.add([{"id": "new"}], vectors[:1], "audio")
+            return len(looks) >= 6 and self.set()
+
+    def fails_at_first(self, *given):
+        if not looks:
+            raise broken
+        return []
+
+    vectors = clusters(1_000, 4, 4.0)
+    monkeypatch.setattr(handle, "_MANY", 1_000)
+    monkeypatch.setattr(Index, what, fails_at_first)
+    shared = handle.Shared(place, lambda index: changes.append(len(index)))
+    with made_index(place, vectors) as index, handle.Handle(shared) as watched:
+        watched.watch(Looks())
+    assert changes[0] == 1_000 and changes[-1] == 1_001

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ...errors import Damaged, Failure, Mismatch
 from ..hits import Hit
 from ..index import Index
+from .guard import log
 
 _PLACE = re.compile(r"(?<![\w.])(?:/[^/\s'\"()]+)+/([^/\s'\"()]+)")  # of which only the last part is told
 _PAUSE = 1.0  # seconds between two looks at the index
@@ -174,19 +175,24 @@ class Handle:
         calm = _CALM  # looks since the last change; the first is not waited for
         while not stop.is_set():
             large = False
-            with contextlib.suppress(Unready), self.reading() as index:
-                now = self.version
-                if now != ready and index.columns:
-                    calm = 0 if ready else calm
-                    self.shared.changed(index)
-                    self.known()
-                    self.text("jointembed", 1)
-                    ready = now
-                large = len(index) >= _MANY
-            if large and tried != ready and calm >= _CALM:  # a graph takes a minute, and no commit is kept open for it
-                with contextlib.suppress(Failure):  # faiss is not installed, or the index has just gone
+            try:
+                with self.reading() as index:
+                    now = self.version
+                    if now != ready and index.columns:
+                        calm = 0 if ready else calm
+                        self.shared.changed(index)
+                        self.known()
+                        self.text("jointembed", 1)
+                        ready = now
+                    if tried != ready and calm >= _CALM:
+                        large = len(self.known().ids) >= _MANY
+                if large:  # a graph takes a minute, and no commit is kept open for it
+                    tried = ready
                     index.approximate()
-                tried = ready
+            except (Unready, Failure):
+                pass  # whoever asks is told; or faiss is not installed, or the index has just gone
+            except Exception as error:  # a thread that ended would look no more
+                log(error)
             calm += 1
             stop.wait(_PAUSE)
 
