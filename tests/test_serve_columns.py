@@ -258,6 +258,27 @@ def test_torch_has_its_threads_back_once_all_have_computed():
         torch.set_num_threads(before)
 
 
+def test_a_thread_that_was_done_while_another_computed_has_all_threads_the_next_time():
+    before, cpu = torch.get_num_threads(), torch.device("cpu")
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+            for _ in range(2):
+                inside = [threads(How(), cpu), threads(How(), cpu)]
+                for thread, held in zip((one, other), inside, strict=True):
+                    thread.submit(held.__enter__).result(10)
+                for thread, held in zip((one, other), inside, strict=True):
+                    thread.submit(held.__exit__, None, None, None).result(10)
+            for thread in (one, other):
+                how = How()
+                with contextlib.ExitStack() as stack:
+                    thread.submit(stack.enter_context, threads(how, cpu)).result(10)
+                    thread.submit(stack.close).result(10)
+                assert how.threads == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_model_that_two_columns_share_is_loaded_once_and_let_go_with_them(made, embedders, monkeypatch):
     loaded = []
     load = JointEmbedding.load.__func__

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, local
 from time import perf_counter
 
 import numpy as np
@@ -23,6 +23,7 @@ PIECES = 32  # in a batch, where nothing else is said
 
 _lock = Lock()
 _inside: list[int] = []  # of all threads that compute just now, the threads that torch had before the first came
+_left = local()  # `before`: what torch had in a thread that was done while others computed; its number stays 1 there
 
 
 @dataclass
@@ -66,7 +67,7 @@ def threads(how: How, device: torch.device) -> Iterator[ThreadPoolExecutor]:
     on who else computes.
     """
     with _lock:
-        before = _inside[0] if _inside else torch.get_num_threads()
+        before = _inside[0] if _inside else getattr(_left, "before", None) or torch.get_num_threads()
         _inside.append(before)
         torch.set_num_threads(1)
     how.threads = before if device.type == "cpu" else 1
@@ -79,6 +80,7 @@ def threads(how: How, device: torch.device) -> Iterator[ThreadPoolExecutor]:
             _inside.pop()
             if not _inside:
                 torch.set_num_threads(before)
+            _left.before = before if _inside else None
 
 
 def batches(count: int, size: int) -> Iterator[Tensor]:
