@@ -17,6 +17,7 @@ from jointembed.commands.embedders import Embedders
 from jointembed.commands.question import embedded
 from jointembed.errors import Usage
 from jointembed.find import page
+from jointembed.find.serve.model import Model
 from jointembed.learn.inference import How, threads
 
 RATE = 8_000
@@ -256,6 +257,33 @@ def test_torch_has_its_threads_back_once_all_have_computed():
         assert [how.threads for how in hows] == [2, 2]
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_thread_that_read_an_older_commit_does_not_forget_the_columns_of_a_newer_one(tmp_path, monkeypatch):
+    path, model, newer = filled(tmp_path / "songs.index"), Model(None), []
+
+    def follow():
+        with Index.open(path) as index:
+            index.declare("tags", 5, "euclidean", "other", "f2")
+            index.add([{"id": "s0"}], unit(1, 5), "tags")
+            model.follow(index)
+
+    def space(index, column=None):
+        if not newer:
+            newer.append(threading.Thread(target=follow))
+            newer[0].start()
+            newer[0].join(0.5)
+        return told(index, column)
+
+    told = Index.space
+    monkeypatch.setattr(Index, "space", space)
+    try:
+        with Index.open(path) as index:
+            model.follow(index)
+        newer[0].join(10)
+        assert list(model.columns) == ["audio", "tags"]
+    finally:
+        model.close()
 
 
 def test_a_thread_that_was_done_while_another_computed_has_all_threads_the_next_time():

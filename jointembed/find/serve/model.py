@@ -86,13 +86,12 @@ class Model:
         """Load the models of the columns of an index, but those that are there already; of a new index, once more."""
         new, state = {}, "loading" if self._load else "none"
         why = "" if self._load else "the server was started without a model"
-        with index.reading():
+        with self._lock, index.reading():  # read under the lock, lest what is older takes the place of what is newer
             identity = index.meta()["identity"]
             for name in index.columns:
                 space = index.space(name)
                 made = "\n".join(str(space.get(key)) for key in ("model", "fingerprint", "of", "how"))
                 new[name] = Column(made, space["fingerprint"], state, why)
-        with self._lock:
             again, self._identity = identity != self._identity, identity
             for name, one in new.items():
                 old = self.columns.get(name, one)
