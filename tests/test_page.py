@@ -177,7 +177,7 @@ def test_cells_as_axes_fill_the_range_and_leave_out_rows_that_lack_one(songs):
     assert np.isnan(points[3]).all() and np.isfinite(np.delete(points, 3, 0)).all()
     assert (np.nanmin(points, 0) == [-1, -1, 0]).all() and (np.nanmax(points, 0) == [1, 1, 0]).all()
     assert project.coordinates(songs, "rooms,tempo,rooms")[5].tolist() == [points[5, 1], points[5, 0], points[5, 1]]
-    for wrong in ("tempo", "tempo,genre", "pca4", "", "tempo,rooms,tempo,rooms"):
+    for wrong in ("tempo", "tempo,genre", "pca4", "", "tempo,rooms,tempo,rooms", "tempo\rrooms", "\n"):
         with pytest.raises(Usage):
             project.coordinates(songs, wrong)
 

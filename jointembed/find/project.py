@@ -5,6 +5,7 @@ Letters: N rows, D dimension.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import re
@@ -54,7 +55,9 @@ def coordinates(index: Index, axes: str, column: str | None = None) -> npt.NDArr
     if kind:
         flat = _umap if kind[1] == "umap" else _pca
         return _placed(flat(index, column, int(kind[2])), apart=False)
-    names = next(csv.reader([axes]), [])
+    names: list[str] = []
+    with contextlib.suppress(csv.Error):  # it is more than one line
+        names = next(csv.reader([axes]), [])
     known = [name for name, one in columns(index, column).items() if one.numeric]
     for name in names:
         if name not in known:
