@@ -338,6 +338,12 @@ def test_many_at_once_are_exactly_what_float64_finds_one_by_one(seed, count, dim
         assert np.allclose(scores[at], best, rtol=1e-5, atol=1e-5)
 
 
+def test_no_queries_have_no_results(songs):
+    _, vectors = songs.vectors()
+    places, scores = songs.many(vectors[:0], 5)
+    assert places.shape == scores.shape == (0, 5)
+
+
 def test_many_of_an_index_count_places_as_its_ids_do(songs):
     ids, vectors = songs.vectors()
     places, scores = songs.many(vectors[:20], 5)

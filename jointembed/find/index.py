@@ -190,7 +190,8 @@ class Index(Store):
         """
         with self.reading():
             matrix = self._matrix(column)
-            return block.nearest(matrix, np.stack([query.vector(one, matrix) for one in vectors]), k)
+            asked = [query.vector(one, matrix) for one in vectors]
+            return block.nearest(matrix, np.array(asked).reshape(len(asked), matrix.values.shape[1]), k)
 
     def approximate(self, column: str | None = None) -> float:
         """Search a column without a condition by a graph from now on, until the index changes; see `nearest/graph.py`.
