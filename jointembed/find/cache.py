@@ -42,7 +42,7 @@ def load(store: Reader, column: str) -> Matrix:
     """The matrix of a column as of the store's present commit, from its file, which is made anew if need be.
 
     The file holds N x D float32, N int64, and the sum of these as 32-bit words, an int64; all little-endian. It is only
-    a cache: of another size or sum it is not used, those of older commits are removed, and where it cannot be
+    a cache: of another size or sum it is not used, those of other commits are removed, and where it cannot be
     written the matrix stays in memory. (The sum takes 20 ms for 100,000 x 512; a CRC-32 would take 90 ms.)
 
     Raises:
