@@ -1,4 +1,4 @@
-"""Songs, sounds, bitmaps, words and ids as vectors in one space, ranked by one score.
+"""Multimodal embeddings: train one space over audio, images, text and categories, and search it.
 
 Names are loaded when they are first used, so that a look-up in an index does not wait for torch.
 """
@@ -6,106 +6,45 @@ Names are loaded when they are first used, so that a look-up in an index does no
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .find.hits import Hit
-    from .find.index import Index
-    from .learn.adapt import Embedder
-    from .learn.callbacks import Evaluate
-    from .learn.encoders import Bag, Conv, Dense, Encoder, Transformer
-    from .learn.objectives import Match, Next, NextSet, Objective, Regress
-    from .learn.pools import History, Recurrent
-    from .learn.pretrained import Pretrained
-    from .learn.ragged import Ragged
-    from .learn.readers import (
-        Buckets,
-        Cross,
-        Ids,
-        LogMel,
-        Numbers,
-        Picture,
-        Piecewise,
-        Pixels,
-        Reader,
-        Roll,
-        Tokens,
-        Words,
-    )
-    from .learn.space import JointEmbedding
-    from .learn.table import TableData
-
-_HOMES = {
-    "find.hits": ["Hit"],
-    "find.index": ["Index"],
-    "learn.adapt": ["Embedder"],
-    "learn.callbacks": ["Evaluate"],
-    "learn.encoders": ["Bag", "Conv", "Dense", "Encoder", "Transformer"],
-    "learn.objectives": ["Match", "Next", "NextSet", "Objective", "Regress"],
-    "learn.pools": ["History", "Recurrent"],
-    "learn.pretrained": ["Pretrained"],
-    "learn.ragged": ["Ragged"],
-    "learn.readers": [
-        "Buckets",
-        "Cross",
-        "Ids",
+_MODULES = {
+    "adapters.scikit_learn": ["Embedder"],
+    "data.table": ["TableData"],
+    "encoders": ["CausalTransformer", "ConvNet", "EmbeddingBag", "Encoder", "GRU", "MLP", "TextTransformer"],
+    "index.hits": ["Hit"],
+    "index.index": ["Index"],
+    "objectives": ["Match", "NextItem", "NextSet", "Objective", "Regression"],
+    "pretrained.huggingface.encoder": ["Pretrained"],
+    "ragged": ["Ragged"],
+    "readers": [
+        "BagOfWords",
+        "Category",
+        "HashedCross",
+        "Image",
         "LogMel",
         "Numbers",
-        "Picture",
-        "Piecewise",
-        "Pixels",
+        "PianoRoll",
+        "PiecewiseLinear",
+        "Quantiles",
         "Reader",
-        "Roll",
-        "Tokens",
-        "Words",
+        "SparseImage",
+        "Subwords",
     ],
-    "learn.space": ["JointEmbedding"],
-    "learn.table": ["TableData"],
+    "space.space": ["JointEmbedding"],
+    "training.callbacks": ["BestAndLast", "Evaluate"],
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = [
-    "Bag",
-    "Buckets",
-    "Conv",
-    "Cross",
-    "Dense",
-    "Embedder",
-    "Encoder",
-    "Evaluate",
-    "History",
-    "Hit",
-    "Ids",
-    "Index",
-    "JointEmbedding",
-    "LogMel",
-    "Match",
-    "Next",
-    "NextSet",
-    "Numbers",
-    "Objective",
-    "Picture",
-    "Piecewise",
-    "Pixels",
-    "Pretrained",
-    "Ragged",
-    "Reader",
-    "Recurrent",
-    "Regress",
-    "Roll",
-    "TableData",
-    "Tokens",
-    "Transformer",
-    "Words",
-]
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOME]
+    return [*globals(), *_MODULE_OF]

@@ -46,7 +46,7 @@ def usage() -> str:
 
 def run(words: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    from .errors import Usage, closest
+    from .errors import UsageError, closest
 
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
@@ -58,10 +58,10 @@ def run(words: Sequence[str]) -> int:
         print(__version__)
         return 0
     if name not in COMMANDS:
-        raise Usage(name, "there is no such command", closest(name, COMMANDS))
-    from .commands import cli
+        raise UsageError(name, "there is no such command", closest(name, COMMANDS))
+    from .cli import parser
 
-    return cli.lightning(name, rest) if name in LIGHTNING else cli.own(name, rest)
+    return parser.lightning(name, rest) if name in LIGHTNING else parser.own(name, rest)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -78,14 +78,14 @@ def _told(words: list[str]) -> int:
     words = [word for word in words if word != "--debug"]
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
-    from .errors import Failure, system
+    from .errors import UserError, system
 
     try:
         code = run(words)
         if sys.stdout is not None:  # it may be closed
             sys.stdout.flush()
         return code
-    except Failure as failure:
+    except UserError as failure:
         if debug:
             raise
         print(f"jointembed: {failure}", file=sys.stderr)

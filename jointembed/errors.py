@@ -7,7 +7,7 @@ import os
 import unicodedata
 
 
-class Failure(Exception):
+class UserError(Exception):
     """What is wrong with which file or key, and how to mend it; printed as one line, never as a traceback.
 
     Args:
@@ -28,50 +28,50 @@ class Failure(Exception):
         return plain(" ".join(line.split()))
 
 
-class Usage(Failure):
+class UsageError(UserError):
     """The command, the recipe or the table asks for something that cannot be had (exit code 2)."""
 
     code, tag = 2, "E-USAGE"
 
 
-class Unsafe(Usage):
+class UnsafeError(UsageError):
     """A file asks for code that it may not run (exit code 2)."""
 
     tag = "E-UNSAFE"
 
 
-class Skipped(Failure):
+class SkippedError(UserError):
     """The work is done, but some items were left out (exit code 3, only where strictness was asked for)."""
 
     code, tag = 3, "E-SKIPPED"
 
 
-class Mismatch(Failure):
+class MismatchError(UserError):
     """An index and a model, or a file and this version, do not belong together (exit code 4)."""
 
     code, tag = 4, "E-MISMATCH"
 
 
-class Damaged(Failure):
+class DamagedError(UserError):
     """A file is broken or is not what its place says (exit code 5)."""
 
     code, tag = 5, "E-DAMAGED"
 
 
-class Full(Failure):
+class DiskFullError(UserError):
     """No space is left where something must be written (exit code 6)."""
 
     code, tag = 6, "E-SPACE"
 
 
-def system(error: OSError) -> Failure | None:
+def system(error: OSError) -> UserError | None:
     """The failure for what the system refuses: space, or a file that may not be opened; None for anything else."""
     subject = "the output" if error.filename is None else os.fsdecode(error.filename)
     if error.errno == errno.ENOSPC:
-        return Full(subject, "no space is left on the disk", "free some space and run the command again")
+        return DiskFullError(subject, "no space is left on the disk", "free some space and run the command again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename is not None:
         wrong = f"it may not be opened or written ({os.strerror(error.errno).lower()})"
-        return Usage(subject, wrong, "correct its permissions, or those of its folder")
+        return UsageError(subject, wrong, "correct its permissions, or those of its folder")
     return None
 
 
@@ -82,9 +82,9 @@ def plain(text: str) -> str:
     )
 
 
-def extra(name: str, package: str) -> Usage:
+def extra(name: str, package: str) -> UsageError:
     """The failure for an optional `package` that is not installed, naming the install command that mends it."""
-    return Usage(package, "this needs a package that is not installed", f'pip install "jointembed[{name}]"')
+    return UsageError(package, "this needs a package that is not installed", f'pip install "jointembed[{name}]"')
 
 
 def closest(name: str, known: object, most: int = 8) -> str:

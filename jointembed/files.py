@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from .errors import Full, Usage
+from .errors import DiskFullError, UsageError
 
 _operations = 0
 PLACE = {  # what is wrong with a place, and not with the disk or with this program
@@ -58,7 +58,7 @@ def _placing(path: Path) -> Iterator[None]:
         if error.errno not in PLACE:
             raise
         fix = "choose another place, or correct its permissions"
-        raise Usage(path, f"it cannot be written here ({error.strerror})", fix) from error
+        raise UsageError(path, f"it cannot be written here ({error.strerror})", fix) from error
 
 
 def folder(path: Path | str) -> Path:
@@ -69,7 +69,7 @@ def folder(path: Path | str) -> Path:
 
 
 def check(path: Path | str, what: str, *endings: str) -> None:
-    """Raise Usage if what is to be written cannot have this path; to be asked before the work that makes it.
+    """Raise UsageError if what is to be written cannot have this path; to be asked before the work that makes it.
 
     Args:
         path: the file, which may be there.
@@ -79,7 +79,7 @@ def check(path: Path | str, what: str, *endings: str) -> None:
     path = Path(path)
     if path.suffix.lower() not in endings:
         fix = f"write {path.parent / (path.stem or 'name')}{endings[0]}"
-        raise Usage(path, f"{what} is written as {' or '.join(endings)}", fix)
+        raise UsageError(path, f"{what} is written as {' or '.join(endings)}", fix)
     with _placing(path):
         near = next(one for one in path.absolute().parents if one.exists())
         code = errno.EISDIR if path.is_dir() else 0 if near.is_dir() else errno.ENOTDIR
@@ -92,8 +92,8 @@ def writing(path: Path | str) -> Iterator[IO[bytes]]:
     """Open a binary file that takes the place of `path` only once it is whole and on the disk.
 
     Raises:
-        Full: no space is left on the disk; the old file is kept.
-        Usage: there is no such place, or it is not ours to write to.
+        DiskFullError: no space is left on the disk; the old file is kept.
+        UsageError: there is no such place, or it is not ours to write to.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -113,7 +113,9 @@ def writing(path: Path | str) -> Iterator[IO[bytes]]:
         sync(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise Full(path, "no space is left on the disk", "free some space and run the command again") from error
+            raise DiskFullError(
+                path, "no space is left on the disk", "free some space and run the command again"
+            ) from error
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -139,12 +141,14 @@ def checkpoint(path: Path | str) -> Path:
     """The checkpoint of a run folder (its best, else its last), or the file itself.
 
     Raises:
-        Usage: there is no such file, or the folder holds none.
+        UsageError: there is no such file, or the folder holds none.
     """
     path = Path(path)
     for place in [path / "best.ckpt", path / "last.ckpt"] if path.is_dir() else [path]:
         if place.is_file():
             return place
     if path.is_dir():
-        raise Usage(path, "the folder holds no best.ckpt or last.ckpt", "give the folder of a run of `jointembed fit`")
-    raise Usage(path, "there is no such checkpoint", "give a .ckpt file or a run folder")
+        raise UsageError(
+            path, "the folder holds no best.ckpt or last.ckpt", "give the folder of a run of `jointembed fit`"
+        )
+    raise UsageError(path, "there is no such checkpoint", "give a .ckpt file or a run folder")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from jointembed import Index, JointEmbedding
-from jointembed.learn.rows import Rows
+from jointembed.data.rows import Rows
 
 run, table, asked = sys.argv[1:]
 model = JointEmbedding.load(run)

@@ -3,7 +3,7 @@
 import sys
 
 from jointembed import JointEmbedding
-from jointembed.learn.rows import Rows
+from jointembed.data.rows import Rows
 
 run, table, sentence = sys.argv[1:]
 model = JointEmbedding.load(run)

@@ -45,7 +45,7 @@ def one_thread():
 def home(tmp_path_factory, one_thread):
     """A folder a model, as `save_pretrained` writes it, and transformers' own objects."""
     import transformers
-    from tiny import KINDS_OF_MODEL, made, shaken, words
+    from tiny_models import KINDS_OF_MODEL, made, shaken, words
 
     folder = tmp_path_factory.mktemp("models")
     transformers.utils.logging.set_verbosity_error()
@@ -62,16 +62,16 @@ def home(tmp_path_factory, one_thread):
 @pytest.fixture(scope="module")
 def spaces(home):
     """The space of each of them."""
-    from tiny import KINDS_OF_MODEL
+    from tiny_models import KINDS_OF_MODEL
 
-    from jointembed.learn.adopt import adopted
+    from jointembed.pretrained.huggingface.adopt import adopted
 
     return {name: adopted(home[0] / name, name) for name in KINDS_OF_MODEL}
 
 
 @pytest.fixture
 def hook(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "support"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .. import files
-from ..errors import Damaged
+from ..errors import DamagedError
 from .synth import DRUMS, Note
 
 
@@ -57,7 +57,7 @@ def read(path: Path | str) -> NDArray[np.uint8]:
     """Read such a PNG: the same array that was written.
 
     Raises:
-        Damaged: the file is no picture.
+        DamagedError: the file is no picture.
     """
     try:
         with Image.open(path) as image:
@@ -65,4 +65,4 @@ def read(path: Path | str) -> NDArray[np.uint8]:
     except (OSError, SyntaxError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise Damaged(path, "this is not a readable picture", "write it again") from error
+        raise DamagedError(path, "this is not a readable picture", "write it again") from error

@@ -17,9 +17,9 @@ HEADING = "synthetic songs: this proves the path, not the quality"
 
 def show(folder: Path, console: Any) -> None:
     """Print the tour: similar songs, songs for sentences, for a genre and for a score, clusters, figures."""
-    from ..find.index import Index
-    from ..learn.rows import Rows
-    from ..learn.space import JointEmbedding
+    from ..data.rows import Rows
+    from ..index.index import Index
+    from ..space.space import JointEmbedding
 
     rows = Rows.open(folder).dicts(paths=("audio", "score"))
     model = JointEmbedding.load(folder / "run")
@@ -58,7 +58,7 @@ def _hits(console: Any, title: str, hits: Any) -> None:
 
 
 def _clusters(console: Any, vectors: NDArray[Any], genres: list[str]) -> None:
-    from ..find.cluster import agreement, clusters
+    from ..analyze.cluster import agreement, clusters
 
     count = len(set(genres))
     purity = agreement(clusters(vectors, count).labels, genres)["figures"]["purity"]
@@ -86,8 +86,8 @@ def _figures(console: Any, rows: list[Row], model: Any) -> None:
 
 def figures(rows: list[Row], model: Any) -> dict[str, dict[str, dict[str, Any]]]:
     """The demo's three figures on its test songs, of the space and of the plain baseline."""
-    from ..find import evaluate
-    from ..find import task as tasks
+    from ..evaluation import retrieval
+    from ..evaluation import retrieval_task as tasks
 
     train = [row for row in rows if row["split"] == "train"]
     reader = model.reader("audio")
@@ -121,8 +121,8 @@ def figures(rows: list[Row], model: Any) -> dict[str, dict[str, dict[str, Any]]]
         theirs = plain(target, task.candidates, query)
         theirs_asked = plain("audio", task.queries, "") if query == target else asked(task.queries, query)
         made[name] = {
-            "space": evaluate.figures(task, *ours, "cosine", (1, 5))[key],
-            "baseline": evaluate.figures(task, baseline.unit(theirs_asked), baseline.unit(theirs), "cosine", (1, 5))[
+            "space": retrieval.figures(task, *ours, "cosine", (1, 5))[key],
+            "baseline": retrieval.figures(task, baseline.unit(theirs_asked), baseline.unit(theirs), "cosine", (1, 5))[
                 key
             ],
         }

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jointembed import tables
-from jointembed.errors import Usage
-from jointembed.learn.rows import Rows
+from jointembed import recipe_tools
+from jointembed.data.rows import Rows
+from jointembed.errors import UsageError
 
 K = 20
 Floats = NDArray[np.float64]
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("table", help="the folder that prepare.py wrote")
     folder = parser.parse_args().table
     if not Path(folder).exists():
-        raise Usage(folder, "it does not exist", "run prepare.py first")
+        raise UsageError(folder, "it does not exist", "run prepare.py first")
     table = Table(folder)
     x, dev, test = (table.heard(split) for split in ("train", "dev", "test"))
     grids: dict[str, tuple[Callable[..., Recommender], list[tuple[Any, ...]]]] = {
@@ -113,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

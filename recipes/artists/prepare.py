@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jointembed import tables
-from jointembed.errors import Damaged, Usage
+from jointembed import recipe_tools
+from jointembed.errors import DamagedError, UsageError
 
 FETCH = (
     "fetch https://files.grouplens.org/datasets/hetrec2011/hetrec2011-lastfm-2k.zip (3 MB, for research, not "
@@ -30,7 +30,7 @@ TAGS = 5  # of an artist, the commonest ones
 
 def read(source: Path, *names: str) -> list[dict[str, str]]:
     """The rows of the first of these files that a source holds; none without any."""
-    found = tables.lines(source, *names)
+    found = recipe_tools.lines(source, *names)
     tabs = bool(found) and "\t" in found[0]
     return list(csv.DictReader(found, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else 0))
 
@@ -40,7 +40,7 @@ def column(rows: list[dict[str, str]], *names: str) -> str:
     for name in names:
         if rows and name in rows[0]:
             return name
-    raise Damaged(names[0], "no column of this name is in its file", FETCH)
+    raise DamagedError(names[0], "no column of this name is in its file", FETCH)
 
 
 def tagged(source: Path) -> dict[str, list[str]]:
@@ -58,27 +58,27 @@ def tagged(source: Path) -> dict[str, list[str]]:
     return {artist: [name for name, _ in found.most_common(TAGS)] for artist, found in counts.items()}
 
 
-def rows(source: Path, seed: int) -> list[tables.Row]:
+def rows(source: Path, seed: int) -> list[recipe_tools.Row]:
     """The table.
 
     Raises:
-        Usage: the source holds no plays.
+        UsageError: the source holds no plays.
     """
     plays = read(source, "user_artists.dat", "user_artists.csv")
     if not plays:
-        raise Usage(source, "it holds no user_artists.dat", FETCH)
+        raise UsageError(source, "it holds no user_artists.dat", FETCH)
     user, artist = column(plays, "userID", "user_id"), column(plays, "artistID", "artist_id")
     heard: dict[str, list[str]] = defaultdict(list)
     for row in plays:
         heard[row[user]].append(row[artist])
-    rng, made = np.random.default_rng(seed), list[tables.Row]()
+    rng, made = np.random.default_rng(seed), list[recipe_tools.Row]()
 
     def parted(items: list[str]) -> tuple[list[str], list[str]]:
         order = rng.permutation(len(items)).tolist()
         cut = max(1, len(items) // 5)
         return [items[at] for at in sorted(order[cut:])], [items[at] for at in sorted(order[:cut])]
 
-    dev = tables.carve(heard, 0.1)
+    dev = recipe_tools.carve(heard, 0.1)
     for name, whole in heard.items():
         if len(whole) < 5:
             made.append({"id": name, "split": "train", "user": name, "heard": whole, "artist": whole})
@@ -98,11 +98,11 @@ def rows(source: Path, seed: int) -> list[tables.Row]:
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, FETCH)
+    arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument("--seed", type=int, default=1, help="of what is held back")
     sources, out, options = arguments.read()
-    tables.write_rows(out, rows(sources[0], options.seed))
+    recipe_tools.write_rows(out, rows(sources[0], options.seed))
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 from scipy.spatial import KDTree
 
-from jointembed import tables
-from jointembed.errors import Usage
+from jointembed import recipe_tools
+from jointembed.errors import UsageError
 from jointembed.files import writing
 
 Floats = NDArray[np.float64]
@@ -100,7 +100,7 @@ class Catalogue:
 
 def split(user: int) -> str:
     """What a user's row is for, by a hash of the number."""
-    place = tables.share(f"user {user}")
+    place = recipe_tools.share(f"user {user}")
     return "dev" if place < 0.01 else "test" if place < 0.02 else "train"
 
 
@@ -137,7 +137,7 @@ def pairs(known: Catalogue, counts: Ints, held: int, least: int) -> dict[str, An
     pool = np.flatnonzero(counts >= least)
     if len(pool) <= max(NEAR, 2 * held):
         wrong = f"{len(pool)} ids were drawn {least} times, too few to ask for {2 * held}"
-        raise Usage("--least", wrong, "give more --events, or a smaller --least or --held")
+        raise UsageError("--least", wrong, "give more --events, or a smaller --least or --held")
     asked = known.rng.permutation(pool)[: 2 * held]
     near = known.neighbours(asked, pool)
     splits = np.repeat(["dev", "test"], held * NEAR).tolist() + ["pool"] * len(pool)
@@ -147,17 +147,17 @@ def pairs(known: Catalogue, counts: Ints, held: int, least: int) -> dict[str, An
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, "")
+    arguments = recipe_tools.Arguments(__doc__, "")
     numbers = {"users": 1_000_000, "items": 500_000, "events": 8_000_000, "held": 2000, "least": 20, "seed": 0}
     for name, value in numbers.items():
         arguments.add_argument(f"--{name}", type=int, default=value, help=f"{value:,} if not given")
     options = arguments.parse_intermixed_args()
     if len(options.places) != 1:
-        raise Usage("prepare.py", "it writes one folder and reads none", "python recipes/catalogue/prepare.py OUT")
+        raise UsageError("prepare.py", "it writes one folder and reads none", "python recipes/catalogue/prepare.py OUT")
     length = options.events // max(1, options.users)
     if length < 2 or options.items < CELL:
         wrong = f"{options.events} events of {options.users} users and {options.items} ids make no histories"
-        raise Usage("--events", wrong, f"give at least 2 events a user and {CELL} ids")
+        raise UsageError("--events", wrong, f"give at least 2 events a user and {CELL} ids")
     out, known = Path(options.places[0]), Catalogue(options.items, options.seed)
     counts = events(out / "rows.parquet", known, options.users, length)
     for name, columns in {
@@ -171,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -19,8 +19,8 @@ import re
 import runpy
 from pathlib import Path
 
-from jointembed import tables
-from jointembed.errors import Usage, closest
+from jointembed import recipe_tools
+from jointembed.errors import UsageError, closest
 
 FETCH = (
     "git clone https://github.com/Jakobovski/free-spoken-digit-dataset data/fsdd (30 MB, CC BY-SA 4.0), fetch MNIST "
@@ -44,21 +44,21 @@ def recordings(source: Path) -> dict[Path, re.Match[str]]:
     return {file: match for file, match in matches.items() if match}
 
 
-def spoken(files: dict[Path, re.Match[str]], out: Path, hold: str | None) -> list[tables.Row]:
+def spoken(files: dict[Path, re.Match[str]], out: Path, hold: str | None) -> list[recipe_tools.Row]:
     """A row for every recording; those of the speaker to hold are `test`.
 
     Raises:
-        Usage: there is no such speaker.
+        UsageError: there is no such speaker.
     """
     speakers = sorted({match[2] for match in files.values()})
     if hold and hold not in speakers:
-        raise Usage(f"--hold {hold}", "no recording is of that speaker", closest(hold, speakers))
-    carved = tables.carve((match[0] for match in files.values() if match[2] != hold), 0.1)
+        raise UsageError(f"--hold {hold}", "no recording is of that speaker", closest(hold, speakers))
+    carved = recipe_tools.carve((match[0] for match in files.values() if match[2] != hold), 0.1)
     return [
         {
             "id": file.stem,
             "split": "test" if match[2] == hold else "dev" if file.stem in carved else "train",
-            "speech": tables.place(file, out, "speech"),
+            "speech": recipe_tools.place(file, out, "speech"),
             "digit": match[1],
             "speaker": match[2],
         }
@@ -66,7 +66,7 @@ def spoken(files: dict[Path, re.Match[str]], out: Path, hold: str | None) -> lis
     ]
 
 
-def spelt() -> list[tables.Row]:
+def spelt() -> list[recipe_tools.Row]:
     """The number words, each once in dev and in test."""
     return [
         {
@@ -84,10 +84,10 @@ def spelt() -> list[tables.Row]:
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, FETCH)
+    arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument("--hold", metavar="SPEAKER", help="make this speaker's recordings the test rows")
     sources, out, options = arguments.read()
-    written: list[tables.Row] = []
+    written: list[recipe_tools.Row] = []
     files: dict[Path, re.Match[str]] = {}
     for source in sources:
         found = recordings(source)
@@ -95,11 +95,11 @@ def main() -> None:
         if not found:
             written += mnist["handwritten"](source, 1 / 30)
     if not written:
-        raise Usage(sources[0], "no source holds train-images-idx3-ubyte.gz", FETCH)
+        raise UsageError(sources[0], "no source holds train-images-idx3-ubyte.gz", FETCH)
     if not files:
-        raise Usage(sources[0], "no source holds recordings/0_george_0.wav or its like", FETCH)
-    tables.write_rows(out, [*written, *spoken(files, out, options.hold), *spelt()])
+        raise UsageError(sources[0], "no source holds recordings/0_george_0.wav or its like", FETCH)
+    recipe_tools.write_rows(out, [*written, *spoken(files, out, options.hold), *spelt()])
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jointembed import tables
+from jointembed import recipe_tools
 
 Item = dict[str, Any]
 KINDS = (".wav", ".flac", ".mp3", ".ogg")
@@ -18,8 +18,8 @@ def musiccaps(source: Path, sources: list[Path]) -> Iterator[Item]:
     path = source / "musiccaps-public.csv"
     if not path.is_file():
         return
-    rows = tables.read_csv(path, ["ytid", "caption", "is_audioset_eval"])
-    carved = tables.carve((row["ytid"] for row in rows if row["is_audioset_eval"] != "True"), 0.1)
+    rows = recipe_tools.read_csv(path, ["ytid", "caption", "is_audioset_eval"])
+    carved = recipe_tools.carve((row["ytid"] for row in rows if row["is_audioset_eval"] != "True"), 0.1)
     for row in rows:
         places = [source / "audio" / f"{row['ytid']}{kind}" for kind in KINDS]
         part = "test" if row["is_audioset_eval"] == "True" else "dev" if row["ytid"] in carved else "train"
@@ -34,7 +34,7 @@ def clotho(source: Path, sources: list[Path]) -> Iterator[Item]:
         if not path.is_file():
             continue
         columns = [f"caption_{number}" for number in range(1, 6)]
-        for row in tables.read_csv(path, ["file_name", *columns]):
+        for row in recipe_tools.read_csv(path, ["file_name", *columns]):
             places = [source / inner / part / row["file_name"] for inner in (".", "clotho_audio_" + part)]
             yield {
                 "id": f"clotho-{part}-{Path(row['file_name']).stem}",
@@ -51,7 +51,7 @@ def describer(source: Path, sources: list[Path]) -> Iterator[Item]:
         return
     captions = defaultdict(list)
     songs = {}
-    for row in tables.read_csv(path, ["track_id", "caption", "is_valid_subset", "path"]):
+    for row in recipe_tools.read_csv(path, ["track_id", "caption", "is_valid_subset", "path"]):
         if row["is_valid_subset"] == "True":
             captions[row["track_id"]].append(row["caption"])
             songs[row["track_id"]] = row["path"]

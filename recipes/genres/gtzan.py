@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jointembed.errors import Damaged, Usage
+from jointembed.errors import DamagedError, UsageError
 
 Item = dict[str, Any]
 FETCH = "git clone https://github.com/coreyker/dnn-mgr data/lists and give data/lists/gtzan as a further source"
@@ -39,14 +39,16 @@ def clips(source: Path, sources: list[Path]) -> Iterator[Item]:
     """The clips of `genres_original/GENRE/*.wav`, by the lists that some source holds.
 
     Raises:
-        Usage: no source holds the lists.
+        UsageError: no source holds the lists.
     """
     folder = next((source / name for name in ("genres_original", "genres") if (source / name).is_dir()), None)
     if folder is None:
         return
     split = lists(sources)
     if not split:
-        raise Usage(folder, "no source holds train_filtered.txt, and a random split would share its artists", FETCH)
+        raise UsageError(
+            folder, "no source holds train_filtered.txt, and a random split would share its artists", FETCH
+        )
     for name, part in split.items():
         genre = name.partition(".")[0]
         audio = next((path for path in sorted((folder / genre).glob(f"{name}.*"))), folder / genre / f"{name}.wav")
@@ -57,7 +59,7 @@ def measured(source: Path, sources: list[Path]) -> Iterator[Item]:
     """The clips of a table of 57 features; of a variance the logarithm is taken, for its size spans many powers of ten.
 
     Raises:
-        Usage: nothing says which clips are to be trained on. Damaged: the table is broken.
+        UsageError: nothing says which clips are to be trained on. DamagedError: the table is broken.
     """
     path = next((path for name in TABLES for path in (source / name, source / "Data" / name) if path.is_file()), None)
     if path is None:
@@ -75,9 +77,9 @@ def measured(source: Path, sources: list[Path]) -> Iterator[Item]:
             if part:
                 yield {"id": name, "split": part, "genre": row["label"], **numbers}
     except (OSError, EOFError, zlib.error, KeyError, ValueError, TypeError) as error:
-        raise Damaged(path, f"it is no table of GTZAN's features ({error})", "fetch it again") from error
+        raise DamagedError(path, f"it is no table of GTZAN's features ({error})", "fetch it again") from error
     if not split and rows and "fault_filtered_split" not in rows[0]:
-        raise Usage(path, "nothing says which clips are to be trained on", FETCH)
+        raise UsageError(path, "nothing says which clips are to be trained on", FETCH)
 
 
 def number(column: str, value: float) -> float:

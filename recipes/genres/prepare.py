@@ -26,8 +26,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from jointembed import tables
-from jointembed.errors import Usage, closest
+from jointembed import recipe_tools
+from jointembed.errors import UsageError, closest
 
 FETCH = (
     "fetch features_30_sec.csv of GTZAN on Kaggle (1 MB, licence unclear, for research) into data/gtzan and "
@@ -41,14 +41,14 @@ gtzan, tagged, captioned = (runpy.run_path(str(HOME / f"{name}.py")) for name in
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, FETCH)
+    arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument(
         "--fold", metavar="N", help="GTZAN: make this fold (1 to 5) of train and valid the test rows"
     )
     arguments.add_argument("--audio", action="store_true", help="GTZAN: take the audio, not the features")
     sources, out, options = arguments.read()
     if options.fold and options.fold not in list("12345"):
-        raise Usage(f"--fold {options.fold}", "there is no such fold", closest(options.fold, range(1, 6)))
+        raise UsageError(f"--fold {options.fold}", "there is no such fold", closest(options.fold, range(1, 6)))
     layouts = [
         gtzan["clips" if options.audio else "measured"],
         tagged["fma"],
@@ -61,18 +61,18 @@ def main() -> None:
         layouts = layouts[:1]
     items = [item for source in sources for layout in layouts for item in layout(source, sources)]
     if not items:
-        raise Usage(sources[0], "no source holds features_30_sec.csv or another list that --help names", FETCH)
+        raise UsageError(sources[0], "no source holds features_30_sec.csv or another list that --help names", FETCH)
     if options.fold:
         gtzan["fold"](items, int(options.fold))
-    rows: list[tables.Row] = []
+    rows: list[recipe_tools.Row] = []
     for item in items:
         if "audio" in item:
             if not item["audio"].is_file():
                 continue
-            item["audio"] = tables.place(item["audio"], out, f"audio/{item['audio'].parent.name}")
+            item["audio"] = recipe_tools.place(item["audio"], out, f"audio/{item['audio'].parent.name}")
         rows.append(item)
-    tables.write_rows(out, rows, skipped=len(items) - len(rows))
+    recipe_tools.write_rows(out, rows, skipped=len(items) - len(rows))
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

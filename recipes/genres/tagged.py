@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jointembed.errors import Damaged
+from jointembed.errors import DamagedError
 
 Item = dict[str, Any]
 SPLITS = {"training": "train", "train": "train", "validation": "dev", "test": "test"}
@@ -23,7 +23,7 @@ def fma(source: Path, sources: list[Path]) -> Iterator[Item]:
     """FMA (Defferrard et al. 2017): `fma_metadata/tracks.csv` and the largest of the folders `fma_small` to `fma_full`.
 
     Raises:
-        Damaged: the list is not as it was published.
+        DamagedError: the list is not as it was published.
     """
     listed = next((path for path in (source / "fma_metadata", source) if (path / "tracks.csv").is_file()), None)
     if listed is None:
@@ -36,7 +36,7 @@ def fma(source: Path, sources: list[Path]) -> Iterator[Item]:
         try:
             places = [columns.index(name) for name in wanted]
         except ValueError as error:
-            raise Damaged(
+            raise DamagedError(
                 listed / "tracks.csv", "its two lines of headings do not name set, split", "fetch it again"
             ) from error
         for line in lines:

@@ -23,9 +23,9 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from jointembed import tables
-from jointembed.errors import Usage
-from jointembed.find import answers
+from jointembed import recipe_tools
+from jointembed.errors import UsageError
+from jointembed.evaluation import prediction
 
 SETTINGS: list[dict[str, Any]] = [
     {},
@@ -42,14 +42,14 @@ def read(folder: Path) -> Table:
     """The rows of a table that has test rows.
 
     Raises:
-        Usage: there is none, or nothing is tested.
+        UsageError: there is none, or nothing is tested.
     """
     path = folder / "rows.jsonl"
     if not path.is_file():
-        raise Usage(folder, "there is no rows.jsonl", "make it by recipes/homes/prepare.py")
+        raise UsageError(folder, "there is no rows.jsonl", "make it by recipes/homes/prepare.py")
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     if {"train", "dev", "test"} - {row["split"] for row in rows}:
-        raise Usage(path, "it has no train, dev or test rows", "give prepare.py a --fold")
+        raise UsageError(path, "it has no train, dev or test rows", "give prepare.py a --fold")
     return rows
 
 
@@ -94,7 +94,7 @@ def measured(rows: Table, target: str, words: bool = True, seed: int = 0) -> dic
         tried.append((float(np.square(trees.predict(x[dev]) - y[dev]).mean()), trees, settings))
     _, best, settings = min(tried, key=lambda one: one[0])
     units = [row["group"] for row, asked in zip(rows, test, strict=True) if asked]
-    return answers.numbers(y[test], best.predict(x[test]), float(y[train].mean()), units) | {"settings": settings}
+    return prediction.numbers(y[test], best.predict(x[test]), float(y[train].mean()), units) | {"settings": settings}
 
 
 def main() -> None:
@@ -119,4 +119,4 @@ def show(figure: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -24,8 +24,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from jointembed import tables
-from jointembed.errors import Damaged, Usage, closest
+from jointembed import recipe_tools
+from jointembed.errors import DamagedError, UsageError, closest
 
 FETCH = (
     "fetch listings.csv.gz of a city from https://insideairbnb.com/get-the-data (2 MB, CC BY 4.0) into data/airbnb, "
@@ -56,8 +56,8 @@ def read(source: Path, only: str | None) -> list[dict[str, str]]:
         only: take the table of this name in `NAMES`.
 
     Raises:
-        Usage: it holds none.
-        Damaged: it cannot be read.
+        UsageError: it holds none.
+        DamagedError: it cannot be read.
     """
     for pattern in NAMES[only] if only else [one for several in NAMES.values() for one in several]:
         for path in sorted(source.glob(pattern)):
@@ -65,9 +65,9 @@ def read(source: Path, only: str | None) -> list[dict[str, str]]:
             try:
                 text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
             except (OSError, EOFError, UnicodeDecodeError) as error:
-                raise Damaged(path, f"it cannot be read ({error})", "fetch it again") from error
+                raise DamagedError(path, f"it cannot be read ({error})", "fetch it again") from error
             return list(csv.DictReader(text.splitlines(keepends=True)))
-    raise Usage(source, "it holds no table of homes", FETCH)
+    raise UsageError(source, "it holds no table of homes", FETCH)
 
 
 def number(text: str | None) -> float | None:
@@ -80,13 +80,13 @@ def number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def cells(home: dict[str, str], numbers: str, kinds: str) -> tables.Row:
+def cells(home: dict[str, str], numbers: str, kinds: str) -> recipe_tools.Row:
     """The numbers and kinds of a home that are there."""
-    row: tables.Row = {name: value for name in numbers.split() if (value := number(home.get(name))) is not None}
+    row: recipe_tools.Row = {name: value for name in numbers.split() if (value := number(home.get(name))) is not None}
     return row | {"kinds": [f"{name}={home[name]}" for name in kinds.split() if home.get(name)]}
 
 
-def airbnb(homes: list[dict[str, str]]) -> Iterator[tables.Row]:
+def airbnb(homes: list[dict[str, str]]) -> Iterator[recipe_tools.Row]:
     """Listings with a price; `group` ties those of one host or of one description."""
     parents: dict[str, str] = {}
 
@@ -113,7 +113,7 @@ def airbnb(homes: list[dict[str, str]]) -> Iterator[tables.Row]:
             yield {**row, **place, "amenities": listed or None, **cells(home, **AIRBNB)}
 
 
-def california(homes: list[dict[str, str]]) -> Iterator[tables.Row]:
+def california(homes: list[dict[str, str]]) -> Iterator[recipe_tools.Row]:
     """Districts; ratios are what they differ by, so they stand beside the counts."""
     for at, home in enumerate(homes):
         row = cells(home, **CALIFORNIA)
@@ -126,7 +126,7 @@ def california(homes: list[dict[str, str]]) -> Iterator[tables.Row]:
         yield {"id": str(at), "group": str(at), "price": number(home["median_house_value"]), **place, **each, **row}
 
 
-def ames(homes: list[dict[str, str]]) -> Iterator[tables.Row]:
+def ames(homes: list[dict[str, str]]) -> Iterator[recipe_tools.Row]:
     """Houses: what is a number in every row is one, all else is a kind."""
     names = [name for name in homes[0] if name not in ("Id", "Order", "PID", "SalePrice", "MS SubClass")]
     counted = {
@@ -144,29 +144,29 @@ def _plain(name: str) -> str:
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, FETCH)
+    arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument("--fold", metavar="N", type=int, help=f"make the Nth of {FOLDS} parts the test rows")
     arguments.add_argument("--only", metavar="NAME", help=f"take this table of a folder: {', '.join(NAMES)}")
     sources, out, options = arguments.read()
     if options.only and options.only not in NAMES:
-        raise Usage(f"--only {options.only}", "there is no such table", closest(options.only, NAMES))
+        raise UsageError(f"--only {options.only}", "there is no such table", closest(options.only, NAMES))
     if options.fold is not None and not 1 <= options.fold <= FOLDS:
-        raise Usage(f"--fold {options.fold}", "there is no such fold", f"give 1 to {FOLDS}")
+        raise UsageError(f"--fold {options.fold}", "there is no such fold", f"give 1 to {FOLDS}")
     homes = read(sources[0], options.only)
     header = set(homes[0]) if homes else set()
     kind = airbnb if "amenities" in header else california if "median_house_value" in header else ames
     if kind is ames and "SalePrice" not in header:
-        raise Damaged(sources[0], "its header is none of the three that are known", FETCH)
+        raise DamagedError(sources[0], "its header is none of the three that are known", FETCH)
     rows = []
     for row in kind(homes):
-        share = tables.share(row["group"])
+        share = recipe_tools.share(row["group"])
         fold, rest = int(share * FOLDS) + 1, share * FOLDS % 1
         row["split"] = "dev" if rest < 0.1 else "test" if fold == options.fold else "train"
         rows.append(
             {**{name: cell for name, cell in row.items() if cell is not None}, "log_price": math.log(row["price"])}
         )
-    tables.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows)
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -15,8 +15,8 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from jointembed import tables
-from jointembed.errors import Damaged, Usage
+from jointembed import recipe_tools
+from jointembed.errors import DamagedError, UsageError
 
 LANGUAGES = ["en", "de", "fr"]
 FETCH = (
@@ -30,7 +30,7 @@ def lines(path: Path) -> list[str]:
     try:
         text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text("utf-8")
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise Damaged(path, f"it cannot be read ({error})", "fetch it again") from error
+        raise DamagedError(path, f"it cannot be read ({error})", "fetch it again") from error
     # Not `splitlines`: any other separator of lines belongs to the caption that it stands in.
     return [line.strip() for line in text.removesuffix("\n").split("\n")]
 
@@ -46,7 +46,7 @@ def find(source: Path) -> dict[str, dict[str, list[str]]]:
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, FETCH)
+    arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument("--halves", action="store_true", help="German in one half of train, French in the other")
     sources, out, options = arguments.read()
     found: dict[str, dict[str, list[str]]] = {}
@@ -54,21 +54,21 @@ def main() -> None:
         for split, texts in find(source).items():
             found.setdefault(split, {}).update(texts)
     if "train" not in found:
-        raise Usage(sources[0], "train.en.gz is missing", FETCH)
-    rows: list[tables.Row] = []
+        raise UsageError(sources[0], "train.en.gz is missing", FETCH)
+    rows: list[recipe_tools.Row] = []
     for split, texts in found.items():
         counts = {language: len(one) for language, one in texts.items()}
         if len(set(counts.values())) > 1:
-            raise Damaged(sources[0], f"{split} has not equally many lines in all languages: {counts}", FETCH)
+            raise DamagedError(sources[0], f"{split} has not equally many lines in all languages: {counts}", FETCH)
         ids = [f"{split}-{number}" for number in range(next(iter(counts.values())))]
-        carved = tables.carve(ids, 1 / 30) if split == "train" else set()
+        carved = recipe_tools.carve(ids, 1 / 30) if split == "train" else set()
         for number, id in enumerate(ids):
             part = "dev" if id in carved else split
             left_out = ("fr" if number < len(ids) // 2 else "de") if options.halves and part == "train" else ""
             cells = {language: one[number] for language, one in texts.items() if one[number] and language != left_out}
             rows.append({"id": id, "split": part, **cells})
-    tables.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows)
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

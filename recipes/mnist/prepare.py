@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jointembed import tables
-from jointembed.errors import Damaged, Usage
+from jointembed import recipe_tools
+from jointembed.errors import DamagedError, UsageError
 
 FETCH = (
     "fetch {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz (11 MB, CC BY-SA 3.0) from "
@@ -41,44 +41,44 @@ def read_idx(path: Path) -> np.ndarray:
         start = 4 + 4 * len(shape)
         return np.frombuffer(content, np.uint8, count=math.prod(shape), offset=start).reshape(shape)
     except (ValueError, IndexError, EOFError, gzip.BadGzipFile) as error:
-        raise Damaged(path, f"cannot be read ({error})", "fetch it again") from None
+        raise DamagedError(path, f"cannot be read ({error})", "fetch it again") from None
 
 
-def handwritten(source: Path, dev: float) -> list[tables.Row]:
+def handwritten(source: Path, dev: float) -> list[recipe_tools.Row]:
     """The rows of MNIST, with a part `dev` of the training rows split off.
 
     Raises:
-        Usage: neither the training nor the test files are here.
-        Damaged: a file is cut, or its labels are not as many as its images.
+        UsageError: neither the training nor the test files are here.
+        DamagedError: a file is cut, or its labels are not as many as its images.
     """
-    rows: list[tables.Row] = []
+    rows: list[recipe_tools.Row] = []
     for part, split in (("train", "train"), ("t10k", "test")):
         names = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
         images, labels = (find(source, name) for name in names)
         if images is None and labels is None:
             continue
         if images is None or labels is None:
-            raise Usage(source, f"{names[images is not None]}.gz is missing", FETCH)
+            raise UsageError(source, f"{names[images is not None]}.gz is missing", FETCH)
         bitmaps, digits = read_idx(images), read_idx(labels)
         if bitmaps.shape != (len(digits), 28, 28):
-            raise Damaged(
+            raise DamagedError(
                 labels, f"{len(digits)} labels do not fit {bitmaps.shape} bytes of images", "fetch both again"
             )
         ids = [f"{split}-{number:05d}" for number in range(len(digits))]
-        carved = tables.carve(ids, dev) if split == "train" else set()
+        carved = recipe_tools.carve(ids, dev) if split == "train" else set()
         rows += (
             {"id": one, "split": "dev" if one in carved else split, "bitmap": bitmap.reshape(-1), "digit": str(digit)}
             for one, bitmap, digit in zip(ids, bitmaps, digits, strict=True)
         )
     if not rows:
-        raise Usage(source, "train-images-idx3-ubyte.gz is missing", FETCH)
+        raise UsageError(source, "train-images-idx3-ubyte.gz is missing", FETCH)
     return rows
 
 
 def main() -> None:
-    sources, out, _ = tables.Arguments(__doc__, FETCH).read()
-    tables.write_rows(out, [row for source in sources for row in handwritten(source, 1 / 12)])
+    sources, out, _ = recipe_tools.Arguments(__doc__, FETCH).read()
+    recipe_tools.write_rows(out, [row for source in sources for row in handwritten(source, 1 / 12)])
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

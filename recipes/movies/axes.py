@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from jointembed import files, tables
-from jointembed.errors import Usage, extra
+from jointembed import files, recipe_tools
+from jointembed.errors import UsageError, extra
 
 prepare = runpy.run_path(str(Path(__file__).parent / "prepare.py"))
 COPIES = 8  # rows to train on a user
@@ -65,8 +65,8 @@ def learned(out: Path, words: list[str]) -> Any:
 
 def recall(rows: list[Row], points: dict[str, Any], split: str = "test") -> dict[str, float | None]:
     """Recall@10 of points (2,) of films, of which each viewer is the mean of those in the history."""
-    from jointembed.find.evaluate import figures
-    from jointembed.find.task import task
+    from jointembed.evaluation.retrieval import figures
+    from jointembed.evaluation.retrieval_task import task
 
     rows = [row for row in rows if row["split"] in (split, "films")]
     asked = task(rows, "history", "film", split=split, against="films", exclude="history", whole=["history"])
@@ -135,13 +135,13 @@ def draw(path: Path, panels: list[dict[str, Any]], films: dict[str, Row], counts
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, prepare["FETCH"])
+    arguments = recipe_tools.Arguments(__doc__, prepare["FETCH"])
     arguments.add_argument("--fit", default="", metavar="WORDS", help="for `jointembed fit`: '--trainer.max_epochs 9'")
     [source, *_], out, options = arguments.read()
-    lines = [line.split() for name in ("u1.base", "u1.test") for line in tables.lines(source, name)]
+    lines = [line.split() for name in ("u1.base", "u1.test") for line in recipe_tools.lines(source, name)]
     people, films = prepare["people"](source), prepare["catalogue"](source)
     if not lines or not people or not films:
-        raise Usage(source, "it holds no u1.base, u.user and u.item", prepare["FETCH"])
+        raise UsageError(source, "it holds no u1.base, u.user and u.item", prepare["FETCH"])
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -152,11 +152,11 @@ def main() -> None:
     rated = {user: whole for user, whole in rated.items() if len(whole) > 6 and user in people}
     rows = table(rated)
     if not rated:
-        raise Usage(source, "no user rated seven films", "use the data as they were published")
+        raise UsageError(source, "no user rated seven films", "use the data as they were published")
     hand = by_hand(rated, people)
     raw = np.array([(age, np.log(count)) for age, count in hand.values()])
     scaled = dict(zip(hand, (raw - raw.mean(0)) / np.maximum(raw.std(0), 1e-9), strict=True))
-    tables.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows)
     model = learned(out, options.fit.split())
     names = list(hand)
     space = dict(zip(names, model.embed("film", names), strict=True))
@@ -175,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from jointembed import tables
-from jointembed.errors import Usage
-from jointembed.find.evaluate import figures
-from jointembed.find.task import task
-from jointembed.learn.rows import Rows
+from jointembed import recipe_tools
+from jointembed.data.rows import Rows
+from jointembed.errors import UsageError
+from jointembed.evaluation.retrieval import figures
+from jointembed.evaluation.retrieval_task import task
 
 HITS = 50
 
@@ -46,7 +46,7 @@ def main() -> None:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     if not 2 <= len(sys.argv) <= 3:
-        raise Usage(sys.argv[0], "a table is needed", "give the folder that prepare.py --cold wrote")
+        raise UsageError(sys.argv[0], "a table is needed", "give the folder that prepare.py --cold wrote")
     split = sys.argv[2] if len(sys.argv) == 3 else "test"
     rows = Rows.open(sys.argv[1]).dicts()
     asked = task(rows, "viewer", "item", split=split, against="cold" if split == "test" else None)
@@ -71,4 +71,4 @@ def _words(film: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

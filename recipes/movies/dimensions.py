@@ -14,8 +14,8 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from jointembed import files, tables
-from jointembed.errors import Usage, extra
+from jointembed import files, recipe_tools
+from jointembed.errors import UsageError, extra
 
 RECIPE = Path(__file__).parent / "likes.yaml"
 ALONE = (4, 15, 26, 35, 128, 512)  # each trained by itself
@@ -38,8 +38,8 @@ def fitted(run: Path, table: str, words: list[str]) -> tuple[Any, float]:
 
 def measured(model: Any, rows: list[dict[str, Any]], dims: list[int]) -> list[dict[str, Any]]:
     """The figure on rows to train on and on dev rows, for prefixes of the vectors."""
-    from jointembed.find.evaluate import figures
-    from jointembed.find.task import task
+    from jointembed.evaluation.retrieval import figures
+    from jointembed.evaluation.retrieval_task import task
 
     train = [row for row in rows if row["split"] == "train"][::USERS]
     found: list[dict[str, Any]] = [{"dim": dim} for dim in dims]
@@ -56,7 +56,7 @@ def measured(model: Any, rows: list[dict[str, Any]], dims: list[int]) -> list[di
 
 def results(table: str, out: Path, words: list[str]) -> list[dict[str, Any]]:
     """What every run gives, of which those that are finished are read and not done again."""
-    from jointembed.learn.rows import Rows
+    from jointembed.data.rows import Rows
 
     rows, made = Rows.open(table).dicts(), []
     for alone in (None, *ALONE):
@@ -116,7 +116,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     if len(sys.argv) < 3:
-        raise Usage(sys.argv[0], "a table and a folder are needed", "run prepare.py on ml-latest-small first")
+        raise UsageError(sys.argv[0], "a table and a folder are needed", "run prepare.py on ml-latest-small first")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -129,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jointembed import tables
-from jointembed.errors import Usage
+from jointembed import recipe_tools
+from jointembed.errors import UsageError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,7 +39,7 @@ def facts(ratings: Sequence[tuple[str, str, float]], train: Sequence[bool]) -> l
     """
     users, films = (np.unique([one[at] for one in ratings], return_inverse=True)[1] for at in (0, 1))
     stars, learned = np.array([one[2] for one in ratings], np.float64), np.array(train)
-    fold = np.array([int(tables.share(f"{user} {film}") * FOLDS) if given else FOLDS
+    fold = np.array([int(recipe_tools.share(f"{user} {film}") * FOLDS) if given else FOLDS
                      for (user, film, _), given in zip(ratings, train, strict=True)])  # fmt: skip
     found = np.zeros((len(ratings), len(NAMES)))
     size = int(users.max()) + 1, int(films.max()) + 1
@@ -76,15 +76,15 @@ def _near(rest: Floats, seen: Floats) -> Floats:
 
 
 def main() -> None:
-    from jointembed.find.answers import numbers
-    from jointembed.learn.rows import Rows
+    from jointembed.data.rows import Rows
+    from jointembed.evaluation.prediction import numbers
 
     if not 2 <= len(sys.argv) <= 3:
-        raise Usage(sys.argv[0], "a table is needed", "give the folder that prepare.py wrote of MovieLens 100k")
+        raise UsageError(sys.argv[0], "a table is needed", "give the folder that prepare.py wrote of MovieLens 100k")
     rows, split = Rows.open(sys.argv[1]).dicts(), (sys.argv[2:] or ["test"])[0]
     asked = [row for row in rows if row["split"] == split]
     if not asked or not set(NAMES) <= set(asked[0]):
-        raise Usage(sys.argv[1], f"no row of {split} has facts", "run prepare.py of MovieLens 100k again")
+        raise UsageError(sys.argv[1], f"no row of {split} has facts", "run prepare.py of MovieLens 100k again")
     mean = float(np.mean([row["stars"] for row in rows if row["split"] == "train"]))
     right = np.array([float(row["stars"]) for row in asked])
     means = mean + np.array([row["user_mean"] + row["film_mean"] for row in asked])
@@ -96,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from jointembed import tables
+from jointembed import recipe_tools
 
 Watched = Mapping[str, Sequence[str]]
 MOST = 30  # films of a history that is trained on
 ASKED = {"test": 1000, "dev": 500}  # users who are asked for films that nobody has seen, at most
 
 
-def likes(watched: Watched, films: Sequence[tables.Row], seed: int, copies: int = 8) -> Iterator[tables.Row]:
+def likes(
+    watched: Watched, films: Sequence[recipe_tools.Row], seed: int, copies: int = 8
+) -> Iterator[recipe_tools.Row]:
     """A fifth of each user's films for the others: for `test`, for the `dev` rows of every third user, for `train`.
 
     To train on, a user stands in several rows, in each with another fifth as `film` and the rest as `history`. The rows
@@ -27,7 +29,7 @@ def likes(watched: Watched, films: Sequence[tables.Row], seed: int, copies: int 
         parts = {"history": order[cut:], "film": order[:cut]}
         return {name: [items[at] for at in sorted(places)] for name, places in parts.items()}
 
-    dev = tables.carve(watched, 1 / 3)
+    dev = recipe_tools.carve(watched, 1 / 3)
     for user, whole in watched.items():
         if len(whole) < 5:
             continue
@@ -45,8 +47,8 @@ def likes(watched: Watched, films: Sequence[tables.Row], seed: int, copies: int 
 
 
 def cold(
-    watched: Watched, films: Sequence[tables.Row], share: float, seed: int, copies: int = 4
-) -> Iterator[tables.Row]:
+    watched: Watched, films: Sequence[recipe_tools.Row], share: float, seed: int, copies: int = 4
+) -> Iterator[recipe_tools.Row]:
     """What users watched and what it is about, for films that they watched and that no row to train on holds.
 
     A share of the films of known genres, drawn by the seed, is the `cold` ones, which the `test` rows ask for; as
@@ -59,7 +61,7 @@ def cold(
     count = max(1, round(share * len(order)))
     kept = {"cold": order[:count], "dev": order[count : 2 * count]}
     away = {split: set(listed) for split, listed in kept.items()}
-    asking = {split: tables.carve(watched, min(1, most / len(watched))) for split, most in ASKED.items()}
+    asking = {split: recipe_tools.carve(watched, min(1, most / len(watched))) for split, most in ASKED.items()}
     for user, whole in watched.items():
         warm = [one for one in whole if not any(one in listed for listed in away.values())]
         known = [one for one in warm if one in about]
@@ -81,12 +83,12 @@ def cold(
         yield {"id": f"film {id}", "split": "cold" if id in away["cold"] else "films", **asked, **_content(about[id])}
 
 
-def _content(film: tables.Row) -> tables.Row:
+def _content(film: recipe_tools.Row) -> recipe_tools.Row:
     """What is known of a film that nobody has seen."""
     return {"title": film["title"], "genres": film["genres"], "year": str(film.get("year", "unknown"))}
 
 
-def _seen(history: Sequence[str], about: Mapping[str, tables.Row]) -> tables.Row:
+def _seen(history: Sequence[str], about: Mapping[str, recipe_tools.Row]) -> recipe_tools.Row:
     """A history: its films, and their titles, genres and years."""
     told = [_content(about[one]) for one in history if one in about]
     return {

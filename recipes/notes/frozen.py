@@ -23,8 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from jointembed import Embedder, tables
-from jointembed.find.answers import labels
+from jointembed import Embedder, recipe_tools
+from jointembed.evaluation.prediction import labels
 
 PARTS = ["interval", "duration", "place"]  # of a note, as prepare.py writes it
 
@@ -82,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -35,8 +35,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jointembed import tables
-from jointembed.errors import Damaged, Usage
+from jointembed import recipe_tools
+from jointembed.errors import DamagedError, UsageError
 
 FETCH = (
     "fetch https://raw.githubusercontent.com/czhuang/JSB-Chorales-dataset/master/jsb-chorales-quarter.json (0.4 MB, no "
@@ -67,7 +67,7 @@ def chorales(source: Path, grid: str) -> dict[str, list[list[list[int]]]]:
         path = source / "JSB_Chorales.mat"
         return rolls(path) if path.is_file() and grid == "quarter" else {}
     except (EOFError, ValueError, KeyError, gzip.BadGzipFile) as error:
-        raise Damaged(path, f"it cannot be read as chorales ({error})", "fetch it again") from None
+        raise DamagedError(path, f"it cannot be read as chorales ({error})", "fetch it again") from None
 
 
 def rolls(path: Path) -> dict[str, list[list[list[int]]]]:
@@ -83,7 +83,7 @@ def rolls(path: Path) -> dict[str, list[list[list[int]]]]:
     }
 
 
-def frames(source: Path, grid: str, transpose: bool) -> Iterator[tables.Row]:
+def frames(source: Path, grid: str, transpose: bool) -> Iterator[recipe_tools.Row]:
     """A row a chorale, and one for each transposed copy of those that are trained on."""
     for split, listed in chorales(source, grid).items():
         for number, chorale in enumerate(listed):
@@ -129,15 +129,15 @@ def around(tune: Tune, end: float) -> dict[str, str]:
 
 def tempo(name: str) -> float:
     """Quarter notes a minute in which songs plays a tune."""
-    return 100 + 50 * tables.share(f"{name} tempo")
+    return 100 + 50 * recipe_tools.share(f"{name} tempo")
 
 
-def stretches(tune: Tune, count: int, out: Path) -> Iterator[tables.Row]:
+def stretches(tune: Tune, count: int, out: Path) -> Iterator[recipe_tools.Row]:
     """A row a further stretch of a tune, from anywhere in it, in a tempo and a timbre of its own."""
     for number in range(count):
         name = f"{tune['id']} {number}"
         end = songs["SECONDS"] * tempo(name) / 60 * 24
-        first = round(tables.share(f"{name} stretch") * max(0, melody(tune)[-1][0] - end))
+        first = round(recipe_tools.share(f"{name} stretch") * max(0, melody(tune)[-1][0] - end))
         moved = [[start - first, *rest] for start, *rest in tune["notes"] if start >= first]
         later = {**tune, "id": name, "notes": moved}
         if known := around(later, end):
@@ -145,13 +145,13 @@ def stretches(tune: Tune, count: int, out: Path) -> Iterator[tables.Row]:
             yield {"id": name, "split": "train", "audio": f"audio/{name}.flac", **known, "extra": "stretch"}
 
 
-def tunes(sources: list[Path], out: Path, more: int) -> tuple[list[tables.Row], int]:
+def tunes(sources: list[Path], out: Path, more: int) -> tuple[list[recipe_tools.Row], int]:
     """A row a tune, and how many of those listed have no notes."""
     listed: list[Tune] = []
     clips: dict[str, tuple[Path, float]] = {}
     for source in sources:
         if (source / "rendered.csv").is_file():
-            read = tables.read_csv(source / "rendered.csv", ["filename", "id", "bpm"])
+            read = recipe_tools.read_csv(source / "rendered.csv", ["filename", "id", "bpm"])
             clips |= {clip["id"]: (source / clip["filename"], float(clip["bpm"])) for clip in read}
         elif (source / "nottingham.jsonl.gz").is_file():
             listed += songs["nottingham"]["packed"](source / "nottingham.jsonl.gz")
@@ -159,7 +159,7 @@ def tunes(sources: list[Path], out: Path, more: int) -> tuple[list[tables.Row], 
             listed += songs["nottingham"]["repository"](source)
         else:
             wrong = "jsb-chorales-quarter.json, ABC_cleaned, nottingham.jsonl.gz and rendered.csv are missing"
-            raise Usage(source, wrong, FETCH)
+            raise UsageError(source, wrong, FETCH)
     kept = [tune for tune in listed if melody(tune)]
     side, rows = songs["splits"](kept), []
     for tune in kept:
@@ -172,12 +172,12 @@ def tunes(sources: list[Path], out: Path, more: int) -> tuple[list[tables.Row], 
             row |= {"audio": f"audio/{name}.flac", **around(tune, songs["SECONDS"] * tempo(name) / 60 * 24)}
         elif name in clips and clips[name][0].is_file():
             path, speed = clips[name]
-            row |= {"audio": tables.place(path, out, "audio"), **around(tune, songs["SECONDS"] * speed / 60 * 24)}
+            row |= {"audio": recipe_tools.place(path, out, "audio"), **around(tune, songs["SECONDS"] * speed / 60 * 24)}
         rows += [row, *(stretches(tune, more, out) if side[name] == "train" else ())]
     return rows, len(listed) - len(kept)
 
 
-def guesses(rows: list[tables.Row]) -> str:
+def guesses(rows: list[recipe_tools.Row]) -> str:
     """How often the next pitch class of `valid` is guessed without any sound; the last note is taken from the score."""
     asked = [row for row in rows if row["split"] == "valid" and "next" in row]
     known = [row for row in rows if row["split"] == "train" and "next" in row]
@@ -194,7 +194,7 @@ def guesses(rows: list[tables.Row]) -> str:
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, FETCH)
+    arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument("--grid", choices=["quarter", "8th", "16th"], default="quarter", help="of the chorales")
     arguments.add_argument("--transpose", action="store_true", help="of the chorales: more training rows")
     arguments.add_argument("--stretches", type=int, default=0, help="of the tunes: more training rows")
@@ -202,11 +202,11 @@ def main() -> None:
     rows = [row for source in sources for row in frames(source, options.grid, options.transpose)]
     rows, skipped = (rows, 0) if rows else tunes(sources, out, options.stretches)
     if not rows:
-        raise Usage(sources[0], "no source holds notes", FETCH)
-    tables.write_rows(out, rows, skipped)
+        raise UsageError(sources[0], "no source holds notes", FETCH)
+    recipe_tools.write_rows(out, rows, skipped)
     if {"valid", "train"} <= {row["split"] for row in rows if "next" in row}:
         print(f"next pitch class in valid: {guesses(rows)}")
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

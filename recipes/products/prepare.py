@@ -20,8 +20,8 @@ import numpy as np
 import soundfile
 from PIL import Image, ImageDraw
 
-from jointembed import tables
-from jointembed.errors import Usage
+from jointembed import recipe_tools
+from jointembed.errors import UsageError
 
 RATE, SECONDS, SIDE, MISSING = 16000, 0.5, 48, 0.3
 # The words of a category, the pitch of a knock on it in Hz, and what it costs.
@@ -148,13 +148,13 @@ def knock(product: Product, rng: np.random.Generator) -> np.ndarray[Any, np.dtyp
     return np.asarray(sound * rng.uniform(0.5, 1), np.float32)
 
 
-def made(name: str, seed: int, out: Path) -> tables.Row:
+def made(name: str, seed: int, out: Path) -> recipe_tools.Row:
     """The row of a product, of which some cells are missing; its files are written."""
     rng = np.random.default_rng([seed, int(name[1:])])
     product = {kind: str(rng.choice(list(values))) for kind, values in KINDS.items()}
     cost = CATEGORIES[product["category"]][2] * MATERIALS[product["material"]][3] * SIZES[product["size"]][3]
     price = round(float(cost * np.exp(rng.normal(0, 0.1))), 2)
-    row: tables.Row = {"text": title(product, rng), "category": product["category"], "price": price}
+    row: recipe_tools.Row = {"text": title(product, rng), "category": product["category"], "price": price}
     image, sound = picture(product, rng), knock(product, rng)
     there = dict(zip(("text", "image", "audio", "category", "price"), rng.random(5) >= MISSING, strict=True))
     if not (there["text"] or there["image"] or there["audio"]):
@@ -178,16 +178,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (0)")
     options = parser.parse_args()
     if options.products < 10:
-        raise Usage(f"--products {options.products}", "so few have no dev and test rows", "give 10 or more")
+        raise UsageError(f"--products {options.products}", "so few have no dev and test rows", "give 10 or more")
     names = [f"p{number:05d}" for number in range(options.products)]
-    ranked = sorted(names, key=tables.share)
+    ranked = sorted(names, key=recipe_tools.share)
     dev, test = len(names) // 10, len(names) // 5
     split = dict.fromkeys(ranked[:dev], "dev") | dict.fromkeys(ranked[dev : dev + test], "test")
-    tables.write_rows(
+    recipe_tools.write_rows(
         options.out,
         [{"id": name, "split": split.get(name, "train"), **made(name, options.seed, options.out)} for name in names],
     )
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

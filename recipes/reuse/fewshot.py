@@ -31,10 +31,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from jointembed import Bag, Dense, Embedder, Ids, JointEmbedding, Match, Numbers, TableData, tables
-from jointembed.errors import Usage, closest
-from jointembed.learn.described import describe, rebuild
-from jointembed.learn.rows import Rows
+from jointembed import MLP, Category, Embedder, EmbeddingBag, JointEmbedding, Match, Numbers, TableData, recipe_tools
+from jointembed.config import describe, rebuild
+from jointembed.data.rows import Rows
+from jointembed.errors import UsageError, closest
 
 Row = dict[str, Any]
 Way = Callable[[list[Row], list[Row]], NDArray[Any]]  # examples, questions -> the answers to these
@@ -88,13 +88,13 @@ def ways(run: Path, table: Path, rows: list[Row], column: str, label: str, steps
         return way
 
     def other(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
-        encoders = {"vector": Dense(Numbers(names), 64), label: Bag(Ids())}
+        encoders = {"vector": MLP(Numbers(names), 64), label: EmbeddingBag(Category())}
         space = JointEmbedding(len(names), encoders, [Match("vector", label, "all")], lr=3e-3, weight_decay=0.1)
         trained(space, examples, steps, 0, cache)
         return nearest(space, label, examples, space.embed("vector", questions))
 
     def scratch(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
-        encoders = {column: rebuild(encoder), label: Bag(Ids())}
+        encoders = {column: rebuild(encoder), label: EmbeddingBag(Category())}
         mixup = {name: share for name, share in known.mixup.items() if name == column}
         space = JointEmbedding(
             known.dim,
@@ -146,11 +146,13 @@ def main() -> None:
     table = Rows.open(options.table)
     for name in ("split", options.column, options.label):
         if name not in table.columns:
-            raise Usage(name, "the table has no such column", closest(name, table.columns))
+            raise UsageError(name, "the table has no such column", closest(name, table.columns))
     rows = [row for row in table.dicts(paths=[options.column]) if row["split"] == "unseen"]
     sizes = [sum(row[options.label] == one for row in rows) for one in {row[options.label] for row in rows}]
     if len(sizes) < 2 or min(sizes) <= max(options.shots):
-        raise Usage(options.table, "too few rows are unseen for so many examples", "give fewer --shots, or more rows")
+        raise UsageError(
+            options.table, "too few rows are unseen for so many examples", "give fewer --shots, or more rows"
+        )
     for part in ("lightning.pytorch", "lightning.fabric"):  # of many short trainings each would say what it uses
         logging.getLogger(part).setLevel(logging.WARNING)
     found = ways(options.run, options.table, rows, options.column, options.label, options.steps)
@@ -170,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

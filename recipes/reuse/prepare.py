@@ -12,8 +12,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from jointembed import tables
-from jointembed.errors import Usage
+from jointembed import recipe_tools
+from jointembed.errors import UsageError
 
 FETCH = (
     "git clone https://github.com/Jakobovski/free-spoken-digit-dataset data/fsdd (30 MB, CC BY-SA 4.0), then run "
@@ -24,32 +24,32 @@ recordings = runpy.run_path(str(Path(__file__).parents[1] / "digits" / "prepare.
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, FETCH)
+    arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument("--unseen", metavar="DIGITS", default="56789", help="digits to leave out (56789)")
     sources, out, options = arguments.read()
     found = {path: match for source in sources for path, match in recordings(source).items()}
     if not found:
-        raise Usage(sources[0], "it holds no recordings/0_george_0.wav or its like", FETCH)
+        raise UsageError(sources[0], "it holds no recordings/0_george_0.wav or its like", FETCH)
     digits, unseen = {match[1] for match in found.values()}, set(options.unseen)
     if len(unseen) < 2 or unseen - digits or len(digits - unseen) < 2:
-        raise Usage(
+        raise UsageError(
             f"--unseen {options.unseen}",
             "two digits or more must be left out, and two be left",
             f"choose among {''.join(sorted(digits))}",
         )
-    dev = tables.carve((match[0] for match in found.values() if match[1] not in unseen), 0.1)
-    rows: list[tables.Row] = [
+    dev = recipe_tools.carve((match[0] for match in found.values() if match[1] not in unseen), 0.1)
+    rows: list[recipe_tools.Row] = [
         {
             "id": path.stem,
             "split": "unseen" if match[1] in unseen else "dev" if path.stem in dev else "train",
-            "speech": tables.place(path, out, "speech"),
+            "speech": recipe_tools.place(path, out, "speech"),
             "digit": match[1],
             "speaker": match[2],
         }
         for path, match in found.items()
     ]
-    tables.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows)
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

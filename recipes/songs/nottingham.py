@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jointembed.errors import Damaged
+from jointembed.errors import DamagedError
 
 Tune = dict[str, Any]
 TYPES = {"hpps": "hornpipe", "jigs": "jig", "slip": "slip jig", "waltzes": "waltz", "reels": "reel"}  # others: as named
@@ -27,7 +27,7 @@ def packed(path: Path) -> Iterator[Tune]:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             yield from (json.loads(line) for line in file)
     except (EOFError, ValueError, gzip.BadGzipFile) as error:
-        raise Damaged(path, f"cannot be read ({error})", "fetch it again") from None
+        raise DamagedError(path, f"cannot be read ({error})", "fetch it again") from None
 
 
 def repository(source: Path) -> Iterator[Tune]:
@@ -54,7 +54,7 @@ def read_midi(path: Path, quarter: int = 24) -> list[list[int]]:
     """The notes of a file with `quarter` ticks a quarter note, in the order of their starts.
 
     Raises:
-        Damaged: it is no MIDI file, or it is cut.
+        DamagedError: it is no MIDI file, or it is cut.
     """
     content = path.read_bytes()
     try:
@@ -74,7 +74,7 @@ def read_midi(path: Path, quarter: int = 24) -> list[list[int]]:
             at += length
         return sorted(notes, key=lambda note: (note[0], note[3], note[2]))
     except (struct.error, IndexError, ValueError) as error:
-        raise Damaged(path, f"cannot be read as MIDI ({error})", "fetch it again") from None
+        raise DamagedError(path, f"cannot be read as MIDI ({error})", "fetch it again") from None
 
 
 def _track(content: bytes) -> Iterator[tuple[int, int, int]]:

@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jointembed import tables
-from jointembed.errors import Usage
+from jointembed import recipe_tools
+from jointembed.errors import UsageError
 
 FETCH = (
     "git clone https://github.com/jukedeck/nottingham-dataset data/nottingham (10 MB, GPLv3), "
@@ -86,13 +86,13 @@ def play(tune: Tune, path: Path) -> None:
     from jointembed.demo.synth import Note, render
 
     name = tune["id"]
-    tick = 60 / (100 + 50 * tables.share(f"{name} tempo")) / 24  # 100 to 150 quarter notes a minute
-    timbre = TIMBRES[int(tables.share(f"{name} timbre") * len(TIMBRES))]
+    tick = 60 / (100 + 50 * recipe_tools.share(f"{name} tempo")) / 24  # 100 to 150 quarter notes a minute
+    timbre = TIMBRES[int(recipe_tools.share(f"{name} timbre") * len(TIMBRES))]
     notes = [
         Note(start * tick, 0.9 * duration * tick, pitch, 0.4 if track else 0.8, timbre)
         for start, duration, pitch, track in tune["notes"]
     ]
-    samples = render(notes, RATE, SECONDS, seed=int(tables.share(f"{name} room") * 2**32))
+    samples = render(notes, RATE, SECONDS, seed=int(recipe_tools.share(f"{name} room") * 2**32))
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name may belong to a hard link of an earlier source.
     path.unlink(missing_ok=True)
@@ -103,9 +103,9 @@ def splits(tunes: list[Tune]) -> dict[str, str]:
     """The split of every tune by its id."""
     side = {}
     for tune in tunes:
-        part = tables.share(plain(tune["title"]))
+        part = recipe_tools.share(plain(tune["title"]))
         side[tune["id"]] = tune.get("split") or ("train" if part < 0.8 else "valid" if part < 0.9 else "test")
-    carved = tables.carve((plain(tune["title"]) for tune in tunes if side[tune["id"]] == "train"), 0.1)
+    carved = recipe_tools.carve((plain(tune["title"]) for tune in tunes if side[tune["id"]] == "train"), 0.1)
     for tune in tunes:
         if side[tune["id"]] == "train" and plain(tune["title"]) in carved:
             side[tune["id"]] = "dev"
@@ -113,21 +113,21 @@ def splits(tunes: list[Tune]) -> dict[str, str]:
 
 
 def main() -> None:
-    sources, out, _ = tables.Arguments(__doc__, FETCH).read()
+    sources, out, _ = recipe_tools.Arguments(__doc__, FETCH).read()
     listed: list[Tune] = []
     recordings: dict[str, Path] = {}
     for source in sources:
         if (source / "rendered.csv").is_file():
-            clips = tables.read_csv(source / "rendered.csv", ["filename", "id"])
+            clips = recipe_tools.read_csv(source / "rendered.csv", ["filename", "id"])
             recordings |= {clip["id"]: source / clip["filename"] for clip in clips}
         elif (source / "nottingham.jsonl.gz").is_file():
             listed += nottingham["packed"](source / "nottingham.jsonl.gz")
         elif (source / "ABC_cleaned").is_dir():
             listed += nottingham["repository"](source)
         else:
-            raise Usage(source, "ABC_cleaned is missing, and so are nottingham.jsonl.gz and rendered.csv", FETCH)
+            raise UsageError(source, "ABC_cleaned is missing, and so are nottingham.jsonl.gz and rendered.csv", FETCH)
     if not listed:
-        raise Usage(sources[0], "no source holds the tunes, ABC_cleaned/*.abc or nottingham.jsonl.gz", FETCH)
+        raise UsageError(sources[0], "no source holds the tunes, ABC_cleaned/*.abc or nottingham.jsonl.gz", FETCH)
     tunes = [
         tune
         for tune in listed
@@ -143,15 +143,15 @@ def main() -> None:
         row = {
             "id": name,
             "split": side[name],
-            "audio": tables.place(recordings[name], out, "audio") if recordings else f"audio/{name}.flac",
+            "audio": recipe_tools.place(recordings[name], out, "audio") if recordings else f"audio/{name}.flac",
             "score": f"score/{name}.png",
             "caption": caption(tune),
             "artist": "traditional",
         }
         row |= {column: tune[column] for column in ("type", "title", "key", "meter")}
         rows.append(row | ({"genre": tune["type"]} if tune["type"] in RHYTHMS else {}))
-    tables.write_rows(out, rows, skipped=len(listed) - len(tunes))
+    recipe_tools.write_rows(out, rows, skipped=len(listed) - len(tunes))
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

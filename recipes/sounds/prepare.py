@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from jointembed import tables
-from jointembed.errors import Usage, closest
+from jointembed import recipe_tools
+from jointembed.errors import UsageError, closest
 
 FETCH = (
     "fetch ESC-50 (600 MB, CC BY-NC 3.0, its part ESC-10 CC BY 3.0) with git clone "
@@ -30,8 +30,10 @@ def find(source: Path) -> list[dict[str, str]]:
     """The clips that a source lists, each with its `path`."""
     listed = next((source / name for name in LISTS if (source / name).is_file()), None)
     if listed is None:
-        raise Usage(source, "meta/esc50.csv is missing", FETCH)
-    return [clip | {"path": str(source / "audio" / clip["filename"])} for clip in tables.read_csv(listed, COLUMNS)]
+        raise UsageError(source, "meta/esc50.csv is missing", FETCH)
+    return [
+        clip | {"path": str(source / "audio" / clip["filename"])} for clip in recipe_tools.read_csv(listed, COLUMNS)
+    ]
 
 
 def carve(clips: list[dict[str, str]]) -> set[str]:
@@ -43,7 +45,7 @@ def carve(clips: list[dict[str, str]]) -> set[str]:
     carved: set[str] = set()
     for group in recordings.values():
         room = round(0.1 * sum(clips_of[one] for one in group))
-        for one in sorted(group, key=tables.share):
+        for one in sorted(group, key=recipe_tools.share):
             if clips_of[one] <= room:
                 room -= clips_of[one]
                 carved.add(one)
@@ -51,7 +53,7 @@ def carve(clips: list[dict[str, str]]) -> set[str]:
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, FETCH)
+    arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument("--fold", metavar="N", help="make this fold the test rows")
     arguments.add_argument("--esc10", action="store_true", help="take only the ten classes of ESC-10")
     sources, out, options = arguments.read()
@@ -61,21 +63,21 @@ def main() -> None:
     clips = [clip for clip in listed if Path(clip["path"]).is_file()]
     folds = sorted({clip["fold"] for clip in clips})
     if clips and options.fold and options.fold not in folds:
-        raise Usage(f"--fold {options.fold}", "no clip is of that fold", closest(options.fold, folds))
+        raise UsageError(f"--fold {options.fold}", "no clip is of that fold", closest(options.fold, folds))
     carved = carve([clip for clip in clips if clip["fold"] != options.fold])
-    rows: list[tables.Row] = [
+    rows: list[recipe_tools.Row] = [
         {
             "id": Path(clip["filename"]).stem,
             "split": "test" if clip["fold"] == options.fold else "dev" if clip["src_file"] in carved else "train",
-            "audio": tables.place(Path(clip["path"]), out, "audio"),
+            "audio": recipe_tools.place(Path(clip["path"]), out, "audio"),
             "caption": clip.get("caption") or f"the sound of {clip['category'].replace('_', ' ')}",
             "category": clip["category"],
             "fold": int(clip["fold"]),
         }
         for clip in clips
     ]
-    tables.write_rows(out, rows, skipped=len(listed) - len(clips))
+    recipe_tools.write_rows(out, rows, skipped=len(listed) - len(clips))
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

@@ -16,8 +16,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jointembed import tables
-from jointembed.errors import Usage, closest
+from jointembed import recipe_tools
+from jointembed.errors import UsageError, closest
 
 FETCH = (
     "fetch mridangam_stroke_1.5.zip (6977 clips, some 250 MB, CC BY 3.0) from https://zenodo.org/records/4068196, "
@@ -36,34 +36,34 @@ def find(source: Path) -> dict[Path, re.Match[str]]:
 
 
 def main() -> None:
-    arguments = tables.Arguments(__doc__, FETCH)
+    arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument("--hold", metavar="TONIC", help="make this tonic's clips the test rows")
     arguments.add_argument("--dev", metavar="TONIC", help="make this tonic's clips the dev rows")
     sources, out, options = arguments.read()
     clips = {path: match for source in sources for path, match in find(source).items()}
     if not clips:
-        raise Usage(sources[0], "no file is named like 224030__akshaylaya__bheem-b-001.wav", FETCH)
+        raise UsageError(sources[0], "no file is named like 224030__akshaylaya__bheem-b-001.wav", FETCH)
     tonics = sorted({match["tonic"] for match in clips.values()})
     for flag, tonic in (("--hold", options.hold), ("--dev", options.dev)):
         if tonic and tonic not in tonics:
-            raise Usage(f"{flag} {tonic}", "no clip is of that tonic", closest(tonic, tonics))
+            raise UsageError(f"{flag} {tonic}", "no clip is of that tonic", closest(tonic, tonics))
     if options.hold and options.hold == options.dev:
-        raise Usage(f"--dev {options.dev}", "that tonic is held out already", "give another one")
+        raise UsageError(f"--dev {options.dev}", "that tonic is held out already", "give another one")
     known = [match for match in clips.values() if match["tonic"] != options.hold]
     chosen = {match["id"] for match in known if match["tonic"] == options.dev}
-    carved = chosen or tables.carve((match["id"] for match in known), 0.1)
-    rows: list[tables.Row] = [
+    carved = chosen or recipe_tools.carve((match["id"] for match in known), 0.1)
+    rows: list[recipe_tools.Row] = [
         {
             "id": match["id"],
             "split": "test" if match["tonic"] == options.hold else "dev" if match["id"] in carved else "train",
-            "audio": tables.place(path, out, "audio"),
+            "audio": recipe_tools.place(path, out, "audio"),
             "stroke": match["stroke"],
             "tonic": match["tonic"],
         }
         for path, match in clips.items()
     ]
-    tables.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows)
 
 
 if __name__ == "__main__":
-    tables.script(main)
+    recipe_tools.script(main)

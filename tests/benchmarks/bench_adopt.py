@@ -23,12 +23,12 @@ import torch
 import transformers
 
 from jointembed import JointEmbedding
-from jointembed.commands.model import Model
-from jointembed.decode import Decoders
-from jointembed.learn.embedding import stream
-from jointembed.learn.inference import How
-from jointembed.learn.pretrained import Pretrained, settings
-from jointembed.learn.readers.waveform import ClapMel
+from jointembed.audio.decode import Decoders
+from jointembed.indexing.index_encoder import Model
+from jointembed.pretrained.huggingface.audio import ClapFeatures
+from jointembed.pretrained.huggingface.encoder import Pretrained, settings
+from jointembed.space.embed import stream
+from jointembed.space.inference import EmbedOptions
 
 warnings.filterwarnings("ignore")
 RATE, SECONDS, FILES, WINDOW = 48000, 60, 4, 480_000
@@ -59,7 +59,7 @@ def songs(folder):
 def adopted(model, path):
     """The audio half of a ClapModel as `jointembed adopt` keeps it."""
     made = settings("clap_audio_model", model.config.audio_config.to_dict())
-    space = JointEmbedding(512, {"audio": Pretrained(ClapMel(EXTRACTOR), "clap_audio_model", made)}, [])
+    space = JointEmbedding(512, {"audio": Pretrained(ClapFeatures(EXTRACTOR), "clap_audio_model", made)}, [])
     space.configure_model()
     space.encoder("audio").adopt(model.state_dict())
     space.eval().save(path)
@@ -86,7 +86,7 @@ def peer(model, extractor, paths, times):
 def ours(model, paths, times):
     with Decoders(RATE) as decoders:
         sounds = (one.samples for one in decoders.map(os.fsencode(path) for path in paths))
-        how = How(bf16=model.bf16 == "audio", times=times)
+        how = EmbedOptions(bf16=model.bf16 == "audio", times=times)
         return np.concatenate(list(stream(model.space, "audio", sounds, how)))
 
 

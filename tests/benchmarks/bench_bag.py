@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from jointembed import Bag, Ids, Pixels, Ragged
-from jointembed.learn import optim
+from jointembed import Category, EmbeddingBag, Ragged, SparseImage
+from jointembed.training import optim
 
 
 def timed(one, other, rounds=7, steps=30):
@@ -43,9 +43,9 @@ def training(module, optimizer, make):
 def narrow(share, batch=256, width=512):
     rng = np.random.default_rng(0)
     dense = torch.from_numpy(((rng.random((batch, 784)) < share) * rng.random((batch, 784))).astype(np.float32))
-    reader = Pixels([28, 28])
+    reader = SparseImage([28, 28])
     x = reader.encode(list(dense.numpy()))
-    bag = Bag(reader, width)
+    bag = EmbeddingBag(reader, width)
     bag.build(width)
     linear = nn.Linear(784, width, bias=False)
     ours = training(bag, torch.optim.Adam(bag.parameters()), lambda module: module(x))
@@ -58,13 +58,13 @@ def wide(rows=500_000, active=50, batch=128, width=64):
     values = torch.from_numpy(rng.integers(0, rows, batch * active))
     owners = torch.arange(batch).repeat_interleave(active)
     x = Ragged(values, owners, torch.arange(batch))
-    reader = Ids()
+    reader = Category()
     reader.size = rows
-    bag = Bag(reader, width)
+    bag = EmbeddingBag(reader, width)
     bag.build(width)
     plain = nn.EmbeddingBag(rows, width, mode="mean")
     starts = torch.arange(0, batch * active, active)
-    ours = training(bag, optim.AdamWRows(optim.groups(bag)), lambda module: module(x))
+    ours = training(bag, optim.AdamWWithSparseAdagrad(optim.groups(bag)), lambda module: module(x))
     theirs = training(plain, torch.optim.Adam(plain.parameters()), lambda module: module(values, starts))
     return timed(ours, theirs, rounds=5, steps=3)
 

@@ -21,9 +21,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from jointembed import Bag, Ids, JointEmbedding, Match, Ragged
-from jointembed.learn import optim
-from jointembed.learn.objectives.softmax import cross_entropy
+from jointembed import Category, EmbeddingBag, JointEmbedding, Match, Ragged
+from jointembed.objectives.softmax import cross_entropy
+from jointembed.training import optim
 
 PREPARE = Path(__file__).parents[2] / "recipes" / "catalogue" / "prepare.py"
 ROWS, DIM, HISTORY, SAMPLES = 512, 64, 7, 512
@@ -58,13 +58,13 @@ def full(items, lr=0.01):
 
 def sampled(items, counts, rows_lr=0.1):
     """A step of `Match(history, item, candidates: 512)` with the optimizer of `fit`, and its table."""
-    reader = Ids()
+    reader = Category()
     space = JointEmbedding(
-        DIM, {"item": Bag(reader)}, [Match("history", "item", SAMPLES)], {"history": "item", "item": "item"}
+        DIM, {"item": EmbeddingBag(reader)}, [Match("history", "item", SAMPLES)], {"history": "item", "item": "item"}
     )
     reader.restore({"known": [str(number) for number in range(items)], "counts": counts.tolist()})
     space.configure_model()
-    optimizer = optim.AdamWRows(optim.groups(space), rows_lr=rows_lr)
+    optimizer = optim.AdamWWithSparseAdagrad(optim.groups(space), rows_lr=rows_lr)
 
     def step(drawn):
         rows = torch.arange(len(drawn))

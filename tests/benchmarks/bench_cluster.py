@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jointembed.find.index import Index
+from jointembed.index.index import Index
 
 COUNT, DIM, CENTRES = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, 128, 30
 TAGS = np.array(["slow", "sad", "loud", "fast", "piano", "drums", "live", "old"])

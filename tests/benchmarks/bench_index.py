@@ -22,10 +22,10 @@ import soundfile
 import torch
 import torchaudio
 
-from jointembed import Conv, JointEmbedding, LogMel, sound
-from jointembed.commands import catalogue
-from jointembed.commands.model import Model
-from jointembed.find.index import Index
+from jointembed import ConvNet, JointEmbedding, LogMel, audio
+from jointembed.index.index import Index
+from jointembed.indexing import from_folder
+from jointembed.indexing.index_encoder import Model
 
 warnings.filterwarnings("ignore")
 RATE, SECONDS, ROUNDS, CORES = 16000, 180, 3, len(os.sched_getaffinity(0))
@@ -76,7 +76,7 @@ def network(path):
     torch.manual_seed(0)
     reader = LogMel(seconds=5.0, **SETTINGS)
     reader.fit([np.random.default_rng(0).normal(0, 0.1, 5 * RATE).astype(np.float32)])
-    space = JointEmbedding(128, {"audio": Conv(reader, [64, 128, 256, 512], 256)}, [])
+    space = JointEmbedding(128, {"audio": ConvNet(reader, [64, 128, 256, 512], 256)}, [])
     space.configure_model()
     space.eval().save(path)
     return space
@@ -86,7 +86,7 @@ def loaded(path):
     """What librosa.load gives; it does not read m4a by itself."""
     if path.suffix != ".m4a":
         return librosa.load(path, sr=RATE)[0]
-    return sound.read(path, RATE)
+    return audio.read(path, RATE)
 
 
 def peer(space, paths):
@@ -107,7 +107,7 @@ def ours(checkpoint, folder, index):
     model = Model(checkpoint)
     model.space.encoder("audio").stages.to(memory_format=torch.channels_last)
     times = {}
-    books = catalogue.fill(model, str(folder), index, None, times=times)
+    books = from_folder.fill(model, str(folder), index, None, times=times)
     assert books.skipped == 0, books
     return books, times
 
@@ -117,7 +117,7 @@ def floor(checkpoint, paths):
     stages = {}
     samples = []
     for path in paths:
-        best = min((sound.decode(path, RATE) for _ in range(2)), key=lambda one: sum(one.times.values()))
+        best = min((audio.decode(path, RATE) for _ in range(2)), key=lambda one: sum(one.times.values()))
         samples.append(best.samples)
         for stage, seconds in best.times.items():
             stages[stage] = stages.get(stage, 0.0) + seconds
@@ -164,7 +164,7 @@ def unchanged(checkpoint, folder, count=2000):
         soundfile.write(folder / f"{number}.wav", samples, RATE)
     index = folder.parent / "many.index"
     ours(checkpoint, folder, str(index))
-    seconds, books = timed(lambda: catalogue.fill(Model(checkpoint), str(folder), str(index), None))
+    seconds, books = timed(lambda: from_folder.fill(Model(checkpoint), str(folder), str(index), None))
     assert books.unchanged == count
     with Index.open(index) as opened:
         assert len(opened) == count

@@ -46,7 +46,7 @@ def queries(values, count):
 
 
 def filled(path, values):
-    from jointembed.find.index import Index
+    from jointembed.index.index import Index
 
     with Index.create(path, values.shape[1], "cosine") as index:
         for at in range(0, len(values), 50_000):
@@ -62,7 +62,7 @@ def contender(name, folder, batch):
     if name.startswith("ours"):
         if name == "ours with torch":
             import torch  # noqa: F401
-        from jointembed.find.index import Index
+        from jointembed.index.index import Index
 
         index = Index.open(folder / "a.index")
         index.search(values[0], K)

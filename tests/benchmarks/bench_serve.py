@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from web import PAGE, Client, Embedder, ask, filled, until  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from web_server import PAGE, Client, Embedder, ask, filled, until  # noqa: E402
 
-from jointembed.find.serve import serve  # noqa: E402
+from jointembed.serve import serve  # noqa: E402
 
 COUNT, WIDTH = 100_000, 128
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].replace(".", "").isdigit() else 10.0

@@ -12,7 +12,7 @@ import lightning
 import numpy as np
 import torch
 
-from jointembed import Bag, Conv, Ids, JointEmbedding, Match, Pixels, TableData
+from jointembed import Category, ConvNet, EmbeddingBag, JointEmbedding, Match, SparseImage, TableData
 
 warnings.filterwarnings("ignore")
 
@@ -36,7 +36,10 @@ def bitmaps(count):
 
 def model():
     torch.manual_seed(0)
-    encoders = {"bitmap": Conv(Pixels([28, 28]), [16, 32, 64], 64, axis=None), "digit": Bag(Ids())}
+    encoders = {
+        "bitmap": ConvNet(SparseImage([28, 28]), [16, 32, 64], 64, axis=None),
+        "digit": EmbeddingBag(Category()),
+    }
     return JointEmbedding(16, encoders, [Match("bitmap", "digit", "all")])
 
 
@@ -78,7 +81,7 @@ def main(steps=150, rounds=5):
     under, bare = (1000 * statistics.median(one[place] for one in clocks) for place in (0, 1))
     print(f"{'MNIST-like, 256 rows, convolutions':<40}{under:>14.1f}{bare:>10.1f}{ratio:>8.3f}")
 
-    x = Pixels([28, 28]).encode([row["bitmap"] for row in bitmaps(60_000)])
+    x = SparseImage([28, 28]).encode([row["bitmap"] for row in bitmaps(60_000)])
     times = []
     for epoch in range(5):
         order = torch.from_numpy(np.random.default_rng(epoch).permutation(60_000))

@@ -14,8 +14,8 @@ import warnings
 import lightning
 import numpy as np
 
-from jointembed import Bag, JointEmbedding, Match, TableData, Words
-from jointembed.learn.rows import Rows
+from jointembed import BagOfWords, EmbeddingBag, JointEmbedding, Match, TableData
+from jointembed.data.rows import Rows
 
 warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -40,7 +40,7 @@ def recall(english, german):
 
 def ours(rows, asked, epochs, lr, **reader):
     lightning.seed_everything(0, verbose=False)
-    encoders = {language: Bag(Words(**reader)) for language in ("en", "de")}
+    encoders = {language: EmbeddingBag(BagOfWords(**reader)) for language in ("en", "de")}
     space = JointEmbedding(DIM, encoders, [Match("en", "de")], lr=lr)
     trainer = lightning.Trainer(
         max_epochs=epochs,

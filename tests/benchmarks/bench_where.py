@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 
-from jointembed.find.filter import Filter
-from jointembed.find.index import Index
-from jointembed.find.where import parse
+from jointembed.index.index import Index
+from jointembed.index.metadata import Filter
+from jointembed.index.where import parse
 
 COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 ROUNDS = 7

@@ -1,0 +1,1 @@
+"""What an index holds, as clusters, layouts and plots (no torch)."""

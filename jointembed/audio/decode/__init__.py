@@ -1,0 +1,86 @@
+"""Sounds of a catalogue decoded in processes that may be killed: a file that breaks a decoder costs only itself."""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from .process import Decoded, Worker
+
+__all__ = ["Decoded", "Decoders"]
+
+
+class Decoders:
+    """Processes that decode the files of a catalogue; a context manager.
+
+    Args:
+        rate: of the samples, in Hz.
+        workers: processes.
+        seconds: a file may take, and a quarter of a second more a megabyte.
+        memory: bytes a process may take; a sound that does not fit into half of it is refused as too long.
+        recycle: files after which a process is replaced.
+    """
+
+    function = "jointembed.audio:decode"
+
+    def __init__(
+        self, rate: int, workers: int = 2, seconds: float = 30.0, memory: int = 2 << 30, recycle: int = 200
+    ) -> None:
+        self.workers = [Worker(rate, seconds, memory, recycle, self.function) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for worker in self.workers:
+            self._idle.put(worker)
+        # A worker dies with the thread that started it, so the threads must last as long as the workers.
+        self._threads = ThreadPoolExecutor(workers, "decode")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def map(self, paths: Iterable[bytes], ahead: int | None = None) -> Iterator[Decoded]:
+        """What becomes of each file, in the order of the paths, which are taken as they are needed.
+
+        Args:
+            paths: the files.
+            ahead: how many files are decoded or wait, decoded, to be taken; twice the number of workers by default.
+
+        Raises:
+            UserError: no process can be started.
+        """
+        ahead = max(1, 2 * len(self.workers) if ahead is None else ahead)
+        waiting: deque[Future[Decoded]] = deque()
+        try:
+            for path in paths:
+                waiting.append(self._threads.submit(self._one, path))
+                if len(waiting) >= ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _one(self, path: bytes) -> Decoded:
+        worker = self._idle.get()
+        try:
+            return worker.decode(path)
+        finally:
+            if worker.closed:
+                worker.kill()
+            self._idle.put(worker)
+
+    def close(self) -> None:
+        """End all processes; what they are decoding is lost."""
+        for worker in self.workers:
+            worker.closed = True
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self.workers:
+            worker.kill()

@@ -1,0 +1,100 @@
+"""`jointembed demo`: a catalogue of songs, a space trained on it, and what the space answers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from ..errors import UsageError
+
+NOTE = "trained on synthetic songs"
+
+
+def demo(out: str = "jointembed-demo", songs: int = 240, epochs: int = 0) -> None:
+    """Compose a small catalogue of songs, train one space on its audio, scores, captions, genres and artists, ask it.
+
+    What is there already is used again; an interrupted run goes on where it stopped.
+
+    Args:
+        out: the folder to write.
+        songs: how many songs, at least 60.
+        epochs: of training; the recipe's own number if 0.
+    """
+    if songs < 60:
+        raise UsageError("--songs", f"{songs} songs are too few to train on and to ask about", "give 60 or more")
+    from rich.console import Console
+
+    folder, console, begun = Path(out), Console(highlight=False), time.monotonic()
+    _compose(folder, songs, console)
+    index = folder / "songs.index"
+    if index.exists():
+        console.print(f"The space is trained and indexed already: {index}")
+    else:
+        _train(folder, epochs, console)
+        from .index import index as embed
+
+        embed(str(folder / "run"), str(folder), str(index), "audio")
+    from ..demo import tour
+
+    tour.show(folder, console)
+    _draw(folder)
+    console.print(
+        f"\nDone in {time.monotonic() - begun:.0f} s. Listen to {folder / 'listen.flac'}: two seconds of each genre."
+    )
+    console.print(f"Open {folder / 'songs.html'} in a browser: their map, their neighbours, and their sound.")
+    console.print("Try next:")
+    for line in tour.next_steps(folder):
+        console.print(f"  {line}", soft_wrap=True)
+
+
+def _draw(folder: Path) -> None:
+    from ..index.index import Index
+    from ..web.export import export
+
+    with Index.open(folder / "songs.index") as index:
+        export(index, folder / "songs.html", root=folder)
+
+
+def _compose(folder: Path, songs: int, console: object) -> None:
+    from rich.progress import Progress
+
+    from ..demo.catalogue import write
+
+    with Progress(console=console) as progress:  # type: ignore[arg-type]
+        task = progress.add_task("Composing songs", total=songs)
+        write(folder, songs, progress=lambda done, total: progress.update(task, completed=done))
+
+
+def _train(folder: Path, epochs: int, console: object) -> None:
+    from .parser import lightning
+
+    run = folder / "run"
+    words = [
+        "-c",
+        "songs/joint",
+        "--data.table",
+        str(folder),
+        "--trainer.default_root_dir",
+        str(run),
+        "--model.note",
+        NOTE,
+    ]
+    words += ["--trainer.max_epochs", str(epochs)] if epochs else []
+    words += ["--trainer.enable_model_summary", "false"]
+    if (run / "last.ckpt").exists():
+        words += ["--ckpt_path", str(run / "last.ckpt")]
+    print(
+        "Training one space over audio, scores, captions, genres and artists: jointembed fit " + " ".join(words[:6]),
+        flush=True,
+    )
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    before = list(sys.path)
+    try:
+        lightning("fit", words)
+    finally:
+        sys.path[:] = before

@@ -1,0 +1,93 @@
+"""`jointembed dims`: how many dimensions a table asks for, and what fewer of them cost."""
+
+from __future__ import annotations
+
+import json as text
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+
+
+def dims(
+    table: str,
+    model: str | None = None,
+    query: str | None = None,
+    target: str | None = None,
+    relevant: str | None = None,
+    split: str = "test",
+    k: int = 10,
+    plot: str | None = None,
+    json: bool = False,
+    trust: list[str] | None = None,
+) -> None:
+    """How many dimensions to start with for each column: the fourth root of the number of its distinct values.
+
+    With a model, what fewer dimensions cost: retrieval figures for prefixes of its vectors, of one run. The model is
+    best trained with nested dimensions (`dims` in its recipe), so that each prefix is a space of its own.
+
+    Args:
+        table: a .jsonl, .csv or .parquet file, or a folder that holds rows.*.
+        model: a checkpoint, or the folder of a run, whose prefixes are measured.
+        query: column of what asks.
+        target: column of what is to be found.
+        relevant: column of a label that makes targets right.
+        split: rows that ask and are found; all takes every row.
+        k: how many hits are looked at.
+        plot: a .png file to draw the curve into.
+        json: print JSON.
+        trust: packages whose encoders and readers the model may import.
+    """
+    if model is None:
+        given = {"--query": query, "--target": target, "--relevant": relevant, "--plot": plot}
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(name, "prefixes can only be measured of a model", "give --model too")
+        print(_columns(table, json))
+        return
+    if query is None or target is None:
+        raise UsageError("dims", "a model is measured between two columns", "give --query and --target")
+    from . import show
+    from .prefixes import draw, measured
+
+    show.drawable(plot)
+    found = measured(model, table, query, target, relevant, split, k, trust or ())
+    if not found["nested"]:
+        print("warning: the model was not trained with `dims`, so its prefixes were never asked for", file=sys.stderr)
+    print(text.dumps(found) if json else _curve(found))
+    if plot is not None:
+        draw(found, Path(plot))
+        print(f"{plot}: {found['figure']} against the number of dimensions", file=sys.stderr)
+
+
+def _columns(table: str, json: bool) -> str:
+    from ..data.rows import Rows
+    from ..recipe_writer.column_types import columns, root
+    from . import show
+
+    listed: list[dict[str, Any]] = []
+    lines = [["column", "kind", "values", "dimensions", "search"]]
+    for one in columns(Rows.open(table)):
+        embedded = one.kind not in ("id", "split", "number", "other")
+        start, low, high = root(one.values) if embedded else (None, None, None)
+        search = [low, high] if embedded else None
+        listed.append({"column": one.name, "kind": one.kind, "values": one.values, "start": start, "search": search})
+        name = one.name if len(one.name) <= 36 else one.name[:35] + "…"
+        lines.append([name, one.kind, f"{one.values:,}", *([str(start), f"{low} to {high}"] if embedded else ["", ""])])
+    return text.dumps(listed, ensure_ascii=False) if json else show.table(lines, right=(2, 3))
+
+
+def _curve(found: dict[str, Any]) -> str:
+    from . import show
+
+    others = [name for name in found["prefixes"][0]["figures"] if name != found["figure"]]
+    lines = [["dimensions", found["figure"], "95 % interval", *others]]
+    for one in found["prefixes"]:
+        main, *rest = (one["figures"][name] for name in (found["figure"], *others))
+        between = "" if main["low"] is None else f"{main['low']:.4f} - {main['high']:.4f}"
+        trained = "*" if one["trained"] else ""
+        lines.append([f"{one['dim']}{trained}", f"{main['value']:.4f}", between, *(f"{x['value']:.4f}" for x in rest)])
+    about = f"{found['query']} to {found['target']}: {found['queries']} queries, {found['pool']} candidates"
+    notes = f"chance {found['prefixes'][0]['figures'][found['figure']]['chance']:.4f}; * trained as a prefix"
+    return f"{about}, {notes}\n" + show.table(lines, right=(0, 1, 3, 4, 5))

@@ -1,0 +1,179 @@
+"""`jointembed neighbors`: the nearest items of everything, as one table."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError, closest
+from ..files import check, write
+from ..files import folder as make
+from ..index import rerank
+from ..index.index import Index
+from ..index.where import unmet
+
+BLOCK = 8_192  # queries that are kept at once
+
+
+def neighbors(
+    index: str,
+    out: str,
+    queries: str | None = None,
+    column: str | None = None,
+    k: int = 10,
+    exclude: str | None = None,
+    where: str | None = None,
+    per: str | None = None,
+    among: str | None = None,
+    split: str = "all",
+    trust: list[str] | None = None,
+) -> None:
+    """Write the k nearest items of every item of an index, or of every row of a table: id, neighbors, scores.
+
+    Broken off, it goes on where it stopped when it is run again.
+
+    Args:
+        index: the index.
+        out: the .parquet file to write.
+        queries: a table whose rows ask, by the model of the index; every item of the index asks if not given.
+        column: which column of the table asks; the first of the model's that it has if not given.
+        k: how many.
+        exclude: a column of the asking rows whose ids are not wanted, such as what a user has seen.
+        where: a condition on the columns of what may be found.
+        per: at most one result for each value of this column, such as artist.
+        among: which of the index's columns to search; its first if not given.
+        split: rows of the table of this split only; all rows if not given.
+        trust: packages whose encoders and readers the model may import.
+    """
+    check(out, "a table", ".parquet")
+    if queries is None:
+        of_rows = {"exclude": exclude, "column": column, "split": None if split == "all" else split, "trust": trust}
+        for name in (name for name, given in of_rows.items() if given is not None):
+            raise UsageError(name, "this is of the rows of a table, and none asks", f"give --queries, or no --{name}")
+    if k < 1:
+        raise UsageError("k", f"{k} results cannot be had", "use a whole number from 1 on")
+    import pyarrow as pa
+    from pyarrow import parquet
+    from rich.progress import track
+
+    with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
+        wanted = opened.wanted(among, where, per)
+        if where is not None and wanted.pool is not None and len(wanted.pool) < k:
+            if not len(wanted.pool):
+                raise unmet(where)
+            print(f"only {len(wanted.pool)} items meet the condition: no list is longer", file=sys.stderr)
+        count, block = (
+            _items(opened, among)
+            if queries is None
+            else _rows(opened, queries, column, split, among, trust or [], exclude)
+        )
+        asked = (opened.state, _stamp(queries), column, k, exclude, where, per, among)
+        folder = stack.enter_context(_kept(out, repr((asked, split))))
+        place = {id: at for at, id in enumerate(opened.ids(among))}
+        names = np.array([_utf8(id) for id in place], dtype=object)
+        schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float32())})
+        parts = [folder / f"{at:08}.parquet" for at in range(0, count, BLOCK)]
+        for part in track(parts, "Neighbors", disable=not sys.stderr.isatty()):
+            if part.exists():
+                continue
+            told, vectors, seen = block(int(part.stem))
+            points = np.stack([rerank.vector(one, wanted.matrix) for one in vectors])
+            skip = [np.array(sorted(place[one] for one in some if one in place), np.int64) for some in seen]
+            found = wanted.nearest(points, k, skip)
+            near, scores = [names[places] for places, _ in found], [scores for _, scores in found]
+            table = pa.table({"id": list(map(_utf8, told)), "neighbors": near, "scores": scores}, schema)
+            write(part, partial(parquet.write_table, table))
+        whole = pa.concat_tables([schema.empty_table(), *map(parquet.read_table, parts)])
+        write(out, partial(parquet.write_table, whole))
+    print(f"{out}: {len(whole)} {'items' if queries is None else 'rows'}, at most {k} neighbors each")
+
+
+_Block = Callable[[int], tuple[list[str], NDArray[np.float32], list[list[str]]]]
+
+
+def _items(index: Index, column: str | None) -> tuple[int, _Block]:
+    """How many items ask, and what gives a block of them: their ids, vectors, and what each may not find: itself."""
+    ids, vectors = index.vectors(column)
+
+    def block(at: int) -> tuple[list[str], NDArray[np.float32], list[list[str]]]:
+        part = ids[at : at + BLOCK]
+        return part, vectors[at : at + BLOCK], [[one] for one in part]
+
+    return len(ids), block
+
+
+def _rows(
+    index: Index, table: str, column: str | None, split: str, among: str | None, trust: list[str], exclude: str | None
+) -> tuple[int, _Block]:
+    """The same of a table's rows, by the model of the index."""
+    from ..data.table import opened
+    from ..indexing.from_table import first, present
+    from ..indexing.index_encoder import Model
+
+    model = Model(index.space(among)["model"], trust)
+    model.matches(index, among)
+    rows = opened(table, model.file, divide=split != "all")
+    name = column or first(model.space, rows)
+    if exclude is not None and exclude not in rows.columns:
+        raise UsageError("exclude", f"the table has no column {exclude}", closest(exclude, rows.columns))
+    listed = present(model.space, rows, name, split)
+
+    def block(at: int) -> tuple[list[str], NDArray[np.float32], list[list[str]]]:
+        part = listed[at : at + BLOCK]
+        seen = [row.get(exclude) if exclude else None for row, _ in part]
+        lists = [one if isinstance(one, list | tuple) else [] if one is None else [one] for one in seen]
+        vectors = model.embed(name, [cell for _, cell in part])
+        return [row["id"] for row, _ in part], vectors, [[str(one) for one in some] for some in lists]
+
+    return len(listed), block
+
+
+def _utf8(id: str) -> str:
+    r"""An id as parquet can hold it: of a file name that is no UTF-8, the other bytes are written as \udcXX."""
+    return id.encode("utf-8", "backslashreplace").decode()
+
+
+def _stamp(table: str | None) -> object:
+    """What tells that a table is still the same."""
+    if table is None:
+        return None
+    path = Path(table)
+    found = [path] if path.is_file() else sorted(path.glob("rows.*"))
+    return [(str(one.absolute()), one.stat().st_size, one.stat().st_mtime_ns) for one in found]
+
+
+@contextlib.contextmanager
+def _kept(out: str, wishes: str) -> Iterator[Path]:
+    """Where what is finished is kept until all is; what was for another index, or for other wishes, is removed.
+
+    The folder is locked meanwhile, which the system undoes when a process dies.
+
+    Raises:
+        UsageError: another process is writing the same file, or it cannot be written there.
+    """
+    import fcntl
+
+    folder = Path(f"{out}.{hashlib.blake2b(wishes.encode(), digest_size=6).hexdigest()}.parts").absolute()
+    old = [one for one in folder.parent.glob(f"{glob.escape(Path(out).name)}.*.parts") if one != folder]
+    with contextlib.ExitStack() as held:
+        for one in (*old, make(folder)):
+            try:
+                held.callback(os.close, handle := os.open(one, os.O_RDONLY))
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, FileNotFoundError):  # at work, or just done
+                wrong = "another process is writing it"
+                raise UsageError(out, wrong, "wait until it has finished, or write another file") from None
+        for one in old:
+            shutil.rmtree(one)
+        yield folder
+        shutil.rmtree(folder)

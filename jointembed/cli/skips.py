@@ -1,0 +1,44 @@
+"""`jointembed skips`: what the last scan of a folder left out, and what mends it."""
+
+from __future__ import annotations
+
+import json as encoder
+import os
+import shutil
+import textwrap
+from collections import Counter
+
+from ..errors import plain
+from ..index.index import Index
+from ..ingest import Skip
+from ..ingest import skips as listed
+
+
+def skips(index: str, json: bool = False) -> None:
+    """The files that `jointembed index MODEL FOLDER INDEX` skipped, each with a code, the reason and the fix.
+
+    Args:
+        index: the index.
+        json: print JSON: [{"path", "reason", "wrong", "fix"}]; a path's bytes that are not UTF-8 are lone surrogates.
+    """
+    with Index.open(index) as opened:
+        found = listed(opened)
+    if json:
+        print(encoder.dumps([
+            {"path": os.fsdecode(one.path), "reason": one.reason, "wrong": one.wrong, "fix": one.fix} for one in found
+        ]))  # fmt: skip
+        return
+    for one in found:
+        print(_block(one))
+    counts = ", ".join(f"{count} {reason}" for reason, count in Counter(one.reason for one in found).most_common())
+    print(f"{len(found)} skipped" + (f": {counts}" if counts else ""))
+
+
+def _block(one: Skip) -> str:
+    """A skip in a few lines: its code and its path, which is never broken; what is wrong; what mends it."""
+    width = max(40, shutil.get_terminal_size((120, 24)).columns - 1)
+    told = [
+        textwrap.fill(plain(words), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        for words in (one.wrong, f"Fix: {one.fix}")
+    ]
+    return "\n".join([f"{one.reason}: {plain(os.fsdecode(one.path))}", *told])

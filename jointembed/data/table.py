@@ -1,0 +1,282 @@
+"""The table of a recipe as batches: read once, encoded once, then gathered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from .. import files
+from .. import values as table_cells
+from ..errors import UsageError, closest
+from ..ragged import Ragged
+from ..readers import Category, Reader
+from ..space import checkpoint
+from .feature_cache import FeatureCache
+from .join import Joined, Looked, encoded, remembered, taken
+from .rows import Rows
+from .sampler import BatchSpec, RowBatchSampler
+
+Batch = dict[str, Ragged]
+
+
+class _Batched(Dataset[Batch]):
+    """Makes the batch of a plan: a gather for columns that are encoded, a reading for those that change each time."""
+
+    def __init__(
+        self,
+        encoded: Mapping[str, Ragged | Looked],
+        read: dict[str, tuple[Reader, list[Any], FeatureCache]],
+        seed: int,
+        train: bool,
+    ) -> None:
+        self.encoded, self.read, self.seed, self.train = encoded, read, seed, train
+
+    def __getitem__(self, plan: BatchSpec) -> Batch:
+        epoch, number, rows = plan
+        index = torch.from_numpy(rows)
+        batch = {column: x[index] for column, x in self.encoded.items() if column not in self.read}
+        for place, (column, (reader, cells, features)) in enumerate(self.read.items()):
+            rng = np.random.default_rng([self.seed, epoch, number, place]) if self.train else None
+            x = reader.encode([cells[row] for row in rows], rng, features)
+            x.keys = self.encoded[column][index].keys
+            batch[column] = x
+        return batch
+
+
+def opened(table: Any, model: str | Path, divide: bool = True) -> Rows:
+    """The rows of a table, joined and, where they have no split, split as for the training of a checkpoint or a run."""
+    known = checkpoint.read(files.checkpoint(model)).get("TableData", {})
+    rows = remembered(Rows.open(table), known.get("join", {}))
+    group = known.get("group") if divide and "split" not in rows.columns else None
+    return rows.divided(group) if group else rows
+
+
+class TableData(lightning.LightningDataModule):
+    """A table as batches for the model of the same trainer, whose readers say which columns are needed.
+
+    Args:
+        table: a .jsonl, .csv or .parquet file, a folder that holds `rows.*`, a DataFrame or a list of dicts. Paths in
+            cells are relative to the table's folder.
+        batch_size: rows a batch, and process.
+        split: column that says what a row is for: `train`, `dev` or `test`; anything else is left alone. Without such a
+            column all rows are trained on, or those that `group` chooses.
+        balance: columns of labels; rows are drawn so that each combination of their values is seen equally often.
+        epoch_rows: rows an epoch; the number of training rows if not given.
+        workers: processes that read ahead; 0: none, which is fastest unless reading a row is slow.
+        cache: folder for what is computed once; beside the table if not given.
+        seed: of shuffling and augmentation.
+        group: column by whose hash rows are split, 80/10/10, where the table has no column `split`: rows of one artist,
+            album or host stay together; `id` splits row by row.
+        join: columns, and for each the table whose row with an equal cell in that column gives further columns:
+            `{item: items.parquet}`, relative to the folder of `table`. They are read and encoded once an item.
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        batch_size: int = 64,
+        split: str = "split",
+        balance: list[str] | None = None,
+        epoch_rows: int | None = None,
+        workers: int = 0,
+        cache: str | None = None,
+        seed: int = 0,
+        group: str | None = None,
+        join: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise UsageError("data.batch_size", f"{batch_size} rows are no batch", "give a number above 0")
+        self.table, self.batch_size, self.split, self.balance = table, batch_size, split, list(balance or [])
+        self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
+        self.group, self.join = group, dict(join or {})
+        self.rows: Rows | None = None
+        self.encoded: dict[str, Ragged | Looked] = {}
+        self._model: Any = None
+        self._read: dict[str, tuple[Reader, list[Any], FeatureCache]] = {}
+
+    # -- the table ----------------------------------------------------------------------------------------------------
+
+    def open(self) -> Rows:
+        """The rows of the table, read once, with the columns of the tables that it is joined with."""
+        if self.rows is None:
+            self.rows = Rows.open(self.table)
+            self.rows = Joined(self.rows, self.join) if self.join else self.rows
+            if self.group and self.split not in self.rows.columns:
+                self.rows = self.rows.divided(self.group, self.split)
+                counts = ", ".join(f"{split} {len(self.numbers(split))}" for split in ("train", "dev", "test"))
+                print(
+                    f"{self.rows.name}: no column {self.split}, split by {self.group}: {counts} rows", file=sys.stderr
+                )
+        return self.rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of the table: how it was split and joined, so that `evaluate` does it alike."""
+        join = {key: str(table) for key, table in self.join.items() if isinstance(table, str | Path)}
+        return ({"group": self.group} if self.group else {}) | ({"join": join} if join else {})
+
+    def folder(self) -> Path:
+        """Where what is computed once is kept."""
+        rows = self.open()
+        if self.cache:
+            return Path(self.cache)
+        if rows.root is None:
+            self.cache = tempfile.mkdtemp(prefix="jointembed-")
+            weakref.finalize(self, shutil.rmtree, self.cache, ignore_errors=True)
+            return Path(self.cache)
+        if os.access(rows.root, os.W_OK):
+            return rows.root / ".jointembed"
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(home) / "jointembed" / hashlib.sha256(str(rows.root).encode()).hexdigest()[:16]
+
+    def numbers(self, *splits: str) -> NDArray[np.int64]:
+        """The numbers of the rows of some splits."""
+        rows = self.open()
+        if self.split not in rows.columns:
+            return np.arange(len(rows) if "train" in splits else 0)
+        return np.flatnonzero(np.isin(np.array(rows.cells(self.split), dtype=object).astype(str), splits))
+
+    def dicts(self, *splits: str) -> list[dict[str, Any]]:
+        """Rows of some splits as dicts, paths made absolute where a reader of the model takes paths."""
+        return self.open().dicts(self.numbers(*splits) if splits else None, self._paths)
+
+    # -- Lightning's side ---------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Fit the readers on the training rows (or take them from the checkpoint), and encode the columns."""
+        assert self.trainer is not None
+        model: Any = self.trainer.lightning_module
+        if self._model is model:
+            return
+        self._model, self.encoded, self._read = model, {}, {}
+        rows = self.open()
+        readers = model.readers()
+        self._paths = {column for reader, columns in readers.values() for column in columns if reader.files}
+        for reader, columns in readers.values():
+            self._check(rows, reader.columns or columns)
+        self._check(rows, [*model.keyed(), *self.balance])
+        self._fit(model, rows, readers)
+        for reader, columns in readers.values():
+            for column in columns:
+                self._encode(rows, column, reader)
+        ids = Category()
+        for column in model.keyed() - set(self.encoded):
+            self.encoded[column] = encoded(rows, column, ids, lambda one: Ragged.bare(torch.from_numpy(ids.keys(one))))
+
+    @staticmethod
+    def _check(rows: Rows, columns: Iterable[str]) -> None:
+        for column in columns:
+            if column not in rows.columns:
+                raise UsageError(
+                    column,
+                    f"the table has no such column (it has {', '.join(rows.columns)})",
+                    closest(column, rows.columns),
+                )
+
+    def _fit(self, model: Any, rows: Rows, readers: dict[str, tuple[Reader, list[str]]]) -> None:
+        assert self.trainer is not None
+        if model.built:
+            return
+        if self.trainer.ckpt_path:
+            checkpoint.restore(model, checkpoint.read(Path(self.trainer.ckpt_path)))
+            return
+        train = self.numbers("train")
+        if self.trainer.state.fn == TrainerFn.FITTING and not len(train):
+            raise UsageError(str(rows.name), f"no row has `train` in its column {self.split}", "add training rows")
+        for reader, columns in readers.values():
+            held = [taken(rows, column, reader) for column in columns]
+            reader.fit([one[row] for one in held for row in train])
+
+    def _encode(self, rows: Rows, column: str, reader: Reader) -> None:
+        if not reader.slow:
+            self.encoded[column] = encoded(rows, column, reader, reader.encode)
+            return
+        features = FeatureCache(self.folder() / "features", reader)
+
+        def read(cells: list[Any]) -> Ragged:
+            present = [cell for cell in cells if not table_cells.missing(cell)]
+            features.fill([one for cell in present for one in reader.elements(cell)], f"Reading {column}")
+            return Ragged.bare(torch.from_numpy(reader.keys(cells)))
+
+        self.encoded[column] = encoded(rows, column, reader, read)
+        self._read[column] = reader, taken(rows, column, reader), features
+
+    def load(self, reader: Reader, element: Any) -> Any:
+        """What a reader loads, from the disk where it is kept there: a door for `JointEmbedding.embed`."""
+        for own, _, features in self._read.values():
+            if own is reader:
+                return features(reader, element)
+        return reader.load(element)
+
+    def _groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        if not self.balance:
+            return None
+        columns = [self.open().cells(column) for column in self.balance]
+        names = [json.dumps([str(cells[row]) for cells in columns]) for row in rows]
+        return np.unique(names, return_inverse=True)[1]
+
+    def _loader(self, rows: NDArray[np.int64], train: bool) -> DataLoader[Batch]:
+        groups = self._groups(rows) if train else None
+        sampler = RowBatchSampler(rows, self.batch_size, train, self.seed, groups, self.epoch_rows)
+        return DataLoader(
+            _Batched(self.encoded, self._read, self.seed, train),
+            sampler=sampler,
+            batch_size=None,  # the sampler already gives whole batches, which `__getitem__` gathers at once
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches of the training rows."""
+        return self._loader(self.numbers("train"), True)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """The `dev` rows, each once; nothing if there are none."""
+        rows = self.numbers("dev")
+        if len(rows):
+            return self._loader(rows, False)
+        warnings.filterwarnings("ignore", "Total length of `list`")  # Lightning asks whether that is meant: it is
+        return []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The `test` rows, each once."""
+        rows = self.numbers("test")
+        if not len(rows):
+            raise UsageError(str(self.open().name), f"no row has `test` in its column {self.split}", "add such rows")
+        return self._loader(rows, False)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """All rows in their order."""
+        return self._loader(np.arange(len(self.open())), False)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move the columns to a device."""
+        if device.type == "cpu":
+            return batch
+        return {column: x.to(device, non_blocking=True) for column, x in batch.items()}
+
+    def steps(self, trainer: Any) -> int:
+        """The optimizer's steps in a whole run."""
+        batches = len(self.train_dataloader().sampler)  # type: ignore[arg-type]
+        limit = trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        steps = -(-max(1, batches) // int(trainer.accumulate_grad_batches)) * int(trainer.max_epochs or 1000)
+        most = int(trainer.max_steps)
+        return min(steps, most) if most > 0 and steps > 0 else max(steps, most)

@@ -1,0 +1,86 @@
+"""Convolutional networks over spectrograms, bitmaps and pictures."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..ragged import Ragged
+from ..readers import Reader
+from .encoder import Encoder, wide
+
+# P pieces, T steps, F bands, C channels
+
+
+class ConvNet(Encoder):
+    """A convolutional network over windows of a spectrogram, over bitmaps or over pictures in colour.
+
+    Each stage is a 3 x 3 convolution that halves both sides and one that refines what it gave, with a shortcut round it
+    (He et al. 2016) and GroupNorm (Wu and He 2018) after each. After the last stage one
+    side, that of time, is pooled by mean and by maximum, so that both what sounds on and what sounds once is seen;
+    pitches are kept apart, for it matters how high something sounds.
+
+    Args:
+        reader: what turns cells into windows, bitmaps or pictures.
+        channels: of each stage.
+        width: of the vectors.
+        dropout: share of values dropped before the last layer, in training.
+        axis: which side of the input is pooled: 0 for the frames of a spectrogram, 1 for the steps of a piano roll.
+            None keeps all places: for bitmaps, where it matters where something is.
+    """
+
+    centre: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        reader: Reader,
+        channels: list[int] | None = None,
+        width: int = 128,
+        dropout: float = 0.0,
+        axis: Literal[0, 1] | None = 0,
+    ) -> None:
+        super().__init__(reader, width)
+        self.channels = list(channels or [32, 64, 128])
+        self.dropout, self.axis = dropout, axis
+
+    def build(self, dim: int) -> None:
+        """Make the network; the statistics of the reader's bands become the scale of its input."""
+        centre = torch.tensor(getattr(self.reader, "centre", [0.0]), dtype=torch.float32)
+        deviation = torch.tensor(getattr(self.reader, "deviation", [1.0]), dtype=torch.float32)
+        self.register_buffer("centre", centre)
+        self.register_buffer("deviation", deviation)
+        stages = []
+        before, height, width = (1, *self.reader.shape)[-3:]
+        for channels in self.channels:
+            stages.append(_Stage(before, channels))
+            before = channels
+        self.stages = nn.Sequential(*stages).to(memory_format=torch.channels_last)
+        sides = [-(-side // 2 ** len(self.channels)) for side in (height, width)]
+        inside = before * (sides[0] * sides[1] if self.axis is None else sides[1 - self.axis] * 2)
+        self.head = nn.Sequential(nn.LayerNorm(inside), nn.Dropout(self.dropout), nn.Linear(inside, self.width))
+
+    def pieces(self, x: Ragged) -> Tensor:
+        """A vector a piece: (P, width)."""
+        image = (x.dense(self.reader.shape) - self.centre) / self.deviation  # (P, T, F) or (P, 3, T, F)
+        image = image.reshape(-1, *(1, *self.reader.shape)[-3:])  # (P, 1 or 3, T, F)
+        h = self.stages(image.contiguous(memory_format=torch.channels_last))  # (P, C, T', F')
+        if self.axis is not None:
+            h = torch.cat([h.mean(2 + self.axis), h.amax(2 + self.axis)], 1)  # (P, 2 C, F')
+        return cast(Tensor, self.head(wide(h.flatten(1))))
+
+
+class _Stage(nn.Module):
+    def __init__(self, before: int, channels: int) -> None:
+        super().__init__()
+        groups = max(1, channels // 16)
+        self.halve = nn.Conv2d(before, channels, 3, stride=2, padding=1, bias=False)
+        self.refine = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norms = nn.ModuleList(nn.GroupNorm(groups, channels) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.norms[0](self.halve(x)))
+        return F.gelu(x + self.norms[1](self.refine(x)))

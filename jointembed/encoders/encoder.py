@@ -1,0 +1,61 @@
+"""What every encoder is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..config import Configurable
+from ..errors import UsageError
+from ..ragged import Ragged
+from ..readers import Reader
+
+# B rows, P pieces, D dimension of the space
+
+
+def make_mlp(width: int, hidden: list[int], out: int) -> nn.Sequential:
+    """A network of linear layers with GELU between them, width -> hidden -> out."""
+    layers: list[nn.Module] = []
+    for size in hidden:
+        layers += [nn.Linear(width, size), nn.GELU()]
+        width = size
+    return nn.Sequential(*layers, nn.Linear(width, out))
+
+
+def wide(x: Tensor) -> Tensor:
+    """Half-precision values as float32; anything else as it is."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+class Encoder(Configurable, nn.Module):
+    """A reader plus a network: pieces -> vectors (P, width) -> one a row (B, width).
+
+    An encoder of one's own needs `build`, which makes the parameters once the reader has been fitted, and `pieces`.
+    """
+
+    reader: Reader
+    width: int
+
+    def __init__(self, reader: Reader, width: int = 0) -> None:
+        super().__init__()
+        self.reader = reader
+        self.width = width
+
+    def build(self, dim: int) -> None:
+        """Make the parameters, for a space of `dim` dimensions; the reader is fitted by now."""
+
+    def pieces(self, x: Ragged) -> Tensor:
+        """A vector a piece: (P, width)."""
+        raise UsageError(type(self).__name__, "it has no method `pieces`", "write one: Ragged -> (P, width)")
+
+    def pool(self, h: Tensor, x: Ragged) -> Tensor:
+        """Vectors of pieces h (P, width) -> one a row (B, width): their mean."""
+        return x.mean(h)
+
+    def forward(self, x: Ragged) -> Tensor:
+        """A vector a row: (B, width)."""
+        return self.pool(self.pieces(x), x)
+
+    def length(self, x: Ragged) -> Tensor:
+        """(P,) how long each piece is computed: pieces of one length make batches of one shape in `embed`."""
+        return torch.zeros(len(x.rows), dtype=torch.int64)

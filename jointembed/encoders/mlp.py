@@ -1,0 +1,35 @@
+"""Networks over numbers."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor
+
+from ..ragged import Ragged
+from ..readers import Reader
+from .encoder import Encoder, make_mlp
+
+# P pieces, W width
+
+
+class MLP(Encoder):
+    """A small network over numbers.
+
+    Args:
+        reader: what turns cells into numbers.
+        width: of the vectors.
+        hidden: layers before them.
+    """
+
+    def __init__(self, reader: Reader, width: int = 64, hidden: list[int] | None = None) -> None:
+        super().__init__(reader, width)
+        self.hidden = list(hidden or [])
+
+    def build(self, dim: int) -> None:
+        """Make the network."""
+        self.network = make_mlp(self.reader.size, self.hidden, self.width)
+
+    def pieces(self, x: Ragged) -> Tensor:
+        """A vector a piece: (P, width)."""
+        return cast(Tensor, self.network(x.values))

@@ -1,0 +1,93 @@
+"""Transformers over text."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..ragged import Ragged
+from ..readers import Subwords
+from .encoder import Encoder, make_mlp
+
+# P pieces, T steps, W width
+
+
+class Block(nn.Module):
+    """One layer of a Transformer: attention, then a network a step, each after a LayerNorm (pre-norm).
+
+    Args:
+        width: of the vectors.
+        heads: of the attention.
+        dropout: share of values dropped, in training.
+        causal: a step sees only itself and those before it; then there is no mask: what is absent stands at the end.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, causal: bool = False) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.mixed = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.network = make_mlp(width, [4 * width], width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Steps h (N, T, W) and their mask (N, T), True where there is a step, if any is absent -> (N, T, W)."""
+        q, k, v = self.mixed(self.norms[0](h)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if mask is not None:
+            # A row of no step at all would attend to nothing, and give NaN: let each step see itself.
+            mask = mask[:, None, None, :] | torch.eye(h.shape[1], dtype=torch.bool, device=h.device)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
+        h = h + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        return cast(Tensor, h + self.dropout(self.network(self.norms[1](h))))
+
+
+class TextTransformer(Encoder):
+    """A Transformer (Vaswani et al. 2017) over the sub-words of a text; its vector is the mean over them.
+
+    Args:
+        reader: a `Subwords` reader.
+        width: of the vectors.
+        layers: how many.
+        heads: of the attention.
+        dropout: share of values dropped, in training.
+    """
+
+    reader: Subwords
+
+    def __init__(
+        self, reader: Subwords, width: int = 128, layers: int = 2, heads: int = 4, dropout: float = 0.1
+    ) -> None:
+        super().__init__(reader, width)
+        self.layers, self.heads, self.dropout = layers, heads, dropout
+
+    def build(self, dim: int) -> None:
+        """Make the network."""
+        self.table = nn.Embedding(self.reader.size + 2, self.width)  # unknown, and the empty place after it
+        self.places = nn.Parameter(torch.zeros(self.reader.length, self.width))
+        for weight in (self.table.weight, self.places):
+            nn.init.normal_(weight, std=0.02)
+        self.blocks = nn.ModuleList(Block(self.width, self.heads, self.dropout) for _ in range(self.layers))
+        self.norm = nn.LayerNorm(self.width)
+
+    def length(self, x: Ragged) -> Tensor:
+        """(P,) the steps each piece is computed with: the power of two that holds its sub-words."""
+        assert x.inner is not None
+        sizes = x.inner.diff().clamp(1, self.reader.length)
+        powers = 2 ** torch.ceil(torch.log2(sizes.double())).long()
+        return powers.clamp(max=self.reader.length)
+
+    def pieces(self, x: Ragged) -> Tensor:
+        """A vector a piece: (P, width)."""
+        empty = self.reader.size + 1
+        steps = int(self.length(x).max()) if len(x.rows) else 1
+        ids = x.things(steps, empty)  # (P, T)
+        mask = ids != empty
+        h = self.table(ids) + self.places[:steps]  # (P, T, W)
+        for block in self.blocks:
+            h = block(h, mask)
+        kept = mask.unsqueeze(-1).to(h.dtype)
+        return cast(Tensor, (self.norm(h) * kept).sum(1) / kept.sum(1).clamp(min=1))

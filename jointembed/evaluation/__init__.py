@@ -1,0 +1,1 @@
+"""Metrics of retrieval and prediction, with intervals and chance (no torch)."""

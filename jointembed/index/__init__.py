@@ -1,0 +1,1 @@
+"""Stores vectors with their rows and searches them (NumPy and SQLite, no torch)."""

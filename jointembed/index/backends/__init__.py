@@ -1,0 +1,1 @@
+"""Storage of an index: all of its SQL."""

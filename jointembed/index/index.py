@@ -1,0 +1,293 @@
+"""An index: rows with vectors in one space, and the nearest of them by one exact score.
+
+Letters: N rows, D dimension.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError
+from . import ids as names
+from . import rerank
+from .backends.rows import labels
+from .backends.sqlite import Store
+from .fulltext import FullTextIndex
+from .fulltext import load as load_text
+from .hits import Hit, hits
+from .metadata import Filter
+from .metadata import load as load_filter
+from .search import batch, ivf
+from .search.neighbors import Wanted
+from .search.vectors import Matrix
+from .snapshot import load
+from .where import parse
+
+
+class Index(Store):
+    """Rows and their vectors in one SQLite file, searched exactly.
+
+    A search sees one committed generation, whoever writes meanwhile; a handle that is open sees the next one at its
+    next call. Equal scores stand in the order in which the rows came. What writes is told of in `Store`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/songs.index", 2, "cosine") as index:
+    ...     index.add([{"id": "a", "genre": "waltz"}, {"id": "b"}], np.eye(2, dtype=np.float32), "audio")
+    ...     index.similar("b")
+    [Hit(id='a', score=0.0, row={'id': 'a', 'genre': 'waltz'}, alike=())]
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(path)
+        self._matrices: dict[str, Matrix] = {}
+        self._text: FullTextIndex | None = None
+        self._filter: Filter | None = None
+
+    def close(self) -> None:
+        """Close the file; searching is over."""
+        if self._text is not None:
+            self._text.db.close()
+        super().close()
+
+    def search(
+        self,
+        vector: npt.NDArray[np.floating[Any]],
+        k: int = 10,
+        column: str | None = None,
+        where: str | None = None,
+        exclude: Collection[str] = (),
+        *,
+        per: str | None = None,
+        diverse: float = 0.0,
+        distinct: bool = False,
+    ) -> list[Hit]:
+        """The k rows whose vectors are nearest, the best first; fewer if there are not so many.
+
+        Args:
+            vector: (D,), finite; of any length but 0 if the metric is cosine.
+            k: how many.
+            column: among the vectors of this column, by default the first one indexed.
+            where: a condition that the rows meet, such as `genre = 'waltz' and tempo > 120` (see `where.py`).
+            exclude: ids of rows that are not wanted.
+            per: at most one row for each value of this cell, such as the artist.
+            diverse: from 0, the nearest, to 1, those that differ most; see `query.Selection`.
+            distinct: near-duplicates are one hit, with the ids of the others.
+
+        Raises:
+            UsageError: no such column, no such condition, or not a vector of this space.
+        """
+        _count(k)
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            wish = rerank.Selection(per, diverse, distinct)
+            wish.check(self.meta()["cells"])
+            asked, pool = rerank.vector(vector, matrix), self._pool(db, matrix, where)
+            unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
+            without = matrix.find(np.array(unwanted, np.int64))
+            found = rerank.search(matrix, asked, k, pool, without, wish, partial(self._labels, matrix))
+            groups = [[int(matrix.numbers[place]) for place in (one.place, *one.alike)] for one in found]
+            return hits(db, groups, [one.score for one in found])
+
+    def similar(
+        self,
+        id: str | Sequence[str],
+        k: int = 10,
+        column: str | None = None,
+        where: str | None = None,
+        *,
+        minus: Sequence[str] = (),
+        exclude: Collection[str] = (),
+        per: str | None = None,
+        diverse: float = 0.0,
+        distinct: bool = False,
+    ) -> list[Hit]:
+        """The k rows nearest to one of the index, or to several, which are themselves left out; see `search`.
+
+        Args:
+            id: one id, or several, whose mean is asked for.
+            k: how many.
+            column: see `search`.
+            where: see `search`.
+            minus: ids of rows that the hits should not be like; see `query.blend`.
+            exclude: see `search`.
+            per: see `search`.
+            diverse: see `search`.
+            distinct: see `search`.
+
+        Raises:
+            UsageError: there is no such id, or it has no vector in this column.
+        """
+        with self.reading():
+            plus = [id] if isinstance(id, str) else list(id)
+            vector = rerank.blend(self.at(plus, column), self.at(minus, column))
+            out = [*plus, *minus, *exclude]
+            return self.search(vector, k, column, where, out, per=per, diverse=diverse, distinct=distinct)
+
+    def way(self, start: str, end: str, n: int = 10, column: str | None = None, where: str | None = None) -> list[Hit]:
+        """A way of n rows from one to another, without jumps; see `query.way`. The scores are those of each with `end`.
+
+        Raises:
+            UsageError: there is no such id, it has no vector in this column, both are one, or n is not from 2 to 1000.
+        """
+        if not 2 <= n <= rerank.FURTHEST:
+            raise UsageError(
+                "n", f"a way of {n} items cannot be had", f"use a whole number from 2 to {rerank.FURTHEST}"
+            )
+        if start == end:
+            raise UsageError("path", f"it ends where it starts, at {end}", "give two different items")
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            first, last = (self._place(db, matrix, one) for one in (start, end))
+            places = np.array(rerank.way(matrix, first, last, n, self._pool(db, matrix, where)))
+            scores = matrix.scored(places, matrix.values[last].astype(np.float64))
+            return hits(db, matrix.numbers[places], scores)
+
+    def text(self, words: str, k: int = 10, where: str | None = None, column: str | None = None) -> list[Hit]:
+        """The k rows, of all or of those with a vector in a column, whose cells have words of a query; see `text.py`.
+
+        Raises:
+            UsageError: the query holds no word, or there is no such condition or column.
+        """
+        _count(k)
+        with self.reading() as db:
+            among = None if column is None else self._matrix(column).numbers
+            if among is None or len(among) == len(self):
+                numbers, scores = self._told(db, words, where, k)
+            else:
+                numbers, scores = self._told(db, words, where)
+                kept = np.isin(numbers, among)
+                numbers, scores = numbers[kept], scores[kept]
+            return hits(db, numbers[:k], scores[:k])
+
+    def fused(
+        self,
+        vector: npt.NDArray[np.floating[Any]],
+        words: str,
+        k: int = 10,
+        column: str | None = None,
+        where: str | None = None,
+    ) -> list[Hit]:
+        """The k rows that a vector and words find together: scored by their ranks in both; see `query.fused`."""
+        _count(k)
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            places, _ = matrix.nearest(rerank.vector(vector, matrix), max(100, 10 * k), self._pool(db, matrix, where))
+            return hits(db, *rerank.fused([matrix.numbers[places], self._told(db, words, where)[0]], k))
+
+    def many(
+        self, vectors: npt.NDArray[np.floating[Any]], k: int = 10, column: str | None = None
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """The k nearest rows of each of M vectors (M, D): their places in `ids` and their scores, both (M, k).
+
+        Exact, as `search` is, but computed in blocks, which is much faster than one by one. Of fewer rows than k, all.
+
+        Raises:
+            UsageError: no such column, or not vectors of this space.
+        """
+        with self.reading():
+            matrix = self._matrix(column)
+            asked = [rerank.vector(one, matrix) for one in vectors]
+            return batch.nearest(matrix, np.array(asked).reshape(len(asked), matrix.values.shape[1]), k)
+
+    def approximate(self, column: str | None = None) -> float:
+        """Search a column without a condition by a graph from now on, until the index changes; see `nearest/graph.py`.
+
+        Conditions are still searched exactly, and so is all if the graph finds too little.
+
+        Returns:
+            The share of the 10 nearest that it finds; below 0.98 it is not used.
+
+        Raises:
+            UsageError: faiss is not installed, or the column has fewer than 1000 vectors.
+        """
+        with self.reading():
+            matrix = self._matrix(column)
+        made = ivf.build(matrix)
+        if made.recall >= ivf.LEAST:
+            matrix.graph = made
+        return made.recall
+
+    def wanted(self, column: str | None = None, where: str | None = None, per: str | None = None) -> Wanted:
+        """The rows of a column that meet a condition, one for each value of a cell, to be asked for by many queries."""
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            rerank.Selection(per).check(self.meta()["cells"])
+            return Wanted(matrix, self._pool(db, matrix, where), None if per is None else self._labels(matrix, per))
+
+    def describe(self, ids: Sequence[str], n: int = 3, column: str | None = None) -> list[list[str]]:
+        """Of each row the n words of the model's own text space that are nearest to it; see `query.described`."""
+        words, vectors = self.terms(column)
+        if not words:
+            return [[] for _ in ids]
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            places = [matrix.find(np.array([names.known(db, one)])) for one in ids]
+            found = rerank.described(matrix, np.concatenate([np.empty(0, np.intp), *places]), words, vectors, n)
+        told = iter(found)
+        return [next(told) if len(place) else [] for place in places]
+
+    def at(self, ids: Sequence[str], column: str | None = None) -> npt.NDArray[np.float64]:
+        """The vectors (n, D) of rows; Usage if there is no such id, or it has no vector in this column."""
+        with self.reading() as db:
+            matrix = self._matrix(column)
+            places = [self._place(db, matrix, one) for one in ids]
+            return matrix.values[places].astype(np.float64)
+
+    def vectors(self, column: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """The ids and the (N, D) float32 vectors of a column, in the same order; the array is read only."""
+        with self.reading():
+            return self.ids(column), self._matrix(column).values
+
+    def _place(self, db: sqlite3.Connection, matrix: Matrix, id: str) -> int:
+        place = matrix.find(np.array([names.known(db, id)]))
+        if not len(place):
+            raise UsageError(id, "this item has no vector in the column", f"use one of {', '.join(self.columns)}")
+        return int(place[0])
+
+    def _pool(self, db: sqlite3.Connection, matrix: Matrix, where: str | None) -> npt.NDArray[np.intp] | None:
+        """The ascending places of the rows that meet a condition; None if all are meant."""
+        return None if where is None else matrix.find(self._meet(db, where))
+
+    def _meet(self, db: sqlite3.Connection, where: str) -> npt.NDArray[np.int64]:
+        condition = parse(where, self.meta()["cells"])
+        self._filter = load_filter(self)  # it lives as long as some thread has it
+        return self._filter.meet(db, condition)
+
+    def _told(
+        self, db: sqlite3.Connection, words: str, where: str | None, k: int | None = None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The numbers of the rows that have a word, and their scores, the best first; k of them if that is enough."""
+        if self._text is None or self._text.state != self.state:
+            if self._text is not None:
+                self._text.db.close()
+            self._text = load_text(self)
+        numbers, scores = self._text.find(words, k if where is None else None)
+        if where is not None:
+            kept = np.isin(numbers, self._meet(db, where))
+            numbers, scores = numbers[kept], scores[kept]
+        return numbers, scores
+
+    def _labels(self, matrix: Matrix, name: str) -> npt.NDArray[np.int64]:
+        if name not in matrix.codes:
+            with self.reading() as db:
+                matrix.codes[name] = labels(db, matrix.numbers, name)
+        return matrix.codes[name]
+
+    def _matrix(self, column: str | None) -> Matrix:
+        name = self._column(column)
+        known = self._matrices.get(name)
+        if known is None or known.state != self.state:
+            known = self._matrices[name] = load(self, name)
+        return known
+
+
+def _count(k: int) -> None:
+    if not 1 <= k < 2**63:  # SQLite counts no further
+        raise UsageError("k", f"{k} results cannot be had", "use a whole number from 1 on")

@@ -1,0 +1,52 @@
+"""Results as a playlist: an .m3u8 file, as music players read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from .. import files
+from ..errors import UsageError, plain
+from .hits import Hit
+from .index import Index
+
+
+def check(path: str | None, root: str | None) -> None:
+    """Raise UsageError if the playlist or its root cannot be used; called before the search."""
+    if path is None:
+        if root is not None:
+            raise UsageError("--root", "this is of a playlist, and none is written", "give --m3u, or no --root")
+        return
+    files.check(path, "a playlist", ".m3u8")
+
+
+def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None) -> str:
+    """Write a playlist of hits and say so.
+
+    Args:
+        path: the .m3u8 file.
+        index: the index that they were found in.
+        hits: what was found, in the order of the list.
+        root: the folder that the paths start from; that of the playlist if not given.
+
+    Raises:
+        UsageError: the index tells of no sound files, or the playlist cannot be written there.
+    """
+    base = index.about("root") or index.about("table")
+    start = os.path.abspath(root or os.path.dirname(path) or ".")
+    lines = ["#EXTM3U"]
+    for hit in hits:
+        place = next((hit.row[name] for name in ("path", "audio") if isinstance(hit.row.get(name), str)), None)
+        if place is None or "\n" in place or "\r" in place:  # a playlist has a line for each
+            continue
+        said = " - ".join(str(hit.row[name]) for name in ("artist", "title") if hit.row.get(name))
+        seconds = hit.row.get("seconds")
+        lines.append(f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{plain(said or hit.id)}")
+        way = os.path.relpath(os.path.join(os.path.abspath(base or "."), place), start)
+        lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark
+    if len(lines) == 1 and hits:
+        raise UsageError(
+            path, "these rows tell of no sound files", "index a folder, or a table with a column path or audio"
+        )
+    files.write(path, "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
+    return f"{path}: {len(lines) // 2} songs"

@@ -1,0 +1,134 @@
+"""What is asked of an index, as an item of it or as a vector by its model."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError, closest
+from ..index.backends.connection import mend
+from ..index.ids import nearest
+from ..index.index import Index
+from .index_encoder import Model
+
+PICTURES = {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
+
+
+def named(index: Index, item: str) -> str:
+    """The id that an item is known by; Usage if the index knows nothing of that name."""
+    id = index.resolve(item)
+    if id is None:
+        raise unknown(index, item, "the index has no such id, path or title")
+    return id
+
+
+def unknown(index: Index, item: str, wrong: str) -> UsageError:
+    """The complaint of an item that the index does not know, which names one that is alike."""
+    with index.reading() as db:
+        return UsageError(item, wrong, nearest(db, item))
+
+
+def embedded(
+    index: Index, column: str | None, query: str, trust: list[str] | None, among: str | None = None
+) -> NDArray[np.float32]:
+    """The vector (D,) of a query by the model that made the first column of an index, or another one.
+
+    Raises:
+        MismatchError: the model is no longer the one that made the index.
+        UsageError: the query does not fit the column, or is unknown to it.
+    """
+    if not query.strip():
+        raise UsageError("query", "it is empty", "give words, an id or a path")
+    place = index.space(among)["model"]
+    if not place:
+        fix = "ask for what is like its items, or --by text"
+        raise UsageError(index.path, "this index names no model, which words and files would need", fix)
+    try:
+        model = Model(place, trust)
+    except UsageError as error:
+        wrong = f"the model that made it is not there any more ({place})"
+        fix = f"put it back; or, if it lies elsewhere now, run: {mend(index.path)}"
+        raise UsageError(index.path, wrong, fix) from error
+    model.matches(index, among)
+    own = among or next(iter(index.columns), None)
+    column = column or guess(model.space, query, index.space(among).get("of", own))
+    cell = parsed(model.space, column, query)
+    if column not in model.space.fused:
+        known(model.space, column, cell)
+    vector: NDArray[np.float32] = model.embed(column, [cell])[0]
+    return vector
+
+
+def guess(model: Any, query: str, own: str | None = None) -> str:
+    """The column that a query without one is meant for: a file's, else the first one of words, else of ids.
+
+    Of several columns of files it is the index's `own`, if that is one of them.
+    """
+    from ..ingest.walk import SOUNDS
+    from ..readers import Category
+
+    if query.startswith("{") and model.fused:
+        return str(next(iter(model.fused)))
+    ending = Path(query).suffix.lower()
+    picture = ending in PICTURES
+    if not Path(query).is_file() and (picture or os.fsencode(ending) in SOUNDS):
+        raise UsageError(
+            query, "there is no such file", "correct its path; if these are words, give --column or --by text"
+        )
+    if Path(query).is_file():
+        fits = [name for name in model.columns if model.reader(name).files and model.reader(name).parts != picture]
+        fits.sort(key=lambda name: name != own)
+    else:
+        fits = [*worded(model), *(name for name in model.columns if isinstance(model.reader(name), Category))]
+    if fits:
+        return str(fits[0])
+    if not Path(query).is_file() and all(model.reader(name).files for name in model.columns):
+        wrong = "the model has no column of words, and there is no such file"
+        fix = "give a file, or index with a model of words too, such as jointembed adopt laion/clap-htsat-unfused"
+        raise UsageError(query, wrong, fix)
+    raise UsageError(
+        "column", "the model has no column for such a query", "give --column: one of " + ", ".join(model.columns)
+    )
+
+
+def worded(model: Any) -> list[str]:
+    """The columns that words are cells of: those whose words the model knows, then those that it reads in parts."""
+    from ..readers import BagOfWords, Subwords
+
+    return [name for kind in (BagOfWords, Subwords) for name in model.columns if isinstance(model.reader(name), kind)]
+
+
+def parsed(model: Any, column: str, query: str) -> Any:
+    """The query as a cell: JSON where it is a list or a row, else the text itself."""
+    if query[:1] not in "[{":
+        if column in model.fused:
+            raise UsageError(
+                column, "it is made of " + ", ".join(model.fused[column]), 'give a row, such as \'{"words": "..."}\''
+            )
+        return query
+    try:
+        return json.loads(query)
+    except ValueError as error:
+        raise UsageError("query", f"it begins like JSON but is none ({error})", "correct it") from error
+
+
+def known(model: Any, column: str, cell: Any) -> None:
+    """Refuse an id that the model does not know; say so of words."""
+    from ..readers import BagOfWords, Category
+
+    reader = model.reader(column)
+    if isinstance(reader, Category):
+        names = [reader.name(one) for one in reader.elements(cell)]
+        strange = [name for name in names if name not in reader]
+        if len(strange) == len(names):
+            raise UsageError(strange[0], f"the model knows no such {column}", closest(strange[0], reader.known))
+    if isinstance(reader, BagOfWords):
+        for text in reader.elements(cell):
+            if all(number == reader.size for number in reader.numbers(text)):
+                print(f"warning: the model knows none of these words: {text}", file=sys.stderr)

@@ -1,1 +1,0 @@
-"""Makes vectors: readers, encoders, objectives and the space that they train (torch)."""

@@ -1,0 +1,55 @@
+"""Predicting numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..encoders import make_mlp
+from ..readers import Numbers, Reader
+from . import distributed
+from .objective import Batch, Objective
+
+if TYPE_CHECKING:
+    from ..encoders.fusion import Encoded
+    from ..space.space import JointEmbedding
+
+
+class Regression(Objective):
+    """Predicting numbers from a vector by a small network: the mean squared error of the standardised target.
+
+    Args:
+        query: column of the space.
+        target: column of numbers.
+        hidden: layers of the network.
+        weight: in the sum of all objectives.
+    """
+
+    def __init__(self, query: str, target: str, hidden: list[int] | None = None, weight: float = 1.0) -> None:
+        super().__init__()
+        self.query, self.target, self.weight = query, target, weight
+        self.hidden = list(hidden or [])
+        self.own = Numbers()
+
+    def readers(self) -> dict[str, Reader]:
+        """The reader of the target."""
+        return {self.target: self.own}
+
+    def build(self, space: JointEmbedding) -> None:
+        """Make the network."""
+        self.network = make_mlp(space.dim, self.hidden, self.own.size)
+
+    def forward(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding) -> Tensor:
+        """The mean squared error over rows that have both."""
+        query, target = z[self.query], batch[self.target]
+        right = target.mean(target.values)
+        errors = (self.network(query.z) - (query.mix(right) if query.mix else right)).square().mean(1)
+        return distributed.mean(errors, query.present & target.present)
+
+    def answer(self, z: Tensor) -> NDArray[Any]:
+        """The predicted numbers (N,) for vectors z (N, D), in the units of the target column."""
+        with torch.inference_mode():
+            return self.own.original(self.network(z).float().cpu().numpy())[:, 0]

@@ -1,0 +1,1 @@
+"""Encoders around networks that others trained."""

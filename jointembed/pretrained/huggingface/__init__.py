@@ -1,0 +1,1 @@
+"""Encoders around models of Hugging Face transformers."""

@@ -1,0 +1,180 @@
+"""What the `prepare.py` of every recipe shares: its arguments, its errors, its splits and the table that it writes."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import os
+import shutil
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .errors import DamagedError, UsageError, UserError
+from .files import write, writing
+
+Row = dict[str, Any]
+
+
+class Arguments(argparse.ArgumentParser):
+    """The command line of a prepare script: `SOURCE... OUT`, and the options that it adds.
+
+    Args:
+        about: the docstring of the script, shown by `--help`.
+        fetch: what to fetch, its size and licence, and where to put it, as one sentence without its full stop.
+    """
+
+    def __init__(self, about: str | None, fetch: str) -> None:
+        super().__init__(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+        self.fetch = fetch
+        self.add_argument("places", nargs="*", metavar="SOURCE... OUT", help="folders of data, then the table's folder")
+
+    def error(self, message: str) -> NoReturn:
+        """Keep argparse's own complaints to one line too."""
+        raise UsageError(self.prog, message, f"python {sys.argv[0]} --help")
+
+    def read(self) -> tuple[list[Path], Path, argparse.Namespace]:
+        """The sources, the folder to write and the options.
+
+        Raises:
+            UsageError: there is no source, or one is not a folder; the line says what to fetch.
+        """
+        options = self.parse_intermixed_args()
+        *sources, out = [Path(place) for place in options.places] or [Path()]
+        if not sources:
+            raise UsageError(sys.argv[0], "a source and a folder to write are needed", self.fetch)
+        for source in sources:
+            if not source.is_dir():
+                raise UsageError(source, "there is no such folder", self.fetch)
+        return sources, out, options
+
+
+def lines(source: Path, *names: str) -> list[str]:
+    """The lines of the first of these files that a source holds, plain or gzipped, UTF-8 or Latin-1; none without any.
+
+    Raises:
+        DamagedError: it cannot be unpacked.
+    """
+    for path in (source / (name + end) for name in names for end in ("", ".gz")):
+        if path.is_file():
+            data = path.read_bytes()
+            try:
+                raw = gzip.decompress(data) if path.suffix == ".gz" else data
+            except (OSError, EOFError, zlib.error) as error:
+                raise DamagedError(path, f"it cannot be unpacked ({error})", "fetch it again") from error
+            try:
+                return raw.decode().splitlines()
+            except UnicodeDecodeError:
+                return raw.decode("latin-1").splitlines()
+    return []
+
+
+def script(main: Callable[[], None]) -> None:
+    """Run a prepare script; what a user can mend becomes one line on stderr and the exit code of its kind."""
+    try:
+        try:
+            main()
+        except OSError as error:
+            raise UsageError(
+                error.filename, error.strerror or "cannot be used", "check the path and its rights"
+            ) from error
+    except UserError as failure:
+        print(failure, file=sys.stderr)
+        raise SystemExit(failure.code) from None
+
+
+def share(key: str) -> float:
+    """A number in [0, 1) that depends on nothing but the key: the same on every machine and in every run.
+
+    >>> share("0_george_1")
+    0.6247163503893042
+    """
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) / 2**64
+
+
+def carve(keys: Iterable[str], part: float) -> set[str]:
+    """A part of the distinct keys, at least one, that looks random and is the same in every run."""
+    ranked = sorted(set(keys), key=lambda key: (share(key), key))
+    return set(ranked[: max(1, round(part * len(ranked)))])
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file that has at least these columns.
+
+    Raises:
+        UsageError: a column is missing.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        for column in columns:
+            if column not in (reader.fieldnames or ()):
+                raise UsageError(path, f"has no column {column}", "use the file as it was published")
+        return list(reader)
+
+
+def place(source: Path, out: Path, folder: str) -> str:
+    """Put a file into a folder beside the table, without a second copy where the disk allows; its path in the table."""
+    target = out / folder / source.name
+    if not (target.exists() and target.samefile(source)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Writing into an old hard link would change the file that it was made from.
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source.resolve(), target)
+        except OSError:
+            shutil.copyfile(source, target)
+    return f"{folder}/{source.name}"
+
+
+def write_rows(out: Path, rows: Sequence[Row], skipped: int = 0) -> None:
+    """Write the table, `rows.parquet` if a cell is an array and `rows.jsonl` if none is, and print its rows by split.
+
+    Args:
+        out: the folder; its table is replaced only once the new one is whole.
+        rows: one dict a row; a missing cell is left out. Arrays of one column are uint8 and of one length.
+        skipped: how many items the source lists without holding them.
+
+    Raises:
+        UsageError: there is no row, or two have one id.
+    """
+    if not rows:
+        raise UsageError(
+            out, f"nothing to write, {skipped} listed files are missing", "give the folder that holds them"
+        )
+    if len({row["id"] for row in rows}) < len(rows):
+        raise UsageError(out, "some items come twice", "give every source once")
+    if any(isinstance(cell, np.ndarray) for row in rows for cell in row.values()):
+        path = out / "rows.parquet"
+        _write_parquet(path, rows)
+    else:
+        path = out / "rows.jsonl"
+        write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    splits = ", ".join(f"{split} {count}" for split, count in sorted(Counter(row["split"] for row in rows).items()))
+    print(f"{path}: {splits} rows" + (f"; {skipped} listed files are missing and were skipped" if skipped else ""))
+
+
+def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        cells = [row.get(name) for row in rows]
+        known = next(cell for cell in cells if cell is not None)
+        if isinstance(known, np.ndarray):
+            blank = np.zeros_like(known)
+            values = pyarrow.array(np.concatenate([blank if cell is None else cell for cell in cells]))
+            missing = pyarrow.array([cell is None for cell in cells])
+            columns[name] = pyarrow.FixedSizeListArray.from_arrays(values, known.size, mask=missing)
+        else:
+            columns[name] = pyarrow.array(cells)
+    with writing(path) as file:
+        pyarrow.parquet.write_table(pyarrow.table(columns), file, compression="zstd")

@@ -1,0 +1,1 @@
+"""Writes a recipe for a table."""

@@ -1,0 +1,1 @@
+"""The shared space: columns to vectors, and the score that ranks them."""

@@ -1,0 +1,1 @@
+"""Trains a space with Lightning."""

@@ -1,0 +1,137 @@
+"""One optimizer for dense and for sparse gradients, and the course of its learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+
+class AdamWWithSparseAdagrad(AdamW):
+    """AdamW (Loshchilov and Hutter 2019) for dense gradients, row-wise Adagrad for sparse ones.
+
+    Of a table of 500,000 rows a step touches some thousands: only those are read and written, and each keeps one
+    number, the mean square of its gradients so far (as in Facebook's DLRM), instead of Adam's two a value.
+
+    Args:
+        params: parameters or groups of them; in a group, `rows=True` marks tables with sparse gradients.
+        lr: learning rate of the dense parameters.
+        weight_decay: of the dense parameters.
+        rows_lr: learning rate of the tables.
+        betas: of AdamW.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        rows_lr: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.98),
+    ) -> None:
+        groups = list(params)
+        groups = groups if groups and isinstance(groups[0], dict) else [{"params": groups}]
+        for group in groups:
+            group.setdefault("rows", False)
+            if group["rows"]:
+                group["lr"] = rows_lr
+        # Fused, the tables are gone through once a step and not six times: four to five times faster on a CPU.
+        super().__init__(groups, lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Make one step; the closure, if given, computes the loss and the gradients first."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        groups, dense = self.param_groups, [group for group in self.param_groups if not group["rows"]]
+        self.param_groups = dense
+        try:
+            super().step()
+        finally:
+            self.param_groups = groups
+        for group in groups:
+            if group["rows"]:
+                for table in group["params"]:
+                    if table.grad is not None:
+                        self._rows(table, group["lr"])
+        return loss
+
+    def _rows(self, table: Tensor, lr: float) -> None:
+        gradient = table.grad
+        assert gradient is not None
+        if not gradient.is_sparse:
+            gradient = gradient.to_sparse(1)
+        gradient = gradient.coalesce()
+        rows, values = gradient.indices()[0], gradient.values()
+        state = self.state[table]
+        if not state:
+            state["squares"] = table.new_zeros(len(table))
+            state["step"] = torch.zeros(())  # a resumed run fails without it: Adam looks for it in every state
+        squares = state["squares"]
+        squares.index_add_(0, rows, values.square().mean(1))
+        step = values * (squares[rows].add(1e-10).rsqrt() * -lr).unsqueeze(1)
+        table.index_add_(0, rows, step)
+
+
+def groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Parameters in groups: weights that decay; biases, norms and tables that do not; tables with sparse gradients."""
+    sparse = {
+        id(child.weight)
+        for child in module.modules()
+        if isinstance(child, nn.Embedding | nn.EmbeddingBag) and child.sparse
+    }
+    tables = {id(child.weight) for child in module.modules() if isinstance(child, nn.Embedding | nn.EmbeddingBag)}
+    kinds: dict[str, list[nn.Parameter]] = {"weights": [], "others": [], "rows": []}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            plain = parameter.dim() < 2 or id(parameter) in tables
+            kinds["rows" if id(parameter) in sparse else "others" if plain else "weights"].append(parameter)
+    found: list[dict[str, Any]] = [
+        {"params": kinds["weights"]},
+        {"params": kinds["others"], "weight_decay": 0.0},
+        {"params": kinds["rows"], "rows": True, "weight_decay": 0.0},
+    ]
+    return [group for group in found if group["params"]]
+
+
+def course(total: int, warmup: float) -> Callable[[int], float]:
+    """The learning rate's factor at each step: a straight rise over the share `warmup`, then half a cosine to 0."""
+    rise = max(1, round(total * warmup))
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
+
+    return factor
+
+
+def clip(optimizer: Optimizer, most: float) -> None:
+    """Scale the dense gradients so that their common norm is at most `most`; sparse ones are left alone.
+
+    Clipping sparse gradients fails in torch 2.11.
+    """
+    dense = [
+        parameter
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None and not parameter.grad.is_sparse
+    ]
+    torch.nn.utils.clip_grad_norm_(dense, most)
+
+
+def native_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 faster than float32."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    except AttributeError:
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

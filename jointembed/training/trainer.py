@@ -1,0 +1,42 @@
+"""Lightning's Trainer with a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from ..space.checkpoint import SafeIO
+from .callbacks import BestAndLast, RefuseExistingRun
+
+
+class Trainer(lightning.Trainer):
+    """Lightning's Trainer whose `default_root_dir` is the folder of one run: its log and checkpoints lie there.
+
+    Checkpoints are written whole or not at all, and an earlier run in the folder is not overwritten.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        callbacks = list(kwargs.get("callbacks") or [])
+        if not any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
+            callbacks.append(BestAndLast())
+        folder = str(kwargs.get("default_root_dir") or ".")
+        for callback in callbacks:
+            if isinstance(callback, BestAndLast):  # `--ckpt_path last` and `best` are looked for before it is set up
+                callback.dirpath = folder
+                best = Path(folder) / "best.ckpt"
+                callback.best_model_path = str(best) if best.is_file() else ""
+        if kwargs.get("logger") is None:
+            kwargs["logger"] = CSVLogger(folder, name="", version="")
+        kwargs["callbacks"] = [RefuseExistingRun(), *callbacks]
+        kwargs["plugins"] = [SafeIO(), *(kwargs.get("plugins") or [])]
+        kwargs["use_distributed_sampler"] = False  # ours knows the processes already
+        super().__init__(*args, **kwargs)
+
+    def _run(self, model: Any, ckpt_path: Any = None, *args: Any, **kwargs: Any) -> Any:
+        # Lightning tells of the path only after the data are set up, and they take their vocabularies from there.
+        self._checkpoint_connector._ckpt_path = ckpt_path
+        return super()._run(model, ckpt_path, *args, **kwargs)

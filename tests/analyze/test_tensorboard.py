@@ -1,0 +1,324 @@
+"""A folder for TensorBoard's projector: exact vectors, a line of labels a point, thumbnails in their places."""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jointembed.__main__ import main
+from jointembed.analyze.tensorboard import labelling, neighbours, side, thumbnail, write
+from jointembed.errors import UsageError
+from jointembed.index.index import Index
+from jointembed.index.selection import items, read
+
+ODD = [
+    "a/b",
+    "tab\there",
+    "new\nline",
+    "q'\"",
+    "😀 日本",
+    "\udce9.wav",
+    " ",
+    "\u2028",
+    "<b>",
+    "__proto__",
+    "1e5",
+    "\r",
+    "-",
+]
+CHROMIUM = "/usr/bin/chromium"
+
+
+def lines(folder):
+    """The lines as TensorBoard's page counts them: split at \\n alone, blank ones skipped."""
+    return [one for one in (folder / "metadata.tsv").read_bytes().decode().split("\n") if one.strip()]
+
+
+def tensors(folder):
+    return np.loadtxt(folder / "tensors.tsv", np.float32, delimiter="\t", ndmin=2)
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """sklearn's digits as an index beside their pictures."""
+    from sklearn.datasets import load_digits
+
+    known = load_digits()
+    images = known.images[:200]
+    vectors = images.reshape(200, -1).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    (tmp_path / "bitmap").mkdir()
+    rows = []
+    for at, (image, digit) in enumerate(zip(images, known.target[:200].tolist(), strict=True)):
+        Image.fromarray((image * 15.9).astype(np.uint8)).save(tmp_path / "bitmap" / f"{at}.png")
+        rows.append({"id": f"d{at}", "bitmap": f"bitmap/{at}.png", "digit": digit, "ink": float(image.mean()),
+                     "fold": f"f{at % 3}"})  # fmt: skip
+    with Index.create(tmp_path / "digits.index", 64, "cosine") as index:
+        index.add(rows, vectors, "bitmap")
+    return tmp_path / "digits.index"
+
+
+def test_vectors_come_back_bit_for_bit(tmp_path):
+    bits = np.random.default_rng(0).integers(0, 1 << 32, (500, 7), dtype=np.uint64).astype(np.uint32)
+    vectors = bits.view(np.float32).copy()
+    vectors[~np.isfinite(vectors)] = 0.1
+    write(tmp_path, vectors, [{"id": str(at)} for at in range(500)])
+    assert (tensors(tmp_path) == vectors).all()
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_line_or_a_plane_gets_zeros_which_change_no_distance(tmp_path, dim):
+    vectors = np.random.default_rng(0).standard_normal((4, dim)).astype(np.float32)
+    write(tmp_path, vectors, [{"id": str(at)} for at in range(4)])
+    assert tensors(tmp_path).shape == (4, 3)
+    assert (tensors(tmp_path)[:, :dim] == vectors).all() and not tensors(tmp_path)[:, dim:].any()
+
+
+def test_a_single_column_of_labels_has_no_heading_and_several_have_one(tmp_path):
+    points = np.eye(len(ODD))
+    write(tmp_path, points, [{"id": one} for one in ODD])
+    assert len(lines(tmp_path)) == len(ODD) and not any("\t" in one for one in lines(tmp_path))
+    write(tmp_path, points, [{"id": one, "a\tb": None, "n": 3} for one in ODD])
+    heading, *rest = lines(tmp_path)
+    assert heading.split("\t") == ["id", "a\\tb", "n"]
+    assert [len(one.split("\t")) for one in rest] == [3] * len(ODD)
+    assert rest[1].split("\t") == ["tab\\there", "", "3"]
+
+
+def test_a_point_without_labels_still_has_its_line(tmp_path):
+    write(tmp_path, np.eye(3), [{"genre": "waltz", "tempo": 3}, {}, {"genre": None, "tempo": None}])
+    assert lines(tmp_path) == ["genre\ttempo", "waltz\t3", "-\t", "-\t"]
+    write(tmp_path, np.eye(3), [{}, {}, {"id": ""}])
+    assert lines(tmp_path) == ["-"] * 3
+
+
+def test_tensorboard_reads_the_folder_as_it_was_meant(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        text_format = pytest.importorskip("google.protobuf.text_format")
+        plugin = pytest.importorskip("tensorboard.plugins.projector.projector_plugin")
+    vectors = np.zeros((5, 4), np.float32)  # as bytes they would be UTF-8, which TensorBoard takes for numbers in text
+    write(tmp_path, vectors, [{"id": str(at)} for at in range(5)], [np.zeros((3, 5), np.uint8)] * 5, 'naïve "a\\b"\n')
+    config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), plugin.ProjectorConfig())
+    [one] = config.embeddings
+    assert one.tensor_name == 'naïve "a\\b"\\n' and list(one.tensor_shape) == [5, 4]
+    assert (plugin._read_tensor_tsv_file(str(tmp_path / one.tensor_path)) == vectors).all()
+    assert (tmp_path / one.metadata_path).is_file() and list(one.sprite.single_image_dim) == [5, 5]
+    with Image.open(tmp_path / one.sprite.image_path) as sprite:
+        assert sprite.size == (15, 15)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 10, 17])
+@pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4), (5, 8, 3)])
+def test_each_point_has_its_own_picture_whatever_its_shape(tmp_path, count, shape):
+    pictures = [np.full(shape, 10 + at, np.uint8) for at in range(count)]
+    pictures[1] = None
+    write(tmp_path, np.eye(count), [{"id": str(at)} for at in range(count)], pictures)
+    edge, grid = max(shape[:2]), int(np.ceil(np.sqrt(count)))
+    with Image.open(tmp_path / "sprite.png") as image:
+        sprite = np.array(image)
+    assert sprite.shape == (grid * edge, grid * edge, 3)
+    for at in range(count):  # as TensorBoard finds it
+        cell = sprite[at // grid * edge :, at % grid * edge :][:edge, :edge]
+        assert set(np.unique(cell)) - {0} == ({10 + at} if at != 1 else {128})
+        assert at == 1 or (cell > 0).sum() == 3 * shape[0] * shape[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 10_000, 16_384, 16_385, 100_000])
+def test_a_sprite_is_never_larger_than_tensorboard_takes(count):
+    grid = int(np.ceil(np.sqrt(count)))
+    assert 25 <= side(count) <= 64 and grid * side(count) <= 8192
+
+
+def test_pictures_are_read_from_paths_arrays_and_grey_levels(tmp_path):
+    image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", image / 63)
+    Image.new("RGB", (300, 100), (255, 0, 0)).save(tmp_path / "wide.jpg")
+    assert (thumbnail("a.png", tmp_path, 20) == image).all()
+    assert (thumbnail(["a.png", "b.png"], tmp_path, 20) == image).all()
+    assert thumbnail("a.npy", tmp_path, 20).max() == 255
+    Image.fromarray(image.astype(np.uint16) * 1000).save(tmp_path / "deep.png")
+    assert (np.abs(thumbnail("deep.png", tmp_path, 20) - image / 63 * 255) <= 0.5).all()
+    flat = thumbnail(image.ravel().tolist(), tmp_path, 20)
+    assert flat.shape == (8, 8) and (flat == thumbnail(image.tolist(), tmp_path, 20)).all()
+    wide = thumbnail("wide.jpg", tmp_path, 30)
+    assert wide.shape == (10, 30, 3) and wide[..., 0].min() > 250 and wide[..., 1:].max() < 5
+
+
+def test_what_is_no_picture_or_lies_elsewhere_is_left_out(tmp_path):
+    inside = tmp_path / "in"
+    inside.mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "out.png")
+    Image.new("L", (8, 8)).save(inside / "a.png")
+    (inside / "cut.png").write_bytes((inside / "a.png").read_bytes()[:40])
+    (inside / "text.jpg").write_text("none")
+    np.save(inside / "pickled.npy", np.array([{}], object), allow_pickle=True)
+    np.save(inside / "line.npy", np.zeros(7))
+    (inside / "link.png").symlink_to(tmp_path / "out.png")
+    Image.new("1", (10_000, 10_000)).save(inside / "huge.png")
+    for cell in ("../out.png", str(tmp_path / "out.png"), "link.png", "cut.png", "text.jpg", "pickled.npy", "line.npy",
+                 "huge.png", "none.png", "", ".", "a\0.png", [], [1, 2], [[1, "x"]], {"a": 1}, None, 3.5):  # fmt: skip
+        assert thumbnail(cell, inside, 20) is None, cell
+    assert thumbnail("a.png", inside, 20) is not None
+
+
+def test_neighbours_are_the_five_nearest_others_and_the_nearest_breaks_ties(digits):
+    with Index.open(digits) as index:
+        ids, vectors = index.vectors()
+        rows = list(read(index, ids))
+        columns = labelling(index, items(index).rows)
+        said = neighbours(index, ids, columns)
+    assert columns == ["digit", "fold"], "what is nearly different everywhere is no label"
+    scores = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    np.fill_diagonal(scores, -np.inf)
+    for at, order in enumerate(np.argsort(-scores, axis=1, kind="stable")[:, :5]):
+        for name in columns:
+            voters = [rows[one][name] for one in order]
+            best = max(map(voters.count, voters))
+            winner = next(one for one in voters if voters.count(one) == best)
+            assert said[name][at] == str(winner)
+
+
+def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
+    assert main(["projector", str(digits), str(tmp_path / "tb")]) == 0
+    out = capsys.readouterr().out
+    assert "200 points, 64 dimensions, 200 with a picture" in out and "by the model" not in out
+    [right] = re.findall(r"digit \(by neighbours\): right for (\d+) of 200; always the commonest for 2\d\n", out)
+    assert 180 < int(right) < 200
+    heading, *rest = lines(tmp_path / "tb")
+    assert heading.split("\t") == [
+        "id", "digit", "digit (by neighbours)", "fold", "fold (by neighbours)", "ink", "bitmap"
+    ]  # fmt: skip
+    assert len(rest) == 200
+    with Image.open(tmp_path / "tb" / "sprite.png") as image, Image.open(tmp_path / "bitmap" / "31.png") as one:
+        assert image.size == (120, 120)
+        assert (np.array(image)[16:24, 8:16, 0] == np.array(one)).all(), "15 in a row: 31 is the second of the third"
+    words = ["projector", str(digits), str(tmp_path / "few"), "--where", "digit in (3, 4)", "--most", "20"]
+    assert main(words) == 0
+    assert "20 points of 4" in capsys.readouterr().out
+    assert {one.split("\t")[1] for one in lines(tmp_path / "few")[1:]} == {"3", "4"}
+    with Index.open(digits) as index:
+        ids, vectors = index.vectors()
+    known = [ids.index(one.split("\t")[0]) for one in lines(tmp_path / "few")[1:]]
+    assert (tensors(tmp_path / "few") == vectors[known]).all()
+    assert known == sorted(known) and known[-1] > 120, "chosen among all of them"
+    shutil.move(tmp_path / "bitmap", tmp_path / "moved")
+    assert main(["projector", str(digits), str(tmp_path / "none")]) == 0
+    assert "say with --root" in capsys.readouterr().err and not (tmp_path / "none" / "sprite.png").exists()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
+def test_labels_that_are_points_of_the_space_are_predicted(tmp_path, capsys, metric):
+    rng = np.random.default_rng(0)
+    words = ["polka", "reel", "waltz", "loud"]
+    points = rng.standard_normal((4, 6)).astype(np.float32) * (1 if metric == "cosine" else [[1], [2], [3], [9]])
+    vectors = rng.standard_normal((60, 6)).astype(np.float32)
+    if metric == "cosine":
+        points, vectors = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (points, vectors))
+    rows = [{"id": str(at), "genre": words[at % 3], "mood": ["loud", "soft"][at % 2]} for at in range(60)]
+    del rows[7]["genre"]
+    with Index.create(tmp_path / "a.index", 6, metric) as index:
+        index.add(rows, vectors, "audio")
+        index.learn(words, points.astype(np.float32), "audio")
+    assert main(["projector", str(tmp_path / "a.index"), str(tmp_path / "tb")]) == 0
+    heading, *rest = (line.split("\t") for line in lines(tmp_path / "tb"))
+    assert heading[1:4] == ["genre", "genre (by neighbours)", "genre (by the model)"]
+    assert "mood (by the model)" not in heading, "soft is no point of the space"
+    exact = points[:3].astype(np.float64) @ vectors.T.astype(np.float64)
+    if metric == "euclidean":
+        exact = -np.square(points[:3, None].astype(np.float64) - vectors[None]).sum(2)
+    told = [one[heading.index("genre (by the model)")] for one in rest]
+    assert told == [words[at] for at in exact.argmax(0)]
+    right = sum(one[1] == one[3] for one in rest)
+    assert f"genre (by the model): right for {right} of 59" in capsys.readouterr().out
+
+
+def test_what_is_wrong_is_said_in_one_line(digits, tmp_path, capsys):
+    for words, said in [
+        ((digits, digits), "not a folder"),
+        ((digits, tmp_path / "tb", "--most", "1"), "from 2"),
+        ((digits, tmp_path / "tb", "--where", "digit = 77"), "no item meets"),
+        ((digits, tmp_path / "tb", "--where", "id = 'd1'"), "at least 2"),
+        ((digits, tmp_path / "tb", "--picture", "ink"), "no cell of this column is a picture"),
+        ((digits, tmp_path / "tb", "--column", "sound"), "no vectors"),
+    ]:
+        assert main(["projector", *map(str, words)]) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1, error
+    assert not (tmp_path / "tb").exists()
+    with pytest.raises(UsageError, match="one of each"):
+        write(tmp_path, np.eye(3), [{}] * 2)
+
+
+@contextlib.contextmanager
+def tensorboard(folder):
+    """The address of a TensorBoard that shows a folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port), "--load_fast", "false"]
+    done = subprocess.Popen([sys.executable, "-m", "tensorboard.main", *words], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                yield f"http://127.0.0.1:{port}"
+                return
+            time.sleep(0.1)
+        raise AssertionError("TensorBoard did not start")
+    finally:
+        done.terminate()
+        done.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("odd", [False, True])
+def test_tensorboard_shows_every_point_in_a_browser(tmp_path, odd):
+    pytest.importorskip("tensorboard")
+    sync = pytest.importorskip("playwright.sync_api")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no {CHROMIUM}")
+    from sklearn.datasets import load_digits
+
+    known = load_digits()
+    if odd:
+        count, dim = len(ODD), 3
+        write(tmp_path, np.random.default_rng(0).standard_normal((count, 2)), [{"id": one} for one in ODD])
+    else:
+        count, dim = 500, 64
+        rows = [{"id": f"d{at}", "digit": int(digit)} for at, digit in enumerate(known.target[:500])]
+        pictures = [(image * 15.9).astype(np.uint8) for image in known.images[:500]]
+        write(tmp_path, known.data[:500], rows, pictures, "digits")
+    shot = os.environ.get("JOINTEMBED_SHOT")
+    flags = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+    with tensorboard(tmp_path) as address, sync.sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        wrong = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{address}/#projector")
+        inner = page.frame_locator("iframe").frame_locator("iframe")
+        sync.expect(inner.locator(".numDataPoints")).to_have_text(str(count), timeout=60_000)
+        sync.expect(inner.locator(".dim")).to_have_text(str(dim))
+        page.wait_for_timeout(4_000)
+        picture = page.screenshot(path=shot)
+        sync.expect(inner.get_by_text("do not match")).to_have_count(0)
+        browser.close()
+    assert not wrong
+    if not odd:
+        from io import BytesIO
+
+        with Image.open(BytesIO(picture)) as image:
+            scene = np.array(image.convert("L"))[130:, 320:1110]
+        assert (scene < 20).mean() > 0.05, "the black of the pictures"

@@ -1,0 +1,202 @@
+"""What the commands that search tell of what they found: tables in any terminal, conditions, playlists."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from jointembed import Index
+from jointembed.__main__ import main
+from jointembed.cli.show import width
+
+ARTISTS = ("Odile Marchetti", "Copper Wren", "The Tin Lanterns", "Lowell Finch Quintet")
+WORDS = ("waltz", "couples", "accordion", "quick", "strong", "wooden")
+
+
+def rows(folder=False):
+    made = []
+    for at in range(12):
+        row = {"id": f"waltz-{at:03}-a96957", "title": f"Silver Corridor {at}", "genre": "waltz"}
+        if folder:
+            row |= {"id": f"Album {at % 3}/{at:02} Slow one.flac", "path": f"Album {at % 3}/{at:02} Slow one.flac"}
+        row |= {"artist": ARTISTS[at % 4], "tempo": 90 + at, "mood": None if at % 2 else "calm"}
+        made.append(row | {"cluster": f"{at % 2 + 1} {ARTISTS[at % 2]}, {ARTISTS[3 - at % 2]}"})
+    return made
+
+
+def make(path, listed, **about):
+    rng = np.random.default_rng(0)
+    with Index.create(path, 4, "cosine", clusters=json.dumps({"cluster": []}), **about) as index:
+        vectors = rng.standard_normal((len(listed), 4)).astype(np.float32)
+        index.add(listed, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), "audio")
+        terms = rng.standard_normal((len(WORDS), 4)).astype(np.float32)
+        index.learn(WORDS, terms / np.linalg.norm(terms, axis=1, keepdims=True), "audio")
+    return path
+
+
+@pytest.fixture
+def songs(tmp_path):
+    return make(tmp_path / "songs.index", rows())
+
+
+@pytest.fixture
+def ask(capsys, monkeypatch):
+    def run(*words, columns=None):
+        monkeypatch.delenv("COLUMNS", raising=False)
+        if columns is not None:
+            monkeypatch.setenv("COLUMNS", str(columns))
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def heading(out):
+    return out.splitlines()[0].split()
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 140, 200])
+@pytest.mark.parametrize("command", [("similar",), ("path",), ("search", "--by", "text")])
+def test_names_and_nearest_words_are_seen_in_any_terminal(songs, ask, columns, command):
+    name, *more = command
+    items = {"similar": ["waltz-000-a96957"], "path": ["waltz-000-a96957", "waltz-005-a96957"], "search": ["Silver"]}
+    code, out, _ = ask(name, songs, *items[name], *more, columns=columns)
+    lines = out.splitlines()
+    assert code == 0 and max(map(len, lines)) <= columns and not lines[0].endswith("…")
+    assert {"score", "title", "words"} <= set(heading(out))
+    assert all("Silver Corridor " in line and any(f" {word}, " in line for word in WORDS) for line in lines[2:12])
+    everything = {"id", "genre", "artist", "tempo", "mood", "cluster"}
+    left = everything - set(heading(out))
+    said = [line for line in lines if line.startswith("for more cells use --json or a wider terminal: ")]
+    assert bool(said) == bool(left)
+    if left and columns > 60:  # with 60 the line is cut, too
+        assert set(said[0].partition(": ")[2].split(", ")) == left
+
+
+def test_the_cells_that_tell_least_are_left_out_first(songs, ask):
+    shown = [
+        set(heading(ask("similar", songs, "waltz-000-a96957", columns=columns)[1])) - {"score", "title", "words"}
+        for columns in range(70, 200)
+    ]
+    for later, sooner in [("cluster", "tempo"), ("cluster", "artist"), ("genre", "mood"), ("genre", "tempo")]:
+        assert not any(later in one and sooner not in one for one in shown), "the one is told before the other"
+    assert any({"artist", "tempo"} <= one and "genre" not in one for one in shown)
+    assert "genre" in shown[-1] and "cluster" in shown[-1]
+
+
+def test_a_path_is_no_news_where_a_title_is_shown_and_keeps_its_end_where_none_is(tmp_path, ask):
+    titled = make(tmp_path / "a.index", rows(folder=True))
+    _, out, _ = ask("similar", titled, "Silver Corridor 0", columns=80)
+    assert "id" not in heading(out) and "artist" in heading(out)
+    bare = [{name: cell for name, cell in row.items() if name != "title"} for row in rows(folder=True)]
+    long = [{**row, "id": "The same very long folder for all of them/" + row["id"]} for row in bare]
+    _, out, _ = ask("similar", make(tmp_path / "b.index", long), long[0]["id"], columns=80)
+    assert "id" in heading(out) and all("Slow one.flac" in line for line in out.splitlines()[2:12])
+
+
+def test_an_item_without_a_title_is_called_by_its_file(tmp_path, ask):
+    listed = rows(folder=True)
+    del listed[3]["title"]
+    _, out, _ = ask("similar", make(tmp_path / "a.index", listed), "Silver Corridor 0", "-k", 11, columns=80)
+    assert "03 Slow one.flac" in out
+
+
+def test_ids_are_shown_where_titles_do_not_tell_items_apart(tmp_path, ask):
+    listed = [{**row, "title": "Untitled"} for row in rows()]
+    _, out, _ = ask("similar", make(tmp_path / "a.index", listed), "waltz-000-a96957", columns=80)
+    assert heading(out)[1] == "id" and "waltz-003-a96957" in out
+
+
+def test_wide_signs_and_long_titles_do_not_wrap(tmp_path, ask):
+    listed = [{**row, "title": "夜の歌" * (10 + at), "artist": "é" * 30} for at, row in enumerate(rows())]
+    for columns in (30, 80, 119):
+        _, out, _ = ask("similar", make(tmp_path / f"{columns}", listed), "waltz-000-a96957", columns=columns)
+        assert max(map(width, out.splitlines())) <= columns
+        if columns > 30:
+            assert all(any(word in line for word in WORDS) for line in out.splitlines()[2:12])
+
+
+def test_a_pipe_gets_ids_and_the_same_cells_whatever_they_hold(songs, ask):
+    code, out, _ = ask("similar", songs, "waltz-000-a96957")
+    assert code == 0 and heading(out)[:7] == ["score", "id", "title", "genre", "artist", "tempo", "mood"]
+    assert max(map(len, out.splitlines())) == 120 and "for more" not in out
+    assert len(out.splitlines()) == 12 and "None" not in out
+
+
+def test_cells_that_only_some_items_have_are_shown(tmp_path, ask):
+    listed = rows()
+    for row in listed[:11]:
+        row["year"] = 1999
+    _, out, _ = ask("similar", make(tmp_path / "a.index", listed), "waltz-000-a96957", "-k", 11, columns=200)
+    assert "1999" in out and "year" in heading(out)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("similar", "waltz-000-a96957"),
+        ("path", "waltz-000-a96957", "waltz-005-a96957"),
+        ("search", "Silver", "--by", "text"),
+        ("neighbors", "out.parquet"),
+        ("cluster", "--look"),
+        ("projector", "folder"),
+    ],
+)
+def test_a_condition_that_nothing_meets_is_said_in_the_same_words_by_every_command(songs, ask, words, monkeypatch):
+    monkeypatch.chdir(songs.parent)
+    before = sorted(os.listdir())
+    code, out, err = ask(words[0], songs, *words[1:], "--where", "tempo > 500")
+    assert (code, out) == (2, "")
+    assert err == ("jointembed: error[E-USAGE]: where: no item meets the condition tempo > 500. Fix: loosen it\n")
+    assert [name for name in sorted(os.listdir()) if name not in before and "index-" not in name] == []
+
+
+def test_fewer_than_were_wanted_because_of_a_condition_are_counted(songs, ask):
+    ends = ("waltz-000-a96957", "waltz-005-a96957")
+    for words, count in ((("similar", ends[0]), 3), (("search", "Silver", "--by", "text"), 3), (("path", *ends), 5)):
+        code, out, err = ask(words[0], songs, *words[1:], "--where", "tempo > 98", "--json")
+        assert code == 0 and len(json.loads(out)) == count
+        assert err == f"only {count} of 10: nothing else fits under this condition\n"
+    code, out, err = ask("path", songs, *ends, "--where", "tempo = 90", "--json")
+    assert code == 0 and len(json.loads(out)) == 2 and err.startswith("only 2 of 10")
+    assert ask("similar", songs, ends[0], "--where", "tempo > 91", "-k", 5)[2] == ""
+
+
+def test_words_that_no_item_has_are_no_fault_of_the_condition(songs, ask):
+    assert ask("search", songs, "Zeppelin", "--by", "text", "--where", "tempo > 91") == (0, "nothing fits\n", "")
+
+
+def test_a_playlist_that_cannot_be_written_is_refused_before_the_search(songs, ask, monkeypatch, tmp_path):
+    def searched(*_, **__):
+        raise AssertionError("it was searched")
+
+    for name in ("search", "way", "text"):
+        monkeypatch.setattr(Index, name, searched)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.m3u8").mkdir()
+    places = {"a.txt": "a playlist is written as .m3u8", "file/a.m3u8": "cannot be written here (Not a directory)"}
+    places |= {"folder.m3u8": "cannot be written here (Is a directory)"}
+    for words in (["similar", songs, "x"], ["path", songs, "x", "y"], ["search", songs, "x", "--by", "text"]):
+        for place, said in places.items():
+            code, out, err = ask(*words, "--m3u", tmp_path / place)
+            assert (code, out) == (2, "") and said in err and err.count("\n") == 1
+        code, _, err = ask(*words, "--root", tmp_path)
+        assert code == 2 and "--root" in err and "--m3u" in err
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    code, _, err = ask("similar", songs, "x", "--m3u", tmp_path / "a.m3u8")
+    assert code == 2 and "a.m3u8" in err and "Permission denied" in err
+
+
+@pytest.mark.parametrize("columns", [80, 100, 140])
+def test_what_a_cluster_has_more_often_is_seen_in_any_terminal(tmp_path, ask, columns):
+    with Index.create(tmp_path / "two.index", 4, "cosine") as index:
+        listed = [{"id": f"s{at}", "title": f"Song {at}", "genre": ["waltz", "reel"][at % 2]} for at in range(40)]
+        index.add(listed, np.eye(4, dtype=np.float32)[[at % 2 for at in range(40)]], "audio")
+        index.learn(WORDS[:4], np.eye(4, dtype=np.float32), "audio")
+    code, out, _ = ask("cluster", tmp_path / "two.index", "--k", 2, "--look", columns=columns)
+    lines = out.splitlines()
+    assert code == 0 and max(map(len, lines)) <= columns
+    assert all(" 100% (all: 50%)" in line for line in lines[3:5])
+    assert ("nearest words" in lines[1]) == (columns == 140) != ("for their nearest words use --json" in lines[-1])

@@ -1,0 +1,224 @@
+"""A second table, joined by a key, is as good as its cells copied to every row, and is held once an item."""
+
+import json
+
+import lightning
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from jointembed import MLP, BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, Numbers, TableData
+from jointembed.__main__ import main
+from jointembed.data.join import Joined, Looked
+from jointembed.data.rows import Rows
+from jointembed.errors import UsageError
+
+# Lightning asks torch in a way that torch is about to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+
+ITEMS = [
+    {"item": 3, "words": "a red kite", "kinds": ["toy", "sky"], "price": 9.5, "weight": 2, "maker": "x"},
+    {"item": 5, "words": "a blue boat", "kinds": ["toy"], "price": None, "weight": 7, "maker": None},
+    {"item": 8, "words": None, "kinds": ["food"], "price": 1.25, "weight": None, "maker": "x"},
+]
+
+
+def events(count):
+    """Rows that name an item as a number or as text, one that is in no table, or none."""
+    return [
+        {
+            "id": str(number),
+            "split": ["train", "train", "train", "dev"][number % 4],
+            "user": f"u{number % 7}",
+            "item": [3, "5", 8.0, 99, 3, None][number % 6],
+        }
+        for number in range(count)
+    ]
+
+
+def copied(rows):
+    content = {str(item["item"]): {k: v for k, v in item.items() if k != "item"} for item in ITEMS}
+    return [{**row, **content.get(str(row["item"]).removesuffix(".0"), {})} for row in rows]
+
+
+def model():
+    torch.manual_seed(0)
+    encoders = {
+        "user": EmbeddingBag(Category()),
+        "item": EmbeddingBag(Category()),
+        "words": EmbeddingBag(BagOfWords()),
+        "kinds": EmbeddingBag(Category()),
+        "facts": MLP(Numbers(["price", "weight"]), 4, [4]),
+        "price": EmbeddingBag(Category()),
+    }
+    parts = ["item", "words", "kinds", "facts"]
+    objectives = [Match("user", "thing"), Match("user", "kinds", same="maker"), Match("words", "price", "all")]
+    return JointEmbedding(4, encoders, objectives, fused={"thing": parts}, drop={"item": 0.3})
+
+
+def trained(table, join=None, **settings):
+    data, space = TableData(table, 8, join=join, **settings), model()
+    trainer = lightning.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    torch.manual_seed(1)
+    trainer.fit(space, data)
+    return space, data, trainer.callback_metrics["dev/loss"]
+
+
+@pytest.fixture(scope="module")
+def both():
+    rows = events(48)
+    return trained(rows, {"item": ITEMS}), trained(copied(rows))
+
+
+def test_joined_and_copied_columns_give_the_same_batches_bit_for_bit(both):
+    (_, one, _), (_, two, _) = both
+    batches = zip(one.predict_dataloader(), two.predict_dataloader(), strict=True)
+    for a, b in [*batches, *zip(one.train_dataloader(), two.train_dataloader(), strict=True)]:
+        assert a.keys() == b.keys() >= {"user", "item", "words", "kinds", "facts", "maker"}
+        for column in a:
+            for part in ("values", "rows", "keys", "inner", "weights", "marks"):
+                x, y = getattr(a[column], part), getattr(b[column], part)
+                assert (x is None) == (y is None), (column, part)
+                assert x is None or (x.dtype == y.dtype and torch.equal(x, y)), (column, part)
+
+
+def test_joined_and_copied_columns_give_the_same_loss_and_weights_bit_for_bit(both):
+    (one, _, loss), (two, _, other) = both
+    assert torch.equal(loss, other) and loss.isfinite()
+    weights = two.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in one.state_dict().items())
+
+
+def test_cells_that_are_missing_equal_nothing_though_they_belong_to_one_item(both):
+    (_, data, _), _ = both
+    x = data.encoded["words"][torch.arange(48)]
+    assert len(set(x.keys.tolist())) == 2 + int((~x.present).sum()) and not x.present[2], "item 8 has no words"
+
+
+def test_a_joined_column_is_held_once_an_item_however_many_rows_name_it():
+    held = []
+    for count in (48, 960):
+        data = trained(events(count), {"item": ITEMS}, epoch_rows=8)[1]
+        x = {column: one for column, one in data.encoded.items() if isinstance(one, Looked)}
+        assert x.keys() == {"words", "kinds", "facts", "price", "maker"}
+        parts = [getattr(one.items, part) for one in x.values() for part in ("values", "rows", "keys", "inner")]
+        held.append(sum(part.nbytes for part in parts if part is not None))
+        source, places = data.open().source(["price", "weight"])
+        assert len(source) == 3 and len(places) == count and isinstance(places, np.memmap)
+        assert data.open().cells("words")[0] is data.open().cells("words")[4], "the same object"
+    assert held[0] == held[1]
+
+
+def test_readers_may_read_columns_of_both_tables():
+    rows = Joined(Rows.open(events(6)), {"item": pandas.DataFrame(ITEMS)[["item", "price"]]})
+    assert rows.source(["price", "user"])[1] is None and rows.source(["price"])[1].tolist() == [0, 1, 2, 3, 0, 3]
+    assert rows.dicts()[0] == {"id": "0", "split": "train", "user": "u0", "item": 3, "price": 9.5}
+    assert "price" not in rows.dicts()[3], "an item that no table has"
+    assert rows.divided("price").cells("price") == rows.cells("price")
+
+
+def wrong(folder):
+    """Joins that cannot be: a name -> (the table, the join, words of the message)."""
+    (folder / "empty.csv").write_text("item,price\n")
+    twice = [*ITEMS, {"item": "5"}]
+    return {
+        "no table": (events(6), {"item": folder / "items.parquet"}, ["there is no table", "items.parquet"]),
+        "no rows": (events(6), {"item": folder / "empty.csv"}, ["empty.csv", "no rows"]),
+        "no key there": (events(6), {"item": [{"itme": 3}]}, ["no such column", "did you mean itme?"]),
+        "no key here": (events(6), {"thing": [{"thing": 3}]}, ["no such column", "use one of id, split"]),
+        "twice": (events(6), {"item": twice}, ["5 in rows 2 and 4", "one row for each key"]),
+        "both": (copied(events(6)), {"item": ITEMS}, ["both have a column words", "rename words"]),
+        "two joins": (events(6), {"item": ITEMS, "user": [{"user": "u1", "price": 3}]}, ["both have a column price"]),
+        "no match": (events(6), {"item": [{"item": "item 3", "price": 1}]}, ["none of the keys"]),
+        "several": ([{"id": "1", "item": [3, 5]}], {"item": ITEMS}, ["row 1", "one id"]),
+    }
+
+
+WRONG = ["no table", "no rows", "no key there", "no key here", "twice", "both", "two joins", "no match", "several"]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_join_that_cannot_be_is_refused_in_one_line(name, tmp_path):
+    table, join, words = wrong(tmp_path)[name]
+    with pytest.raises(UsageError) as failure:
+        TableData(table, join=join).open()
+    line = str(failure.value)
+    assert all(word in line for word in words) and "Fix: " in line and "\n" not in line
+    assert name == "no rows" or next(iter(join)) in line or "user" in line
+
+
+RECIPE = """\
+model:
+  dim: 4
+  encoders:
+    item: {class_path: EmbeddingBag, init_args: {reader: {class_path: Category}}}
+    words: {class_path: EmbeddingBag, init_args: {reader: {class_path: BagOfWords}}}
+    user: {class_path: EmbeddingBag, init_args: {reader: {class_path: Category}}}
+  objectives:
+    - {class_path: Match, init_args: {query: user, target: thing}}
+  fused:
+    thing: [item, words]
+data:
+  join: {item: items.jsonl}
+  batch_size: 8
+trainer:
+  callbacks:
+    - class_path: jointembed.training.callbacks.BestAndLast
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """The folder of a table, of one that it is joined with, and of a run."""
+    folder = tmp_path_factory.mktemp("home")
+    rows = [{key: cell for key, cell in row.items() if cell is not None} for row in events(24)]
+    for name, listed in (("rows.jsonl", rows), ("items.jsonl", ITEMS)):
+        (folder / name).write_text("\n".join(map(json.dumps, listed)))
+    (folder / "my.yaml").write_text(RECIPE)
+    assert main(["fit", "-c", str(folder / "my.yaml"), "-c", "tiny", "--data.table", str(folder),
+                 "--trainer.default_root_dir", str(folder / "run")]) == 0  # fmt: skip
+    return folder
+
+
+def test_a_run_remembers_what_its_table_was_joined_with(home, capsys):
+    run, table = str(home / "run"), str(home)
+    for words in (
+        ["evaluate", run, table, "--query", "user", "--target", "thing", "--split", "all", "--json"],
+        ["evaluate", run, table, "--query", "words", "--target", "item", "--split", "all", "--json"],
+    ):
+        assert main(words) == 0, capsys.readouterr().err
+        assert json.loads(capsys.readouterr().out)["queries"] == (7 if "user" in words else 2)
+    assert main(["index", run, table, str(home / "all.index"), "--column", "thing"]) == 0
+    assert main(["embed", run, table, str(home / "all.parquet"), "--column", "thing"]) == 0
+    vectors = pandas.read_parquet(home / "all.parquet").set_index("id")["vector"]
+    space = JointEmbedding.load(run)
+    for row, cell in {"0": {"item": 3, "words": "a red kite"}, "2": {"item": 8}}.items():
+        assert np.array_equal(vectors[row], space.embed("thing", [cell])[0])
+    assert main(["embed", run, str(home / "items.jsonl"), str(home / "no.parquet"), "--column", "words"]) == 2
+    assert "no such column" not in capsys.readouterr().err, "items are not joined with themselves"
+
+
+def test_a_run_whose_joined_table_is_gone_says_where_it_should_be(home, tmp_path, capsys):
+    (tmp_path / "rows.jsonl").write_text((home / "rows.jsonl").read_text())
+    capsys.readouterr()
+    assert main(["evaluate", str(home / "run"), str(tmp_path), "--query", "user", "--target", "thing"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"data.join.item: there is no table {tmp_path / 'items.jsonl'}" in error
+
+
+def test_two_tables_of_one_folder_keep_a_copy_each(tmp_path):
+    for name in ("rows.csv", "items.csv"):
+        (tmp_path / name).write_text(f"item,{name[0]}\n3,1\n")
+    for _ in range(2):
+        assert Joined(Rows.open(tmp_path / "rows.csv"), {"item": "items.csv"}).cells("i") == [1]
+    assert sorted(path.name[:5] for path in (tmp_path / ".jointembed").glob("*.arrow")) == ["items", "rows."]

@@ -1,0 +1,478 @@
+"""A table is the same whatever holds it; its readers learn from the training rows alone; sounds are decoded once."""
+
+import json
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pandas
+import pyarrow as pa
+import pytest
+import soundfile
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from pyarrow import parquet
+
+from jointembed import (
+    BagOfWords,
+    Category,
+    ConvNet,
+    EmbeddingBag,
+    JointEmbedding,
+    LogMel,
+    Match,
+    Numbers,
+    Regression,
+    SparseImage,
+    TableData,
+    audio,
+)
+from jointembed import values as table_cells
+from jointembed.data.feature_cache import FeatureCache
+from jointembed.data.rows import Rows
+from jointembed.errors import DamagedError, UsageError
+
+ROWS = [
+    {
+        "id": "001",
+        "split": "train",
+        "words": "a slow waltz",
+        "country": "NA",
+        "year": 1990,
+        "tempo": 90.5,
+        "bitmap": [0, 255, 0, 51],
+    },
+    {"id": "002", "split": "train", "words": "null", "country": "nan", "year": 2001, "tempo": 120.0, "bitmap": None},
+    {
+        "id": "0x3",
+        "split": "dev",
+        "words": None,
+        "country": "None",
+        "year": None,
+        "tempo": None,
+        "bitmap": [9, 0, 0, 0],
+    },
+    {
+        "id": "1e4",
+        "split": "test",
+        "words": 'Ärger, "quoted"\nline',
+        "country": None,
+        "year": 7,
+        "tempo": 60.0,
+        "bitmap": None,
+    },
+]
+FLAT = [name for name in ROWS[0] if name != "bitmap"]
+
+
+def held(kind, rows, folder):
+    """The rows in a table of some kind."""
+    path = folder / f"rows.{kind.partition(' ')[0]}"
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    if kind == "list":
+        return rows
+    if kind == "DataFrame":
+        return pandas.DataFrame(rows)
+    if kind == "DataFrame of nullable types":
+        return pandas.DataFrame(rows).convert_dtypes()
+    if kind == "jsonl":
+        path.write_text("\n".join(json.dumps({k: v for k, v in row.items() if v is not None}) for row in rows) + "\n\n")
+    elif kind == "csv":
+        pandas.DataFrame({name: columns[name] for name in FLAT}).convert_dtypes().to_csv(path, index=False)
+    elif "fixed" in kind:
+        made = pa.table({**columns, "bitmap": pa.array(columns["bitmap"], pa.list_(pa.uint8(), 4))})
+        parquet.write_table(made, path, row_group_size=3)
+    else:
+        parquet.write_table(pa.table(columns), path)
+    return path
+
+
+KINDS = ["list", "DataFrame", "DataFrame of nullable types", "jsonl", "csv", "parquet", "parquet of fixed lists"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_table_holds_the_same_cells(kind, tmp_path):
+    rows = Rows.open(held(kind, ROWS, tmp_path))
+    names = FLAT if kind == "csv" else list(ROWS[0])
+    assert len(rows) == 4 and rows.columns == names
+    for name in names:
+        for got, expected in zip(rows.cells(name), [row[name] for row in ROWS], strict=True):
+            assert table_cells.missing(got) == table_cells.missing(expected), (name, got)
+            if expected is not None:
+                assert table_cells.key(got) == table_cells.key(expected), (name, got)
+    assert [row["id"] for row in rows.dicts()] == ["001", "002", "0x3", "1e4"]
+    assert "words" not in rows.dicts()[2] and rows.dicts()[0]["country"] == "NA"
+    assert rows.cells("year")[0] == 1990 and Category.name(rows.cells("year")[3]) == "7"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_table_gives_the_same_batch(kind, tmp_path):
+    rows = Rows.open(held(kind, ROWS, tmp_path))
+    for name, reader in {
+        "year": Category(),
+        "words": BagOfWords(),
+        "tempo": Numbers(),
+        "bitmap": SparseImage([2, 2]),
+    }.items():
+        if name not in rows.columns:
+            continue
+        batches = []
+        for cells in (rows.cells(name), [row[name] for row in ROWS]):
+            reader.fit(cells)
+            batches.append(reader.encode(cells))
+        for part in ("values", "rows", "keys", "inner", "weights"):
+            got, expected = (getattr(batch, part) for batch in batches)
+            assert (got is None) == (expected is None) and (got is None or torch.equal(got, expected)), (name, part)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.uint8(), 4), pa.list_(pa.int64()), pa.large_list(pa.float32())])
+def test_lists_of_numbers_are_arrays_of_their_own_type(kind, tmp_path):
+    parquet.write_table(pa.table({"x": pa.array([row["bitmap"] for row in ROWS], kind)}), tmp_path / "rows.parquet")
+    cells = Rows.open(tmp_path).cells("x")
+    assert [cell is None for cell in cells] == [False, True, False, True]
+    assert (
+        cells[0].dtype == kind.value_type.to_pandas_dtype()
+        and cells[0].tolist() == [0, 255, 0, 51]
+        and cells[2].tolist() == [9, 0, 0, 0]
+    )
+
+
+def test_arrays_may_be_cells():
+    image = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for table in ([{"x": image}, {"x": None}], pandas.DataFrame({"x": [image, None]})):
+        rows = Rows.open(table)
+        assert rows.cells("x")[0] is image and table_cells.missing(rows.cells("x")[1])
+
+
+def test_a_changed_file_is_read_again_and_leaves_one_copy(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,word\n1,one\n")
+    assert Rows.open(path).cells("word") == ["one"] == Rows.open(path).cells("word")
+    path.write_text("id,word\n1,other\n")
+    os.utime(path, ns=(1, 1))
+    assert Rows.open(path).cells("word") == ["other"]
+    assert len(list((tmp_path / ".jointembed").glob("*.arrow"))) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path, monkeypatch):
+    (tmp_path / "rows.csv").write_text("id,word\n007,one\n")
+    monkeypatch.setenv("JOINTEMBED_FAULT", "eio@1")
+    monkeypatch.setattr("jointembed.files._operations", 0)
+    assert Rows.open(tmp_path).cells("id") == ["007"]
+
+
+def broken(folder):
+    """Tables that cannot be used: a name -> (table, failure, words)."""
+    files = {
+        "twice.csv": "id,word,id\n1,a,2\n", "ragged.csv": "id,word\n1,a\n2,b,c\n", "headed.csv": "id,word\n",
+        "bad.jsonl": '{"id": "1"}\n\n{"id": \n',
+        "list.jsonl": '{"id": "1"}\n[1, 2]\n', "none.jsonl": "", "rows.txt": "x", "cut.parquet": "PAR1abc",
+    }  # fmt: skip
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    (folder / "latin.jsonl").write_bytes('{"id": "é"}\n'.encode("latin-1"))
+    (folder / "latin.csv").write_bytes("id,word\n1,é\n".encode("latin-1"))
+    (folder / "bare").mkdir()
+    return {
+        "twice": (folder / "twice.csv", UsageError, "stands twice"),
+        "ragged": (folder / "ragged.csv", DamagedError, "ragged.csv"),
+        "headed": (folder / "headed.csv", UsageError, "no rows"),
+        "json": (folder / "bad.jsonl", DamagedError, "line 3"),
+        "list": (folder / "list.jsonl", DamagedError, "line 2"),
+        "empty": (folder / "none.jsonl", UsageError, "no rows"),
+        "empty list": ([], UsageError, "no rows"),
+        "empty DataFrame": (pandas.DataFrame({"id": []}), UsageError, "no rows"),
+        "ending": (folder / "rows.txt", UsageError, "txt is no table"),
+        "parquet": (folder / "cut.parquet", DamagedError, "cannot be read"),
+        "latin": (folder / "latin.jsonl", DamagedError, "cannot be read"),
+        "latin csv": (folder / "latin.csv", DamagedError, "latin.csv"),
+        "folder": (folder / "bare", UsageError, "rows.jsonl"),
+        "gone": (folder / "gone.csv", UsageError, "no such table"),
+        "other": (3, UsageError, "is no table"),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "twice",
+        "ragged",
+        "headed",
+        "json",
+        "list",
+        "empty",
+        "empty list",
+        "empty DataFrame",
+        "ending",
+        "parquet",
+        "latin",
+        "latin csv",
+        "folder",
+        "gone",
+        "other",
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(name, tmp_path):
+    table, kind, words = broken(tmp_path)[name]
+    with pytest.raises(kind, match=words) as failure:
+        Rows.open(table)
+    assert "\n" not in str(failure.value) and "Fix: " in str(failure.value)
+
+
+# -- the data module ---------------------------------------------------------------------------------------------------
+
+
+def made(table, model, ckpt_path=None, stage="fit", **settings):
+    """A data module that has been set up for a model, without a trainer's run."""
+    data = TableData(table, **settings)
+    fn = TrainerFn.FITTING if stage == "fit" else TrainerFn.TESTING
+    data.trainer = SimpleNamespace(lightning_module=model, ckpt_path=ckpt_path, state=SimpleNamespace(fn=fn))
+    data.setup(stage)
+    return data
+
+
+def worded(**settings):
+    return JointEmbedding(
+        4,
+        {"words": EmbeddingBag(BagOfWords()), "genre": EmbeddingBag(Category())},
+        [Match("words", "genre")],
+        **settings,
+    )
+
+
+def test_readers_learn_from_the_training_rows_alone():
+    rows = [
+        {"split": "train", "words": "slow waltz", "genre": "waltz"},
+        {"split": "train", "words": "fast", "genre": "reel"},
+        {"split": "dev", "words": "slow surprise", "genre": "polka"},
+        {"split": "test", "words": "waltz", "genre": "reel"},
+        {"split": "held", "words": "other", "genre": "jig"},
+    ]  # fmt: skip
+    model = worded()
+    data = made(rows, model, batch_size=2)
+    assert model.reader("words").known == ["fast", "slow", "waltz"] and model.reader("genre").known == ["reel", "waltz"]
+    assert model.reader("genre").counts == [1, 1]
+    [batch] = list(data.val_dataloader())
+    assert batch["words"].values.tolist() == [1, 3] and batch["genre"].values.tolist() == [2]
+    assert [
+        len(list(loader)) for loader in (data.train_dataloader(), data.test_dataloader(), data.predict_dataloader())
+    ] == [1, 1, 3]
+
+
+def test_a_table_without_splits_is_trained_on_whole():
+    rows = [{"words": "a", "genre": "b"}] * 4
+    data = made(rows, worded(), batch_size=2)
+    assert len(list(data.train_dataloader())) == 2 and list(data.val_dataloader()) == []
+    with pytest.raises(UsageError, match="no row has `test`"):
+        data.test_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "words"),
+    [
+        ([{"word": "a", "genre": "b"}], {}, "did you mean word"),
+        ([{"words": "a"}], {}, "no such column .it has words"),
+        ([{"words": "a", "genre": "b", "split": "dev"}], {}, "no row has `train`"),
+        ([{"words": "a", "genre": "b"}], {"balance": ["genr"]}, "did you mean genre"),
+        ([{"words": 3, "genre": "b"}], {}, "no text"),
+        ([{"words": "a", "genre": {"b": 1}}], {}, "no id"),
+        ([{"words": "a", "genre": "b"}], {"batch_size": 0}, "no batch"),
+    ],
+)
+def test_tables_that_a_model_cannot_use_are_refused_in_one_line(rows, settings, words):
+    with pytest.raises(UsageError, match=words) as failure:
+        made(rows, worded(), **settings)
+    assert "\n" not in str(failure.value) and "Fix: " in str(failure.value)
+
+
+def test_a_column_of_same_needs_no_encoder():
+    rows = [
+        {"words": "a", "genre": "b", "artist": "x"},
+        {"words": "c", "genre": "d"},
+        {"words": "e", "genre": "f", "artist": "x"},
+    ]
+    model = JointEmbedding(
+        4,
+        {"words": EmbeddingBag(BagOfWords()), "genre": EmbeddingBag(Category())},
+        [Match("words", "genre", same="artist")],
+    )
+    [batch] = list(made(rows, model, batch_size=4).predict_dataloader())
+    keys = batch["artist"].keys.tolist()
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_a_resume_takes_the_vocabulary_from_the_checkpoint(tmp_path):
+    old = worded()
+    made([{"words": "slow waltz", "genre": "waltz"}, {"words": "fast", "genre": "reel"}], old)
+    old.configure_model()
+    old.save(tmp_path / "last.ckpt")
+    model = worded()
+    data = made([{"words": "quite other waltz", "genre": "waltz"}], model, ckpt_path=str(tmp_path / "last.ckpt"))
+    assert model.reader("words").known == ["fast", "slow", "waltz"]
+    [batch] = list(data.predict_dataloader())
+    assert batch["words"].values.tolist() == [3, 3, 2] and batch["genre"].values.tolist() == [1]
+
+
+@pytest.fixture
+def songs(tmp_path):
+    """A folder with a table of 12 sounds of several lengths."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(12):
+        soundfile.write(tmp_path / f"{number}.wav", rng.normal(0, 0.1, 4000 + 700 * number), 8000)
+        rows.append(
+            {
+                "id": str(number),
+                "audio": f"{number}.wav" if number != 5 else None,
+                "genre": "ab"[number % 2],
+                "tempo": number,
+            }
+        )
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return tmp_path
+
+
+def heard(**settings):
+    reader = LogMel(8000, 0.5, 16, 256, 80, **settings)
+    encoders = {"audio": ConvNet(reader, [4], 8), "genre": EmbeddingBag(Category())}
+    return JointEmbedding(4, encoders, [Match("audio", "genre", "all"), Regression("audio", "tempo")])
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names of the sounds that were decoded."""
+    names = []
+    read = audio.read
+
+    def counted(path, rate):
+        names.append(os.path.basename(path))
+        return read(path, rate)
+
+    monkeypatch.setattr(audio, "read", counted)
+    return names
+
+
+def equal(one, two):
+    assert one.keys() == two.keys()
+    for column in one:
+        for part in ("values", "rows", "keys", "inner", "weights", "marks"):
+            a, b = getattr(one[column], part), getattr(two[column], part)
+            assert (a is None) == (b is None) and (a is None or torch.equal(a, b)), (column, part)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    "settings", [{}, {"shift": 0.1, "speed": 0.2, "pitch": 2.0, "gain": 6.0, "colour": 3.0, "masks": 1}]
+)
+def test_workers_change_nothing(songs, settings):
+    seen = []
+    for workers in (0, 2):
+        data = made(songs, heard(**settings), batch_size=3, workers=workers, balance=["genre"])
+        batches = []
+        for epoch in range(2):
+            loader = data.train_dataloader()
+            loader.sampler.set_epoch(epoch)
+            batches += list(loader)
+        seen.append(batches + list(data.predict_dataloader()))
+    for one, two in zip(*seen, strict=True):
+        equal(one, two)
+
+
+def test_augmentation_changes_training_from_epoch_to_epoch_and_nothing_else(songs):
+    data = made(songs, heard(gain=6.0), batch_size=12)
+    plain = made(songs, heard(), batch_size=12)
+    equal(next(iter(data.predict_dataloader())), next(iter(plain.predict_dataloader())))
+    order = []
+    for epoch in (0, 0, 1):
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        batch = next(iter(loader))
+        order.append(
+            {int(key): batch["audio"].values[batch["audio"].rows == row] for row, key in enumerate(batch["audio"].keys)}
+        )
+    assert order[0].keys() == order[1].keys() == order[2].keys()
+    present = [key for key, values in order[0].items() if len(values)]
+    assert len(present) == 11
+    assert all(torch.equal(order[0][key], order[1][key]) for key in present), "the same epoch again is the same"
+    assert not any(torch.equal(order[0][key], order[2][key]) for key in present)
+
+
+def test_a_sound_is_decoded_once_and_again_when_it_changes(songs, reads):
+    first = made(songs, heard())
+    files = sorted(f"{number}.wav" for number in range(12) if number != 5)
+    assert set(reads) == set(files)
+    reads.clear()
+    made(songs, heard(shift=0.1))  # what training changes is no part of what is kept
+    fitted = len(reads)  # the reader's own statistics
+    assert fitted <= 11
+    features = FeatureCache(first.folder() / "features", heard().reader("audio"))
+    reads.clear()
+    features.fill([str(songs / name) for name in files])
+    assert reads == []
+    soundfile.write(songs / "3.wav", np.zeros(5000), 8000)
+    features = FeatureCache(first.folder() / "features", heard().reader("audio"))
+    features.fill([str(songs / name) for name in files])
+    assert reads == ["3.wav"]
+    silence = features(features.reader, str(songs / "3.wav"))
+    assert np.ptp(silence) == 0 and len(silence) == 1 + 5000 // 80
+
+
+def test_another_front_does_not_take_the_arrays_of_this_one(songs, reads):
+    made(songs, heard())
+    reads.clear()
+    features = FeatureCache(songs / ".jointembed" / "features", LogMel(8000, 0.5, 24, 256, 80))
+    features.fill([str(songs / "1.wav")])
+    assert reads == ["1.wav"] and features(features.reader, str(songs / "1.wav")).shape[1] == 24
+
+
+def test_what_is_kept_is_what_the_reader_loads_bit_for_bit(songs):
+    reader = heard().reader("audio")
+    paths = [str(songs / f"{number}.wav") for number in range(12)]
+    cells = [*paths, {"array": np.ones(3000, np.float32), "sampling_rate": 8000}]
+    features = FeatureCache(songs / "kept", reader)
+    features.fill(cells * 3, workers=4)
+    again = FeatureCache(songs / "kept", reader)
+    for cell in cells:
+        assert np.array_equal(again(reader, cell), reader.load(cell))
+    # `fill` may be interrupted by a broken file; what was read before is there.
+    (songs / "2.wav").write_text("no sound")
+    with pytest.raises(DamagedError, match="2.wav"):
+        FeatureCache(songs / "other", reader).fill(paths, workers=1)
+    (songs / "2.wav").unlink()
+    with pytest.raises(UsageError, match="2.wav"):
+        FeatureCache(songs / "other", reader).fill(paths)
+
+
+@pytest.mark.parametrize("harm", ["unlisted", "odd", "torn", "cut", "lost", "blank"])
+def test_a_process_that_died_while_writing_costs_no_more_than_its_last_sounds(songs, harm):
+    reader = heard().reader("audio")
+    paths = [str(songs / f"{number}.wav") for number in range(12)]
+    expected = [reader.load(path) for path in paths]
+    features = FeatureCache(songs / "kept", reader)
+    features.fill(paths[:6])
+    if harm in ("unlisted", "odd"):  # the array was written, the list was not
+        with open(features.data, "ab") as file:
+            file.write(bytes(400 if harm == "unlisted" else 403))
+    elif harm == "torn":  # the last line of the list was cut within a number
+        features.list.write_text(features.list.read_text()[:-2])
+    elif harm == "cut":
+        features.list.write_text("\n".join(features.list.read_text().splitlines()[:-1])[:-20])
+    elif harm == "lost":  # the list came to the disk and the end of the arrays did not
+        features.data.write_bytes(features.data.read_bytes()[:-401])
+    else:
+        features.data.write_bytes(b"")
+    FeatureCache(songs / "kept", reader).fill(paths[6:])  # they come to lie where the lost ones were
+    for _ in range(2):
+        again = FeatureCache(songs / "kept", reader)
+        for path, array in zip(paths[:6], expected[:6], strict=True):
+            assert np.array_equal(again(reader, path), array), f"{harm}, {path}"
+        again.fill(paths)
+        for path, array in zip(paths, expected, strict=True):
+            assert np.array_equal(again(reader, path), array), f"{harm}, {path}"
+
+
+def test_a_table_in_a_folder_that_may_not_be_written_is_read_all_the_same(tmp_path):
+    (tmp_path / "rows.csv").write_text("id,genre\n1,waltz\n")
+    (tmp_path / ".jointembed").write_text("a file where the folder of conversions would be")
+    assert Rows.open(tmp_path / "rows.csv").dicts() == [{"id": "1", "genre": "waltz"}]

@@ -1,0 +1,249 @@
+"""The demo's catalogue: it can be made again to the byte, it agrees with itself, and nothing trivial gives it away."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import soundfile
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from jointembed.__main__ import main
+from jointembed.demo import score
+from jointembed.demo.caption import SENTENCES, captions
+from jointembed.demo.catalogue import RATE, write
+from jointembed.demo.compose import GENRES, compose
+from jointembed.demo.harmony import chord
+from jointembed.demo.styles import ARTISTS, STYLES
+from jointembed.demo.synth import DRUMS, INSTRUMENTS, Note, hertz, render
+from jointembed.errors import DamagedError
+from jointembed.index.index import Index
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    out = tmp_path_factory.mktemp("catalogue")
+    seen = []
+    table = write(out, songs=20, seed=3, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 20) for done in range(1, 21)]
+    return out, [json.loads(line) for line in table.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def many():
+    """The songs of a whole catalogue, composed but not written, with their sound."""
+    songs = [compose(number, 0) for number in range(160)]
+    return songs, [render(song.notes, RATE, song.seconds, seed=number) for number, song in enumerate(songs)]
+
+
+def test_rows_and_files(small):
+    out, rows = small
+    assert len(rows) == len({row["id"] for row in rows}) == len({row["title"] for row in rows}) == 20
+    for row in rows:
+        info = soundfile.info(out / row["audio"])
+        assert (info.samplerate, info.channels, info.subtype) == (22050, 1, "PCM_16")
+        assert 9.0 <= info.duration <= 11.0
+        picture = score.read(out / row["score"])
+        assert picture.shape == (88, 128) and picture.dtype == np.uint8 and picture.any()
+        assert 3 <= len(row["caption"]) <= 4 and isinstance(row["tempo"], int)
+        assert re.fullmatch(r"[A-G][b#]? (major|minor)", row["key"])
+        assert row["id"].startswith(row["genre"].replace(" ", "-"))
+    assert soundfile.info(out / "listen.flac").duration == 2.0 * len(GENRES)
+
+
+def test_same_seed_same_bytes(small, tmp_path):
+    out, _ = small
+    write(tmp_path, songs=20, seed=3)
+    assert contents(tmp_path) == contents(out)
+
+
+def test_another_seed_is_another_catalogue():
+    one, other = [compose(number, 1) for number in range(20)], [compose(number, 2) for number in range(20)]
+    assert not {song.id for song in one} & {song.id for song in other}
+    assert [song.title for song in one] != [song.title for song in other]
+
+
+def test_goes_on_where_it_stopped(small, tmp_path):
+    out, _ = small
+    write(tmp_path, songs=10, seed=3)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "audio").iterdir()}
+    victim = min(kept)
+    victim.unlink()
+    write(tmp_path, songs=20, seed=3)
+    assert contents(tmp_path) == contents(out)
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items() if path != victim)
+
+
+def test_split_is_stratified():
+    from jointembed.demo.catalogue import _split
+
+    songs = [compose(number, 0) for number in range(240)]
+    splits = _split(songs, 0)
+    assert Counter(splits) == {"train": 168, "dev": 24, "test": 48}
+    by_genre = Counter((song.genre, split) for song, split in zip(songs, splits, strict=True))
+    for genre in GENRES:
+        assert by_genre[genre, "train"] >= 16 and by_genre[genre, "dev"] >= 2 and by_genre[genre, "test"] >= 4
+    assert len({song.title for song in songs}) == 240
+
+
+def test_genres_and_artists():
+    assert len(GENRES) >= 8 and len(ARTISTS) == 12
+    for genre in GENRES:
+        assert sum(genre in artist.genres for artist in ARTISTS) >= 2
+    for artist in ARTISTS:
+        assert 1 <= len(artist.genres) <= 3
+    for style in STYLES.values():
+        patterns = [*style.bass, *style.comp, *style.lead, *(one for kit in style.drums for one in kit.values())]
+        assert len({len(pattern) for pattern in patterns}) == 1
+        assert {*style.leads, *style.comps, *style.basses} <= set(INSTRUMENTS)
+        assert style.tempo[0] <= 104 and style.tempo[1] >= 130  # every genre has slow and fast songs
+    users = Counter(name for style in STYLES.values() for name in {*style.leads, *style.comps})
+    assert sum(count >= 2 for count in users.values()) > len(users) / 2  # an instrument is rarely a genre's own
+
+
+def test_chords():
+    assert chord("V7", 0).pitches == (7, 11, 2, 5)
+    assert chord("bVI", 9).pitches == (5, 9, 0)  # in A: F A C
+    assert chord("ii7", 2).pitches == (4, 7, 11, 2)  # in D: E G B D
+
+
+def statistics(songs, sounds):
+    def centroid(sound):
+        power = np.abs(np.fft.rfft(sound)) ** 2
+        return np.sum(power * np.fft.rfftfreq(len(sound))) / np.sum(power)
+
+    keys = sorted({song.key for song in songs})
+    return {
+        "loudness": [np.std(sound) for sound in sounds],
+        "peak": [np.abs(sound).max() for sound in sounds],
+        "crest": [np.abs(sound).max() / np.std(sound) for sound in sounds],
+        "length": [len(sound) for sound in sounds],
+        "tempo": [song.tempo for song in songs],
+        "zero crossings": [np.mean(np.diff(np.signbit(sound))) for sound in sounds],
+        "centroid": [centroid(sound) for sound in sounds],
+        "key": [keys.index(song.key) for song in songs],
+    }
+
+
+def test_no_single_statistic_gives_the_genre_away(many):
+    songs, sounds = many
+    genres = [song.genre for song in songs]
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    for name, values in statistics(songs, sounds).items():
+        column = np.array(values, float)[:, None]
+        for judge in (DecisionTreeClassifier(max_depth=3, random_state=0), KNeighborsClassifier(1)):
+            assert cross_val_score(judge, column, genres, cv=folds).mean() <= 0.35, name
+
+
+def test_sound_is_sound(many):
+    for sound in many[1]:
+        assert sound.dtype == np.float32 and np.isfinite(sound).all()
+        assert 0.2 < np.abs(sound).max() <= 1.0 and 0.08 < np.std(sound) < 0.25
+        assert abs(np.mean(sound)) < 0.01
+
+
+def test_render_is_deterministic():
+    song = compose(1, 0)
+    first, again, other = (render(song.notes, seed=seed) for seed in (5, 5, 6))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert not render([], seconds=1.0).any() and len(render([], seconds=1.0)) == 22050
+    assert len(render([Note(0.0, 2.0, 60, 0.5, "organ")], rate=16000)) == 48000
+
+
+@pytest.mark.parametrize("instrument", [name for name in INSTRUMENTS if name not in DRUMS])
+def test_fundamental_is_at_its_pitch(instrument):
+    for pitch in (45, 57, 69):
+        sound = render([Note(0.1, 1.2, pitch, 0.9, instrument)], seconds=1.5)[4410:26460]
+        spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 1 << 17))
+        f = np.fft.rfftfreq(1 << 17, 1 / 22050)
+        near = (f > hertz(pitch) * 0.75) & (f < hertz(pitch) * 1.3)
+        found = f[near][np.argmax(spectrum[near])]
+        assert abs(12 * np.log2(found / hertz(pitch))) < 0.3
+        assert spectrum[near].max() > 0.05 * spectrum.max()
+
+
+@pytest.mark.parametrize("drum", DRUMS)
+def test_drums_sound_and_stop(drum):
+    sound = render([Note(0.1, 0.1, DRUMS[drum].number, 0.9, drum)], seconds=6.0)
+    assert np.std(sound[2205:11025]) > 5 * np.std(sound[-33000:-2000])
+
+
+def test_roll_agrees_with_the_audio():
+    """Most of the sounding keys of a drumless song are peaks of its spectrum, and more so than keys a tritone off."""
+    song = next(one for one in map(compose, range(100)) if not one.drums and one.genre == "waltz")
+    step = 15 / song.tempo
+    picture = score.roll(song.notes, step_seconds=step)
+    sound = render(song.notes, RATE, song.seconds)
+    f = np.fft.rfftfreq(1 << 14, 1 / RATE)
+
+    def strength(shift):
+        levels = []
+        for row, column in zip(*np.nonzero(picture), strict=True):
+            begin = int(column * step * RATE)
+            window = sound[begin : begin + 4096]
+            base = hertz(108 - row + shift)
+            if len(window) < 4096 or base < 150:
+                continue
+            spectrum = np.abs(np.fft.rfft(window * np.hanning(4096), 1 << 14))
+            levels.append(np.log(spectrum[np.argmin(np.abs(f - base))] + 1e-6))
+        return np.mean(levels)
+
+    assert strength(0) > strength(6) + 1.0 and strength(0) > strength(1) + 0.7
+
+
+def test_roll():
+    notes = [Note(0, 0.5, 21, 0.5, "piano"), Note(1, 0.01, 108, 1, "flute"), Note(0, 9, 60, 0.001, "organ")]
+    picture = score.roll([*notes, Note(0, 1, 36, 1, "kick"), Note(0, 1, 20, 1, "bass")], steps=16)
+    assert picture.shape == (88, 16)
+    assert picture[87].tolist() == [128] * 4 + [0] * 12  # the lowest pitch is the bottom row
+    assert picture[0].tolist() == [0] * 8 + [255] + [0] * 7  # a short note is still one column
+    assert set(picture[48]) == {1} and np.count_nonzero(picture.any(axis=1)) == 3
+
+
+def test_score_file(tmp_path):
+    picture = score.roll(compose(4).notes)
+    score.write(tmp_path / "a.png", picture)
+    assert np.array_equal(score.read(tmp_path / "a.png"), picture)
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(DamagedError):
+        score.read(tmp_path / "b.png")
+
+
+def test_captions_vary():
+    songs = [compose(number, 0) for number in range(200)]
+    written = [captions(song, Random(number)) for number, song in enumerate(songs)]
+    every = [caption for some in written for caption in some]
+    assert len(set(every)) > 0.9 * len(every)
+    words = {word for caption in every for word in re.findall(r"[a-z'-]+", caption.lower())}
+    assert 200 <= len(words) <= 600
+    for song, some in zip(songs, written, strict=True):
+        assert 3 <= len(some) <= 4
+        naming = [song.genre in caption.lower() for caption in some]
+        assert any(naming) and not all(naming)
+        if song.meter == 3:
+            assert not any("four four" in caption or "common time" in caption for caption in some)
+        if not song.drums:
+            assert not any("driven by" in caption for caption in some)
+    known = [word for sentence in SENTENCES for word in sentence.split() if word not in words]
+    assert len(SENTENCES) == 3 and len(known) <= 2  # the example queries speak the captions' language
+
+
+@pytest.mark.filterwarnings("ignore")  # of Lightning and what it loads
+def test_the_demo_leaves_a_model_an_index_and_a_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--out", "songs", "--songs", "60", "--epochs", "1"]) == 0
+    said = capsys.readouterr().out
+    page = Path("songs/songs.html").read_text()
+    assert "songs/songs.html" in said and "jointembed serve songs/songs.index" in said
+    assert "audio/" in page and "waltz" in page
+    with Index.open("songs/songs.index") as index:
+        assert len(index) == 60 and "waltz" in index.terms()[0]

@@ -1,0 +1,218 @@
+"""Conditions answered from columns that were taken apart, against the SQL that says what they mean."""
+
+import random
+import threading
+
+import numpy as np
+import pytest
+
+from jointembed.index import metadata as filters
+from jointembed.index.index import Index
+from jointembed.index.where import parse
+
+NUMBERS = [
+    0,
+    -0.0,
+    1,
+    1.0,
+    -1,
+    0.1,
+    0.30000000000000004,
+    2**53,
+    2**53 + 1,
+    2.0**53,
+    2**63 - 1,
+    2.0**63,
+    -(2**63),
+    2**70,
+]
+NUMBERS += [1e300, -1e300, 5e-324, 123456789.123456789, 7, 7.5, -7]
+TEXTS = [
+    "",
+    "a",
+    "A",
+    "ab",
+    "Ab%",
+    "a_b",
+    "Ä",
+    "ä",
+    "é",
+    "e\u0301",
+    "日本",
+    "日",
+    "😀",
+    "\uffff",
+    "\U00010000",
+    "true",
+    "1",
+]
+TEXTS += [
+    "null",
+    "a'b",
+    'a"b',
+    "a\\b",
+    "a\nb",
+    "\x01",
+    "a\0b",
+    "\0",
+    "[1]",
+    "caf\udce9",
+    "\udcff",
+    "\ud800x",
+    "zz" * 40,
+]
+NAMES = ["one", "two words", "ключ", "list", "id"]
+
+
+def cell(rng, deep=True):
+    kinds = ["number", "text", "number", "text", "bool", "null"] + ["list", "dict"] * deep
+    kind = rng.choice(kinds)
+    if kind == "list":
+        return [cell(rng, False) if rng.random() < 0.8 else rng.choice([[1], {}, []]) for _ in range(rng.randrange(4))]
+    if kind == "dict":
+        return {rng.choice(["a", "1", ""]): cell(rng, False)}
+    return {
+        "number": rng.choice(NUMBERS + [rng.randrange(-5, 5), rng.uniform(-9, 9)]),
+        "text": rng.choice(TEXTS),
+        "bool": rng.random() < 0.5,
+        "null": None,
+    }[kind]
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    rng = random.Random(0)
+    rows = []
+    for at in range(500):
+        id = rng.choice(TEXTS[1:]).replace("\ud800", "") + str(at)
+        rows.append({"id": id, **{name: cell(rng) for name in NAMES[:-1] if rng.random() < 0.9}})
+    with Index.create(tmp_path_factory.mktemp("cells") / "a.index", 1, "euclidean") as index:
+        index.add(rows, np.zeros((len(rows), 1), np.float32), "x")
+        index.remove([row["id"] for row in rows[::17]])  # numbers with gaps
+        yield index
+
+
+def written(value):
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value).replace("inf", "9e999")
+
+
+def value(rng):
+    sayable = [text for text in TEXTS if "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)]
+    return rng.choice([rng.choice(NUMBERS), rng.choice(sayable), rng.random() < 0.5, rng.randrange(-5, 5), 1e308 * 10])
+
+
+def pattern(rng):
+    return "".join(
+        rng.choice(["%", "_", "a", "A", "b", "Ä", "é", "日", "\n", "z", "\\"]) for _ in range(rng.randrange(5))
+    )
+
+
+def condition(rng, depth=3):
+    if depth and rng.random() < 0.5:
+        one, other = condition(rng, depth - 1), condition(rng, depth - 1)
+        return rng.choice([f"({one} and {other})", f"({one} or {other})", f"not {one}"])
+    name = f'"{rng.choice(NAMES)}"'
+    how = rng.choice(["=", "!=", "<", "<=", ">", ">=", "in", "not in", "like", "not like", "is null", "is not null"])
+    if how.startswith("is"):
+        return f"{name} {how}"
+    if how.endswith("like"):
+        return f"{name} {how} {written(pattern(rng))}"
+    if how.endswith("in"):
+        return f"{name} {how} ({', '.join(written(value(rng)) for _ in range(rng.randrange(1, 5)))})"
+    asked = value(rng)
+    while isinstance(asked, bool) and how not in ("=", "!="):
+        asked = value(rng)
+    return f"{name} {how} {written(asked)}"
+
+
+def both(index, where):
+    """The numbers of the rows that meet a condition, by SQL and as the index says."""
+    with index.reading() as db:
+        clause, values = parse(where, index.meta()["cells"]).sql()
+        right = [number for (number,) in db.execute(f"SELECT number FROM rows WHERE {clause}", values)]
+        return sorted(right), index._meet(db, where).tolist()
+
+
+def known(index, *names):
+    """Ask for columns until they are taken apart."""
+    for _ in range(2):
+        for name in names:
+            both(index, f'"{name}" is null')
+    return index._filter
+
+
+@pytest.mark.parametrize("count", [3000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_columns_taken_apart_meet_the_conditions_that_their_sql_does(index, count):
+    assert set(known(index, *NAMES)._columns) == set(NAMES)
+    rng, met = random.Random(count), 0
+    for _ in range(count):
+        where = condition(rng)
+        right, found = both(index, where)
+        assert found == right, where
+        met += 0 < len(right) < len(index)
+    assert met > count / 2
+
+
+def test_a_column_is_taken_apart_when_it_is_asked_for_again_and_no_sooner(index, monkeypatch):
+    monkeypatch.setattr(filters, "_LOADED", {})
+    taken = []
+    apart = filters._apart
+    monkeypatch.setattr(filters, "_apart", lambda db, name, rows: taken.append(name) or apart(db, name, rows))
+    for where, then in [
+        ("one = 1", []),
+        ("one > 1 and list = 2", []),
+        ("list = 'a'", ["list"]),
+        ("one = 2", ["list", "one"]),
+    ]:
+        right, found = both(index, where)
+        assert (found, taken) == (right, then), where
+    with Index.open(index.path) as other:  # another thread's, say
+        assert len(set(map(tuple, both(other, "one < 3 or list > 'a'")))) == 1 and taken == ["list", "one"]
+
+
+def test_columns_that_take_too_much_room_are_answered_by_sql_or_make_room(index, monkeypatch):
+    monkeypatch.setattr(filters, "_LOADED", {})
+    monkeypatch.setattr(filters, "_HELD", 1000)
+    held = known(index, "one", "list")
+    assert held._columns == {"one": None, "list": None}
+    right, found = both(index, "one > 1 or list = 'a'")
+    assert right == found
+    monkeypatch.setattr(filters, "_LOADED", {})
+    monkeypatch.setattr(filters, "_HELD", 25_000)
+    held = known(index, "one", "list", "two words")
+    assert 0 < len(held._columns) < 3 and sum(one.size for one in held._columns.values()) <= 25_000
+    for where in ("one = 1 or list = 'a' or \"two words\" < 'b'", "one in (7, 'a')"):
+        right, found = both(index, where)
+        assert right == found
+
+
+def test_what_is_written_is_found_by_the_next_condition(tmp_path):
+    with Index.create(tmp_path / "a.index", 1, "euclidean") as index, Index.open(index.path) as other:
+        for at in range(4):
+            index.add([{"id": str(at), "tempo": at}], np.zeros((1, 1), np.float32), "x")
+            for one in (index, other):
+                for _ in range(3):
+                    assert [hit.id for hit in one.search(np.zeros(1), 9, where="tempo >= 1")] == list("123")[:at]
+
+
+def test_threads_that_ask_at_once_find_the_same(index, monkeypatch):
+    monkeypatch.setattr(filters, "_LOADED", {})
+    asked = [condition(random.Random(seed)) for seed in range(60)]
+    right = [both(index, where)[0] for where in asked]
+    wrong = []
+
+    def ask():
+        with Index.open(index.path) as own:
+            for where, numbers in zip(asked, right, strict=True):
+                with own.reading() as db:
+                    if own._meet(db, where).tolist() != numbers:
+                        wrong.append(where)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert wrong == []

@@ -1,0 +1,477 @@
+"""What is asked of an index beside nearness."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jointembed.errors import UsageError
+from jointembed.index import rerank
+from jointembed.index.index import Index
+from jointembed.index.search import batch, bfloat16, pca_prefilter
+from jointembed.index.search.vectors import Matrix
+
+
+def unit(vectors):
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def matrix(values, metric):
+    return Matrix(1, np.arange(1, len(values) + 1), np.asarray(values, np.float32), metric)
+
+
+def made(place, vectors, rows=None, metric="cosine"):
+    index = Index.create(place, vectors.shape[1], metric)
+    rows = rows or [{} for _ in vectors]
+    index.add([{"id": str(at), **row} for at, row in enumerate(rows)], vectors.astype(np.float32), "audio")
+    return index
+
+
+@pytest.fixture
+def songs(place):
+    rng = np.random.default_rng(0)
+    rows = [{"artist": f"Artist {at % 7}", "title": f"Song {at}", "tempo": at} for at in range(200)]
+    with made(place, unit(rng.standard_normal((200, 6))), rows) as index:
+        yield index
+
+
+def test_one_result_an_artist_is_the_best_of_each(songs):
+    every = songs.similar("3", 199)
+    best = {}
+    for hit in every:
+        best.setdefault(hit.row["artist"], hit.id)
+    assert [hit.id for hit in songs.similar("3", 5, per="artist")] == list(best.values())[:5]
+    assert [hit.id for hit in songs.similar("3", 50, per="artist")] == list(best.values())
+    with pytest.raises(UsageError, match="did you mean artist"):
+        songs.similar("3", 5, per="artst")
+
+
+def test_all_of_a_few_artists_are_found_without_a_look_at_every_song(songs, monkeypatch):
+    right = [hit.id for hit in songs.similar("3", 50, per="artist")]
+    asked, nearest = [], Matrix.nearest
+    monkeypatch.setattr(
+        Matrix,
+        "nearest",
+        lambda table, query, k, *more, **how: asked.append(k) or nearest(table, rerank, k, *more, **how),
+    )
+    assert [hit.id for hit in songs.similar("3", 50, per="artist")] == right and len(right) == 7
+    assert max(asked) < 100
+
+
+def test_rows_without_an_artist_are_not_one_artist(place):
+    rows = [{"artist": "A"}, {"artist": "a"}, {}, {"artist": None}, {"artist": "B"}]
+    with made(place, unit(np.random.default_rng(1).standard_normal((5, 3))), rows) as index:
+        assert sorted(hit.id for hit in index.search(np.ones(3), 9, per="artist")) in (
+            ["0", "2", "3", "4"],
+            ["1", "2", "3", "4"],
+        )
+
+
+def test_one_result_an_artist_of_a_column_that_fewer_rows_have(place):
+    rows = [{"artist": name} for name in "AABBCC"]
+    with made(place, unit(np.random.default_rng(1).standard_normal((6, 3))), rows) as index:
+        index.search(np.ones(3), 9, per="artist")
+        words = np.eye(3, dtype=np.float32)[:2]
+        index.add([{"id": str(at), "artist": name} for at, name in ((0, "A"), (5, "C"))], words, "words")
+        for column, found in (("audio", "ABC"), ("words", "AC"), ("audio", "ABC")):
+            hits = index.search(np.ones(3), 9, column, per="artist")
+            assert sorted(hit.row["artist"] for hit in hits) == list(found)
+
+
+def test_near_duplicates_are_shown_as_one_and_named(place):
+    rng = np.random.default_rng(0)
+    base = unit(rng.standard_normal((30, 8)))
+    again = unit(base[:10] + 0.02 * rng.standard_normal((10, 8)))  # another master: near, but not the same
+    bits = base[10:15]
+    rows = [{"title": f"Song {at}"} for at in range(30)]
+    rows += [{"title": f"SONG {at}"} for at in range(10)] + [{"title": f"track {at}"} for at in range(5)]
+    with made(place, np.concatenate([base, again, bits]), rows) as index:
+        hits = index.search(base[0], 30, distinct=True)
+        together = {frozenset((hit.id, *hit.alike)) for hit in hits}
+        assert len(hits) == 30
+        assert {frozenset((str(at), str(30 + at))) for at in range(10)} <= together
+        assert {frozenset((str(at), str(30 + at))) for at in range(10, 15)} <= together
+        assert all(len(group) <= 2 for group in together)
+        assert len(index.search(base[0], 45)) == 45
+
+
+def test_a_varied_list_begins_with_the_best_and_repeats_itself_less(place):
+    rng = np.random.default_rng(0)
+    centres = unit(rng.standard_normal((8, 12)))
+    vectors = unit(np.repeat(centres, 25, 0) + 0.15 * rng.standard_normal((200, 12)))
+    with made(place, vectors) as index:
+        asked = centres[0] + 0.5 * centres[1]
+        plain, varied = (index.search(asked, 10, diverse=share) for share in (0.0, 0.7))
+        assert plain[0] == varied[0]
+
+        def closeness(hits):
+            points = vectors[[int(hit.id) for hit in hits]]
+            return (points @ points.T)[np.triu_indices(10, 1)].mean()
+
+        assert closeness(varied) < closeness(plain) - 0.1
+        assert len({hit.id for hit in varied}) == 10
+        with pytest.raises(UsageError, match="from 0 to 1"):
+            index.search(asked, 10, diverse=7)
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
+def test_one_result_of_a_column_whose_name_cannot_be_asked_for_is_refused(place, name):
+    with made(place, np.eye(2), [{name: 1}, {name: 1}]) as index, pytest.raises(UsageError, match="rename"):
+        index.search(np.ones(2), per=name)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_this_plus_that_minus_the_other_finds_what_has_the_one_without_the_other(place, metric):
+    parts = np.eye(4)
+    things = {
+        "fast waltz": [1, 0, 1, 0],
+        "slow waltz": [0, 1, 1, 0],
+        "fast reel": [1, 0, 0, 1],
+        "slow reel": [0, 1, 0, 1],
+    }
+    vectors = unit(np.array(list(things.values())) @ parts)
+    index = Index.create(place, 4, metric)
+    with index:
+        index.add([{"id": name} for name in things], vectors, "audio")
+        assert index.similar(["fast waltz", "slow reel"], 1, minus=["fast reel"])[0].id == "slow waltz"
+        assert {hit.id for hit in index.similar(["fast waltz", "slow waltz"], 9)} == {"fast reel", "slow reel"}
+        away = index.similar("fast waltz", 3, minus=["fast reel"])
+        assert away[0].id == "slow waltz"
+        with pytest.raises(UsageError, match="not in the index"):
+            index.similar("fast waltz", 3, minus=["slow polka"])
+
+
+def test_one_item_asked_as_a_list_is_the_item(songs):
+    assert [hit.id for hit in songs.similar(["5"], 7)] == [hit.id for hit in songs.similar("5", 7)]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
+def test_a_way_has_no_jumps(place, metric):
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, np.pi / 2, 400)
+    vectors = np.stack([np.cos(angle), np.sin(angle), *0.05 * rng.standard_normal((3, 400))], 1)
+    vectors[:2] = [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]]
+    with made(place, unit(vectors), metric=metric) as index:
+        way = index.way("0", "1", 10)
+        points = index.vectors()[1][[int(hit.id) for hit in way]]
+        steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+        assert [way[0].id, way[-1].id] == ["0", "1"]
+        assert len({hit.id for hit in way}) == 10
+        assert steps.max() < 2 * np.pi / 2 / 9
+
+
+@pytest.mark.parametrize("metric", ["dot", "euclidean"])
+def test_a_way_is_the_same_whatever_the_unit_of_length(place, metric):
+    vectors = np.random.default_rng(0).standard_normal((300, 4))
+    ways = []
+    for size in (1, 1000):
+        with made(place.with_name(f"{size}.index"), size * vectors, metric=metric) as index:
+            ways.append([hit.id for hit in index.way("0", "1", 8)])
+    assert ways[0] == ways[1]
+
+
+def test_a_way_between_opposites_and_between_equals_takes_each_item_once(place):
+    vectors = unit(np.random.default_rng(0).standard_normal((40, 3)))
+    vectors[1], vectors[2:9] = -vectors[0], vectors[0]
+    with made(place, vectors, [{"n": at} for at in range(40)]) as index:
+        for end in ("1", "2"):
+            way = [hit.id for hit in index.way("0", end, 12, where="n > 5")]
+            assert [way[0], way[-1]] == ["0", end] and len(set(way)) == 12
+            assert all(int(one) > 5 for one in way[1:-1])
+
+
+def test_a_way_through_few_items_takes_each_once(place):
+    vectors = unit(np.random.default_rng(0).standard_normal((5, 3)))
+    with made(place, vectors, [{"a": n} for n in range(5)]) as index:
+        assert sorted(hit.id for hit in index.way("0", "4", 10)) == list("01234")
+        assert [hit.id for hit in index.way("0", "4", 2)] == ["0", "4"]
+        assert {hit.id for hit in index.way("0", "4", 9, where="a in (2, 4)")} == {"0", "2", "4"}
+        for start, end, n, said in (("0", "0", 5, "ends where it starts"), ("0", "1", 1, "2 to 1000")):
+            with pytest.raises(UsageError, match=said):
+                index.way(start, end, n)
+        for n in (1001, 10**9):
+            with pytest.raises(UsageError, match="2 to 1000"):
+                index.way("0", "1", n)
+
+
+def test_a_way_through_everything_is_found_at_once(place):
+    vectors = unit(np.random.default_rng(0).standard_normal((150, 8)))
+    with made(place, vectors, [{} for _ in range(150)]) as index:
+        start = time.perf_counter()
+        way = [hit.id for hit in index.way("0", "1", 1000)]
+        assert time.perf_counter() - start < 10, "a chain for each item that came twice took a minute"
+    assert len(way) == len(set(way)) == 150 and [way[0], way[-1]] == ["0", "1"]
+
+
+def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
+    rows = [
+        {"title": "Café at night", "tags": ["calm", "piano"]},
+        {"title": "Night drive", "note": "a piano in a cafe"},
+        {"title": "Polka", "tempo": 120},
+        {"title": None, "tags": []},
+    ]
+    with made(place, np.eye(4), rows) as index:
+        assert [hit.id for hit in index.text("CAFE")] == ["0", "1"]  # a title counts more
+        assert [hit.id for hit in index.text('"night drive"')] == ["1"]
+        assert [hit.id for hit in index.text("pol")] == ["2"]  # a word that is only begun
+        assert [hit.id for hit in index.text("120")] == ["2"]
+        assert {hit.id for hit in index.text("piano", where="tags = 'calm'")} == {"0"}
+        index.add([index.row("2")], np.eye(4, dtype=np.float32)[:1], "other")
+        assert [hit.id for hit in index.text("CAFE", column="other")] == []
+        assert [hit.id for hit in index.text("pol", column="other")] == ["2"]
+        with pytest.raises(UsageError, match="no vectors"):
+            index.text("pol", column="another")
+        assert index.text("trumpet") == []
+        index.add([{"id": "9", "title": "Trumpet voluntary"}], np.eye(4, dtype=np.float32)[:1], "audio")
+        assert [hit.id for hit in index.text("trumpet")] == ["9"]
+        with pytest.raises(UsageError, match="no word"):
+            index.text(" ?! ")
+        with pytest.raises(UsageError, match="0 results"):
+            index.text("polka", 0)
+
+
+def test_the_best_by_a_word_that_many_rows_have_are_the_first_of_all_and_no_more_are_read(place):
+    rows = [{"title": "waltz " * (1 + at % 3), "note": "waltz" * (at % 2)} for at in range(300)]
+    with made(place, np.tile(np.eye(2), (150, 1)), rows) as index:
+        every = index.text("waltz", 1000)
+        assert len(every) == 300 and len({hit.score for hit in every}) < 10, "most are equal, and stay in their order"
+        for k in (1, 7, 299):
+            assert index.text("waltz", k) == every[:k]
+            assert len(index._text.find("waltz", k)[0]) == k
+        narrow = [hit for hit in every if int(hit.id) >= 100]
+        assert index.text("waltz", 7, where="id not like '_' and id not like '__'") == narrow[:7]
+
+
+@settings(max_examples=60, deadline=None)
+@given(words=st.text(max_size=60))
+def test_no_query_of_words_is_a_command(tmp_path_factory, words):
+    with made(
+        tmp_path_factory.mktemp("i") / "a.index", np.eye(2), [{"title": "a b"}, {"title": "title: rest NEAR"}]
+    ) as index:
+        try:
+            index.text(words)
+        except UsageError as error:
+            assert "no word" in str(error)
+
+
+def test_words_of_a_language_without_spaces_are_found_within_a_text(place):
+    rows = [{"title": "日本の音楽"}, {"title": "音の楽しみ"}, {"title": "서울의 밤"}, {"note": "中国音乐"}]
+    with made(place, np.eye(4), rows) as index:
+        assert [hit.id for hit in index.text("音楽")] == ["0"]
+        assert [hit.id for hit in index.text("日本の")] == ["0"]
+        assert {hit.id for hit in index.text("音")} == {"0", "1", "3"}
+        assert [hit.id for hit in index.text("서울")] == ["2"]
+
+
+def test_words_are_found_where_no_space_is_left_for_their_cache(place, monkeypatch):
+    with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
+        monkeypatch.setenv("JOINTEMBED_FAULT", "enospc@1")
+        monkeypatch.setattr("jointembed.files._operations", 0)
+        assert [hit.id for hit in index.text("waltz")] == ["0"]
+    assert not list(place.parent.glob("*.fts*"))
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = b"\xff" * 4096
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda path: path.write_bytes(b"x" * 50), lambda path: path.write_bytes(b""), _flip, None]
+)
+def test_a_text_cache_that_is_broken_or_cannot_be_written_is_made_anew(place, spoil):
+    with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
+        index.text("waltz")
+    [cache] = place.parent.glob("*.fts")
+    if spoil:
+        spoil(cache)
+    else:
+        cache.unlink()
+        cache.mkdir()
+    with Index.open(place) as index:
+        assert [hit.id for hit in index.text("reel")] == ["1"]
+
+
+def test_vectors_and_words_together_put_first_what_both_find(place):
+    rows = [{"title": "waltz"}, {"title": "reel"}, {"title": "slow waltz"}, {"title": "jig"}]
+    vectors = unit(np.array([[1, 0, 0], [0.9, 0.1, 0], [0.8, 0.3, 0], [0, 1, 0]]))
+    with made(place, vectors, rows) as index:
+        hits = index.fused(vectors[1], "waltz", 4)
+        assert {hit.id for hit in hits[:2]} == {"0", "2"}
+        assert hits[0].score > hits[2].score
+        assert [hit.id for hit in index.fused(vectors[1], "waltz", 4, where="title = 'reel'")] == ["1"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(1, 5000),
+    dim=st.integers(1, 40),
+    k=st.integers(1, 30),
+    asked=st.integers(1, 300),
+    metric=st.sampled_from(["cosine", "dot", "euclidean"]),
+    ties=st.booleans(),
+)
+def test_many_at_once_are_exactly_what_float64_finds_one_by_one(seed, count, dim, k, asked, metric, ties):
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((count, dim))
+    if ties:
+        values = np.sign(values) + 0.0
+    values = unit(values) if metric == "cosine" else values.astype(np.float32)
+    table = matrix(values, metric)
+    queries = np.stack(
+        [rerank.vector(one, table) for one in rng.standard_normal((asked, dim)) + (values[:1] if ties else 0)]
+    )
+    places, scores = batch.nearest(table, queries, k)
+    exact = values.astype(np.float64) @ queries.T
+    if metric == "euclidean":
+        exact = -np.square(values.astype(np.float64)[:, None] - queries[None]).sum(2)
+    for at in rng.integers(asked, size=5):
+        alone, score = table.nearest(queries[at], k)
+        assert places[at].tolist() == alone.tolist()
+        assert np.allclose(scores[at], score, rtol=1e-6, atol=1e-6)
+        best = np.sort(exact[:, at])[::-1][: min(k, count)]
+        assert np.allclose(scores[at], best, rtol=1e-5, atol=1e-5)
+
+
+def test_no_queries_have_no_results(songs):
+    _, vectors = songs.vectors()
+    places, scores = songs.many(vectors[:0], 5)
+    assert places.shape == scores.shape == (0, 5)
+
+
+def test_many_of_an_index_count_places_as_its_ids_do(songs):
+    ids, vectors = songs.vectors()
+    places, scores = songs.many(vectors[:20], 5)
+    for at in range(20):
+        hits = songs.search(vectors[at], 5)
+        assert [ids[place] for place in places[at]] == [hit.id for hit in hits]
+        assert np.allclose(scores[at], [hit.score for hit in hits], atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    dim=st.integers(2, 48),
+    k=st.integers(1, 10),
+    metric=st.sampled_from(["cosine", "dot", "euclidean"]),
+    decay=st.sampled_from([0.0, 0.5, 2.0]),
+    ties=st.booleans(),
+)
+def test_a_prefix_rules_out_nothing_that_is_among_the_best(seed, dim, k, metric, decay, ties):
+    rng = np.random.default_rng(seed)
+    spread = np.arange(1, dim + 1) ** -decay
+    centres = rng.standard_normal((30, dim)) * spread
+    values = centres[rng.integers(30, size=3000)]
+    values += 0 if ties else 0.2 * spread * rng.standard_normal((3000, dim))
+    table = matrix(unit(values) if metric == "cosine" else values, metric)
+    built = pca_prefilter.build(table)
+    asked = rerank.vector(centres[0] + 0.1 * rng.standard_normal(dim), table)
+    places = built and built.may(table, asked, k)
+    if places is not None:
+        best, _ = table.nearest(asked, k)
+        assert set(best.tolist()) <= set(places.tolist())
+        assert (np.diff(places) > 0).all()
+
+
+def test_a_query_that_comes_often_to_many_vectors_finds_the_same_and_looks_at_less():
+    rng = np.random.default_rng(0)
+    spread = np.arange(1, 65) ** -0.7
+    values = unit(rng.standard_normal((500, 64))[rng.integers(500, size=40_000)] * spread)
+    values = unit(values + 0.1 * rng.standard_normal((40_000, 64)) * spread)
+    table = matrix(values, "cosine")
+    asked = [rerank.vector(one, table) for one in values[:20] + 0.01]
+    first = [table.nearest(one, 10)[0].tolist() for one in asked]
+    assert table.prefix is not None and table.prefix.head.shape[1] <= 32
+    assert [table.nearest(one, 10)[0].tolist() for one in asked] == first
+    exact = values.astype(np.float64) @ np.stack(asked).T
+    assert first == [np.argsort(-scores, kind="stable")[:10].tolist() for scores in exact.T]
+    assert all(len(table.prefix.may(table, one, 10)) < 4_000 for one in asked)
+
+
+def test_threads_that_share_vectors_find_the_same_and_make_a_prefix_once(place, monkeypatch):
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((300, 48))[rng.integers(300, size=25_000)] + 0.3 * rng.standard_normal((25_000, 48))
+    values = unit(values * np.arange(1, 49) ** -0.7)
+    made(place, values).close()
+    builds, wrong = [], []
+    monkeypatch.setattr(
+        "jointembed.index.search.vectors.build", lambda table: builds.append(1) or pca_prefilter.build(table)
+    )
+
+    def ask():
+        with Index.open(place) as index:
+            for rerank in values[:12]:
+                scores = values.astype(np.float64) @ rerank
+                right = np.argsort(-scores, kind="stable")[:5].astype(str).tolist()
+                if [hit.id for hit in index.search(rerank, 5)] != right:
+                    wrong.append(rerank)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert (len(builds), wrong) == (1, [])
+
+
+def test_vectors_without_a_direction_of_their_own_get_no_prefix_that_costs_more_than_it_spares():
+    values = unit(np.random.default_rng(0).standard_normal((30_000, 64)))
+    assert pca_prefilter.build(matrix(values, "cosine")) is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(1, 5000),
+    dim=st.integers(1, 40),
+    k=st.integers(1, 30),
+    metric=st.sampled_from(["cosine", "dot"]),
+    spread=st.sampled_from([0.02, 1.0]),
+)
+def test_bfloat16_rules_out_nothing_that_is_among_the_best(seed, count, dim, k, metric, spread):
+    import torch
+
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal(dim) + spread * rng.standard_normal((count, dim))
+    values = unit(values) if metric == "cosine" else values.astype(np.float32)
+    table = matrix(values, metric)
+    queries = np.stack([rerank.vector(one, table) for one in rng.standard_normal((batch._PAYS, dim))])
+    vars(table)["half"] = bfloat16.BFloat16Vectors(values, torch)
+    places, scores = batch.nearest(table, queries, k)
+    for at in range(0, len(queries), 7):
+        alone, score = table.nearest(queries[at], k)
+        assert places[at].tolist() == alone.tolist()
+        assert np.allclose(scores[at], score, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_every_song_of_five_thousand_finds_itself_first(place, metric):
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.standard_normal((5000, 32)))
+    vectors[4000:4100] = vectors[:100]  # copies tie, and the first stands first
+    with made(place, vectors, metric=metric) as index:
+        places, scores = index.many(vectors, 2)
+        own = np.where(places[:, 0] == np.arange(5000), places[:, 0], places[:, 1])
+        assert (own == np.arange(5000)).all()
+        assert (scores[:, 0] >= 0.9999 if metric == "cosine" else scores[:, 0] >= -1e-9).all()
+        assert (places[4000:4100, 0] == np.arange(100)).all()
+        for at in rng.integers(5000, size=20):
+            assert index.search(vectors[at], 1)[0].id == str(places[at, 0])
+
+
+@pytest.mark.parametrize("share", [2, 20, 500])
+def test_a_filter_never_costs_a_result(place, share):
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.standard_normal((30_000, 24)) * np.arange(1, 25) ** -0.5)
+    with made(place, vectors, [{"genre": at % share} for at in range(30_000)]) as index:
+        for at in range(8):  # the first few look at all, later ones at a prefix
+            index.search(vectors[at], 10)
+            hits = index.search(vectors[at], 10, where="genre = 1")
+            allowed = np.arange(1, 30_000, share)
+            best = allowed[np.argsort(-(vectors[allowed].astype(np.float64) @ vectors[at]), kind="stable")[:10]]
+            assert [hit.id for hit in hits] == [str(one) for one in best]

@@ -1,0 +1,354 @@
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jointembed.errors import DamagedError, MismatchError, UsageError, UserError
+from jointembed.index.backends.schema import APPLICATION, SCHEMA, TABLES
+from jointembed.index.backends.sqlite import Store
+from jointembed.index.index import Index
+from jointembed.index.verify import verify
+
+EYE = np.eye(3, dtype=np.float32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "songs.index"
+    with_rows(path)
+    return path
+
+
+def with_rows(path, count=3):
+    store = Store.create(path, 3, "cosine", model="runs/a", fingerprint="f")
+    store.add([{"id": f"s{at}", "title": f"t{at}"} for at in range(count)], np.tile(EYE, (count, 1))[:count], "audio")
+    store.close()
+
+
+def query(path, sql):
+    db = sqlite3.connect(path)
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def change(path, *statements):
+    db = sqlite3.connect(path)
+    try:
+        for sql in statements:
+            db.execute(sql)
+        db.commit()
+    finally:
+        db.close()
+
+
+def test_the_file_is_what_it_says(path):
+    assert query(path, "PRAGMA application_id") == [(APPLICATION,)]
+    assert query(path, "PRAGMA user_version") == [(SCHEMA,)]
+    assert query(path, "PRAGMA journal_mode") == [("wal",)]
+    assert query(path, "PRAGMA integrity_check") == [("ok",)]
+    assert query(path, "SELECT count(*) FROM rows JOIN vectors ON row = number") == [(3,)]
+    [(blob,)] = query(path, "SELECT blob FROM vectors WHERE row = 1")
+    assert np.frombuffer(blob, "<f4").tolist() == [1, 0, 0]
+    store = Store(path)
+    meta = store.meta()
+    store.close()
+    assert (meta["model"], meta["fingerprint"], meta["metric"], meta["dim"]) == ("runs/a", "f", "cosine", 3)
+    assert (meta["columns"], meta["cells"], meta["generation"]) == (["audio"], ["title"], 1)
+
+
+def test_a_clean_close_leaves_one_file(path):
+    assert [one.name for one in path.parent.iterdir()] == ["songs.index"]
+
+
+def truncated(path, keep):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "random": lambda path: path.write_bytes(np.random.default_rng(0).bytes(20_000)),
+    "text": lambda path: path.write_text("id,title\n" * 1000),
+    "head only": lambda path: truncated(path, 0.001),
+    "cut in half": lambda path: truncated(path, 0.5),
+    "last bytes cut": lambda path: truncated(path, 0.9999),
+    "another program's": lambda path: (path.unlink(), change(path, "CREATE TABLE songs(id)")),
+    "a trigger": lambda path: change(path, "CREATE TRIGGER t AFTER INSERT ON rows BEGIN DELETE FROM paths; END"),
+    "a view": lambda path: change(path, "CREATE VIEW v AS SELECT 1"),
+    "a table less": lambda path: change(path, "DROP TABLE paths"),
+    "metric": lambda path: change(path, "UPDATE meta SET value = 'manhattan' WHERE key = 'metric'"),
+    "huge dimension": lambda path: change(path, "UPDATE meta SET value = '2147483648' WHERE key = 'dim'"),
+    "no dimension": lambda path: change(path, "DELETE FROM meta WHERE key = 'dim'"),
+    "columns": lambda path: change(path, "UPDATE meta SET value = '{' WHERE key = 'columns'"),
+    "a way out": lambda path: change(path, "UPDATE meta SET value = '../../xy' WHERE key = 'identity'"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_one_line_with_the_command_that_mends_it(path, damage):
+    DAMAGES[damage](path)
+    with pytest.raises(DamagedError) as failure:
+        store = Store(path)
+        try:
+            store.meta()
+        finally:
+            store.close()
+    assert failure.value.code == 5
+    assert str(path) in str(failure.value) and f"jointembed index MODEL SOURCE {path}" in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("version, fix", [(SCHEMA + 1, "pip install -U jointembed"), (0, "jointembed index")])
+def test_another_version_is_a_mismatch(path, version, fix):
+    change(path, f"PRAGMA user_version={version}")
+    with pytest.raises(MismatchError, match=fix):
+        Store(path)
+
+
+def test_pages_of_garbage_are_damage_and_no_crash(path):
+    data = bytearray(path.read_bytes())
+    data[4096:] = np.random.default_rng(1).bytes(len(data) - 4096)
+    path.write_bytes(data)
+    with pytest.raises(DamagedError):
+        store = Store(path)
+        try:
+            with store.reading() as db:
+                db.execute("SELECT * FROM rows, vectors, meta").fetchall()
+        finally:
+            store.close()
+
+
+def test_no_file_is_usage(tmp_path):
+    with pytest.raises(UsageError, match="no such index"):
+        Store(tmp_path / "none")
+    with pytest.raises(UsageError, match="no such index"):
+        Store(tmp_path)
+
+
+def test_create_replaces_an_index_but_nothing_else(path, tmp_path):
+    Store.create(path, 2, "euclidean").close()
+    assert query(path, "SELECT count(*) FROM rows") == [(0,)]
+    other = tmp_path / "notes.txt"
+    other.write_text("keep me")
+    with pytest.raises(UsageError, match="no index"):
+        Store.create(other, 2, "cosine")
+    assert other.read_text() == "keep me"
+    with pytest.raises(UsageError):
+        Store.create(tmp_path, 2, "cosine")
+    other.write_text("")
+    Store.create(other, 2, "cosine").close()
+
+
+def test_create_does_not_replay_the_log_of_the_old_file(path):
+    old = Store(path)
+    old.add([{"id": "late"}], EYE[:1], "audio")
+    assert path.with_name("songs.index-wal").stat().st_size
+    new = Store.create(path, 3, "cosine")
+    assert new.meta()["generation"] == 0
+    assert query(path, "SELECT count(*) FROM rows") == [(0,)]
+    new.close()
+    old.close()
+
+
+@pytest.mark.parametrize("dim, metric", [(0, "cosine"), (-1, "cosine"), (2**31, "cosine"), (3, "manhattan")])
+def test_create_refuses_what_no_index_can_be(tmp_path, dim, metric):
+    with pytest.raises(UsageError):
+        Store.create(tmp_path / "a.index", dim, metric)
+    assert not list(tmp_path.iterdir())
+
+
+BAD = {
+    "nan": ("cosine", [[np.nan, 0, 0]]),
+    "infinity": ("euclidean", [[np.inf, 0, 0]]),
+    "nan, euclidean": ("euclidean", [[0, np.nan, 0]]),
+    "overflow": ("euclidean", [[1e30, 0, 0]]),
+    "zero": ("cosine", [[0, 0, 0]]),
+    "long": ("cosine", [[1.01, 0, 0]]),
+    "short": ("cosine", [[0.99, 0, 0]]),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_vectors_that_may_not_be_stored(tmp_path, bad):
+    metric, vectors = BAD[bad]
+    store = Store.create(tmp_path / "a.index", 3, metric)
+    with pytest.raises(UserError, match="vector 1 of 2"):
+        store.add([{"id": "a"}, {"id": "b"}], np.concatenate([EYE[:1], np.array(vectors, np.float32)]), "audio")
+    assert store.meta()["generation"] == 0
+    store.close()
+    assert query(tmp_path / "a.index", "SELECT count(*) FROM rows") == [(0,)]
+
+
+def test_shapes_and_ids_are_checked(path):
+    store = Store(path)
+    with pytest.raises(MismatchError, match="3 dimensions"):
+        store.add([{"id": "a"}], np.ones((1, 2), np.float32), "audio")
+    with pytest.raises(MismatchError):
+        store.add([{"id": "a"}], EYE, "audio")
+    for bad in (None, 3, "", "\ud800"):
+        with pytest.raises(UsageError, match="is no id"):
+            store.add([{"id": bad}], EYE[:1], "audio")
+    with pytest.raises(UsageError, match="two rows"):
+        store.add([{"id": "x"}, {"id": "y"}, {"id": "x"}], EYE, "audio")
+    assert store.meta()["generation"] == 1
+    store.close()
+
+
+def test_a_write_that_fails_leaves_nothing(path):
+    store = Store(path)
+    with pytest.raises(KeyError), store.writing() as db:
+        db.execute("DELETE FROM rows")
+        raise KeyError
+    assert store.meta()["generation"] == 1
+    with store.reading() as db:
+        assert db.execute("SELECT count(*) FROM rows").fetchall() == [(3,)]
+    store.close()
+
+
+def test_readers_cannot_write_nor_call_what_they_need_not(path):
+    store = Store(path)
+    hostile = [
+        "DELETE FROM rows",
+        "PRAGMA query_only=OFF",
+        "ATTACH ':memory:' AS x",
+        "SELECT load_extension('x')",
+        "CREATE TEMP TABLE x(y)",
+        "SELECT randomblob(9)",
+        "SELECT writefile('x', 'y')",
+    ]
+    for sql in hostile:
+        with pytest.raises(sqlite3.DatabaseError), store.reading() as db:
+            db.execute(sql)
+    with store.reading() as db:
+        assert db.execute("SELECT count(*) FROM rows").fetchall() == [(3,)]
+    store.close()
+
+
+def test_a_second_writer_is_told_so(path, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **more: connect(*args, **more, timeout=0.05))
+    one, other = Store(path), Store(path)
+    with one.writing(), pytest.raises(UsageError, match="another process is writing"), other.writing():
+        pass
+    other.close()
+    one.close()
+
+
+def test_files_and_their_content_follow_the_rows(path):
+    store = Store(path)
+    store.add(
+        [{"id": "a", "_path": "x/a.wav", "_hash": "1"}, {"id": "b", "_path": b"x/\xff.wav", "_hash": "1"}],
+        EYE[:2],
+        "audio",
+    )
+    assert query(path, "SELECT hash FROM content") == [("1",)]
+    assert query(path, "SELECT path FROM paths ORDER BY 1") == [(b"x/a.wav",), (b"x/\xff.wav",)]
+    store.add([{"id": "a", "_path": "x/a.wav", "_hash": "2"}], EYE[:1], "audio")
+    assert query(path, "SELECT hash, path FROM content JOIN paths ON content = number ORDER BY 1") == [
+        ("1", b"x/\xff.wav"),
+        ("2", b"x/a.wav"),
+    ]
+    store.add([{"id": "a"}], EYE[:1], "text")
+    assert query(path, "SELECT hash FROM rows JOIN content ON content = content.number WHERE id = 'a'") == [("2",)]
+    store.remove(["b"])
+    assert query(path, "SELECT hash, path FROM content JOIN paths ON content = number") == [("2", b"x/a.wav")]
+    assert store.remove(["a", "a", "unknown"]) == 1
+    assert query(path, "SELECT (SELECT count(*) FROM content), (SELECT count(*) FROM paths)") == [(0, 0)]
+    assert query(path, "PRAGMA foreign_key_check") == []
+    store.close()
+
+
+def test_a_crash_while_writing_leaves_the_last_commit(path):
+    code = (
+        "import os, sys, numpy as np\nfrom jointembed.index.backends.sqlite import Store\n"
+        f"store = Store({str(path)!r})\nstore.add([{{'id': 'kept'}}], np.eye(3, dtype=np.float32)[:1], 'audio')\n"
+        "with store.writing() as db:\n    db.execute('DELETE FROM rows')\n    os._exit(9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    store = Store(path)
+    with store.reading() as db:
+        assert [id for (id,) in db.execute("SELECT id FROM rows ORDER BY number")] == ["s0", "s1", "s2", "kept"]
+    assert store.meta()["generation"] == 2
+    store.close()
+
+
+def test_tables_are_plain_sql():
+    db = sqlite3.connect(":memory:")
+    for table in TABLES:
+        db.execute(table)
+    db.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_folder_that_may_not_be_written_can_be_searched(path):
+    import tempfile
+
+    folder = tempfile.mkdtemp()
+    place = f"{folder}/songs.index"
+    shutil.copy(path, place)
+    os.chmod(place, 0o444)
+    os.chmod(folder, 0o555)
+    code = (
+        "import numpy as np\nfrom jointembed.errors import Usage\nfrom jointembed.index.index import Index\n"
+        f"with Index.open({place!r}) as index:\n    assert len(index.similar('s0', 5)) == 2\n"
+        "    try:\n        index.remove(['s0'])\n    except Usage as error:\n        print(error)\n"
+    )
+    drop = f"import os\nos.setgid(65534), os.setuid(65534)\n{code}" if os.geteuid() == 0 else code
+    load = "import jointembed.index.index, jointembed.errors, difflib\n"  # before the rights to read them may go
+    try:
+        done = subprocess.run([sys.executable, "-c", load + drop], capture_output=True, text=True, check=False)
+        assert "may not be opened or written" in done.stdout, done.stderr
+        assert os.listdir(folder) == ["songs.index"]
+    finally:
+        os.chmod(folder, 0o755)
+        shutil.rmtree(folder)
+
+
+def test_columns_of_two_models_lie_in_one_index_and_are_kept_apart(path):
+    wide = np.eye(5, dtype=np.float32)[:3]
+    with Index.open(path) as index:
+        index.declare("words", 5, "euclidean", "runs/b", "g", stamp="now")
+        index.add([{"id": f"s{at}"} for at in range(3)], 2 * wide, "words")
+        assert index.columns == ["audio", "words"]
+        assert [hit.id for hit in index.search(2 * wide[2], 1, "words")] == ["s2"]
+        assert [hit.id for hit in index.search(EYE[1], 1)] == ["s1"]
+        assert (index.space("words")["dim"], index.space("audio")["dim"]) == (5, 3)
+        index.check("g", "words")
+        index.check("f", "audio")
+        index.remember({"stamp": "later"}, "words")
+        assert (index.space("words")["stamp"], index.about("stamp")) == ("later", "")
+        with pytest.raises(MismatchError, match="another model made"):
+            index.check("g", "audio")
+        with pytest.raises(MismatchError, match="5 dimensions"):
+            index.add([{"id": "s0"}], EYE[:1], "words")
+        for column in ("audio", "words"):
+            with pytest.raises(UsageError, match="one model already"):
+                index.declare(column, 4, "cosine")
+        with pytest.raises(UsageError, match="manhattan"):
+            index.declare("other", 4, "manhattan")
+    assert verify(path).vectors == {"audio": 3, "words": 3}
+    change(path, """UPDATE meta SET value = '{"words": {"dim": 0}}' WHERE key = 'spaces'""")
+    with pytest.raises(DamagedError, match="says of itself"), Index.open(path) as index:
+        index.search(EYE[0], 1)
+
+
+def test_words_of_the_models_own_space_are_kept_with_a_column(path):
+    with Index.open(path) as index:
+        assert index.terms() == ([], pytest.approx(np.empty((0, 3))))
+        index.learn(["waltz", "reel"], EYE[:2], "audio")
+        index.learn(["reel", "jig"], EYE[1:], "audio")
+        words, vectors = index.terms()
+        assert (words, vectors.tolist()) == (["reel", "jig"], EYE[1:].tolist())
+        assert index.terms("none")[0] == []
+        with pytest.raises(UserError, match="of length 1"):
+            index.learn(["polka"], 2 * EYE[:1], "audio")
+    verify(path)
+    change(path, "UPDATE terms SET word = 'jug' WHERE word = 'jig'")
+    with pytest.raises(DamagedError, match="terms has changed"):
+        verify(path)

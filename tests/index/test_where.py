@@ -1,0 +1,320 @@
+import operator
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jointembed.errors import UsageError
+from jointembed.index.index import Index
+from jointembed.index.where import DEEPEST, LONGEST, MOST, parse
+
+ROWS = [
+    {"id": "a", "genre": "waltz", "tempo": 120, "artist": "Anna", "tags": ["slow", "old"], "live": True},
+    {"id": "b", "genre": "polka", "tempo": 140.5, "artist": "Ben", "tags": "slow", "live": False},
+    {"id": "c", "genre": "Waltz", "tempo": "fast", "artist": "a%_'b", "tags": [], "live": 1},
+    {"id": "d", "genre": None, "tempo": -5, "artist": "Ärzte", "tags": [1, "x", None], "facts": {"tempo": 120}},
+    {"id": "e", "tempo": 2**70, "artist": 'q"\\', "two words": "yes", "ключ": 1, "select": 3, "and": "kept"},
+]
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    with Index.create(tmp_path_factory.mktemp("where") / "a.index", 2, "cosine") as index:
+        index.add(ROWS, np.tile(np.float32([1, 0]), (len(ROWS), 1)), "x")
+        yield index
+
+
+def ids(index, where):
+    return "".join(hit.id for hit in index.search(np.array([1, 0]), 10, where=where))
+
+
+EXPECTED = {
+    "genre = 'waltz'": "a",
+    "genre == 'waltz'": "a",
+    "GENRE = 'waltz'": None,
+    "genre != 'waltz'": "bcde",
+    "genre <> 'waltz' and genre is not null": "bc",
+    "tempo > 120": "be",
+    "tempo>=120 and tempo<141": "ab",
+    "tempo = 140.5 or tempo = -5": "bd",
+    "tempo < 'g'": "c",
+    "tempo = 'fast'": "c",
+    "tempo = 1.2e2": "a",
+    "genre like 'wal%'": "ac",
+    "genre not like 'wal%'": "bde",
+    "artist like 'a%'": "ac",
+    "artist = 'a%_''b'": "c",
+    "artist like '%\"%'": "e",
+    "genre in ('waltz', 'polka')": "ab",
+    "tempo in (120, 'fast', -5.0)": "acd",
+    "genre not in ('waltz', 'polka')": "cde",
+    "tags = 'slow'": "ab",
+    "tags = 'old' or tags = 1": "ad",
+    "tags is null": "e",
+    "genre is null": "de",
+    "not genre is null": "abc",
+    "not (genre = 'waltz' or tempo > 130)": "cd",
+    "genre = 'waltz' or genre = 'polka' and tempo > 900": "a",
+    "(genre = 'waltz' or genre = 'polka') and tempo > 130": "b",
+    "live = true": "a",
+    "live = false": "b",
+    "live = 1": "c",
+    "live in (true, 1)": "ac",
+    "facts = 120": "",
+    "facts is not null": "d",
+    "id = 'b' or id like 'C'": "bc",
+    "id is null": "",
+    "\"two words\" = 'yes'": "e",
+    "ключ = 1": "e",
+    "select = 3": "e",
+    "\"and\" = 'kept'": "e",
+    "  tempo\n>\t120  ": "be",
+    "genre = 'waltz' AND NOT tempo IS NULL": "a",
+}
+
+
+@pytest.mark.parametrize("where", EXPECTED)
+def test_conditions(index, where):
+    if EXPECTED[where] is None:
+        with pytest.raises(UsageError, match="no row has the column"):
+            ids(index, where)
+    else:
+        assert ids(index, where) == EXPECTED[where]
+
+
+REFUSED = [
+    "",
+    " ",
+    "genre",
+    "genre =",
+    "= 'waltz'",
+    "genre = waltz",
+    'genre = "waltz"',
+    "genre = 'waltz",
+    "genre = 'a' 'b'",
+    "genre = null",
+    "120 < tempo",
+    "tempo > 12x",
+    "tempo > 1e",
+    "tempo = 0x10",
+    "genre like 3",
+    "genre in ()",
+    "genre in 'a'",
+    "genre in ('a',)",
+    "(genre = 'a'",
+    "genre = 'a')",
+    "genre = 'a' and",
+    "or genre = 'a'",
+    "not",
+    "genre not = 'a'",
+    "live > true",
+    "unknown = 1",
+    "tempo = tempo",
+    "tempo + 1 > 3",
+    "length(genre) > 3",
+    "genre is 'a'",
+    "genre = 'a';",
+    "genre = 'a'; DROP TABLE rows",
+    "genre = 'a' -- x",
+    "genre = 'a' /* x */",
+    "1=1",
+    "genre = 'a' or 1=1",
+    "genre = 'a' or 1",
+    "genre = 'a' UNION SELECT * FROM meta",
+    "rows.genre = 'a'",
+    "genre = (select 1)",
+    "exists (select 1)",
+    "genre = ?",
+    "genre = :a",
+    "genre = $1",
+    "genre = x'00'",
+    "genre like 'a' escape '!'",
+    "genre between 1 and 2",
+    "genre glob 'a*'",
+    "genre match 'a'",
+    "genre = 'a' collate nocase",
+    "cast(genre as text) = 'a'",
+    "columns = 'x'",
+    "number = 1",
+    "`genre` = 'a'",
+    "[genre] = 'a'",
+    "genre = 'a\0'",
+    "genre = '\ud800'",
+    "tempo > --5",
+    "tempo > + 5",
+    "genre ||'a' = 'a'",
+    "load_extension('x')",
+    '"" = 1',
+    "not " * DEEPEST + "tempo = 1",
+    "(" * DEEPEST + "tempo = 1" + ")" * DEEPEST,
+    " or ".join(["tempo = 1"] * (MOST + 1)),
+    "genre = '" + "a" * LONGEST + "'",
+    "(" * 9_999,
+    "genre = 'a' \u2028\u0000",
+]
+
+
+@pytest.mark.parametrize("where", REFUSED)
+def test_what_is_no_condition_is_refused_in_one_line(index, where):
+    with pytest.raises(UsageError) as failure:
+        ids(index, where)
+    assert "\n" not in str(failure.value) and "sqlite" not in str(failure.value).lower()
+
+
+@pytest.mark.parametrize(
+    "where, place", [("genre = ", 9), ("tempo > 1 and ?", 15), ("unknown = 1", 1), ("genre is 3", 10)]
+)
+def test_a_refusal_names_the_place(index, where, place):
+    with pytest.raises(UsageError, match=f"at character {place}:"):
+        ids(index, where)
+
+
+def test_the_largest_conditions_are_answered(index):
+    assert ids(index, " or ".join(["tempo = 120"] * MOST)) == "a"
+    deep = DEEPEST - 1
+    assert ids(index, "not " * deep + "tempo = 120") == "bcde"
+    for opening in ("(", "(tempo = 9 or tempo = 8 or tempo = 120 and ", "(tempo in (9, 8) or tempo not like '9' and "):
+        assert ids(index, opening * deep + "tempo = 120" + ")" * deep) == "a"
+    assert ids(index, "not (" * (deep // 2) + "tempo = 120" + ")" * (deep // 2)) == "bcde"
+    assert ids(index, "tempo in (" + ",".join(["9"] * 4_000 + ["120"]) + ")") == "a"
+    assert ids(index, "tempo < " + "9" * 5_000) == "abde"
+    assert ids(index, "artist like '" + "%" * 9_000 + "'") == "abcde"
+
+
+def test_names_and_values_are_bound(index):
+    sql, values = parse("genre = 'x''); DROP TABLE rows; --' and tempo > 3", ["genre", "tempo"]).sql()
+    assert "genre" not in sql and "DROP" not in sql and sql.count("?") == len(values) == 4
+    for name in ('a"b', "a\\b", "a\nb"):
+        with pytest.raises(UsageError):
+            parse('"{}" = 1'.format(name.replace('"', '""')), [name])
+
+
+NUMBERS = st.integers(-200, 200) | st.sampled_from([140.5, 120.0, 2.0**70, -5.5])
+TEXTS = st.sampled_from(["waltz", "Anna", "slow", "x", "fast", "a%_'b", "Ä", ""]) | st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4
+)
+COLUMNS = st.sampled_from(["id", "genre", "tempo", "artist", "tags", "live", "two words", "facts"])
+COMPARE = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+def written(value):
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
+
+
+def elements(row, name):
+    cell = row.get(name)
+    return cell if isinstance(cell, list) else [] if isinstance(cell, dict) else [cell]
+
+
+def kind(value):
+    return bool if isinstance(value, bool) else str if isinstance(value, str) else float if value is not None else None
+
+
+def alike(cell, pattern):
+    lower = {at: chr(at + 32) for at in range(65, 91)}
+    regex = "".join({"%": ".*", "_": "."}.get(sign, re.escape(sign)) for sign in pattern.translate(lower))
+    return isinstance(cell, str) and re.fullmatch(regex, cell.translate(lower), re.DOTALL) is not None
+
+
+def some(name, test):
+    return lambda row: any(test(one) for one in elements(row, name))
+
+
+@st.composite
+def comparisons(draw):
+    name = draw(COLUMNS)
+    column, shape = f'"{name}"', draw(st.sampled_from(["compare", "like", "in", "null"]))
+    if shape == "null":
+        return f"{column} is null", lambda row: row.get(name) is None
+    if shape == "like":
+        pattern = draw(TEXTS | st.text("wWaA%_", max_size=5))
+        return f"{column} like {written(pattern)}", some(name, lambda one: alike(one, pattern))
+    values = draw(st.lists(NUMBERS | TEXTS | st.booleans(), min_size=1, max_size=4))
+    if shape == "in":
+        text = f"{column} in ({', '.join(map(written, values))})"
+        return text, some(name, lambda one: any(kind(one) == kind(value) and one == value for value in values))
+    sign = draw(st.sampled_from(sorted(COMPARE))) if kind(values[0]) is not bool else "="
+    text = f"{column} {sign} {written(values[0])}"
+    return text, some(name, lambda one: kind(one) == kind(values[0]) and COMPARE[sign](one, values[0]))
+
+
+def join(pair):
+    (left, first), (right, second), how = pair
+    if how == "and":
+        return f"{left} and ({right})", lambda row: first(row) and second(row)
+    if how == "or":
+        return f"({left} or {right})", lambda row: first(row) or second(row)
+    return f"not ({left})", lambda row: not first(row)
+
+
+BRACKETS = comparisons().map(lambda one: (f"({one[0]})", one[1]))
+HOW = st.sampled_from(["and", "or", "not"])
+CONDITIONS = st.recursive(BRACKETS, lambda inner: st.tuples(inner, inner, HOW).map(join), max_leaves=8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(CONDITIONS)
+def test_a_condition_is_the_filter_that_python_would_be(index, condition):
+    text, allowed = condition
+    assert ids(index, text) == "".join(row["id"] for row in ROWS if allowed(row))
+
+
+TABLE = [
+    "genre",
+    "tempo",
+    "'",
+    "''",
+    '"',
+    " ",
+    "=",
+    "<",
+    "(",
+    ")",
+    ",",
+    "like",
+    "in",
+    "not",
+    "and",
+    "or",
+    "is",
+    "null",
+    "1",
+    "--",
+    ";",
+    "/*",
+    "*/",
+    "?",
+    "select",
+    "union",
+    "from rows",
+    "\\",
+    "\n",
+    "\0",
+    "%",
+    "x'",
+    "json_each",
+    "1=1",
+    "true",
+    "a",
+]
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(st.sampled_from(TABLE), max_size=14).map("".join) | st.text(max_size=30))
+def test_any_other_text_is_refused_or_a_filter(index, text):
+    try:
+        found = ids(index, text)
+    except UsageError:
+        return
+    sql, values = parse(text, ["genre", "tempo"]).sql()
+    assert sql.count("?") == len(values)
+    assert set(found) <= set("abcde") and len(index) == 5
+    known = (
+        r"""[()\s?<>=',$]|\b(EXISTS|SELECT|FROM|WHERE|AND|OR|NOT|IN|LIKE|1|json_each|json_array|json_type|coalesce"""
+    )
+    known += r"""|typeof|rows\.id|rows\.columns|key|type|value|text|integer|real|true|false|null)\b"""
+    assert re.sub(known, "", sql) == ""

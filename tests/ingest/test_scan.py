@@ -1,0 +1,267 @@
+"""A folder becomes rows: what is new, moved, changed or bad, and books that balance."""
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scan_stub import Decoder, Embedder, fill, ids_of, opened, run, state, vector
+
+from jointembed.errors import UserError
+from jointembed.index.index import Index
+from jointembed.index.verify import verify
+from jointembed.ingest import ScanReport, scan, skips
+
+
+def test_a_folder_becomes_rows(root, place):
+    fill(root, 50)
+    (root / "cover.jpg").write_bytes(b"x")
+    (root / ".hidden.wav").write_bytes(b"x")
+    (root / ".trash").mkdir()
+    (root / ".trash" / "a.wav").write_bytes(b"x")
+    (root / "bad.MP3").write_bytes(b"BAD")
+    (root / "nan.wav").write_bytes(b"NAN")
+    (root / "tagged.flac").write_bytes(b"TAG" * 100)
+    books, decoded = run(root, place)
+    assert books == ScanReport(seen=54, indexed=51, skipped=2, unsupported=1) and decoded == 53
+    assert str(books).startswith("54 seen = 51 indexed + 0 unchanged + 2 skipped + 0 duplicate + 1 unsupported")
+    with Index.open(place) as index:
+        assert index.row("album 3/3.wav") == {
+            "id": "album 3/3.wav",
+            "title": "3",
+            "path": "album 3/3.wav",
+            "seconds": 0.3,
+        }
+        assert index.row("tagged.flac") == {
+            "id": "tagged.flac",
+            "title": "A title",
+            "genre": "waltz",
+            "path": "tagged.flac",
+            "seconds": 3.0,
+        }
+        ids, vectors = index.vectors()
+        assert vectors[ids.index("album 3/3.wav")].tobytes() == vector(b"song 3" * 5).tobytes()
+        assert [(one.path, one.reason) for one in skips(index)] == [(b"bad.MP3", "no-audio"), (b"nan.wav", "vector")]
+        assert index.resolve("A title") == "tagged.flac"
+    whole = verify(place)
+    assert (whole.rows, whole.files, whole.missing, whole.skips) == (51, 51, 0, {"no-audio": 1, "vector": 1})
+
+
+def test_a_second_run_only_looks(root, place):
+    fill(root, 1000)
+    fill(root, 4000, "more ")
+    (root / "bad.wav").write_bytes(b"BAD")
+    run(root, place)
+    before, started = place.read_bytes(), time.perf_counter()
+    books, decoded = run(root, place)
+    took = time.perf_counter() - started
+    assert books == ScanReport(seen=5001, unchanged=5000, skipped=1) and decoded == 0
+    assert took < 1 + 5000 * 0.0002, took
+    assert len(place.read_bytes()) == len(before)
+
+
+def test_unchanged_files_are_not_opened(root, place, monkeypatch):
+    fill(root, 10)
+    (root / "bad.wav").write_bytes(b"BAD")
+    run(root, place)
+    monkeypatch.setattr("jointembed.ingest.stages.digest", None)
+    assert run(root, place)[0] == ScanReport(seen=11, unchanged=10, skipped=1)
+
+
+def test_skips_are_tried_again_when_they_change_or_on_demand(root, place):
+    bad = root / "bad.wav"
+    bad.write_bytes(b"BAD")
+    run(root, place)
+    os.utime(bad)
+    (root / "copy of bad.wav").write_bytes(b"BAD")
+    assert run(root, place) == (ScanReport(seen=2, skipped=2), 0)
+    assert run(root, place, retry=True) == (ScanReport(seen=2, skipped=2), 1)
+    assert run(root, place, decoder="2") == (ScanReport(seen=2, skipped=2), 1)
+    assert run(root, place, decoder="2") == (ScanReport(seen=2, skipped=2), 0)
+    bad.write_bytes(b"GOOD")
+    assert run(root, place, decoder="2") == (ScanReport(seen=2, indexed=1, skipped=1), 1)
+    (root / "copy of bad.wav").unlink()
+    assert run(root, place, decoder="2") == (ScanReport(seen=1, unchanged=1), 0)
+    with Index.open(place) as index:
+        assert skips(index) == []
+
+
+def test_moves_and_renames_keep_their_rows_and_decode_nothing(root, place):
+    fill(root, 1000)
+    run(root, place)
+    with Index.open(place) as index:
+        ids, vectors = index.vectors()
+    (root / "new").mkdir()
+    files = sorted(root.rglob("*.wav"))
+    for file in files[:500]:
+        file.rename(root / "new" / f"{file.parent.name} {file.name}")
+    for at, file in enumerate(files[500:600]):
+        file.rename(file.with_name(f"renamed {at}.wav"))
+    assert run(root, place) == (ScanReport(seen=1000, unchanged=1000, moved=600), 0)
+    with Index.open(place) as index:
+        assert index.ids() == ids and index.vectors()[1].tobytes() == vectors.tobytes()
+        moved = files[0]
+        assert index.resolve(f"new/{moved.parent.name} {moved.name}") == str(moved.relative_to(root))
+        assert index.row(str(files[500].relative_to(root)))["title"] == "renamed 0"
+    whole = verify(place)
+    assert (whole.files, whole.missing) == (1000, 0)
+    assert run(root, place) == (ScanReport(seen=1000, unchanged=1000), 0)
+
+
+def test_swaps_chains_and_new_files_in_old_places(root, place):
+    for name in "abcd":
+        (root / f"{name}.wav").write_bytes(name.encode() * 20)
+        os.utime(root / f"{name}.wav", ns=(10**18, 10**18))  # all of one size and time
+    run(root, place)
+    (root / "a.wav").rename(root / "x")
+    (root / "b.wav").rename(root / "a.wav")
+    (root / "x").rename(root / "b.wav")
+    (root / "c.wav").rename(root / "d2.wav")
+    (root / "d.wav").rename(root / "c.wav")
+    (root / "d.wav").write_bytes(b"new")
+    books, decoded = run(root, place)
+    assert decoded == 1 and books.indexed == 1
+    content = {path.name: path.read_bytes() for path in root.iterdir()}
+    found = {paths[0].decode(): blob for blob, paths, _ in state(place).values()}
+    assert found == {name: vector(one).tobytes() for name, one in content.items()}
+    assert all(row["path"] == paths[0].decode() for _, paths, row in state(place).values())
+    verify(place)
+
+
+def test_a_changed_file_replaces_its_row(root, place):
+    fill(root, 5)
+    run(root, place)
+    file = root / "album 2" / "2.wav"
+    with Index.open(place) as index:
+        ids = index.ids()
+    file.write_bytes(b"quite another song")
+    assert run(root, place) == (ScanReport(seen=5, indexed=1, unchanged=4), 1)
+    assert state(place)["album 2/2.wav"][0] == vector(b"quite another song").tobytes()
+    file.write_bytes(b"BAD now")
+    assert run(root, place) == (ScanReport(seen=5, unchanged=4, skipped=1, missing=1), 1)
+    assert run(root, place) == (ScanReport(seen=5, unchanged=4, skipped=1, missing=1), 0)
+    file.write_bytes((root / "album 3" / "3.wav").read_bytes())
+    assert run(root, place) == (ScanReport(seen=5, unchanged=4, duplicate=1), 0)
+    with Index.open(place) as index:
+        assert index.ids() == [id for id in ids if id != "album 2/2.wav"]
+    verify(place)
+
+
+def test_copies_share_a_vector(root, place):
+    for at in range(100):
+        (root / f"{at}.wav").write_bytes(b"one song")
+    books, decoded = run(root, place)
+    assert books == ScanReport(seen=100, indexed=1, duplicate=99) and decoded == 1
+    [(_, paths, _)] = state(place).values()
+    assert len(paths) == 100
+    assert run(root, place) == (ScanReport(seen=100, unchanged=100), 0)
+    with Index.open(place) as index:
+        assert len({index.resolve(path.decode()) for path in paths}) == 1
+    (root / "1.wav").write_bytes(b"another song")
+    assert run(root, place) == (ScanReport(seen=100, indexed=1, unchanged=99), 1)
+    assert sorted(len(paths) for _, paths, _ in state(place).values()) == [1, 99]
+    verify(place)
+
+
+def test_a_file_that_changes_meanwhile_is_left_for_the_next_run(root, place):
+    fill(root, 20)
+    grown = root / "album 3" / "10.wav"
+
+    def write(path):
+        if path == os.fsencode(grown):
+            grown.write_bytes(b"it grows and grows and grows and grows and grows")
+
+    with opened(place) as index:
+        books = scan(index, root, Decoder(each=write), Embedder())
+        assert books == ScanReport(seen=20, indexed=19, skipped=1)
+        assert [one.reason for one in skips(index)] == ["changing"]
+    assert run(root, place) == (ScanReport(seen=20, indexed=1, unchanged=19), 1)
+    with Index.open(place) as index:
+        assert skips(index) == []
+
+
+def test_a_second_column_is_embedded_and_keeps_the_rows(root, place):
+    fill(root, 5)
+    run(root, place)
+    assert run(root, place, column="rhythm") == (ScanReport(seen=5, indexed=5), 5)
+    assert run(root, place) == (ScanReport(seen=5, unchanged=5), 0)
+    assert verify(place).vectors == {"audio": 5, "rhythm": 5} and len(ids_of(place)) == 5
+
+
+def test_books_that_do_not_balance_are_a_failure(root, place, monkeypatch):
+    ScanReport(seen=3, indexed=1, duplicate=2).check()
+    fill(root, 3)
+    kept = Decoder.one
+    monkeypatch.setattr(Decoder, "__call__", lambda self, paths: (kept(self, path) for path in list(paths)[1:]))
+    with pytest.raises(UserError, match="out of turn"):
+        run(root, place)
+    monkeypatch.setattr(Decoder, "__call__", lambda self, paths: iter(()))
+    with pytest.raises(UserError, match="stopped before the end"):
+        run(root, place)
+    with pytest.raises(UserError, match="do not balance"):
+        ScanReport(seen=3, indexed=1).check()
+
+
+CONTENT = st.sampled_from([b"a", b"b", b"c", b"d", b"BAD1", b"BAD2", b"NAN"])
+NAME = st.sampled_from(["1.wav", "2.wav", "x/1.wav", "x/3.mp3", "y/1.wav", "y/cover.jpg", "4.flac", "l.wav"])
+TREE = st.dictionaries(NAME, CONTENT | st.just(None), max_size=8)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(trees=st.lists(TREE, min_size=2, max_size=3), batch=st.integers(1, 4))
+def test_books_balance_and_an_index_is_what_the_folder_holds(trees, batch):
+    fast = "/dev/shm" if os.path.isdir("/dev/shm") else None  # no disk is waited for
+    top = Path(tempfile.mkdtemp(dir=fast))
+    root, place = top / "r", top / "i"
+    for tree in trees:
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        (root / "keep.wav").write_bytes(b"keep")
+        for name, content in tree.items():
+            (root / name).parent.mkdir(exist_ok=True)
+            if content is None:
+                (root / name).symlink_to("nowhere")
+            else:
+                (root / name).write_bytes(content)
+                stamp = 10**18 + int.from_bytes(content, "big")  # the same content has the same time
+                os.utime(root / name, ns=(stamp, stamp))
+        books, _ = run(root, place, batch=batch)
+        assert books.seen == len(tree) + 1
+        sounds = {name: one for name, one in tree.items() if one and name != "y/cover.jpg"} | {"keep.wav": b"keep"}
+        good = {name: vector(one).tobytes() for name, one in sounds.items() if one[:3] not in (b"BAD", b"NAN")}
+        with Index.open(place) as index, index.reading() as db:
+            sql = "SELECT path, blob FROM paths JOIN rows USING(content) JOIN vectors ON row = number"
+            found = {path.decode(): blob for path, blob in db.execute(f"{sql} WHERE missing IS NULL")}
+            for number, cell in db.execute("SELECT content, json_extract(columns, '$.path') FROM rows").fetchall():
+                assert (cell.encode(),) in db.execute("SELECT path FROM paths WHERE content = ?", (number,)).fetchall()
+        unseen = {name for name, one in tree.items() if one is None}  # a broken link: what lay there may come back
+        assert {name: one for name, one in found.items() if name not in unseen} == good
+        verify(place)
+    shutil.rmtree(top)
+
+
+def test_the_time_of_a_commit_and_what_is_held_are_bounded(root, place):
+    fill(root, 10)
+    commits = []
+    with opened(place) as index:
+        scan(
+            index,
+            root,
+            Decoder(ahead=0),
+            Embedder(ahead=0),
+            seconds=0.0,
+            progress=lambda books: commits.append(books.indexed),
+        )
+    assert commits[:10] == list(range(1, 11))
+
+
+def test_the_search_finds_what_is_indexed_while_the_rest_is_decoded(root, place):
+    fill(root, 64)
+    with opened(place) as index:
+        counts = []
+        scan(index, root, Decoder(), Embedder(), progress=lambda books: counts.append(len(Index.open(place))))
+    assert counts[:2] == [32, 64]

@@ -1,0 +1,219 @@
+"""Two processes that train together do what one does with a single big batch."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from torch import distributed as dist
+from torch import multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from jointembed import BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, Numbers, Regression
+from jointembed.encoders import MLP
+from jointembed.objectives import distributed
+
+# Eight rows, of which the first five are the first process's; two share their artist, two their song, two a caption.
+CELLS = {
+    "song": ["a", "b", "c", None, "e", "f", "b", "h"],
+    "words": [
+        ["slow waltz", "sad"],
+        "fast reel",
+        None,
+        "alone",
+        ["sad", "night", "rain"],
+        "slow waltz",
+        ["reel", "rain"],
+        "drums",
+    ],
+    "genre": [["waltz", "slow"], "reel", "jig", "reel", None, "waltz", ["reel", "fast"], "jig"],
+    "artist": ["x", "y", "z", "w", "v", "x", "u", "t"],
+    "price": [1.0, 5.0, 2.0, 4.0, None, 9.0, 3.0, 7.0],
+    "facts": [
+        {"p": 1.0, "q": 2.0},
+        {"p": 3.0},
+        None,
+        {"q": 1.0},
+        {"p": 5.0, "q": 0.0},
+        {"p": 1.0},
+        {"p": 2.0},
+        {"q": 9.0},
+    ],
+}
+SPLIT = 5
+CASES = {
+    "softmax": (lambda: Match("song", "words"), "words"),
+    "softmax, no query": (lambda: Match("song", "words"), "song"),
+    "softmax, several ask": (lambda: Match("words", "song"), "words"),
+    "softmax, whole": (lambda: Match("song", "words"), None),
+    "softmax, same": (lambda: Match("song", "words", same="artist"), "words"),
+    "sigmoid": (lambda: Match("song", "words", loss="sigmoid"), "words"),
+    "sigmoid, same": (lambda: Match("song", "words", loss="sigmoid", same="artist"), "song"),
+    "all": (lambda: Match("song", "genre", "all"), "genre"),
+    "all, no query": (lambda: Match("song", "genre", "all"), "song"),
+    "all, sigmoid": (lambda: Match("song", "genre", "all", loss="sigmoid"), "genre"),
+    "hidden": (lambda: Match("song", "genre", "all", hidden=[5]), "genre"),
+    "sampled": (lambda: Match("song", "genre", 6), "genre"),
+    "sampled, sigmoid": (lambda: Match("song", "genre", 6, loss="sigmoid"), "genre"),
+    "regress": (lambda: Regression("song", "price", [4]), "price"),
+    "fused": (lambda: Match("item", "words"), "song"),
+}
+MUTANTS = ("no gradient", "no factor", "no offset", "swapped")
+
+
+class Losses(nn.Module):
+    """The sum of the objectives as a module that DistributedDataParallel can wrap."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch):
+        return torch.stack(list(self.model.losses(batch).values())).sum()
+
+
+def made(name):
+    """The model of a case, and its whole batch; the second process has nothing of the gap's column."""
+    objective, gap = CASES[name]
+    objective = objective()
+    columns = {"fused": ["song", "facts", "words"]}.get(name, [objective.query, getattr(objective, "target", None)])
+    cells = {column: list(CELLS[column]) for column in CELLS}
+    if gap:
+        cells[gap][SPLIT:] = [None] * (len(cells[gap]) - SPLIT)
+    kinds = {"words": lambda: EmbeddingBag(BagOfWords()), "facts": lambda: MLP(Numbers(["p", "q"]), 6)}
+    points = [column for column in columns if column not in objective.readers()]
+    encoders = {column: kinds.get(column, lambda: EmbeddingBag(Category()))() for column in points}
+    fused = {"item": ["song", "facts"]} if name == "fused" else {}
+    model = JointEmbedding(6, encoders, [objective], fused=fused, bf16=False)
+    batch = {}
+    for reader, listed in model.readers().values():
+        reader.fit(CELLS[listed[0]])
+        batch |= {column: reader.encode(cells[column]) for column in listed}
+    if getattr(objective, "same", None):
+        batch["artist"] = Category().encode(CELLS["artist"])
+    torch.manual_seed(0)
+    model.configure_model()
+    model.double()
+    for fusion in model.fusions.values():
+        nn.init.normal_(fusion.network[-1].weight)
+        nn.init.normal_(fusion.absent)
+    for x in batch.values():
+        x.values = x.values.double() if x.values.is_floating_point() else x.values
+    draws = torch.tensor([0, 3, 1, 1, 2, 4])
+    objective._draw = lambda: draws
+    return model, batch
+
+
+def trained(losses, batch):
+    """The loss and the gradients of a batch, and the parameters after three steps."""
+    optimizer = torch.optim.SGD(losses.parameters(), 0.1)
+    found = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = losses(batch)
+        loss.backward()
+        mean = loss.detach().clone()
+        if distributed.world() > 1:
+            dist.all_reduce(mean)
+            mean /= distributed.world()
+        gradients = torch.cat([parameter.grad.ravel() for parameter in losses.parameters()])
+        found.append((mean, gradients.clone()))
+        optimizer.step()
+    parameters = torch.cat([parameter.detach().ravel() for parameter in losses.parameters()])
+    return found[0][0], found[0][1], parameters
+
+
+def mutated(name):
+    """`gather` with one mistake in it."""
+    right, weights = distributed.gather, distributed.weights
+
+    def sizes(x):
+        counts = [torch.zeros(1, dtype=torch.int64) for _ in range(2)]
+        dist.all_gather(counts, torch.tensor([len(x)]))
+        return [int(count) for count in counts]
+
+    def no_gradient(x):
+        whole, first = right(x)
+        own = torch.zeros(len(whole), dtype=torch.bool)
+        own[first : first + len(x)] = True
+        own = own.reshape(-1, *[1] * (x.dim() - 1))
+        return torch.where(own, whole, whole.detach()), first
+
+    def swapped(x):
+        whole, first = right(x)
+        a, _ = sizes(x)
+        return torch.cat([whole[a:], whole[:a]]), first
+
+    if name == "no gradient":
+        distributed.gather = no_gradient
+    elif name == "no factor":
+        distributed.weights = lambda counted: weights(counted) / distributed.world()
+    elif name == "no offset":
+        distributed.gather = lambda x: (right(x)[0], 0)
+    else:
+        distributed.gather = swapped
+    return right, weights
+
+
+def work(rank, folder):
+    """One process: first every case as a single big batch, then together with the other process."""
+    torch.set_num_threads(1)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    expected = {name: trained(Losses(made(name)[0]), made(name)[1]) for name in CASES}
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    rows = torch.arange(SPLIT) if rank == 0 else torch.arange(SPLIT, len(CELLS["song"]))
+    found = {}
+    for mutant in (None, *MUTANTS):
+        right = mutated(mutant) if mutant else None
+        for name in CASES if mutant is None else ("softmax, whole",):
+            model, batch = made(name)
+            part = {column: x[rows] for column, x in batch.items()}
+            together = trained(DistributedDataParallel(Losses(model)), part)
+            gaps = [float((a - b).abs().max()) for a, b in zip(together, expected[name], strict=True)]
+            found[mutant or name] = {
+                "gaps": gaps,
+                "size": float(expected[name][1].abs().max()),
+                "loss": float(expected[name][0]),
+            }
+        if right:
+            distributed.gather, distributed.weights = right
+    with open(f"{folder}/{rank}.json", "w") as file:
+        json.dump(found, file)
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def differences(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("gather"))
+    multiprocessing.spawn(work, (folder,), nprocs=2)
+    found = []
+    for rank in range(2):
+        with open(f"{folder}/{rank}.json") as file:
+            found.append(json.load(file))
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_give_the_loss_gradients_and_steps_of_one(name, differences):
+    for rank in range(2):
+        one = differences[rank][name]
+        assert one["size"] > 1e-3 and one["loss"] > 1e-3, "the case tests something"
+        assert max(one["gaps"]) <= 1e-10, f"rank {rank}: loss, gradients, parameters differ by {one['gaps']}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mistake_in_the_gathering_would_be_seen(mutant, differences):
+    assert max(differences[0][mutant]["gaps"]) > 1e-4
+
+
+def test_alone_a_process_has_everything():
+    x = torch.arange(3.0)
+    whole, first = distributed.gather(x)
+    assert whole is x and first == 0 and (distributed.world(), distributed.rank()) == (1, 0)
+    values = torch.tensor([1.0, 2.0, 9.0], requires_grad=True)
+    assert distributed.mean(values, torch.tensor([True, True, False])) == 1.5
+    assert distributed.mean(values, torch.tensor([1.0, 0.0, 3.0])) == 7
+    nothing = distributed.mean(values, torch.zeros(3).bool())
+    nothing.backward()
+    assert nothing == 0 and np.array_equal(values.grad, np.zeros(3))

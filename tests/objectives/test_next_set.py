@@ -1,0 +1,182 @@
+"""Sets in their order: exact probabilities of what comes next, and what reads a piano roll and carries a memory."""
+
+import itertools
+import json
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from jointembed import (
+    GRU,
+    BagOfWords,
+    CausalTransformer,
+    EmbeddingBag,
+    JointEmbedding,
+    NextItem,
+    NextSet,
+    PianoRoll,
+    TableData,
+)
+from jointembed.__main__ import main
+from jointembed.errors import UsageError
+from jointembed.evaluation import prediction
+from jointembed.objectives.likelihood import frequent, nats
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+POOLS = [lambda: GRU(16, layers=2), lambda: GRU(16, mean=True), lambda: CausalTransformer(16, layers=1)]
+
+
+def built(pool=None, reader=None, seed=0):
+    """A small model with random weights, far enough from where they begin to tell sets apart."""
+    torch.manual_seed(seed)
+    reader = reader or PianoRoll(60, 63)
+    model = JointEmbedding(8, {"roll": EmbeddingBag(reader)}, [NextSet("roll", width=6, reach=2)],
+                           pools={"roll": pool or GRU(16)}, bf16=False)  # fmt: skip
+    model.configure_model()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(torch.randn_like(value) * 0.5)
+    return model.eval()
+
+
+SETS = [list(one) for size in range(5) for one in itertools.combinations(range(60, 64), size)]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("before", [[], [[60, 63]], [[], [61], []]])
+def test_the_probabilities_of_all_sets_sum_to_one_after_any_history(pool, before):
+    model = built(pool())
+    cells = [[*before, frame, [60]] for frame in SETS]
+    chances = [np.exp(-one[len(before)]) for one in nats(model, "roll", cells)]
+    assert len(chances) == 16 and sum(chances) == pytest.approx(1, abs=1e-5)
+    assert max(chances) > 3 * min(chances)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_set_is_judged_by_those_before_it_alone_and_whatever_stands_beside_the_row(pool):
+    model = built(pool())
+    first, second = [[60], [61, 62], [63], []], [[60], [61, 62], [], [60, 61, 62, 63]]
+    one, other = nats(model, "roll", [first, second])
+    assert (one[:2] == other[:2]).all() and abs(one[2:] - other[2:]).min() > 1e-3
+    x = model.reader("roll").encode([second, None, first])
+    with torch.inference_mode():
+        codes = model({"roll": x})
+        together = model.objectives[0].nats(*codes["roll"].history).double().numpy()
+        loss = float(model.objectives[0](codes, {"roll": x}, model))
+    np.testing.assert_allclose(together, np.concatenate([other, one]), rtol=1e-5)
+    assert loss == pytest.approx(together.mean(), rel=1e-5)
+
+
+def test_a_batch_of_missing_rolls_gives_a_loss_of_zero_that_has_gradients():
+    model = built().train()
+    loss = sum(model.losses({"roll": model.reader("roll").encode([None, None])}).values())
+    loss.backward()
+    assert float(loss.detach()) == 0 and model.encoder("roll").table.weight.grad is not None
+
+
+def test_a_row_that_the_pool_would_cut_is_refused_and_so_are_things_that_are_not_judged():
+    model = built()
+    with pytest.raises(UsageError, match=r"17 pieces, of which the model reads 16.*`length`"):
+        nats(model, "roll", [[[60]] * 16, [[60]] * 17])
+    words = JointEmbedding(
+        4, {"text": EmbeddingBag(BagOfWords())}, [NextItem("text", "all")], pools={"text": CausalTransformer()}
+    )
+    with pytest.raises(UsageError, match="NextSet"):
+        nats(words, "text", ["a b"])
+    bare = JointEmbedding(4, {"roll": EmbeddingBag(PianoRoll())}, [NextSet("roll")])
+    with pytest.raises(UsageError, match="pools: {roll: CausalTransformer}"):
+        bare.configure_model()
+
+
+def test_what_knows_only_frequencies_has_the_likelihood_of_independent_things():
+    model = built()
+    [plain] = frequent(model, "roll", [[[60], [60, 62]], None, [[], [60]]], [[[60], []]])
+    share = np.array([3.5, 0.5, 1.5, 0.5]) / 5
+    nothing = -np.log(1 - share).sum()
+    np.testing.assert_allclose(plain, [nothing - np.log(share[0] / (1 - share[0])), nothing])
+
+
+def test_nats_are_a_mean_over_pieces_whose_interval_draws_whole_rows():
+    rng = np.random.default_rng(0)
+    rows = [np.full(40, level) + rng.normal(0, 0.1, 40) for level in rng.normal(5, 1, 20)]
+    rows[0] = rows[0][:3]
+    found = prediction.likelihoods(rows, [one + 2 for one in rows])
+    assert found["nats"]["value"] == pytest.approx(np.concatenate(rows).mean())
+    assert found["nats_after_first"]["value"] == pytest.approx(np.concatenate([one[1:] for one in rows]).mean())
+    assert found["nats"]["chance"] == pytest.approx(found["nats"]["value"] + 2)
+    # 763 pieces are no 763 independent ones: twenty rows differ by about 1 from each other.
+    assert 0.4 < found["nats"]["high"] - found["nats"]["low"] < 1.5
+    assert set(prediction.likelihoods([np.ones(1)], [np.ones(1)])) == {"nats"}
+
+
+def chords(count=48):
+    """A major chord, then the same a tone lower, as a row's own key wants it, and one rest."""
+    rows = []
+    for number in range(count):
+        root = 60 + number % 6
+        cell = [[root - 2 * (step % 2), root + 4 - 2 * (step % 2)] if step != 4 else [] for step in range(7)]
+        rows.append({"id": f"r{number}", "split": "test" if number % 4 == 0 else "train", "roll": cell})
+    return rows
+
+
+def test_it_learns_and_evaluate_prints_nats_with_their_interval(tmp_path, capsys):
+    lightning.seed_everything(0)
+    model = JointEmbedding(16, {"roll": EmbeddingBag(PianoRoll(50, 75))},
+                           [NextSet("roll", width=16, reach=8, dropout=0.0)],
+                           pools={"roll": GRU(16, dropout=0.0)}, lr=0.02, bf16=False)  # fmt: skip
+    rows = chords()
+    trainer = lightning.Trainer(max_epochs=40, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+                                enable_model_summary=False, accelerator="cpu")  # fmt: skip
+    trainer.fit(model, TableData(rows, batch_size=12))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model.save(tmp_path / "roll.ckpt")
+    words = ["evaluate", str(tmp_path / "roll.ckpt"), str(tmp_path), "--query", "roll", "--target", "roll"]
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found = report["figures"]
+    assert report["queries"] == 12 and found["nats_after_first"]["value"] < 0.3 < 3 < found["nats"]["chance"]
+    test = [row["roll"] for row in rows if row["split"] == "test"]
+    again = nats(JointEmbedding.load(tmp_path / "roll.ckpt"), "roll", test)
+    assert found["nats"]["value"] == pytest.approx(np.concatenate(again).mean())
+    assert main([*words, "--unit", "key"]) == 2 and "no such column" in capsys.readouterr().err
+    assert main([*words, "--relevant", "id", "--split", "all"]) == 0
+    assert "map" in capsys.readouterr().out
+
+
+def test_a_roll_keeps_rests_and_reads_each_pitch_once_in_ascending_order():
+    x = PianoRoll(21, 108).encode([[[67, 60, 60], [], (np.int64(21),)], None, [[]], np.array([[60, 64], [62, 65]])])
+    assert x.values.tolist() == [39, 46, 0, 39, 43, 41, 44]
+    assert x.rows.tolist() == [0, 0, 0, 3, 3] and x.inner.tolist() == [0, 2, 2, 3, 5, 7]
+
+
+@pytest.mark.parametrize("cell", [[60, 64], "60", [[60], 64], [[20]], [[60.5]], [["c"]], [[60, None]]])
+def test_what_is_no_roll_is_said_in_one_line(cell):
+    with pytest.raises(UsageError, match=r"roll: .*Fix: "):
+        PianoRoll().encode([cell])
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_roll_has_the_same_bits_beside_any_others_and_after_a_reload(pool, tmp_path):
+    model = built(pool())
+    rng = np.random.default_rng(0)
+    cells = [[SETS[n] for n in rng.integers(1, 16, size=rng.integers(1, 20))] for _ in range(50)]
+    together = model.embed("roll", cells)
+    for number in (0, 7, 49):
+        assert (model.embed("roll", [cells[number]])[0] == together[number]).all()
+    model.save(tmp_path / "roll.ckpt")
+    assert (JointEmbedding.load(tmp_path / "roll.ckpt").embed("roll", cells[::-1])[::-1] == together).all()
+
+
+def test_the_mean_of_the_states_knows_the_beginning_and_the_last_state_is_the_last():
+    model = built(GRU(16, mean=True))
+    pool, x = model.pools["roll"], model.reader("roll").encode([[[60], [61], [62]], None, [[63]]])
+    with torch.inference_mode():
+        states = pool.states(model.encoder("roll").pieces(x), x)
+        z = pool.last(states, x)
+        pool.mean = False
+        last = pool.last(states, x)
+    torch.testing.assert_close(z, torch.stack([states[:3].mean(0), torch.zeros(8), states[3]]))
+    assert torch.equal(last, torch.stack([states[2], torch.zeros(8), states[3]]))

@@ -1,0 +1,268 @@
+"""Match and Regress against plain formulas."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from jointembed import BagOfWords, Category, ConvNet, EmbeddingBag, JointEmbedding, LogMel, Match, Ragged, Regression
+from jointembed.data.mixup import mixed
+from jointembed.errors import UsageError
+
+
+def built(model, cells):
+    """A model whose readers are fitted on the cells of its columns, and the batch of those cells."""
+    batch = {}
+    for reader, columns in model.readers().values():
+        reader.fit([cell for column in columns for cell in cells[column]])
+    torch.manual_seed(0)
+    model.configure_model()
+    for reader, columns in model.readers().values():
+        batch |= {column: reader.encode(cells[column]) for column in columns}
+    for x in batch.values():
+        x.values = x.values.double() if x.values.is_floating_point() else x.values
+    return model.double(), batch
+
+
+def pair(objective, cells, dim=6, **settings):
+    encoders = {column: EmbeddingBag(Category()) for column in cells}
+    return built(JointEmbedding(dim, encoders, [objective], bf16=False, **settings), cells)
+
+
+def vectors(model, batch, column):
+    return model(batch)[column].z.double()
+
+
+SONGS = {"song": ["a", "b", "c", "d"], "genre": ["jazz", "waltz", "jazz", "reel"]}
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_softmax_among_all_is_cross_entropy(metric):
+    match = Match("song", "genre", "all")
+    model, batch = pair(match, SONGS, metric=metric)
+    z, table = vectors(model, batch, "song"), model.known("genre")
+    scores = {
+        "cosine": F.normalize(z) @ F.normalize(table).T,
+        "dot": z @ table.T,
+        "euclidean": -(torch.cdist(z, table) ** 2),
+    }[metric]
+    expected = F.cross_entropy(scores * match.scale.exp(), torch.tensor([0, 2, 0, 1]))
+    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+
+
+def test_tags_are_one_yes_or_no_each():
+    match = Match("song", "tags", "all", loss="sigmoid")
+    model, batch = pair(match, {"song": ["a", "b", "c"], "tags": [["slow", "sad"], ["fast"], None]})
+    right = torch.zeros(2, 3).double()
+    known = model.reader("tags").known
+    for row, tag in [(0, "slow"), (0, "sad"), (1, "fast")]:
+        right[row, known.index(tag)] = 1
+    logits = match.logits(model.score(vectors(model, batch, "song")[:2], model.known("tags")))
+    expected = F.binary_cross_entropy_with_logits(logits, right, reduction="sum") / 2
+    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+
+
+def test_info_nce_goes_both_ways():
+    match = Match("song", "words")
+    model, batch = pair(match, {"song": ["a", "b", "c"], "words": ["x", "y", "z"]})
+    logits = match.scale.exp() * model.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
+    order = torch.arange(3)
+    expected = (F.cross_entropy(logits, order) + F.cross_entropy(logits.T, order)) / 2
+    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+
+
+def test_siglip():
+    match = Match("song", "words", loss="sigmoid")
+    model, batch = pair(match, {"song": ["a", "b", "c"], "words": ["x", "y", "z"]})
+    scores = model.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
+    logits = match.scale.exp() * scores + match.bias
+    expected = -F.logsigmoid((2 * torch.eye(3).double() - 1) * logits).sum() / 3
+    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+
+
+def test_equal_targets_equal_queries_and_equal_labels_are_never_negatives():
+    cells = {"song": ["a", "b", "a", "d"], "words": ["x", "x", "z", "w"], "artist": ["p", "q", "r", "q"]}
+
+    def loss(same, right):
+        match = Match("song", "words", same=same)
+        model = JointEmbedding(
+            6,
+            {"song": EmbeddingBag(Category()), "words": EmbeddingBag(Category()), "artist": EmbeddingBag(Category())},
+            [match],
+            bf16=False,
+        )
+        model, batch = built(model, cells)
+        logits = match.scale.exp() * model.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
+        forth = -(logits.log_softmax(1) * right).sum(1) / right.sum(1)
+        back = -(logits.T.log_softmax(1) * right.T).sum(1) / right.sum(0)
+        return match(model(batch), batch, model), (forth.mean() + back.mean()) / 2
+
+    # a-x, b-x share a target; rows 0 and 2 share the query a.
+    right = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]).double()
+    got, expected = loss(None, right)
+    assert torch.allclose(got, expected, atol=1e-6)
+    right[1, 3] = right[3, 1] = 1  # and rows 1 and 3 share the artist q
+    got, expected = loss("artist", right)
+    assert torch.allclose(got, expected, atol=1e-6)
+
+
+def test_several_captions_of_a_cell_are_targets_one_by_one():
+    cells = {"song": ["a", "b"], "words": [["x", "y"], ["y", "z"]]}
+    match = Match("song", "words")
+    model, batch = pair(match, cells)
+    captions = torch.stack([model.encoders["words"].known[i] for i in (0, 1, 1, 2)])
+    logits = match.scale.exp() * model.score(vectors(model, batch, "song"), captions)
+    right = torch.tensor([[1, 1, 1, 0], [0, 1, 1, 1]]).double()  # the caption y belongs to both
+    forth = -(logits.log_softmax(1) * right).sum(1) / right.sum(1)
+    back = -(logits.T.log_softmax(1) * right.T).sum(1) / right.sum(0)
+    assert torch.allclose(match(model(batch), batch, model), (forth.mean() + back.mean()) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"loss": "sigmoid"}, {"candidates": "all"}])
+def test_rows_that_hold_neither_change_nothing(settings):
+    whole = {"song": ["a", "b", "c"], "words": ["x", "y", "z"]}
+    gaps = {"song": ["a", None, "b", "c", None], "words": ["x", None, "y", "z", None]}
+    match = Match("song", "words", **settings)
+    model, batch = pair(match, whole)
+    expected = match(model(batch), batch, model)
+    batch = {column: model.reader(column).encode(gaps[column]) for column in gaps}
+    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+
+
+def test_a_target_without_its_query_is_a_wrong_answer_for_the_others():
+    match = Match("song", "words")
+    model, batch = pair(match, {"song": ["a", "b", None], "words": ["x", "y", "z"]})
+    logits = match.scale.exp() * model.score(vectors(model, batch, "song")[:2], vectors(model, batch, "words"))
+    order = torch.arange(2)
+    expected = (F.cross_entropy(logits, order) + F.cross_entropy(logits.T[:2], order)) / 2
+    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+
+
+def test_no_pair_at_all_gives_a_zero_that_is_connected():
+    model, batch = pair(Match("song", "words"), {"song": ["a", None], "words": [None, "x"]})
+    loss = model.objectives[0](model(batch), batch, model)
+    loss.backward()
+    assert loss == 0 and all(parameter.grad is not None for parameter in model.encoders.parameters())
+
+
+def sampled_and_full(candidates, draws=400):
+    torch.manual_seed(1)
+    names = [f"f{number}" for number in range(40)]
+    cells = {"user": ["u0", "u1", "u2", "u3"], "film": ["f1", "f1", "f3", "f30"]}
+    sampled, full = Match("user", "film", candidates), Match("user", "film", "all")
+    model = JointEmbedding(
+        5, {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}, [sampled, full], bf16=False
+    )
+    model.reader("user").fit(cells["user"])
+    model.reader("film").fit([name for number, name in enumerate(names) for _ in range(1 + number % 7)])
+    model.configure_model()
+    batch = {column: model.reader(column).encode(cells[column]) for column in cells}
+    model.double()
+    with torch.no_grad():
+        codes = model(batch)
+        losses = torch.stack([sampled(codes, batch, model) for _ in range(draws)])
+        return losses.mean(), full(codes, batch, model), losses.std() / math.sqrt(draws)
+
+
+def test_sampled_softmax_tends_to_the_full_one():
+    near, full, error = sampled_and_full(20_000, draws=20)
+    assert abs(near - full) < 0.01 + 4 * error
+    rough, full, _ = sampled_and_full(64)
+    assert abs(rough - full) < 0.25  # biased by few samples, yet of the right size: without logQ it would be far off
+
+
+def test_nested_dimensions_average_over_the_prefixes():
+    match = Match("song", "genre", "all")
+    model, batch = pair(match, SONGS, dims=[2, 6])
+    losses = []
+    for dims in ([2], [6], [2, 6]):
+        model.dims = dims
+        losses.append(match(model(batch), batch, model))
+    assert torch.allclose((losses[0] + losses[1]) / 2, losses[2])
+
+
+def test_regress_answers_in_the_units_of_the_table():
+    cells = {"words": ["big", "small", "big", None], "price": [300.0, 100.0, 300.0, 200.0]}
+    model = JointEmbedding(
+        4, {"words": EmbeddingBag(BagOfWords())}, [Regression("words", "price", hidden=[8])], bf16=False
+    )
+    model, batch = built(model, cells)
+    objective = model.objectives[0]
+    z = vectors(model, batch, "words")
+    standard = (torch.tensor([300.0, 100.0, 300.0]) - 225) / math.sqrt((75**2 * 2 + 125**2 + 25**2) / 4)
+    expected = F.mse_loss(objective.network(z)[:3, 0], standard.double())
+    assert torch.allclose(objective(model(batch), batch, model), expected, atol=1e-5)
+    answer = objective.answer(z)
+    assert answer.shape == (4,) and abs(answer - 225).max() < 500
+
+
+def test_hidden_layers_answer_with_labels_and_are_no_points():
+    model = JointEmbedding(
+        3, {"song": EmbeddingBag(Category())}, [Match("song", "genre", "all", hidden=[8])], bf16=False
+    )
+    model, batch = built(model, SONGS)
+    optimizer = torch.optim.Adam(model.parameters(), 0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.objectives[0](model(batch), batch, model).backward()
+        optimizer.step()
+    assert model.objectives[0].answer(vectors(model, batch, "song")).tolist() == SONGS["genre"]
+    with pytest.raises(UsageError, match="answer"):
+        model.encoder("genre")
+
+
+def test_what_cannot_be_is_refused_in_one_line():
+    with pytest.raises(UsageError, match="candidates: all"):
+        Match("a", "b", "batch", hidden=[3])
+    with pytest.raises(UsageError, match="same"):
+        Match("a", "b", "all", same="c")
+    with pytest.raises(UsageError, match="did you mean song"):
+        JointEmbedding(3, {"song": EmbeddingBag(Category())}, [Match("son", "song")])
+    model = JointEmbedding(
+        3, {"song": EmbeddingBag(Category()), "words": EmbeddingBag(BagOfWords())}, [Match("song", "words", "all")]
+    )
+    with pytest.raises(UsageError, match="column of ids"):
+        built(model, {"song": ["a"], "words": ["x y"]})
+
+
+def test_a_table_of_half_a_million_asks_for_samples():
+    model = JointEmbedding(
+        2,
+        {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())},
+        [Match("user", "film", "all", "sigmoid")],
+    )
+    model.reader("user").fit(["u"])
+    model.reader("film").fit([f"f{number}" for number in range(20_001)])
+    with pytest.raises(UsageError, match="candidates: 512"):
+        model.configure_model()
+
+
+def test_mixed_rows_have_mixed_targets():
+    sounds = [torch.full((1600,), 0.1 * n).numpy() for n in range(4)]
+    match = Match("audio", "genre", "all")
+    pair_up = Match("audio", "genre")
+    model = JointEmbedding(
+        4, {"audio": ConvNet(LogMel(8000, 0.2, 8, 128, 80), [8], 8), "genre": EmbeddingBag(Category())},
+        [match, pair_up],
+        mixup={"audio": 0.4}, bf16=False,
+    )  # fmt: skip
+    model, batch = built(model, {"audio": sounds, "genre": ["a", "b", None, "a"]})
+    torch.manual_seed(3)
+    codes = model.train()(batch)
+    mix = codes["audio"].mix
+    assert ((mix.share >= 0.5) & (mix.share <= 1)).all() and sorted(mix.partner.tolist()) == [0, 1, 2, 3]
+    right = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 0]]).double()
+    right = mix.share[:, None] * right + (1 - mix.share[:, None]) * right[mix.partner]
+    logits = match.scale.exp() * model.score(codes["audio"].z, model.known("genre"))
+    there = right.sum(1) > 0
+    expected = (-(logits.log_softmax(1) * right).sum(1)[there] / right.sum(1)[there]).mean()
+    assert torch.allclose(match(codes, batch, model), expected, atol=1e-6)
+    assert pair_up(codes, batch, model).isfinite()
+    assert model.eval()(batch)["audio"].mix is None
+
+
+def test_what_is_mixed_with_nothing_stays_itself():
+    x = Ragged(torch.rand(3, 2), torch.tensor([0, 0, 1]), torch.arange(2))
+    same, mix = mixed(x, 0.4)
+    assert torch.equal(same.values, x.values) and mix.share.tolist() == [1, 1]

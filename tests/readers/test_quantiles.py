@@ -1,0 +1,65 @@
+"""Numbers in buckets, and crosses of columns."""
+
+import pytest
+
+from jointembed import EmbeddingBag, HashedCross, JointEmbedding, Quantiles, Regression
+from jointembed.errors import UsageError
+
+
+def test_buckets_hold_equally_many_and_each_column_has_its_own():
+    reader = Quantiles(["rooms", "year"], bins=4)
+    rows = [{"rooms": number % 8, "year": 1900 + number} for number in range(80)]
+    reader.fit(rows)
+    assert [len(edges) for edges in reader.edges] == [3, 3] and reader.size == 8
+    counts = [0] * 8
+    for row in rows:
+        first, second = reader.numbers(row)
+        assert first < 4 <= second
+        counts[first] += 1
+        counts[second] += 1
+    assert counts == [20] * 8
+
+
+def test_a_missing_number_is_in_no_bucket_and_a_word_is_refused():
+    reader = Quantiles(["rooms", "year"], bins=4)
+    reader.fit([{"rooms": 1, "year": 1900}, {"rooms": 2}, {"rooms": "", "year": "1950"}])
+    assert len(reader.numbers({"rooms": 1})) == 1
+    assert reader.numbers({"other": 1}) == [reader.size]
+    assert reader.encode([None, {"year": 1900}]).present.tolist() == [False, True]
+    with pytest.raises(UsageError, match="'many' is no number"):
+        reader.numbers({"rooms": "many"})
+
+
+def test_buckets_of_equal_numbers_are_one():
+    reader = Quantiles(bins=10)
+    reader.fit([0] * 99 + [1])
+    assert reader.size <= 3 and reader.numbers(0) != reader.numbers(2)
+
+
+def test_a_cross_tells_combinations_apart_which_no_single_column_does():
+    reader = HashedCross(["latitude", "longitude"], bins=4, buckets=10_000)
+    reader.fit([{"latitude": n % 10, "longitude": n // 10} for n in range(100)])
+    corners = {(x, y): reader.numbers({"latitude": x, "longitude": y})[0] for x in (0, 9) for y in (0, 9)}
+    assert len(set(corners.values())) == 4
+    assert reader.numbers({"latitude": 0, "longitude": 1}) == [corners[0, 0]]
+    assert reader.numbers({"latitude": 0}) == [10_000]
+    again = HashedCross(["latitude", "longitude"], bins=4, buckets=10_000)
+    again.restore(reader.state())
+    assert again.numbers({"latitude": 9, "longitude": 0}) == [corners[9, 0]]
+    with pytest.raises(UsageError, match="two columns"):
+        HashedCross(["latitude"])
+
+
+def test_they_come_back_with_a_checkpoint(tmp_path):
+    encoders = {
+        "facts": EmbeddingBag(Quantiles(["rooms"], bins=3)),
+        "place": EmbeddingBag(HashedCross(["x", "street"], bins=3, buckets=50)),
+    }
+    space = JointEmbedding(4, encoders, [Regression("home", "price")], fused={"home": ["facts", "place"]})
+    rows = [{"rooms": n, "x": n, "street": "ab"[n % 2], "price": float(n)} for n in range(20)]
+    for reader, columns in space.readers().values():
+        reader.fit([row[columns[0]] if not reader.columns else row for row in rows])
+    space.configure_model()
+    before = space.embed("home", rows)
+    space.save(tmp_path / "home.ckpt")
+    assert (JointEmbedding.load(tmp_path / "home.ckpt").embed("home", rows) == before).all()

@@ -1,0 +1,334 @@
+"""The server over an index of several columns, whose vectors several models made."""
+
+import contextlib
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from web_server import Embedder, ask, filled, serving, told, unit, until
+
+from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, JointEmbedding, LogMel
+from jointembed.__main__ import main
+from jointembed.errors import UsageError
+from jointembed.indexing.embedders import Embedders
+from jointembed.indexing.query_encoder import embedded
+from jointembed.serve.query_models import Model
+from jointembed.space.inference import EmbedOptions, threads
+from jointembed.web import export
+
+RATE = 8_000
+
+
+@pytest.fixture
+def path(tmp_path):
+    """40 songs with vectors by their sound, of which every third has one by its tags too, of another model."""
+    path = filled(tmp_path / "songs.index")
+    with Index.open(path) as index:
+        index.declare("tags", 5, "euclidean", "other", "f2", "by tags")
+        index.add([index.row(f"s{at}") for at in range(0, 40, 3)], unit(14, 5, 1), "tags")
+    return path
+
+
+class Deaf(Embedder):
+    sounds = False
+
+
+class Silent(Embedder):
+    words = False
+
+
+def load(path, column):
+    return Deaf(5) if column == "tags" else Silent()
+
+
+@pytest.fixture
+def port(path):
+    with serving(path, load=load, page=None) as port:
+        until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
+        yield port
+
+
+def test_each_column_says_what_may_be_asked_of_it(port):
+    about = told(port, "/api/about")
+    assert (about["column"], about["count"], about["rows"], about["dim"], about["metric"]) == (
+        "audio", 40, 40, 8, "cosine",
+    )  # fmt: skip
+    assert (about["text"], about["file"], about["why"]) == (
+        "none",
+        True,
+        "the model of the column audio knows no words",
+    )
+    assert about["queries"] == {
+        "audio": {"text": "none", "file": True, "why": "the model of the column audio knows no words"},
+        "tags": {"text": "ready", "file": False},
+    }
+    about = told(port, "/api/about?column=tags")
+    assert (about["column"], about["count"], about["rows"], about["dim"], about["metric"], about["note"]) == (
+        "tags", 14, 40, 5, "euclidean", "by tags",
+    )  # fmt: skip
+    assert (about["text"], about["file"], "why" in about) == ("ready", False, False)
+
+
+def test_words_are_searched_in_the_column_that_is_asked_for_by_its_own_model(path, port):
+    found = told(port, "/api/search?q=polka&k=5&column=tags")
+    with Index.open(path) as index:
+        wanted = index.search(Deaf(5).text("polka"), 5, "tags")
+        assert found["how"] == "model"
+        assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit.id, hit.score) for hit in wanted]
+        assert [index.ids("tags")[hit["place"]] for hit in found["hits"]] == [hit.id for hit in wanted]
+
+
+def test_where_the_model_knows_no_words_they_are_looked_for_in_the_cells(port):
+    found = told(port, "/api/search?q=polka&k=50&column=audio")
+    assert found["how"] == "text" and len(found["hits"]) == 20
+    assert found["note"] == "the model of the column audio knows no words"
+    found = told(port, "/api/search?q=unknown&column=tags")
+    assert found["how"] == "text" and "none of these words" in found["note"]
+
+
+def test_words_of_cells_find_only_what_the_column_has_unless_none_is_asked_for(path):
+    with serving(path, page=None) as port:
+        assert len(told(port, "/api/search?q=song&k=50")["hits"]) == 40
+        hits = told(port, "/api/search?q=song&k=50&column=tags")["hits"]
+        assert {hit["id"] for hit in hits} == {f"s{at}" for at in range(0, 40, 3)}
+        assert all(hit["place"] is not None for hit in hits)
+
+
+def test_a_file_is_heard_for_a_column_that_hears_and_refused_for_one_that_does_not(path, port):
+    found = told(port, "/api/query?k=3&column=audio", method="POST", body=b"RIFF")
+    assert found == told(port, "/api/query?k=3", method="POST", body=b"RIFF")
+    for column, said in (("tags", "the model of this column hears no sounds"), ("nothing", "column: ")):
+        status, _, body = ask(port, f"/api/query?column={column}", "POST", body=b"RIFF")
+        assert status == 422 and json.loads(body)["error"].startswith(said)
+
+
+def test_maps_cells_rows_and_ways_are_of_the_column(path, port):
+    with Index.open(path) as index:
+        index.learn(["far", "near"], unit(2, 5, 4), "tags")
+        assert ask(port, "/api/map?axes=pca2&column=tags")[2] == export.points(index, "pca2", "tags")
+        assert told(port, "/api/cells?name=id&column=tags")["values"] == index.ids("tags")
+        assert set(told(port, "/api/row?id=s3&column=tags")["words"]) == {"far", "near"}
+        assert told(port, "/api/row?id=s1&column=tags")["words"] == told(port, "/api/row?id=s3")["words"] == []
+        way = told(port, "/api/path?start=s3&end=s30&n=4&column=tags")["hits"]
+        assert [hit["id"] for hit in way] == [hit.id for hit in index.way("s3", "s30", 4, "tags")]
+    for target in ("about?", "map?", "cells?name=id&", "row?id=s1&", "search?q=song&", "similar?id=s1&"):
+        status, _, body = ask(port, f"/api/{target}column=nothing")
+        assert status == 422 and "column" in json.loads(body)["error"], target
+
+
+def test_words_do_not_wait_for_a_sound_that_is_heard(path):
+    go, heard = threading.Event(), []
+
+    class Slow(Embedder):
+        def sound(self, path):
+            go.wait(10)
+            return super().sound(path)
+
+    with serving(path, load=lambda *_: Slow()) as port:
+        until(lambda: told(port, "/api/about")["text"] == "ready")
+        sending = [
+            threading.Thread(target=lambda: heard.append(ask(port, "/api/query", "POST", body=b"RIFF")[0]))
+            for _ in range(4)
+        ]
+        for one in sending:
+            one.start()
+        assert told(port, "/api/search?q=polka")["how"] == "model" and not heard
+        go.set()
+        for one in sending:
+            one.join()
+    assert heard == [200] * 4
+
+
+def test_a_column_that_comes_while_the_server_runs_gets_its_model(path):
+    loaded = []
+
+    def slow(path, column):
+        loaded.append(column)
+        return load(path, column)
+
+    with serving(path, load=slow, page=None) as port:
+        until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
+        with Index.open(path) as index:
+            index.declare("moods", 3, "cosine", "third", "f3")
+            index.add([{"id": "s1"}, {"id": "s2"}], unit(2, 3), "moods")
+        until(lambda: "moods" in told(port, "/api/about")["queries"])
+        until(lambda: loaded == ["audio", "tags", "moods"])
+
+
+def test_a_model_that_fails_leaves_the_others_as_they_are(path):
+    def some(path, column):
+        if column == "audio":
+            raise UsageError("model", "it is gone", "put it back")
+        return load(path, column)
+
+    with serving(path, load=some, page=None) as port:
+        until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
+        assert "gone" in told(port, "/api/about")["why"]
+        assert told(port, "/api/search?q=polka&column=tags")["how"] == "model"
+        status, _, body = ask(port, "/api/query?column=audio", "POST", body=b"RIFF")
+        assert status == 422 and "gone" in json.loads(body)["error"]
+
+
+def test_a_vector_of_another_model_than_the_columns_is_never_searched(path):
+    with serving(path, load=lambda *_: Deaf(), page=None) as port:
+        until(lambda: told(port, "/api/about")["text"] == "ready")
+        assert told(port, "/api/search?q=polka")["how"] == "model"
+        with Index.create(path, 8, "cosine", "model", "f9") as index:
+            index.add([{"id": "new", "title": "polka"}], unit(1), "audio")
+            found = [ask(port, "/api/search?q=polka") for _ in range(3)]
+        for status, headers, body in found:  # refused, or, once the new model is looked for, by the words in the cells
+            assert (status, headers.get("retry-after")) == (503, "1") or json.loads(body)["how"] in ("text", "model")
+        assert found[0][0] == 503 or json.loads(found[0][2])["how"] == "text"
+
+
+def tone(seconds, seed):
+    rng = np.random.default_rng(seed)
+    at = np.arange(int(seconds * RATE)) / RATE
+    return 0.3 * np.sin(2 * np.pi * (110 + 60 * seed) * at) + 0.1 * rng.standard_normal(len(at))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a model of two columns of sounds and one of words, three songs, one long, and their index."""
+    folder = tmp_path_factory.mktemp("made")
+    torch.manual_seed(0)
+    quick, slow = (LogMel(RATE, 0.25, n_mels=16, n_fft=256, hop_length=hop) for hop in (80, 40))
+    words = BagOfWords()
+    for reader in (quick, slow):
+        reader.fit([tone(2, 0)])
+    words.fit(["slow waltz", "fast reel"])
+    encoders = {
+        "quick": ConvNet(quick, [8, 16], 16),
+        "slow": ConvNet(slow, [8, 16], 16),
+        "caption": EmbeddingBag(words),
+    }
+    space = JointEmbedding(8, encoders, [])
+    space.configure_model()
+    space.save(folder / "model.ckpt")
+    (folder / "music").mkdir()
+    for number, (seconds, end) in enumerate([(2, "wav"), (1.6, "ogg"), (100, "flac")]):
+        soundfile.write(folder / "music" / f"{number}.{end}", tone(seconds, number), RATE)
+    for more in (["--column", "slow", "--name", "mine"], ["--name", "few", "--max-windows", "2", "--column", "quick"]):
+        words = [str(folder / "model.ckpt"), str(folder / "music"), str(folder / "songs.index")]
+        assert main(["index", *words, *more]) == 0
+    return folder
+
+
+@pytest.fixture
+def embedders():
+    with contextlib.closing(Embedders()) as embedders:
+        yield embedders
+
+
+def test_a_file_gets_the_bits_of_the_column_it_is_asked_in_whatever_that_is_called_and_however_long_it_is(
+    made, embedders
+):
+    with Index.open(made / "songs.index") as index:
+        for column in ("mine", "few"):
+            embedder = embedders.load(index.path, column)
+            for id, vector in zip(*index.vectors(column), strict=True):
+                song = str(made / "music" / id)
+                assert embedder.sound(song).tobytes() == vector.tobytes(), (column, id)
+                assert embedded(index, None, song, None, column).tobytes() == vector.tobytes(), (column, id)
+        assert index.vectors("mine")[1].tobytes() != index.vectors("few")[1].tobytes()
+
+
+def test_sounds_and_words_that_are_asked_at_once_get_the_same_bits(made, embedders):
+    embedder = embedders.load(made / "songs.index", "mine")
+    songs = [str(made / "music" / name) for name in ("0.wav", "1.ogg", "2.flac")] * 3
+    alone = [embedder.sound(song).tobytes() for song in songs], embedder.text("slow waltz").tobytes()
+    with ThreadPoolExecutor(2) as hearing, ThreadPoolExecutor(1) as reading:
+        texts = [reading.submit(embedder.text, "slow waltz") for _ in range(50)]
+        assert [one.tobytes() for one in hearing.map(embedder.sound, songs)] == alone[0]
+        assert {one.result().tobytes() for one in texts} == {alone[1]}
+
+
+def test_torch_has_its_threads_back_once_all_have_computed():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    hows, cpu = [EmbedOptions(), EmbedOptions()], torch.device("cpu")
+    try:
+        with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+            first.enter_context(threads(hows[0], cpu))
+            second.enter_context(threads(hows[1], cpu))
+            first.close()
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        assert [how.threads for how in hows] == [2, 2]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_that_read_an_older_commit_does_not_forget_the_columns_of_a_newer_one(tmp_path, monkeypatch):
+    path, model, newer = filled(tmp_path / "songs.index"), Model(None), []
+
+    def follow():
+        with Index.open(path) as index:
+            index.declare("tags", 5, "euclidean", "other", "f2")
+            index.add([{"id": "s0"}], unit(1, 5), "tags")
+            model.follow(index)
+
+    def space(index, column=None):
+        if not newer:
+            newer.append(threading.Thread(target=follow))
+            newer[0].start()
+            newer[0].join(0.5)
+        return told(index, column)
+
+    told = Index.space
+    monkeypatch.setattr(Index, "space", space)
+    try:
+        with Index.open(path) as index:
+            model.follow(index)
+        newer[0].join(10)
+        assert list(model.columns) == ["audio", "tags"]
+    finally:
+        model.close()
+
+
+def test_a_thread_that_was_done_while_another_computed_has_all_threads_the_next_time():
+    before, cpu = torch.get_num_threads(), torch.device("cpu")
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+            for _ in range(2):
+                inside = [threads(EmbedOptions(), cpu), threads(EmbedOptions(), cpu)]
+                for thread, held in zip((one, other), inside, strict=True):
+                    thread.submit(held.__enter__).result(10)
+                for thread, held in zip((one, other), inside, strict=True):
+                    thread.submit(held.__exit__, None, None, None).result(10)
+            for thread in (one, other):
+                how = EmbedOptions()
+                with contextlib.ExitStack() as stack:
+                    thread.submit(stack.enter_context, threads(how, cpu)).result(10)
+                    thread.submit(stack.close).result(10)
+                assert how.threads == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_model_that_two_columns_share_is_loaded_once_and_let_go_with_them(made, embedders, monkeypatch):
+    loaded = []
+    load = JointEmbedding.load.__func__
+    monkeypatch.setattr(JointEmbedding, "load", classmethod(lambda *given: loaded.append(1) or load(*given)))
+    one, other = (embedders.load(made / "songs.index", column) for column in ("mine", "few"))
+    assert one.model.space is other.model.space and len(loaded) == 1
+    assert one.text("slow waltz").tobytes() == other.text("slow waltz").tobytes()
+    with pytest.raises(UsageError, match="none of these words"):
+        one.text("polka")
+    del one, other
+    assert not embedders.spaces
+
+
+def test_each_column_finds_the_file_that_is_sent_by_its_own_vectors(made, embedders):
+    song = (made / "music" / "2.flac").read_bytes()
+    with serving(made / "songs.index", load=embedders.load) as port:
+        for column in ("mine", "few"):
+            until(lambda column=column: told(port, f"/api/about?column={column}")["text"] == "ready", 60)
+            found = told(port, f"/api/query?column={column}", method="POST", body=song)["hits"]
+            assert found[0]["id"] == "2.flac" and found[0]["score"] > 0.999999
+            assert told(port, f"/api/search?q=waltz&column={column}")["how"] == "model"

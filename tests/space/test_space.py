@@ -1,0 +1,334 @@
+"""The same input gives the same vector: alone, among others, after a reload."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import jointembed
+from jointembed import (
+    MLP,
+    BagOfWords,
+    Category,
+    ConvNet,
+    EmbeddingBag,
+    Encoder,
+    JointEmbedding,
+    LogMel,
+    Match,
+    Numbers,
+    Ragged,
+    Regression,
+    SparseImage,
+    Subwords,
+    TextTransformer,
+)
+from jointembed.errors import DamagedError, MismatchError, UnsafeError, UsageError
+
+rng = np.random.default_rng(0)
+WORDS = ["a slow waltz", "fast reel in the rain, played by two fiddles and a drum", "jazz", "blues at night"] * 10
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Sounds of 0.2 to 9 seconds."""
+    folder = tmp_path_factory.mktemp("sounds")
+    paths = []
+    for number, seconds in enumerate([0.3, 1.0, 9.0, 0.2, 2.5, 1.7] * 8):
+        samples = rng.normal(0, 0.1, int(8000 * seconds)).astype(np.float32)
+        paths.append(str(folder / f"{number}.wav"))
+        soundfile.write(paths[-1], samples, 8000)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def model(sounds):
+    """A model with a column of every kind, untrained but built."""
+    torch.manual_seed(0)
+    model = JointEmbedding(
+        8,
+        {
+            "audio": ConvNet(LogMel(8000, 1.0, 32, 256, 80), [8, 16], 24),
+            "bitmap": ConvNet(SparseImage([12, 10]), [8], 16, axis=None),
+            "lit": EmbeddingBag(SparseImage([12, 10]), hidden=[8]),
+            "caption": TextTransformer(Subwords(300, 32), 16, 1, 2),
+            "words": EmbeddingBag(BagOfWords()),
+            "genre": EmbeddingBag(Category()),
+            "facts": MLP(Numbers(["tempo", "length"]), 8),
+        },
+        [Match("audio", "genre", "all"), Match("audio", "caption"), Regression("words", "price")],
+        fused={"song": ["audio", "words", "facts"]},
+    )
+    cells = {
+        "audio": sounds,
+        "caption": WORDS,
+        "words": WORDS,
+        "genre": ["a", "b"],
+        "objective.2.price": [1.0, 3.0],
+        "facts": [{"tempo": 100, "length": 3}, {"tempo": 90}],
+        "bitmap": [],
+        "lit": [],
+    }
+    for name, (reader, _) in model.readers().items():
+        reader.fit(cells[name])
+    model.configure_model()
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def cells(sounds):
+    bitmaps = [(rng.random((12, 10)) * (rng.random((12, 10)) > 0.6)).astype(np.float32) for _ in range(40)]
+    rows = [
+        {"audio": sounds[n], "words": WORDS[n]} if n % 3 else {"words": WORDS[n], "tempo": 80 + n} for n in range(40)
+    ]
+    return {
+        "audio": sounds,
+        "bitmap": bitmaps,
+        "lit": bitmaps,
+        "caption": WORDS,
+        "words": WORDS,
+        "genre": ["a", "b"] * 20,
+        "song": rows,
+    }
+
+
+COLUMNS = ["audio", "bitmap", "lit", "caption", "words", "genre", "song"]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_vector_does_not_depend_on_its_neighbours(model, cells, column):
+    listed = cells[column]
+    together = model.embed(column, listed)
+    for size in (1, 2, 8):
+        parts = [model.embed(column, listed[start : start + size]) for start in range(0, 16, size)]
+        assert np.array_equal(np.concatenate(parts), together[:16]), f"in batches of {size}"
+    assert np.array_equal(model.embed(column, listed[::-1])[::-1], together)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_another_number_of_threads_changes_the_last_bits_at_most(model, cells, column):
+    before = torch.get_num_threads()
+    vectors = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            vectors.append(model.embed(column, cells[column][:12]))
+    finally:
+        torch.set_num_threads(before)
+    assert np.abs(vectors[0] - vectors[1]).max() <= 1e-5
+
+
+def test_a_fresh_process_with_only_the_checkpoint_gives_the_same_bits(model, cells, tmp_path):
+    model.save(tmp_path / "model.ckpt")
+    np.savez(
+        tmp_path / "expected.npz",
+        **{column: model.embed(column, cells[column][:5]) for column in COLUMNS if column != "song"},
+    )
+    np.save(tmp_path / "bitmaps.npy", np.stack(cells["bitmap"][:5]))
+    script = f"""
+        import numpy as np
+        from jointembed import JointEmbedding
+        model = JointEmbedding.load({str(tmp_path / "model.ckpt")!r})
+        expected = np.load({str(tmp_path / "expected.npz")!r})
+        bitmaps = list(np.load({str(tmp_path / "bitmaps.npy")!r}))
+        cells = {dict(audio=cells["audio"][:5], caption=WORDS[:5], words=WORDS[:5], genre=cells["genre"][:5])!r}
+        cells |= {{"bitmap": bitmaps, "lit": bitmaps}}
+        for column in cells:
+            assert np.array_equal(model.embed(column, cells[column]), expected[column]), column
+        print(model.fingerprint)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == model.fingerprint
+
+
+def test_vectors_are_what_training_sees(model, cells):
+    """`forward` and `embed` are one path: no skew between training and look-up."""
+    model.eval()
+    batch = {column: model.reader(column).encode(cells[column][:6]) for column in model.columns if column != "facts"}
+    batch["facts"] = model.reader("facts").encode([None] * 6)
+    with torch.no_grad():
+        codes = model(batch)
+    for column in ("audio", "bitmap", "lit", "caption", "words", "genre"):
+        z = torch.nn.functional.normalize(codes[column].z).numpy()
+        assert np.allclose(z, model.embed(column, cells[column][:6]), atol=1e-5), column
+
+
+def test_a_long_file_is_the_mean_of_its_windows(model):
+    samples = rng.normal(0, 0.1, 8000 * 4).astype(np.float32)
+    reader = model.reader("audio")
+    windows = reader.pieces(reader.load(samples))
+    assert len(windows) == 4
+    with torch.inference_mode():
+        h = model.encoders["audio"].pieces(
+            Ragged(torch.from_numpy(np.stack(windows)), torch.zeros(4).long(), torch.zeros(1).long())
+        )
+        z = torch.nn.functional.normalize(model.projections["audio"](h.mean(0, keepdim=True)))
+    assert np.allclose(z.numpy(), model.embed("audio", [samples]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "windows"), [(0.1, 1), (0.99, 1), (1.0, 1), (1.4, 1), (1.6, 2), (2.0, 2), (3.4, 3), (3.6, 4)]
+)
+def test_the_rest_of_a_file_counts_once_or_not_at_all(seconds, windows):
+    reader = LogMel(8000, 1.0, 16, 256, 80)
+    assert len(reader.pieces(reader.load(np.ones(int(8000 * seconds), np.float32)))) == windows
+
+
+def test_a_fused_row_needs_any_of_its_parts_and_no_more(model):
+    some = model.embed("song", [{"words": "jazz"}, {"words": "jazz", "tempo": 120, "length": 3}])
+    assert np.isfinite(some).all() and not np.allclose(some[0], some[1])
+    with pytest.raises(UsageError, match="none of its parts"):
+        model.embed("song", [{"words": None}])
+
+
+def test_euclidean_vectors_keep_their_length():
+    model = JointEmbedding(4, {"genre": EmbeddingBag(Category())}, [], metric="euclidean")
+    model.reader("genre").fit(["a", "b"])
+    model.configure_model()
+    assert not np.allclose(np.linalg.norm(model.embed("genre", ["a", "b"]), axis=1), 1)
+    a, b = model.known("genre")
+    assert torch.allclose(model.score(a[None], b[None]), -(a - b).square().sum(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        ("words", None, "missing"),
+        ("genre", {"a": 1}, "no id"),
+        ("words", 3, "no text"),
+        ("bitmap", np.zeros((3, 3)), "expected a bitmap"),
+        ("audio", "nowhere.wav", "no such sound"),
+        ("rythm", "x", "no such column"),
+        ("price", 3.0, "answer"),
+        ("song", "x", "no row"),
+        ("bitmap", np.full((12, 10), np.nan), "grey levels"),
+    ],
+)
+def test_cells_that_have_no_vector_are_refused_in_one_line(model, column, cell, words):
+    with pytest.raises(UsageError, match=words) as error:
+        model.embed(column, [cell])
+    assert "\n" not in str(error.value) and "Fix: " in str(error.value)
+
+
+class Shout(BagOfWords):
+    """A reader of somebody else's."""
+
+    def numbers(self, element):
+        return super().numbers(element.replace("!", ""))
+
+
+class Twice(Encoder):
+    """An encoder of somebody else's, with a pooling of its own."""
+
+    def build(self, dim):
+        self.width = dim
+        self.table = torch.nn.Embedding(self.reader.size + 1, dim)
+
+    def pieces(self, x):
+        return 2 * torch.stack(
+            [self.table(x.values[a:b]).sum(0) for a, b in zip(x.inner[:-1], x.inner[1:], strict=True)]
+        )
+
+    def pool(self, h, x):
+        return x.mean(h) + 1
+
+
+def test_code_of_others_runs_only_where_it_is_trusted(tmp_path, monkeypatch):
+    model = JointEmbedding(4, {"words": Twice(Shout())}, [])
+    model.reader("words").fit(["jazz!", "rock"])
+    model.configure_model()
+    vectors = model.embed("words", ["jazz", "rock", "jazz rock!"])
+    model.save(tmp_path / "theirs.ckpt")
+    with pytest.raises(UnsafeError, match="--trust"):
+        JointEmbedding.load(tmp_path / "theirs.ckpt")
+    package = __name__.split(".")[0]
+    again = JointEmbedding.load(tmp_path / "theirs.ckpt", trust=[package])
+    assert np.array_equal(again.embed("words", ["jazz", "rock", "jazz rock!"]), vectors)
+
+
+def test_only_what_decides_a_vector_changes_the_fingerprint(model, tmp_path):
+    model.save(tmp_path / "a.ckpt")
+    again = JointEmbedding.load(tmp_path / "a.ckpt")
+    assert again.fingerprint == model.fingerprint
+    with torch.no_grad():
+        again.objectives[0].scale += 1
+    assert again.fingerprint == model.fingerprint
+    with torch.no_grad():
+        weight = again.projections["audio"].weight
+        weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(9.0))
+    assert again.fingerprint != model.fingerprint
+    other = JointEmbedding.load(tmp_path / "a.ckpt")
+    other.reader("words").restore({"known": list(reversed(other.reader("words").known))})
+    assert other.fingerprint != model.fingerprint
+
+
+def test_damaged_checkpoints_are_recognised(model, tmp_path):
+    model.save(tmp_path / "a.ckpt")
+    whole = (tmp_path / "a.ckpt").read_bytes()
+    for number in range(25):
+        broken = tmp_path / "broken.ckpt"
+        if number < 12:
+            broken.write_bytes(whole[: len(whole) * number // 12])
+        else:
+            place = len(whole) * (number - 12) // 13
+            broken.write_bytes(whole[:place] + bytes(b ^ 255 for b in whole[place : place + 64]) + whole[place + 64 :])
+        with pytest.raises((DamagedError, MismatchError, UnsafeError)) as error:
+            JointEmbedding.load(broken)
+        assert "broken.ckpt" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_pickles_and_strange_files_run_nothing(tmp_path):
+    class Canary:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "canary"), "w"))
+
+    torch.save({"state_dict": {}, "jointembed": Canary()}, tmp_path / "evil.ckpt")
+    with pytest.raises(UnsafeError):
+        JointEmbedding.load(tmp_path / "evil.ckpt")
+    hidden = {
+        "version": 1,
+        "model": {"class_path": "os.system", "init_args": {"command": f"touch {tmp_path}/canary"}},
+        "readers": {},
+        "note": "",
+    }
+    torch.save({"state_dict": {}, "jointembed": hidden}, tmp_path / "plain.ckpt")
+    with pytest.raises(UnsafeError, match="os.system"):
+        JointEmbedding.load(tmp_path / "plain.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(MismatchError):
+        JointEmbedding.load(tmp_path / "foreign.ckpt")
+    assert not (tmp_path / "canary").exists()
+
+
+def test_every_public_name_loads_and_nothing_else():
+    for name in jointembed.__all__:
+        assert getattr(jointembed, name).__name__ == name
+    with pytest.raises(AttributeError):
+        jointembed.nothing  # noqa: B018
+
+
+def test_chunks_change_the_memory_and_not_the_gradients(sounds):
+    gradients = []
+    for chunk in (0, 4):
+        torch.manual_seed(0)
+        model = JointEmbedding(
+            8,
+            {"words": TextTransformer(Subwords(300, 32), 16, 1, 2, dropout=0.0), "genre": EmbeddingBag(Category())},
+            [Match("words", "genre")],
+            chunk=chunk,
+            bf16=False,
+        )
+        model.reader("words").fit(WORDS)
+        model.reader("genre").fit(WORDS)
+        model.configure_model()
+        model.double()
+        texts = [*WORDS[:4], "rain", None, "waltz in the night", "two drums", "reel and jazz"]
+        batch = {column: model.reader(column).encode(texts) for column in ("words", "genre")}
+        torch.stack(list(model.losses(batch).values())).sum().backward()
+        gradients.append(model.encoders["words"].table.weight.grad.clone())
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-12)

@@ -1,0 +1,704 @@
+"""The page in a real browser, served and from disk."""
+
+import io
+import re
+import threading
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from web_server import Embedder, serving, told
+
+from jointembed.index.index import Index
+from jointembed.web import export as pages
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytest.importorskip("playwright")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
+
+HOSTILE = [
+    "<script>window.__xss = 1</script>", "<img src=x onerror='window.__xss = 1'>", "</script><svg onload=alert(1)>",
+    "javascript:alert(1)", "\"><b onmouseover=alert(1)>", "{{7*7}} ${alert(1)}", "🎈 Für “Elise”", "\u202egnirts",
+]  # fmt: skip
+GENRES = ["waltz", "polka", "reel", "hip & hop's"]
+SIZE = {"width": 960, "height": 560}
+
+
+def tone(seconds):
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        steps = np.arange(int(8000 * seconds))
+        file.writeframes((3000 * np.sin(steps / 4)).astype("<i2").tobytes())
+    return content.getvalue()
+
+
+def rows():
+    made = []
+    for at in range(80):
+        title = HOSTILE[at // 4] if at % 4 == 0 and at // 4 < len(HOSTILE) else f"Song {at}"
+        made.append(
+            {"id": f"song/{at}", "title": title, "genre": GENRES[at % 4], "tempo": 80 + at, "year": 1900 + at % 7}
+            | ({"path": f"{at}.wav"} if at < 40 else {})
+        )
+    made[5]["id"] = "caf\udce9 #5?.wav"
+    made[7].pop("tempo")
+    return made
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """80 songs in four clusters, one a genre."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((4, 12)) * 2
+    vectors = centres[np.arange(80) % 4] + rng.standard_normal((80, 12)) * 0.5
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    path = tmp_path_factory.mktemp("page") / "songs.index"
+    with Index.create(path, 12, "cosine") as index:
+        index.add(rows(), vectors, "audio")
+        index.learn(["turning", "hopping", "running", "<b>bold</b>"], vectors[:4], "audio")
+    return path
+
+
+class Listener(Embedder):
+    """Hears files, and knows no words, so that these are looked for in the rows."""
+
+    words = False
+
+
+@pytest.fixture(scope="module")
+def server(path):
+    """Its address, and the paths that pages have asked it for."""
+    for at in range(40):
+        (path.parent / f"{at}.wav").write_bytes(tone(0.4))
+    asked = []
+    with serving(path, page=None, roots=[str(path.parent)], load=lambda *_: Listener(12)) as port:
+        until(lambda: told(port, "/api/about")["file"])
+        yield f"http://127.0.0.1:{port}/", asked
+
+
+@pytest.fixture(scope="module")
+def file(path):
+    """The exported page, with the sound of the first song beside it."""
+    (path.parent / "song").mkdir()
+    (path.parent / "song" / "1").write_bytes(tone(0.4))
+    with Index.open(path) as index:
+        pages.export(index, path.parent / "songs.html", k=12, root=path.parent)
+    return (path.parent / "songs.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox",
+             "--autoplay-policy=no-user-gesture-required"]  # fmt: skip
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def shown(browser, server):
+    """Opens an address; when the test ends, nothing may have gone wrong in the page."""
+    contexts, wrong = [], []
+
+    def show(address, **more):
+        context = browser.new_context(**{"viewport": SIZE, "reduced_motion": "reduce", **more})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("request", lambda request: server[1].append(request.url.removeprefix(server[0][:-1])))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+        page.goto(address)
+        until(lambda: page.evaluate("performance.getEntriesByName('map').length"))
+        page.locator(".list li").first.wait_for()
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def until(true, seconds=20.0):
+    """Wait; the page's policy forbids what playwright would wait with."""
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.02)
+    return found
+
+
+def titles(page):
+    return page.locator(".list .title").all_text_contents()
+
+
+def status(page):
+    return page.locator("#status").text_content()
+
+
+def points(page):
+    """The map as it is drawn, (H, W, 3)."""
+    from PIL import Image
+
+    page.wait_for_timeout(60)
+    return np.asarray(Image.open(io.BytesIO(page.locator("#points").screenshot())).convert("RGB")).astype(int)
+
+
+def coloured(page, hexes):
+    """Where on the screen the map has this colour."""
+    colour = [int(hexes[at : at + 2], 16) for at in (1, 3, 5)]
+    down, right = np.nonzero((abs(points(page) - colour) < 24).all(2))
+    box = page.locator("#points").bounding_box()
+    beside = box["width"] - 226  # the legend, which has the colours too
+    return [(box["x"] + int(x), box["y"] + int(y)) for x, y in zip(right, down, strict=True) if x < beside]
+
+
+def similar(path, id, k=10, **more):
+    with Index.open(path) as index:
+        return [re.sub(r"[\u202a-\u202e]", " ", hit.row["title"]).strip() for hit in index.similar(id, k, **more)]
+
+
+def search(page, words):
+    page.fill("#query", words)
+    page.press("#query", "Enter")
+
+
+def choose(page, title):
+    """Search for a title and show what is like it."""
+    search(page, title)
+    page.locator(".hit").filter(has=page.get_by_text(title, exact=True)).click()
+    page.locator("#chosen").get_by_role("heading", name=title, exact=True).wait_for()
+
+
+def test_words_find_items_and_a_result_shows_what_is_like_it(server, path, shown):
+    page = shown(server[0])
+    search(page, "Song 42")
+    until(lambda: "result" in status(page))
+    assert titles(page)[0] == "Song 42"
+    page.locator(".hit").first.click()
+    page.locator("#chosen h2", has_text="Song 42").wait_for()
+    assert titles(page) == similar(path, "song/42")
+    assert status(page).startswith("10 results")
+    assert page.locator(".score").first.text_content().strip().startswith("score 0.")
+    page.click("#more")
+    until(lambda: page.locator(".list li").count() == 20)
+    assert titles(page) == similar(path, "song/42", 20)
+    page.locator(".hit").nth(1).click()
+    until(lambda: page.locator("#chosen h2").text_content() != "Song 42")
+    page.go_back()
+    page.locator("#chosen h2", has_text="Song 42").wait_for()
+    page.go_back()
+    page.locator("#heading", has_text="Song 42").wait_for()
+    page.go_back()
+    page.locator("#heading", has_text="Begin anywhere").wait_for()
+    page.go_forward()
+    page.locator("#heading", has_text="Song 42").wait_for()
+
+
+def test_items_are_added_taken_away_and_joined_by_a_path(server, shown):
+    page = shown(server[0])
+    choose(page, "Song 42")
+    page.locator(".list li").nth(1).hover()
+    page.locator(".list li").nth(1).get_by_role("button", name=re.compile("^Add")).click()
+    page.locator(".token").nth(1).wait_for()
+    page.locator(".list li").nth(2).hover()
+    page.locator(".list li").nth(2).get_by_role("button", name=re.compile("^Take")).click()
+    page.locator(".token.less").wait_for()
+    last = [one for one in server[1] if one.startswith("/api/similar")][-1]
+    assert last.count("&id=") + last.count("?id=") == 2 and last.count("minus=") == 1
+    page.locator(".token.less button").click()
+    until(lambda: page.locator(".token").count() == 2)
+    page.locator(".token button").first.click()
+    page.locator("#chosen h2").wait_for()
+    page.get_by_role("button", name=re.compile("^Path from here")).click()
+    search(page, "Song 61")
+    page.locator(".hit", has_text="Song 61").click()
+    page.locator("#heading", has_text="Path").wait_for()
+    assert titles(page)[-1] == "Song 61" and any(one.startswith("/api/path?start=") for one in server[1])
+
+
+def test_a_file_is_searched_for_and_results_are_varied(server, shown):
+    page = shown(server[0])
+    page.set_input_files("#upload", {"name": "unknown.wav", "mimeType": "audio/wav", "buffer": b"RIFF"})
+    page.locator("#heading", has_text="Like unknown.wav").wait_for()
+    assert len(titles(page)) == 10
+    choose(page, "Song 42")
+    page.locator("#filters summary").click()
+    page.locator(".variety select").select_option("year")
+    until(lambda: page.locator(".list li").count() == 7)
+    page.get_by_label("Fold near-duplicates").check()
+    page.get_by_label("Variety").press("End")
+    # A word with the page lets its requests be heard of.
+    until(
+        lambda: page.title() and "per=year&diverse=1&distinct=1" in [one for one in server[1] if "/similar" in one][-1]
+    )
+
+
+def test_a_result_is_played_and_the_next_one_follows(server, shown):
+    page = shown(server[0])
+    choose(page, "Song 9")
+    queue = [at for at in range(10) if page.locator(".list li").nth(at).locator("[data-play]").count()]
+    first = page.locator(".list li").nth(queue[0])
+    first.hover()
+    page.get_by_role("button", name="Autoplay", include_hidden=True).evaluate("button => button.click()")
+    first.get_by_role("button", name=re.compile("^Play")).click()
+    until(lambda: page.evaluate("document.querySelector('audio').currentTime > 0"))
+    names = titles(page)
+    assert page.locator(".now").text_content() == names[queue[0]]
+    until(lambda: page.locator(".now").text_content() == names[queue[1]])
+    page.get_by_role("button", name="Close the player").click()
+    assert page.locator("#player").is_hidden()
+
+
+def test_filters_hold_for_the_results_and_for_the_map(server, path, shown):
+    page = shown(server[0])
+    choose(page, "Song 42")
+    teal = "#44aa99"
+    assert coloured(page, teal)
+    page.locator("#filters summary").click()
+    page.locator(".chip", has_text="hip & hop's").click()
+    until(lambda: titles(page) == similar(path, "song/42", where="genre in ('hip & hop''s')"))
+    assert page.locator("#active").text_content() == "1"
+    low = page.get_by_label("tempo from")
+    for _ in range(30):
+        low.press("ArrowRight")
+    until(lambda: titles(page) == similar(path, "song/42", where="genre = 'hip & hop''s' and tempo >= 110"))
+    page.locator("#clear").click()
+    until(lambda: page.locator("#heading").text_content() == "Begin anywhere")
+    assert not coloured(page, teal)
+    page.get_by_role("button", name="Clear all filters").click()
+    until(lambda: coloured(page, teal))
+
+
+def test_the_map_is_moved_zoomed_turned_and_its_points_are_taken(server, shown):
+    page = shown(server[0])
+    before = points(page)
+    box = page.locator("#points").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+    def changed():
+        nonlocal before
+        now = points(page)
+        assert (now != before).any()
+        before = now
+
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 90, middle[1] + 30, steps=4)
+    page.mouse.up()
+    changed()
+    page.mouse.wheel(0, -300)
+    changed()
+    page.locator("#points").focus()
+    for key in ("ArrowLeft", "+", "-", "0"):
+        page.keyboard.press(key)
+        changed()
+    for name in ("Zoom in", "Show all"):
+        page.get_by_role("button", name=name).click()
+        changed()
+    spots = coloured(page, "#cc6677")
+    page.mouse.move(*spots[len(spots) // 2])
+    page.locator("#tip", has_text="polka").wait_for()
+    page.mouse.click(*spots[len(spots) // 2])
+    page.locator("#chosen dd", has_text="polka").wait_for()
+    page.keyboard.press("Escape")
+    page.select_option("#map", "pca3")
+    changed()
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 120, middle[1], steps=3)
+    page.mouse.up()
+    changed()
+    page.select_option("#map", "")
+    page.select_option("#axis-0", "year")
+    changed()
+
+
+def test_a_column_colours_the_map_and_its_legend_hides_categories(server, shown):
+    page = shown(server[0])
+    rose = "#cc6677"
+    assert page.locator("#legend-name").text_content() == "genre" and coloured(page, rose)
+    spots = coloured(page, rose)
+    spot = spots[len(spots) // 2]
+    page.mouse.move(*spot)
+    page.locator("#tip", has_text="polka").wait_for()
+    key = page.locator(".key", has_text="polka")
+    key.click()
+    assert key.get_attribute("aria-pressed") == "false"
+    until(lambda: not coloured(page, rose))
+    page.mouse.move(*spot)
+    page.wait_for_timeout(100)
+    assert page.locator("#tip").is_hidden()
+    page.locator("#all-keys").click()
+    until(lambda: coloured(page, rose))
+    page.select_option("#colour", "tempo")
+    page.locator(".ramp").wait_for()
+    assert not coloured(page, rose)
+    page.select_option("#colour", "")
+    until(lambda: page.locator("#legend").is_hidden())
+
+
+def test_all_of_it_goes_without_a_mouse(server, shown):
+    page = shown(server[0])
+    page.keyboard.press("/")
+    page.keyboard.type("Song 23")
+    page.keyboard.press("Enter")
+    until(lambda: "result" in status(page))
+
+    def tab(selector):
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        raise AssertionError(selector)
+
+    tab(".hit")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.locator("#chosen h2", has_text="Song 23").wait_for()
+    tab(".hit")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.querySelector('.rank').textContent") == "2"
+    page.keyboard.press("Enter")
+    until(lambda: page.locator("#chosen h2").text_content() != "Song 23")
+    page.keyboard.press("Escape")
+    until(lambda: page.locator("#heading").text_content() == "Begin anywhere")
+    page.locator("#points").focus()
+    page.keyboard.press("Enter")
+    page.locator("#chosen h2").wait_for()
+
+
+def test_an_id_that_is_no_utf8_can_be_asked_for(server, path, shown):
+    page = shown(server[0])
+    choose(page, "Song 5")
+    assert titles(page) == similar(path, "caf\udce9 #5?.wav")
+
+
+def test_the_exported_page_needs_no_server_and_asks_for_nothing(file, path, shown, browser):
+    asked = []
+    page = shown(file)
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    page.locator(".list li").first.wait_for()
+    assert asked == [file]
+    search(page, "ELISE für")
+    until(lambda: "1 result." in status(page))
+    assert titles(page) == ["🎈 Für “Elise”"]
+    choose(page, "Song 42")
+    assert titles(page) == similar(path, "song/42")
+    page.click("#more")
+    until(lambda: titles(page) == similar(path, "song/42", 12))
+    page.locator("#filters summary").click()
+    page.locator(".chip", has_text="polka").click()
+    until(lambda: "of the 12 nearest" in page.locator("#hint").text_content())
+    assert page.get_by_role("button", name=re.compile("^Add")).count() == 0
+    for axes in ("pca3", ""):
+        page.select_option("#map", axes)
+    page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 18, 22)"
+    assert asked == [file]
+    page.get_by_role("button", name="Clear all filters").click()
+    choose(page, "Song 1")
+    page.locator("#chosen [data-play]").click()
+    until(lambda: page.evaluate("document.querySelector('audio').currentTime > 0"))
+    assert all(url.startswith("file:///") for url in asked)
+
+
+@pytest.mark.parametrize("where", ["served", "saved"])
+def test_an_item_is_told_in_the_words_of_the_models_own_space(where, server, file, shown):
+    page = shown(server[0] if where == "served" else file)
+    choose(page, "Song 42")
+    until(lambda: "running" in page.locator("#chosen .cells").text_content())
+    page.locator(".list .hit").first.click()  # what was a result is told likewise
+    until(lambda: "near" in page.locator("#chosen .cells").text_content())
+
+
+@pytest.mark.parametrize("where", ["served", "saved"])
+def test_what_cells_hold_is_shown_as_text_and_never_runs(where, server, file, shown):
+    page = shown(server[0] if where == "served" else file)
+    for text in HOSTILE[:2]:
+        search(page, "xss")
+        hit = page.locator(".hit", has_text=text).first
+        hit.hover()
+        hit.click()
+        page.locator("#chosen h2", has_text=text).wait_for()
+    search(page, "alert")
+    page.locator(".hit", has_text=HOSTILE[2]).first.wait_for()
+    assert page.evaluate("window.__xss") is None
+    assert page.locator("#panel :is(script, img, b, svg[onload])").count() == 0
+
+
+@pytest.mark.parametrize("where", ["saved", pytest.param("served", marks=pytest.mark.slow)])
+def test_a_phone_has_a_sheet_and_no_sideways_scroll(where, server, file, shown):
+    page = shown(server[0] if where == "served" else file, viewport={"width": 390, "height": 800}, has_touch=True)
+    wide = "[document.documentElement, document.body, document.querySelector('#body')].map(node => node.scrollWidth)"
+    assert max(page.evaluate(wide)) <= 390
+    handle = page.locator("#handle")
+    heights = []
+    for _ in range(3):
+        handle.click()
+        page.wait_for_timeout(50)
+        heights.append(page.locator("#panel").bounding_box()["height"])
+    assert heights[0] > 700 and heights[1] < 150 and 300 < heights[2] < 500
+    choose(page, "Song 42")
+    page.locator("#filters summary").click()
+    page.locator(".chip").first.wait_for()
+    assert max(page.evaluate(wide)) <= 390
+
+
+@pytest.mark.parametrize("where", ["served", pytest.param("saved", marks=pytest.mark.slow)])
+def test_every_control_has_a_name_and_every_part_a_landmark(where, server, file, shown):
+    page = shown(server[0] if where == "served" else file)
+    choose(page, "Song 42")
+    page.locator("#filters summary").click()
+    page.locator(".chip").first.wait_for()
+    nameless = page.evaluate("""
+        [...document.querySelectorAll('button, input:not([hidden]), select, summary, canvas')].filter(node => !(
+            node.closest('[aria-hidden=true]') || node.getAttribute('aria-label') || node.textContent.trim()
+            || node.labels?.length
+        )).map(node => node.outerHTML)""")
+    assert nameless == []
+    for role in ("main", "complementary", "search", "status"):
+        assert page.get_by_role(role).count() == 1, role
+    for role in ("region", "list"):
+        assert page.get_by_role(role).count() >= 1, role
+    assert page.get_by_role("heading", level=1).count() == 1
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(node => node.id)")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory):
+    """The songs by their sound, and all but every fifth by their tags too."""
+    rng = np.random.default_rng(3)
+    path = tmp_path_factory.mktemp("double") / "songs.index"
+    vectors = rng.standard_normal((80, 12)).astype(np.float32)
+    some = [row for at, row in enumerate(rows()) if at % 5]
+    with Index.create(path, 12, "cosine", "one", "f1") as index:
+        index.add(rows(), vectors / np.linalg.norm(vectors, axis=1, keepdims=True), "audio")
+        index.declare("tags", 5, "euclidean", "other", "f2")
+        index.add(some, rng.standard_normal((64, 5)).astype(np.float32), "tags")
+    return path
+
+
+class Reader(Embedder):
+    """Knows words, and hears no files."""
+
+    sounds = False
+
+
+@pytest.fixture(scope="module")
+def chooser(double):
+    """The address of a server over them."""
+    load = {"audio": Listener(12), "tags": Reader(5)}
+    with serving(double, page=None, load=lambda _, column: load[column]) as port:
+        until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
+        yield f"http://127.0.0.1:{port}/"
+
+
+def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, chooser, shown):
+    page = shown(chooser)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    select = page.get_by_label("Compare by")
+    assert select.evaluate("one => [...one.options].map(each => each.text)") == ["audio", "tags"]
+    assert page.locator("#facts").text_content() == "80 items by audio · 12 dimensions · cosine"
+    assert page.locator("#query").get_attribute("placeholder") == "Search in titles and cells"
+    assert page.locator("#file").is_visible()
+    choose(page, "Song 42")
+    assert titles(page) == similar(double, "song/42", column="audio")
+    before = points(page)
+    select.focus()
+    page.keyboard.press("ArrowDown")
+    until(lambda: titles(page) == similar(double, "song/42", column="tags"))
+    assert page.locator("#chosen h2").text_content() == "Song 42"
+    until(lambda: status(page).startswith("Compared by tags. 10 results."))
+    assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
+    assert page.locator("#query").get_attribute("placeholder") == "Search by words"
+    assert page.locator("#file").is_hidden()
+    assert (points(page) != before).any()
+    assert select.evaluate("one => document.activeElement === one")
+    asked.clear()
+    page.locator(".hit").first.click()
+    until(lambda: page.locator("#chosen h2").text_content() != "Song 42")
+    search(page, "polka")
+    page.locator("#hint", has_text="by meaning").wait_for()
+    assert asked and all("column=tags" in url for url in asked if "/api/" in url)
+    with Index.open(double) as index:
+        wanted = [hit.row["title"] for hit in index.search(Reader(5).text("polka"), 10, "tags")]
+    assert [one for one in titles(page) if one.startswith("Song")] == [one for one in wanted if one.startswith("Song")]
+    for _ in range(3):
+        page.go_back()
+    until(lambda: titles(page) == similar(double, "song/42", column="audio"))
+    assert select.input_value() == "audio" and "by audio" in page.locator("#facts").text_content()
+
+
+def test_an_item_that_the_other_column_lacks_is_said_so_and_filters_stay(double, chooser, shown):
+    page = shown(chooser)
+    page.locator("#filters summary").click()
+    page.locator(".chip", has_text="polka").click()
+    page.locator(".variety select").select_option("year")
+    choose(page, "Song 45")
+    page.select_option("#column", "tags")
+    page.locator("#hint", has_text="“Song 45” has no vector in tags.").wait_for()
+    assert page.locator("#heading").text_content() == "Begin anywhere" and page.locator("#chosen").is_hidden()
+    assert page.locator("#active").text_content() == "1"
+    assert page.locator(".chip", has_text="polka").get_attribute("aria-pressed") == "true"
+    assert page.locator(".variety select").input_value() == "year"
+    first = titles(page)[0]
+    page.locator(".hit").first.click()
+    wanted = similar(double, first.replace("Song ", "song/"), column="tags", where="genre = 'polka'", per="year")
+    until(lambda: titles(page) == wanted)
+    search(page, "Song 45")  # which is found by meaning, so others are
+    page.locator("#hint", has_text="by meaning").wait_for()
+    page.select_option("#column", "audio")
+    page.locator("#hint", has_text="by the words in the cells").wait_for()
+    assert titles(page)[0] == "Song 45"
+
+
+def test_a_column_that_cannot_be_had_leaves_the_one_that_is_shown(double, chooser, shown):
+    page = shown(chooser)
+    choose(page, "Song 42")
+    page.route("**/api/map?*column=tags*", lambda route: route.fulfill(status=200, body="x"))
+    page.route("**/api/about?*", lambda route: route.fulfill(status=200, body="<html>"))
+    page.select_option("#column", "tags")
+    until(lambda: page.locator("#heading").text_content() == "That did not work")
+    assert page.locator("#column").input_value() == "audio"
+    page.unroute("**/api/about?*")
+    page.unroute("**/api/map?*column=tags*")
+    choose(page, "Song 42")
+    assert titles(page) == similar(double, "song/42", column="audio")
+
+
+def test_a_file_may_be_sent_once_the_model_has_loaded(double, browser):
+    go = threading.Event()
+
+    def load(*_):
+        go.wait(20)
+        return Listener(12)
+
+    with serving(double, page=None, load=load) as port:
+        page = browser.new_page(viewport=SIZE)
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.locator(".list li").first.wait_for()
+        assert page.locator("#file").is_hidden()
+        go.set()
+        page.locator("#file").wait_for()
+        page.close()
+
+
+def test_an_exported_page_tells_its_column_and_where_there_is_but_one_none_is_chosen(double, server, shown):
+    with Index.open(double) as index:
+        pages.export(index, double.parent / "tags.html", column="tags")
+    page = shown((double.parent / "tags.html").as_uri())
+    assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
+    assert page.locator("#columns").is_hidden()
+    choose(page, "Song 42")
+    assert titles(page) == similar(double, "song/42", column="tags")
+    page = shown(server[0])
+    assert page.locator("#columns").is_hidden()
+    assert page.locator("#facts").text_content() == "80 items · 12 dimensions · cosine"
+
+
+def test_an_index_of_nothing_or_of_one_bare_row_has_a_page(tmp_path, browser):
+    with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
+        pass
+    with serving(tmp_path / "a.index", page=None) as port, Index.open(tmp_path / "a.index") as index:
+        address = f"http://127.0.0.1:{port}/"
+        page = browser.new_page(viewport=SIZE)
+        page.goto(address)
+        page.locator("#heading", has_text="Nothing here yet").wait_for()
+        index.add([{"id": "only/one.wav"}], np.ones((1, 2), np.float32), "x")
+        until(lambda: told(port, "/api/about")["count"])
+        page.reload()
+        page.locator(".hit", has_text="one").click()
+        page.locator("#chosen h2", has_text="one").wait_for()
+        assert page.locator(".list li").count() == 0 and page.locator("#veil").is_hidden()
+        page.close()
+
+
+def test_a_tenth_genre_is_told_from_the_first_in_the_results_too(tmp_path, browser):
+    points = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    with Index.create(tmp_path / "ten.index", 4, "euclidean") as index:
+        index.add([{"id": f"song{at}", "genre": f"genre {at % 10}"} for at in range(40)], points, "audio")
+        pages.export(index, tmp_path / "ten.html")
+    page = browser.new_page(viewport=SIZE, reduced_motion="reduce", device_scale_factor=2)
+    page.goto((tmp_path / "ten.html").as_uri())
+    middle = """() => {
+        const canvas = document.getElementById("marks"), {width, height} = canvas;
+        const all = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer);
+        const hue = 0xff882233, places = [...all.keys()].filter((at) => all[at] === hue);
+        const mean = (each) => Math.round(places.reduce((sum, at) => sum + each(at), 0) / places.length);
+        if (!places.length) return null;
+        return all[mean((at) => Math.floor(at / width)) * width + mean((at) => at % width)] === hue;
+    }"""
+    middles = []
+    for song in ("song20", "song29"):
+        page.locator("#query").fill(song)
+        page.locator("#query").press("Enter")
+        page.locator("#heading", has_text=song).wait_for()
+        swatch = page.locator(".list li", has_text=song).locator(".swatch")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        until(lambda: page.evaluate(middle) is not None)
+        middles.append((page.evaluate(middle), swatch.evaluate("one => one.classList.contains('ring')")))
+    assert middles == [(True, False), (False, True)]
+    page.close()
+
+
+def test_a_refusal_of_the_server_is_told_and_the_page_goes_on(server, shown):
+    page = shown(server[0])
+    page.route("**/api/search*", lambda route: route.fulfill(status=200, json={"hits": [], "how": "text"}))
+    search(page, "nothing")
+    until(lambda: "Nothing fits" in page.locator("#hint").text_content())
+    page.unroute("**/api/search*")
+    page.route("**/api/search*", lambda route: route.fulfill(status=200, body="<html>"))
+    search(page, "something")
+    until(lambda: page.locator("#heading").text_content() == "That did not work")
+    page.unroute("**/api/search*")
+    search(page, "Song 42")
+    until(lambda: titles(page)[:1] == ["Song 42"])
+
+
+@pytest.mark.slow
+def test_two_hundred_thousand_points_are_on_the_screen_within_three_seconds(tmp_path, browser, monkeypatch):
+    rng = np.random.default_rng(0)
+    count, k = 200_000, 20
+    labels = rng.integers(12, size=count)
+    vectors = (4 * rng.standard_normal((12, 16))[labels] + rng.standard_normal((count, 16))).astype(np.float32)
+    rows = [{"id": f"{at:06}.flac", "title": f"Title of song {at}", "genre": f"kind {label}", "tempo": at % 90 + 0.5}
+            for at, label in enumerate(labels.tolist())]  # fmt: skip
+    # What the lists hold does not matter to the time, only how long they are.
+    near = (rng.integers(count, size=(count, k)), rng.random((count, k), dtype=np.float32))
+    monkeypatch.setattr(pages, "neighbours", lambda *arguments: near)
+    with Index.create(tmp_path / "a.index", 16, "euclidean") as index:
+        index.add(rows, vectors, "x")
+        size = pages.export(index, tmp_path / "a.html", k)
+    page = browser.new_page(viewport=SIZE)
+    page.goto((tmp_path / "a.html").as_uri(), wait_until="commit")
+    until(lambda: page.evaluate("performance.getEntriesByName('map').length"), 60)
+    took = page.evaluate("performance.getEntriesByName('map')[0].startTime") / 1000
+    began = time.monotonic()
+    page.locator(".hit").first.click()
+    page.locator("#chosen h2").wait_for()
+    print(f"{size / 1e6:.0f} MB, map after {took:.2f} s, neighbours after {time.monotonic() - began:.2f} s more")
+    assert took <= 3
+    frames = page.evaluate("""async () => {
+        const canvas = document.querySelector('#points'), times = [];
+        for (let at = 0; at < 10; at++) {
+            const began = performance.now();
+            canvas.dispatchEvent(new WheelEvent('wheel', { deltaY: -40, clientX: 700, clientY: 300 }));
+            await new Promise(requestAnimationFrame);
+            times.push(performance.now() - began);
+        }
+        return times.sort((one, other) => one - other)[5];
+    }""")
+    print(f"a frame takes {frames:.0f} ms (drawn by the processor)")

@@ -1,0 +1,414 @@
+"""The page of an index, as far as it goes without a browser."""
+
+import base64
+import hashlib
+import importlib.machinery
+import json
+import re
+import sys
+import types
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from jointembed.__main__ import main
+from jointembed.analyze import layout as project
+from jointembed.errors import UsageError
+from jointembed.index.index import Index
+from jointembed.web import export
+
+HOSTILE = "</script><script>window.__xss = 1</script><img src=x onerror=alert(1)> <!-- ü 🎈"
+
+
+def unit(rng, *shape):
+    vectors = rng.standard_normal(shape).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def row(at):
+    return {
+        "id": f"s{at}", "title": f"Song {at}", "genre": ["waltz", "polka", "reel"][at % 3], "tempo": 90 + 1.5 * at,
+        "rooms": at % 4, "live": at % 2 == 0, "tags": [["sad", "slow"], ["fast"], []][at % 3], "facts": {"key": at},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def songs(tmp_path):
+    rng = np.random.default_rng(0)
+    with Index.create(tmp_path / "songs.index", 8, "cosine", note="a note") as index:
+        index.add([row(at) for at in range(60)], unit(rng, 60, 8), "audio")
+        yield index
+
+
+class Blocks(HTMLParser):
+    """The data blocks of an exported page, its scripts, styles, and the attributes of its elements."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.data, self.texts, self.attributes, self.inside = {}, {"script": [], "style": []}, [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.attributes += attributes
+        if tag in self.texts:
+            self.inside = (tag, dict(attributes).get("data-name"))
+            if self.inside[1] is None:
+                self.texts[tag].append("")
+
+    def handle_data(self, text):
+        if self.inside and self.inside[1]:
+            self.data[self.inside[1]] = text
+        elif self.inside:
+            self.texts[self.inside[0]][-1] += text
+
+    def handle_endtag(self, tag):
+        self.inside = None
+
+
+def exported(index, out, **more):
+    export.export(index, out, **more)
+    return Blocks(out.read_text("utf-8"))
+
+
+def unpacked(text, kind):
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
+def test_about_says_what_each_cell_is_and_which_maps_there_are(songs):
+    about = export.about(songs)
+    kinds = {cell["name"]: (cell["kind"], cell["size"]) for cell in about["cells"]}
+    assert kinds == {
+        "title": ("text", 60), "genre": ("category", 3), "tempo": ("number", 60), "rooms": ("category", 4),
+        "live": ("category", 2), "tags": ("category", 3), "facts": ("text", 1),
+    }  # fmt: skip
+    assert about["axes"][:2] == ["pca2", "pca3"] and about["axes"][-2:] == ["tempo", "rooms"]
+    assert (about["name"], about["count"], about["title"], about["note"]) == ("songs", 60, "title", "a note")
+    assert json.dumps(about)
+
+
+def test_a_change_of_the_index_is_seen(songs):
+    before = export.about(songs)
+    songs.add(
+        [{"id": "new", "mood": "calm"}, {"id": "newer", "mood": "calm"}], np.eye(8, dtype=np.float32)[:2], "audio"
+    )
+    after = export.about(songs)
+    assert after["count"] == 62 and after["generation"] > before["generation"]
+    assert {"name": "mood", "kind": "category", "size": 1} in after["cells"]
+
+
+def test_categories_come_with_the_most_frequent_first_and_numbers_by_size(tmp_path):
+    cells = ["b", "a", "a", None, ["a", "c", "a"], "", ["c"], "a"]
+    rows = [{"id": str(at), "kind": cell, "stars": [3, 1, 2][at % 3]} for at, cell in enumerate(cells)]
+    with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
+        index.add(rows, np.zeros((8, 2), np.float32), "x")
+        assert export.cells(index, "kind") == {
+            "kind": "category", "values": ["a", "c", "b"], "codes": [2, 0, 0, -1, [0, 1], -1, 1, 0],
+        }  # fmt: skip
+        assert export.cells(index, "stars")["values"] == [1, 2, 3]
+        with pytest.raises(UsageError, match="no row has this cell"):
+            export.cells(index, "kinds")
+
+
+def test_a_category_has_one_place_in_all_columns_and_so_one_colour(tmp_path):
+    rows = [{"id": str(at), "kind": kind} for at, kind in enumerate("aabbbcccc")]
+    with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
+        index.add(rows, np.zeros((9, 2), np.float32), "x")
+        index.add(rows[:5], np.zeros((5, 2), np.float32), "y")
+        assert export.cells(index, "kind")["values"] == export.cells(index, "kind", "y")["values"] == ["c", "b", "a"]
+        assert export.cells(index, "kind", "y")["codes"] == [2, 2, 1, 1, 1]
+        found = exported(index, tmp_path / "out.html", column="y")
+        assert json.loads(found.data["cell 0"]) == export.cells(index, "kind", "y")
+        index.update([{**row, "kind": ["few", 7, {"a": 1}][at % 3]} for at, row in enumerate(rows[5:])])
+        index.update([{**row, "kind": 5 + at % 2} for at, row in enumerate(rows[:5])])
+        few = export.cells(index, "kind", "y")
+        assert [few["values"][code] for code in few["codes"]] == [5, 6, 5, 6, 5]
+        index.add([{"id": f"more{at}", "kind": f"kind {at}"} for at in range(200)], np.zeros((200, 2), np.float32), "x")
+        assert export.cells(index, "kind", "y")["values"] == [5, 6]
+
+
+def test_odd_cells_become_text_or_nothing_and_ids_stay_whole(tmp_path):
+    rows = [
+        {"id": "bad\udce9/" + "x" * 900, "odd": {"a": 1}, "big": 10**400, "true": True, "list": [1, [2]]},
+        {"id": "b", "odd": "text" * 400, "big": 1, "true": 1, "list": []},
+        {"id": "c"},
+    ]
+    with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
+        index.add(rows, np.zeros((3, 2), np.float32), "x")
+        odd = export.cells(index, "odd")
+        assert odd["kind"] == "text" and odd["values"][0] == '{"a": 1}' and odd["values"][2] is None
+        assert len(odd["values"][1]) == 500
+        assert export.cells(index, "id")["values"] == [one["id"] for one in rows]
+        assert "big" not in export.about(index)["axes"]
+        assert export.cells(index, "true") == {"kind": "text", "values": ["true", "1", None]}
+        json.dumps([export.cells(index, name) for name in ("odd", "big", "true", "list")], allow_nan=False)
+
+
+def test_principal_components_are_those_of_numpy_with_a_settled_sign(songs):
+    points = np.frombuffer(export.points(songs, "pca3"), "<f4").reshape(60, 3)
+    values = songs.vectors()[1].astype(np.float64)
+    centred = values - values.mean(0)
+    directions = np.linalg.svd(centred, full_matrices=False)[2][:3]
+    directions *= np.sign(directions[np.arange(3), np.abs(directions).argmax(1)])[:, None]
+    expected = centred @ directions.T
+    low, high = expected.min(0), expected.max(0)
+    np.testing.assert_allclose(points, (expected - (low + high) / 2) / ((high - low).max() / 2), atol=1e-6)
+    assert points.min() == -1 and points.max() == 1
+    flat = np.frombuffer(export.points(songs, "pca2"), "<f4").reshape(60, 3)
+    assert not flat[:, 2].any() and export.points(songs, "pca2") == flat.tobytes()
+
+
+def test_a_map_of_few_or_equal_vectors_has_places_all_the_same(tmp_path):
+    for count, dim in [(1, 1), (2, 1), (5, 2)]:
+        with Index.create(tmp_path / "a.index", dim, "euclidean") as index:
+            index.add([{"id": str(at)} for at in range(count)], np.ones((count, dim), np.float32), "x")
+            for axes in ("pca2", "pca3", "umap2"):
+                assert np.frombuffer(export.points(index, axes), "<f4").tolist() == [0.0] * 3 * count
+
+
+def test_an_index_whose_rows_were_all_removed_has_an_empty_map(songs):
+    songs.remove(songs.ids())
+    for axes in export.about(songs)["axes"]:
+        assert export.points(songs, axes) == b""
+
+
+def test_cells_as_axes_fill_the_range_and_leave_out_rows_that_lack_one(songs):
+    songs.update([{**row(3), "tempo": None}])
+    points = project.coordinates(songs, "tempo,rooms")
+    assert np.isnan(points[3]).all() and np.isfinite(np.delete(points, 3, 0)).all()
+    assert (np.nanmin(points, 0) == [-1, -1, 0]).all() and (np.nanmax(points, 0) == [1, 1, 0]).all()
+    assert project.coordinates(songs, "rooms,tempo,rooms")[5].tolist() == [points[5, 1], points[5, 0], points[5, 1]]
+    for wrong in ("tempo", "tempo,genre", "pca4", "", "tempo,rooms,tempo,rooms", "tempo\rrooms", "\n"):
+        with pytest.raises(UsageError):
+            project.coordinates(songs, wrong)
+
+
+def test_cells_whose_names_hold_a_comma_are_axes_in_quotes(tmp_path):
+    with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
+        rows = [{"id": str(at), "a, b": at + 0.5, "c": -at / 7} for at in range(5)]
+        index.add(rows, np.zeros((5, 2), np.float32), "x")
+        assert project.coordinates(index, '"a, b",c')[:, :2].tolist()[::4] == [[-1, 1], [1, -1]]
+
+
+def layout(calls):
+    """A stand-in for umap-learn, which takes ten seconds to import."""
+    module = types.ModuleType("umap")
+    module.__spec__ = importlib.machinery.ModuleSpec("umap", None)
+
+    class UMAP:
+        def __init__(self, **settings):
+            calls.append(settings)
+
+        def fit_transform(self, values):
+            return values[:, : calls[-1]["n_components"]]
+
+    module.UMAP = UMAP
+    return module
+
+
+def test_umap_is_computed_once_for_each_state_of_the_index(songs, monkeypatch):
+    calls = []
+    monkeypatch.setitem(sys.modules, "umap", layout(calls))
+    first = export.points(songs, "umap2")
+    assert export.points(songs, "umap2") == first and len(calls) == 1
+    assert calls[0]["random_state"] == 0 and calls[0]["metric"] == "cosine" and calls[0]["init"].shape == (60, 2)
+    songs.add([{"id": "z"}], np.eye(8, dtype=np.float32)[:1], "audio")
+    assert len(export.points(songs, "umap2")) == 61 * 12 and len(calls) == 2
+    [kept] = songs.path.parent.glob("*.umap2")
+    kept.write_bytes(b"broken")
+    assert len(export.points(songs, "umap2")) == 61 * 12 and len(calls) == 3
+
+
+def test_without_umap_one_line_says_what_to_install(songs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(UsageError, match=r'pip install "jointembed\[map\]"'):
+        export.points(songs, "umap2")
+
+
+@pytest.mark.slow
+def test_umap_keeps_clusters_apart_and_gives_the_same_map_twice(tmp_path):
+    pytest.importorskip("umap")
+    rng = np.random.default_rng(0)
+    centres = 10 * rng.standard_normal((4, 16))
+    labels = np.arange(400) % 4
+    vectors = (centres[labels] + rng.standard_normal((400, 16))).astype(np.float32)
+    maps = []
+    for name in ("a.index", "b.index"):
+        with Index.create(tmp_path / name, 16, "euclidean") as index:
+            index.add([{"id": str(at)} for at in range(400)], vectors, "x")
+            maps.append(project.coordinates(index, "umap2"))
+    assert (maps[0] == maps[1]).all()
+    away = ((maps[0][:, None] - maps[0][None]) ** 2).sum(2) + 9 * np.eye(400)
+    assert (labels[away.argmin(1)] == labels).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_neighbours_are_those_of_the_index(tmp_path, metric, monkeypatch):
+    monkeypatch.setattr(export, "_BLOCK", 7)
+    rng = np.random.default_rng(1)
+    vectors = unit(rng, 90, 6)
+    vectors[40:50] = vectors[3]  # ties
+    with Index.create(tmp_path / "a.index", 6, metric) as index:
+        index.add([{"id": str(at)} for at in range(90)], vectors, "x")
+        places, scores = export.neighbours(index, 5)
+        for at in range(90):
+            hits = index.similar(str(at), 5)
+            np.testing.assert_allclose(scores[at], [hit.score for hit in hits], atol=1e-5)
+            assert places[at].tolist() == [int(hit.id) for hit in hits]
+
+
+def test_the_exported_page_holds_the_map_the_cells_and_the_neighbours(songs, tmp_path):
+    found = exported(songs, tmp_path / "out.html", k=7)
+    about = json.loads(found.data["about"])
+    assert about["count"] == 60 and about["k"] == 7 and about["start"] == "pca2"
+    steps = unpacked(found.data["map pca2"], "<u2").reshape(60, 2)
+    points = project.coordinates(songs, "pca2")
+    np.testing.assert_allclose(steps / 65534 * 2 - 1, points[:, :2], atol=2e-5)
+    assert unpacked(found.data["map pca3"], "<u2").size == 180
+    for at, cell in enumerate(about["cells"]):
+        assert json.loads(found.data[f"cell {at}"]) == export.cells(songs, cell["name"])
+    assert json.loads(found.data["cell id"])["values"] == songs.ids()
+    near = unpacked(found.data["near"], "<u4").reshape(60, 7)
+    low, high = about["scores"]
+    scores = low + unpacked(found.data["scores"], "<u2").reshape(60, 7) / 65535 * (high - low)
+    for at in (0, 31, 59):
+        hits = songs.similar(f"s{at}", 7)
+        assert [f"s{place}" for place in near[at]] == [hit.id for hit in hits]
+        np.testing.assert_allclose(scores[at], [hit.score for hit in hits], atol=1e-4)
+    assert "links" not in found.data
+
+
+def test_what_cells_hold_cannot_break_out_of_the_page(tmp_path):
+    rows = [{"id": f"{HOSTILE}{at}", "title": HOSTILE, HOSTILE: HOSTILE, "half": "\udcff" + HOSTILE} for at in range(9)]
+    with Index.create(tmp_path / "a.index", 2, "euclidean", note=HOSTILE) as index:
+        index.add(rows, np.zeros((9, 2), np.float32), "x")
+        found = exported(index, tmp_path / "out.html")
+    assert len(found.texts["script"]) == 1
+    assert json.loads(found.data["cell id"])["values"] == [one["id"] for one in rows]
+    assert {"onerror", "src"}.isdisjoint(name for name, _ in found.attributes)
+
+
+def test_the_exported_page_allows_its_own_script_and_style_and_nothing_else(songs, tmp_path):
+    found = exported(songs, tmp_path / "out.html")
+    [policy] = [value for _, value in found.attributes if value and value.startswith("default-src")]
+    assert policy.startswith("default-src 'none';")
+    for tag in ("script", "style"):
+        [text] = found.texts[tag]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}';" in policy
+    assert not [name for name, _ in found.attributes if name == "style" or name.startswith("on")]
+    addresses = [value for name, value in found.attributes if name in ("href", "src") and not value.startswith("#")]
+    assert all(value.startswith("data:image/svg+xml,") for value in addresses)
+    data = sum(map(len, found.data.values()))
+    assert (tmp_path / "out.html").stat().st_size - data < 120_000
+
+
+def test_the_parts_of_the_page_are_given_with_their_kinds_and_name_no_other_host():
+    for name, kind in [("page.html", "text/html"), ("page.css", "text/css"), ("page.js", "text/javascript"),
+                       ("icon.svg", "image/svg+xml")]:  # fmt: skip
+        content, media = export.asset(name)
+        assert media.split(";")[0] == kind
+        assert set(re.findall(rb"https?://[^\"' )]+", content)) <= {b"http://www.w3.org/2000/svg"}
+    for name in ("../page.py", "main.js", "page.py", ""):
+        with pytest.raises(KeyError):
+            export.asset(name)
+    html = export.asset("page.html")[0].decode()
+    assert " style=" not in html and not re.search(r"\son\w+=", html) and html.count("<script") == 1
+
+
+def test_every_colour_of_the_text_stands_out_from_what_it_is_written_on():
+    style = export.asset("page.css")[0].decode()
+
+    def light(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        parts = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+        return np.dot(parts, [0.2126, 0.7152, 0.0722])
+
+    themes = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part)) for part in style.split("data-theme")[:2]]
+    for colours in themes:
+        for text in ("ink", "quiet", "accent"):
+            for ground in ("paper", "sheet", "raised", "soft", "tint"):
+                low, high = sorted([light(colours[text]), light(colours[ground])])
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+
+
+def test_sounds_are_linked_from_where_the_page_lies_and_only_inside_the_folder(tmp_path):
+    music = tmp_path / "music folder"
+    music.mkdir()
+    (music / "a #1?.wav").write_bytes(b"RIFF")
+    (tmp_path / "secret.wav").write_bytes(b"RIFF")
+    cells = ["a #1?.wav", "../secret.wav", "none.wav", 5, None, "x" * 3000, "a\0b"]
+    rows = [{"id": str(at) if cell else "a #1?.wav", "audio": cell} for at, cell in enumerate(cells)]
+    with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
+        index.add(rows, np.zeros((7, 2), np.float32), "audio")
+        found = exported(index, tmp_path / "pages" / "out.html", root=music)
+        link = "./../music%20folder/a%20%231%3F.wav"
+        assert json.loads(found.data["links"]) == [link, "", "", "", link, "", ""]
+        with pytest.raises(UsageError, match="no such folder"):
+            export.export(index, tmp_path / "out.html", root=tmp_path / "nowhere")
+
+
+def test_one_row_and_rows_without_cells_have_a_page(tmp_path):
+    with Index.create(tmp_path / "a.index", 3, "cosine") as index:
+        with pytest.raises(UsageError, match="empty"):
+            export.export(index, tmp_path / "out.html")
+        assert export.about(index)["count"] == 0
+        index.add([{"id": "a"}], np.eye(3, dtype=np.float32)[:1], "x")
+        found = exported(index, tmp_path / "out.html")
+        assert "near" not in found.data and json.loads(found.data["about"])["k"] == 0
+
+
+def test_the_second_column_has_a_page_of_its_own(songs, tmp_path):
+    songs.add([row(at) for at in range(10)], unit(np.random.default_rng(5), 10, 8), "score")
+    found = exported(songs, tmp_path / "out.html", column="score")
+    assert json.loads(found.data["about"])["count"] == 10
+    assert unpacked(found.data["near"], "<u4").tolist()[:3] == [
+        int(hit.id[1:]) for hit in songs.similar("s0", 3, column="score")
+    ]
+    with pytest.raises(UsageError, match="no vectors"):
+        export.export(songs, tmp_path / "out.html", column="scores")
+
+
+def test_a_column_of_another_model_is_told_and_laid_out_by_its_own_metric(songs, monkeypatch):
+    calls = []
+    monkeypatch.setitem(sys.modules, "umap", layout(calls))
+    songs.declare("tags", 3, "euclidean", "other", "f2", "by tags")
+    songs.add([row(at) for at in range(10)], np.random.default_rng(5).random((10, 3), np.float32), "tags")
+    about = export.about(songs, "tags")
+    assert (about["column"], about["count"], about["rows"]) == ("tags", 10, 60)
+    assert (about["dim"], about["metric"], about["note"]) == (3, "euclidean", "by tags")
+    about = export.about(songs)
+    assert (about["column"], about["dim"], about["metric"], about["note"]) == ("audio", 8, "cosine", "a note")
+    export.points(songs, "umap2", "tags")
+    export.points(songs, "umap2")
+    assert [call["metric"] for call in calls] == ["euclidean", "cosine"]
+    for read in (export.about, lambda index, column: export.cells(index, "id", column)):
+        with pytest.raises(UsageError, match="no vectors"):
+            read(songs, "moods")
+
+
+def test_the_command_writes_the_page_or_says_in_one_line_why_not(songs, tmp_path, capsys):
+    out = tmp_path / "songs.html"
+    assert main(["page", str(songs.path), str(out), "-k", "3", "--map", "tempo,rooms"]) == 0
+    assert "60 items" in capsys.readouterr().out
+    assert json.loads(Blocks(out.read_text("utf-8")).data["about"])["start"] == "tempo,rooms"
+    for words in (
+        [str(tmp_path / "no.index"), str(out)], [str(songs.path), str(songs.path)], [str(songs.path), "."],
+        [str(songs.path), str(tmp_path)],
+        [str(songs.path), str(out), "--k", "0"], [str(songs.path), str(out), "--map", "pca9"],
+    ):  # fmt: skip
+        assert main(["page", *words]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "Fix:" in error
+    Index.open(songs.path).close()
+
+
+def test_the_words_that_rows_lie_near_are_in_the_page(tmp_path):
+    with Index.create(tmp_path / "a.index", 3, "cosine") as index:
+        index.add([{"id": str(at)} for at in range(3)], np.eye(3, dtype=np.float32), "audio")
+        index.learn(["waltz", "reel", "jig", "</script>"], np.eye(3, dtype=np.float32)[[0, 1, 2, 2]], "audio")
+        export.export(index, tmp_path / "a.html")
+    content = (tmp_path / "a.html").read_text()
+    told = json.loads(re.search(r'data-name="words">(.*?)</script>', content)[1])
+    assert [told["values"][row[0]] for row in told["near"][:2]] == ["waltz", "reel"]
+    assert {told["values"][at] for at in told["near"][2][:2]} == {"jig", "</script>"}
