@@ -46,7 +46,7 @@ def usage() -> str:
 
 def run(words: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    from .errors import UsageError, closest
+    from .errors import UsageError, did_you_mean
 
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
@@ -58,7 +58,7 @@ def run(words: Sequence[str]) -> int:
         print(__version__)
         return 0
     if name not in COMMANDS:
-        raise UsageError(name, "there is no such command", closest(name, COMMANDS))
+        raise UsageError(name, "there is no such command", did_you_mean(name, COMMANDS))
     from .cli import parser
 
     return parser.lightning(name, rest) if name in LIGHTNING else parser.own(name, rest)
@@ -78,7 +78,7 @@ def _told(words: list[str]) -> int:
     words = [word for word in words if word != "--debug"]
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
-    from .errors import UserError, system
+    from .errors import UserError, from_oserror
 
     try:
         code = run(words)
@@ -96,7 +96,7 @@ def _told(words: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        known = system(error) if isinstance(error, OSError) else None
+        known = from_oserror(error) if isinstance(error, OSError) else None
         if known is not None:
             print(f"jointembed: {known}", file=sys.stderr)
             return known.code

@@ -15,17 +15,17 @@ from .errors import UnsafeError, UsageError
 class Configurable:
     """Remembers the arguments that it was made with, so that a checkpoint can hold a recipe instead of an object."""
 
-    _given: dict[str, Any]
+    _init_args: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
         # Copying and unpickling come here without arguments and bring the attribute themselves.
         bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
-        object.__setattr__(self, "_given", {name: value for name, value in bound.items() if name != "self"})
+        object.__setattr__(self, "_init_args", {name: value for name, value in bound.items() if name != "self"})
         return self
 
 
-def describe(thing: Any) -> Any:
+def to_config(thing: Any) -> Any:
     """The `class_path` and `init_args` of an object, as they would stand in a recipe.
 
     Raises:
@@ -33,12 +33,12 @@ def describe(thing: Any) -> Any:
     """
     if isinstance(thing, Configurable):
         kind = type(thing)
-        arguments = {name: describe(value) for name, value in thing._given.items()}
+        arguments = {name: to_config(value) for name, value in thing._init_args.items()}
         return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
     if isinstance(thing, dict):
-        return {str(name): describe(value) for name, value in thing.items()}
+        return {str(name): to_config(value) for name, value in thing.items()}
     if isinstance(thing, list | tuple):
-        return [describe(value) for value in thing]
+        return [to_config(value) for value in thing]
     if thing is None or isinstance(thing, str | int | float | bool):
         return thing
     if isinstance(thing, Path):
@@ -50,25 +50,25 @@ def describe(thing: Any) -> Any:
     )
 
 
-def trusted(path: str, trust: Collection[str] = ()) -> bool:
+def is_trusted(path: str, trust: Collection[str] = ()) -> bool:
     """Whether a class path may be imported for a file that came from somebody else."""
     return path.split(".")[0] in {"jointembed", *trust}
 
 
-def rebuild(words: Any, trust: Collection[str] = (), where: str = "the model") -> Any:
+def from_config(words: Any, trust: Collection[str] = (), where: str = "the model") -> Any:
     """Make the described objects again; nothing outside jointembed and the packages of `trust` is imported.
 
     Raises:
         UnsafeError: the description names a class that is not trusted, or something that is no part of a model.
     """
     if isinstance(words, list):
-        return [rebuild(word, trust, where) for word in words]
+        return [from_config(word, trust, where) for word in words]
     if not isinstance(words, dict):
         return words
     if set(words) - {"init_args"} != {"class_path"}:
-        return {name: rebuild(value, trust, where) for name, value in words.items()}
+        return {name: from_config(value, trust, where) for name, value in words.items()}
     path = str(words["class_path"])
-    if not trusted(path, trust):
+    if not is_trusted(path, trust):
         package = path.split(".")[0]
         raise UnsafeError(
             where,
@@ -86,7 +86,7 @@ def rebuild(words: Any, trust: Collection[str] = (), where: str = "the model") -
         raise UnsafeError(
             where, f"{path} is not a reader, encoder, objective or space", "get the model from its maker again"
         )
-    arguments = rebuild(words.get("init_args") or {}, trust, where)
+    arguments = from_config(words.get("init_args") or {}, trust, where)
     try:
         return kind(**arguments)
     except TypeError as error:

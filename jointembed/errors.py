@@ -25,7 +25,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         line = f"error[{self.tag}]: {self.subject or repr('')}: {self.wrong}. Fix: {self.fix}"
-        return plain(" ".join(line.split()))
+        return escape_control(" ".join(line.split()))
 
 
 class UsageError(UserError):
@@ -64,7 +64,7 @@ class DiskFullError(UserError):
     code, tag = 6, "E-SPACE"
 
 
-def system(error: OSError) -> UserError | None:
+def from_oserror(error: OSError) -> UserError | None:
     """The failure for what the system refuses: space, or a file that may not be opened; None for anything else."""
     subject = "the output" if error.filename is None else os.fsdecode(error.filename)
     if error.errno == errno.ENOSPC:
@@ -75,19 +75,19 @@ def system(error: OSError) -> UserError | None:
     return None
 
 
-def plain(text: str) -> str:
+def escape_control(text: str) -> str:
     """A text in which what would not show, or would reach the terminal as a command, is written out."""
     return "".join(
         sign if sign.isprintable() or unicodedata.category(sign) == "Zs" else ascii(sign)[1:-1] for sign in text
     )
 
 
-def extra(name: str, package: str) -> UsageError:
+def missing_extra(name: str, package: str) -> UsageError:
     """The failure for an optional `package` that is not installed, naming the install command that mends it."""
     return UsageError(package, "this needs a package that is not installed", f'pip install "jointembed[{name}]"')
 
 
-def closest(name: str, known: object, most: int = 8) -> str:
+def did_you_mean(name: str, known: object, most: int = 8) -> str:
     """Words for a fix: the nearest of the `known` names to a mistyped one, else the first few of them."""
     from difflib import get_close_matches
 

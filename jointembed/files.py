@@ -40,7 +40,7 @@ def _fault(kind: str) -> None:
     raise OSError(code, os.strerror(code))
 
 
-def sync(folder: Path) -> None:
+def fsync_dir(folder: Path) -> None:
     """Flush a folder's own entries, so that a rename in it survives a power cut."""
     _fault("sync")
     handle = os.open(folder, os.O_RDONLY)
@@ -61,14 +61,14 @@ def _placing(path: Path) -> Iterator[None]:
         raise UsageError(path, f"it cannot be written here ({error.strerror})", fix) from error
 
 
-def folder(path: Path | str) -> Path:
+def make_dir(path: Path | str) -> Path:
     """Make a folder, and those that it lies in, unless it is there; Usage if it cannot be."""
     with _placing(Path(path)):
         Path(path).mkdir(parents=True, exist_ok=True)
     return Path(path)
 
 
-def check(path: Path | str, what: str, *endings: str) -> None:
+def check_writable(path: Path | str, what: str, *endings: str) -> None:
     """Raise UsageError if what is to be written cannot have this path; to be asked before the work that makes it.
 
     Args:
@@ -88,7 +88,7 @@ def check(path: Path | str, what: str, *endings: str) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: Path | str) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     """Open a binary file that takes the place of `path` only once it is whole and on the disk.
 
     Raises:
@@ -110,7 +110,7 @@ def writing(path: Path | str) -> Iterator[IO[bytes]]:
         _fault("rename")
         with _placing(path):
             os.replace(part, path)
-        sync(path.parent)
+        fsync_dir(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DiskFullError(
@@ -124,7 +124,7 @@ def writing(path: Path | str) -> Iterator[IO[bytes]]:
 
 def write(path: Path | str, content: bytes | str | Callable[[IO[bytes]], None]) -> None:
     """Write a whole file at once: bytes, text as UTF-8, or a function that writes to an open binary file."""
-    with writing(path) as file:
+    with atomic_write(path) as file:
         if callable(content):
             content(file)
         else:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 # thirty times as long as the step on a machine that is busy, and three times as long on an idle one.
 
 
-def spans(starts: Tensor, counts: Tensor) -> Tensor:
+def ranges(starts: Tensor, counts: Tensor) -> Tensor:
     """The positions of many runs, one after the other: starts (N,), counts (N,) -> (counts.sum(),)."""
     if starts.is_cpu:
         first, sizes = starts.numpy(), counts.numpy()
@@ -33,12 +33,12 @@ def spans(starts: Tensor, counts: Tensor) -> Tensor:
     return torch.arange(total, device=starts.device) + shift
 
 
-def pick(x: Tensor, index: Tensor) -> Tensor:
+def take(x: Tensor, index: Tensor) -> Tensor:
     """The entries of x (N, ...) at index (M,)."""
     return torch.from_numpy(x.numpy()[index.numpy()]) if x.is_cpu else x[index]
 
 
-def repeat(counts: Tensor) -> Tensor:
+def repeat_index(counts: Tensor) -> Tensor:
     """Each position of counts (N,) as often as it says: (counts.sum(),)."""
     if counts.is_cpu:
         return torch.from_numpy(np.repeat(np.arange(len(counts)), counts.numpy()))
@@ -50,12 +50,12 @@ class Ragged:
     """P pieces that belong to B rows, in the order of the cells; a missing cell has no piece.
 
     Args:
-        values: (P, ...), or (V, ...) with `inner`.
+        values: (P, ...), or (V, ...) with `offsets`.
         rows: (P,) int64, which row each piece came from; non-decreasing.
-        keys: (B,) int64, equal cells have equal keys; a missing cell's is unique.
-        inner: (P + 1,) offsets of the things inside each piece.
+        row_keys: (B,) int64, equal cells have equal keys; a missing cell's is unique.
+        offsets: (P + 1,) offsets of the things inside each piece.
         weights: (V,) grey level or term count of each thing.
-        marks: (P,) int64 keys of the pieces where each is a thing of its own (a caption, a tag, a film);
+        piece_keys: (P,) int64 keys of the pieces where each is a thing of its own (a caption, a tag, a film);
             None where they are parts of one thing (the windows of a song).
 
     >>> films = Ragged(torch.tensor([4, 7, 7]), torch.tensor([0, 0, 2]), torch.tensor([11, -1, 12]))
@@ -65,13 +65,13 @@ class Ragged:
 
     values: Tensor
     rows: Tensor
-    keys: Tensor
-    inner: Tensor | None = None
+    row_keys: Tensor
+    offsets: Tensor | None = None
     weights: Tensor | None = None
-    marks: Tensor | None = None
+    piece_keys: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.row_keys)
 
     @cached_property
     def starts(self) -> Tensor:
@@ -90,26 +90,26 @@ class Ragged:
 
     def __getitem__(self, index: Tensor) -> Ragged:
         """The rows of `index` (N,), in that order: a gather, whatever lies inside."""
-        counts = pick(self.counts, index)
-        pieces = spans(pick(self.starts, index), counts)
-        marks = None if self.marks is None else pick(self.marks, pieces)
+        counts = take(self.counts, index)
+        pieces = ranges(take(self.starts, index), counts)
+        marks = None if self.piece_keys is None else take(self.piece_keys, pieces)
         values, inner, weights = self._things(pieces)
-        return Ragged(values, repeat(counts), pick(self.keys, index), inner, weights, marks)
+        return Ragged(values, repeat_index(counts), take(self.row_keys, index), inner, weights, marks)
 
     def _things(self, pieces: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        if self.inner is None:
-            return pick(self.values, pieces), None, None
-        first = pick(self.inner, pieces)
-        sizes = pick(self.inner, pieces + 1) - first
-        things = spans(first, sizes)
+        if self.offsets is None:
+            return take(self.values, pieces), None, None
+        first = take(self.offsets, pieces)
+        sizes = take(self.offsets, pieces + 1) - first
+        things = ranges(first, sizes)
         inner = F.pad(sizes.cumsum(0), (1, 0))
-        return pick(self.values, things), inner, None if self.weights is None else pick(self.weights, things)
+        return take(self.values, things), inner, None if self.weights is None else take(self.weights, things)
 
     def take(self, pieces: Tensor) -> Ragged:
         """The chosen `pieces` (N,), each as a row of its own."""
         values, inner, weights = self._things(pieces)
         order = torch.arange(len(pieces), device=self.rows.device)
-        keys = self.keys[self.rows[pieces]] if self.marks is None else self.marks[pieces]
+        keys = self.row_keys[self.rows[pieces]] if self.piece_keys is None else self.piece_keys[pieces]
         return Ragged(values, order, keys, inner, weights)
 
     def _map(self, change: Any) -> Ragged:
@@ -140,23 +140,23 @@ class Ragged:
         out[self.rows, steps] = h
         return out, torch.arange(longest, device=h.device) < counts[:, None]
 
-    def things(self, length: int, fill: int) -> Tensor:
+    def pad_tokens(self, length: int, fill: int) -> Tensor:
         """The things inside each piece as a rectangle (P, length) of int64, cut or filled up with `fill`."""
-        assert self.inner is not None
-        sizes = self.inner.diff()
+        assert self.offsets is not None
+        sizes = self.offsets.diff()
         kept = sizes.clamp(max=length)
-        source = spans(self.inner[:-1], kept)
-        place = spans(torch.arange(len(kept), device=kept.device) * length, kept)
+        source = ranges(self.offsets[:-1], kept)
+        place = ranges(torch.arange(len(kept), device=kept.device) * length, kept)
         out = torch.full((len(kept) * length,), fill, dtype=torch.int64, device=self.values.device)
         out[place] = self.values[source].long()
         return out.reshape(-1, length)
 
     def dense(self, shape: Sequence[int]) -> Tensor:
         """The pieces as full arrays (P, *shape): lit pixels put in their places, everything else 0."""
-        if self.inner is None:
+        if self.offsets is None:
             return self.values.reshape(-1, *shape)
-        size, pieces = math.prod(shape), len(self.inner) - 1
-        places = repeat(self.inner.diff()) * size + self.values
+        size, pieces = math.prod(shape), len(self.offsets) - 1
+        places = repeat_index(self.offsets.diff()) * size + self.values
         weights = torch.ones_like(self.values, dtype=torch.float32) if self.weights is None else self.weights
         flat = weights.new_zeros(pieces * size)
         if flat.is_cpu:
@@ -166,6 +166,6 @@ class Ragged:
         return flat.reshape(pieces, *shape)
 
     @classmethod
-    def bare(cls, keys: Tensor) -> Ragged:
+    def keys_only(cls, keys: Tensor) -> Ragged:
         """A column of which only the keys matter: whether two rows hold the same thing."""
         return cls(keys.new_zeros(0), keys.new_zeros(0), keys)

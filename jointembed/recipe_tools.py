@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .errors import DamagedError, UsageError, UserError
-from .files import write, writing
+from .files import atomic_write, write
 
 Row = dict[str, Any]
 
@@ -77,7 +77,7 @@ def lines(source: Path, *names: str) -> list[str]:
     return []
 
 
-def script(main: Callable[[], None]) -> None:
+def run_script(main: Callable[[], None]) -> None:
     """Run a prepare script; what a user can mend becomes one line on stderr and the exit code of its kind."""
     try:
         try:
@@ -91,18 +91,18 @@ def script(main: Callable[[], None]) -> None:
         raise SystemExit(failure.code) from None
 
 
-def share(key: str) -> float:
+def hash_fraction(key: str) -> float:
     """A number in [0, 1) that depends on nothing but the key: the same on every machine and in every run.
 
-    >>> share("0_george_1")
+    >>> hash_fraction("0_george_1")
     0.6247163503893042
     """
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) / 2**64
 
 
-def carve(keys: Iterable[str], part: float) -> set[str]:
+def hold_out(keys: Iterable[str], part: float) -> set[str]:
     """A part of the distinct keys, at least one, that looks random and is the same in every run."""
-    ranked = sorted(set(keys), key=lambda key: (share(key), key))
+    ranked = sorted(set(keys), key=lambda key: (hash_fraction(key), key))
     return set(ranked[: max(1, round(part * len(ranked)))])
 
 
@@ -120,7 +120,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         return list(reader)
 
 
-def place(source: Path, out: Path, folder: str) -> str:
+def link_or_copy(source: Path, out: Path, folder: str) -> str:
     """Put a file into a folder beside the table, without a second copy where the disk allows; its path in the table."""
     target = out / folder / source.name
     if not (target.exists() and target.samefile(source)):
@@ -176,5 +176,5 @@ def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
             columns[name] = pyarrow.FixedSizeListArray.from_arrays(values, known.size, mask=missing)
         else:
             columns[name] = pyarrow.array(cells)
-    with writing(path) as file:
+    with atomic_write(path) as file:
         pyarrow.parquet.write_table(pyarrow.table(columns), file, compression="zstd")

@@ -27,7 +27,7 @@ def ragged(rows):
 
 def listed(x):
     """What `ragged` was made of."""
-    pieces = [x.values[a:b].tolist() for a, b in zip(x.inner[:-1], x.inner[1:], strict=True)]
+    pieces = [x.values[a:b].tolist() for a, b in zip(x.offsets[:-1], x.offsets[1:], strict=True)]
     return [
         [piece for piece, owner in zip(pieces, x.rows.tolist(), strict=True) if owner == row] for row in range(len(x))
     ]
@@ -40,7 +40,7 @@ def test_a_gather_gives_the_rows_that_were_asked_for(rows, chance):
     index = [chance.randrange(len(rows)) for _ in range(5)]
     taken = x[torch.tensor(index)]
     assert listed(taken) == [rows[number] for number in index]
-    assert taken.keys.tolist() == [7 * number for number in index]
+    assert taken.row_keys.tolist() == [7 * number for number in index]
     assert torch.allclose(taken.weights, taken.values / 10)
     assert x.present.tolist() == [bool(row) for row in rows]
     assert x.counts.tolist() == [len(row) for row in rows]
@@ -58,7 +58,7 @@ def test_mean_pad_and_things_agree_with_loops(rows):
     padded, mask = x.pad(h)
     assert mask.sum(1).tolist() == x.counts.tolist() and torch.equal(padded[mask], h)
     pieces = [piece for row in rows for piece in row]
-    assert x.things(3, -1).tolist() == [(piece[:3] + [-1] * 3)[:3] for piece in pieces]
+    assert x.pad_tokens(3, -1).tolist() == [(piece[:3] + [-1] * 3)[:3] for piece in pieces]
 
 
 def test_dense_puts_grey_levels_in_their_places():
@@ -80,6 +80,8 @@ def test_a_batch_of_nothing_is_a_batch():
 
 def test_it_is_moved_whole():
     x = ragged([[[1, 2]], []]).to("meta")
-    assert all(part.device.type == "meta" for part in (x.values, x.rows, x.keys, x.inner, x.weights, x.marks))
+    assert all(
+        part.device.type == "meta" for part in (x.values, x.rows, x.row_keys, x.offsets, x.weights, x.piece_keys)
+    )
     with pytest.raises(IndexError):
         ragged([[[1]]])[torch.tensor([3])]

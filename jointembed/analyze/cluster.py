@@ -185,7 +185,7 @@ def keep(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Seq
 
 def kept(index: Index, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows that are about to be written over those of an index, with the clusters that it has of them."""
-    own = json.loads(index.about("clusters") or "{}")
+    own = json.loads(index.get_meta("clusters") or "{}")
     if not own:
         return [dict(row) for row in rows]
     with index.reading() as db:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import plain
+from ..errors import escape_control
 from .cluster import Labels, Vectors, central, centres
 
 Floats = npt.NDArray[np.float64]
@@ -248,7 +248,7 @@ def _figure(value: float) -> str:
 
 
 def _short(value: str) -> str:
-    value = plain(" ".join(value.split()))
+    value = escape_control(" ".join(value.split()))
     return value if len(value) <= LONGEST else value[: LONGEST - 1] + "…"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cli import show
-from ..errors import plain
+from ..errors import escape_control
 from ..index.selection import Items
 from ..index.where import KEYWORDS
 from .cluster import Clusters
@@ -80,7 +80,7 @@ def asked(index: str, name: str, cluster: str, id: str, column: str | None = Non
         condition = f'"{condition}"'
     words = ["jointembed", "similar", shlex.quote(index), *(["--column", shlex.quote(column)] if column else [])]
     words += ["--where", condition, *(["--"] if id[:1] in "+-" else []), shlex.quote(id)]
-    return plain(" ".join(words))
+    return escape_control(" ".join(words))
 
 
 def draw(path: Path, index: str, found: Clusters, made: Sequence[Named], chosen: Items) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError, closest, extra
+from ..errors import UsageError, did_you_mean, missing_extra
 from ..index.columns import columns, read
 from ..index.index import Index
 from ..index.search.mapped import passing
@@ -61,7 +61,9 @@ def coordinates(index: Index, axes: str, column: str | None = None) -> npt.NDArr
     known = [name for name, one in columns(index, column).items() if one.numeric]
     for name in names:
         if name not in known:
-            raise UsageError(axes, f"{name} is no map and no cell of numbers", closest(name, ["pca2", "pca3", *known]))
+            raise UsageError(
+                axes, f"{name} is no map and no cell of numbers", did_you_mean(name, ["pca2", "pca3", *known])
+            )
     if len(names) not in (2, 3):
         raise UsageError(
             axes, "these are no axes", "use pca2, pca3, umap2, or two or three cells of numbers, such as a,b"
@@ -119,11 +121,11 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
             warnings.simplefilter("ignore")
             import umap
     except ImportError as error:
-        raise extra("map", "umap-learn") from error
+        raise missing_extra("map", "umap-learn") from error
     start = _pca(index, column, dims)
     start = 10 * start / max(np.abs(start).max(), 1e-9)
     # One seed needs one thread; neighbours by product have no distance, so a dot index is laid out by angle.
-    metric = "euclidean" if index.space(column)["metric"] == "euclidean" else "cosine"
+    metric = "euclidean" if index.field_info(column)["metric"] == "euclidean" else "cosine"
     near = min(15, len(values) - 1)
     layout = umap.UMAP(n_neighbors=near, n_components=dims, metric=metric, init=start, random_state=0, n_jobs=1)
     with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import extra
+from ..errors import missing_extra
 from ..files import write
 from .cluster import Labels
 
@@ -49,7 +49,7 @@ def draw(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise extra("map", "matplotlib") from error
+        raise missing_extra("map", "matplotlib") from error
     figure = Figure(figsize=(10, 7.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import files
-from ..errors import UsageError, plain
+from ..errors import UsageError, escape_control
 from ..evaluation.ranking import points, scores
 from ..index.index import Index
 from ..index.selection import Items, described, read
@@ -75,7 +75,7 @@ def write(
         sheet, edge = _sprite(pictures)
         files.write(folder / "sprite.png", lambda file: _png(file, sheet))
         sprite = f'  sprite {{\n    image_path: "sprite.png"\n{f"    single_image_dim: {edge}{chr(10)}" * 2}  }}\n'
-    called = plain(name).replace("\\", "\\\\").replace('"', '\\"')
+    called = escape_control(name).replace("\\", "\\\\").replace('"', '\\"')
     config = (
         f'embeddings {{\n  tensor_name: "{called}"\n  tensor_shape: {wide.shape[0]}\n  tensor_shape: {wide.shape[1]}\n'
         f'  tensor_path: "tensors.tsv"\n  metadata_path: "metadata.tsv"\n{sprite}}}\n'
@@ -131,7 +131,7 @@ def thumbnail(cell: Any, root: Path, most: int) -> Image | None:
 
 def labelling(index: Index, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The columns that label items: 2 to 50 values of text or whole numbers here, each three times on average."""
-    left = {"split", *json.loads(index.about("clusters") or "{}")}
+    left = {"split", *json.loads(index.get_meta("clusters") or "{}")}
     names = dict.fromkeys(name for row in rows for name in row if name not in left)
     return [name for name in names if _labels([row[name] for row in rows if name in row])]
 
@@ -152,7 +152,7 @@ def neighbours(
     every, vectors = index.vectors(column)
     place = {id: at for at, id in enumerate(every)}
     mine = np.array([place[id] for id in ids])
-    nearest, _ = index.many(vectors[mine], NEAREST + 1, column)
+    nearest, _ = index.search_batch(vectors[mine], NEAREST + 1, column)
     used, where = np.unique(nearest, return_inverse=True)
     rows = [described(row) for row in read(index, [every[at] for at in used.tolist()])]
     made: dict[str, list[str | None]] = {name: [] for name in names}
@@ -170,13 +170,13 @@ def predicted(
     """Of each column whose labels all are points of the model's space the nearest of these points, for each item.
 
     Args:
-        index: the index, which keeps the points; see `Index.terms`.
+        index: the index, which keeps the points; see `Index.vocabulary`.
         items: the items.
         names: the columns of labels.
         column: of the vectors.
     """
-    words, vectors = index.terms(column)
-    place, metric = {word: at for at, word in enumerate(words)}, str(index.space(column)["metric"])
+    words, vectors = index.vocabulary(column)
+    place, metric = {word: at for at, word in enumerate(words)}, str(index.field_info(column)["metric"])
     made: dict[str, list[str | None]] = {}
     for name in names:
         labels = sorted({text(row[name]) for row in items.rows if name in row})
@@ -200,9 +200,9 @@ def _labels(cells: Sequence[Any]) -> bool:
 def _lines(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     columns = list(dict.fromkeys(name for row in rows for name in row)) or [""]
     if len(columns) > 1:  # a single column must not have a heading
-        yield "\t".join(plain(name) or "-" for name in columns)
+        yield "\t".join(escape_control(name) or "-" for name in columns)
     for row in rows:
-        cells = [plain(text(row.get(name))) for name in columns]
+        cells = [escape_control(text(row.get(name))) for name in columns]
         yield "\t".join(cells if "".join(cells).strip() else ["-", *cells[1:]])  # a blank line would not count
 
 

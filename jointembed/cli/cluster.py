@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from ..index.index import Index
 from .console import status
 from .show import drawable
@@ -55,11 +55,11 @@ def cluster(
         chosen = items(opened, column, where)
         known = dict.fromkeys(name for row in chosen.rows for name in row)
         if against is not None and against not in known:
-            raise UsageError(against, "no item has a cell in this column", closest(against, known))
+            raise UsageError(against, "no item has a cell in this column", did_you_mean(against, known))
         with status(f"Clustering {len(chosen.ids):,} items ..."):
             found = clusters(chosen.vectors, k)
-            own = text.loads(opened.about("clusters") or "{}")
-            made = named(chosen.vectors, found.labels, chosen.rows, opened.terms(column), leave=own)
+            own = text.loads(opened.get_meta("clusters") or "{}")
+            made = named(chosen.vectors, found.labels, chosen.rows, opened.vocabulary(column), leave=own)
             cells = None if against is None else [row.get(against) for row in chosen.rows]
             agreed = None if cells is None else agreement(found.labels, cells)
         if not look:

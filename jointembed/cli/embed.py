@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..files import check, write
+from ..files import check_writable, write
 
 
 def embed(
@@ -18,7 +18,7 @@ def embed(
         split: rows of this split only; all rows if not given.
         trust: packages whose encoders and readers the model may import.
     """
-    check(out, "a table", ".parquet")
+    check_writable(out, "a table", ".parquet")
     import pyarrow as pa
     from pyarrow import parquet
 

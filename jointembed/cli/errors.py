@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 
 SIGNED = re.compile(r"\+.+|-(?!h$|k[0-9]*$)[^-].*", re.DOTALL)  # an item that results should be like, or should not
 _KEY = re.compile(r'Parser key "([\w.]+)": ')
@@ -46,7 +46,7 @@ def _value(message: str, flag: bool) -> UsageError | None:
     kind = next((kind for type_, kind in _KINDS.items() if f"<class '{type_}'>" in wanted), "")
     if choices:
         known = [*dict.fromkeys(choices), *([f"a {kind}"] if kind else [])]
-        near = closest(given[1], dict.fromkeys(choices))
+        near = did_you_mean(given[1], dict.fromkeys(choices))
         fix = near if near.startswith("did") else "use one of these"
         return UsageError(name, f"{given[1]} is not among {', '.join(known)}", fix)
     if kind:
@@ -84,7 +84,7 @@ def _words(
         if name[:2] == "--" and name[2:] in places:
             return UsageError(name, "this is given by its place, not as a flag", f"write {line}")
         if name[:2] == "--" and len(name) > 2:
-            return UsageError(name, f"{command} has no such flag", closest(name, flags, 99))
+            return UsageError(name, f"{command} has no such flag", did_you_mean(name, flags, 99))
         if name[:1] == "-":
             said = " ".join([command, *map(str.upper, places[:-1]), "--", name])
             return UsageError(

@@ -20,14 +20,14 @@ def init(table: str, out: str = "my.yaml", group: str | None = None, force: bool
         force: write over a file that is there.
     """
     from ..data.rows import Rows
-    from ..errors import plain
-    from ..files import check, write
+    from ..errors import escape_control
+    from ..files import check_writable, write
     from ..recipe_writer.column_types import columns
     from ..recipe_writer.writer import Draft
     from . import show
 
     place = Path(out)
-    check(out, "a recipe", ".yaml", ".yml")
+    check_writable(out, "a recipe", ".yaml", ".yml")
     if place.exists() and not force:
         raise UsageError(out, "the file is there already", "give another --out, or --force to write over it")
     rows = Rows.open(table)
@@ -45,7 +45,7 @@ def init(table: str, out: str = "my.yaml", group: str | None = None, force: bool
     draft = Draft(rows, found, group)
     path = Path(table).expanduser().resolve()
     write(place, draft.yaml(str(path), place.stem))
-    lines = [[one.name[:24], one.kind, plain(one.why)] for one in found if one.kind not in ("id", "split")]
+    lines = [[one.name[:24], one.kind, escape_control(one.why)] for one in found if one.kind not in ("id", "split")]
     print(show.table([["column", "kind", "why"], *lines]))
     splits = [str(split) for split in rows.cells("split")]
     counts = ", ".join(f"{name} {splits.count(name)}" for name in ("train", "dev", "test"))

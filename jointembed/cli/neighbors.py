@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError, closest
-from ..files import check, write
-from ..files import folder as make
+from ..errors import UsageError, did_you_mean
+from ..files import check_writable, write
+from ..files import make_dir as make
 from ..index import rerank
 from ..index.index import Index
 from ..index.where import unmet
@@ -55,7 +55,7 @@ def neighbors(
         split: rows of the table of this split only; all rows if not given.
         trust: packages whose encoders and readers the model may import.
     """
-    check(out, "a table", ".parquet")
+    check_writable(out, "a table", ".parquet")
     if queries is None:
         of_rows = {"exclude": exclude, "column": column, "split": None if split == "all" else split, "trust": trust}
         for name in (name for name, given in of_rows.items() if given is not None):
@@ -67,7 +67,7 @@ def neighbors(
     from rich.progress import track
 
     with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
-        wanted = opened.wanted(among, where, per)
+        wanted = opened.candidates(among, where, per)
         if where is not None and wanted.pool is not None and len(wanted.pool) < k:
             if not len(wanted.pool):
                 raise unmet(where)
@@ -120,12 +120,12 @@ def _rows(
     from ..indexing.from_table import first, present
     from ..indexing.index_encoder import Model
 
-    model = Model(index.space(among)["model"], trust)
+    model = Model(index.field_info(among)["model"], trust)
     model.matches(index, among)
     rows = opened(table, model.file, divide=split != "all")
     name = column or first(model.space, rows)
     if exclude is not None and exclude not in rows.columns:
-        raise UsageError("exclude", f"the table has no column {exclude}", closest(exclude, rows.columns))
+        raise UsageError("exclude", f"the table has no column {exclude}", did_you_mean(exclude, rows.columns))
     listed = present(model.space, rows, name, split)
 
     def block(at: int) -> tuple[list[str], NDArray[np.float32], list[list[str]]]:

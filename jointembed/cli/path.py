@@ -34,5 +34,5 @@ def path(
     """
     playlist.check(m3u, root)
     with Index.open(index) as opened:
-        found = opened.way(named(opened, start), named(opened, end), n, column, where)
+        found = opened.path_between(named(opened, start), named(opened, end), n, column, where)
         tell(opened, found, n, where, column, json, m3u, root, ends=2)

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError, closest
-from ..files import check
+from ..errors import UsageError, did_you_mean
+from ..files import check_writable
 from ..index.index import Index
 from .console import status
 
@@ -44,7 +44,7 @@ def projector(
         raise UsageError("most", f"{most} points cannot be shown", "use a number from 2 to 100000")
     if Path(folder).exists() and not Path(folder).is_dir():
         raise UsageError(folder, "this is a file, not a folder", "choose another name")
-    check(Path(folder) / "tensors.tsv", "points", ".tsv")
+    check_writable(Path(folder) / "tensors.tsv", "points", ".tsv")
     if root is not None and not Path(root).is_dir():
         raise UsageError(root, "there is no such folder", "give the one where the pictures' paths begin")
     with Index.open(index) as opened, status("Writing points ..."):
@@ -56,7 +56,7 @@ def projector(
         }
         name = column or opened.columns[0]
         if picture is not None and picture not in (known := opened.meta()["cells"]):
-            raise UsageError(picture, "no row has this column", closest(picture, known))
+            raise UsageError(picture, "no row has this column", did_you_mean(picture, known))
         shown = picture or name
         place = Path(root) if root is not None else Path(index).parent
         pictures = _pictures(opened, chosen.ids, shown, place, picture is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import plain
+from ..errors import escape_control
 from ..index.index import Index
 from ..ingest import prune as pruned
 
@@ -20,5 +20,5 @@ def prune(index: str, force: bool = False) -> None:
     with Index.open(index) as opened:
         gone = pruned(opened, force)
         for id in gone:
-            print(plain(id))
+            print(escape_control(id))
         print(f"{len(gone)} rows removed, {len(opened)} kept")

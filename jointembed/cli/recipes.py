@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 
 
 def folder() -> Path:
@@ -30,7 +30,7 @@ def resolve(name: str) -> Path:
         return path
     packaged = folder() / (name.removesuffix(".yaml") + ".yaml")
     if not packaged.is_file():
-        raise UsageError(name, "there is no such recipe", closest(name, names()))
+        raise UsageError(name, "there is no such recipe", did_you_mean(name, names()))
     return packaged
 
 

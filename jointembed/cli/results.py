@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 
-from ..errors import plain
+from ..errors import escape_control
 from ..index import playlist
 from ..index.hits import Hit
 from ..index.index import Index
@@ -53,8 +53,8 @@ def tell(
     """
     if len(found) <= ends < k:
         require(index, where)
-    words = index.describe([hit.id for hit in found], column=column)
-    own = json.loads(index.about("clusters") or "{}")
+    words = index.nearest_terms([hit.id for hit in found], column=column)
+    own = json.loads(index.get_meta("clusters") or "{}")
     print(listed(found, words) if as_json else shown(found, words, own))
     if where is not None and 0 < len(found) < k:
         print(f"only {len(found)} of {k}: nothing else fits under this condition", file=sys.stderr)
@@ -109,7 +109,7 @@ def _columns(found: Sequence[Hit], words: Sequence[Sequence[str]]) -> Columns:
             made[name] = [name, *("" if value is None else str(value) for value in values)]
     more = {"_words": ["words", *map(", ".join, words)], "_and": ["and", *(", ".join(hit.alike) for hit in found)]}
     made |= {name: texts for name, texts in more.items() if any(texts[1:])}
-    return {name: [plain(text) for text in texts] for name, texts in made.items()}
+    return {name: [escape_control(text) for text in texts] for name, texts in made.items()}
 
 
 def _fitted(columns: Columns, clusters: Collection[str], room: int) -> Columns:

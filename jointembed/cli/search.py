@@ -53,11 +53,11 @@ def search(
     playlist.check(m3u, root)
     with Index.open(index) as opened:
         if by == "text":
-            found = opened.text(query, k, where, among)
+            found = opened.search_text(query, k, where, among)
         else:
             vector = embedded(opened, column, query, trust, among)
             if by == "both":
-                found = opened.fused(vector, query, k, among, where)
+                found = opened.search_hybrid(vector, query, k, among, where)
             else:
-                found = opened.search(vector, k, among, where, per=per, diverse=diverse, distinct=distinct)
+                found = opened.search(vector, k, among, where, one_per=per, diversity=diverse, deduplicate=distinct)
         tell(opened, found, k, where, among, json, m3u, root)

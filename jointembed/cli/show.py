@@ -8,13 +8,13 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import extra, plain
-from ..files import check
+from ..errors import escape_control, missing_extra
+from ..files import check_writable
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Rows of cells in columns as wide as their longest cell; the first row is the heading; cut to the terminal."""
-    rows = [[plain(cell) for cell in row] for row in rows]
+    rows = [[escape_control(cell) for cell in row] for row in rows]
     widths = [max(width(row[place]) for row in rows) for place in range(len(rows[0]))]
 
     def padded(cell: str, place: int) -> str:
@@ -47,11 +47,11 @@ def cut(line: str, most: int) -> str:
 def drawable(path: str | None) -> None:
     """Raise UsageError if a picture is wanted that cannot be drawn, or not written under this path; before the work."""
     if path is not None:
-        check(path, "a picture", ".png")
+        check_writable(path, "a picture", ".png")
         try:
             import matplotlib  # noqa: F401
         except ImportError as error:
-            raise extra("map", "matplotlib") from error
+            raise missing_extra("map", "matplotlib") from error
 
 
 def figures(report: dict[str, Any], as_json: bool) -> str:

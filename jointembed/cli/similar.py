@@ -60,7 +60,7 @@ def similar(
 
         vector = rerank.blend(points([item, *(plus or [])]), points(minus or []))
         known += [named(opened, one) for one in exclude or []]
-        found = opened.search(vector, k, column, where, known, per=per, diverse=diverse, distinct=distinct)
+        found = opened.search(vector, k, column, where, known, one_per=per, diversity=diverse, deduplicate=distinct)
         tell(opened, found, k, where, column, json, m3u, root)
 
 
@@ -75,7 +75,7 @@ def point(
     id = index.resolve(item)
     if id is not None:
         known.append(id)
-        return index.at([id], column)
+        return index.get_vectors([id], column)
     if Path(item).is_file():
         return embedded(index, None, item, trust, column)[None].astype(np.float64)
     raise unknown(index, item, "the index has no such id, path or title, and there is no such file")

@@ -8,7 +8,7 @@ import shutil
 import textwrap
 from collections import Counter
 
-from ..errors import plain
+from ..errors import escape_control
 from ..index.index import Index
 from ..ingest import Skip
 from ..ingest import skips as listed
@@ -38,7 +38,9 @@ def _block(one: Skip) -> str:
     """A skip in a few lines: its code and its path, which is never broken; what is wrong; what mends it."""
     width = max(40, shutil.get_terminal_size((120, 24)).columns - 1)
     told = [
-        textwrap.fill(plain(words), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        textwrap.fill(
+            escape_control(words), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+        )
         for words in (one.wrong, f"Fix: {one.fix}")
     ]
-    return "\n".join([f"{one.reason}: {plain(os.fsdecode(one.path))}", *told])
+    return "\n".join([f"{one.reason}: {escape_control(os.fsdecode(one.path))}", *told])

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
-from ..errors import UsageError, extra
+from ..errors import UsageError, missing_extra
 
 
 def sweep(
@@ -46,17 +46,17 @@ def sweep(
     try:
         import optuna  # noqa: F401
     except ImportError as error:
-        raise extra("hpo", "optuna") from error
+        raise missing_extra("hpo", "optuna") from error
     import yaml
 
-    from ..files import check, write
+    from ..files import check_writable, write
     from ..tuning import search_space as made
     from ..tuning import trial
     from ..tuning.runner import best, done, try_next
 
     place, folder = Path(out), made.place(study).with_suffix(".trials")
     head = f"# jointembed sweep --study {study}:"
-    check(out, "a recipe", ".yaml", ".yml")
+    check_writable(out, "a recipe", ".yaml", ".yml")
     if place.exists() and not force and not place.read_text(errors="replace").startswith(head):
         raise UsageError(out, "the file is there already", "give another --out, or --force to write over it")
     if trials < 1:

@@ -32,7 +32,7 @@ def verify(index: str, trust: list[str] | None = None) -> None:
         columns: list[str | None] = [*opened.columns]
         for column in columns or [None]:
             try:
-                model = Model(opened.space(column)["model"], trust)
+                model = Model(opened.field_info(column)["model"], trust)
             except UsageError:
                 lost.append(column)
             else:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import values as table_cells
-from ..errors import UsageError, closest
-from ..ragged import Ragged, pick
+from ..errors import UsageError, did_you_mean
+from ..ragged import Ragged, take
 from ..readers import Category, Reader
 from .rows import Rows
 
@@ -47,7 +47,7 @@ class Joined(Rows):
             for one in (rows, items):
                 if key not in one.columns:
                     wrong = f"{one.name} has no such column (it has {', '.join(one.columns)})"
-                    raise UsageError(f"data.join.{key}", wrong, closest(key, one.columns))
+                    raise UsageError(f"data.join.{key}", wrong, did_you_mean(key, one.columns))
             added = [column for column in items.columns if column != key]
             for column in added:
                 if column in self.columns:
@@ -89,10 +89,10 @@ class Looked:
 
     def __getitem__(self, index: Tensor) -> Ragged:
         """The rows of `index` (n,), in that order, as if the cells had been copied to them."""
-        places = pick(self.places, index)
+        places = take(self.places, index)
         x = self.items[places]
         # Rows of one item share the key of its cell; but a missing cell equals no other, so its key is the row's own.
-        x.keys = torch.where(x.keys == -1 - places, -1 - index, x.keys)
+        x.row_keys = torch.where(x.row_keys == -1 - places, -1 - index, x.row_keys)
         return x
 
 

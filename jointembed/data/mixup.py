@@ -30,7 +30,7 @@ def mixed(x: Ragged, alpha: float) -> tuple[Ragged, Mix | None]:
 
     Only a column of plain arrays with one piece a row can be mixed; any other is given back as it is.
     """
-    if x.inner is not None or not x.values.is_floating_point():
+    if x.offsets is not None or not x.values.is_floating_point():
         return x, None
     partner = torch.arange(len(x), device=x.rows.device)
     shares = torch.ones(len(x), dtype=x.values.dtype, device=x.rows.device)

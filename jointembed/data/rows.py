@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from .. import files
 from .. import values as table_cells
-from ..errors import DamagedError, UsageError, closest
-from ..recipe_tools import share
+from ..errors import DamagedError, UsageError, did_you_mean
+from ..recipe_tools import hash_fraction
 
 KINDS = (".parquet", ".jsonl", ".csv")
 
@@ -96,10 +96,10 @@ class Rows:
         """
         if group not in self.columns:
             wrong = f"the table has no such column to split by (it has {', '.join(self.columns)})"
-            raise UsageError(group, wrong, closest(group, self.columns))
+            raise UsageError(group, wrong, did_you_mean(group, self.columns))
         ids = self.cells("id") if "id" in self.columns else range(len(self))
         cells = [id if table_cells.missing(cell) else cell for id, cell in zip(ids, self.cells(group), strict=True)]
-        places = [share(str(cell)) for cell in cells]
+        places = [hash_fraction(str(cell)) for cell in cells]
         splits = ["train" if place < 0.8 else "dev" if place < 0.9 else "test" for place in places]
         if isinstance(self._table, dict):
             return Rows({**self._table, split: splits}, self.root, self.name)

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import files
 from .. import values as table_cells
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from ..ragged import Ragged
 from ..readers import Category, Reader
 from ..space import checkpoint
@@ -54,7 +54,7 @@ class _Batched(Dataset[Batch]):
         for place, (column, (reader, cells, features)) in enumerate(self.read.items()):
             rng = np.random.default_rng([self.seed, epoch, number, place]) if self.train else None
             x = reader.encode([cells[row] for row in rows], rng, features)
-            x.keys = self.encoded[column][index].keys
+            x.row_keys = self.encoded[column][index].row_keys
             batch[column] = x
         return batch
 
@@ -177,7 +177,9 @@ class TableData(lightning.LightningDataModule):
                 self._encode(rows, column, reader)
         ids = Category()
         for column in model.keyed() - set(self.encoded):
-            self.encoded[column] = encoded(rows, column, ids, lambda one: Ragged.bare(torch.from_numpy(ids.keys(one))))
+            self.encoded[column] = encoded(
+                rows, column, ids, lambda one: Ragged.keys_only(torch.from_numpy(ids.keys(one)))
+            )
 
     @staticmethod
     def _check(rows: Rows, columns: Iterable[str]) -> None:
@@ -186,7 +188,7 @@ class TableData(lightning.LightningDataModule):
                 raise UsageError(
                     column,
                     f"the table has no such column (it has {', '.join(rows.columns)})",
-                    closest(column, rows.columns),
+                    did_you_mean(column, rows.columns),
                 )
 
     def _fit(self, model: Any, rows: Rows, readers: dict[str, tuple[Reader, list[str]]]) -> None:
@@ -212,7 +214,7 @@ class TableData(lightning.LightningDataModule):
         def read(cells: list[Any]) -> Ragged:
             present = [cell for cell in cells if not table_cells.missing(cell)]
             features.fill([one for cell in present for one in reader.elements(cell)], f"Reading {column}")
-            return Ragged.bare(torch.from_numpy(reader.keys(cells)))
+            return Ragged.keys_only(torch.from_numpy(reader.keys(cells)))
 
         self.encoded[column] = encoded(rows, column, reader, read)
         self._read[column] = reader, taken(rows, column, reader), features

@@ -3,7 +3,7 @@
 from .causal_transformer import CausalTransformer
 from .convnet import ConvNet
 from .embedding_bag import EmbeddingBag
-from .encoder import Encoder, make_mlp, wide
+from .encoder import Encoder, make_mlp, to_float32
 from .gru import GRU
 from .mlp import MLP
 from .text_transformer import Block, TextTransformer
@@ -18,5 +18,5 @@ __all__ = [
     "Encoder",
     "TextTransformer",
     "make_mlp",
-    "wide",
+    "to_float32",
 ]

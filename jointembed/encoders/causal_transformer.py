@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Configurable
-from ..ragged import Ragged, spans
-from .encoder import wide
+from ..ragged import Ragged, ranges
+from .encoder import to_float32
 from .text_transformer import Block
 
 # B rows, P pieces, T steps, D dimension of the space
@@ -47,17 +47,17 @@ class CausalTransformer(Configurable, nn.Module):
         if self.training:
             spare = x.counts - counts
             first = first - (torch.rand(len(spare), device=spare.device) * (spare + 1)).long()
-        kept = spans(first, counts)
-        marks = None if x.marks is None else x.marks[kept]
+        kept = ranges(first, counts)
+        marks = None if x.piece_keys is None else x.piece_keys[kept]
         pieces = x.take(kept)
-        return Ragged(pieces.values, x.rows[kept], x.keys, pieces.inner, pieces.weights, marks)
+        return Ragged(pieces.values, x.rows[kept], x.row_keys, pieces.offsets, pieces.weights, marks)
 
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P', D) -> the state at each of them (P', D)."""
         steps = int(self.steps(x).max()) if len(x) else 1
         numbers = torch.arange(len(h), device=h.device)
         place = numbers - x.starts[:-1][x.rows]
-        h = wide(h)
+        h = to_float32(h)
         filled = h.new_zeros(len(x), steps, h.shape[1])
         # What is absent stands at the end, where no step looks that comes before.
         filled[x.rows, place] = h * h.shape[1] ** 0.5 + self.places[numbers - x.starts[1:][x.rows]]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..ragged import Ragged
 from ..readers import Reader
-from .encoder import Encoder, wide
+from .encoder import Encoder, to_float32
 
 # P pieces, T steps, F bands, C channels
 
@@ -70,7 +70,7 @@ class ConvNet(Encoder):
         h = self.stages(image.contiguous(memory_format=torch.channels_last))  # (P, C, T', F')
         if self.axis is not None:
             h = torch.cat([h.mean(2 + self.axis), h.amax(2 + self.axis)], 1)  # (P, 2 C, F')
-        return cast(Tensor, self.head(wide(h.flatten(1))))
+        return cast(Tensor, self.head(to_float32(h.flatten(1))))
 
 
 class _Stage(nn.Module):

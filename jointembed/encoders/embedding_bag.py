@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import UsageError
-from ..ragged import Ragged, pick, repeat
+from ..ragged import Ragged, repeat_index, take
 from ..readers import Reader
 from .bags import summed
 from .encoder import Encoder, make_mlp
@@ -67,22 +67,22 @@ class EmbeddingBag(Encoder):
     def _summed(self, values: Tensor, starts: Tensor, counts: Tensor, weights: Tensor | None) -> Tensor:
         """Bags with weights are summed by them, others averaged."""
         if weights is None:
-            weights = pick((1 / counts.clamp(min=1)).to(self.table.weight.dtype), repeat(counts))
+            weights = take((1 / counts.clamp(min=1)).to(self.table.weight.dtype), repeat_index(counts))
         if self.training and self.drop:
-            bags, kept = repeat(counts), (torch.rand_like(weights) >= self.drop).to(weights.dtype)
+            bags, kept = repeat_index(counts), (torch.rand_like(weights) >= self.drop).to(weights.dtype)
             left = kept.new_zeros(len(counts)).index_add_(0, bags, kept)
-            weights = weights * kept * pick(counts / left.clamp(min=1), bags)
+            weights = weights * kept * take(counts / left.clamp(min=1), bags)
         return summed(self.table.weight, values, starts, weights, self.table.sparse)
 
     def pieces(self, x: Ragged) -> Tensor:
         """A vector a piece: (P, width)."""
-        if x.inner is not None:
-            return cast(Tensor, self.after(self._summed(x.values, x.inner[:-1], x.inner.diff(), x.weights)))
+        if x.offsets is not None:
+            return cast(Tensor, self.after(self._summed(x.values, x.offsets[:-1], x.offsets.diff(), x.weights)))
         return cast(Tensor, self.after(F.embedding(x.values, self.table.weight, sparse=self.table.sparse)))
 
     def forward(self, x: Ragged) -> Tensor:
         """A vector a row (B, width), without one a piece on the way where each piece is one thing."""
-        if x.inner is None and not self.hidden:
+        if x.offsets is None and not self.hidden:
             return self._summed(x.values, x.starts[:-1], x.counts, None)
         return super().forward(x)
 

@@ -22,7 +22,7 @@ def make_mlp(width: int, hidden: list[int], out: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, out))
 
 
-def wide(x: Tensor) -> Tensor:
+def to_float32(x: Tensor) -> Tensor:
     """Half-precision values as float32; anything else as it is."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 

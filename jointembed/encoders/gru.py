@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..ragged import Ragged
 from .causal_transformer import CausalTransformer
-from .encoder import wide
+from .encoder import to_float32
 
 # P pieces, D dimension of the space
 
@@ -37,7 +37,7 @@ class GRU(CausalTransformer):
 
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P', D) -> the state at each of them (P', D)."""
-        h = wide(h)
+        h = to_float32(h)
         place = torch.arange(len(h), device=h.device) - x.starts[:-1][x.rows]
         filled = h.new_zeros(len(x), int(self.steps(x).max()) if len(x) else 1, h.shape[1])
         filled[x.rows, place] = h

@@ -75,8 +75,8 @@ class TextTransformer(Encoder):
 
     def length(self, x: Ragged) -> Tensor:
         """(P,) the steps each piece is computed with: the power of two that holds its sub-words."""
-        assert x.inner is not None
-        sizes = x.inner.diff().clamp(1, self.reader.length)
+        assert x.offsets is not None
+        sizes = x.offsets.diff().clamp(1, self.reader.length)
         powers = 2 ** torch.ceil(torch.log2(sizes.double())).long()
         return powers.clamp(max=self.reader.length)
 
@@ -84,7 +84,7 @@ class TextTransformer(Encoder):
         """A vector a piece: (P, width)."""
         empty = self.reader.size + 1
         steps = int(self.length(x).max()) if len(x.rows) else 1
-        ids = x.things(steps, empty)  # (P, T)
+        ids = x.pad_tokens(steps, empty)  # (P, T)
         mask = ids != empty
         h = self.table(ids) + self.places[:steps]  # (P, T, W)
         for block in self.blocks:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from ..values import explode, key, missing
 from .ranking import Ints
 
@@ -97,7 +97,7 @@ def task(
     names = list(dict.fromkeys(name for row in rows for name in row))
     for column in filter(None, (query, target, relevant, exclude)):
         if column not in names:
-            raise UsageError(column, "the table has no such column", closest(column, names))
+            raise UsageError(column, "the table has no such column", did_you_mean(column, names))
     held = {
         column: [_held(row.get(column), column in whole or column == exclude) for row in rows]
         for column in {query, target, relevant}
@@ -166,7 +166,7 @@ def units(rows: Sequence[Mapping[str, Any]], task: Task, column: str | None) -> 
         return None
     if not any(column in row for row in rows):
         raise UsageError(
-            column, "the table has no such column", closest(column, {name for row in rows for name in row})
+            column, "the table has no such column", did_you_mean(column, {name for row in rows for name in row})
         )
     return [rows[row].get(column) for row in task.asking]
 
@@ -175,7 +175,7 @@ def _rows(rows: Sequence[Mapping[str, Any]], split: str) -> list[int]:
     found = [at for at, row in enumerate(rows) if split in ("all", row.get("split"))]
     if not found:
         splits = list(dict.fromkeys(str(row["split"]) for row in rows if row.get("split") is not None))
-        raise UsageError(split, "no row is of this split", closest(split, [*splits, "all"]))
+        raise UsageError(split, "no row is of this split", did_you_mean(split, [*splits, "all"]))
     return found
 
 

@@ -7,7 +7,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from .index import Index
 
 MOST = 100  # values of a column of categories; more of them are text
@@ -65,7 +65,9 @@ def read(
         if not index.columns:
             return found
         if column not in (None, *index.columns):
-            raise UsageError(column, "this column has no vectors in the index", closest(str(column), index.columns))
+            raise UsageError(
+                column, "this column has no vectors in the index", did_you_mean(str(column), index.columns)
+            )
         of = "" if every else 'JOIN vectors ON row = number WHERE "column" = :column'
         sql = f"SELECT id, columns FROM rows {of} ORDER BY number"
         for id, cells in db.execute(sql, {"column": column or index.columns[0]}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import unicodedata
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from .backends.rows import encode
 
 
@@ -29,7 +29,7 @@ def nearest(db: sqlite3.Connection, id: str) -> str:
     for name in ("id", "json_extract(columns, '$.title')"):
         sql = f"SELECT {name} FROM rows WHERE typeof({name}) = 'text' ORDER BY abs(length({name}) - ?) LIMIT 2000"
         known += [one for (one,) in db.execute(sql, (len(id),))]
-    return closest(id, known)
+    return did_you_mean(id, known)
 
 
 def resolve(db: sqlite3.Connection, item: str) -> str | None:

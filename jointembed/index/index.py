@@ -64,9 +64,9 @@ class Index(Store):
         where: str | None = None,
         exclude: Collection[str] = (),
         *,
-        per: str | None = None,
-        diverse: float = 0.0,
-        distinct: bool = False,
+        one_per: str | None = None,
+        diversity: float = 0.0,
+        deduplicate: bool = False,
     ) -> list[Hit]:
         """The k rows whose vectors are nearest, the best first; fewer if there are not so many.
 
@@ -76,9 +76,9 @@ class Index(Store):
             column: among the vectors of this column, by default the first one indexed.
             where: a condition that the rows meet, such as `genre = 'waltz' and tempo > 120` (see `where.py`).
             exclude: ids of rows that are not wanted.
-            per: at most one row for each value of this cell, such as the artist.
-            diverse: from 0, the nearest, to 1, those that differ most; see `query.Selection`.
-            distinct: near-duplicates are one hit, with the ids of the others.
+            one_per: at most one row for each value of this cell, such as the artist.
+            diversity: from 0, the nearest, to 1, those that differ most; see `query.Selection`.
+            deduplicate: near-duplicates are one hit, with the ids of the others.
 
         Raises:
             UsageError: no such column, no such condition, or not a vector of this space.
@@ -86,7 +86,7 @@ class Index(Store):
         _count(k)
         with self.reading() as db:
             matrix = self._matrix(column)
-            wish = rerank.Selection(per, diverse, distinct)
+            wish = rerank.Selection(one_per, diversity, deduplicate)
             wish.check(self.meta()["cells"])
             asked, pool = rerank.vector(vector, matrix), self._pool(db, matrix, where)
             unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
@@ -102,11 +102,11 @@ class Index(Store):
         column: str | None = None,
         where: str | None = None,
         *,
-        minus: Sequence[str] = (),
+        unlike: Sequence[str] = (),
         exclude: Collection[str] = (),
-        per: str | None = None,
-        diverse: float = 0.0,
-        distinct: bool = False,
+        one_per: str | None = None,
+        diversity: float = 0.0,
+        deduplicate: bool = False,
     ) -> list[Hit]:
         """The k rows nearest to one of the index, or to several, which are themselves left out; see `search`.
 
@@ -115,22 +115,26 @@ class Index(Store):
             k: how many.
             column: see `search`.
             where: see `search`.
-            minus: ids of rows that the hits should not be like; see `query.blend`.
+            unlike: ids of rows that the hits should not be like; see `query.blend`.
             exclude: see `search`.
-            per: see `search`.
-            diverse: see `search`.
-            distinct: see `search`.
+            one_per: see `search`.
+            diversity: see `search`.
+            deduplicate: see `search`.
 
         Raises:
             UsageError: there is no such id, or it has no vector in this column.
         """
         with self.reading():
             plus = [id] if isinstance(id, str) else list(id)
-            vector = rerank.blend(self.at(plus, column), self.at(minus, column))
-            out = [*plus, *minus, *exclude]
-            return self.search(vector, k, column, where, out, per=per, diverse=diverse, distinct=distinct)
+            vector = rerank.blend(self.get_vectors(plus, column), self.get_vectors(unlike, column))
+            out = [*plus, *unlike, *exclude]
+            return self.search(
+                vector, k, column, where, out, one_per=one_per, diversity=diversity, deduplicate=deduplicate
+            )
 
-    def way(self, start: str, end: str, n: int = 10, column: str | None = None, where: str | None = None) -> list[Hit]:
+    def path_between(
+        self, start: str, end: str, n: int = 10, column: str | None = None, where: str | None = None
+    ) -> list[Hit]:
         """A way of n rows from one to another, without jumps; see `query.way`. The scores are those of each with `end`.
 
         Raises:
@@ -149,7 +153,7 @@ class Index(Store):
             scores = matrix.scored(places, matrix.values[last].astype(np.float64))
             return hits(db, matrix.numbers[places], scores)
 
-    def text(self, words: str, k: int = 10, where: str | None = None, column: str | None = None) -> list[Hit]:
+    def search_text(self, words: str, k: int = 10, where: str | None = None, column: str | None = None) -> list[Hit]:
         """The k rows, of all or of those with a vector in a column, whose cells have words of a query; see `text.py`.
 
         Raises:
@@ -166,7 +170,7 @@ class Index(Store):
                 numbers, scores = numbers[kept], scores[kept]
             return hits(db, numbers[:k], scores[:k])
 
-    def fused(
+    def search_hybrid(
         self,
         vector: npt.NDArray[np.floating[Any]],
         words: str,
@@ -181,7 +185,7 @@ class Index(Store):
             places, _ = matrix.nearest(rerank.vector(vector, matrix), max(100, 10 * k), self._pool(db, matrix, where))
             return hits(db, *rerank.fused([matrix.numbers[places], self._told(db, words, where)[0]], k))
 
-    def many(
+    def search_batch(
         self, vectors: npt.NDArray[np.floating[Any]], k: int = 10, column: str | None = None
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """The k nearest rows of each of M vectors (M, D): their places in `ids` and their scores, both (M, k).
@@ -196,7 +200,7 @@ class Index(Store):
             asked = [rerank.vector(one, matrix) for one in vectors]
             return batch.nearest(matrix, np.array(asked).reshape(len(asked), matrix.values.shape[1]), k)
 
-    def approximate(self, column: str | None = None) -> float:
+    def build_approximate(self, column: str | None = None) -> float:
         """Search a column without a condition by a graph from now on, until the index changes; see `nearest/graph.py`.
 
         Conditions are still searched exactly, and so is all if the graph finds too little.
@@ -214,16 +218,18 @@ class Index(Store):
             matrix.graph = made
         return made.recall
 
-    def wanted(self, column: str | None = None, where: str | None = None, per: str | None = None) -> Wanted:
+    def candidates(self, column: str | None = None, where: str | None = None, one_per: str | None = None) -> Wanted:
         """The rows of a column that meet a condition, one for each value of a cell, to be asked for by many queries."""
         with self.reading() as db:
             matrix = self._matrix(column)
-            rerank.Selection(per).check(self.meta()["cells"])
-            return Wanted(matrix, self._pool(db, matrix, where), None if per is None else self._labels(matrix, per))
+            rerank.Selection(one_per).check(self.meta()["cells"])
+            return Wanted(
+                matrix, self._pool(db, matrix, where), None if one_per is None else self._labels(matrix, one_per)
+            )
 
-    def describe(self, ids: Sequence[str], n: int = 3, column: str | None = None) -> list[list[str]]:
+    def nearest_terms(self, ids: Sequence[str], n: int = 3, column: str | None = None) -> list[list[str]]:
         """Of each row the n words of the model's own text space that are nearest to it; see `query.described`."""
-        words, vectors = self.terms(column)
+        words, vectors = self.vocabulary(column)
         if not words:
             return [[] for _ in ids]
         with self.reading() as db:
@@ -233,7 +239,7 @@ class Index(Store):
         told = iter(found)
         return [next(told) if len(place) else [] for place in places]
 
-    def at(self, ids: Sequence[str], column: str | None = None) -> npt.NDArray[np.float64]:
+    def get_vectors(self, ids: Sequence[str], column: str | None = None) -> npt.NDArray[np.float64]:
         """The vectors (n, D) of rows; Usage if there is no such id, or it has no vector in this column."""
         with self.reading() as db:
             matrix = self._matrix(column)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from .. import files
-from ..errors import UsageError, plain
+from ..errors import UsageError, escape_control
 from .hits import Hit
 from .index import Index
 
@@ -17,7 +17,7 @@ def check(path: str | None, root: str | None) -> None:
         if root is not None:
             raise UsageError("--root", "this is of a playlist, and none is written", "give --m3u, or no --root")
         return
-    files.check(path, "a playlist", ".m3u8")
+    files.check_writable(path, "a playlist", ".m3u8")
 
 
 def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None) -> str:
@@ -32,7 +32,7 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
     Raises:
         UsageError: the index tells of no sound files, or the playlist cannot be written there.
     """
-    base = index.about("root") or index.about("table")
+    base = index.get_meta("root") or index.get_meta("table")
     start = os.path.abspath(root or os.path.dirname(path) or ".")
     lines = ["#EXTM3U"]
     for hit in hits:
@@ -41,7 +41,9 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
             continue
         said = " - ".join(str(hit.row[name]) for name in ("artist", "title") if hit.row.get(name))
         seconds = hit.row.get("seconds")
-        lines.append(f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{plain(said or hit.id)}")
+        lines.append(
+            f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(said or hit.id)}"
+        )
         way = os.path.relpath(os.path.join(os.path.abspath(base or "."), place), start)
         lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark
     if len(lines) == 1 and hits:

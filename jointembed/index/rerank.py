@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from .backends.meta import LONGEST
 from .search.vectors import Matrix
 
@@ -50,7 +50,7 @@ class Selection:
         if not 0 <= self.diverse <= 1:
             raise UsageError("diverse", f"{self.diverse} is no share", "use a number from 0 to 1")
         if self.per is not None and self.per not in names:
-            raise UsageError("per", f"no row has the column {self.per}", closest(self.per, names))
+            raise UsageError("per", f"no row has the column {self.per}", did_you_mean(self.per, names))
         if self.per is not None and not re.fullmatch(r'[^"\\\x00-\x1f]+', self.per):  # as in a condition
             raise UsageError(
                 "per", "this column's name holds a quote, a backslash or a control sign", "rename the column"

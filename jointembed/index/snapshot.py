@@ -50,7 +50,7 @@ def load(store: Reader, column: str) -> Matrix:
     """
     with _LOADING:
         with store.reading() as db:
-            space = store.space(column)
+            space = store.field_info(column)
             dim, state, metric = space["dim"], space["state"], space["metric"]
             [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
             path = cache(store, column)
@@ -73,7 +73,7 @@ def load(store: Reader, column: str) -> Matrix:
 def _write(path: Path, chunks: Iterable[tuple[Numbers, Vectors]]) -> None:
     """Write a cache chunk by chunk, so that the vectors are never in memory all at once."""
     rows, whole = [], 0
-    with files.writing(path) as file:
+    with files.atomic_write(path) as file:
         for numbers, values in chunks:
             file.write(values.data)
             rows.append(numbers)
@@ -100,7 +100,7 @@ def cache(store: Reader, column: str | None = None, kind: str = "f32") -> Path:
 def keep(path: Path, content: bytes) -> None:
     """Write a cache, which ends with the sum of its 32-bit words, an int64; that it cannot be kept is no failure."""
     with contextlib.suppress(OSError, DiskFullError, UsageError):
-        with files.writing(path) as file:
+        with files.atomic_write(path) as file:
             file.write(content)
             file.write(total(np.frombuffer(content, "<u4")).to_bytes(8, "little"))
         tidy(path)

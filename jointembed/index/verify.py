@@ -95,13 +95,13 @@ def _verified(store: Reader, db: sqlite3.Connection) -> Verified:
         raise wrong("it has vectors of a column that it does not know")
     wrongly = []
     for column, count in counts.items():
-        space = store.space(column)
+        space = store.field_info(column)
         numbers, values = read(db, store.path, column, count, space["dim"], space["metric"])
         path = cache(store, column)
         held = cached(path, count, space["dim"])
         if path.is_file() and not (held and _same(held[0], numbers) and _same(held[1], values)):
             wrongly.append(path)
-        words, vectors = store.terms(column)
+        words, vectors = store.vocabulary(column)
         bad = np.flatnonzero(~valid(vectors, space["metric"]))
         if len(bad):
             raise wrong(f"the vector of the word {words[bad[0]]} is not finite, or not of length 1")
@@ -120,7 +120,7 @@ def _verified(store: Reader, db: sqlite3.Connection) -> Verified:
         missing=sum(not os.path.exists(os.path.join(root, path)) for path in paths),
         skips=dict(Counter(reason for (reason,) in db.execute("SELECT reason FROM skips ORDER BY reason"))),
         model=store.model,
-        fingerprint=store.space()["fingerprint"],
+        fingerprint=store.field_info()["fingerprint"],
         removed=tuple(removed),
     )
 

@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 
 LONGEST = 10_000  # characters
 MOST = 100  # comparisons
@@ -212,7 +212,7 @@ class _Parser:
         name = text[1:-1].replace('""', '"') if kind == "quoted" else text
         if name not in self.names:
             wrong = f"at character {at + 1}: no row has the column {name}"
-            raise UsageError("where", wrong, closest(name, sorted(self.names)))
+            raise UsageError("where", wrong, did_you_mean(name, sorted(self.names)))
         if any(sign in '"\\' or sign < " " for sign in name):
             self.refuse("a column whose name holds a quote, a backslash or a control sign cannot be asked for", at)
         return name

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from numpy.typing import NDArray
 
-from ..audio.decode import Decoders
+from ..audio.workers import Decoders
 from ..errors import MismatchError, UsageError
 from ..index.backends.connection import anew, mend
 from ..index.index import Index
@@ -43,7 +43,7 @@ class Embedders:
             MismatchError: it is no longer the one that made the vectors.
         """
         with Index.open(path) as index:
-            about = index.space(column)
+            about = index.field_info(column)
             if not about["model"]:
                 raise UsageError("model", "this column names none", "look and search by the words of the cells only")
             try:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import audio
-from ..audio.decode import Decoded, Decoders
+from ..audio.workers import Decoded, Decoders
 from ..cli.console import Bar, spoken, status, watched
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from ..index.index import Index
 from ..ingest import ScanReport, hold, scan
 from ..ingest.walk import File, Walk
@@ -61,18 +61,18 @@ def fill(
         listed = [one for one in found if isinstance(one, File)]
         if not fresh:
             index = Index.open(path)
-            if not index.about("column"):
+            if not index.get_meta("column"):
                 raise UsageError(path, "this index was made from a table", "choose another name for the folder's")
-            name = name or column or index.about("column")
+            name = name or column or index.get_meta("column")
             known = name in index.columns
-            of = str(index.space(name).get("of", name)) if known else _heard(model.space, column)
+            of = str(index.field_info(name).get("of", name)) if known else _heard(model.space, column)
             if column not in (None, of):
                 raise UsageError(name, f"these vectors are of the column {of}", "choose another --name")
             model.join(index, name, of, windows)
-            rate = int(index.space(name).get("rate") or 0)
+            rate = int(index.field_info(name).get("rate") or 0)
             if not known:
                 rate = int(model.space.reader(of).sample_rate)
-                index.remember({"rate": str(rate)}, name)
+                index.set_meta({"rate": str(rate)}, name)
         else:
             of = _heard(model.space, column)
             name = name or of
@@ -146,5 +146,5 @@ def _heard(space: Any, column: str | None) -> str:
     if not columns:
         raise UsageError("model", "it has no column of sounds", "use a model with one, or a table instead of a folder")
     if column is not None and column not in columns:
-        raise UsageError(column, "this is no column of sounds of the model", closest(column, columns))
+        raise UsageError(column, "this is no column of sounds of the model", did_you_mean(column, columns))
     return columns[0] if column is None else column

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..analyze.cluster import kept
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from ..index.index import Index
 from ..ingest import hold
 from ..values import key, missing
@@ -59,7 +59,7 @@ def fill(
             model.join(index, name, column, windows)
         with index:
             listed = list(zip(kept(index, [row for row, _ in listed]), [cell for _, cell in listed], strict=True))
-            same = index.same([row for row, _ in listed], name)
+            same = index.unchanged([row for row, _ in listed], name)
             index.update([row for (row, _), known in zip(listed, same, strict=True) if known])
             fresh = [pair for pair, known in zip(listed, same, strict=True) if not known]
             quiet = not sys.stderr.isatty()
@@ -101,7 +101,9 @@ def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[s
     for name in needed:
         if name not in rows.columns and not fused:
             raise UsageError(
-                name, f"the table has no such column (it has {', '.join(rows.columns)})", closest(name, rows.columns)
+                name,
+                f"the table has no such column (it has {', '.join(rows.columns)})",
+                did_you_mean(name, rows.columns),
             )
     if "id" not in rows.columns:
         raise UsageError(rows.name, "its rows have no column id", "add one, with a different value in each row")
@@ -128,7 +130,7 @@ def trained(rows: Any, column: str, unit: str | None = None) -> list[Any]:
     """
     for name in [column, unit] if unit else [column]:
         if name not in rows.columns:
-            raise UsageError(name, "the table has no such column", closest(name, rows.columns))
+            raise UsageError(name, "the table has no such column", did_you_mean(name, rows.columns))
     splits = rows.cells("split") if "split" in rows.columns else ["train"] * len(rows)
     cells = zip(rows.cells(column), splits, strict=True)
     return [cell for cell, split in cells if split == "train" and not missing(cell)]

@@ -57,17 +57,17 @@ class Model:
         Raises:
             MismatchError: another model made these vectors.
         """
-        about = index.space(column)
+        about = index.field_info(column)
         if about.get("stamp") != self.stamp:
-            index.check(self.space.fingerprint, column)
+            index.check_model(self.space.fingerprint, column)
         how = json.loads(about.get("how") or "{}")
         self.windows, self.bf16 = how.get("windows"), how.get("bf16")
 
     def settle(self, index: Index, column: str | None = None) -> None:
         """Let an index remember where its model lies now, so that a model may be moved; `matches` comes first."""
         known = {"model": str(self.path), "stamp": self.stamp}
-        if any(index.space(column).get(key) != value for key, value in known.items()):
-            index.remember(known, column)
+        if any(index.field_info(column).get(key) != value for key, value in known.items()):
+            index.set_meta(known, column)
 
     def join(self, index: Index, column: str, of: str, windows: int | None) -> None:
         """Embed as a column of an index is; one that is new to it may be of this model though others are not.
@@ -89,7 +89,7 @@ class Model:
             return
         self.windows, space = windows, self.space
         told = {"stamp": self.stamp, "how": self._how, "of": of}
-        index.declare(column, space.dim, space.metric, str(self.path), space.fingerprint, space.note, **told)
+        index.add_field(column, space.dim, space.metric, str(self.path), space.fingerprint, space.note, **told)
 
     def create(self, path: Path | str, **about: str) -> Index:
         """A new index of this model, that remembers how it embeds."""
@@ -143,7 +143,7 @@ class Model:
 
         if self.bf16 is None:
             self.choose(column, first)
-            index.remember({"how": self._how}, name)
+            index.set_meta({"how": self._how}, name)
         how = EmbedOptions(windows=self.windows, bf16=self.bf16 == column, times=times)
         for vectors in stream(self.space, column, itertools.chain(_drained(first), source), how):
             yield from vectors

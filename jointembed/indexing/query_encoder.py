@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from ..index.backends.connection import mend
 from ..index.ids import nearest
 from ..index.index import Index
@@ -45,7 +45,7 @@ def embedded(
     """
     if not query.strip():
         raise UsageError("query", "it is empty", "give words, an id or a path")
-    place = index.space(among)["model"]
+    place = index.field_info(among)["model"]
     if not place:
         fix = "ask for what is like its items, or --by text"
         raise UsageError(index.path, "this index names no model, which words and files would need", fix)
@@ -57,7 +57,7 @@ def embedded(
         raise UsageError(index.path, wrong, fix) from error
     model.matches(index, among)
     own = among or next(iter(index.columns), None)
-    column = column or guess(model.space, query, index.space(among).get("of", own))
+    column = column or guess(model.space, query, index.field_info(among).get("of", own))
     cell = parsed(model.space, column, query)
     if column not in model.space.fused:
         known(model.space, column, cell)
@@ -127,7 +127,7 @@ def known(model: Any, column: str, cell: Any) -> None:
         names = [reader.name(one) for one in reader.elements(cell)]
         strange = [name for name in names if name not in reader]
         if len(strange) == len(names):
-            raise UsageError(strange[0], f"the model knows no such {column}", closest(strange[0], reader.known))
+            raise UsageError(strange[0], f"the model knows no such {column}", did_you_mean(strange[0], reader.known))
     if isinstance(reader, BagOfWords):
         for text in reader.elements(cell):
             if all(number == reader.size for number in reader.numbers(text)):

@@ -27,12 +27,12 @@ def learn(model: Model, index: Index, column: str) -> None:
     if meta["spaces"].get(column, meta).get("told"):  # of this column, not of the first one
         return
     for of, words in _words(model.space, index).items():
-        known, vectors = index.terms(column)
+        known, vectors = index.vocabulary(column)
         fresh = [word for word in words if word not in set(known)]
         if fresh:
-            index.learn([*known, *fresh], np.concatenate([vectors, model.embed(of, fresh)]), column)
+            index.set_vocabulary([*known, *fresh], np.concatenate([vectors, model.embed(of, fresh)]), column)
     # Also where the model has none, so that it is not loaded to be asked again.
-    index.remember({"told": "words"}, column)
+    index.set_meta({"told": "words"}, column)
 
 
 def _words(space: Any, index: Index) -> dict[str, list[str]]:

@@ -190,7 +190,7 @@ class _Scan:
         """The songs that are ready, with their vectors as they are stored; one whose may not be stored is skipped."""
         if not self.ready:
             return []
-        meta = self.store.space(self.column)
+        meta = self.store.field_info(self.column)
         songs, vectors = [song for song, _ in self.ready], np.stack([vector for _, vector in self.ready])
         if vectors.shape[1:] == (meta["dim"],):
             usable = valid(vectors, meta["metric"])
@@ -198,7 +198,7 @@ class _Scan:
                 wrong = "the model gives it no vector that can be compared"
                 self.intake.give_up(songs[at], "vector", wrong, "leave the file out, or use another model")
             songs, vectors = [songs[at] for at in np.flatnonzero(usable)], vectors[usable]
-        return list(zip(songs, self.store.blobs(vectors, len(songs), self.column), strict=True))
+        return list(zip(songs, self.store.encode_vectors(vectors, len(songs), self.column), strict=True))
 
     def settle(self) -> None:
         """Mark what is gone, unless all of it is: then the disk is gone, not the files."""

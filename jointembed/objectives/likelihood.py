@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..encoders import wide
+from ..encoders import to_float32
 from ..errors import UsageError
 from . import Objective
 
@@ -49,7 +49,7 @@ def nats(model: JointEmbedding, column: str, cells: Sequence[Any]) -> list[Float
                 if len(x.rows) > pool.length:
                     wrong = f"it has {len(x.rows)} pieces, of which the model reads {pool.length}"
                     raise UsageError(f"{column}, cell {number}", wrong, "train with a greater `length` of the pool")
-                states = wide(pool.states(project(encoder.pieces(x)), x))
+                states = to_float32(pool.states(project(encoder.pieces(x)), x))
                 found.append(objective.nats(states, x).double().cpu().numpy())
     finally:
         model.train(training)

@@ -214,13 +214,13 @@ class Match(Objective):
         rows = torch.arange(len(query.z), device=query.z.device)
         if target.pieces is not None:
             t, t_rows, t_there = target.pieces, batch[self.target].rows, torch.ones_like(batch[self.target].rows).bool()
-            t_keys = cast(Tensor, batch[self.target].marks)
+            t_keys = cast(Tensor, batch[self.target].piece_keys)
         else:
             t, t_rows, t_there, t_keys = target.z, rows, target.present, keys[self.target]
         all_q, first = distributed.gather(query.z)
         there = {"q": query.present, "t": t_there, "qk": keys[self.query], "tk": t_keys, "tr": t_rows + first}
         if self.same:
-            there["same"] = batch[self.same].keys
+            there["same"] = batch[self.same].row_keys
         (all_t, t_first), all_ = (
             distributed.gather(t),
             {name: distributed.gather(part)[0] for name, part in there.items()},

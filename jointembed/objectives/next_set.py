@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..encoders import make_mlp
 from ..errors import UsageError
-from ..ragged import Ragged, repeat
+from ..ragged import Ragged, repeat_index
 from . import distributed
 from .objective import Batch, Objective
 
@@ -80,10 +80,10 @@ class NextSet(Objective):
 
     def nats(self, states: Tensor, seen: Ragged) -> Tensor:
         """The negative log likelihood (P,) of each piece given those before it in its row; `states` (P, D) at each."""
-        assert seen.inner is not None
-        sizes, count = seen.inner.diff(), self.things
+        assert seen.offsets is not None
+        sizes, count = seen.offsets.diff(), self.things
         sets = states.new_zeros(len(seen.rows), count + 1)
-        sets[repeat(sizes), seen.values] = 1
+        sets[repeat_index(sizes), seen.values] = 1
         sets = sets[:, :count]  # what is unknown is in no set
         begins = seen.starts[:-1][seen.rows]  # (P,) the first piece of each one's row
         place = torch.arange(len(sets), device=sets.device) - begins
@@ -104,7 +104,7 @@ class NextSet(Objective):
     def _symbols(self, sets: Tensor, once: Tensor, known: Tensor, around: Tensor) -> Tensor:
         """(P,) the sum over the symbols of each set (P, K), its things and then the end; `around` is (P, K, W)."""
         count, sizes = self.things, sets.sum(1).long()
-        of = repeat(sizes + 1)  # (S,) the piece of each symbol
+        of = repeat_index(sizes + 1)  # (S,) the piece of each symbol
         ends = (sizes + 1).cumsum(0) - 1
         symbol = torch.full_like(of, count)
         symbol[torch.ones_like(of, dtype=torch.bool).index_fill_(0, ends, False)] = sets.nonzero()[:, 1]

@@ -86,4 +86,4 @@ class Category(Lookup):
     ) -> Ragged:
         """A column of cells -> its Ragged of ids, one a piece: values (P,)."""
         x = super().encode(cells, rng, load)
-        return Ragged(x.values, x.rows, x.keys, marks=x.marks)
+        return Ragged(x.values, x.rows, x.row_keys, piece_keys=x.piece_keys)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .. import values as table_cells
-from ..config import Configurable, describe
+from ..config import Configurable, to_config
 from ..ragged import Ragged
 
 Array = NDArray[Any]
@@ -52,7 +52,7 @@ class Reader(Configurable, ABC):
 
     def recipe(self) -> dict[str, Any]:
         """What decides `load`, as plain data: arrays on the disk are kept apart by it."""
-        described: dict[str, Any] = describe(self)
+        described: dict[str, Any] = to_config(self)
         return described
 
     @abstractmethod
@@ -119,7 +119,7 @@ class Reader(Configurable, ABC):
             torch.from_numpy(np.ascontiguousarray(stacked)),
             torch.tensor(rows, dtype=torch.int64),
             torch.from_numpy(keys),
-            marks=torch.tensor(marks, dtype=torch.int64) if several and not self.parts else None,
+            piece_keys=torch.tensor(marks, dtype=torch.int64) if several and not self.parts else None,
         )
 
     @property
@@ -168,6 +168,6 @@ class Lookup(Reader):
             torch.tensor(values, dtype=torch.int64),
             torch.arange(len(counts)).repeat_interleave(torch.tensor(counts, dtype=torch.int64)),
             torch.from_numpy(keys),
-            inner=torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64).cumsum(0)]),
-            marks=torch.tensor(marks, dtype=torch.int64) if max(counts, default=0) > 1 else None,
+            offsets=torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64).cumsum(0)]),
+            piece_keys=torch.tensor(marks, dtype=torch.int64) if max(counts, default=0) > 1 else None,
         )

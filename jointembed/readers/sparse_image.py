@@ -106,7 +106,7 @@ class SparseImage(Reader):
             torch.from_numpy(np.concatenate(lit) if lit else np.zeros(0, np.int32)).long(),
             torch.tensor(rows, dtype=torch.int64),
             torch.from_numpy(keys),
-            inner=torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64).cumsum(0)]),
+            offsets=torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64).cumsum(0)]),
             weights=torch.from_numpy(np.concatenate(grey) if grey else np.zeros(0, np.float32)),
-            marks=torch.tensor([table_cells.key(mark) for mark in marks]) if several else None,
+            piece_keys=torch.tensor([table_cells.key(mark) for mark in marks]) if several else None,
         )

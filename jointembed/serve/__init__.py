@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError, extra
+from ..errors import UsageError, missing_extra
 from ..index.index import Index
 from .query_models import Embedder
 
@@ -102,7 +102,7 @@ def ready(
         from .protocol import runner
         from .server import Server
     except ImportError as error:
-        raise extra("serve", "fastapi") from error
+        raise missing_extra("serve", "fastapi") from error
     from .answers import Answers
     from .index_handle import Shared
     from .query_models import Model

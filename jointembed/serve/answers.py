@@ -41,7 +41,7 @@ class Answers:
         for id, column in asked:
             with handle.reading() as index:
                 number, known = _number(index, id), handle.known(checked(index, column))
-                row, words = index.row(id), index.describe([id], column=column)[0]
+                row, words = index.row(id), index.nearest_terms([id], column=column)[0]
             answers.append(text({"id": id, "row": row, "words": words, "audio": self._audio(known, number, row)}))
         return answers
 
@@ -57,7 +57,7 @@ class Answers:
             elif there:
                 own = np.array([known.places[asked[at][0]] for at in there])
                 most = max(asked[at][1] for at in there)
-                places, scores = index.many(known.vectors[own], most + 1, known.column)
+                places, scores = index.search_batch(known.vectors[own], most + 1, known.column)
                 with index.reading() as db:
                     for at, self_, near, score in zip(there, own, places, scores, strict=True):
                         kept = np.flatnonzero(near != self_)[: asked[at][1]]
@@ -183,7 +183,7 @@ def _note(given: Given) -> dict[str, Any]:
 
 
 def _search(vector: npt.NDArray[np.float32], fingerprint: str, index: Index, given: Given) -> list[Hit]:
-    if index.space(given["column"])["fingerprint"] != fingerprint:
+    if index.field_info(given["column"])["fingerprint"] != fingerprint:
         raise Unready("the index has just been replaced")
     return index.search(vector, given["k"], given["column"], given["where"], **_more(given))
 
@@ -192,10 +192,10 @@ def _similar(index: Index, given: Given) -> list[Hit]:
     for id in (*given["id"], *given["minus"]):
         _number(index, id)
     ids = given["id"][0] if len(given["id"]) == 1 else given["id"]
-    return index.similar(ids, given["k"], given["column"], given["where"], minus=given["minus"], **_more(given))
+    return index.similar(ids, given["k"], given["column"], given["where"], unlike=given["minus"], **_more(given))
 
 
 def _path(index: Index, given: Given) -> list[Hit]:
     for id in (given["start"], given["end"]):
         _number(index, id)
-    return index.way(given["start"], given["end"], given["n"], given["column"], given["where"])
+    return index.path_between(given["start"], given["end"], given["n"], given["column"], given["where"])

@@ -162,9 +162,9 @@ class Handle:
         assert self._index is not None
         now = self._index.state
         if now == self._told:
-            return self._index.text(words, k, where, column)
+            return self._index.search_text(words, k, where, column)
         with self.shared.words:
-            hits = self._index.text(words, k, where, column)
+            hits = self._index.search_text(words, k, where, column)
         self._told = now
         return hits
 
@@ -188,7 +188,7 @@ class Handle:
                         large = len(self.known().ids) >= _MANY
                 if large:  # a graph takes a minute, and no commit is kept open for it
                     tried = ready
-                    index.approximate()
+                    index.build_approximate()
             except (Unready, UserError):
                 pass  # whoever asks is told; or faiss is not installed, or the index has just gone
             except Exception as error:  # a thread that ended would look no more

@@ -89,7 +89,7 @@ class Model:
         with self._lock, index.reading():  # read under the lock, lest what is older takes the place of what is newer
             identity = index.meta()["identity"]
             for name in index.columns:
-                space = index.space(name)
+                space = index.field_info(name)
                 made = "\n".join(str(space.get(key)) for key in ("model", "fingerprint", "of", "how"))
                 new[name] = Column(made, space["fingerprint"], state, why)
             again, self._identity = identity != self._identity, identity

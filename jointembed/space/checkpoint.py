@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from .. import files
-from ..config import describe, rebuild
+from ..config import from_config, to_config
 from ..errors import DamagedError, MismatchError, UnsafeError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
     Lightning's own goes through memory and the folder for temporary files, and is not flushed to the disk.
     """
-    with files.writing(path) as file:
+    with files.atomic_write(path) as file:
         torch.save(content, file)
 
 
@@ -81,7 +81,7 @@ def read(path: Path, map_location: Any = None) -> dict[str, Any]:
 def card(model: JointEmbedding) -> dict[str, Any]:
     """What makes a model besides its weights, as plain data."""
     readers = {name: reader.state() for name, (reader, _) in model.readers().items()}
-    return {"version": VERSION, "model": describe(model), "readers": readers, "note": model.note}
+    return {"version": VERSION, "model": to_config(model), "readers": readers, "note": model.note}
 
 
 def restore(model: JointEmbedding, content: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ def load(path: str | Path, trust: Collection[str] = ()) -> JointEmbedding:
 
     file = files.checkpoint(path)
     content = read(file)
-    model = rebuild(content[KEY]["model"], trust, str(file))
+    model = from_config(content[KEY]["model"], trust, str(file))
     if not isinstance(model, JointEmbedding):
         raise MismatchError(file, "it describes no JointEmbedding", "use a checkpoint that `jointembed fit` wrote")
     restore(model, content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from ..objectives import Objective
 
 
@@ -33,8 +33,8 @@ def declared(
     found = {name: name for name in own} | dict(shared)
     for column, name in found.items():
         if name not in encoders:
-            raise UsageError(f"columns.{column}", f"there is no encoder {name}", closest(name, encoders))
+            raise UsageError(f"columns.{column}", f"there is no encoder {name}", did_you_mean(name, encoders))
     for column in sorted(asked - set(found) - set(fused)):
         wrong = "an objective or a fused column names it, but nothing encodes it"
-        raise UsageError(column, wrong, closest(column, [*found, *fused]))
+        raise UsageError(column, wrong, did_you_mean(column, [*found, *fused]))
     return found

@@ -111,7 +111,7 @@ def _projected(model: JointEmbedding, column: str, rows: Vectors, how: EmbedOpti
 def _read(model: JointEmbedding, column: str, x: Ragged, h: Vectors, how: EmbedOptions) -> Vectors:
     """The vectors (N, D) of rows whose pieces are read in their order: rows of like lengths in batches of one shape."""
     pool = cast("CausalTransformer", model.pools[column])
-    x = Ragged(torch.from_numpy(_projected(model, column, h, how)), x.rows, x.keys)
+    x = Ragged(torch.from_numpy(_projected(model, column, h, how)), x.rows, x.row_keys)
     out = np.empty((len(x), model.dim), np.float32)
     steps = pool.steps(x)
     with torch.inference_mode():

@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from ..config import Configurable
 from ..data.mixup import mixed
-from ..encoders import CausalTransformer, EmbeddingBag, Encoder, wide
+from ..encoders import CausalTransformer, EmbeddingBag, Encoder, to_float32
 from ..encoders.fusion import Encoded, Fusion
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from ..objectives import Match, Objective
 from ..ragged import Ragged
 from ..readers import Load, Reader
@@ -122,7 +122,7 @@ class JointEmbedding(Configurable, Training):
                         "it is an answer of this model and no point of its space",
                         "use `JointEmbedding.answer`, or `jointembed evaluate`",
                     )
-            raise UsageError(column, "the model has no such column", closest(column, [*self.columns, *self.fused]))
+            raise UsageError(column, "the model has no such column", did_you_mean(column, [*self.columns, *self.fused]))
         return cast(Encoder, self.encoders[self.columns[column]])
 
     def reader(self, column: str) -> Reader:
@@ -175,17 +175,17 @@ class JointEmbedding(Configurable, Training):
             x, mix, history = batch[column], None, None
             if self.training and column in self.mixup:
                 x, mix = mixed(x, self.mixup[column])
-            with torch.autocast(x.keys.device.type, torch.bfloat16, enabled=self.training and self.bf16):
+            with torch.autocast(x.row_keys.device.type, torch.bfloat16, enabled=self.training and self.bf16):
                 if column in self.pools:
                     pool = cast(CausalTransformer, self.pools[column])
                     seen = pool.seen(x)
-                    states = wide(pool.states(project(encoder.pieces(seen)), seen))
+                    states = to_float32(pool.states(project(encoder.pieces(seen)), seen))
                     z, pieces, history = pool.last(states, seen), None, (states, seen)
-                elif x.marks is not None and column in targets:
+                elif x.piece_keys is not None and column in targets:
                     h = encoder.pieces(x)
-                    z, pieces = wide(project(encoder.pool(h, x))), wide(project(h))
+                    z, pieces = to_float32(project(encoder.pool(h, x))), to_float32(project(h))
                 else:
-                    z, pieces = wide(project(self._pooled(encoder, x))), None
+                    z, pieces = to_float32(project(self._pooled(encoder, x))), None
             codes[column] = Encoded(z, x.present, pieces, mix, history)
         for column, parts in self.fused.items():
             codes[column] = self.fusions[column]([codes[part] for part in parts])
@@ -194,14 +194,14 @@ class JointEmbedding(Configurable, Training):
     def _pooled(self, encoder: Encoder, x: Ragged) -> Tensor:
         if not (self.chunk and torch.is_grad_enabled()):
             return cast(Tensor, encoder(x))
-        chunks = torch.arange(len(x), device=x.keys.device).split(self.chunk)  # type: ignore[no-untyped-call]
+        chunks = torch.arange(len(x), device=x.row_keys.device).split(self.chunk)  # type: ignore[no-untyped-call]
         return torch.cat([cast(Tensor, recompute(encoder, x[rows], use_reentrant=False)) for rows in chunks])
 
     def keys(self, column: str, batch: dict[str, Ragged]) -> Tensor:
         """(B,) keys of a column: equal things have equal ones, also of a fused column."""
         if column not in self.fused:
-            return batch[column].keys
-        keys = [batch[part].keys for part in self.fused[column]]
+            return batch[column].row_keys
+        keys = [batch[part].row_keys for part in self.fused[column]]
         mixed = keys[0]
         for key in keys[1:]:
             mixed = mixed * 1_000_003 + key
@@ -318,4 +318,4 @@ class JointEmbedding(Configurable, Training):
             if objective.query == column and target in objective.readers():
                 z = embedding.embed(self, column, cells, EmbedOptions(raw=True))
                 return objective.answer(torch.from_numpy(z).to(self.device))
-        raise UsageError(target, f"the model does not answer it for {column}", closest(target, self.answers))
+        raise UsageError(target, f"the model does not answer it for {column}", did_you_mean(target, self.answers))

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DamagedError, UsageError, UserError, closest
+from ..errors import DamagedError, UsageError, UserError, did_you_mean
 from . import trial as training
 from .search_space import Goal, words
 
@@ -102,7 +102,7 @@ def _trained(one: Trial, goal: Goal, fit: Sequence[str], folder: Path) -> tuple[
                 return None, f"stopped at {goal.metric} {row[goal.metric]:.4g}, validation {len(rows)}"
     if not rows:
         dev = [name for name in names if "/" in name and not name.startswith("train/")]
-        fix = closest(goal.metric, dev) if dev else "give the table dev rows"
+        fix = did_you_mean(goal.metric, dev) if dev else "give the table dev rows"
         raise UsageError(goal.metric, f"the training logged no such figure into {folder / 'metrics.csv'}", fix)
     value = goal.kept(rows)
     return value, f"{goal.metric} {value:.4g}"

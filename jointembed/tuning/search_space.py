@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -156,7 +156,7 @@ def goal(config: dict[str, Any], metric: str | None, mode: str | None) -> Goal:
     chosen = metric or (monitor if kept else None) or (figures[0] if figures else "dev/loss")
     if chosen not in figures and not chosen.startswith("dev/"):
         wrong = f"the recipe measures no {chosen} on dev rows"
-        raise UsageError("--metric", wrong, closest(chosen, [*figures, "dev/loss"]))
+        raise UsageError("--metric", wrong, did_you_mean(chosen, [*figures, "dev/loss"]))
     direction = best if chosen == monitor else "min" if chosen.startswith("dev/") else "max"
     return Goal(chosen, mode or direction, monitor, best)
 

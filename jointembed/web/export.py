@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from .. import files
 from ..analyze import layout
-from ..errors import UsageError, closest
+from ..errors import UsageError, did_you_mean
 from ..index.backends.connection import mend
 from ..index.columns import cells as told
 from ..index.columns import columns, read
@@ -54,7 +54,7 @@ def asset(name: str) -> tuple[bytes, str]:
 
 def about(index: Index, column: str | None = None) -> dict[str, Any]:
     """What the page must know first: name, count, column, the maps to be had, and what each cell is."""
-    space = index.space(column)
+    space = index.field_info(column)
     known = columns(index, column)
     return {
         "name": index.path.stem,
@@ -87,7 +87,7 @@ def cells(index: Index, name: str, column: str | None = None) -> dict[str, Any]:
     if name == "id":
         return {"kind": "text", "values": read(index, column, {"id"})["id"]}
     if name not in known:
-        raise UsageError(name, "no row has this cell", closest(name, ["id", *known]))
+        raise UsageError(name, "no row has this cell", did_you_mean(name, ["id", *known]))
     return told(read(index, column, {name})[name], known[name], _every(index, {name}).get(name))
 
 
@@ -118,7 +118,7 @@ def export(
     out = Path(out)
     if k < 1:
         raise UsageError("k", f"{k} neighbours cannot be had", "use a whole number from 1 on")
-    files.check(out, "a page", ".html", ".htm")
+    files.check_writable(out, "a page", ".html", ".htm")
     with index.reading():  # all of it is of one generation
         return _written(index, out, k, axes, column, root)
 
@@ -151,9 +151,9 @@ def _written(index: Index, out: Path, k: int, axes: str, column: str | None, roo
     later += [("near", _packed(near.astype("<u4")))]
     later += [("scores", _packed(np.round((scores - low) / width * _MISSING).astype("<u2")))]
     later += [("links", _json(links))] if any(links) else []
-    later += [("words", _json(_words(index, tables["id"], column)))] if index.terms(column)[0] else []
+    later += [("words", _json(_words(index, tables["id"], column)))] if index.vocabulary(column)[0] else []
     head, script, tail = _shell()
-    with files.writing(out) as file:
+    with files.atomic_write(out) as file:
         for part in (head, *map(_block, first), script, *map(_block, later), tail):
             file.write(part)
         return file.tell()
@@ -172,7 +172,7 @@ def neighbours(index: Index, k: int, column: str | None = None) -> tuple[npt.NDA
     places, scores = np.empty((count, k), np.intp), np.empty((count, k), np.float32)
     for at in range(0, count, _BLOCK):
         rows = np.arange(at, min(at + _BLOCK, count))
-        near, found = index.many(values[rows], k + 1, column)
+        near, found = index.search_batch(values[rows], k + 1, column)
         own = near == rows[:, None]
         own[~own.any(1), -1] = True  # so many are equal to the row that it is not among them itself
         places[rows], scores[rows] = near[~own].reshape(len(rows), k), found[~own].reshape(len(rows), k)
@@ -181,9 +181,9 @@ def neighbours(index: Index, k: int, column: str | None = None) -> tuple[npt.NDA
 
 def _words(index: Index, ids: Sequence[str], column: str | None) -> dict[str, Any]:
     """The words of the model's own space, and of each row the numbers of those that it is nearest to."""
-    values = index.terms(column)[0]
+    values = index.vocabulary(column)[0]
     number = {word: at for at, word in enumerate(values)}
-    near = [index.describe(ids[at : at + _BLOCK], column=column) for at in range(0, len(ids), _BLOCK)]
+    near = [index.nearest_terms(ids[at : at + _BLOCK], column=column) for at in range(0, len(ids), _BLOCK)]
     return {"values": values, "near": [[number[word] for word in words] for block in near for words in block]}
 
 

@@ -78,7 +78,7 @@ def rows(source: Path, seed: int) -> list[recipe_tools.Row]:
         cut = max(1, len(items) // 5)
         return [items[at] for at in sorted(order[cut:])], [items[at] for at in sorted(order[:cut])]
 
-    dev = recipe_tools.carve(heard, 0.1)
+    dev = recipe_tools.hold_out(heard, 0.1)
     for name, whole in heard.items():
         if len(whole) < 5:
             made.append({"id": name, "split": "train", "user": name, "heard": whole, "artist": whole})
@@ -105,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -26,7 +26,7 @@ from scipy.spatial import KDTree
 
 from jointembed import recipe_tools
 from jointembed.errors import UsageError
-from jointembed.files import writing
+from jointembed.files import atomic_write
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -100,7 +100,7 @@ class Catalogue:
 
 def split(user: int) -> str:
     """What a user's row is for, by a hash of the number."""
-    place = recipe_tools.share(f"user {user}")
+    place = recipe_tools.hash_fraction(f"user {user}")
     return "dev" if place < 0.01 else "test" if place < 0.02 else "train"
 
 
@@ -110,7 +110,7 @@ def events(path: Path, known: Catalogue, users: int, length: int) -> Ints:
     schema = pa.schema(
         {"id": pa.string(), "split": pa.string(), "history": pa.list_(pa.int32(), length - 1), "item": pa.int32()}
     )
-    with writing(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+    with atomic_write(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for first in range(0, users, BLOCK):
             numbers = range(first, min(first + BLOCK, users))
             drawn = known.histories(len(numbers), length)
@@ -164,11 +164,11 @@ def main() -> None:
         "items": content(known),
         "neighbours": pairs(known, counts, options.held, options.least),
     }.items():
-        with writing(out / f"{name}.parquet") as file:
+        with atomic_write(out / f"{name}.parquet") as file:
             parquet.write_table(pa.table(columns), file, compression="zstd")
     drawn = int((counts > 0).sum())
     print(f"{out}: {options.users} users, histories of {length - 1} and the next; {drawn} of {options.items} ids drawn")
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -20,7 +20,7 @@ import runpy
 from pathlib import Path
 
 from jointembed import recipe_tools
-from jointembed.errors import UsageError, closest
+from jointembed.errors import UsageError, did_you_mean
 
 FETCH = (
     "git clone https://github.com/Jakobovski/free-spoken-digit-dataset data/fsdd (30 MB, CC BY-SA 4.0), fetch MNIST "
@@ -52,13 +52,13 @@ def spoken(files: dict[Path, re.Match[str]], out: Path, hold: str | None) -> lis
     """
     speakers = sorted({match[2] for match in files.values()})
     if hold and hold not in speakers:
-        raise UsageError(f"--hold {hold}", "no recording is of that speaker", closest(hold, speakers))
-    carved = recipe_tools.carve((match[0] for match in files.values() if match[2] != hold), 0.1)
+        raise UsageError(f"--hold {hold}", "no recording is of that speaker", did_you_mean(hold, speakers))
+    carved = recipe_tools.hold_out((match[0] for match in files.values() if match[2] != hold), 0.1)
     return [
         {
             "id": file.stem,
             "split": "test" if match[2] == hold else "dev" if file.stem in carved else "train",
-            "speech": recipe_tools.place(file, out, "speech"),
+            "speech": recipe_tools.link_or_copy(file, out, "speech"),
             "digit": match[1],
             "speaker": match[2],
         }
@@ -102,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -19,7 +19,7 @@ def musiccaps(source: Path, sources: list[Path]) -> Iterator[Item]:
     if not path.is_file():
         return
     rows = recipe_tools.read_csv(path, ["ytid", "caption", "is_audioset_eval"])
-    carved = recipe_tools.carve((row["ytid"] for row in rows if row["is_audioset_eval"] != "True"), 0.1)
+    carved = recipe_tools.hold_out((row["ytid"] for row in rows if row["is_audioset_eval"] != "True"), 0.1)
     for row in rows:
         places = [source / "audio" / f"{row['ytid']}{kind}" for kind in KINDS]
         part = "test" if row["is_audioset_eval"] == "True" else "dev" if row["ytid"] in carved else "train"

@@ -27,7 +27,7 @@ import runpy
 from pathlib import Path
 
 from jointembed import recipe_tools
-from jointembed.errors import UsageError, closest
+from jointembed.errors import UsageError, did_you_mean
 
 FETCH = (
     "fetch features_30_sec.csv of GTZAN on Kaggle (1 MB, licence unclear, for research) into data/gtzan and "
@@ -48,7 +48,7 @@ def main() -> None:
     arguments.add_argument("--audio", action="store_true", help="GTZAN: take the audio, not the features")
     sources, out, options = arguments.read()
     if options.fold and options.fold not in list("12345"):
-        raise UsageError(f"--fold {options.fold}", "there is no such fold", closest(options.fold, range(1, 6)))
+        raise UsageError(f"--fold {options.fold}", "there is no such fold", did_you_mean(options.fold, range(1, 6)))
     layouts = [
         gtzan["clips" if options.audio else "measured"],
         tagged["fma"],
@@ -69,10 +69,10 @@ def main() -> None:
         if "audio" in item:
             if not item["audio"].is_file():
                 continue
-            item["audio"] = recipe_tools.place(item["audio"], out, f"audio/{item['audio'].parent.name}")
+            item["audio"] = recipe_tools.link_or_copy(item["audio"], out, f"audio/{item['audio'].parent.name}")
         rows.append(item)
     recipe_tools.write_rows(out, rows, skipped=len(items) - len(rows))
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

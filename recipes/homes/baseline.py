@@ -119,4 +119,4 @@ def show(figure: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jointembed import recipe_tools
-from jointembed.errors import DamagedError, UsageError, closest
+from jointembed.errors import DamagedError, UsageError, did_you_mean
 
 FETCH = (
     "fetch listings.csv.gz of a city from https://insideairbnb.com/get-the-data (2 MB, CC BY 4.0) into data/airbnb, "
@@ -149,7 +149,7 @@ def main() -> None:
     arguments.add_argument("--only", metavar="NAME", help=f"take this table of a folder: {', '.join(NAMES)}")
     sources, out, options = arguments.read()
     if options.only and options.only not in NAMES:
-        raise UsageError(f"--only {options.only}", "there is no such table", closest(options.only, NAMES))
+        raise UsageError(f"--only {options.only}", "there is no such table", did_you_mean(options.only, NAMES))
     if options.fold is not None and not 1 <= options.fold <= FOLDS:
         raise UsageError(f"--fold {options.fold}", "there is no such fold", f"give 1 to {FOLDS}")
     homes = read(sources[0], options.only)
@@ -159,7 +159,7 @@ def main() -> None:
         raise DamagedError(sources[0], "its header is none of the three that are known", FETCH)
     rows = []
     for row in kind(homes):
-        share = recipe_tools.share(row["group"])
+        share = recipe_tools.hash_fraction(row["group"])
         fold, rest = int(share * FOLDS) + 1, share * FOLDS % 1
         row["split"] = "dev" if rest < 0.1 else "test" if fold == options.fold else "train"
         rows.append(
@@ -169,4 +169,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

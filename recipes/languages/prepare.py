@@ -61,7 +61,7 @@ def main() -> None:
         if len(set(counts.values())) > 1:
             raise DamagedError(sources[0], f"{split} has not equally many lines in all languages: {counts}", FETCH)
         ids = [f"{split}-{number}" for number in range(next(iter(counts.values())))]
-        carved = recipe_tools.carve(ids, 1 / 30) if split == "train" else set()
+        carved = recipe_tools.hold_out(ids, 1 / 30) if split == "train" else set()
         for number, id in enumerate(ids):
             part = "dev" if id in carved else split
             left_out = ("fr" if number < len(ids) // 2 else "de") if options.halves and part == "train" else ""
@@ -71,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -65,7 +65,7 @@ def handwritten(source: Path, dev: float) -> list[recipe_tools.Row]:
                 labels, f"{len(digits)} labels do not fit {bitmaps.shape} bytes of images", "fetch both again"
             )
         ids = [f"{split}-{number:05d}" for number in range(len(digits))]
-        carved = recipe_tools.carve(ids, dev) if split == "train" else set()
+        carved = recipe_tools.hold_out(ids, dev) if split == "train" else set()
         rows += (
             {"id": one, "split": "dev" if one in carved else split, "bitmap": bitmap.reshape(-1), "digit": str(digit)}
             for one, bitmap, digit in zip(ids, bitmaps, digits, strict=True)
@@ -81,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

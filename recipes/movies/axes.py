@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jointembed import files, recipe_tools
-from jointembed.errors import UsageError, extra
+from jointembed.errors import UsageError
 
 prepare = runpy.run_path(str(Path(__file__).parent / "prepare.py"))
 COPIES = 8  # rows to train on a user
@@ -142,10 +142,12 @@ def main() -> None:
     people, films = prepare["people"](source), prepare["catalogue"](source)
     if not lines or not people or not films:
         raise UsageError(source, "it holds no u1.base, u.user and u.item", prepare["FETCH"])
+    from jointembed.errors import missing_extra
+
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise extra("map", "matplotlib") from error
+        raise missing_extra("map", "matplotlib") from error
     rated = defaultdict(list)
     for user, film, _, _ in sorted(lines, key=lambda line: int(line[3])):
         rated[user].append(film)
@@ -175,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

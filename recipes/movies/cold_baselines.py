@@ -71,4 +71,4 @@ def _words(film: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

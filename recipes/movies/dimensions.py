@@ -15,7 +15,7 @@ from time import process_time
 from typing import Any
 
 from jointembed import files, recipe_tools
-from jointembed.errors import UsageError, extra
+from jointembed.errors import UsageError
 
 RECIPE = Path(__file__).parent / "likes.yaml"
 ALONE = (4, 15, 26, 35, 128, 512)  # each trained by itself
@@ -117,10 +117,12 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     if len(sys.argv) < 3:
         raise UsageError(sys.argv[0], "a table and a folder are needed", "run prepare.py on ml-latest-small first")
+    from jointembed.errors import missing_extra
+
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise extra("map", "matplotlib") from error
+        raise missing_extra("map", "matplotlib") from error
     where, out, words = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     found = results(where, out, words)
     print(table(found))
@@ -129,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -39,7 +39,7 @@ def facts(ratings: Sequence[tuple[str, str, float]], train: Sequence[bool]) -> l
     """
     users, films = (np.unique([one[at] for one in ratings], return_inverse=True)[1] for at in (0, 1))
     stars, learned = np.array([one[2] for one in ratings], np.float64), np.array(train)
-    fold = np.array([int(recipe_tools.share(f"{user} {film}") * FOLDS) if given else FOLDS
+    fold = np.array([int(recipe_tools.hash_fraction(f"{user} {film}") * FOLDS) if given else FOLDS
                      for (user, film, _), given in zip(ratings, train, strict=True)])  # fmt: skip
     found = np.zeros((len(ratings), len(NAMES)))
     size = int(users.max()) + 1, int(films.max()) + 1
@@ -96,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -104,7 +104,7 @@ def histories(source: Path) -> Iterator[recipe_tools.Row]:
         whole, films = dated(source)
         kept = {user: one[:-2] for user, one in whole.items() if len(one) > 3}
         asked = {user: whole[user][-2] for user in kept}
-    dev = recipe_tools.carve([user for user in kept if user not in asked] or list(kept), 0.1)
+    dev = recipe_tools.hold_out([user for user in kept if user not in asked] or list(kept), 0.1)
     for user, watched in kept.items():
         ready = watched[:-1] if user in dev else watched
         yield {"id": f"user {user}", "split": "train", "user": user, "history": ready}
@@ -150,9 +150,9 @@ def ratings(source: Path) -> Iterator[recipe_tools.Row]:
     users, films = people(source), catalogue(source)
     parts = {"train": recipe_tools.lines(source, "u1.base"), "test": recipe_tools.lines(source, "u1.test")}
     if not parts["test"]:
-        kept = recipe_tools.carve(parts["train"], 0.2)
+        kept = recipe_tools.hold_out(parts["train"], 0.2)
         parts = {"train": [line for line in parts["train"] if line not in kept], "test": sorted(kept)}
-    carved = recipe_tools.carve(parts["train"], 0.05)
+    carved = recipe_tools.hold_out(parts["train"], 0.05)
     splits = [("dev" if line in carved else split, line.split()) for split, listed in parts.items() for line in listed]
     given = [(user, item, int(stars)) for _, (user, item, stars, _) in splits]
     known = facts["facts"](given, [split == "train" for split, _ in splits])
@@ -187,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -29,7 +29,7 @@ def likes(
         parts = {"history": order[cut:], "film": order[:cut]}
         return {name: [items[at] for at in sorted(places)] for name, places in parts.items()}
 
-    dev = recipe_tools.carve(watched, 1 / 3)
+    dev = recipe_tools.hold_out(watched, 1 / 3)
     for user, whole in watched.items():
         if len(whole) < 5:
             continue
@@ -61,7 +61,7 @@ def cold(
     count = max(1, round(share * len(order)))
     kept = {"cold": order[:count], "dev": order[count : 2 * count]}
     away = {split: set(listed) for split, listed in kept.items()}
-    asking = {split: recipe_tools.carve(watched, min(1, most / len(watched))) for split, most in ASKED.items()}
+    asking = {split: recipe_tools.hold_out(watched, min(1, most / len(watched))) for split, most in ASKED.items()}
     for user, whole in watched.items():
         warm = [one for one in whole if not any(one in listed for listed in away.values())]
         known = [one for one in warm if one in about]

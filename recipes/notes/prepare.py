@@ -129,7 +129,7 @@ def around(tune: Tune, end: float) -> dict[str, str]:
 
 def tempo(name: str) -> float:
     """Quarter notes a minute in which songs plays a tune."""
-    return 100 + 50 * recipe_tools.share(f"{name} tempo")
+    return 100 + 50 * recipe_tools.hash_fraction(f"{name} tempo")
 
 
 def stretches(tune: Tune, count: int, out: Path) -> Iterator[recipe_tools.Row]:
@@ -137,7 +137,7 @@ def stretches(tune: Tune, count: int, out: Path) -> Iterator[recipe_tools.Row]:
     for number in range(count):
         name = f"{tune['id']} {number}"
         end = songs["SECONDS"] * tempo(name) / 60 * 24
-        first = round(recipe_tools.share(f"{name} stretch") * max(0, melody(tune)[-1][0] - end))
+        first = round(recipe_tools.hash_fraction(f"{name} stretch") * max(0, melody(tune)[-1][0] - end))
         moved = [[start - first, *rest] for start, *rest in tune["notes"] if start >= first]
         later = {**tune, "id": name, "notes": moved}
         if known := around(later, end):
@@ -172,7 +172,10 @@ def tunes(sources: list[Path], out: Path, more: int) -> tuple[list[recipe_tools.
             row |= {"audio": f"audio/{name}.flac", **around(tune, songs["SECONDS"] * tempo(name) / 60 * 24)}
         elif name in clips and clips[name][0].is_file():
             path, speed = clips[name]
-            row |= {"audio": recipe_tools.place(path, out, "audio"), **around(tune, songs["SECONDS"] * speed / 60 * 24)}
+            row |= {
+                "audio": recipe_tools.link_or_copy(path, out, "audio"),
+                **around(tune, songs["SECONDS"] * speed / 60 * 24),
+            }
         rows += [row, *(stretches(tune, more, out) if side[name] == "train" else ())]
     return rows, len(listed) - len(kept)
 
@@ -209,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

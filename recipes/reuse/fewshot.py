@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 from jointembed import MLP, Category, Embedder, EmbeddingBag, JointEmbedding, Match, Numbers, TableData, recipe_tools
 from jointembed.config import describe, rebuild
 from jointembed.data.rows import Rows
-from jointembed.errors import UsageError, closest
+from jointembed.errors import UsageError, did_you_mean
 
 Row = dict[str, Any]
 Way = Callable[[list[Row], list[Row]], NDArray[Any]]  # examples, questions -> the answers to these
@@ -146,7 +146,7 @@ def main() -> None:
     table = Rows.open(options.table)
     for name in ("split", options.column, options.label):
         if name not in table.columns:
-            raise UsageError(name, "the table has no such column", closest(name, table.columns))
+            raise UsageError(name, "the table has no such column", did_you_mean(name, table.columns))
     rows = [row for row in table.dicts(paths=[options.column]) if row["split"] == "unseen"]
     sizes = [sum(row[options.label] == one for row in rows) for one in {row[options.label] for row in rows}]
     if len(sizes) < 2 or min(sizes) <= max(options.shots):
@@ -172,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -37,12 +37,12 @@ def main() -> None:
             "two digits or more must be left out, and two be left",
             f"choose among {''.join(sorted(digits))}",
         )
-    dev = recipe_tools.carve((match[0] for match in found.values() if match[1] not in unseen), 0.1)
+    dev = recipe_tools.hold_out((match[0] for match in found.values() if match[1] not in unseen), 0.1)
     rows: list[recipe_tools.Row] = [
         {
             "id": path.stem,
             "split": "unseen" if match[1] in unseen else "dev" if path.stem in dev else "train",
-            "speech": recipe_tools.place(path, out, "speech"),
+            "speech": recipe_tools.link_or_copy(path, out, "speech"),
             "digit": match[1],
             "speaker": match[2],
         }
@@ -52,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -86,13 +86,13 @@ def play(tune: Tune, path: Path) -> None:
     from jointembed.demo.synth import Note, render
 
     name = tune["id"]
-    tick = 60 / (100 + 50 * recipe_tools.share(f"{name} tempo")) / 24  # 100 to 150 quarter notes a minute
-    timbre = TIMBRES[int(recipe_tools.share(f"{name} timbre") * len(TIMBRES))]
+    tick = 60 / (100 + 50 * recipe_tools.hash_fraction(f"{name} tempo")) / 24  # 100 to 150 quarter notes a minute
+    timbre = TIMBRES[int(recipe_tools.hash_fraction(f"{name} timbre") * len(TIMBRES))]
     notes = [
         Note(start * tick, 0.9 * duration * tick, pitch, 0.4 if track else 0.8, timbre)
         for start, duration, pitch, track in tune["notes"]
     ]
-    samples = render(notes, RATE, SECONDS, seed=int(recipe_tools.share(f"{name} room") * 2**32))
+    samples = render(notes, RATE, SECONDS, seed=int(recipe_tools.hash_fraction(f"{name} room") * 2**32))
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name may belong to a hard link of an earlier source.
     path.unlink(missing_ok=True)
@@ -103,9 +103,9 @@ def splits(tunes: list[Tune]) -> dict[str, str]:
     """The split of every tune by its id."""
     side = {}
     for tune in tunes:
-        part = recipe_tools.share(plain(tune["title"]))
+        part = recipe_tools.hash_fraction(plain(tune["title"]))
         side[tune["id"]] = tune.get("split") or ("train" if part < 0.8 else "valid" if part < 0.9 else "test")
-    carved = recipe_tools.carve((plain(tune["title"]) for tune in tunes if side[tune["id"]] == "train"), 0.1)
+    carved = recipe_tools.hold_out((plain(tune["title"]) for tune in tunes if side[tune["id"]] == "train"), 0.1)
     for tune in tunes:
         if side[tune["id"]] == "train" and plain(tune["title"]) in carved:
             side[tune["id"]] = "dev"
@@ -143,7 +143,7 @@ def main() -> None:
         row = {
             "id": name,
             "split": side[name],
-            "audio": recipe_tools.place(recordings[name], out, "audio") if recordings else f"audio/{name}.flac",
+            "audio": recipe_tools.link_or_copy(recordings[name], out, "audio") if recordings else f"audio/{name}.flac",
             "score": f"score/{name}.png",
             "caption": caption(tune),
             "artist": "traditional",
@@ -154,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from jointembed import recipe_tools
-from jointembed.errors import UsageError, closest
+from jointembed.errors import UsageError, did_you_mean
 
 FETCH = (
     "fetch ESC-50 (600 MB, CC BY-NC 3.0, its part ESC-10 CC BY 3.0) with git clone "
@@ -63,13 +63,13 @@ def main() -> None:
     clips = [clip for clip in listed if Path(clip["path"]).is_file()]
     folds = sorted({clip["fold"] for clip in clips})
     if clips and options.fold and options.fold not in folds:
-        raise UsageError(f"--fold {options.fold}", "no clip is of that fold", closest(options.fold, folds))
+        raise UsageError(f"--fold {options.fold}", "no clip is of that fold", did_you_mean(options.fold, folds))
     carved = carve([clip for clip in clips if clip["fold"] != options.fold])
     rows: list[recipe_tools.Row] = [
         {
             "id": Path(clip["filename"]).stem,
             "split": "test" if clip["fold"] == options.fold else "dev" if clip["src_file"] in carved else "train",
-            "audio": recipe_tools.place(Path(clip["path"]), out, "audio"),
+            "audio": recipe_tools.link_or_copy(Path(clip["path"]), out, "audio"),
             "caption": clip.get("caption") or f"the sound of {clip['category'].replace('_', ' ')}",
             "category": clip["category"],
             "fold": int(clip["fold"]),
@@ -80,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 from jointembed import recipe_tools
-from jointembed.errors import UsageError, closest
+from jointembed.errors import UsageError, did_you_mean
 
 FETCH = (
     "fetch mridangam_stroke_1.5.zip (6977 clips, some 250 MB, CC BY 3.0) from https://zenodo.org/records/4068196, "
@@ -46,17 +46,17 @@ def main() -> None:
     tonics = sorted({match["tonic"] for match in clips.values()})
     for flag, tonic in (("--hold", options.hold), ("--dev", options.dev)):
         if tonic and tonic not in tonics:
-            raise UsageError(f"{flag} {tonic}", "no clip is of that tonic", closest(tonic, tonics))
+            raise UsageError(f"{flag} {tonic}", "no clip is of that tonic", did_you_mean(tonic, tonics))
     if options.hold and options.hold == options.dev:
         raise UsageError(f"--dev {options.dev}", "that tonic is held out already", "give another one")
     known = [match for match in clips.values() if match["tonic"] != options.hold]
     chosen = {match["id"] for match in known if match["tonic"] == options.dev}
-    carved = chosen or recipe_tools.carve((match["id"] for match in known), 0.1)
+    carved = chosen or recipe_tools.hold_out((match["id"] for match in known), 0.1)
     rows: list[recipe_tools.Row] = [
         {
             "id": match["id"],
             "split": "test" if match["tonic"] == options.hold else "dev" if match["id"] in carved else "train",
-            "audio": recipe_tools.place(path, out, "audio"),
+            "audio": recipe_tools.link_or_copy(path, out, "audio"),
             "stroke": match["stroke"],
             "tonic": match["tonic"],
         }
@@ -66,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    recipe_tools.script(main)
+    recipe_tools.run_script(main)

@@ -214,7 +214,7 @@ def test_words_that_the_index_keeps_are_said_beside_the_cells(songs, capsys):
         known = [row["genre"] for row in read(index, ids)]
         middles = np.stack([vectors[[one == genre for one in known]].mean(0) for genre in GENRES])
         middles /= np.linalg.norm(middles, axis=1, keepdims=True)
-        index.learn(["ballroom", "hop", "fiddle", "dance"], middles, "audio")
+        index.set_vocabulary(["ballroom", "hop", "fiddle", "dance"], middles, "audio")
     found = json.loads(ask(capsys, songs, "--json"))["clusters"]
     assert [one["words"] for one in found] == [["ballroom"], ["hop"], ["fiddle"], ["dance"]]
     assert "nearest words" in ask(capsys, songs) and "fiddle" in ask(capsys, songs)

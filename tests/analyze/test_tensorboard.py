@@ -230,7 +230,7 @@ def test_labels_that_are_points_of_the_space_are_predicted(tmp_path, capsys, met
     del rows[7]["genre"]
     with Index.create(tmp_path / "a.index", 6, metric) as index:
         index.add(rows, vectors, "audio")
-        index.learn(words, points.astype(np.float32), "audio")
+        index.set_vocabulary(words, points.astype(np.float32), "audio")
     assert main(["projector", str(tmp_path / "a.index"), str(tmp_path / "tb")]) == 0
     heading, *rest = (line.split("\t") for line in lines(tmp_path / "tb"))
     assert heading[1:4] == ["genre", "genre (by neighbours)", "genre (by the model)"]

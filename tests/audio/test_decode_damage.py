@@ -10,7 +10,7 @@ import sound_files
 from sound_files import melody, pack
 from worker_pools import check
 
-from jointembed.audio.decode import Decoders
+from jointembed.audio.workers import Decoders
 
 
 def peak(worker):

@@ -16,13 +16,13 @@ from sound_files import melody, pack
 from worker_pools import check
 
 from jointembed import audio
-from jointembed.audio.decode import Decoders
-from jointembed.audio.decode.process import Worker
+from jointembed.audio.workers import Decoders
+from jointembed.audio.workers.process import Worker
 from jointembed.errors import UserError
 
 
 class Hostile(Decoders):
-    function = "noises:hostile"
+    function = "sound_files:hostile"
 
 
 def gone(pid, seconds=5.0):
@@ -137,7 +137,7 @@ def test_a_pool_that_is_closed_at_work_ends_at_once(tmp_path, hook):
 def test_workers_die_with_their_parent(tmp_path, hook, how):
     (path,) = write(tmp_path, ["sleep-1.wav"])
     script = (
-        "import os, signal, sys; from jointembed.audio.decode import Decoders; Decoders.function = 'noises:hostile'\n"
+        "import os, signal, sys; from jointembed.audio.workers import Decoders; Decoders.function = 'sound_files:hostile'\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a runner in the background ignores it
         "with Decoders(8000, seconds=100) as decoders: list(decoders.map([os.fsencode(sys.argv[1])]))"
     )
@@ -183,7 +183,7 @@ def test_names_may_be_any_bytes(tmp_path):
 
 
 def test_a_worker_loads_nothing_heavy_and_starts_quickly(tmp_path):
-    code = "import jointembed.audio.decode.worker, sys, json; print(json.dumps(sorted(sys.modules)))"
+    code = "import jointembed.audio.workers.worker, sys, json; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = json.loads(done.stdout)
     assert not {"torch", "lightning", "scipy", "av", "pandas"} & set(loaded)
@@ -200,7 +200,7 @@ def test_a_worker_loads_nothing_heavy_and_starts_quickly(tmp_path):
 
 
 class Absent(Decoders):
-    function = "noises:nothing"
+    function = "sound_files:nothing"
 
 
 def test_a_worker_that_cannot_start_is_named_in_one_line(tmp_path, hook):

@@ -9,12 +9,12 @@ import pytest
 import sound_files
 from sound_files import melody, pack
 
-from jointembed.audio.decode import Decoders
-from jointembed.audio.decode.tags import clean, tags
+from jointembed.audio.workers import Decoders
+from jointembed.audio.workers.tags import clean, tags
 
 
 class SlowTags(Decoders):
-    function = "noises:slow_tags"
+    function = "sound_files:slow_tags"
 
 
 def test_tags_are_short_clean_text(tmp_path):

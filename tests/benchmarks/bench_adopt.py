@@ -23,7 +23,7 @@ import torch
 import transformers
 
 from jointembed import JointEmbedding
-from jointembed.audio.decode import Decoders
+from jointembed.audio.workers import Decoders
 from jointembed.indexing.index_encoder import Model
 from jointembed.pretrained.huggingface.audio import ClapFeatures
 from jointembed.pretrained.huggingface.encoder import Pretrained, settings

@@ -69,7 +69,7 @@ def main():
                 times["apart"].append(timed(rows.meet, db, condition))
             sql, apart = (statistics.median(one) for one in times.values())
             print(f"{where:<58}{sql:>9.1f}{apart:>9.1f}{first:>9.0f}", flush=True)
-        index.text("w1")
+        index.search_text("w1")
         print(f"{'':<58}{'all':>9}{'best 10':>9}")
         for words in ("the", "w1", "w0 w1", "w3000"):
             times = {"all": [], "best": []}

@@ -31,7 +31,7 @@ def make(path, listed, **about):
         vectors = rng.standard_normal((len(listed), 4)).astype(np.float32)
         index.add(listed, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), "audio")
         terms = rng.standard_normal((len(WORDS), 4)).astype(np.float32)
-        index.learn(WORDS, terms / np.linalg.norm(terms, axis=1, keepdims=True), "audio")
+        index.set_vocabulary(WORDS, terms / np.linalg.norm(terms, axis=1, keepdims=True), "audio")
     return path
 
 
@@ -194,7 +194,7 @@ def test_what_a_cluster_has_more_often_is_seen_in_any_terminal(tmp_path, ask, co
     with Index.create(tmp_path / "two.index", 4, "cosine") as index:
         listed = [{"id": f"s{at}", "title": f"Song {at}", "genre": ["waltz", "reel"][at % 2]} for at in range(40)]
         index.add(listed, np.eye(4, dtype=np.float32)[[at % 2 for at in range(40)]], "audio")
-        index.learn(WORDS[:4], np.eye(4, dtype=np.float32), "audio")
+        index.set_vocabulary(WORDS[:4], np.eye(4, dtype=np.float32), "audio")
     code, out, _ = ask("cluster", tmp_path / "two.index", "--k", 2, "--look", columns=columns)
     lines = out.splitlines()
     assert code == 0 and max(map(len, lines)) <= columns

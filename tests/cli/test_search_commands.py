@@ -84,7 +84,7 @@ def test_plus_and_minus_are_written_as_they_are_spoken(ask):
     code, out, _ = ask("similar", "s.index", "s00", "+s01", "-s02", "--json", "-k6")
     assert code == 0
     with Index.open("s.index") as index:
-        assert [hit["id"] for hit in found(out)] == [hit.id for hit in index.similar(["s00", "s01"], 6, minus=["s02"])]
+        assert [hit["id"] for hit in found(out)] == [hit.id for hit in index.similar(["s00", "s01"], 6, unlike=["s02"])]
     assert {hit["row"]["genre"] for hit in found(out)} <= {"waltz", "reel"}
     code, out, _ = ask("similar", "s.index", "Tune 0", "-Tune 2", "-k", "3", "--json")
     assert code == 0 and len(found(out)) == 3 and found(out)[0]["row"]["genre"] == "waltz"
@@ -201,7 +201,7 @@ def test_an_index_holds_vectors_of_two_models(ask, home, tmp_path):
             asked = space.embed("words", ["sad guitar"])[0]
             assert [hit["id"] for hit in hits] == [hit.id for hit in index.search(asked, 10, among)]
             assert index.vectors(among)[1].shape == (60, space.dim)
-            words, vectors = index.terms(among)
+            words, vectors = index.vocabulary(among)
             assert "blues" in words and vectors.shape == (len(words), space.dim)
         assert len(hits[0]["words"]) == 3
     assert "60 vectors of words, 60 vectors of small" in ask("verify", place)[1]
@@ -214,7 +214,7 @@ def test_neighbors_of_every_item_are_those_that_similar_gives(ask, tmp_path):
     assert len(table) == 60
     with Index.open("s.index") as index:
         for row in table[:9]:
-            hits = index.search(index.at([row["id"]])[0], 4, exclude=[row["id"]], per="artist")
+            hits = index.search(index.get_vectors([row["id"]])[0], 4, exclude=[row["id"]], one_per="artist")
             assert row["neighbors"] == [hit.id for hit in hits]
             assert np.allclose(row["scores"], [hit.score for hit in hits], atol=1e-6)
     assert not list(tmp_path.glob("*.parts"))

@@ -102,7 +102,7 @@ def test_joined_and_copied_columns_give_the_same_loss_and_weights_bit_for_bit(bo
 def test_cells_that_are_missing_equal_nothing_though_they_belong_to_one_item(both):
     (_, data, _), _ = both
     x = data.encoded["words"][torch.arange(48)]
-    assert len(set(x.keys.tolist())) == 2 + int((~x.present).sum()) and not x.present[2], "item 8 has no words"
+    assert len(set(x.row_keys.tolist())) == 2 + int((~x.present).sum()) and not x.present[2], "item 8 has no words"
 
 
 def test_a_joined_column_is_held_once_an_item_however_many_rows_name_it():

@@ -298,7 +298,7 @@ def test_a_column_of_same_needs_no_encoder():
         [Match("words", "genre", same="artist")],
     )
     [batch] = list(made(rows, model, batch_size=4).predict_dataloader())
-    keys = batch["artist"].keys.tolist()
+    keys = batch["artist"].row_keys.tolist()
     assert keys[0] == keys[2] != keys[1]
 
 
@@ -389,7 +389,10 @@ def test_augmentation_changes_training_from_epoch_to_epoch_and_nothing_else(song
         loader.sampler.set_epoch(epoch)
         batch = next(iter(loader))
         order.append(
-            {int(key): batch["audio"].values[batch["audio"].rows == row] for row, key in enumerate(batch["audio"].keys)}
+            {
+                int(key): batch["audio"].values[batch["audio"].rows == row]
+                for row, key in enumerate(batch["audio"].row_keys)
+            }
         )
     assert order[0].keys() == order[1].keys() == order[2].keys()
     present = [key for key, values in order[0].items() if len(values)]

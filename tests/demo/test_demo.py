@@ -246,4 +246,4 @@ def test_the_demo_leaves_a_model_an_index_and_a_page(tmp_path, monkeypatch, caps
     assert "songs/songs.html" in said and "jointembed serve songs/songs.index" in said
     assert "audio/" in page and "waltz" in page
     with Index.open("songs/songs.index") as index:
-        assert len(index) == 60 and "waltz" in index.terms()[0]
+        assert len(index) == 60 and "waltz" in index.vocabulary()[0]

@@ -273,7 +273,7 @@ def test_vectors_must_be_those_of_the_task():
 
 
 def test_many_blocks_equal_one(monkeypatch):
-    import jointembed.find.evaluate as module
+    import jointembed.evaluation.retrieval as module
 
     rng = np.random.default_rng(9)
     one = task(random_rows(rng, 90, 4), "song", "song", "genre", "test", "all")

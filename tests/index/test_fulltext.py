@@ -3,7 +3,7 @@
 import pytest
 
 from jointembed import BagOfWords
-from jointembed.config import describe, rebuild
+from jointembed.config import from_config, to_config
 from jointembed.errors import UsageError
 
 
@@ -44,7 +44,7 @@ def test_runs_are_counted_in_all_words_and_the_frequent_things_are_kept():
 
 def test_a_checkpoint_carries_the_runs():
     reader = fitted(["Hund und Katze"], grams=[3, 5])
-    again = rebuild(describe(reader))
+    again = from_config(to_config(reader))
     again.restore(reader.state())
     assert again.numbers("Hunde") == reader.numbers("Hunde") and again.grams == [3, 5]
 

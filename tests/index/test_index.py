@@ -6,10 +6,11 @@ import sqlite3
 import subprocess
 import sys
 
-import jointembed.find.index
 import numpy as np
 import pytest
 
+import jointembed.index.index
+import jointembed.index.snapshot
 from jointembed import files
 from jointembed.errors import DamagedError, DiskFullError, MismatchError, UsageError
 from jointembed.index.backends.schema import close, seal
@@ -48,7 +49,7 @@ def songs(tmp_path):
 
 
 def test_example_of_the_docstring():
-    assert doctest.testmod(jointembed.find.index).failed == 0
+    assert doctest.testmod(jointembed.index.index).failed == 0
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
@@ -204,7 +205,7 @@ def test_the_cache_is_made_used_and_tidied(songs, monkeypatch):
     [cache] = caches(songs)
     assert cache.stat().st_size == 40 * (4 * 8 + 8) + 8
     assert np.fromfile(cache, "<f4", 320).reshape(40, 8).tolist() == songs.vectors()[1].tolist()
-    monkeypatch.setattr(jointembed.find.cache, "read", None)
+    monkeypatch.setattr(jointembed.index.snapshot, "read", None)
     with Index.open(songs.path) as again:
         assert again.similar("s1") == hits
     monkeypatch.undo()
@@ -226,14 +227,14 @@ def test_a_copy_that_was_put_back_and_written_to_finds_nothing_of_what_it_replac
     new = np.eye(8, dtype=np.float32)
     with Index.open(place) as lost:
         lost.add([{"id": "lost", "title": "tarantella"}], new[:1], "audio")
-        assert lost.search(new[0], 1)[0].id == "lost" and [hit.id for hit in lost.text("tarantella")] == ["lost"]
+        assert lost.search(new[0], 1)[0].id == "lost" and [hit.id for hit in lost.search_text("tarantella")] == ["lost"]
         number = lost.generation
     shutil.copy(copy, place)
     with Index.open(place) as found:
         found.add([{"id": "found", "title": "mazurka"}], new[1:2], "audio")
         assert found.generation == number
         assert found.search(new[1], 1)[0].id == "found" and found.search(new[0], 1)[0].score < 0.99
-        assert found.text("tarantella") == [] and [hit.id for hit in found.text("mazurka")] == ["found"]
+        assert found.search_text("tarantella") == [] and [hit.id for hit in found.search_text("mazurka")] == ["found"]
         assert len(caches(found)) == 1  # nothing is left of the other history
 
 
@@ -318,9 +319,9 @@ def test_resolve(songs):
 
 
 def test_an_index_of_another_model_refuses(songs):
-    songs.check("f1")
+    songs.check_model("f1")
     with pytest.raises(MismatchError, match=f"runs/a.*jointembed index MODEL SOURCE {songs.path}") as failure:
-        songs.check("f2")
+        songs.check_model("f2")
     assert failure.value.code == 4
 
 

@@ -33,7 +33,7 @@ def test_a_graph_finds_what_an_exact_search_finds_and_scores_it_exactly(place, m
     vectors = clusters(20_000, dim, 4.0)
     with made_index(place, vectors, metric) as index:
         exact = [index.similar(str(at), 10) for at in range(0, 400, 4)]
-        assert index.approximate() >= 0.98
+        assert index.build_approximate() >= 0.98
         found = [index.similar(str(at), 10, "audio") for at in range(0, 400, 4)]
         hits = sum(
             len({hit.id for hit in one} & {hit.id for hit in two}) for one, two in zip(exact, found, strict=True)
@@ -48,7 +48,7 @@ def test_a_condition_is_searched_exactly(place):
     vectors = clusters(20_000, 16, 4.0)
     with made_index(place, vectors) as index:
         asked = [index.search(vectors[at], 10, where="genre = '7'") for at in range(50)]
-        assert index.approximate() >= 0.98
+        assert index.build_approximate() >= 0.98
         assert [index.search(vectors[at], 10, where="genre = '7'") for at in range(50)] == asked
 
 
@@ -56,14 +56,14 @@ def test_a_graph_that_finds_too_little_is_not_used(place):
     vectors = clusters(20_000, 64, 0.0)  # no cluster at all
     with made_index(place, vectors) as index:
         exact = [index.search(vectors[at], 10) for at in range(20)]
-        assert index.approximate() < 0.98
+        assert index.build_approximate() < 0.98
         assert [index.search(vectors[at], 10) for at in range(20)] == exact
 
 
 def test_what_is_added_later_is_found_at_once(place):
     vectors = clusters(20_000, 16, 4.0)
     with made_index(place, vectors) as index:
-        index.approximate()
+        index.build_approximate()
         index.add([{"id": "new"}], vectors[:1], "audio")
         assert {hit.id for hit in index.search(vectors[0], 2)} == {"0", "new"}
 
@@ -72,10 +72,10 @@ def test_what_is_added_later_is_found_at_once(place):
 def test_few_vectors_are_refused_a_graph_in_one_line(place, dim):
     vectors = clusters(1_000, dim, 4.0)
     with made_index(place, vectors) as index:
-        assert 0 < index.approximate() <= 1
+        assert 0 < index.build_approximate() <= 1
         index.remove(["999"])
         with pytest.raises(UsageError, match="999 vectors are too few"):
-            index.approximate()
+            index.build_approximate()
 
 
 def test_without_faiss_one_line_says_how_to_get_it(place, monkeypatch):

@@ -43,28 +43,28 @@ def test_one_result_an_artist_is_the_best_of_each(songs):
     best = {}
     for hit in every:
         best.setdefault(hit.row["artist"], hit.id)
-    assert [hit.id for hit in songs.similar("3", 5, per="artist")] == list(best.values())[:5]
-    assert [hit.id for hit in songs.similar("3", 50, per="artist")] == list(best.values())
+    assert [hit.id for hit in songs.similar("3", 5, one_per="artist")] == list(best.values())[:5]
+    assert [hit.id for hit in songs.similar("3", 50, one_per="artist")] == list(best.values())
     with pytest.raises(UsageError, match="did you mean artist"):
-        songs.similar("3", 5, per="artst")
+        songs.similar("3", 5, one_per="artst")
 
 
 def test_all_of_a_few_artists_are_found_without_a_look_at_every_song(songs, monkeypatch):
-    right = [hit.id for hit in songs.similar("3", 50, per="artist")]
+    right = [hit.id for hit in songs.similar("3", 50, one_per="artist")]
     asked, nearest = [], Matrix.nearest
     monkeypatch.setattr(
         Matrix,
         "nearest",
         lambda table, query, k, *more, **how: asked.append(k) or nearest(table, rerank, k, *more, **how),
     )
-    assert [hit.id for hit in songs.similar("3", 50, per="artist")] == right and len(right) == 7
+    assert [hit.id for hit in songs.similar("3", 50, one_per="artist")] == right and len(right) == 7
     assert max(asked) < 100
 
 
 def test_rows_without_an_artist_are_not_one_artist(place):
     rows = [{"artist": "A"}, {"artist": "a"}, {}, {"artist": None}, {"artist": "B"}]
     with made(place, unit(np.random.default_rng(1).standard_normal((5, 3))), rows) as index:
-        assert sorted(hit.id for hit in index.search(np.ones(3), 9, per="artist")) in (
+        assert sorted(hit.id for hit in index.search(np.ones(3), 9, one_per="artist")) in (
             ["0", "2", "3", "4"],
             ["1", "2", "3", "4"],
         )
@@ -73,11 +73,11 @@ def test_rows_without_an_artist_are_not_one_artist(place):
 def test_one_result_an_artist_of_a_column_that_fewer_rows_have(place):
     rows = [{"artist": name} for name in "AABBCC"]
     with made(place, unit(np.random.default_rng(1).standard_normal((6, 3))), rows) as index:
-        index.search(np.ones(3), 9, per="artist")
+        index.search(np.ones(3), 9, one_per="artist")
         words = np.eye(3, dtype=np.float32)[:2]
         index.add([{"id": str(at), "artist": name} for at, name in ((0, "A"), (5, "C"))], words, "words")
         for column, found in (("audio", "ABC"), ("words", "AC"), ("audio", "ABC")):
-            hits = index.search(np.ones(3), 9, column, per="artist")
+            hits = index.search(np.ones(3), 9, column, one_per="artist")
             assert sorted(hit.row["artist"] for hit in hits) == list(found)
 
 
@@ -89,7 +89,7 @@ def test_near_duplicates_are_shown_as_one_and_named(place):
     rows = [{"title": f"Song {at}"} for at in range(30)]
     rows += [{"title": f"SONG {at}"} for at in range(10)] + [{"title": f"track {at}"} for at in range(5)]
     with made(place, np.concatenate([base, again, bits]), rows) as index:
-        hits = index.search(base[0], 30, distinct=True)
+        hits = index.search(base[0], 30, deduplicate=True)
         together = {frozenset((hit.id, *hit.alike)) for hit in hits}
         assert len(hits) == 30
         assert {frozenset((str(at), str(30 + at))) for at in range(10)} <= together
@@ -104,7 +104,7 @@ def test_a_varied_list_begins_with_the_best_and_repeats_itself_less(place):
     vectors = unit(np.repeat(centres, 25, 0) + 0.15 * rng.standard_normal((200, 12)))
     with made(place, vectors) as index:
         asked = centres[0] + 0.5 * centres[1]
-        plain, varied = (index.search(asked, 10, diverse=share) for share in (0.0, 0.7))
+        plain, varied = (index.search(asked, 10, diversity=share) for share in (0.0, 0.7))
         assert plain[0] == varied[0]
 
         def closeness(hits):
@@ -114,13 +114,13 @@ def test_a_varied_list_begins_with_the_best_and_repeats_itself_less(place):
         assert closeness(varied) < closeness(plain) - 0.1
         assert len({hit.id for hit in varied}) == 10
         with pytest.raises(UsageError, match="from 0 to 1"):
-            index.search(asked, 10, diverse=7)
+            index.search(asked, 10, diversity=7)
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
 def test_one_result_of_a_column_whose_name_cannot_be_asked_for_is_refused(place, name):
     with made(place, np.eye(2), [{name: 1}, {name: 1}]) as index, pytest.raises(UsageError, match="rename"):
-        index.search(np.ones(2), per=name)
+        index.search(np.ones(2), one_per=name)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
@@ -136,12 +136,12 @@ def test_this_plus_that_minus_the_other_finds_what_has_the_one_without_the_other
     index = Index.create(place, 4, metric)
     with index:
         index.add([{"id": name} for name in things], vectors, "audio")
-        assert index.similar(["fast waltz", "slow reel"], 1, minus=["fast reel"])[0].id == "slow waltz"
+        assert index.similar(["fast waltz", "slow reel"], 1, unlike=["fast reel"])[0].id == "slow waltz"
         assert {hit.id for hit in index.similar(["fast waltz", "slow waltz"], 9)} == {"fast reel", "slow reel"}
-        away = index.similar("fast waltz", 3, minus=["fast reel"])
+        away = index.similar("fast waltz", 3, unlike=["fast reel"])
         assert away[0].id == "slow waltz"
         with pytest.raises(UsageError, match="not in the index"):
-            index.similar("fast waltz", 3, minus=["slow polka"])
+            index.similar("fast waltz", 3, unlike=["slow polka"])
 
 
 def test_one_item_asked_as_a_list_is_the_item(songs):
@@ -155,7 +155,7 @@ def test_a_way_has_no_jumps(place, metric):
     vectors = np.stack([np.cos(angle), np.sin(angle), *0.05 * rng.standard_normal((3, 400))], 1)
     vectors[:2] = [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]]
     with made(place, unit(vectors), metric=metric) as index:
-        way = index.way("0", "1", 10)
+        way = index.path_between("0", "1", 10)
         points = index.vectors()[1][[int(hit.id) for hit in way]]
         steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
         assert [way[0].id, way[-1].id] == ["0", "1"]
@@ -169,7 +169,7 @@ def test_a_way_is_the_same_whatever_the_unit_of_length(place, metric):
     ways = []
     for size in (1, 1000):
         with made(place.with_name(f"{size}.index"), size * vectors, metric=metric) as index:
-            ways.append([hit.id for hit in index.way("0", "1", 8)])
+            ways.append([hit.id for hit in index.path_between("0", "1", 8)])
     assert ways[0] == ways[1]
 
 
@@ -178,7 +178,7 @@ def test_a_way_between_opposites_and_between_equals_takes_each_item_once(place):
     vectors[1], vectors[2:9] = -vectors[0], vectors[0]
     with made(place, vectors, [{"n": at} for at in range(40)]) as index:
         for end in ("1", "2"):
-            way = [hit.id for hit in index.way("0", end, 12, where="n > 5")]
+            way = [hit.id for hit in index.path_between("0", end, 12, where="n > 5")]
             assert [way[0], way[-1]] == ["0", end] and len(set(way)) == 12
             assert all(int(one) > 5 for one in way[1:-1])
 
@@ -186,22 +186,22 @@ def test_a_way_between_opposites_and_between_equals_takes_each_item_once(place):
 def test_a_way_through_few_items_takes_each_once(place):
     vectors = unit(np.random.default_rng(0).standard_normal((5, 3)))
     with made(place, vectors, [{"a": n} for n in range(5)]) as index:
-        assert sorted(hit.id for hit in index.way("0", "4", 10)) == list("01234")
-        assert [hit.id for hit in index.way("0", "4", 2)] == ["0", "4"]
-        assert {hit.id for hit in index.way("0", "4", 9, where="a in (2, 4)")} == {"0", "2", "4"}
+        assert sorted(hit.id for hit in index.path_between("0", "4", 10)) == list("01234")
+        assert [hit.id for hit in index.path_between("0", "4", 2)] == ["0", "4"]
+        assert {hit.id for hit in index.path_between("0", "4", 9, where="a in (2, 4)")} == {"0", "2", "4"}
         for start, end, n, said in (("0", "0", 5, "ends where it starts"), ("0", "1", 1, "2 to 1000")):
             with pytest.raises(UsageError, match=said):
-                index.way(start, end, n)
+                index.path_between(start, end, n)
         for n in (1001, 10**9):
             with pytest.raises(UsageError, match="2 to 1000"):
-                index.way("0", "1", n)
+                index.path_between("0", "1", n)
 
 
 def test_a_way_through_everything_is_found_at_once(place):
     vectors = unit(np.random.default_rng(0).standard_normal((150, 8)))
     with made(place, vectors, [{} for _ in range(150)]) as index:
         start = time.perf_counter()
-        way = [hit.id for hit in index.way("0", "1", 1000)]
+        way = [hit.id for hit in index.path_between("0", "1", 1000)]
         assert time.perf_counter() - start < 10, "a chain for each item that came twice took a minute"
     assert len(way) == len(set(way)) == 150 and [way[0], way[-1]] == ["0", "1"]
 
@@ -214,35 +214,35 @@ def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
         {"title": None, "tags": []},
     ]
     with made(place, np.eye(4), rows) as index:
-        assert [hit.id for hit in index.text("CAFE")] == ["0", "1"]  # a title counts more
-        assert [hit.id for hit in index.text('"night drive"')] == ["1"]
-        assert [hit.id for hit in index.text("pol")] == ["2"]  # a word that is only begun
-        assert [hit.id for hit in index.text("120")] == ["2"]
-        assert {hit.id for hit in index.text("piano", where="tags = 'calm'")} == {"0"}
+        assert [hit.id for hit in index.search_text("CAFE")] == ["0", "1"]  # a title counts more
+        assert [hit.id for hit in index.search_text('"night drive"')] == ["1"]
+        assert [hit.id for hit in index.search_text("pol")] == ["2"]  # a word that is only begun
+        assert [hit.id for hit in index.search_text("120")] == ["2"]
+        assert {hit.id for hit in index.search_text("piano", where="tags = 'calm'")} == {"0"}
         index.add([index.row("2")], np.eye(4, dtype=np.float32)[:1], "other")
-        assert [hit.id for hit in index.text("CAFE", column="other")] == []
-        assert [hit.id for hit in index.text("pol", column="other")] == ["2"]
+        assert [hit.id for hit in index.search_text("CAFE", column="other")] == []
+        assert [hit.id for hit in index.search_text("pol", column="other")] == ["2"]
         with pytest.raises(UsageError, match="no vectors"):
-            index.text("pol", column="another")
-        assert index.text("trumpet") == []
+            index.search_text("pol", column="another")
+        assert index.search_text("trumpet") == []
         index.add([{"id": "9", "title": "Trumpet voluntary"}], np.eye(4, dtype=np.float32)[:1], "audio")
-        assert [hit.id for hit in index.text("trumpet")] == ["9"]
+        assert [hit.id for hit in index.search_text("trumpet")] == ["9"]
         with pytest.raises(UsageError, match="no word"):
-            index.text(" ?! ")
+            index.search_text(" ?! ")
         with pytest.raises(UsageError, match="0 results"):
-            index.text("polka", 0)
+            index.search_text("polka", 0)
 
 
 def test_the_best_by_a_word_that_many_rows_have_are_the_first_of_all_and_no_more_are_read(place):
     rows = [{"title": "waltz " * (1 + at % 3), "note": "waltz" * (at % 2)} for at in range(300)]
     with made(place, np.tile(np.eye(2), (150, 1)), rows) as index:
-        every = index.text("waltz", 1000)
+        every = index.search_text("waltz", 1000)
         assert len(every) == 300 and len({hit.score for hit in every}) < 10, "most are equal, and stay in their order"
         for k in (1, 7, 299):
-            assert index.text("waltz", k) == every[:k]
+            assert index.search_text("waltz", k) == every[:k]
             assert len(index._text.find("waltz", k)[0]) == k
         narrow = [hit for hit in every if int(hit.id) >= 100]
-        assert index.text("waltz", 7, where="id not like '_' and id not like '__'") == narrow[:7]
+        assert index.search_text("waltz", 7, where="id not like '_' and id not like '__'") == narrow[:7]
 
 
 @settings(max_examples=60, deadline=None)
@@ -252,7 +252,7 @@ def test_no_query_of_words_is_a_command(tmp_path_factory, words):
         tmp_path_factory.mktemp("i") / "a.index", np.eye(2), [{"title": "a b"}, {"title": "title: rest NEAR"}]
     ) as index:
         try:
-            index.text(words)
+            index.search_text(words)
         except UsageError as error:
             assert "no word" in str(error)
 
@@ -260,17 +260,17 @@ def test_no_query_of_words_is_a_command(tmp_path_factory, words):
 def test_words_of_a_language_without_spaces_are_found_within_a_text(place):
     rows = [{"title": "日本の音楽"}, {"title": "音の楽しみ"}, {"title": "서울의 밤"}, {"note": "中国音乐"}]
     with made(place, np.eye(4), rows) as index:
-        assert [hit.id for hit in index.text("音楽")] == ["0"]
-        assert [hit.id for hit in index.text("日本の")] == ["0"]
-        assert {hit.id for hit in index.text("音")} == {"0", "1", "3"}
-        assert [hit.id for hit in index.text("서울")] == ["2"]
+        assert [hit.id for hit in index.search_text("音楽")] == ["0"]
+        assert [hit.id for hit in index.search_text("日本の")] == ["0"]
+        assert {hit.id for hit in index.search_text("音")} == {"0", "1", "3"}
+        assert [hit.id for hit in index.search_text("서울")] == ["2"]
 
 
 def test_words_are_found_where_no_space_is_left_for_their_cache(place, monkeypatch):
     with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
         monkeypatch.setenv("JOINTEMBED_FAULT", "enospc@1")
         monkeypatch.setattr("jointembed.files._operations", 0)
-        assert [hit.id for hit in index.text("waltz")] == ["0"]
+        assert [hit.id for hit in index.search_text("waltz")] == ["0"]
     assert not list(place.parent.glob("*.fts*"))
 
 
@@ -285,7 +285,7 @@ def _flip(path):
 )
 def test_a_text_cache_that_is_broken_or_cannot_be_written_is_made_anew(place, spoil):
     with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
-        index.text("waltz")
+        index.search_text("waltz")
     [cache] = place.parent.glob("*.fts")
     if spoil:
         spoil(cache)
@@ -293,17 +293,17 @@ def test_a_text_cache_that_is_broken_or_cannot_be_written_is_made_anew(place, sp
         cache.unlink()
         cache.mkdir()
     with Index.open(place) as index:
-        assert [hit.id for hit in index.text("reel")] == ["1"]
+        assert [hit.id for hit in index.search_text("reel")] == ["1"]
 
 
 def test_vectors_and_words_together_put_first_what_both_find(place):
     rows = [{"title": "waltz"}, {"title": "reel"}, {"title": "slow waltz"}, {"title": "jig"}]
     vectors = unit(np.array([[1, 0, 0], [0.9, 0.1, 0], [0.8, 0.3, 0], [0, 1, 0]]))
     with made(place, vectors, rows) as index:
-        hits = index.fused(vectors[1], "waltz", 4)
+        hits = index.search_hybrid(vectors[1], "waltz", 4)
         assert {hit.id for hit in hits[:2]} == {"0", "2"}
         assert hits[0].score > hits[2].score
-        assert [hit.id for hit in index.fused(vectors[1], "waltz", 4, where="title = 'reel'")] == ["1"]
+        assert [hit.id for hit in index.search_hybrid(vectors[1], "waltz", 4, where="title = 'reel'")] == ["1"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -340,13 +340,13 @@ def test_many_at_once_are_exactly_what_float64_finds_one_by_one(seed, count, dim
 
 def test_no_queries_have_no_results(songs):
     _, vectors = songs.vectors()
-    places, scores = songs.many(vectors[:0], 5)
+    places, scores = songs.search_batch(vectors[:0], 5)
     assert places.shape == scores.shape == (0, 5)
 
 
 def test_many_of_an_index_count_places_as_its_ids_do(songs):
     ids, vectors = songs.vectors()
-    places, scores = songs.many(vectors[:20], 5)
+    places, scores = songs.search_batch(vectors[:20], 5)
     for at in range(20):
         hits = songs.search(vectors[at], 5)
         assert [ids[place] for place in places[at]] == [hit.id for hit in hits]
@@ -455,7 +455,7 @@ def test_every_song_of_five_thousand_finds_itself_first(place, metric):
     vectors = unit(rng.standard_normal((5000, 32)))
     vectors[4000:4100] = vectors[:100]  # copies tie, and the first stands first
     with made(place, vectors, metric=metric) as index:
-        places, scores = index.many(vectors, 2)
+        places, scores = index.search_batch(vectors, 2)
         own = np.where(places[:, 0] == np.arange(5000), places[:, 0], places[:, 1])
         assert (own == np.arange(5000)).all()
         assert (scores[:, 0] >= 0.9999 if metric == "cosine" else scores[:, 0] >= -1e-9).all()

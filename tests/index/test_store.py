@@ -313,25 +313,25 @@ def test_a_folder_that_may_not_be_written_can_be_searched(path):
 def test_columns_of_two_models_lie_in_one_index_and_are_kept_apart(path):
     wide = np.eye(5, dtype=np.float32)[:3]
     with Index.open(path) as index:
-        index.declare("words", 5, "euclidean", "runs/b", "g", stamp="now")
+        index.add_field("words", 5, "euclidean", "runs/b", "g", stamp="now")
         index.add([{"id": f"s{at}"} for at in range(3)], 2 * wide, "words")
         assert index.columns == ["audio", "words"]
         assert [hit.id for hit in index.search(2 * wide[2], 1, "words")] == ["s2"]
         assert [hit.id for hit in index.search(EYE[1], 1)] == ["s1"]
-        assert (index.space("words")["dim"], index.space("audio")["dim"]) == (5, 3)
-        index.check("g", "words")
-        index.check("f", "audio")
-        index.remember({"stamp": "later"}, "words")
-        assert (index.space("words")["stamp"], index.about("stamp")) == ("later", "")
+        assert (index.field_info("words")["dim"], index.field_info("audio")["dim"]) == (5, 3)
+        index.check_model("g", "words")
+        index.check_model("f", "audio")
+        index.set_meta({"stamp": "later"}, "words")
+        assert (index.field_info("words")["stamp"], index.get_meta("stamp")) == ("later", "")
         with pytest.raises(MismatchError, match="another model made"):
-            index.check("g", "audio")
+            index.check_model("g", "audio")
         with pytest.raises(MismatchError, match="5 dimensions"):
             index.add([{"id": "s0"}], EYE[:1], "words")
         for column in ("audio", "words"):
             with pytest.raises(UsageError, match="one model already"):
-                index.declare(column, 4, "cosine")
+                index.add_field(column, 4, "cosine")
         with pytest.raises(UsageError, match="manhattan"):
-            index.declare("other", 4, "manhattan")
+            index.add_field("other", 4, "manhattan")
     assert verify(path).vectors == {"audio": 3, "words": 3}
     change(path, """UPDATE meta SET value = '{"words": {"dim": 0}}' WHERE key = 'spaces'""")
     with pytest.raises(DamagedError, match="says of itself"), Index.open(path) as index:
@@ -340,14 +340,14 @@ def test_columns_of_two_models_lie_in_one_index_and_are_kept_apart(path):
 
 def test_words_of_the_models_own_space_are_kept_with_a_column(path):
     with Index.open(path) as index:
-        assert index.terms() == ([], pytest.approx(np.empty((0, 3))))
-        index.learn(["waltz", "reel"], EYE[:2], "audio")
-        index.learn(["reel", "jig"], EYE[1:], "audio")
-        words, vectors = index.terms()
+        assert index.vocabulary() == ([], pytest.approx(np.empty((0, 3))))
+        index.set_vocabulary(["waltz", "reel"], EYE[:2], "audio")
+        index.set_vocabulary(["reel", "jig"], EYE[1:], "audio")
+        words, vectors = index.vocabulary()
         assert (words, vectors.tolist()) == (["reel", "jig"], EYE[1:].tolist())
-        assert index.terms("none")[0] == []
+        assert index.vocabulary("none")[0] == []
         with pytest.raises(UserError, match="of length 1"):
-            index.learn(["polka"], 2 * EYE[:1], "audio")
+            index.set_vocabulary(["polka"], 2 * EYE[:1], "audio")
     verify(path)
     change(path, "UPDATE terms SET word = 'jug' WHERE word = 'jig'")
     with pytest.raises(DamagedError, match="terms has changed"):

@@ -156,12 +156,12 @@ def test_a_cache_of_another_index_is_found_and_not_used(place, capsys):
 
 def test_words_and_maps_beside_an_index_are_verified_too(place, monkeypatch):
     with Index.open(place) as index:
-        index.text("song")
+        index.search_text("song")
         words, plan = cache(index, kind="fts"), cache(index, "audio", "umap2")
         keep(plan, np.zeros((len(index), 2), "<f4").tobytes())
         assert verify(place).removed == () and words.exists() and plan.exists()
         index.update([{"id": "0.wav", "title": "mazurka"}])
-        index.text("song")
+        index.search_text("song")
         older, words, plan = words, cache(index, kind="fts"), cache(index, "audio", "umap2")
         keep(plan, np.zeros((len(index), 2), "<f4").tobytes())
         with index.reading() as db:
@@ -197,17 +197,17 @@ def test_vectors_of_a_table_are_verified_too(tmp_path):
 def test_a_table_tells_which_rows_have_changed(tmp_path):
     rows = [{"id": str(at), "_cell": f"cell {at}", "genre": "waltz"} for at in range(4)]
     with Index.create(tmp_path / "a.index", DIM, "cosine") as index:
-        assert index.same(rows, "audio") == [False] * 4
+        assert index.unchanged(rows, "audio") == [False] * 4
         index.add(rows, np.eye(DIM, dtype=np.float32)[:4], "audio")
         rows[1]["_cell"] = "another"
-        assert index.same([*rows, {"id": "new", "_cell": "x"}, {"id": "0"}], "audio") == [
+        assert index.unchanged([*rows, {"id": "new", "_cell": "x"}, {"id": "0"}], "audio") == [
             *(True, False, True, True),
             *(False, False),
         ]
-        assert index.same(rows, "text") == [False] * 4
+        assert index.unchanged(rows, "text") == [False] * 4
         vectors = index.vectors()[1].tobytes()
         index.update([{"id": "2", "genre": "polka", "tempo": 100}, {"id": "unknown"}])
         assert index.row("2") == {"id": "2", "genre": "polka", "tempo": 100} and len(index) == 4
         assert index.similar("0", 9, where="tempo = 100")[0].id == "2"
-        assert index.vectors()[1].tobytes() == vectors and index.same(rows[2:3], "audio") == [True]
+        assert index.vectors()[1].tobytes() == vectors and index.unchanged(rows[2:3], "audio") == [True]
     verify(tmp_path / "a.index")

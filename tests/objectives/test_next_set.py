@@ -149,7 +149,7 @@ def test_it_learns_and_evaluate_prints_nats_with_their_interval(tmp_path, capsys
 def test_a_roll_keeps_rests_and_reads_each_pitch_once_in_ascending_order():
     x = PianoRoll(21, 108).encode([[[67, 60, 60], [], (np.int64(21),)], None, [[]], np.array([[60, 64], [62, 65]])])
     assert x.values.tolist() == [39, 46, 0, 39, 43, 41, 44]
-    assert x.rows.tolist() == [0, 0, 0, 3, 3] and x.inner.tolist() == [0, 2, 2, 3, 5, 7]
+    assert x.rows.tolist() == [0, 0, 0, 3, 3] and x.offsets.tolist() == [0, 2, 2, 3, 5, 7]
 
 
 @pytest.mark.parametrize("cell", [[60, 64], "60", [[60], 64], [[20]], [[60.5]], [["c"]], [[60, None]]])

@@ -66,7 +66,7 @@ def test_networks_are_transformers_own_and_built_without_loading_anything(home, 
     for name, space in spaces.items():
         encoder = space.encoder("audio")
         with torch.device("meta"):
-            Pretrained(encoder.reader, encoder.kind, encoder._given["config"]).build(space.dim)
+            Pretrained(encoder.reader, encoder.kind, encoder._init_args["config"]).build(space.dim)
         assert type(encoder.network).__module__.startswith("transformers.models."), name
         buffers = {key for key, _ in encoder.network.named_buffers()} - set(encoder.network.state_dict())
         twin = type(encoder.network)(encoder.made)
@@ -128,7 +128,7 @@ def test_settings_can_name_no_kernel_no_other_model_and_no_quantisation(home, tm
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "somebody/model"}))
     space = adopted(folder, "wavlm")
     assert space.fingerprint == spaces["wavlm"].fingerprint
-    words = json.dumps(space.encoder("audio")._given["config"])
+    words = json.dumps(space.encoder("audio")._init_args["config"])
     assert "somebody" not in words and "kernel/" not in words and "evil" not in words
     hostile = configured("wavlm", {"_attn_implementation": "some/kernel", "auto_map": {}, "hidden_size": 16})
     assert hostile._attn_implementation != "some/kernel" and not hasattr(hostile, "auto_map")

@@ -45,7 +45,7 @@ def test_equal_numbers_and_none_at_all_are_borne():
 
 def test_it_comes_back_with_a_checkpoint_and_from_a_worker(tmp_path):
     reader = fitted()
-    again = PiecewiseLinear(**reader._given)
+    again = PiecewiseLinear(**reader._init_args)
     again.restore(json.loads(json.dumps(reader.state())))
     cell = {"rooms": 2.5, "year": 1955}
     for other in (again, pickle.loads(pickle.dumps(reader))):

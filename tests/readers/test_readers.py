@@ -163,7 +163,7 @@ def test_words_are_words():
         "two",
     ]
     x = reader.encode(["stop!", ["two", "unheard of"], "?!", None])
-    assert x.rows.tolist() == [0, 1, 1, 2] and x.inner.tolist() == [0, 1, 2, 4, 5]
+    assert x.rows.tolist() == [0, 1, 1, 2] and x.offsets.tolist() == [0, 1, 2, 4, 5]
     assert x.values.tolist() == [9, 11, 12, 12, 12] and x.present.tolist() == [True, True, True, False]
 
 
@@ -249,7 +249,7 @@ def test_a_bitmap_of_truth_values_is_lit_or_not():
 
 def test_a_blank_bitmap_is_there_and_a_missing_one_is_not():
     x = SparseImage([2, 2]).encode([np.zeros((2, 2)), None])
-    assert x.present.tolist() == [True, False] and x.inner.tolist() == [0, 0]
+    assert x.present.tolist() == [True, False] and x.offsets.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("harm", ["cut", "pickle", "text", "shape", "gone"])
@@ -317,7 +317,7 @@ def fitted(tmp_path):
 def test_a_reader_comes_back_from_json(name, tmp_path):
     reader, cells = fitted(tmp_path)[name]
     reader.fit(cells)
-    again = type(reader)(**reader._given)
+    again = type(reader)(**reader._init_args)
     again.restore(json.loads(json.dumps(reader.state())))
     assert again.size == reader.size and again.state() == reader.state() and again.recipe() == reader.recipe()
     json.dumps(reader.recipe())
@@ -334,9 +334,9 @@ def test_a_column_without_any_cell_has_the_form_of_one_with(name, tmp_path):
     reader, cells = fitted(tmp_path)[name]
     reader.fit(cells)
     x, none = reader.encode(cells), reader.encode([None, None])
-    assert len(none) == 2 and not none.present.any() and len(set(none.keys.tolist())) == 2
+    assert len(none) == 2 and not none.present.any() and len(set(none.row_keys.tolist())) == 2
     assert none.values.shape == (0, *x.values.shape[1:]) and none.values.dtype == x.values.dtype
-    assert (none.inner is None) == (x.inner is None)
+    assert (none.offsets is None) == (x.offsets is None)
 
 
 def test_a_reader_that_learned_nothing_says_so():

@@ -325,26 +325,26 @@ def test_a_second_run_never_writes_into_its_source(prepare, nottingham, tmp_path
 
 
 def test_share_is_even_and_fixed():
-    shares = [recipe_tools.share(str(number)) for number in range(1000)]
-    assert shares == [recipe_tools.share(str(number)) for number in range(1000)]
+    shares = [recipe_tools.hash_fraction(str(number)) for number in range(1000)]
+    assert shares == [recipe_tools.hash_fraction(str(number)) for number in range(1000)]
     assert 0 <= min(shares) and max(shares) < 1 and abs(np.mean(shares) - 0.5) < 0.03
-    assert f"{recipe_tools.share('0_george_1'):.6f}" == "0.624716"
+    assert f"{recipe_tools.hash_fraction('0_george_1'):.6f}" == "0.624716"
 
 
 def test_place_links_or_copies(tmp_path, monkeypatch):
     source = tmp_path / "a.wav"
     source.write_bytes(b"sound")
-    assert recipe_tools.place(source, tmp_path / "out", "audio") == "audio/a.wav"
+    assert recipe_tools.link_or_copy(source, tmp_path / "out", "audio") == "audio/a.wav"
     assert (tmp_path / "out" / "audio" / "a.wav").samefile(source)
 
     def refuse(*_):
         raise OSError("another disk")
 
     monkeypatch.setattr(os, "link", refuse)
-    recipe_tools.place(source, tmp_path / "other", "audio")
+    recipe_tools.link_or_copy(source, tmp_path / "other", "audio")
     assert (tmp_path / "other" / "audio" / "a.wav").read_bytes() == b"sound"
     assert not (tmp_path / "other" / "audio" / "a.wav").samefile(source)
-    assert recipe_tools.place(source, tmp_path, ".") == "./a.wav" and source.read_bytes() == b"sound"
+    assert recipe_tools.link_or_copy(source, tmp_path, ".") == "./a.wav" and source.read_bytes() == b"sound"
 
 
 def test_a_table_without_rows_is_refused(tmp_path):

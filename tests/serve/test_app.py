@@ -75,11 +75,11 @@ def test_searches_take_conditions_variety_and_several_items(songs, port):
     with Index.open(songs) as index:
         asked = "/api/similar?id=s1&id=s2&minus=s3&k=5&where=genre+%3D+%27waltz%27&diverse=0.3&distinct=1"
         hits = told(port, asked)["hits"]
-        wanted = index.similar(["s1", "s2"], 5, None, "genre = 'waltz'", minus=["s3"], diverse=0.3, distinct=True)
+        wanted = index.similar(["s1", "s2"], 5, None, "genre = 'waltz'", unlike=["s3"], diversity=0.3, deduplicate=True)
         assert [hit["id"] for hit in hits] == [hit.id for hit in wanted]
         assert len(told(port, "/api/similar?id=s1&k=50&per=genre")["hits"]) == 2
         way = told(port, "/api/path?start=s1&end=s9&n=4")["hits"]
-        assert [hit["id"] for hit in way] == [hit.id for hit in index.way("s1", "s9", 4)]
+        assert [hit["id"] for hit in way] == [hit.id for hit in index.path_between("s1", "s9", 4)]
     assert told(port, "/api/row?id=s5")["row"]["title"] == "Song 5"
     assert told(port, "/api/cells?name=genre")["values"][:2] == ["waltz", "polka"]
     assert len(ask(port, "/api/map?axes=pca2")[2]) == 300 * 12

@@ -28,7 +28,7 @@ def path(tmp_path):
     """40 songs with vectors by their sound, of which every third has one by its tags too, of another model."""
     path = filled(tmp_path / "songs.index")
     with Index.open(path) as index:
-        index.declare("tags", 5, "euclidean", "other", "f2", "by tags")
+        index.add_field("tags", 5, "euclidean", "other", "f2", "by tags")
         index.add([index.row(f"s{at}") for at in range(0, 40, 3)], unit(14, 5, 1), "tags")
     return path
 
@@ -108,13 +108,13 @@ def test_a_file_is_heard_for_a_column_that_hears_and_refused_for_one_that_does_n
 
 def test_maps_cells_rows_and_ways_are_of_the_column(path, port):
     with Index.open(path) as index:
-        index.learn(["far", "near"], unit(2, 5, 4), "tags")
+        index.set_vocabulary(["far", "near"], unit(2, 5, 4), "tags")
         assert ask(port, "/api/map?axes=pca2&column=tags")[2] == export.points(index, "pca2", "tags")
         assert told(port, "/api/cells?name=id&column=tags")["values"] == index.ids("tags")
         assert set(told(port, "/api/row?id=s3&column=tags")["words"]) == {"far", "near"}
         assert told(port, "/api/row?id=s1&column=tags")["words"] == told(port, "/api/row?id=s3")["words"] == []
         way = told(port, "/api/path?start=s3&end=s30&n=4&column=tags")["hits"]
-        assert [hit["id"] for hit in way] == [hit.id for hit in index.way("s3", "s30", 4, "tags")]
+        assert [hit["id"] for hit in way] == [hit.id for hit in index.path_between("s3", "s30", 4, "tags")]
     for target in ("about?", "map?", "cells?name=id&", "row?id=s1&", "search?q=song&", "similar?id=s1&"):
         status, _, body = ask(port, f"/api/{target}column=nothing")
         assert status == 422 and "column" in json.loads(body)["error"], target
@@ -153,7 +153,7 @@ def test_a_column_that_comes_while_the_server_runs_gets_its_model(path):
     with serving(path, load=slow, page=None) as port:
         until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
         with Index.open(path) as index:
-            index.declare("moods", 3, "cosine", "third", "f3")
+            index.add_field("moods", 3, "cosine", "third", "f3")
             index.add([{"id": "s1"}, {"id": "s2"}], unit(2, 3), "moods")
         until(lambda: "moods" in told(port, "/api/about")["queries"])
         until(lambda: loaded == ["audio", "tags", "moods"])
@@ -268,7 +268,7 @@ def test_a_thread_that_read_an_older_commit_does_not_forget_the_columns_of_a_new
 
     def follow():
         with Index.open(path) as index:
-            index.declare("tags", 5, "euclidean", "other", "f2")
+            index.add_field("tags", 5, "euclidean", "other", "f2")
             index.add([{"id": "s0"}], unit(1, 5), "tags")
             model.follow(index)
 
@@ -279,7 +279,7 @@ def test_a_thread_that_read_an_older_commit_does_not_forget_the_columns_of_a_new
             newer[0].join(0.5)
         return told(index, column)
 
-    told = Index.space
+    told = Index.field_info
     monkeypatch.setattr(Index, "space", space)
     try:
         with Index.open(path) as index:
@@ -317,7 +317,7 @@ def test_a_model_that_two_columns_share_is_loaded_once_and_let_go_with_them(made
     monkeypatch.setattr(JointEmbedding, "load", classmethod(lambda *given: loaded.append(1) or load(*given)))
     one, other = (embedders.load(made / "songs.index", column) for column in ("mine", "few"))
     assert one.model.space is other.model.space and len(loaded) == 1
-    assert one.text("slow waltz").tobytes() == other.text("slow waltz").tobytes()
+    assert one.text("slow waltz").tobytes() == other.search_text("slow waltz").tobytes()
     with pytest.raises(UsageError, match="none of these words"):
         one.text("polka")
     del one, other

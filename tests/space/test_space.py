@@ -231,7 +231,7 @@ class Twice(Encoder):
 
     def pieces(self, x):
         return 2 * torch.stack(
-            [self.table(x.values[a:b]).sum(0) for a, b in zip(x.inner[:-1], x.inner[1:], strict=True)]
+            [self.table(x.values[a:b]).sum(0) for a, b in zip(x.offsets[:-1], x.offsets[1:], strict=True)]
         )
 
     def pool(self, h, x):

@@ -260,7 +260,7 @@ def slow_tags(path, rate, limit):
     import time
 
     from jointembed import audio
-    from jointembed.audio.decode import worker
+    from jointembed.audio.workers import worker
 
     worker.tags = lambda path: time.sleep(1000)
     return audio.decode(path, rate, limit)

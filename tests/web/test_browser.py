@@ -60,7 +60,7 @@ def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "songs.index"
     with Index.create(path, 12, "cosine") as index:
         index.add(rows(), vectors, "audio")
-        index.learn(["turning", "hopping", "running", "<b>bold</b>"], vectors[:4], "audio")
+        index.set_vocabulary(["turning", "hopping", "running", "<b>bold</b>"], vectors[:4], "audio")
     return path
 
 
@@ -485,7 +485,7 @@ def double(tmp_path_factory):
     some = [row for at, row in enumerate(rows()) if at % 5]
     with Index.create(path, 12, "cosine", "one", "f1") as index:
         index.add(rows(), vectors / np.linalg.norm(vectors, axis=1, keepdims=True), "audio")
-        index.declare("tags", 5, "euclidean", "other", "f2")
+        index.add_field("tags", 5, "euclidean", "other", "f2")
         index.add(some, rng.standard_normal((64, 5)).astype(np.float32), "tags")
     return path
 
@@ -556,7 +556,7 @@ def test_an_item_that_the_other_column_lacks_is_said_so_and_filters_stay(double,
     assert page.locator(".variety select").input_value() == "year"
     first = titles(page)[0]
     page.locator(".hit").first.click()
-    wanted = similar(double, first.replace("Song ", "song/"), column="tags", where="genre = 'polka'", per="year")
+    wanted = similar(double, first.replace("Song ", "song/"), column="tags", where="genre = 'polka'", one_per="year")
     until(lambda: titles(page) == wanted)
     search(page, "Song 45")  # which is found by meaning, so others are
     page.locator("#hint", has_text="by meaning").wait_for()

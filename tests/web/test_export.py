@@ -372,7 +372,7 @@ def test_the_second_column_has_a_page_of_its_own(songs, tmp_path):
 def test_a_column_of_another_model_is_told_and_laid_out_by_its_own_metric(songs, monkeypatch):
     calls = []
     monkeypatch.setitem(sys.modules, "umap", layout(calls))
-    songs.declare("tags", 3, "euclidean", "other", "f2", "by tags")
+    songs.add_field("tags", 3, "euclidean", "other", "f2", "by tags")
     songs.add([row(at) for at in range(10)], np.random.default_rng(5).random((10, 3), np.float32), "tags")
     about = export.about(songs, "tags")
     assert (about["column"], about["count"], about["rows"]) == ("tags", 10, 60)
@@ -406,7 +406,7 @@ def test_the_command_writes_the_page_or_says_in_one_line_why_not(songs, tmp_path
 def test_the_words_that_rows_lie_near_are_in_the_page(tmp_path):
     with Index.create(tmp_path / "a.index", 3, "cosine") as index:
         index.add([{"id": str(at)} for at in range(3)], np.eye(3, dtype=np.float32), "audio")
-        index.learn(["waltz", "reel", "jig", "</script>"], np.eye(3, dtype=np.float32)[[0, 1, 2, 2]], "audio")
+        index.set_vocabulary(["waltz", "reel", "jig", "</script>"], np.eye(3, dtype=np.float32)[[0, 1, 2, 2]], "audio")
         export.export(index, tmp_path / "a.html")
     content = (tmp_path / "a.html").read_text()
     told = json.loads(re.search(r'data-name="words">(.*?)</script>', content)[1])

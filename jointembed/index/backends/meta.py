@@ -65,7 +65,7 @@ def make(path: Path, about: Mapping[str, Any]) -> None:
     for end in ("-wal", "-shm"):  # an older index's log would be replayed into the new file
         path.with_name(path.name + end).unlink(missing_ok=True)
     os.replace(part, path)
-    files.sync(path.parent)
+    files.fsync_dir(path.parent)
 
 
 def read(meta: Mapping[str, str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import DamagedError, MismatchError, UsageError, closest
+from ...errors import DamagedError, MismatchError, UsageError, did_you_mean
 from .. import ids as names
 from .connection import allowed, anew, connect, faults, logged, mend, verify
 from .meta import read
@@ -97,28 +97,28 @@ class Reader:
     @property
     def dim(self) -> int:
         """Numbers in a vector of the first column."""
-        return int(self.space()["dim"])
+        return int(self.field_info()["dim"])
 
     @property
     def metric(self) -> str:
         """That of the first column: `cosine`, `dot` or `euclidean`."""
-        return str(self.space()["metric"])
+        return str(self.field_info()["metric"])
 
     @property
     def model(self) -> str:
         """Where the model lies that made the vectors of the first column."""
-        return str(self.space()["model"])
+        return str(self.field_info()["model"])
 
     @property
     def note(self) -> str:
         """What a user should know of the vectors of the first column."""
-        return str(self.space()["note"])
+        return str(self.field_info()["note"])
 
-    def about(self, key: str) -> str:
+    def get_meta(self, key: str) -> str:
         """What the index remembers under a key of `create`; "" if nothing."""
         return str(self.meta().get(key, ""))
 
-    def space(self, column: str | None = None) -> dict[str, Any]:
+    def field_info(self, column: str | None = None) -> dict[str, Any]:
         """What is known of the vectors of a column, of the first one if not given, besides all else in `meta`.
 
         `dim`, `metric`, `model`, `fingerprint`, `note`, and what `create` or `declare` was told to remember.
@@ -127,9 +127,9 @@ class Reader:
         name = meta["columns"][0] if column is None and meta["columns"] else column
         return {**meta, **meta["spaces"].get(name, {})}
 
-    def check(self, fingerprint: str, column: str | None = None) -> None:
+    def check_model(self, fingerprint: str, column: str | None = None) -> None:
         """Raise MismatchError unless the model of this fingerprint made the vectors of a column, or the first ones."""
-        space = self.space(column)
+        space = self.field_info(column)
         if fingerprint != space["fingerprint"]:
             wrong = f"another model made the vectors of this index ({space['model'] or 'unnamed'})"
             raise MismatchError(self.path, wrong, anew(self.path) + " (with --name it holds those of both)")
@@ -161,12 +161,14 @@ class Reader:
         with self.reading() as db:
             return names.resolve(db, item)
 
-    def terms(self, column: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
+    def vocabulary(self, column: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
         """The words of the model's own space that a column, or the first, is told in, and their vectors (N, D)."""
         with self.reading() as db:
             name = self.columns[0] if column is None and self.columns else column
             found = db.execute('SELECT word, blob FROM terms WHERE "column" = ? ORDER BY rowid', (name,)).fetchall()
-            vectors = np.frombuffer(b"".join(blob for _, blob in found), "<f4").reshape(-1, self.space(name)["dim"])
+            vectors = np.frombuffer(b"".join(blob for _, blob in found), "<f4").reshape(
+                -1, self.field_info(name)["dim"]
+            )
         return [word for word, _ in found], vectors
 
     def meta(self) -> dict[str, Any]:
@@ -219,7 +221,7 @@ class Reader:
         if not columns:
             raise UsageError(self.path, "this index is empty", f"fill it with: {mend(self.path)}")
         if column is not None and column not in columns:
-            raise UsageError(column, "this column has no vectors in the index", closest(column, columns))
+            raise UsageError(column, "this column has no vectors in the index", did_you_mean(column, columns))
         return columns[0] if column is None else column
 
     def _open(self, how: str) -> sqlite3.Connection:

@@ -80,7 +80,7 @@ class Store(Reader):
             UsageError: an id is missing, not text, or there twice.
         """
         known = ids(rows)
-        blobs = self.blobs(vectors, len(rows), column)
+        blobs = self.encode_vectors(vectors, len(rows), column)
         with self.writing() as db:
             upsert(db, zip(known, rows, blobs, strict=True), column)
             note(db, "columns", [column])
@@ -105,16 +105,16 @@ class Store(Reader):
         with self.writing() as db:
             return remove(db, ids)
 
-    def learn(self, words: Sequence[str], vectors: npt.NDArray[np.float32], column: str) -> None:
+    def set_vocabulary(self, words: Sequence[str], vectors: npt.NDArray[np.float32], column: str) -> None:
         """Keep words of the model's own space with their vectors (N, D), in the place of those that the column had."""
-        blobs = self.blobs(vectors, len(words), column)
+        blobs = self.encode_vectors(vectors, len(words), column)
         with self.writing() as db:
             db.execute('DELETE FROM terms WHERE "column" = ?', (column,))
             db.executemany(
                 "INSERT INTO terms VALUES(?, ?, ?, NULL)", zip([column] * len(words), words, blobs, strict=True)
             )
 
-    def declare(
+    def add_field(
         self, column: str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = "", **about: str
     ) -> None:
         """Let vectors of a new column be of another model than the first ones; see `create` for what is told.
@@ -128,9 +128,9 @@ class Store(Reader):
             )
         check(column, dim, metric)
         known = {"dim": dim, "metric": metric, "model": model, "fingerprint": fingerprint, "note": note, **about}
-        self.remember({"spaces": json.dumps({**self.meta()["spaces"], column: known})})
+        self.set_meta({"spaces": json.dumps({**self.meta()["spaces"], column: known})})
 
-    def remember(self, about: Mapping[str, str], column: str | None = None) -> None:
+    def set_meta(self, about: Mapping[str, str], column: str | None = None) -> None:
         """Write over what the file says of itself, or of a column that another model made."""
         if column in self.meta()["spaces"]:
             spaces = self.meta()["spaces"]
@@ -139,14 +139,14 @@ class Store(Reader):
             sql = "INSERT OR REPLACE INTO meta VALUES(?, CAST(? AS TEXT))"
             db.executemany(sql, [(key, os.fsencode(value)) for key, value in about.items()])
 
-    def same(self, rows: Sequence[Row], column: str) -> list[bool]:
+    def unchanged(self, rows: Sequence[Row], column: str) -> list[bool]:
         """Of each row whether its vector was made from the same cell, as its `_cell` tells; never without one."""
         with self.reading() as db:
             return same(db, rows, column)
 
-    def blobs(self, vectors: npt.NDArray[np.float32], count: int, column: str) -> list[bytes]:
+    def encode_vectors(self, vectors: npt.NDArray[np.float32], count: int, column: str) -> list[bytes]:
         """The vectors of `count` rows in a column as they are stored, if they may be; see `add`."""
-        space = self.space(column)
+        space = self.field_info(column)
         dim, metric = space["dim"], space["metric"]
         if vectors.shape != (count, dim):
             wrong = f"vectors of shape {vectors.shape} came for {count} rows of {dim} dimensions"

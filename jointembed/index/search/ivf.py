@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import UsageError, extra
+from ...errors import UsageError, missing_extra
 from .mapped import passing
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def build(matrix: Matrix, seed: int = 0) -> IvfIndex:
     try:
         import faiss
     except ImportError as error:
-        raise extra("ann", "faiss-cpu") from error
+        raise missing_extra("ann", "faiss-cpu") from error
     from . import batch
 
     values = matrix.values

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...encoders import Encoder, wide
-from ...errors import MismatchError, UsageError, closest
+from ...encoders import Encoder, to_float32
+from ...errors import MismatchError, UsageError, did_you_mean
 from ...ragged import Ragged
 from ...readers import Reader
 
@@ -25,27 +25,27 @@ BATCH = 4  # windows at once: a quarter faster in bfloat16 than one by one on a 
 def _clap(network: nn.Module, windows: Tensor) -> Tensor:
     """(B, C, T, bands) -> (B, W), unit vectors as `ClapModel` gives them; no window is longer than the model's."""
     longer = torch.zeros(len(windows), 1, dtype=torch.bool, device=windows.device)
-    return F.normalize(wide(network(input_features=windows, is_longer=longer).audio_embeds), dim=-1)
+    return F.normalize(to_float32(network(input_features=windows, is_longer=longer).audio_embeds), dim=-1)
 
 
 def _words(network: nn.Module, ids: Tensor) -> Tensor:
     """(B, T) sub-words -> (B, W), unit vectors as `ClapModel` gives them."""
-    return F.normalize(wide(network(input_ids=ids, attention_mask=torch.ones_like(ids)).text_embeds), dim=-1)
+    return F.normalize(to_float32(network(input_ids=ids, attention_mask=torch.ones_like(ids)).text_embeds), dim=-1)
 
 
 def _patches(network: nn.Module, windows: Tensor) -> Tensor:
     """(B, T, bands) -> (B, W): the model's own pooling, the mean of its class and distillation tokens."""
-    return wide(network(windows).pooler_output)
+    return to_float32(network(windows).pooler_output)
 
 
 def _samples(network: nn.Module, windows: Tensor) -> Tensor:
     """(B, N) -> (B, W): the mean over the frames of the last layer."""
-    return wide(network(windows).last_hidden_state).mean(1)
+    return to_float32(network(windows).last_hidden_state).mean(1)
 
 
 def _speech(network: nn.Module, windows: Tensor) -> Tensor:
     """(B, bands + 1, T) -> (B, W): the mean over the frames of the encoder's last layer that begin in the sound."""
-    steps = wide(network(windows[:, :-1]).last_hidden_state)  # (B, T / 2, W)
+    steps = to_float32(network(windows[:, :-1]).last_hidden_state)  # (B, T / 2, W)
     heard = windows[:, -1, ::2, None]
     return (steps * heard).sum(1) / heard.sum(1)
 
@@ -97,7 +97,7 @@ def configured(kind: str, config: dict[str, Any]) -> Any:
     from transformers import PreTrainedConfig
 
     if kind not in KINDS:
-        raise UsageError(kind, "there is no such kind of network", closest(kind, KINDS))
+        raise UsageError(kind, "there is no such kind of network", did_you_mean(kind, KINDS))
     home = importlib.import_module(f"transformers.models.{KINDS[kind].home}.configuration_{KINDS[kind].home}")
     made = getattr(home, KINDS[kind].config)
     names = {field.name for field in fields(made)} - {field.name for field in fields(PreTrainedConfig)}
@@ -182,8 +182,8 @@ class Pretrained(Encoder):
         """
         if not len(x.rows):
             return x.values.new_zeros(0, self.width)
-        if x.inner is not None:
-            parts = [x.values[start:stop] for start, stop in itertools.pairwise(x.inner.tolist())]
+        if x.offsets is not None:
+            parts = [x.values[start:stop] for start, stop in itertools.pairwise(x.offsets.tolist())]
         else:
             parts = [part[part.isfinite()] if part.ndim == 1 else part for part in x.values]
         source, fresh = [], list[int]()  # of each part, the one that is computed for it
@@ -191,7 +191,7 @@ class Pretrained(Encoder):
             if not number or not torch.equal(part, parts[number - 1]):
                 fresh.append(number)
             source.append(fresh[-1])
-        whole = [number for number in fresh if x.inner is None and parts[number].shape == x.values.shape[1:]]
+        whole = [number for number in fresh if x.offsets is None and parts[number].shape == x.values.shape[1:]]
         batches = [whole[start : start + BATCH] for start in range(0, len(whole), BATCH)]
         batches += [[number] for number in sorted({*fresh} - {*whole})]
         made: dict[int, Tensor] = {}

@@ -25,7 +25,7 @@ _START = 60.0  # seconds that a worker may take to start on a busy machine
 _TAGS = 3.0  # seconds that the tags of a decoded file may take
 _SPEED = 4e6  # bytes a second that any decoder manages: large files get more time
 _MAIN = (
-    "import sys; sys.path.append(sys.argv[1]); from jointembed.audio.decode.worker import main; "
+    "import sys; sys.path.append(sys.argv[1]); from jointembed.audio.workers.worker import main; "
     "main(int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])"
 )
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX")
