@@ -175,7 +175,9 @@ def keep(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Seq
         for at in range(0, len(numbers), 4_096):
             rows = fetch(db, numbers[at : at + 4_096])
             if any(row.get(name) not in (None, *own.get(name, ())) for row in rows):
-                raise UsageError(name, "the rows have a column of this name of their own", "choose another --name")
+                raise UsageError(
+                    name, "the rows have a column of this name of their own", "choose another --output-column"
+                )
             fresh = [_with(row, name, given.get(row["id"])) for row in rows if row.get(name) != given.get(row["id"])]
             update(db, [(encode(row["id"]), row) for row in fresh])
         note(db, "cells", [name])

@@ -78,8 +78,8 @@ def asked(index: str, name: str, cluster: str, id: str, column: str | None = Non
         condition = shlex.quote(condition)
     else:  # so that it can be read
         condition = f'"{condition}"'
-    words = ["jointembed", "similar", shlex.quote(index), *(["--column", shlex.quote(column)] if column else [])]
-    words += ["--where", condition, *(["--"] if id[:1] in "+-" else []), shlex.quote(id)]
+    words = ["jointembed", "similar", shlex.quote(index), *(["--field", shlex.quote(column)] if column else [])]
+    words += ["--where", condition, *(["--"] if id.startswith("-") else []), shlex.quote(id)]
     return escape_control(" ".join(words))
 
 

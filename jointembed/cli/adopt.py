@@ -1,4 +1,4 @@
-"""`jointembed adopt`: a model of Hugging Face as a model of ours, with no training."""
+"""Convert a Hugging Face model, such as CLAP or Whisper."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ FILES = ["config.json", "preprocessor_config.json", "processor_config.json", "to
 
 
 def adopt(source: str, model: str) -> None:
-    """Make a model out of one of Hugging Face: CLAP for words and sounds; AST, HuBERT and the like for sounds.
+    """Convert a Hugging Face model into a checkpoint: CLAP for text and sounds; AST, HuBERT and others for sounds.
 
-    The vectors are the model's own. All that decides them goes into one checkpoint, which needs neither SOURCE nor the
-    network again. The network is used only if SOURCE is no folder but a name of the hub.
+    The vectors are those of the original model. The checkpoint holds everything that they depend on, and needs neither
+    SOURCE nor the network afterwards. The network is used only if SOURCE is the name of a model on the Hub.
 
     Args:
-        source: a folder that `save_pretrained` wrote, or a name of the hub, such as laion/clap-htsat-unfused.
+        source: a folder written by `save_pretrained`, or a model on the Hub, such as laion/clap-htsat-unfused.
         model: the .ckpt file to write, or a folder for it.
     """
     path = Path(model)
     target = path if path.suffix == ".ckpt" else path / "best.ckpt"
     if target.exists() or (path.is_dir() and any(path.glob("*.ckpt"))):
-        raise UsageError(path, "a model is there already", "give another place, or remove it")
+        raise UsageError(path, "a model exists there already", "give another path, or remove it")
     if path != target and path.exists() and not path.is_dir():
-        raise UsageError(path, "it is a file, and no .ckpt", "give a .ckpt file to write, or a folder")
+        raise UsageError(path, "this file is not a .ckpt file", "give a .ckpt file to write, or a folder")
     folder, name = local(source)
     from ..pretrained.huggingface.adopt import adopted
 
@@ -37,10 +37,10 @@ def adopt(source: str, model: str) -> None:
 
 
 def local(source: str) -> tuple[Path, str]:
-    """The folder of a model, and what to call it: a folder as it is, a hub name (owner/name) as the hub's copy of it.
+    """The folder of a model and a name for it; a model on the Hub (owner/name) is downloaded first.
 
     Raises:
-        UsageError: there is no such folder, or the hub does not give it.
+        UsageError: there is no such folder or model.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -49,7 +49,7 @@ def local(source: str) -> tuple[Path, str]:
         raise UsageError(
             source,
             "there is no such folder",
-            "give a folder that `save_pretrained` wrote, or a name of the hub, such as laion/clap-htsat-unfused",
+            "give a folder written by `save_pretrained`, or a model on the Hub, such as laion/clap-htsat-unfused",
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
@@ -60,7 +60,7 @@ def local(source: str) -> tuple[Path, str]:
         reason = [*str(error).strip().splitlines(), type(error).__name__][0]
         raise UsageError(
             source,
-            f"there is no such folder, and the hub does not give a model of this name ({reason[:200]})",
-            "go online or correct the name; or download the model elsewhere and give its folder",
+            f"there is no such folder, and the Hub has no model of this name or cannot be reached ({reason[:200]})",
+            "go online or correct the name, or download the model elsewhere and give its folder",
         ) from error
     return folder, f"{source}@{folder.name[:8]}"

@@ -1,4 +1,4 @@
-"""`jointembed demo`: a catalogue of songs, a space trained on it, and what the space answers."""
+"""Compose some songs, train a space on them and query it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..errors import UsageError
 NOTE = "trained on synthetic songs"
 
 
-def demo(out: str = "jointembed-demo", songs: int = 240, epochs: int = 0) -> None:
-    """Compose a small catalogue of songs, train one space on its audio, scores, captions, genres and artists, ask it.
+def demo(out: str = "jointembed-demo", *, songs: int = 240, epochs: int | None = None) -> None:
+    """Compose a small catalogue of songs, train one space on its audio, scores, captions, genres and artists, query it.
 
-    What is there already is used again; an interrupted run goes on where it stopped.
+    Existing files are reused; an interrupted run resumes where it stopped.
 
     Args:
         out: the folder to write.
-        songs: how many songs, at least 60.
-        epochs: of training; the recipe's own number if 0.
+        songs: the number of songs, at least 60.
+        epochs: the number of training epochs; the recipe's own if not given.
     """
     if songs < 60:
-        raise UsageError("--songs", f"{songs} songs are too few to train on and to ask about", "give 60 or more")
+        raise UsageError("--songs", f"must be at least 60, got {songs}", "use a whole number from 60 on")
     from rich.console import Console
 
     folder, console, begun = Path(out), Console(highlight=False), time.monotonic()
@@ -36,7 +36,7 @@ def demo(out: str = "jointembed-demo", songs: int = 240, epochs: int = 0) -> Non
         _train(folder, epochs, console)
         from .index import index as embed
 
-        embed(str(folder / "run"), str(folder), str(index), "audio")
+        embed(str(folder / "run"), str(folder), str(index), column="audio")
     from ..demo import tour
 
     tour.show(folder, console)
@@ -68,8 +68,8 @@ def _compose(folder: Path, songs: int, console: object) -> None:
         write(folder, songs, progress=lambda done, total: progress.update(task, completed=done))
 
 
-def _train(folder: Path, epochs: int, console: object) -> None:
-    from .parser import lightning
+def _train(folder: Path, epochs: int | None, console: object) -> None:
+    from .fit import run_lightning
 
     run = folder / "run"
     words = [
@@ -82,7 +82,7 @@ def _train(folder: Path, epochs: int, console: object) -> None:
         "--model.note",
         NOTE,
     ]
-    words += ["--trainer.max_epochs", str(epochs)] if epochs else []
+    words += ["--trainer.max_epochs", str(epochs)] if epochs is not None else []
     words += ["--trainer.enable_model_summary", "false"]
     if (run / "last.ckpt").exists():
         words += ["--ckpt_path", str(run / "last.ckpt")]
@@ -95,6 +95,6 @@ def _train(folder: Path, epochs: int, console: object) -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     before = list(sys.path)
     try:
-        lightning("fit", words)
+        run_lightning("fit", words)
     finally:
         sys.path[:] = before

@@ -1,8 +1,8 @@
-"""`jointembed dims`: how many dimensions a table asks for, and what fewer of them cost."""
+"""Suggest a number of dimensions, or measure what fewer cost."""
 
 from __future__ import annotations
 
-import json as text
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ..errors import UsageError
 
 def dims(
     table: str,
+    *,
     model: str | None = None,
     query: str | None = None,
     target: str | None = None,
@@ -19,49 +20,52 @@ def dims(
     split: str = "test",
     k: int = 10,
     plot: str | None = None,
-    json: bool = False,
+    json_: bool = False,
     trust: list[str] | None = None,
 ) -> None:
-    """How many dimensions to start with for each column: the fourth root of the number of its distinct values.
+    """Suggest a number of dimensions for each column of a table: the fourth root of its number of distinct values.
 
-    With a model, what fewer dimensions cost: retrieval figures for prefixes of its vectors, of one run. The model is
-    best trained with nested dimensions (`dims` in its recipe), so that each prefix is a space of its own.
+    With --model, measure retrieval with prefixes of the model's vectors instead, to see what fewer dimensions cost.
+    Train the model with `matryoshka_dims` in its recipe, so that each prefix is an embedding of its own.
 
     Args:
-        table: a .jsonl, .csv or .parquet file, or a folder that holds rows.*.
-        model: a checkpoint, or the folder of a run, whose prefixes are measured.
-        query: column of what asks.
-        target: column of what is to be found.
-        relevant: column of a label that makes targets right.
-        split: rows that ask and are found; all takes every row.
-        k: how many hits are looked at.
+        table: a .jsonl, .csv or .parquet file, or a folder with rows.*.
+        model: a checkpoint, or the folder of a run, to measure.
+        query: the column of the queries.
+        target: the column to retrieve.
+        relevant: a label column: candidates with the query's label are relevant.
+        split: the rows that are queries and candidates; `all` for every row.
+        k: the number of hits to evaluate.
         plot: a .png file to draw the curve into.
-        json: print JSON.
-        trust: packages whose encoders and readers the model may import.
+        json_: print JSON.
+        trust: a package whose encoders and readers the model may import.
     """
     if model is None:
         given = {"--query": query, "--target": target, "--relevant": relevant, "--plot": plot}
         for name, value in given.items():
             if value is not None:
-                raise UsageError(name, "prefixes can only be measured of a model", "give --model too")
-        print(_columns(table, json))
+                raise UsageError(name, f"{name} needs --model", "give --model too")
+        print(_columns(table, json_))
         return
     if query is None or target is None:
-        raise UsageError("dims", "a model is measured between two columns", "give --query and --target")
+        raise UsageError("dims", "--query and --target are missing", "give two of the model's columns")
     from . import show
     from .prefixes import draw, measured
 
     show.drawable(plot)
     found = measured(model, table, query, target, relevant, split, k, trust or ())
     if not found["nested"]:
-        print("warning: the model was not trained with `dims`, so its prefixes were never asked for", file=sys.stderr)
-    print(text.dumps(found) if json else _curve(found))
+        print(
+            "warning: the model was trained without `matryoshka_dims`, so its prefixes were not trained",
+            file=sys.stderr,
+        )
+    print(json.dumps(found) if json_ else _curve(found))
     if plot is not None:
         draw(found, Path(plot))
         print(f"{plot}: {found['figure']} against the number of dimensions", file=sys.stderr)
 
 
-def _columns(table: str, json: bool) -> str:
+def _columns(table: str, as_json: bool) -> str:
     from ..data.rows import Rows
     from ..recipe_writer.column_types import columns, root
     from . import show
@@ -75,7 +79,7 @@ def _columns(table: str, json: bool) -> str:
         listed.append({"column": one.name, "kind": one.kind, "values": one.values, "start": start, "search": search})
         name = one.name if len(one.name) <= 36 else one.name[:35] + "…"
         lines.append([name, one.kind, f"{one.values:,}", *([str(start), f"{low} to {high}"] if embedded else ["", ""])])
-    return text.dumps(listed, ensure_ascii=False) if json else show.table(lines, right=(2, 3))
+    return json.dumps(listed, ensure_ascii=False) if as_json else show.table(lines, right=(2, 3))
 
 
 def _curve(found: dict[str, Any]) -> str:

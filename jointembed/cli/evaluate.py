@@ -1,4 +1,4 @@
-"""`jointembed evaluate`: retrieval figures with intervals and chance."""
+"""Measure retrieval or prediction metrics with confidence intervals."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from ..errors import UsageError
 def evaluate(
     model: str,
     table: str,
+    *,
     query: str | None = None,
     target: str | None = None,
     relevant: str | None = None,
     split: str = "test",
-    against: str | None = None,
+    candidates_split: str | None = None,
     k: str = "1,5,10",
     exclude: str | None = None,
-    unit: str | None = None,
+    group: str | None = None,
     dim: int | None = None,
-    json: bool = False,
+    json_: bool = False,
     trust: list[str] | None = None,
 ) -> None:
-    """How well the cells of one column find those of another: hit@k, recall@k, precision@k, MAP, NDCG@k, knn@5.
+    """Measure how well the cells of one column retrieve those of another: hit@k, recall@k, NDCG@k, MAP, knn@5 ...
 
-    The candidates are the distinct cells of the target column. One is relevant if any row pairs it with an equal query
-    cell, or, with --relevant, if the label is equal. The query itself never counts. Where the model answers the target
-    by a network instead: rmse, mae and r2 of numbers, accuracy and its mean over the labels. Where query and target are
-    one history and the model gives the probability of each piece: nats a piece, whose chance knows frequencies alone.
+    The candidates are the distinct cells of the target column. A candidate is relevant if a row pairs it with an equal
+    query cell or, with --relevant, if its label is equal. The query itself is never a candidate. If the model predicts
+    the target with a network instead, reports RMSE, MAE and R2 of numbers, or accuracy and balanced accuracy of labels.
+    For a sequence model (query = target), reports nats per step; the baseline uses training frequencies only.
 
     Args:
         model: a checkpoint, or the folder of a run.
-        table: a .jsonl, .csv or .parquet file, or a folder that holds rows.*.
-        query: column of what asks.
-        target: column of what is to be found; of labels, this is classification among all its values.
-        relevant: column of a label that makes targets right.
-        split: rows that ask; all takes every row.
-        against: split of the rows that are candidates; the same as of those that ask if not given.
-        k: how many hits are looked at, as a list with commas.
-        exclude: column of what is no candidate for a row: the films that a user has seen.
-        unit: column of what rows belong to (a user, a host, an artist), over which the intervals are then.
-        dim: so many of the vectors' first dimensions only; `jointembed dims` measures several at once.
-        json: print JSON.
-        trust: packages whose encoders and readers the model may import.
+        table: a .jsonl, .csv or .parquet file, or a folder with rows.*.
+        query: the column of the queries.
+        target: the column to retrieve; a column of labels makes this classification among all its values.
+        relevant: a label column: candidates with the query's label are relevant.
+        split: the rows that are queries; `all` for every row.
+        candidates_split: the rows that are candidates; the same as the queries' if not given.
+        k: the numbers of hits to evaluate, separated by commas.
+        exclude: a column of items that are not candidates for a row, such as the films that a user has seen.
+        group: a column such as artist or user; the intervals then resample its values instead of rows.
+        dim: use only the first DIM dimensions of the vectors; `jointembed dims` measures several at once.
+        json_: print JSON.
+        trust: a package whose encoders and readers the model may import.
     """
     from ..data.table import opened
     from ..evaluation import retrieval as figures
@@ -59,34 +60,36 @@ def evaluate(
         ks = tuple(sorted({int(one) for one in k.split(",")}))
         assert ks and ks[0] > 0
     except (ValueError, AssertionError) as error:
-        raise UsageError("--k", f"{k} is no list of numbers above 0", "write it like 1,5,10") from error
+        raise UsageError(
+            "--k", f"must be positive numbers separated by commas, got {k!r}", "write it like 1,5,10"
+        ) from error
     space = JointEmbedding.load(model, trust or ())
     if query is None or target is None:
         raise UsageError(
             "evaluate",
-            "it needs two columns",
-            f"give --query and --target, of {', '.join([*space.columns, *space.fused])}",
+            "--query and --target are missing",
+            f"give two of the model's columns: {', '.join([*space.columns, *space.fused])}",
         )
     rows = opened(table, model)
     if dim is not None and not 0 < dim <= space.dim:
-        raise UsageError("--dim", f"the vectors have {space.dim} dimensions, not {dim}", f"give 1 to {space.dim}")
+        raise UsageError("--dim", f"must be between 1 and {space.dim}, got {dim}", "choose another number")
     if target not in space.columns and target in space.answers:
         if dim is not None:
-            raise UsageError("--dim", f"{target} is answered by a network, which takes whole vectors", "leave it out")
-        print(show.figures(_answers(space, rows, query, target, split, unit), json))
+            raise UsageError("--dim", f"{target} is predicted by a network, which needs whole vectors", "leave it out")
+        print(show.figures(_answers(space, rows, query, target, split, group), json_))
         return
     if query == target and relevant is None and judge(space, query):
-        print(show.figures(likelihood(space, rows, query, split, unit), json))
+        print(show.figures(likelihood(space, rows, query, split, group), json_))
         return
     dicts = rows.dicts(None, paths(space))
     complete(space, dicts, query, target)
-    task = asked(dicts, query, target, relevant, split, against, exclude, set(space.pools))
+    task = asked(dicts, query, target, relevant, split, candidates_split, exclude, set(space.pools))
     queries = space.embed(query, task.queries)
     candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
     # A prefix is brought to length 1 by the figures where the metric asks.
     asked_by, found_among = queries[:, :dim], candidates[:, :dim]
-    found = figures.figures(task, asked_by, found_among, space.metric, ks, units=units(dicts, task, unit))
-    print(show.figures(figures.report(found, task), json))
+    found = figures.figures(task, asked_by, found_among, space.metric, ks, units=units(dicts, task, group))
+    print(show.figures(figures.report(found, task), json_))
 
 
 def _answers(space: Any, rows: Any, query: str, target: str, split: str, unit: str | None) -> dict[str, Any]:

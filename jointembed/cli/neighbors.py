@@ -1,4 +1,4 @@
-"""`jointembed neighbors`: the nearest items of everything, as one table."""
+"""Write the nearest neighbors of every item or row as Parquet."""
 
 from __future__ import annotations
 
@@ -28,58 +28,61 @@ BLOCK = 8_192  # queries that are kept at once
 def neighbors(
     index: str,
     out: str,
+    *,
     queries: str | None = None,
     column: str | None = None,
     k: int = 10,
     exclude: str | None = None,
     where: str | None = None,
-    per: str | None = None,
-    among: str | None = None,
+    one_per: str | None = None,
+    field: str | None = None,
     split: str = "all",
     trust: list[str] | None = None,
 ) -> None:
-    """Write the k nearest items of every item of an index, or of every row of a table: id, neighbors, scores.
+    """Write the k nearest neighbors of every item of an index, or of every row of a table: id, neighbors, scores.
 
-    Broken off, it goes on where it stopped when it is run again.
+    An interrupted run resumes where it stopped.
 
     Args:
         index: the index.
         out: the .parquet file to write.
-        queries: a table whose rows ask, by the model of the index; every item of the index asks if not given.
-        column: which column of the table asks; the first of the model's that it has if not given.
-        k: how many.
-        exclude: a column of the asking rows whose ids are not wanted, such as what a user has seen.
-        where: a condition on the columns of what may be found.
-        per: at most one result for each value of this column, such as artist.
-        among: which of the index's columns to search; its first if not given.
-        split: rows of the table of this split only; all rows if not given.
-        trust: packages whose encoders and readers the model may import.
+        queries: a table whose rows are the queries, embedded by the index's model; the items themselves if not given.
+        column: the model's column of the queries; the first that the table has if not given.
+        k: the number of neighbors.
+        exclude: a column of the queries with ids that are not wanted, such as what a user has seen.
+        where: only neighbors that meet this condition, such as "genre = 'waltz' and tempo > 120".
+        one_per: at most one neighbor for each value of this column, such as artist.
+        field: the field of the index to search; the first if not given.
+        split: the rows of the table of this split only; all if not given.
+        trust: a package whose encoders and readers the model may import.
     """
     check_writable(out, "a table", ".parquet")
     if queries is None:
         of_rows = {"exclude": exclude, "column": column, "split": None if split == "all" else split, "trust": trust}
         for name in (name for name, given in of_rows.items() if given is not None):
-            raise UsageError(name, "this is of the rows of a table, and none asks", f"give --queries, or no --{name}")
+            raise UsageError(
+                f"--{name}", "it applies only to a table of queries", f"give --queries, or leave --{name} out"
+            )
     if k < 1:
-        raise UsageError("k", f"{k} results cannot be had", "use a whole number from 1 on")
+        raise UsageError("k", f"must be at least 1, got {k}", "use a whole number from 1 on")
     import pyarrow as pa
     from pyarrow import parquet
     from rich.progress import track
 
     with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
-        wanted = opened.candidates(among, where, per)
+        wanted = opened.candidates(field, where, one_per)
         if where is not None and wanted.pool is not None and len(wanted.pool) < k:
             if not len(wanted.pool):
                 raise unmet(where)
-            print(f"only {len(wanted.pool)} items meet the condition: no list is longer", file=sys.stderr)
+            print(f"only {len(wanted.pool)} items meet the condition, so no list is longer", file=sys.stderr)
         count, block = (
-            _items(opened, among)
+            _items(opened, field)
             if queries is None
-            else _rows(opened, queries, column, split, among, trust or [], exclude)
+            else _rows(opened, queries, column, split, field, trust or [], exclude)
         )
-        asked = (opened.state, _stamp(queries), column, k, exclude, where, per, among)
+        asked = (opened.state, _stamp(queries), column, k, exclude, where, one_per, field)
         folder = stack.enter_context(_kept(out, repr((asked, split))))
-        place = {id: at for at, id in enumerate(opened.ids(among))}
+        place = {id: at for at, id in enumerate(opened.ids(field))}
         names = np.array([_utf8(id) for id in place], dtype=object)
         schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float32())})
         parts = [folder / f"{at:08}.parquet" for at in range(0, count, BLOCK)]
@@ -113,15 +116,15 @@ def _items(index: Index, column: str | None) -> tuple[int, _Block]:
 
 
 def _rows(
-    index: Index, table: str, column: str | None, split: str, among: str | None, trust: list[str], exclude: str | None
+    index: Index, table: str, column: str | None, split: str, field: str | None, trust: list[str], exclude: str | None
 ) -> tuple[int, _Block]:
     """The same of a table's rows, by the model of the index."""
     from ..data.table import opened
     from ..indexing.from_table import first, present
     from ..indexing.index_encoder import Model
 
-    model = Model(index.field_info(among)["model"], trust)
-    model.matches(index, among)
+    model = Model(index.field_info(field)["model"], trust)
+    model.matches(index, field)
     rows = opened(table, model.file, divide=split != "all")
     name = column or first(model.space, rows)
     if exclude is not None and exclude not in rows.columns:

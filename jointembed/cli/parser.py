@@ -1,156 +1,197 @@
-"""From the words of a command line to a typed function, or to LightningCLI."""
+"""From the words of a command line to a call of a typed function.
+
+The signature of a command is its command line: parameters before `*` are given by position, those behind it as options.
+A `bool` is an option without a value, a `list[str]` may be given several times, and the `_` at the end of `json_` only
+keeps Python's own name free. A function with `*words` gets the words as they are.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import inspect
-import itertools
-import logging
-import re
-import sys
-import warnings
-from collections.abc import Callable, Container, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UsageError, UserError
-from .errors import SIGNED, complaint
+from ..errors import UsageError, did_you_mean
 
 
-def own(name: str, words: Sequence[str]) -> int:
-    """Run the function of `commands/NAME.py` with the words of a command line."""
-    from jsonargparse import ArgumentParser
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a command.
 
-    from .help import Manual
-
-    function: Callable[..., Any] = getattr(importlib.import_module(f".{name}", __package__), name)
-    command = f"jointembed {name}"
-    about = (inspect.getdoc(function) or "").partition("\n\nArgs:")[0]
-    parser = ArgumentParser(
-        prog=command, exit_on_error=False, description=about, allow_abbrev=False, formatter_class=Manual
-    )
-    parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
-    listed = _spelt(function, words)
-    known = inspect.signature(function).parameters
-    settings = _parsed(lambda: parser.parse_args(listed), partial(complaint, command, known, words))
-    for place in (name for name, one in known.items() if one.default is one.empty and settings[name] == ""):
-        raise UsageError(place.upper(), "it is empty", f"{command} --help says what it is")
-    function(**{key: value for key, value in vars(settings).items() if key != "config"})
-    return 0
-
-
-def _spelt(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
-    """The words as the parser wants them: -k5, -n 5, --json spelt out, and a bare first word where all have defaults.
-
-    What may be given several times, such as `--trust`, it calls `--trust+`. What follows `--` is left as it is.
+    Args:
+        name: as Python calls it.
+        kind: str, int, float, bool or a Literal.
+        positional: it is given by position.
+        repeated: it takes several values.
+        default: `Parameter.REQUIRED` if it has none.
+        help: its description.
     """
-    if "--" in words:
-        at = list(words).index("--")
-        return [*_spelt(function, words[:at]), *words[at:]]
-    known = inspect.signature(function).parameters
-    words = _joined(words, known)
-    flags = {f"--{name}" for name, one in known.items() if isinstance(one.default, bool)}
-    several = tuple(f"--{name}" for name, one in known.items() if "list[" in str(one.annotation))
-    if "plus" in known:  # A +B -C
-        signs = {"+": "--plus", "-": "--minus"}
-        words = [f"{signs[word[0]]}={word[1:]}" if SIGNED.fullmatch(word) else word for word in words]
-    made = [
-        f"{word}=true"
-        if word in flags
-        else re.sub(r"^(--\w+)", r"\1+", word)
-        if word.partition("=")[0] in several
-        else word
-        for word in words
-    ]
-    if made and not made[0].startswith("-") and all(one.default is not one.empty for one in known.values()):
-        made[0] = f"--{next(iter(known))}={made[0]}"
-    return made
+
+    REQUIRED = inspect.Parameter.empty
+
+    name: str
+    kind: Any
+    positional: bool
+    repeated: bool
+    default: Any
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """The option, such as `--one-per`, or `-k`."""
+        name = self.name.rstrip("_").replace("_", "-")
+        return f"-{name}" if len(name) == 1 else f"--{name}"
+
+    @property
+    def label(self) -> str:
+        """How its value is written in usage lines: `INDEX`, `ITEM...`, `[NAME]`, `N`, `max|min`."""
+        if typing.get_origin(self.kind) is typing.Literal:
+            return "|".join(typing.get_args(self.kind))
+        if not self.positional:
+            return {int: "N", float: "X"}.get(self.kind) or self.name.rstrip("_").upper()
+        label = self.name.upper() + ("..." if self.repeated else "")
+        return label if self.default is self.REQUIRED else f"[{label}]"
+
+    def convert(self, text: str) -> Any:
+        """The value that a word stands for.
+
+        Raises:
+            UsageError: it is not a number or not one of the choices.
+        """
+        subject = self.name.upper() if self.positional else self.flag
+        if typing.get_origin(self.kind) is typing.Literal:
+            choices = typing.get_args(self.kind)
+            if text not in choices:
+                wrong = f"{text!r} is not one of {', '.join(choices)}"
+                raise UsageError(subject, wrong, did_you_mean(text, choices))
+        elif self.kind in (int, float):
+            try:
+                return self.kind(text)
+            except ValueError as error:
+                number, example = ("a whole number", "10") if self.kind is int else ("a number", "0.5")
+                raise UsageError(subject, f"must be {number}, got {text!r}", f"write {self.flag} {example}") from error
+        elif self.positional and not text:
+            raise UsageError(subject, "must not be empty", "give a value")
+        return text
 
 
-def _joined(words: Sequence[str], known: Mapping[str, inspect.Parameter]) -> list[str]:
-    """Each flag with its value as one word, since a value may begin like a flag: `--diverse -1`, `--exclude -A`."""
-    flags = {f"--{name}" for name in known}
-    valued = flags - {f"--{name}" for name, one in known.items() if isinstance(one.default, bool)}
-    made: list[str] = []
-    for word in words:
-        flag = _long(word, known)
-        if made and made[-1] in valued and (flag.partition("=")[0] not in flags or re.fullmatch(r"-\w\d+", word)):
-            made[-1] += f"={word}"
+def load(name: str) -> Callable[..., Any]:
+    """The function NAME of `cli/NAME.py`."""
+    function: Callable[..., Any] = getattr(importlib.import_module(f".{name}", __package__), name)
+    return function
+
+
+def takes_words(function: Callable[..., Any]) -> bool:
+    """Whether a function gets the words of its command line as they are."""
+    return any(one.kind is one.VAR_POSITIONAL for one in inspect.signature(function).parameters.values())
+
+
+def asks_for_help(words: Sequence[str]) -> bool:
+    """Whether -h or --help is among the words before `--`."""
+    return bool({"-h", "--help"} & set(_split(words)[0]))
+
+
+def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The words before `--`, and those behind it, which are never options."""
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end + 1 :]
+
+
+def read_parameters(function: Callable[..., Any]) -> list[Parameter]:
+    """The parameters of a function, by its signature and the section Args of its docstring."""
+    hints = typing.get_type_hints(function)
+    described = _describe(inspect.getdoc(function) or "")
+    parameters = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind = hints[name]
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):
+            kind = next(option for option in typing.get_args(kind) if option is not types.NoneType)
+        repeated = typing.get_origin(kind) is list
+        if repeated:
+            (kind,) = typing.get_args(kind)
+        positional = parameter.kind is not parameter.KEYWORD_ONLY
+        parameters.append(Parameter(name, kind, positional, repeated, parameter.default, described[name]))
+    return parameters
+
+
+def _describe(doc: str) -> dict[str, str]:
+    """The description of each parameter in a docstring."""
+    described: dict[str, str] = {}
+    name = ""
+    for line in doc.partition("\n\nArgs:\n")[2].partition("\n\n")[0].splitlines():
+        if line.startswith("     "):
+            described[name] += " " + line.strip()
         else:
-            made.append(flag)
-    return made
+            name, _, text = line.strip().partition(": ")
+            described[name] = text
+    return described
 
 
-def _long(word: str, known: Container[str]) -> str:
-    """A flag as the parser knows it: `-k5` as `--k=5`, `--max-windows=3` as `--max_windows=3`."""
-    letter = re.fullmatch(r"-(\w)(?:=?([0-9]+))?", word)
-    if letter and letter[1] in known:
-        return f"--{letter[1]}={letter[2]}" if letter[2] else f"--{letter[1]}"
-    flag, equals, value = word.partition("=")
-    name = flag[2:].replace("-", "_")
-    return f"--{name}{equals}{value}" if flag.startswith("--") and name in known else word
+def usage(command: str, parameters: Sequence[Parameter]) -> str:
+    """The arguments of a command on one line."""
+    labels = [parameter.label for parameter in parameters if parameter.positional]
+    return " ".join([command, *labels])
 
 
-def _parsed(parse: Callable[[], Any], explain: Callable[[str], UsageError]) -> Any:
-    """What `parse` gives; its complaint becomes one line."""
-    from jsonargparse import ArgumentError
+def parse(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a command's function.
 
+    Raises:
+        UsageError: an argument is missing, unknown or of the wrong type.
+    """
+    command, parameters = f"jointembed {name}", read_parameters(function)
+    words, names = _split(words)
+    options = {parameter.flag: parameter for parameter in parameters if not parameter.positional}
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for flag, parameter in options.items():
+        action = "store_true" if parameter.kind is bool else "append" if parameter.repeated else "store"
+        flags = [flag, f"-{flag}"] if len(flag) == 2 else [flag]
+        parser.add_argument(*flags, dest=parameter.name, action=action, default=argparse.SUPPRESS)
     try:
-        return parse()
-    except ArgumentError as error:
-        cause: BaseException | None = error
-        while cause is not None:  # a failure of ours may be wrapped in the parser's own
-            if isinstance(cause, UserError):
-                raise cause from error
-            cause = cause.__cause__ or cause.__context__
-        raise explain(" ".join(str(error).split())) from error
+        found, rest = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        flag = str(error.argument_name).partition("/")[0]
+        if options[flag].kind is bool:
+            raise UsageError(flag, "it takes no value", f"write {flag} alone, or leave it out") from error
+        raise UsageError(
+            flag, "its value is missing", f"write {flag} VALUE, or {flag}=VALUE if the value begins with -"
+        ) from error
+    places = [parameter for parameter in parameters if parameter.positional]
+    for word in rest:
+        if word.startswith("-") and len(word) > 1 and " " not in word:
+            raise _unknown_option(command, word.partition("=")[0], places, options)
+    given: dict[str, Any] = vars(found)
+    left = [*rest, *names]
+    for place in places:
+        if left:
+            given[place.name], left = (left, []) if place.repeated else (left[0], left[1:])
+    missing = [place.label for place in places if place.name not in given and place.default is Parameter.REQUIRED]
+    if missing:
+        wrong = f"{' and '.join(missing).replace('...', '')} {'is' if len(missing) == 1 else 'are'} missing"
+        raise UsageError(command, wrong, f"write {usage(command, parameters)}")
+    if left:
+        fix = f"write {usage(command, parameters)}, with quotes around names that contain spaces"
+        raise UsageError(left[0], "unexpected argument", fix)
+    for parameter in parameters:
+        value = given.get(parameter.name)
+        if isinstance(value, list):
+            given[parameter.name] = [parameter.convert(text) for text in value]
+        elif isinstance(value, str):
+            given[parameter.name] = parameter.convert(value)
+    return given
 
 
-def lightning(name: str, words: Sequence[str]) -> int:
-    """Run `fit`, `validate`, `test` or `predict` of LightningCLI over `JointEmbedding` and `TableData`."""
-    from .recipes import resolve
-
-    joined = ("--config=", "--ckpt_path=")
-    made = [part for word in words for part in (word.split("=", 1) if word.startswith(joined) else [word])]
-    recipes = []
-    for place, (word, value) in enumerate(itertools.pairwise(made), 1):
-        if word in ("-c", "--config"):
-            made[place] = str(resolve(value))
-            recipes.append(made[place])
-        elif word == "--ckpt_path" and (Path(value).exists() or value.endswith(".ckpt")):
-            from .. import files
-            from ..space import checkpoint
-
-            made[place] = str(files.checkpoint(value))
-            checkpoint.read(Path(made[place]))  # Lightning would read it first, and show its own traceback
-    if name != "fit" and "--ckpt_path" not in made and not {"-h", "--help"} & set(made):
-        made += ["--ckpt_path", "best"]  # an untrained model has no figures worth the wait
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a recipe may name the user's own classes
-    warnings.filterwarnings("ignore", module="lightning")
-    from lightning.pytorch.cli import LightningCLI
-
-    for part in ("lightning.pytorch", "lightning.fabric"):  # a failure is one line, and a tip is no news
-        logging.getLogger(part).setLevel(logging.WARNING)
-    from ..data.table import TableData
-    from ..space.space import JointEmbedding
-    from ..training.trainer import Trainer
-
-    def start() -> Any:
-        return LightningCLI(
-            JointEmbedding,
-            TableData,
-            args=[name, *made],
-            trainer_class=Trainer,
-            auto_configure_optimizers=False,
-            save_config_kwargs={"overwrite": True},  # the run folder itself refuses a second run
-            seed_everything_default=0,
-            parser_kwargs={
-                "exit_on_error": False,
-                **{word: {"exit_on_error": False} for word in ("fit", "validate", "test", "predict")},
-            },
-        )
-
-    _parsed(start, partial(complaint, " ".join(["jointembed", name, *recipes]), None, ()))
-    return 0
+def _unknown_option(command: str, word: str, places: Sequence[Parameter], options: dict[str, Parameter]) -> UsageError:
+    for place in places:
+        if word == place.flag:
+            return UsageError(word, "this argument is given by position", f"write {usage(command, places)}")
+    fix = did_you_mean(word, options, 99) if options else f"write {usage(command, places)}"
+    if not word.startswith("--"):
+        labels = " ".join(place.name.upper() for place in places[:-1])
+        fix += f"; if it is a name, write it after --: {command} {labels} -- {word}"
+    return UsageError(word, f"{command} has no such option", fix)

@@ -1,38 +1,39 @@
-"""`jointembed path`: a way from one item to another without jumps."""
+"""Find a smooth path from one item of an index to another."""
 
 from __future__ import annotations
-
-from ..index import playlist
-from ..index.index import Index
-from ..indexing.query_encoder import named
-from .results import tell
 
 
 def path(
     index: str,
     start: str,
     end: str,
+    *,
     n: int = 10,
     where: str | None = None,
-    column: str | None = None,
-    json: bool = False,
+    field: str | None = None,
+    json_: bool = False,
     m3u: str | None = None,
     root: str | None = None,
 ) -> None:
-    """A list of n items that leads from one to another in small steps; the score is that with the last one.
+    """List items that lead from one item to another in small steps; each score is the similarity to the last item.
 
     Args:
         index: the index.
         start: an id, an indexed path, or a title that only one item has.
-        end: the same.
-        n: items in all, both ends included.
-        where: a condition on the columns of those between, such as "genre = 'waltz' and tempo > 120".
-        column: which of the index's columns to search; its first if not given.
-        json: print JSON.
+        end: another item.
+        n: the number of items, including both ends.
+        where: a condition on the items between the ends, such as "genre = 'waltz' and tempo > 120".
+        field: the field of the index to search; the first if not given.
+        json_: print JSON.
         m3u: also write the items as a playlist, an .m3u8 file.
-        root: the folder that the playlist's paths start from; that of the playlist if not given.
+        root: the folder that the playlist's paths are relative to; the playlist's own if not given.
     """
+    from ..index import playlist
+    from ..index.index import Index
+    from ..indexing.query_encoder import named
+    from .results import tell
+
     playlist.check(m3u, root)
     with Index.open(index) as opened:
-        found = opened.path_between(named(opened, start), named(opened, end), n, column, where)
-        tell(opened, found, n, where, column, json, m3u, root, ends=2)
+        hits = opened.path_between(named(opened, start), named(opened, end), n, field, where)
+        tell(opened, hits, n, where, field, json_, m3u, root, ends=2)

@@ -1,4 +1,4 @@
-"""`jointembed projector`: an index as a folder for TensorBoard's projector."""
+"""Export an index to TensorBoard's projector."""
 
 from __future__ import annotations
 
@@ -16,61 +16,62 @@ from .console import status
 def projector(
     index: str,
     folder: str,
-    column: str | None = None,
+    *,
+    field: str | None = None,
     where: str | None = None,
-    most: int = 10_000,
-    picture: str | None = None,
+    max_points: int = 10_000,
+    image_column: str | None = None,
     root: str | None = None,
 ) -> None:
-    """Write the items of an index as a folder that `tensorboard --logdir` shows in its projector.
+    """Write the items of an index as a folder for TensorBoard's projector (`tensorboard --logdir FOLDER`).
 
-    Each point has its id, its cells, and of each label what its five nearest other items say of it, and what the
-    model does if the index keeps the labels' own points; how often they are right is printed, of rows that were
-    trained on too. Where cells are paths of pictures, or hold grey levels, these stand for the points.
+    Each point has an id and its cells. For each label it also has the value that the majority of its five nearest
+    neighbors have, and the value that the model predicts if the index stores the vectors of the labels; the accuracy of
+    both is printed, training rows included. Cells that are paths of images or grey levels are shown as thumbnails.
 
     Args:
         index: the index.
-        folder: where to write; made if need be.
-        column: which of the index's columns; its first if not given.
-        where: a condition on the columns, such as "genre = 'waltz' and tempo > 120".
-        most: points at most, of more items a random choice; TensorBoard shows 100,000.
-        picture: the column whose pictures stand for the points; the indexed one, if it has any, if not given.
-        root: the folder where paths of pictures begin, such as the table's; that of the index if not given.
+        folder: the folder to write.
+        field: the field of the index to show; the first if not given.
+        where: only items that meet this condition, such as "genre = 'waltz' and tempo > 120".
+        max_points: a random sample of at most this many items; TensorBoard shows at most 100,000.
+        image_column: the column with the images of the points; if not given, the field's if it has any.
+        root: the folder that paths of images are relative to, such as the table's; that of the index if not given.
     """
     from ..analyze import tensorboard as made
     from ..index.selection import items
 
-    if not 2 <= most <= 100_000:
-        raise UsageError("most", f"{most} points cannot be shown", "use a number from 2 to 100000")
+    if not 2 <= max_points <= 100_000:
+        raise UsageError("--max-points", f"must be between 2 and 100000, got {max_points}", "choose another number")
     if Path(folder).exists() and not Path(folder).is_dir():
-        raise UsageError(folder, "this is a file, not a folder", "choose another name")
+        raise UsageError(folder, "this is a file, not a folder", "choose another path")
     check_writable(Path(folder) / "tensors.tsv", "points", ".tsv")
     if root is not None and not Path(root).is_dir():
-        raise UsageError(root, "there is no such folder", "give the one where the pictures' paths begin")
+        raise UsageError(root, "there is no such folder", "give the folder that the images' paths are relative to")
     with Index.open(index) as opened, status("Writing points ..."):
-        chosen = items(opened, column, where, most)
+        chosen = items(opened, field, where, max_points)
         columns = made.labelling(opened, chosen.rows)
         said = {
-            "by neighbours": made.neighbours(opened, chosen.ids, columns, column) if columns else {},
-            "by the model": made.predicted(opened, chosen, columns, column),
+            "by neighbours": made.neighbours(opened, chosen.ids, columns, field) if columns else {},
+            "by the model": made.predicted(opened, chosen, columns, field),
         }
-        name = column or opened.columns[0]
-        if picture is not None and picture not in (known := opened.meta()["cells"]):
-            raise UsageError(picture, "no row has this column", did_you_mean(picture, known))
-        shown = picture or name
+        name = field or opened.columns[0]
+        if image_column is not None and image_column not in (known := opened.meta()["cells"]):
+            raise UsageError(image_column, "no row has this column", did_you_mean(image_column, known))
+        shown = image_column or name
         place = Path(root) if root is not None else Path(index).parent
-        pictures = _pictures(opened, chosen.ids, shown, place, picture is not None)
+        pictures = _pictures(opened, chosen.ids, shown, place, image_column is not None)
     rows = [_row(place, chosen, columns, said, ("split", shown)) for place in range(len(chosen.ids))]
     made.write(folder, chosen.vectors, rows, pictures, name)
     chance = f" of {chosen.total:,} items, chosen at random" if chosen.total > len(rows) else ""
-    seen = "" if pictures is None else f", {sum(one is not None for one in pictures):,} with a picture"
+    seen = "" if pictures is None else f", {sum(one is not None for one in pictures):,} with an image"
     print(f"{folder}: {len(rows):,} points{chance}, {chosen.vectors.shape[1]} dimensions{seen}")
     for one in columns:
         for how in (how for how in said if one in said[how]):
             pairs = [(made.text(row[one]), row[f"{one} ({how})"]) for row in rows if row[one] is not None]
             right, common = sum(a == b for a, b in pairs), max(Counter(own for own, _ in pairs).values())
             print(f"{one} ({how}): right for {right:,} of {len(pairs):,}; always the commonest for {common:,}")
-    print(f"see: tensorboard --logdir {folder}, then Projector")
+    print(f"view it: tensorboard --logdir {folder}, then Projector")
 
 
 def _row(at: int, chosen: Any, columns: list[str], said: Any, last: tuple[str, ...]) -> dict[str, Any]:
@@ -93,9 +94,9 @@ def _pictures(index: Index, ids: list[str], name: str, root: Path, wanted: bool)
     made = [(thumbnail(cell, root, most), isinstance(cell, str) and cell.lower().endswith(PICTURES)) for cell in cells]
     if any(one is not None for one, _ in made):
         return [one for one, _ in made]
-    fix = "say with --root where their paths begin"
+    fix = "give --root, the folder that their paths are relative to"
     if wanted:
-        raise UsageError(name, f"no cell of this column is a picture in {root}", fix)
+        raise UsageError(name, f"no cell of this column is an image in {root}", fix)
     if any(path for _, path in made):
-        print(f"warning: none of the pictures of the column {name} is in {root}; {fix}", file=sys.stderr)
+        print(f"warning: no image of the column {name} was found in {root}; {fix}", file=sys.stderr)
     return None

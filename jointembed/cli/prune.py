@@ -1,24 +1,24 @@
-"""`jointembed prune`: the rows of an index whose files are gone, removed."""
+"""Remove the rows of an index whose files no longer exist."""
 
 from __future__ import annotations
 
-from ..errors import escape_control
-from ..index.index import Index
-from ..ingest import prune as pruned
 
+def prune(index: str, *, force: bool = False) -> None:
+    """Remove the rows whose files were missing in the last scan of the folder and are still missing.
 
-def prune(index: str, force: bool = False) -> None:
-    """Remove the rows whose files the last scan of the folder did not find, and which are still not there.
-
-    Refuses if the folder is empty, cannot be read or is on another device; and if more than a fifth of the rows and
-    more than 50 would go, unless forced.
+    Refuses if the folder is empty, unreadable or on another device than before, or if more than 50 rows and more than a
+    fifth of all would be removed, unless --force is given.
 
     Args:
         index: the index of a folder.
-        force: remove the rows however many they are.
+        force: remove any number of rows.
     """
+    from ..errors import escape_control
+    from ..index.index import Index
+    from ..ingest import prune as remove_missing
+
     with Index.open(index) as opened:
-        gone = pruned(opened, force)
-        for id in gone:
+        removed = remove_missing(opened, force)
+        for id in removed:
             print(escape_control(id))
-        print(f"{len(gone)} rows removed, {len(opened)} kept")
+        print(f"{len(removed)} rows removed, {len(opened)} kept")

@@ -1,4 +1,4 @@
-"""`jointembed recipes`: the recipes that come with the package."""
+"""List the packaged recipes, or print one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,35 @@ from pathlib import Path
 from ..errors import UsageError, did_you_mean
 
 
+def recipes(name: str | None = None) -> None:
+    """List the packaged recipes, or print one.
+
+    Args:
+        name: the recipe to print, such as songs/joint.
+    """
+    if name is not None:
+        print(resolve(name).read_text(), end="")
+        return
+    summaries = {recipe: resolve(recipe).read_text().partition("\n")[0] for recipe in names()}
+    width = max(map(len, summaries))
+    for recipe, summary in summaries.items():
+        print(f"{recipe:<{width}}  {summary.removeprefix('#').strip()}")
+
+
 def folder() -> Path:
-    """Where the recipes lie: inside an installed wheel, or beside the package in a clone."""
+    """The folder of the recipes: inside an installed wheel, or beside the package in a clone."""
     inside = Path(__file__).parent.parent / "recipes"
     return inside if inside.is_dir() else Path(__file__).parent.parent.parent / "recipes"
 
 
 def names() -> list[str]:
-    """The names of all recipes, such as songs/joint."""
+    """The names of all packaged recipes, such as songs/joint."""
     root = folder()
     return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml"))
 
 
 def resolve(name: str) -> Path:
-    """The file of a recipe: a path, else the name of a packaged one.
+    """The file of a recipe, given by its path or by the name of a packaged one.
 
     Raises:
         UsageError: there is neither.
@@ -32,17 +47,3 @@ def resolve(name: str) -> Path:
     if not packaged.is_file():
         raise UsageError(name, "there is no such recipe", did_you_mean(name, names()))
     return packaged
-
-
-def recipes(name: str | None = None) -> None:
-    """List the packaged recipes, or print one.
-
-    Args:
-        name: of the recipe to print, such as songs/joint.
-    """
-    if name is not None:
-        print(resolve(name).read_text(), end="")
-        return
-    for one in names():
-        first = resolve(one).read_text().splitlines()[0]
-        print(f"{one:<20} {first.removeprefix('#').strip()}")

@@ -1,63 +1,65 @@
-"""`jointembed search`: what fits a query of any modality."""
+"""Search an index by words, an id, a file or a row."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from ..errors import UsageError
-from ..index import playlist
-from ..index.index import Index
-from ..indexing.query_encoder import embedded
-from .results import tell
-
 
 def search(
     index: str,
     query: str,
+    *,
     column: str | None = None,
     k: int = 10,
     where: str | None = None,
-    by: Literal["vectors", "text", "both"] = "vectors",
-    per: str | None = None,
-    diverse: float = 0.0,
-    distinct: bool = False,
-    among: str | None = None,
-    json: bool = False,
+    mode: Literal["vector", "text", "hybrid"] = "vector",
+    one_per: str | None = None,
+    diversity: float = 0.0,
+    dedupe: bool = False,
+    field: str | None = None,
+    json_: bool = False,
     m3u: str | None = None,
     root: str | None = None,
     trust: list[str] | None = None,
 ) -> None:
-    """The items of an index that fit a query: words, an id, a path, or a row as JSON for a fused column.
+    """Find the items of an index that match a query: words, an id, a path, or a row as JSON for a fused column.
 
     Args:
         index: the index.
-        query: a cell of any column of the index's model; a list of ids or a row is written as JSON.
-        column: the column of the query; the first one of words if not given, or of a file's kind for a path.
-        k: how many.
-        where: a condition on the columns, such as "genre = 'waltz' and tempo > 120".
-        by: what is searched: vectors; text, the words of the columns, for which no model is needed; or both, by ranks.
-        per: at most one result for each value of this column, such as artist.
-        diverse: from 0, the nearest, to 1, those that differ most.
-        distinct: show near-duplicates as one.
-        among: which of the index's columns to search; its first if not given.
-        json: print JSON.
+        query: a cell of any column of the index's model; lists and rows are written as JSON.
+        column: the model's column of the query; if not given, the first text column, or the first one that reads the
+            file if the query is a path.
+        k: the number of results.
+        where: only items that meet this condition, such as "genre = 'waltz' and tempo > 120".
+        mode: vector search, full-text search of the columns (needs no model), or hybrid, which merges both by rank.
+        one_per: at most one result for each value of this column, such as artist.
+        diversity: from 0 (the best matches) to 1 (items that differ most from one another).
+        dedupe: show near-duplicates as one result.
+        field: the field of the index to search; the first if not given.
+        json_: print JSON.
         m3u: also write the results as a playlist, an .m3u8 file.
-        root: the folder that the playlist's paths start from; that of the playlist if not given.
-        trust: packages whose encoders and readers the model may import.
+        root: the folder that the playlist's paths are relative to; the playlist's own if not given.
+        trust: a package whose encoders and readers the model may import.
     """
-    of_vectors = {"--per": per is not None, "--diverse": diverse != 0, "--distinct": distinct}
+    from ..errors import UsageError
+    from ..index import playlist
+    from ..index.index import Index
+    from ..indexing.query_encoder import embedded
+    from .results import tell
+
+    of_vectors = {"--one-per": one_per is not None, "--diversity": diversity != 0, "--dedupe": dedupe}
     of_models = {"--column": column is not None, "--trust": trust is not None}
-    refused = {"vectors": {}, "both": of_vectors, "text": of_vectors | of_models}[by]
+    refused = {"vector": {}, "hybrid": of_vectors, "text": of_vectors | of_models}[mode]
     for flag in (flag for flag, given in refused.items() if given):
-        raise UsageError(flag, f"this means nothing with --by {by}", "leave one of the two out")
+        raise UsageError(flag, f"cannot be combined with --mode {mode}", "leave one of the two out")
     playlist.check(m3u, root)
     with Index.open(index) as opened:
-        if by == "text":
-            found = opened.search_text(query, k, where, among)
+        if mode == "text":
+            hits = opened.search_text(query, k, where, field)
         else:
-            vector = embedded(opened, column, query, trust, among)
-            if by == "both":
-                found = opened.search_hybrid(vector, query, k, among, where)
+            vector = embedded(opened, column, query, trust, field)
+            if mode == "hybrid":
+                hits = opened.search_hybrid(vector, query, k, field, where)
             else:
-                found = opened.search(vector, k, among, where, one_per=per, diversity=diverse, deduplicate=distinct)
-        tell(opened, found, k, where, among, json, m3u, root)
+                hits = opened.search(vector, k, field, where, one_per=one_per, diversity=diversity, deduplicate=dedupe)
+        tell(opened, hits, k, where, field, json_, m3u, root)

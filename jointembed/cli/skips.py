@@ -1,8 +1,8 @@
-"""`jointembed skips`: what the last scan of a folder left out, and what mends it."""
+"""List the files that indexing skipped, with the reason and the fix."""
 
 from __future__ import annotations
 
-import json as encoder
+import json
 import os
 import shutil
 import textwrap
@@ -14,17 +14,17 @@ from ..ingest import Skip
 from ..ingest import skips as listed
 
 
-def skips(index: str, json: bool = False) -> None:
+def skips(index: str, *, json_: bool = False) -> None:
     """The files that `jointembed index MODEL FOLDER INDEX` skipped, each with a code, the reason and the fix.
 
     Args:
         index: the index.
-        json: print JSON: [{"path", "reason", "wrong", "fix"}]; a path's bytes that are not UTF-8 are lone surrogates.
+        json_: print JSON: [{"path", "reason", "wrong", "fix"}]; path bytes that are not UTF-8 become lone surrogates.
     """
     with Index.open(index) as opened:
         found = listed(opened)
-    if json:
-        print(encoder.dumps([
+    if json_:
+        print(json.dumps([
             {"path": os.fsdecode(one.path), "reason": one.reason, "wrong": one.wrong, "fix": one.fix} for one in found
         ]))  # fmt: skip
         return

@@ -1,4 +1,4 @@
-"""`jointembed sweep`: the best settings of a recipe, found by trying."""
+"""Search hyperparameters of a recipe by a metric on the dev rows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ..errors import UsageError, missing_extra
 
 def sweep(
     recipe: str,
+    *,
     study: str = "sqlite:///sweep.db",
-    set: list[str] | None = None,
+    set_: list[str] | None = None,
     trials: int = 20,
     metric: str | None = None,
     mode: Literal["max", "min"] | None = None,
@@ -34,7 +35,7 @@ def sweep(
     Args:
         recipe: a recipe, or the name of a packaged one.
         study: sqlite:///FILE.db, where the trials are remembered.
-        set: what to draw, one `--set KEY=VALUES` each: `model.dim=15:35` (integers, as both ends are),
+        set_: what to draw, one `--set KEY=VALUES` each: `model.dim=15:35` (integers, as both ends are),
             `model.lr=1e-4:1e-2:log`, `data.batch_size=[64,128]`.
         trials: how many, those that were stopped early among them; a study goes on to so many in all.
         metric: the dev figure that chooses, as metrics.csv names it; by default what the recipe keeps its best by.
@@ -61,13 +62,13 @@ def sweep(
         raise UsageError(out, "the file is there already", "give another --out, or --force to write over it")
     if trials < 1:
         raise UsageError("--trials", f"{trials} is no number of trials", "give 1 or more")
-    ranges = made.ranges(set or ())
+    ranges = made.ranges(set_ or ())
     words = ["-c", recipe, *shlex.split(fit)]
     config = trial.settings([*words, *made.words({key: made.last(one) for key, one in ranges.items()})])
     goal = made.goal(config, metric, mode)
     print(f"{goal.metric}, {goal.mode}, on dev rows; {study}, trials in {folder}", flush=True)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-    record = {"--set": sorted(set or ()), "--metric": goal.metric, "--mode": goal.mode, "recipe or --fit": digest}
+    record = {"--set": sorted(set_ or ()), "--metric": goal.metric, "--mode": goal.mode, "recipe or --fit": digest}
     with made.opened(study, goal.mode, record) as trying:
         if done(trying) >= trials:
             print(f"all {trials} trials are done; a higher --trials goes on")

@@ -1,44 +1,44 @@
-"""`jointembed verify`: whether an index is whole."""
+"""Check an index for damage and for a changed model."""
 
 from __future__ import annotations
 
-from ..errors import UsageError
-from ..index.index import Index
-from ..index.verify import verify as verified
-from ..indexing.index_encoder import Model
 
+def verify(index: str, *, trust: list[str] | None = None) -> None:
+    """Read a whole index (structure, records, vectors, caches) and compare its models with those that made it.
 
-def verify(index: str, trust: list[str] | None = None) -> None:
-    """Read all of an index: its structure, every record, every vector, the caches; and whether the model is the same.
-
-    A cache that is not what the index holds is removed: the next search makes it anew. Exits with 5 if something else
-    is damaged, and with 4 if the model is another one now.
+    A cache that does not match the index is removed; the next search rebuilds it. Exits with 5 if anything else is
+    damaged, and with 4 if a model has changed.
 
     Args:
         index: the index.
-        trust: packages whose encoders and readers the model may import.
+        trust: a package whose encoders and readers the model may import.
     """
-    whole = verified(index)
-    vectors = ", ".join(f"{count} vectors of {column}" for column, count in whole.vectors.items()) or "no vectors"
-    print(f"{index}: {whole.rows} rows, {vectors}")
-    if whole.files:
-        skips = ", ".join(f"{count} {reason}" for reason, count in whole.skips.items())
-        print(f"{whole.files} files, {whole.missing} missing, {sum(whole.skips.values())} skipped", end="")
-        print(f" ({skips})" if skips else "")
-    for cache in whole.removed:
-        print(f"{cache}: removed, as this cache was not what the index holds; the next search makes it anew")
-    lost = []
+    from ..errors import UsageError
+    from ..index.index import Index
+    from ..index.verify import verify as read_whole
+    from ..indexing.index_encoder import Model
+
+    report = read_whole(index)
+    vectors = ", ".join(f"{count} vectors of {field}" for field, count in report.vectors.items()) or "no vectors"
+    print(f"{index}: {report.rows} rows, {vectors}")
+    if report.files:
+        skips = ", ".join(f"{count} {reason}" for reason, count in report.skips.items())
+        line = f"{report.files} files, {report.missing} missing, {sum(report.skips.values())} skipped"
+        print(f"{line} ({skips})" if skips else line)
+    for cache in report.removed:
+        print(f"{cache}: removed, because this cache did not match the index; the next search rebuilds it")
+    without_model: list[str | None] = []
     with Index.open(index) as opened:
-        columns: list[str | None] = [*opened.columns]
-        for column in columns or [None]:
+        fields: list[str | None] = [*opened.columns] or [None]
+        for field in fields:
             try:
-                model = Model(opened.field_info(column)["model"], trust)
+                model = Model(opened.field_info(field)["model"], trust)
             except UsageError:
-                lost.append(column)
+                without_model.append(field)
             else:
-                model.matches(opened, column)
-    if lost:
-        what = "it" if len(lost) >= len(whole.vectors) else ", ".join(map(str, lost))
-        print(f"whole; the model that made {what} is not there, so it was not compared")
+                model.matches(opened, field)
+    if without_model:
+        names = "it" if len(without_model) >= len(report.vectors) else ", ".join(map(str, without_model))
+        print(f"no damage found; the model that made {names} is missing, so it was not compared")
     else:
-        print("whole, and its model is the one that made it")
+        print("no damage found; its model is unchanged")

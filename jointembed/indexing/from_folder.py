@@ -67,7 +67,7 @@ def fill(
             known = name in index.columns
             of = str(index.field_info(name).get("of", name)) if known else _heard(model.space, column)
             if column not in (None, of):
-                raise UsageError(name, f"these vectors are of the column {of}", "choose another --name")
+                raise UsageError(name, f"these vectors are of the column {of}", "choose another --field")
             model.join(index, name, of, windows)
             rate = int(index.field_info(name).get("rate") or 0)
             if not known:

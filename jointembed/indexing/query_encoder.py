@@ -47,7 +47,7 @@ def embedded(
         raise UsageError("query", "it is empty", "give words, an id or a path")
     place = index.field_info(among)["model"]
     if not place:
-        fix = "ask for what is like its items, or --by text"
+        fix = "ask for what is like its items, or --mode text"
         raise UsageError(index.path, "this index names no model, which words and files would need", fix)
     try:
         model = Model(place, trust)
@@ -79,7 +79,7 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
     picture = ending in PICTURES
     if not Path(query).is_file() and (picture or os.fsencode(ending) in SOUNDS):
         raise UsageError(
-            query, "there is no such file", "correct its path; if these are words, give --column or --by text"
+            query, "there is no such file", "correct its path; if these are words, give --column or --mode text"
         )
     if Path(query).is_file():
         fits = [name for name in model.columns if model.reader(name).files and model.reader(name).parts != picture]

@@ -139,7 +139,9 @@ class Walk:
             if not inside and not self.follow:
                 self.unread.append(path)
                 wrong = "this link leads out of the folder that is indexed"
-                return Skip(path, "link", wrong, f"put what it leads to into the folder, or {_AGAIN} with --follow")
+                return Skip(
+                    path, "link", wrong, f"put what it leads to into the folder, or {_AGAIN} with --follow-symlinks"
+                )
             if os.path.isdir(target):
                 wrong = "this link leads to a folder that is visited under its own name"
                 return Skip(path, "link", wrong, "nothing need be done") if inside else path

@@ -112,8 +112,8 @@ class Draft:
                 self._match(label, one, _all(one), f"what goes with a {label.name}")
             if hasattr(torch.nn.ModuleDict(), one.name):
                 continue  # torch has its own use for the name, and a pool goes by its column's
-            self.pools.append((2, f"{quoted(one.name)}: History", "the list is read in its order"))
-            call = f"Next, init_args: {{history: {quoted(one.name)}{_all(one)}}}"
+            self.pools.append((2, f"{quoted(one.name)}: CausalTransformer", "the list is read in its order"))
+            call = f"NextItem, init_args: {{history: {quoted(one.name)}{_all(one)}}}"
             self._add(call, "what comes next, at each place of the list", [one])
 
     def _fuse(self, things: list[Column], numbers: list[Column], targets: list[Column]) -> None:
@@ -157,7 +157,7 @@ class Draft:
 
     def _regress(self, query: str, target: Column, things: list[Column]) -> None:
         self.used[target.name] = target
-        call = f"Regress, init_args: {{query: {quoted(query)}, target: {quoted(target.name)}, hidden: [64]}}"
+        call = f"Regression, init_args: {{query: {quoted(query)}, target: {quoted(target.name)}, hidden: [64]}}"
         self._add(call, "a number with the name of a target", things)
 
     def _add(self, call: str, why: str, columns: list[Column]) -> None:

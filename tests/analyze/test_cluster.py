@@ -250,7 +250,7 @@ def test_agreement_counts_what_is_in_no_cluster_and_not_what_has_no_cell():
 
 def test_clusters_are_kept_as_a_column_that_conditions_know(songs, capsys):
     before = Index.open(songs).vectors()[1].copy()
-    out = ask(capsys, songs, "--name", "cluster", "--against", "genre")
+    out = ask(capsys, songs, "--output-column", "cluster", "--compare-to", "genre")
     assert "1 waltz" in out and "v_measure" in out and "cluster = '1 waltz" in out
     with Index.open(songs) as index:
         name = index.row(index.similar("s0")[0].id)["cluster"]
@@ -259,7 +259,7 @@ def test_clusters_are_kept_as_a_column_that_conditions_know(songs, capsys):
         assert (index.vectors()[1] == before).all()
         assert index.resolve("rock/7.wav") == "s7", "its files are still known"
         generation = index.generation
-    ask(capsys, songs, "--k", "2", "--name", "cluster", "--where", "genre in ('waltz', 'reel')")
+    ask(capsys, songs, "--k", "2", "--output-column", "cluster", "--where", "genre in ('waltz', 'reel')")
     with Index.open(songs) as index:
         assert index.generation == generation + 1, "one transaction"
         kept = items(index).rows
@@ -285,14 +285,14 @@ def test_clusters_outlast_the_rows_being_written_again(songs, capsys):
 def test_a_column_that_came_with_the_rows_is_not_written_over(songs, capsys):
     before = Index.open(songs).row("s3")
     for name in ("genre", "tempo", "tags"):
-        assert "a column of this name of their own" in ask(capsys, songs, "--name", name, code=2)
+        assert "a column of this name of their own" in ask(capsys, songs, "--output-column", name, code=2)
     for name in ("id", "_path", 'a"b', " ", "a\\b"):
-        assert "cannot be called so" in ask(capsys, songs, "--name", name, code=2)
+        assert "cannot be called so" in ask(capsys, songs, "--output-column", name, code=2)
     assert Index.open(songs).row("s3") == before
-    ask(capsys, songs, "--name", "group")
+    ask(capsys, songs, "--output-column", "group")
     with Index.open(songs) as index:  # the data come with such a column later
         index.update([{**index.row("s3"), "group": "by hand"}])
-    assert "of their own" in ask(capsys, songs, "--name", "group", code=2)
+    assert "of their own" in ask(capsys, songs, "--output-column", "group", code=2)
     assert Index.open(songs).row("s3")["group"] == "by hand"
 
 
@@ -308,7 +308,7 @@ def test_a_failure_in_the_middle_leaves_the_index_as_it_was(songs, monkeypatch):
 
 def test_nothing_is_written_by_a_look(songs, capsys):
     content = songs.read_bytes()
-    found = json.loads(ask(capsys, songs, "--json", "--against", "genre", "--look"))
+    found = json.loads(ask(capsys, songs, "--json", "--compare-to", "genre", "--dry-run"))
     assert songs.read_bytes() == content
     assert [one["items"] for one in found["clusters"]] == [60, 50, 40, 30] and found["in no cluster"] == 0
     assert found["against"]["figures"]["ami"]["value"] == pytest.approx(1)
@@ -318,7 +318,7 @@ def test_nothing_is_written_by_a_look(songs, capsys):
 
 def test_the_table_fits_the_terminal(songs, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    out = ask(capsys, songs, "--against", "tags", "--look")
+    out = ask(capsys, songs, "--compare-to", "tags", "--dry-run")
     assert max(map(len, out.splitlines())) <= 80
     assert "against tags: 180 items with one of 4 values" in out and "chance" in out and "Song " in out
 
@@ -358,7 +358,7 @@ def test_cells_of_every_kind_are_gone_through(tmp_path, capsys):
             for at, one in enumerate(truth.tolist())]  # fmt: skip
     with Index.create(tmp_path / "odd.index", 24, "cosine") as index:
         index.add(rows, vectors, "x")
-    for more in ((), ("--json",), ("--against", "odd"), ("--plot", tmp_path / "odd.png"), ("--auto",)):
+    for more in ((), ("--json",), ("--compare-to", "odd"), ("--plot", tmp_path / "odd.png")):
         assert "日本" in ask(capsys, tmp_path / "odd.index", *more)
     with Index.open(tmp_path / "odd.index") as index:
         found = [index.row(id) for id in index.ids()]
@@ -373,7 +373,7 @@ def test_the_command_that_is_printed_works_as_it_is_without_a_model(tmp_path, ca
     rows = [{"id": f"-s {at}", "genre": [genre, "reel"][one]} for at, one in enumerate(truth.tolist())]
     with Index.create(tmp_path / "my songs.index", 24, "cosine", "a model that is gone") as index:
         index.add(rows, vectors, "audio")
-    out = ask(capsys, tmp_path / "my songs.index", "--k", 2, "--name", name)
+    out = ask(capsys, tmp_path / "my songs.index", "--k", 2, "--output-column", name)
     line = out.splitlines()[-1]
     command = line[line.index("jointembed similar") :]
     words = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True).stdout
@@ -389,13 +389,12 @@ def test_what_is_wrong_is_said_in_one_line(songs, capsys, tmp_path, monkeypatch)
     for words, said in [
         ((songs, "--k", "0"), "from 1 to 180"),
         ((songs, "--k", "181"), "from 1 to 180"),
-        ((songs, "--k", "3", "--auto"), "one of the two"),
-        ((songs, "--against", "gene"), "did you mean genre"),
-        ((songs, "--column", "words"), "no vectors"),
+        ((songs, "--compare-to", "gene"), "did you mean genre"),
+        ((songs, "--field", "words"), "no vectors"),
         ((songs, "--where", "genre = 'jig'"), "no item meets"),
         ((songs, "--where", "gener = 'reel'"), "genre"),
         ((songs, "--plot", "a.svg"), "a.png"),
-        ((songs, "--look", "--name", "mood"), "--look"),
+        ((songs, "--dry-run", "--output-column", "mood"), "--dry-run"),
         ((tmp_path / "empty.index",), "empty"),
         ((tmp_path / "none.index",), "no such index"),
     ]:

@@ -193,7 +193,7 @@ def test_neighbours_are_the_five_nearest_others_and_the_nearest_breaks_ties(digi
 def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
     assert main(["projector", str(digits), str(tmp_path / "tb")]) == 0
     out = capsys.readouterr().out
-    assert "200 points, 64 dimensions, 200 with a picture" in out and "by the model" not in out
+    assert "200 points, 64 dimensions, 200 with an image" in out and "by the model" not in out
     [right] = re.findall(r"digit \(by neighbours\): right for (\d+) of 200; always the commonest for 2\d\n", out)
     assert 180 < int(right) < 200
     heading, *rest = lines(tmp_path / "tb")
@@ -204,7 +204,7 @@ def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
     with Image.open(tmp_path / "tb" / "sprite.png") as image, Image.open(tmp_path / "bitmap" / "31.png") as one:
         assert image.size == (120, 120)
         assert (np.array(image)[16:24, 8:16, 0] == np.array(one)).all(), "15 in a row: 31 is the second of the third"
-    words = ["projector", str(digits), str(tmp_path / "few"), "--where", "digit in (3, 4)", "--most", "20"]
+    words = ["projector", str(digits), str(tmp_path / "few"), "--where", "digit in (3, 4)", "--max-points", "20"]
     assert main(words) == 0
     assert "20 points of 4" in capsys.readouterr().out
     assert {one.split("\t")[1] for one in lines(tmp_path / "few")[1:]} == {"3", "4"}
@@ -215,7 +215,7 @@ def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
     assert known == sorted(known) and known[-1] > 120, "chosen among all of them"
     shutil.move(tmp_path / "bitmap", tmp_path / "moved")
     assert main(["projector", str(digits), str(tmp_path / "none")]) == 0
-    assert "say with --root" in capsys.readouterr().err and not (tmp_path / "none" / "sprite.png").exists()
+    assert "give --root" in capsys.readouterr().err and not (tmp_path / "none" / "sprite.png").exists()
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
@@ -247,11 +247,11 @@ def test_labels_that_are_points_of_the_space_are_predicted(tmp_path, capsys, met
 def test_what_is_wrong_is_said_in_one_line(digits, tmp_path, capsys):
     for words, said in [
         ((digits, digits), "not a folder"),
-        ((digits, tmp_path / "tb", "--most", "1"), "from 2"),
+        ((digits, tmp_path / "tb", "--max-points", "1"), "between 2 and 100000"),
         ((digits, tmp_path / "tb", "--where", "digit = 77"), "no item meets"),
         ((digits, tmp_path / "tb", "--where", "id = 'd1'"), "at least 2"),
-        ((digits, tmp_path / "tb", "--picture", "ink"), "no cell of this column is a picture"),
-        ((digits, tmp_path / "tb", "--column", "sound"), "no vectors"),
+        ((digits, tmp_path / "tb", "--image-column", "ink"), "no cell of this column is an image"),
+        ((digits, tmp_path / "tb", "--field", "sound"), "no vectors"),
     ]:
         assert main(["projector", *map(str, words)]) == 2
         error = capsys.readouterr().err

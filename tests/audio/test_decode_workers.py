@@ -137,7 +137,8 @@ def test_a_pool_that_is_closed_at_work_ends_at_once(tmp_path, hook):
 def test_workers_die_with_their_parent(tmp_path, hook, how):
     (path,) = write(tmp_path, ["sleep-1.wav"])
     script = (
-        "import os, signal, sys; from jointembed.audio.workers import Decoders; Decoders.function = 'sound_files:hostile'\n"
+        "import os, signal, sys; from jointembed.audio.workers import Decoders\n"
+        "Decoders.function = 'sound_files:hostile'\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a runner in the background ignores it
         "with Decoders(8000, seconds=100) as decoders: list(decoders.map([os.fsencode(sys.argv[1])]))"
     )

@@ -44,8 +44,8 @@ def main():
         place = Path(folder) / "songs.index"
         planted(place)
         for more in ([], ["--k", "20"], ["--k", "200"]):
-            words = [sys.executable, "-m", "jointembed", "cluster", str(place), *more, "--against", "genre"]
-            words += ["--plot", f"{folder}/a.png", "--name", "cluster"]
+            words = [sys.executable, "-m", "jointembed", "cluster", str(place), *more, "--compare-to", "genre"]
+            words += ["--plot", f"{folder}/a.png", "--output-column", "cluster"]
             before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             out = subprocess.run(words, capture_output=True, text=True, check=True).stdout
             after = resource.getrusage(resource.RUSAGE_CHILDREN)

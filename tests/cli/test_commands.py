@@ -26,7 +26,8 @@ from jointembed import (
     SparseImage,
     TableData,
 )
-from jointembed.__main__ import COMMANDS, main
+from jointembed.__main__ import main
+from jointembed.cli.help import commands
 from jointembed.training.trainer import Trainer
 
 # Lightning asks torch in a way that torch is about to drop.
@@ -213,7 +214,7 @@ def test_evaluate_prints_the_agreed_json(home, ask):
     right = [GENRES[best] == row["genre"] for best, row in zip(scores.argmax(1), seen, strict=True)]
     assert figures["recall@1"]["value"] == pytest.approx(np.mean(right))
     near = ask("evaluate", home / "run", home, "--query", "bitmap", "--target", "bitmap", "--relevant", "genre",
-               "--split", "test", "--against", "train", "--k", "3", "--json")  # fmt: skip
+               "--split", "test", "--candidates-split", "train", "--k", "3", "--json")  # fmt: skip
     assert (
         near["queries"] == 8 and near["pool"] == 24 and "knn@5" in near["figures"] and "precision@3" in near["figures"]
     )
@@ -299,7 +300,7 @@ def test_indexing_again_replaces_rows_and_another_column_joins_them(home, ask, t
     ask("index", home / "run", home, tmp_path / "songs.index", "--column", "words", "--split", "test")
     with Index.open(tmp_path / "songs.index") as index:
         assert len(index) == 40 and index.columns == ["bitmap", "words"] and len(index.ids("words")) == 8
-    assert len(ask("similar", tmp_path / "songs.index", "s39", "--column", "words", "-k", "50", "--json")) == 7
+    assert len(ask("similar", tmp_path / "songs.index", "s39", "--field", "words", "-k", "50", "--json")) == 7
 
 
 # -- Python ------------------------------------------------------------------------------------------------------------
@@ -388,7 +389,7 @@ def trial(name, home, folder):
         if name == "broken sound":
             (folder / "a.wav").write_text("no sound")
         recipe.write_text(
-            RECIPE.replace("Pixels, init_args: {shape: [4, 4]}", "LogMel").replace(
+            RECIPE.replace("SparseImage, init_args: {shape: [4, 4]}", "LogMel").replace(
                 "class_path: EmbeddingBag\n", "class_path: ConvNet\n", 1
             )
         )
@@ -571,14 +572,14 @@ def test_a_fit_that_fails_is_one_line_too_in_a_process_of_its_own(home, tmp_path
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "did you mean genre" in done.stderr
 
 
-def test_help_names_every_command(ask, tmp_path):
+def test_help_lists_every_command(ask, tmp_path):
     page = ask("--help")
-    assert all(name in page for name in COMMANDS) and ask() == page
+    assert all(f"  {name} " in page for name in commands()) and ask() == page
     done = process(tmp_path, "similar", "--help")
-    assert done.returncode == 0 and "--where" in done.stdout and "genre = 'waltz'" in done.stdout, done.stderr
+    assert done.returncode == 0 and "genre = 'waltz'" in " ".join(done.stdout.split()), done.stderr
 
 
-def test_what_may_be_given_several_times_is_given_plainly(tmp_path, capsys):
+def test_an_option_with_several_values_is_repeated(tmp_path, capsys):
     model = tmp_path / "none.ckpt"
     for words in (["--trust", "mine"], ["--trust=mine"], ["--trust", "mine", "--trust", "yours"]):
         assert main(["embed", str(model), "rows.jsonl", "out.parquet", "--column", "audio", *words]) == 2

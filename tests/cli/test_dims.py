@@ -133,7 +133,7 @@ def test_what_is_wrong_is_said_in_one_line(run, ask, tmp_path, monkeypatch):
     whole = ["dims", folder, "--model", folder / "run", "--query", "words", "--target", "genre"]
     for words, said in [
         ((*whole[:2], "--query", "words"), "give --model too"),
-        ((*whole[:4],), "give --query and --target"),
+        ((*whole[:4],), "--query and --target are missing"),
         ((*whole, "--plot", "curve.svg"), "curve.png"),
         ((*whole, "--k", "0"), "above 0"),
         ((*whole[:6], "--target", "gene"), "did you mean genre"),
@@ -158,4 +158,4 @@ def test_a_model_without_nested_dimensions_is_warned_about(tmp_path, capsys, one
     trainer.fit(space, TableData(str(tmp_path), batch_size=20))
     words = ["dims", str(tmp_path), "--model", str(tmp_path / "run"), "--query", "words", "--target", "genre"]
     assert main([*words, "--split", "train"]) == 0
-    assert "was not trained with `dims`" in capsys.readouterr().err
+    assert "was trained without `matryoshka_dims`" in capsys.readouterr().err

@@ -240,7 +240,7 @@ def test_captions_vary():
 @pytest.mark.filterwarnings("ignore")  # of Lightning and what it loads
 def test_the_demo_leaves_a_model_an_index_and_a_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["demo", "--out", "songs", "--songs", "60", "--epochs", "1"]) == 0
+    assert main(["demo", "songs", "--songs", "60", "--epochs", "1"]) == 0
     said = capsys.readouterr().out
     page = Path("songs/songs.html").read_text()
     assert "songs/songs.html" in said and "jointembed serve songs/songs.index" in said

@@ -107,7 +107,7 @@ def test_evaluate_reports_what_a_network_answers(tmp_path, capsys):
     space.save(tmp_path / "homes.ckpt")
     words = ["evaluate", str(tmp_path / "homes.ckpt"), str(tmp_path / "rows.jsonl"), "--query", "home"]
     capsys.readouterr()
-    assert main([*words, "--target", "price", "--unit", "year", "--json"]) == 0
+    assert main([*words, "--target", "price", "--group", "year", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["queries"] == 30 and found["figures"]["r2"]["value"] > 0.9
     test = [row for row in rows if row["split"] == "test"]

@@ -205,9 +205,9 @@ def test_a_folder_may_be_indexed_by_a_second_model_beside_the_first(model, music
     space.save(other)
     assert run("index", model, music, place) == 0
     assert run("index", other, music, place) == 4
-    assert run("index", other, music, place, "--name", "second") == 0
+    assert run("index", other, music, place, "--field", "second") == 0
     capsys.readouterr()
-    assert run("index", other, music, place, "--name", "second") == 0
+    assert run("index", other, music, place, "--field", "second") == 0
     assert "0 indexed" in capsys.readouterr().out
     assert run("index", model, music, place) == 0
     assert "0 indexed" in capsys.readouterr().out
@@ -218,5 +218,5 @@ def test_a_folder_may_be_indexed_by_a_second_model_beside_the_first(model, music
         again = JointEmbedding.load(other).embed("audio", [music / id for id in ids])
         assert np.abs(again - two).max() < 1e-2
     (music / ids[0]).unlink()
-    assert run("index", other, music, place, "--name", "second") == 0
+    assert run("index", other, music, place, "--field", "second") == 0
     assert run("verify", place) == 0

@@ -141,7 +141,7 @@ def test_it_learns_and_evaluate_prints_nats_with_their_interval(tmp_path, capsys
     test = [row["roll"] for row in rows if row["split"] == "test"]
     again = nats(JointEmbedding.load(tmp_path / "roll.ckpt"), "roll", test)
     assert found["nats"]["value"] == pytest.approx(np.concatenate(again).mean())
-    assert main([*words, "--unit", "key"]) == 2 and "no such column" in capsys.readouterr().err
+    assert main([*words, "--group", "key"]) == 2 and "no such column" in capsys.readouterr().err
     assert main([*words, "--relevant", "id", "--split", "all"]) == 0
     assert "map" in capsys.readouterr().out
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jointembed.__main__ import COMMANDS
+from jointembed.cli.help import commands
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -30,7 +30,7 @@ def test_every_command_that_it_names_exists():
     for block in blocks("bash"):
         for line in block.splitlines():
             for command in re.findall(r"jointembed (\w+)", line.split("#")[0]):
-                assert command in COMMANDS, line
+                assert command in commands(), line
             shlex.split(line, comments=True)
 
 

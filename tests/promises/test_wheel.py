@@ -25,7 +25,7 @@ def test_the_demo_runs_from_a_wheel_installed_elsewhere(tmp_path):
     found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert str(tmp_path / "site") in found.stdout
     assert "songs/joint" in run("recipes")
-    printed = run("demo", "--out", "demo", "--songs", "60", "--epochs", "1")
+    printed = run("demo", "demo", "--songs", "60", "--epochs", "1")
     assert "synthetic songs" in printed and "Try next" in printed
     for line in printed.split("Try next:")[1].splitlines():
         if line.strip().startswith("jointembed") and " serve " not in line:  # which would not end

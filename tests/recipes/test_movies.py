@@ -107,7 +107,7 @@ def test_dimensions_are_compared_and_finished_runs_are_not_done_again(script, li
     with Image.open(out / "dimensions.png") as image:
         assert image.format == "PNG" and len(set(image.convert("L").tobytes())) > 20
     model = ["evaluate", out / "nested", likes, "--query", "history", "--target", "film", "--split", "dev"]
-    model += ["--against", "films", "--exclude", "history", "--k", "10", "--json", "--dim"]
+    model += ["--candidates-split", "films", "--exclude", "history", "--k", "10", "--json", "--dim"]
     for one in json.loads((out / "nested" / "finished.json").read_text()):
         assert main([str(word) for word in [*model, one["dim"]]]) == 0
         assert json.loads(capsys.readouterr().out)["figures"]["recall@10"] == one["dev"], "`evaluate` cuts alike"

@@ -212,7 +212,10 @@ def made(tmp_path_factory):
     (folder / "music").mkdir()
     for number, (seconds, end) in enumerate([(2, "wav"), (1.6, "ogg"), (100, "flac")]):
         soundfile.write(folder / "music" / f"{number}.{end}", tone(seconds, number), RATE)
-    for more in (["--column", "slow", "--name", "mine"], ["--name", "few", "--max-windows", "2", "--column", "quick"]):
+    for more in (
+        ["--column", "slow", "--field", "mine"],
+        ["--field", "few", "--max-windows", "2", "--column", "quick"],
+    ):
         words = [str(folder / "model.ckpt"), str(folder / "music"), str(folder / "songs.index")]
         assert main(["index", *words, *more]) == 0
     return folder

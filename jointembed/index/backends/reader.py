@@ -132,7 +132,7 @@ class Reader:
         space = self.field_info(column)
         if fingerprint != space["fingerprint"]:
             wrong = f"another model made the vectors of this index ({space['model'] or 'unnamed'})"
-            raise MismatchError(self.path, wrong, anew(self.path) + " (with --name it holds those of both)")
+            raise MismatchError(self.path, wrong, anew(self.path) + " (with --field it holds those of both)")
 
     def ids(self, column: str | None = None) -> list[str]:
         """The ids of the rows that have a vector in the column, in their order."""
