@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..errors import UsageError, did_you_mean, missing_extra
 from ..index.columns import columns, read
 from ..index.index import Index
-from ..index.search.mapped import passing
+from ..index.search.memmap import iter_slices
 from ..index.snapshot import cache, keep, kept
 
 Array = npt.NDArray[Any]
@@ -98,13 +98,13 @@ def _pca(index: Index, column: str | None, dims: int) -> Array:
     weights = np.linalg.eigh(spread)[1][:, ::-1][:, :dims]
     weights = weights * np.sign(weights[np.abs(weights).argmax(0), np.arange(weights.shape[1])])
     flat = np.zeros((count, dims))
-    for rows in passing(values, _CHUNK):
+    for rows in iter_slices(values, _CHUNK):
         flat[rows, : weights.shape[1]] = (values[rows].astype(np.float64) - mean) @ weights
     return flat
 
 
 def _parts(values: npt.NDArray[np.float32]) -> Iterator[Array]:
-    return (values[rows].astype(np.float64) for rows in passing(values, _CHUNK))
+    return (values[rows].astype(np.float64) for rows in iter_slices(values, _CHUNK))
 
 
 def _umap(index: Index, column: str | None, dims: int) -> Array:

@@ -20,6 +20,7 @@ from ..files import check_writable, write
 from ..files import make_dir as make
 from ..index import rerank
 from ..index.index import Index
+from ..index.search.vectors import Vectors
 from ..index.where import unmet
 
 BLOCK = 8_192  # queries that are kept at once
@@ -70,11 +71,11 @@ def neighbors(
     from rich.progress import track
 
     with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
-        wanted = opened.candidates(field, where, one_per)
-        if where is not None and wanted.pool is not None and len(wanted.pool) < k:
-            if not len(wanted.pool):
+        allowed, nearest = opened.candidates(field, where, one_per)
+        if where is not None and allowed is not None and len(allowed) < k:
+            if not len(allowed):
                 raise unmet(where)
-            print(f"only {len(wanted.pool)} items meet the condition, so no list is longer", file=sys.stderr)
+            print(f"only {len(allowed)} items meet the condition, so no list is longer", file=sys.stderr)
         count, block = (
             _items(opened, field)
             if queries is None
@@ -90,10 +91,12 @@ def neighbors(
             if part.exists():
                 continue
             told, vectors, seen = block(int(part.stem))
-            points = np.stack([rerank.vector(one, wanted.matrix) for one in vectors])
+            space = Vectors(vectors, opened.field_info(field)["metric"])
+            points = np.stack([rerank.vector(one, space) for one in vectors])
             skip = [np.array(sorted(place[one] for one in some if one in place), np.int64) for some in seen]
-            found = wanted.nearest(points, k, skip)
-            near, scores = [names[places] for places, _ in found], [scores for _, scores in found]
+            places, values = nearest.search(points, k, None, skip)
+            near = [names[row[row >= 0]] for row in places]
+            scores = [value[row >= 0].astype(np.float32) for row, value in zip(places, values, strict=True)]
             table = pa.table({"id": list(map(_utf8, told)), "neighbors": near, "scores": scores}, schema)
             write(part, partial(parquet.write_table, table))
         whole = pa.concat_tables([schema.empty_table(), *map(parquet.read_table, parts)])

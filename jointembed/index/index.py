@@ -24,11 +24,14 @@ from .fulltext import load as load_text
 from .hits import Hit, hits
 from .metadata import Filter
 from .metadata import load as load_filter
-from .search import batch, ivf
-from .search.neighbors import Wanted
-from .search.vectors import Matrix
-from .snapshot import load
+from .search.base import NearestNeighbors
+from .search.batch import GroupedSearch
+from .search.exact import SubsetSearch
+from .search.ivf import IvfIndex
+from .snapshot import VectorField, load
 from .where import parse
+
+_MIN_RECALL = 0.98  # recall@10 below which an approximate index is not used
 
 
 class Index(Store):
@@ -46,7 +49,7 @@ class Index(Store):
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
-        self._matrices: dict[str, Matrix] = {}
+        self._matrices: dict[str, VectorField] = {}
         self._text: FullTextIndex | None = None
         self._filter: Filter | None = None
 
@@ -88,11 +91,12 @@ class Index(Store):
             matrix = self._matrix(column)
             wish = rerank.Selection(one_per, diversity, deduplicate)
             wish.check(self.meta()["cells"])
-            asked, pool = rerank.vector(vector, matrix), self._pool(db, matrix, where)
+            asked, pool = rerank.vector(vector, matrix.vectors), self._pool(db, matrix, where)
             unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
-            without = matrix.find(np.array(unwanted, np.int64))
-            found = rerank.search(matrix, asked, k, pool, without, wish, partial(self._labels, matrix))
-            groups = [[int(matrix.numbers[place]) for place in (one.place, *one.alike)] for one in found]
+            without = matrix.positions_of(np.array(unwanted, np.int64))
+            labels_of = partial(self._labels, matrix)
+            found = rerank.search(matrix.nearest, matrix.vectors, asked, k, pool, without, wish, labels_of)
+            groups = [[int(matrix.row_ids[place]) for place in (one.place, *one.alike)] for one in found]
             return hits(db, groups, [one.score for one in found])
 
     def similar(
@@ -149,9 +153,9 @@ class Index(Store):
         with self.reading() as db:
             matrix = self._matrix(column)
             first, last = (self._place(db, matrix, one) for one in (start, end))
-            places = np.array(rerank.way(matrix, first, last, n, self._pool(db, matrix, where)))
-            scores = matrix.scored(places, matrix.values[last].astype(np.float64))
-            return hits(db, matrix.numbers[places], scores)
+            places = np.array(rerank.way(matrix.vectors, first, last, n, self._pool(db, matrix, where)))
+            scores = matrix.vectors.rescore(places, matrix.vectors.values[last].astype(np.float64))
+            return hits(db, matrix.row_ids[places], scores)
 
     def search_text(self, words: str, k: int = 10, where: str | None = None, column: str | None = None) -> list[Hit]:
         """The k rows, of all or of those with a vector in a column, whose cells have words of a query; see `text.py`.
@@ -161,7 +165,7 @@ class Index(Store):
         """
         _count(k)
         with self.reading() as db:
-            among = None if column is None else self._matrix(column).numbers
+            among = None if column is None else self._matrix(column).row_ids
             if among is None or len(among) == len(self):
                 numbers, scores = self._told(db, words, where, k)
             else:
@@ -182,12 +186,13 @@ class Index(Store):
         _count(k)
         with self.reading() as db:
             matrix = self._matrix(column)
-            places, _ = matrix.nearest(rerank.vector(vector, matrix), max(100, 10 * k), self._pool(db, matrix, where))
-            return hits(db, *rerank.fused([matrix.numbers[places], self._told(db, words, where)[0]], k))
+            query, allowed = rerank.vector(vector, matrix.vectors), self._pool(db, matrix, where)
+            places, _ = matrix.nearest.search(query[None], max(100, 10 * k), allowed)
+            return hits(db, *rerank.fused([matrix.row_ids[places[0]], self._told(db, words, where)[0]], k))
 
     def search_batch(
-        self, vectors: npt.NDArray[np.floating[Any]], k: int = 10, column: str | None = None
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        self, vectors: npt.NDArray[np.floating[Any]], k: int = 10, column: str | None = None, torch: Any = None
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """The k nearest rows of each of M vectors (M, D): their places in `ids` and their scores, both (M, k).
 
         Exact, as `search` is, but computed in blocks, which is much faster than one by one. Of fewer rows than k, all.
@@ -197,13 +202,14 @@ class Index(Store):
         """
         with self.reading():
             matrix = self._matrix(column)
-            asked = [rerank.vector(one, matrix) for one in vectors]
-            return batch.nearest(matrix, np.array(asked).reshape(len(asked), matrix.values.shape[1]), k)
+            asked = [rerank.vector(one, matrix.vectors) for one in vectors]
+            queries = np.array(asked).reshape(len(asked), matrix.vectors.values.shape[1])
+            return matrix.searcher(torch).search(queries, k)
 
     def build_approximate(self, column: str | None = None) -> float:
-        """Search a column without a condition by a graph from now on, until the index changes; see `nearest/graph.py`.
+        """Search a column without a condition approximately from now on, until the index changes; see `search/ivf.py`.
 
-        Conditions are still searched exactly, and so is all if the graph finds too little.
+        Conditions are still searched exactly, and so is all if that finds too little.
 
         Returns:
             The share of the 10 nearest that it finds; below 0.98 it is not used.
@@ -213,19 +219,28 @@ class Index(Store):
         """
         with self.reading():
             matrix = self._matrix(column)
-        made = ivf.build(matrix)
-        if made.recall >= ivf.LEAST:
-            matrix.graph = made
-        return made.recall
+        ivf = IvfIndex.build(matrix.vectors, matrix.exact)
+        if ivf.recall_at_10 >= _MIN_RECALL:
+            matrix.nearest = ivf
+        return ivf.recall_at_10
 
-    def candidates(self, column: str | None = None, where: str | None = None, one_per: str | None = None) -> Wanted:
-        """The rows of a column that meet a condition, one for each value of a cell, to be asked for by many queries."""
+    def candidates(
+        self, column: str | None = None, where: str | None = None, one_per: str | None = None, torch: Any = None
+    ) -> tuple[npt.NDArray[np.intp] | None, NearestNeighbors]:
+        """The positions of a column's rows that meet a condition, None if all do, and an exact search among them.
+
+        The search returns at most one row for each value of the column `one_per`; of `torch` see `ExactSearch`.
+        """
         with self.reading() as db:
             matrix = self._matrix(column)
             rerank.Selection(one_per).check(self.meta()["cells"])
-            return Wanted(
-                matrix, self._pool(db, matrix, where), None if one_per is None else self._labels(matrix, one_per)
-            )
+            pool = self._pool(db, matrix, where)
+            nearest: NearestNeighbors = matrix.searcher(torch)
+            if pool is not None:
+                nearest = SubsetSearch(matrix.vectors, pool, torch)
+            if one_per is not None:
+                nearest = GroupedSearch(nearest, self._labels(matrix, one_per))
+            return pool, nearest
 
     def nearest_terms(self, ids: Sequence[str], n: int = 3, column: str | None = None) -> list[list[str]]:
         """Of each row the n words of the model's own text space that are nearest to it; see `query.described`."""
@@ -234,8 +249,8 @@ class Index(Store):
             return [[] for _ in ids]
         with self.reading() as db:
             matrix = self._matrix(column)
-            places = [matrix.find(np.array([names.known(db, one)])) for one in ids]
-            found = rerank.described(matrix, np.concatenate([np.empty(0, np.intp), *places]), words, vectors, n)
+            places = [matrix.positions_of(np.array([names.known(db, one)])) for one in ids]
+            found = rerank.described(matrix.vectors, np.concatenate([np.empty(0, np.intp), *places]), words, vectors, n)
         told = iter(found)
         return [next(told) if len(place) else [] for place in places]
 
@@ -244,22 +259,22 @@ class Index(Store):
         with self.reading() as db:
             matrix = self._matrix(column)
             places = [self._place(db, matrix, one) for one in ids]
-            return matrix.values[places].astype(np.float64)
+            return matrix.vectors.values[places].astype(np.float64)
 
     def vectors(self, column: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
         """The ids and the (N, D) float32 vectors of a column, in the same order; the array is read only."""
         with self.reading():
-            return self.ids(column), self._matrix(column).values
+            return self.ids(column), self._matrix(column).vectors.values
 
-    def _place(self, db: sqlite3.Connection, matrix: Matrix, id: str) -> int:
-        place = matrix.find(np.array([names.known(db, id)]))
+    def _place(self, db: sqlite3.Connection, matrix: VectorField, id: str) -> int:
+        place = matrix.positions_of(np.array([names.known(db, id)]))
         if not len(place):
             raise UsageError(id, "this item has no vector in the column", f"use one of {', '.join(self.columns)}")
         return int(place[0])
 
-    def _pool(self, db: sqlite3.Connection, matrix: Matrix, where: str | None) -> npt.NDArray[np.intp] | None:
+    def _pool(self, db: sqlite3.Connection, matrix: VectorField, where: str | None) -> npt.NDArray[np.intp] | None:
         """The ascending places of the rows that meet a condition; None if all are meant."""
-        return None if where is None else matrix.find(self._meet(db, where))
+        return None if where is None else matrix.positions_of(self._meet(db, where))
 
     def _meet(self, db: sqlite3.Connection, where: str) -> npt.NDArray[np.int64]:
         condition = parse(where, self.meta()["cells"])
@@ -280,13 +295,13 @@ class Index(Store):
             numbers, scores = numbers[kept], scores[kept]
         return numbers, scores
 
-    def _labels(self, matrix: Matrix, name: str) -> npt.NDArray[np.int64]:
+    def _labels(self, matrix: VectorField, name: str) -> npt.NDArray[np.int64]:
         if name not in matrix.codes:
             with self.reading() as db:
-                matrix.codes[name] = labels(db, matrix.numbers, name)
+                matrix.codes[name] = labels(db, matrix.row_ids, name)
         return matrix.codes[name]
 
-    def _matrix(self, column: str | None) -> Matrix:
+    def _matrix(self, column: str | None) -> VectorField:
         name = self._column(column)
         known = self._matrices.get(name)
         if known is None or known.state != self.state:

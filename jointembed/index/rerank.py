@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from ..errors import UsageError, did_you_mean
 from .backends.meta import LONGEST
-from .search.vectors import Matrix
+from .search.base import NearestNeighbors
+from .search.exact import ExactSearch
+from .search.vectors import Vectors
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -64,26 +66,26 @@ class Selection:
 
 @dataclass(frozen=True)
 class Found:
-    """A place of the matrix with its score, and the places that it stands for."""
+    """A position with its score, and the places that it stands for."""
 
     place: int
     score: float
     alike: tuple[int, ...] = ()
 
 
-def vector(given: npt.NDArray[np.floating[Any]], matrix: Matrix) -> Floats:
+def vector(given: npt.NDArray[np.floating[Any]], vectors: Vectors) -> Floats:
     """A query (D,) as it is scored: of length 1 if the metric is cosine.
 
     Raises:
         UsageError: it is not a vector of this space.
     """
-    query, width = np.asarray(given, np.float64), matrix.values.shape[1]
+    query, width = np.asarray(given, np.float64), vectors.values.shape[1]
     if query.shape != (width,):
         raise UsageError("query", f"a vector of shape {query.shape} came", f"use one of {width} numbers")
     length = float(np.sqrt(query @ query))
-    if not length <= LONGEST or (matrix.metric == "cosine" and length == 0):
+    if not length <= LONGEST or (vectors.metric == "cosine" and length == 0):
         raise UsageError("query", "this vector has no direction or no end", "use a finite vector that is not zero")
-    return query / length if matrix.metric == "cosine" else query
+    return query / length if vectors.metric == "cosine" else query
 
 
 def blend(plus: Floats, minus: Floats) -> Floats:
@@ -98,12 +100,20 @@ def blend(plus: Floats, minus: Floats) -> Floats:
 
 
 def search(
-    matrix: Matrix, query: Floats, k: int, pool: Places | None, without: Places, wish: Selection, labels: Labels
+    nearest: NearestNeighbors,
+    vectors: Vectors,
+    query: Floats,
+    k: int,
+    pool: Places | None,
+    without: Places,
+    wish: Selection,
+    labels: Labels,
 ) -> list[Found]:
     """The k best for a query among the places of a pool, chosen as wished; fewer if there are not so many.
 
     Args:
-        matrix: what is searched.
+        nearest: what is searched.
+        vectors: its vectors.
         query: (D,), see `vector`.
         k: how many.
         pool: ascending places, all if None.
@@ -112,22 +122,32 @@ def search(
         labels: of the name of a cell, (N,) numbers that are equal where the cells are, and differ where there is none.
     """
     if wish.plain:
-        places, scores = matrix.nearest(query, k, pool, without=without)
+        places, scores = _nearest(nearest, query, k, pool, without)
         return [Found(place, score) for place, score in zip(places.tolist(), scores.tolist(), strict=True)]
     need = k * VARIED if wish.diverse else k
     if wish.per is not None and (groups := labels(wish.per)).min(initial=0) >= 0:  # no row is without the cell
         need = min(need, int(groups.max(initial=0)) + 1)
     ahead = need * AHEAD if wish.per or wish.distinct else need
     while True:
-        places, scores = matrix.nearest(query, ahead, pool, without=without)
-        found = _merged(matrix, places, scores, need, wish, labels)
+        places, scores = _nearest(nearest, query, ahead, pool, without)
+        found = _merged(vectors, places, scores, need, wish, labels)
         if len(found) >= need or len(places) < ahead:
             break
         ahead *= AHEAD
-    return _varied(matrix, found, k, wish.diverse)
+    return _varied(vectors, found, k, wish.diverse)
 
 
-def _merged(matrix: Matrix, places: Places, scores: Floats, need: int, wish: Selection, labels: Labels) -> list[Found]:
+def _nearest(
+    nearest: NearestNeighbors, query: Floats, k: int, pool: Places | None, without: Places
+) -> tuple[Places, Floats]:
+    positions, scores = nearest.search(query[None], k, pool, [without])
+    found = positions[0] >= 0
+    return positions[0][found], scores[0][found]
+
+
+def _merged(
+    vectors: Vectors, places: Places, scores: Floats, need: int, wish: Selection, labels: Labels
+) -> list[Found]:
     """At most `need` results: one for each value of a cell, and one for all near-duplicates of it."""
     if wish.per is not None:
         first = np.sort(np.unique(labels(wish.per)[places], return_index=True)[1])
@@ -136,7 +156,7 @@ def _merged(matrix: Matrix, places: Places, scores: Floats, need: int, wish: Sel
         return [Found(int(place), float(score)) for place, score in zip(places[:need], scores[:need], strict=True)]
     kept: list[int] = []
     alike: dict[int, list[int]] = {}
-    points, titles = _points(matrix, places), labels("title")[places]
+    points, titles = _points(vectors, places), labels("title")[places]
     for at in range(len(places)):
         apart = np.square(points[kept] - points[at]).sum(1)
         near = np.flatnonzero(apart <= np.where(titles[kept] == titles[at], NAMED, SAME))
@@ -147,11 +167,11 @@ def _merged(matrix: Matrix, places: Places, scores: Floats, need: int, wish: Sel
     return [Found(int(places[at]), float(scores[at]), tuple(alike.get(at, ()))) for at in kept]
 
 
-def _varied(matrix: Matrix, found: list[Found], k: int, share: float) -> list[Found]:
+def _varied(vectors: Vectors, found: list[Found], k: int, share: float) -> list[Found]:
     """K of the results: each time the one that is best and least like those chosen, weighed by a share."""
     if not share or len(found) <= 1:
         return found[:k]
-    points = _points(matrix, np.array([one.place for one in found]))
+    points = _points(vectors, np.array([one.place for one in found]))
     scores = np.array([one.score for one in found])
     nearness = (scores - scores.min()) / max(float(np.ptp(scores)), 1e-12)
     closeness = np.full(len(found), -np.inf)
@@ -167,7 +187,7 @@ def _varied(matrix: Matrix, found: list[Found], k: int, share: float) -> list[Fo
 
 
 def described(
-    matrix: Matrix, places: Places, words: Sequence[str], vectors: npt.NDArray[np.float32], n: int
+    items: Vectors, places: Places, words: Sequence[str], vectors: npt.NDArray[np.float32], n: int
 ) -> list[list[str]]:
     """Of each of some places the n of the words whose vectors (N, D) are nearest.
 
@@ -176,11 +196,11 @@ def described(
     """
     if not len(places):
         return []
-    points = matrix.values[places].astype(np.float64)
-    if matrix.metric == "euclidean":
+    points = items.values[places].astype(np.float64)
+    if items.metric == "euclidean":
         scores = 2 * points @ vectors.T - np.square(vectors).sum(1)
     else:
-        some = matrix.values[:: max(1, len(matrix.values) // 10_000)].astype(np.float64)
+        some = items.values[:: max(1, len(items) // 10_000)].astype(np.float64)
         centred = vectors - vectors.mean(0)
         centred = centred / np.maximum(np.sqrt(np.square(centred).sum(1, keepdims=True)), 1e-9)
         scores = (points - some.mean(0)) @ centred.T
@@ -202,7 +222,7 @@ def fused(rankings: Sequence[npt.NDArray[np.int64]], k: int) -> tuple[npt.NDArra
     return np.array(best, np.int64), np.array([scores[one] for one in best])
 
 
-def way(matrix: Matrix, start: int, end: int, count: int, pool: Places | None = None) -> list[int]:
+def way(vectors: Vectors, start: int, end: int, count: int, pool: Places | None = None) -> list[int]:
     """Places of a way of `count` items from one to another, both included, whose steps are as even as can be had.
 
     The points that divide the line between the two evenly (the arc, if the metric is cosine) have their nearest items
@@ -210,22 +230,22 @@ def way(matrix: Matrix, start: int, end: int, count: int, pool: Places | None = 
     jump. No item comes twice.
 
     Args:
-        matrix: where the items lie.
+        vectors: where the items lie.
         start: the place of the first one.
         end: the place of the last one.
         count: items, from 2 on.
         pool: the places that the others may be of; all if None.
     """
-    ends = matrix.values[[start, end]].astype(np.float64)
-    allowed = np.arange(len(matrix.numbers)) if pool is None else pool
+    ends = vectors.values[[start, end]].astype(np.float64)
+    allowed = np.arange(len(vectors)) if pool is None else pool
     allowed = np.setdiff1d(allowed, [start, end])
     inner = min(count - 2, len(allowed))
-    layers = []
+    layers, exact = [], ExactSearch(vectors.euclidean)
     for step in range(1, inner + 1):
-        point = _between(ends[0], ends[1], step / (inner + 1), matrix.metric)
-        layers.append(matrix.nearest(point, max(STEPS, inner + 1), allowed, "euclidean")[0])
+        point = _between(ends[0], ends[1], step / (inner + 1), vectors.metric)
+        layers.append(exact.search(point[None], max(STEPS, inner + 1), allowed)[0][0])
     while True:
-        chain = _chain(matrix, start, end, layers)
+        chain = _chain(vectors, start, end, layers)
         different, first, times = np.unique(chain, return_index=True, return_counts=True)
         if len(different) == len(chain):
             return [start, *chain, end]
@@ -235,11 +255,11 @@ def way(matrix: Matrix, start: int, end: int, count: int, pool: Places | None = 
             layers[at] = np.array([chain[at]])
 
 
-def _chain(matrix: Matrix, start: int, end: int, layers: list[Places]) -> list[int]:
+def _chain(vectors: Vectors, start: int, end: int, layers: list[Places]) -> list[int]:
     if not layers:
         return []
-    ends = _points(matrix, np.array([start, end]))
-    points = [_points(matrix, layer) - ends[0] for layer in layers]  # so that products round little
+    ends = _points(vectors, np.array([start, end]))
+    points = [_points(vectors, layer) - ends[0] for layer in layers]  # so that products round little
     ends -= ends[0].copy()
     lengths = [np.square(one).sum(1) for one in points]
     cost, back = lengths[0], []
@@ -263,7 +283,7 @@ def _between(one: Floats, other: Floats, share: float, metric: str) -> Floats:
     return (1 - share) * one + share * other
 
 
-def _points(matrix: Matrix, places: Places) -> Floats:
+def _points(vectors: Vectors, places: Places) -> Floats:
     """Vectors in units in which distances compare: of length 1 on the whole."""
-    points = matrix.values[places].astype(np.float64)
-    return points / matrix.scale
+    points = vectors.values[places].astype(np.float64)
+    return points / vectors.rms_length

@@ -54,7 +54,7 @@ def items(index: Index, column: str | None = None, where: str | None = None, mos
     """
     with index.reading():
         ids, vectors = index.vectors(column)
-        pool = index.candidates(column, where).pool
+        pool, _ = index.candidates(column, where)
         places = np.arange(len(ids)) if pool is None else pool
         total = len(places)
         if not total:

@@ -14,6 +14,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -26,19 +27,61 @@ from ..errors import DamagedError, DiskFullError, UsageError
 from .backends.connection import anew
 from .backends.meta import STATE, valid
 from .backends.reader import Reader
-from .search.mapped import mapped, passing
-from .search.vectors import Matrix
+from .search.base import NearestNeighbors, Positions
+from .search.exact import ExactSearch
+from .search.memmap import iter_slices, open_array
+from .search.vectors import Vectors as SearchVectors
 
 Numbers = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
 _CHUNK = 8_192  # rows read at once
 # Threads that have an index each share its vectors, and what was made of them to search faster.
-_LOADED: WeakValueDictionary[tuple[object, ...], Matrix] = WeakValueDictionary()
+_LOADED: WeakValueDictionary[tuple[object, ...], VectorField] = WeakValueDictionary()
 _LOADING = threading.Lock()  # those that come together would each read them, and share nothing
 
 
-def load(store: Reader, column: str) -> Matrix:
+@dataclass(eq=False)
+class VectorField:
+    """The vectors of one field of one commit, in row order.
+
+    Args:
+        state: the commit.
+        row_ids: (N,), ascending.
+        vectors: (N, D).
+        exact: searches them exactly.
+        nearest: searches them, maybe approximately.
+        codes: group codes (N,) of the values of a column, by column.
+    """
+
+    state: str
+    row_ids: Numbers
+    vectors: SearchVectors
+    exact: ExactSearch = field(init=False)
+    nearest: NearestNeighbors = field(init=False)
+    codes: dict[str, Numbers] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.exact = ExactSearch(self.vectors)
+        self.nearest = self.exact
+        self._bfloat16: ExactSearch | None = None
+
+    def searcher(self, torch: Any = None) -> ExactSearch:
+        """Return the exact search, with products in bfloat16 if torch is given; see `ExactSearch`."""
+        if torch is None:
+            return self.exact
+        self._bfloat16 = self._bfloat16 or ExactSearch(self.vectors, torch)
+        return self._bfloat16
+
+    def positions_of(self, row_ids: Numbers) -> Positions:
+        """Return the ascending positions of rows; rows without a vector in this field have none."""
+        positions = np.searchsorted(self.row_ids, row_ids)
+        inside = positions < len(self.row_ids)
+        positions = positions[inside]
+        return np.sort(positions[self.row_ids[positions] == row_ids[inside]])
+
+
+def load(store: Reader, column: str) -> VectorField:
     """The matrix of a column as of the store's present commit, from its file, which is made anew if need be.
 
     The file holds N x D float32, N int64, and the sum of these as 32-bit words, an int64; all little-endian. It is only
@@ -67,7 +110,7 @@ def load(store: Reader, column: str) -> Matrix:
                 held = read(db, store.path, column, count, dim, metric)
         for part in held:
             part.flags.writeable = False
-        return _LOADED.setdefault(_which(path), Matrix(state, *held, metric))
+        return _LOADED.setdefault(_which(path), VectorField(state, held[0], SearchVectors(held[1], metric)))
 
 
 def _write(path: Path, chunks: Iterable[tuple[Numbers, Vectors]]) -> None:
@@ -120,7 +163,7 @@ def cached(path: Path, count: int, dim: int) -> tuple[Numbers, Vectors] | None:
     """The (N,) numbers and (N, D) vectors that a cache holds; None if it is not there or not whole."""
     if not count or not path.is_file() or path.stat().st_size != count * (4 * dim + 8) + 8:
         return None
-    values, numbers = mapped(path, "<f4", (count, dim)), mapped(path, "<i8", (count,), 4 * count * dim)
+    values, numbers = open_array(path, "<f4", (count, dim)), open_array(path, "<i8", (count,), 4 * count * dim)
     with open(path, "rb") as file:
         file.seek(-8, os.SEEK_END)
         said = int.from_bytes(file.read(), "little")
@@ -129,7 +172,9 @@ def cached(path: Path, count: int, dim: int) -> tuple[Numbers, Vectors] | None:
 
 def total(*parts: npt.NDArray[Any]) -> int:
     """The sum of arrays as 32-bit words, modulo 2^64: it tells that one bit of them is another."""
-    sums = (np.add.reduce(part[rows].view("<u4").ravel(), dtype=np.uint64) for part in parts for rows in passing(part))
+    sums = (
+        np.add.reduce(part[rows].view("<u4").ravel(), dtype=np.uint64) for part in parts for rows in iter_slices(part)
+    )
     return sum(map(int, sums)) % 2**64
 
 

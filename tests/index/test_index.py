@@ -335,3 +335,42 @@ def test_a_lookup_by_id_loads_no_torch(songs):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [songs.similar("s1", 1)[0].id, "[]"]
+
+
+def clustered(count, dim, separation):
+    rng = np.random.default_rng(0)
+    centers = rng.standard_normal((200, dim))
+    values = separation * centers[rng.integers(200, size=count)] + rng.standard_normal((count, dim))
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+
+
+def index_of(place, vectors):
+    index = Index.create(place, vectors.shape[1], "cosine")
+    index.add([{"id": str(at), "genre": str(at % 20)} for at in range(len(vectors))], vectors, "audio")
+    return index
+
+
+def test_approximate_index_finds_nearly_all_with_exact_scores_and_is_exact_under_a_condition(place):
+    pytest.importorskip("faiss")
+    vectors = clustered(20_000, 16, 4.0)
+    with index_of(place, vectors) as index:
+        exact = [index.similar(str(at), 10) for at in range(100)]
+        filtered = [index.search(vectors[at], 10, where="genre = '7'") for at in range(20)]
+        assert index.build_approximate() >= 0.98
+        found = [index.similar(str(at), 10) for at in range(100)]
+        pairs = [(hit, hits) for hit, hits in zip(exact, found, strict=True)]
+        assert sum(len({hit.id for hit in right} & {hit.id for hit in near}) for right, near in pairs) >= 970
+        scores = {(at, hit.id): hit.score for at, hits in enumerate(exact) for hit in hits}
+        assert all(scores.get((at, hit.id), hit.score) == hit.score for at, hits in enumerate(found) for hit in hits)
+        assert [index.search(vectors[at], 10, where="genre = '7'") for at in range(20)] == filtered
+        index.add([{"id": "new"}], vectors[:1], "audio")
+        assert {hit.id for hit in index.search(vectors[0], 2)} == {"0", "new"}
+
+
+def test_approximate_index_with_low_recall_is_not_used(place):
+    pytest.importorskip("faiss")
+    vectors = clustered(20_000, 64, 0.0)
+    with index_of(place, vectors) as index:
+        exact = [index.search(vectors[at], 10) for at in range(20)]
+        assert index.build_approximate() < 0.98
+        assert [index.search(vectors[at], 10) for at in range(20)] == exact

@@ -1,6 +1,5 @@
 """What is asked of an index beside nearness."""
 
-import threading
 import time
 
 import numpy as np
@@ -9,10 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jointembed.errors import UsageError
-from jointembed.index import rerank
 from jointembed.index.index import Index
-from jointembed.index.search import batch, bfloat16, pca_prefilter
-from jointembed.index.search.vectors import Matrix
+from jointembed.index.search.vectors import Vectors
 
 
 def unit(vectors):
@@ -20,7 +17,7 @@ def unit(vectors):
 
 
 def matrix(values, metric):
-    return Matrix(1, np.arange(1, len(values) + 1), np.asarray(values, np.float32), metric)
+    return Vectors(np.asarray(values, np.float32), metric)
 
 
 def made(place, vectors, rows=None, metric="cosine"):
@@ -47,18 +44,6 @@ def test_one_result_an_artist_is_the_best_of_each(songs):
     assert [hit.id for hit in songs.similar("3", 50, one_per="artist")] == list(best.values())
     with pytest.raises(UsageError, match="did you mean artist"):
         songs.similar("3", 5, one_per="artst")
-
-
-def test_all_of_a_few_artists_are_found_without_a_look_at_every_song(songs, monkeypatch):
-    right = [hit.id for hit in songs.similar("3", 50, one_per="artist")]
-    asked, nearest = [], Matrix.nearest
-    monkeypatch.setattr(
-        Matrix,
-        "nearest",
-        lambda table, query, k, *more, **how: asked.append(k) or nearest(table, rerank, k, *more, **how),
-    )
-    assert [hit.id for hit in songs.similar("3", 50, one_per="artist")] == right and len(right) == 7
-    assert max(asked) < 100
 
 
 def test_rows_without_an_artist_are_not_one_artist(place):
@@ -306,44 +291,6 @@ def test_vectors_and_words_together_put_first_what_both_find(place):
         assert [hit.id for hit in index.search_hybrid(vectors[1], "waltz", 4, where="title = 'reel'")] == ["1"]
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**31),
-    count=st.integers(1, 5000),
-    dim=st.integers(1, 40),
-    k=st.integers(1, 30),
-    asked=st.integers(1, 300),
-    metric=st.sampled_from(["cosine", "dot", "euclidean"]),
-    ties=st.booleans(),
-)
-def test_many_at_once_are_exactly_what_float64_finds_one_by_one(seed, count, dim, k, asked, metric, ties):
-    rng = np.random.default_rng(seed)
-    values = rng.standard_normal((count, dim))
-    if ties:
-        values = np.sign(values) + 0.0
-    values = unit(values) if metric == "cosine" else values.astype(np.float32)
-    table = matrix(values, metric)
-    queries = np.stack(
-        [rerank.vector(one, table) for one in rng.standard_normal((asked, dim)) + (values[:1] if ties else 0)]
-    )
-    places, scores = batch.nearest(table, queries, k)
-    exact = values.astype(np.float64) @ queries.T
-    if metric == "euclidean":
-        exact = -np.square(values.astype(np.float64)[:, None] - queries[None]).sum(2)
-    for at in rng.integers(asked, size=5):
-        alone, score = table.nearest(queries[at], k)
-        assert places[at].tolist() == alone.tolist()
-        assert np.allclose(scores[at], score, rtol=1e-6, atol=1e-6)
-        best = np.sort(exact[:, at])[::-1][: min(k, count)]
-        assert np.allclose(scores[at], best, rtol=1e-5, atol=1e-5)
-
-
-def test_no_queries_have_no_results(songs):
-    _, vectors = songs.vectors()
-    places, scores = songs.search_batch(vectors[:0], 5)
-    assert places.shape == scores.shape == (0, 5)
-
-
 def test_many_of_an_index_count_places_as_its_ids_do(songs):
     ids, vectors = songs.vectors()
     places, scores = songs.search_batch(vectors[:20], 5)
@@ -351,102 +298,6 @@ def test_many_of_an_index_count_places_as_its_ids_do(songs):
         hits = songs.search(vectors[at], 5)
         assert [ids[place] for place in places[at]] == [hit.id for hit in hits]
         assert np.allclose(scores[at], [hit.score for hit in hits], atol=1e-6)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 2**31),
-    dim=st.integers(2, 48),
-    k=st.integers(1, 10),
-    metric=st.sampled_from(["cosine", "dot", "euclidean"]),
-    decay=st.sampled_from([0.0, 0.5, 2.0]),
-    ties=st.booleans(),
-)
-def test_a_prefix_rules_out_nothing_that_is_among_the_best(seed, dim, k, metric, decay, ties):
-    rng = np.random.default_rng(seed)
-    spread = np.arange(1, dim + 1) ** -decay
-    centres = rng.standard_normal((30, dim)) * spread
-    values = centres[rng.integers(30, size=3000)]
-    values += 0 if ties else 0.2 * spread * rng.standard_normal((3000, dim))
-    table = matrix(unit(values) if metric == "cosine" else values, metric)
-    built = pca_prefilter.build(table)
-    asked = rerank.vector(centres[0] + 0.1 * rng.standard_normal(dim), table)
-    places = built and built.may(table, asked, k)
-    if places is not None:
-        best, _ = table.nearest(asked, k)
-        assert set(best.tolist()) <= set(places.tolist())
-        assert (np.diff(places) > 0).all()
-
-
-def test_a_query_that_comes_often_to_many_vectors_finds_the_same_and_looks_at_less():
-    rng = np.random.default_rng(0)
-    spread = np.arange(1, 65) ** -0.7
-    values = unit(rng.standard_normal((500, 64))[rng.integers(500, size=40_000)] * spread)
-    values = unit(values + 0.1 * rng.standard_normal((40_000, 64)) * spread)
-    table = matrix(values, "cosine")
-    asked = [rerank.vector(one, table) for one in values[:20] + 0.01]
-    first = [table.nearest(one, 10)[0].tolist() for one in asked]
-    assert table.prefix is not None and table.prefix.head.shape[1] <= 32
-    assert [table.nearest(one, 10)[0].tolist() for one in asked] == first
-    exact = values.astype(np.float64) @ np.stack(asked).T
-    assert first == [np.argsort(-scores, kind="stable")[:10].tolist() for scores in exact.T]
-    assert all(len(table.prefix.may(table, one, 10)) < 4_000 for one in asked)
-
-
-def test_threads_that_share_vectors_find_the_same_and_make_a_prefix_once(place, monkeypatch):
-    rng = np.random.default_rng(0)
-    values = rng.standard_normal((300, 48))[rng.integers(300, size=25_000)] + 0.3 * rng.standard_normal((25_000, 48))
-    values = unit(values * np.arange(1, 49) ** -0.7)
-    made(place, values).close()
-    builds, wrong = [], []
-    monkeypatch.setattr(
-        "jointembed.index.search.vectors.build", lambda table: builds.append(1) or pca_prefilter.build(table)
-    )
-
-    def ask():
-        with Index.open(place) as index:
-            for rerank in values[:12]:
-                scores = values.astype(np.float64) @ rerank
-                right = np.argsort(-scores, kind="stable")[:5].astype(str).tolist()
-                if [hit.id for hit in index.search(rerank, 5)] != right:
-                    wrong.append(rerank)
-
-    threads = [threading.Thread(target=ask) for _ in range(6)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert (len(builds), wrong) == (1, [])
-
-
-def test_vectors_without_a_direction_of_their_own_get_no_prefix_that_costs_more_than_it_spares():
-    values = unit(np.random.default_rng(0).standard_normal((30_000, 64)))
-    assert pca_prefilter.build(matrix(values, "cosine")) is None
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(0, 2**31),
-    count=st.integers(1, 5000),
-    dim=st.integers(1, 40),
-    k=st.integers(1, 30),
-    metric=st.sampled_from(["cosine", "dot"]),
-    spread=st.sampled_from([0.02, 1.0]),
-)
-def test_bfloat16_rules_out_nothing_that_is_among_the_best(seed, count, dim, k, metric, spread):
-    import torch
-
-    rng = np.random.default_rng(seed)
-    values = rng.standard_normal(dim) + spread * rng.standard_normal((count, dim))
-    values = unit(values) if metric == "cosine" else values.astype(np.float32)
-    table = matrix(values, metric)
-    queries = np.stack([rerank.vector(one, table) for one in rng.standard_normal((batch._PAYS, dim))])
-    vars(table)["half"] = bfloat16.BFloat16Vectors(values, torch)
-    places, scores = batch.nearest(table, queries, k)
-    for at in range(0, len(queries), 7):
-        alone, score = table.nearest(queries[at], k)
-        assert places[at].tolist() == alone.tolist()
-        assert np.allclose(scores[at], score, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

@@ -1,1 +1,1 @@
-"""The nearest of many vectors: of one query (`matrix.py`), of many (`block.py`), and the short cuts to them."""
+"""Nearest-neighbour search over arrays: exact (`exact.py`) or approximate (`ivf.py`)."""

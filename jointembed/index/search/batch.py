@@ -1,179 +1,235 @@
-"""The exact nearest of many queries at once: products in blocks that fit the cache, of which few scores are looked at.
+"""The exact nearest neighbours of many queries at once, and at most one row of each group.
 
-Letters: N rows, D dimension, B queries of a block, C rows of a chunk, G groups of rows, K results.
+Approximate products of a block of queries with a chunk of rows fit a processor's cache; only groups of rows whose best
+score is high enough are looked at, and what may be among the k best is scored again in float64.
+
+Letters: N rows, D dimension, M queries, B queries of a block, C rows of a chunk, G groups of rows, K results, n pairs
+of a row and a query.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .base import Exclusions, Float32s, NearestNeighbors, Positions, Queries, Scores, take_first
 from .bfloat16 import BFloat16Vectors
-from .mapped import passing
-from .rounding import unflagged
-from .vectors import Matrix
+from .memmap import iter_slices
+from .single import search_one
+from .vectors import Vectors
 
-Floats = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
-Places = npt.NDArray[np.intp]
+_BLOCK_QUERIES = 256
+_CHUNK_ROWS = 1_024  # rows whose scores with a block of queries stay in a core's cache
+_GROUP_ROWS = 32  # rows whose best score is looked at first
+_MAX_RESCORED_PER_RESULT = 2
+_FETCH_PER_GROUP = 4  # rows fetched for each group wanted, and again whenever they were too few
 
-_QUERIES = 256
-_CHUNK = 1_024  # rows whose scores with a block of queries stay in a core's cache
-_GROUP = 32  # rows whose best score is looked at first
-_PAYS = 64  # queries from which on it pays to round all vectors to bfloat16
-_MANY = 2  # pairs a result
-_MOST = 8_000_000  # pairs a block that are kept: 160 MB, and a few times that while they are sorted
+MAX_CANDIDATES = 8_000_000  # pairs kept for a block: 160 MB, and a few times that while they are sorted
 
 
-def nearest(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Singles]:
-    """The places of the k best for each of M queries (M, D), and their scores: both (M, K), the best first.
-
-    What `Matrix.nearest` gives, for many queries: rough products find what may be among the best, given their rounding,
-    and these few are scored again in float64. Equals stay in their order.
-    """
-    k = min(k, len(matrix.numbers))
-    if not len(queries) or not k:
-        return np.empty((len(queries), k), np.intp), np.empty((len(queries), k), np.float32)
-    half = matrix.half if len(queries) >= _PAYS else None
-
-    @unflagged
-    def one(some: Floats) -> tuple[Places, Singles]:
-        pairs = _rough(matrix, some, k) if half is None else _half(half, some, k)
-        return _singly(matrix, some, k) if pairs is None else _picked(matrix, some, *pairs, k)
-
-    blocks = [queries[at : at + _QUERIES] for at in range(0, len(queries), _QUERIES)]
-    if half is None and len(blocks) > 1:
-        parts = _shared(one, blocks)
-    else:
-        parts = [one(some) for some in blocks]
-    return np.concatenate([places for places, _ in parts]), np.concatenate([scores for _, scores in parts])
-
-
-def _shared(one: Callable[[Floats], tuple[Places, Singles]], blocks: list[Floats]) -> list[tuple[Places, Singles]]:
-    """The blocks, each by one thread: what comes after a product then has as many threads as the product would."""
-    from threadpoolctl import threadpool_info, threadpool_limits
-
-    threads = max((found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"), default=1)
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(one, blocks))
-
-
-def _rough(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Places] | None:
-    """Pairs (n,) of rows and queries, by float32 products: all that may be among the k best; None if too many."""
-    asked = np.ascontiguousarray(queries.T, np.float32)  # (D, B)
-    found = _Found(len(queries), k, 2 * matrix.error(queries))
-    room = np.empty((_CHUNK, len(queries)), np.float32)  # made once: new memory is slower than the product
-    for rows in passing(matrix.values, _CHUNK):
-        scores = matrix.roughly(rows, asked, room)  # (C, B)
-        count = len(scores) // _GROUP
-        found.look(rows.start, scores[: count * _GROUP].reshape(_GROUP, count, len(queries)).max(0), scores)
-        if found.full:
-            return None
-    return found.pairs()
-
-
-def _half(half: BFloat16Vectors, queries: Floats, k: int) -> tuple[Places, Places] | None:
-    """The same by products in bfloat16."""
-    asked, error = half.rounded(queries)
-    found = _Found(len(queries), k, 2 * error)
-    for start in range(0, len(half.values), _CHUNK):
-        found.look(start, *half.chunk(slice(start, start + _CHUNK), asked, _GROUP))
-        if found.full:
-            return None
-    return found.pairs()
-
-
-def _singly(matrix: Matrix, queries: Floats, k: int) -> tuple[Places, Singles]:
-    """The same where nearly all vectors may be among the best, being equal, or dwarfed by one: query after query."""
-    every = np.arange(len(matrix.numbers))  # asked for by their places they are all looked at, even beside a graph
-    found = [matrix.nearest(query, k, every) for query in queries]
-    return np.stack([places for places, _ in found]), np.stack([scores for _, scores in found]).astype(np.float32)
-
-
-class _Found:
-    """What may be among the k best of each of B queries, of all rows that were looked at.
+def search_batch(
+    vectors: Vectors,
+    queries: Queries,
+    k: int,
+    bfloat16: BFloat16Vectors | None = None,
+    max_candidates: int = MAX_CANDIDATES,
+) -> tuple[Positions, Scores]:
+    """Return the positions and scores (M, k) of the k best rows for each query (M, D), best first.
 
     Args:
-        count: queries.
-        k: results.
-        wide: (B,) how far two rough scores may be from their true order.
+        vectors: the vectors.
+        queries: at least one.
+        k: at most N.
+        bfloat16: the same vectors in bfloat16, if their products are to be used.
+        max_candidates: pairs kept for a block of queries. If nearly all vectors may be among the best, being equal, or
+            tiny beside a single one, these are too few, and the queries are searched one by one.
     """
 
-    def __init__(self, count: int, k: int, wide: Singles) -> None:
-        self.k, self.wide = k, wide
-        self.least = np.full(count, -np.inf, np.float32)  # (B,) what the k-th best reaches at least
-        self.kept: list[tuple[Places, Places, Singles]] = []  # rows, queries, scores
-        self.size = self.due = 0
+    def search_block(block: Queries) -> tuple[Positions, Scores]:
+        if bfloat16 is None:
+            pairs = _select_float32(vectors, block, k, max_candidates)
+        else:
+            pairs = _select_bfloat16(bfloat16, block, k, max_candidates)
+        if pairs is not None:
+            return _rescore_top_k(vectors, block, *pairs, k)
+        results = [search_one(vectors, query, k) for query in block]
+        return np.stack([positions for positions, _ in results]), np.stack([scores for _, scores in results])
 
-    def look(self, start: int, best: Singles, scores: Any) -> None:
-        """Look at the rough scores (C, B) of rows, of which group G holds rows G, G + count ...: its best is told."""
+    blocks = [queries[start : start + _BLOCK_QUERIES] for start in range(0, len(queries), _BLOCK_QUERIES)]
+    if bfloat16 is None and len(blocks) > 1:
+        results = _run_in_threads(search_block, blocks)
+    else:
+        results = [search_block(block) for block in blocks]
+    return np.concatenate([positions for positions, _ in results]), np.concatenate([scores for _, scores in results])
+
+
+@dataclass(frozen=True)
+class GroupedSearch:
+    """A search that returns at most one row, the best, of each group.
+
+    Args:
+        nearest: finds the rows.
+        groups: (N,) the group of each row.
+    """
+
+    nearest: NearestNeighbors
+    groups: npt.NDArray[np.int64]
+
+    def search(
+        self, queries: Queries, k: int, allowed: Positions | None = None, exclude: Exclusions | None = None
+    ) -> tuple[Positions, Scores]:
+        """See `NearestNeighbors.search`."""
+        fetch_k = _FETCH_PER_GROUP * k
+        found, found_scores = self.nearest.search(queries, fetch_k, allowed, exclude)
+        positions, scores, complete = self._keep_first(found, found_scores, k)
+        while found.shape[1] == fetch_k and not complete.all():
+            pending = np.flatnonzero(~complete)
+            fetch_k *= _FETCH_PER_GROUP
+            excluded = None if exclude is None else [exclude[query] for query in pending.tolist()]
+            found, found_scores = self.nearest.search(queries[pending], fetch_k, allowed, excluded)
+            positions[pending], scores[pending], complete[pending] = self._keep_first(found, found_scores, k)
+        return positions, scores
+
+    def _keep_first(self, found: Positions, scores: Scores, k: int) -> tuple[Positions, Scores, npt.NDArray[np.bool_]]:
+        """Keep the first k rows of different groups for each query, and tell for which queries there are k."""
+        keep = np.zeros(found.shape, bool)
+        for row, positions in zip(keep, found, strict=True):
+            real = positions[positions >= 0]
+            row[np.unique(self.groups[real], return_index=True)[1]] = True  # padding is at the end
+        return *take_first(found, scores, k, keep), keep.sum(1) >= min(k, found.shape[1])
+
+
+def _run_in_threads(
+    search_block: Callable[[Queries], tuple[Positions, Scores]], blocks: list[Queries]
+) -> list[tuple[Positions, Scores]]:
+    """Run one block per thread, so that the work after each matrix product is parallel too."""
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    threads = max((info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"), default=1)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(search_block, blocks))
+
+
+def _select_float32(vectors: Vectors, queries: Queries, k: int, limit: int) -> tuple[Positions, Positions] | None:
+    """Return the pairs (n,) of rows and queries that may be among the k best; None if there are too many."""
+    columns = np.ascontiguousarray(queries.T, np.float32)  # (D, B)
+    candidates = _Candidates(len(queries), k, 2 * vectors.score_error(queries), limit)
+    out = np.empty((_CHUNK_ROWS, len(queries)), np.float32)  # allocated once: new memory is slower than the product
+    for rows in iter_slices(vectors.values, _CHUNK_ROWS):
+        scores = vectors.approx_scores(rows, columns, out)  # (C, B)
+        count = len(scores) // _GROUP_ROWS
+        best = scores[: count * _GROUP_ROWS].reshape(_GROUP_ROWS, count, len(queries)).max(0)
+        candidates.add_chunk(rows.start, best, scores)
+        if candidates.are_too_many():
+            return None
+    return candidates.result()
+
+
+def _select_bfloat16(
+    vectors: BFloat16Vectors, queries: Queries, k: int, limit: int
+) -> tuple[Positions, Positions] | None:
+    """Do the same by products in bfloat16."""
+    columns, error = vectors.cast_queries(queries)
+    candidates = _Candidates(len(queries), k, 2 * error, limit)
+    for start in range(0, len(vectors), _CHUNK_ROWS):
+        best, scores = vectors.approx_scores(slice(start, start + _CHUNK_ROWS), columns, _GROUP_ROWS)
+        candidates.add_chunk(start, best, scores)
+        if candidates.are_too_many():
+            return None
+    return candidates.result()
+
+
+class _Candidates:
+    """What may be among the k best rows of each of B queries, given the chunks of rows added so far.
+
+    Args:
+        count: B.
+        k: number of results.
+        margin: (B,) by how much two approximate scores may be in the wrong order.
+        limit: number of pairs above which there are too many, unless k results for each query need more.
+    """
+
+    def __init__(self, count: int, k: int, margin: Float32s, limit: int) -> None:
+        self.k, self.margin = k, margin
+        self.limit = max(limit, _MAX_RESCORED_PER_RESULT * k * count)
+        self.kth_score = np.full(count, -np.inf, np.float32)  # (B,) a lower bound
+        self.parts: list[tuple[Positions, Positions, Float32s]] = []  # rows, queries, scores
+        self.size = self.next_prune = 0
+
+    def add_chunk(self, start: int, best: Float32s, scores: Any) -> None:
+        """Add the approximate scores (C, B) of a chunk of rows.
+
+        `best` (G, B) holds the maximum of each strided group: group g holds rows g, g + G, ... of the chunk.
+        """
         if start == 0 and self.k <= len(best):
-            self.least = np.partition(best, len(best) - self.k, 0)[len(best) - self.k]
-        bar = self.least - self.wide
+            self.kth_score = np.partition(best, len(best) - self.k, 0)[len(best) - self.k]
+        threshold = self.kth_score - self.margin
         count = len(best)
-        at = np.flatnonzero(best >= bar)
-        if len(at):
-            group, who = np.divmod(at, len(bar))
-            rows = group + np.arange(_GROUP)[:, None] * count  # (32, n)
-            self._keep(start, rows, np.repeat(who[None], _GROUP, 0), scores, bar)
-        full = count * _GROUP
-        if full < len(scores):
-            rows, who = np.indices((len(scores) - full, len(bar)))
-            self._keep(start, rows + full, who, scores, bar)
-        if start >= self.due:  # each time twice as much has been seen, so that what is kept stays about as much
-            self._sift()
-            self.due = 2 * start + 1
+        high = np.flatnonzero(best >= threshold)
+        if len(high):
+            group, query_index = np.divmod(high, len(threshold))
+            rows = group + np.arange(_GROUP_ROWS)[:, None] * count  # (32, n)
+            self._append(start, rows, np.repeat(query_index[None], _GROUP_ROWS, 0), scores, threshold)
+        grouped = count * _GROUP_ROWS
+        if grouped < len(scores):
+            rows, query_index = np.indices((len(scores) - grouped, len(threshold)))
+            self._append(start, rows + grouped, query_index, scores, threshold)
+        if start >= self.next_prune:  # after twice as many rows each time, so that the number of pairs stays about even
+            self._prune()
+            self.next_prune = 2 * start + 1
 
-    def _keep(self, start: int, rows: Places, who: Places, scores: Any, bar: Singles) -> None:
-        found = scores[rows, who]
-        found = found if isinstance(found, np.ndarray) else found.float().numpy()
-        high = found >= bar[who]
-        self.kept.append((rows[high] + start, who[high], found[high]))
-        self.size += len(self.kept[-1][0])
+    def are_too_many(self) -> bool:
+        """Return whether there are more pairs than there should be memory for."""
+        if self.size > self.limit:
+            self._prune()
+        return self.size > self.limit
 
-    def _sift(self) -> None:
-        rows, who, scores = (np.concatenate(part) for part in zip(*self.kept, strict=True))
-        order = np.lexsort((-scores, who))
-        rows, who, scores = rows[order], who[order], scores[order]
-        starts = np.searchsorted(who, np.arange(len(self.least)))
-        there = np.append(starts[1:], len(who)) - starts >= self.k
-        self.least[there] = np.maximum(self.least[there], scores[starts[there] + self.k - 1])
-        still = scores >= (self.least - self.wide)[who]
-        self.kept = [(rows[still], who[still], scores[still])]
-        self.size = len(self.kept[0][0])
+    def result(self) -> tuple[Positions, Positions]:
+        """Return the rows and the queries of all pairs (n,), those of a query together."""
+        self._prune()
+        [(rows, query_index, _)] = self.parts
+        return rows, query_index
 
-    @property
-    def full(self) -> bool:
-        """Whether more is kept than there should be room for."""
-        if self.size > _MOST:
-            self._sift()
-        return self.size > max(_MOST, _MANY * self.k * len(self.least))
+    def _append(self, start: int, rows: Positions, query_index: Positions, scores: Any, threshold: Float32s) -> None:
+        picked = scores[rows, query_index]
+        picked = picked if isinstance(picked, np.ndarray) else picked.float().numpy()
+        high = picked >= threshold[query_index]
+        self.parts.append((rows[high] + start, query_index[high], picked[high]))
+        self.size += len(self.parts[-1][0])
 
-    def pairs(self) -> tuple[Places, Places]:
-        """The rows and the queries (n,) of all that may be, those of a query together."""
-        self._sift()
-        [(rows, who, _)] = self.kept
-        return rows, who
+    def _prune(self) -> None:
+        rows, query_index, scores = (np.concatenate(arrays) for arrays in zip(*self.parts, strict=True))
+        order = np.lexsort((-scores, query_index))
+        rows, query_index, scores = rows[order], query_index[order], scores[order]
+        starts = np.searchsorted(query_index, np.arange(len(self.kth_score)))
+        enough = np.append(starts[1:], len(query_index)) - starts >= self.k
+        self.kth_score[enough] = np.maximum(self.kth_score[enough], scores[starts[enough] + self.k - 1])
+        kept = scores >= (self.kth_score - self.margin)[query_index]
+        self.parts = [(rows[kept], query_index[kept], scores[kept])]
+        self.size = len(self.parts[0][0])
 
 
-def _picked(matrix: Matrix, queries: Floats, rows: Places, who: Places, k: int) -> tuple[Places, Singles]:
-    """The k best (B, k) of pairs of rows and queries, and their scores."""
-    if len(rows) > _MANY * k * len(queries):  # too many to be scored in float64
-        ends = np.searchsorted(who, np.arange(len(queries) + 1))
-        error = matrix.error(queries)
-        sifted = []
-        for query, wide, start, end in zip(queries, error, ends, ends[1:], strict=False):
-            scores = matrix.rough(rows[start:end], query)
-            bar = np.partition(scores, len(scores) - k)[len(scores) - k] - 2 * wide
-            sifted.append(start + np.flatnonzero(scores >= bar))
-        few = np.concatenate(sifted)
-        rows, who = rows[few], who[few]
-    exact = matrix.pairs(rows, queries, who)
-    order = np.lexsort((rows, -exact, who))
-    rows, exact, who = rows[order], exact[order], who[order]
-    first = np.arange(len(who)) - np.searchsorted(who, who) < k
-    return rows[first].reshape(-1, k), exact[first].reshape(-1, k).astype(np.float32)
+def _rescore_top_k(
+    vectors: Vectors, queries: Queries, rows: Positions, query_index: Positions, k: int
+) -> tuple[Positions, Scores]:
+    """Score pairs of rows and queries in float64, and return the positions and scores (B, k) of the k best."""
+    if len(rows) > _MAX_RESCORED_PER_RESULT * k * len(queries):  # float32 first, which has a narrower margin
+        ends = np.searchsorted(query_index, np.arange(len(queries) + 1))
+        error = vectors.score_error(queries)
+        kept = []
+        for query, margin, start, end in zip(queries, 2 * error, ends, ends[1:], strict=False):
+            scores = vectors.approx_scores_at(rows[start:end], query)
+            threshold = np.partition(scores, len(scores) - k)[len(scores) - k] - margin
+            kept.append(start + np.flatnonzero(scores >= threshold))
+        pairs = np.concatenate(kept)
+        rows, query_index = rows[pairs], query_index[pairs]
+    exact = vectors.rescore(rows, queries, query_index)
+    order = np.lexsort((rows, -exact, query_index))
+    rows, exact, query_index = rows[order], exact[order], query_index[order]
+    first = np.arange(len(query_index)) - np.searchsorted(query_index, query_index) < k
+    return rows[first].reshape(-1, k), exact[first].reshape(-1, k)

@@ -1,119 +1,141 @@
-"""An approximate index of many vectors, made by FAISS and used only where it finds what an exact search finds.
+"""An approximate index of many vectors, built by FAISS and measured against the exact search.
 
-It lives in memory only: reading such a file would mean to trust whoever wrote it with this process. It says which few
-vectors may be near; these are scored exactly, so that scores are right and only an absence may be wrong.
+It selects a few candidates, which are scored exactly: scores are right, and only a neighbour may be missing. It lives
+in memory only, because loading a FAISS file means trusting whoever wrote it with this process.
 
-Letters: N rows, D dimension, Q queries that are tried.
+Letters: N rows, D dimension, M queries, K results.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...errors import UsageError, missing_extra
-from .mapped import passing
+from .base import Exclusions, NearestNeighbors, Positions, Queries, Scores, drop_excluded, fetch_count
+from .memmap import iter_slices
+from .single import Query, take_best
+from .vectors import Vectors
 
-if TYPE_CHECKING:
-    from .vectors import Matrix
-
-Places = npt.NDArray[np.intp]
-
-LEAST = 0.98  # the recall@10 below which it is not used
-_AIM = 0.985  # that which is enough: other vectors than those that were tried find a little more or less
-TRIED = 500  # vectors that are asked for; they take no part in the making
-_NARROW = 32  # numbers of a vector up to which each is kept as one byte; of more, every two as four bits
-_TAUGHT = 40  # vectors a cell that teach the cells
-_CELLS = 1_000  # cells from which on looking at all of them takes as long as looking into some
-_MORE = 10  # candidates a result
-_STEP = 1.2  # how much more cells are searched at the next try
+HELD_OUT = 500  # vectors that measure the recall, and take no part in the training
+MAX_RESULTS = 200
+_SQ8_MAX_DIM = 32  # up to which each number is stored as a byte; of longer vectors, every two numbers as four bits
+_TRAIN_PER_CELL = 40
+_CANDIDATES_PER_RESULT = 10
+_NPROBE_STEP = 1.2
 
 
 class IvfIndex:
-    """Vectors in cells (inverted lists), long ones as codes of four bits that are looked up in registers.
+    """Vectors in cells (inverted lists), long ones as product-quantised codes that are scanned in registers.
 
     Jégou et al., Product Quantization for Nearest Neighbor Search, 2011; André et al., Cache Locality is not Enough:
     High-Performance Nearest Neighbor Search with Product Quantization Fast Scan, 2015.
 
     Args:
-        index: FAISS's.
-        recall: the share of the 10 nearest of 500 held-back vectors that it finds.
+        index: the FAISS index.
+        vectors: the same vectors, in the same order.
+        exact: answers what this index does not: among allowed rows, and more than 200 results.
+
+    Attributes:
+        recall_at_10: the share of the 10 nearest of 500 held-out vectors that it finds.
     """
 
-    def __init__(self, index: Any, recall: float) -> None:
-        self.index, self.recall = index, recall
+    def __init__(self, index: Any, vectors: Vectors, exact: NearestNeighbors) -> None:
+        self.index, self.vectors, self.exact = index, vectors, exact
+        self.recall_at_10 = 0.0
 
-    def may(self, query: npt.NDArray[np.float64], k: int) -> Places:
-        """The ascending places of what may be among the k best of a query (D,)."""
-        _, places = self.index.search(query[None].astype(np.float32), _MORE * k)
-        return np.sort(places[0][places[0] >= 0]).astype(np.intp)
+    @classmethod
+    def build(
+        cls,
+        vectors: Vectors,
+        exact: NearestNeighbors,
+        target_recall: float = 0.985,
+        coarse_pq_min_cells: int = 1_000,
+        seed: int = 0,
+    ) -> IvfIndex:
+        """Train and fill an index, and search as many cells as the recall needs, at most a sixteenth of all.
+
+        Args:
+            vectors: at least 1000.
+            exact: finds the true neighbours.
+            target_recall: recall@10 that is enough; other queries than the held-out ones find a little more or less.
+            coarse_pq_min_cells: number of cells from which on those of a query are found by codes too, because
+                comparing all centroids takes as long as scanning some cells.
+            seed: of the training.
+
+        Raises:
+            UsageError: faiss is not installed, or there are too few vectors.
+        """
+        try:
+            import faiss
+        except ImportError as error:
+            raise missing_extra("ann", "faiss-cpu") from error
+        count = len(vectors)
+        if count < 2 * HELD_OUT:
+            wrong = f"an approximate index needs at least {2 * HELD_OUT} vectors, got {count}"
+            raise UsageError("approximate", wrong, "leave it out: an exact search is fast")
+        cells = int(max(1, min(6 * count**0.5, count // 40)))
+        order = np.random.default_rng(seed).permutation(count)
+        held_out, training = np.sort(order[:HELD_OUT]), np.sort(order[HELD_OUT:][: cells * _TRAIN_PER_CELL])
+        index = _train(faiss, vectors, np.ascontiguousarray(vectors.values[training]), cells, coarse_pq_min_cells, seed)
+        for rows in iter_slices(vectors.values):
+            index.add(np.ascontiguousarray(vectors.values[rows]))
+        ivf = cls(index, vectors, exact)
+        queries, exclude = vectors.values[held_out].astype(np.float64), list(held_out[:, None])
+        neighbors, _ = exact.search(queries, 10, None, exclude)
+        index.nprobe = 1
+        while True:
+            found, _ = ivf.search(queries, 10, None, exclude)
+            hits = sum(len(np.intersect1d(right, near)) for right, near in zip(neighbors, found, strict=True))
+            ivf.recall_at_10 = hits / neighbors.size
+            nprobe = math.ceil(index.nprobe * _NPROBE_STEP)
+            if ivf.recall_at_10 >= target_recall or nprobe > max(1, cells // 16):
+                return ivf
+            index.nprobe = nprobe
+
+    def search(
+        self, queries: Queries, k: int, allowed: Positions | None = None, exclude: Exclusions | None = None
+    ) -> tuple[Positions, Scores]:
+        """See `NearestNeighbors.search`; a neighbour may be missing."""
+        k = min(k, len(self.vectors))
+        fetch_k = min(fetch_count(k, exclude), len(self.vectors))
+        if allowed is not None or fetch_k > MAX_RESULTS or not len(queries) or not k:
+            return self.exact.search(queries, k, allowed, exclude)
+        results = [self._search_one(query, fetch_k) for query in queries]
+        positions, scores = (np.stack(arrays) for arrays in zip(*results, strict=True))
+        return drop_excluded(positions, scores, k, exclude)
+
+    def _search_one(self, query: Query, k: int) -> tuple[Positions, Scores]:
+        _, found = self.index.search(query[None].astype(np.float32), _CANDIDATES_PER_RESULT * k)
+        candidates = np.sort(found[0][found[0] >= 0]).astype(np.intp)
+        if len(candidates) >= k:
+            return take_best(self.vectors, query, k, candidates)
+        positions, scores = self.exact.search(query[None], k)
+        return positions[0], scores[0]
 
 
-def build(matrix: Matrix, seed: int = 0) -> IvfIndex:
-    """Teach, fill and try a graph; as many cells are searched as its recall asks for, at most a sixteenth of all.
-
-    Raises:
-        UsageError: faiss is not installed, or there are too few vectors to teach it and to try it.
-    """
-    try:
-        import faiss
-    except ImportError as error:
-        raise missing_extra("ann", "faiss-cpu") from error
-    from . import batch
-
-    values = matrix.values
-    count, width = values.shape
-    if count < 2 * TRIED:
-        raise UsageError(
-            "approximate", f"{count} vectors are too few for a graph", "leave it out: an exact search is fast"
-        )
-    rng = np.random.default_rng(seed)
-    cells = int(max(1, min(6 * count**0.5, count // 40)))
-    order = rng.permutation(count)
-    asked, taught = np.sort(order[:TRIED]), np.sort(order[TRIED:][: cells * _TAUGHT])
-    kind = faiss.METRIC_L2 if matrix.metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
-    codes = "SQ8" if width <= _NARROW else f"PQ{width if width % 2 else width // 2}x4fs"
-    index: Any = faiss.index_factory(width, f"IVF{cells},{codes}", kind)
-    index.cp.seed, index.cp.niter, index.cp.min_points_per_centroid = seed, 6, 1
-    index.train(np.ascontiguousarray(values[taught]))
-    for rows in passing(values):
-        index.add(np.ascontiguousarray(values[rows]))
-    if width > _NARROW and cells >= _CELLS:
-        _quicken(index, faiss.index_factory(width, f"{codes},RFlat", kind), cells)
-    queries = values[asked].astype(np.float64)
-    right, _ = batch.nearest(matrix, queries, 11)
-    graph = IvfIndex(index, 0.0)
-    index.nprobe = 1
-    while True:
-        found = (_found(graph, matrix, query, own) for query, own in zip(queries, asked.tolist(), strict=True))
-        hits = [len(_ten(places, own) & near) for places, own, near in zip(right, asked.tolist(), found, strict=True)]
-        graph.recall = sum(hits) / (10 * len(asked))
-        more = math.ceil(index.nprobe * _STEP)
-        if graph.recall >= _AIM or more > max(1, cells // 16):
-            return graph
-        index.nprobe = more
-
-
-def _quicken(index: Any, quick: Any, cells: int) -> None:
-    """Let the cells of a query be found by codes too, and four times as many be looked at again."""
-    exact = index.quantizer
-    centres = exact.reconstruct_n(0, cells)
-    quick.train(centres)
-    quick.add(centres)
-    quick.k_factor = 4
-    index.quantizer = quick
-    quick.this.disown()  # the index deletes it
-    exact.this.own(True)  # and this one no longer
-
-
-def _ten(places: Places, own: int) -> set[int]:
-    return set([place for place in places.tolist() if place != own][:10])
-
-
-def _found(graph: IvfIndex, matrix: Matrix, query: npt.NDArray[np.float64], own: int) -> set[int]:
-    places = graph.may(query, 11)
-    order = np.argsort(-matrix.scored(places, query), kind="stable")[:11]
-    return _ten(places[order], own)
+def _train(faiss: Any, vectors: Vectors, training: Any, cells: int, coarse_pq_min_cells: int, seed: int) -> Any:
+    """Return an empty FAISS index whose cells and codes are trained."""
+    dim = training.shape[1]
+    metric = faiss.METRIC_L2 if vectors.metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
+    parts = dim if dim % 2 else dim // 2
+    codes = "SQ8" if dim <= _SQ8_MAX_DIM else f"PQ{parts}x4fs"
+    clustering = {"niter": 6, "seed": seed, "min_points_per_centroid": 1}
+    if dim <= _SQ8_MAX_DIM or cells < coarse_pq_min_cells:
+        index = faiss.index_factory(dim, f"IVF{cells},{codes}", metric)
+        for name, value in clustering.items():
+            setattr(index.cp, name, value)
+        index.train(training)
+        return index
+    kmeans = faiss.Kmeans(dim, cells, spherical=metric == faiss.METRIC_INNER_PRODUCT, **clustering)
+    kmeans.train(training)
+    coarse = faiss.index_factory(dim, f"{codes},RFlat", metric)
+    coarse.train(kmeans.centroids)
+    coarse.add(kmeans.centroids)
+    coarse.k_factor = 4  # of four times as many cells as are searched the true distance is computed
+    index = faiss.IndexIVFPQFastScan(coarse, dim, cells, parts, 4, metric)
+    index.by_residual = False
+    index.train(training)
+    return index

@@ -1,0 +1,134 @@
+"""Exact search: which of several ways to the same results is the fastest for the queries at hand.
+
+Letters: N rows, D dimension, M queries, K results.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from .base import Exclusions, Positions, Queries, Scores, drop_excluded, fetch_count
+from .batch import MAX_CANDIDATES, search_batch
+from .bfloat16 import BFloat16Vectors, is_faster
+from .memmap import drop_pages
+from .pca_prefilter import PcaPrefilter
+from .rounding import ignore_invalid
+from .single import Query, search_one, select_candidates, take_best
+from .vectors import Vectors
+
+_RESCORE_DIRECTLY = 12  # candidates a result up to which scoring all in float64 beats a float32 product first
+_DROP_EVERY_QUERIES = 27  # rows picked out of a memory-mapped file bring much of their neighbourhood into memory
+
+
+class ExactSearch:
+    """The exact nearest neighbours, by float64 scores; equal scores stand in row order.
+
+    A single query is answered by one pass over the vectors, and many queries in blocks. After a few single queries over
+    many vectors a `PcaPrefilter` is built, which takes about as long as 100 queries and speeds up later ones two to
+    four times; `build_prefilter` builds it at once. Threads may share an instance.
+
+    Args:
+        vectors: the vectors.
+        torch: the module, to multiply in bfloat16 where the processor is fast at that; the results are the same.
+            It is used for at least `bfloat16_min_queries` queries at once, with the metrics cosine and dot.
+        prefilter_min_rows: number of vectors from which on the prefilter is built.
+        prefilter_after: number of single queries over all vectors that are answered without it. Until then they keep
+            nothing of memory-mapped vectors in memory.
+        bfloat16_min_queries: number of queries from which on rounding all vectors to bfloat16 pays.
+        max_candidates: see `search_batch`.
+    """
+
+    def __init__(
+        self,
+        vectors: Vectors,
+        torch: Any = None,
+        *,
+        prefilter_min_rows: int = 20_000,
+        prefilter_after: int = 3,
+        bfloat16_min_queries: int = 64,
+        max_candidates: int = MAX_CANDIDATES,
+    ) -> None:
+        self.vectors = vectors
+        self.prefilter: PcaPrefilter | None = None
+        self.query_count = 0  # single queries over all vectors
+        self._torch = torch if torch is not None and vectors.metric != "euclidean" and is_faster(torch) else None
+        self._bfloat16: BFloat16Vectors | None = None
+        self._lock = threading.Lock()
+        self._prefilter_min_rows, self._prefilter_after = prefilter_min_rows, prefilter_after
+        self._bfloat16_min_queries, self._max_candidates = bfloat16_min_queries, max_candidates
+
+    @ignore_invalid
+    def search(
+        self, queries: Queries, k: int, allowed: Positions | None = None, exclude: Exclusions | None = None
+    ) -> tuple[Positions, Scores]:
+        """See `NearestNeighbors.search`."""
+        available = len(self.vectors) if allowed is None else len(allowed)
+        k = min(k, available)
+        fetch_k = min(fetch_count(k, exclude), available)
+        if not len(queries) or not k:
+            return np.empty((len(queries), k), np.intp), np.empty((len(queries), k))
+        if len(queries) == 1:
+            if allowed is None:
+                position, score = self._search_all(queries[0], fetch_k)
+            else:
+                position, score = search_one(self.vectors, queries[0], fetch_k, allowed)
+            positions, scores = position[None], score[None]
+        elif allowed is None:
+            bfloat16 = self._rounded() if len(queries) >= self._bfloat16_min_queries else None
+            positions, scores = search_batch(self.vectors, queries, fetch_k, bfloat16, self._max_candidates)
+        else:
+            return SubsetSearch(self.vectors, allowed, self._torch).search(queries, k, None, exclude)
+        return drop_excluded(positions, scores, k, exclude)
+
+    def build_prefilter(self) -> None:
+        """Build the prefilter now, if it pays."""
+        self.prefilter = PcaPrefilter.fit(self.vectors)
+
+    def _search_all(self, query: Query, k: int) -> tuple[Positions, Scores]:
+        with self._lock:
+            count = self.query_count
+            self.query_count += 1
+        if count == self._prefilter_after and len(self.vectors) >= self._prefilter_min_rows:
+            self.build_prefilter()  # other threads go on without it meanwhile
+        if count % _DROP_EVERY_QUERIES == 0:
+            drop_pages(self.vectors.values)
+        candidates = self.prefilter.candidates(query, k) if self.prefilter is not None else None
+        if candidates is None:
+            candidates = select_candidates(self.vectors, query, k, streaming=count < self._prefilter_after)
+        elif len(candidates) > _RESCORE_DIRECTLY * k:
+            candidates = select_candidates(self.vectors, query, k, candidates)
+        return take_best(self.vectors, query, k, candidates)
+
+    def _rounded(self) -> BFloat16Vectors | None:
+        if self._torch is None:
+            return None
+        with self._lock:
+            if self._bfloat16 is None:
+                self._bfloat16 = BFloat16Vectors(self.vectors, self._torch)
+            return self._bfloat16
+
+
+class SubsetSearch:
+    """The exact nearest neighbours among some rows, whose vectors are copied: for many batches under one condition.
+
+    Args:
+        vectors: all vectors.
+        subset: ascending positions of the rows to search; results are positions among all vectors.
+        torch: see `ExactSearch`.
+    """
+
+    def __init__(self, vectors: Vectors, subset: Positions, torch: Any = None) -> None:
+        self.subset = subset
+        self.nearest = ExactSearch(vectors.take(subset), torch)
+
+    def search(
+        self, queries: Queries, k: int, allowed: Positions | None = None, exclude: Exclusions | None = None
+    ) -> tuple[Positions, Scores]:
+        """See `NearestNeighbors.search`; `allowed` must lie within the subset."""
+        k = min(k, len(self.subset) if allowed is None else len(allowed))
+        within = None if allowed is None else np.searchsorted(self.subset, allowed)
+        positions, scores = self.nearest.search(queries, fetch_count(k, exclude), within)
+        return drop_excluded(self.subset[positions], scores, k, exclude)

@@ -1,0 +1,87 @@
+"""The exact nearest neighbours of one query, by one pass over the vectors.
+
+A float32 product selects every row that may be among the k best given its rounding error (see `rounding.py`); these few
+are scored again in float64.
+
+Letters: N rows, D dimension, n candidates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import Float32s, Positions, Scores
+from .memmap import iter_slices
+from .rounding import TINY, relative_error
+from .vectors import Vectors
+
+Query = npt.NDArray[np.float64]
+
+GROUP_ROWS = 64
+_GATHER_COST = 6  # reading a row picked out costs as much as reading this many rows in sequence
+
+
+def search_one(vectors: Vectors, query: Query, k: int, allowed: Positions | None = None) -> tuple[Positions, Scores]:
+    """Return the positions and scores (k,) of the k best rows for a query (D,), of those allowed, best first."""
+    return take_best(vectors, query, k, select_candidates(vectors, query, k, allowed))
+
+
+def take_best(vectors: Vectors, query: Query, k: int, candidates: Positions) -> tuple[Positions, Scores]:
+    """Score ascending candidates (n,) in float64, and return the positions and scores of the k best."""
+    scores = vectors.rescore(candidates, query)
+    best = np.argsort(-scores, kind="stable")[:k]
+    return candidates[best], scores[best]
+
+
+def select_candidates(
+    vectors: Vectors, query: Query, k: int, allowed: Positions | None = None, streaming: bool = False
+) -> Positions:
+    """Return the ascending positions of all rows that may be among the k best.
+
+    Args:
+        vectors: the vectors.
+        query: (D,).
+        k: at most the number of allowed rows, and at least 1.
+        allowed: ascending positions; all rows if None.
+        streaming: whether to drop the pages of memory-mapped vectors while reading them.
+    """
+    values, single = vectors.values, query.astype(np.float32)
+    gather = allowed is not None and len(allowed) < len(vectors) // _GATHER_COST
+    if streaming:
+        scores = np.concatenate([values[rows] @ single for rows in iter_slices(values)])
+    else:
+        scores = (values[allowed] if gather else values) @ single
+    if allowed is not None and not gather:
+        scores = scores[allowed]
+    error: Any = np.float32(relative_error(len(single)))
+    if vectors.metric == "cosine":
+        positions = np.flatnonzero(scores >= kth_lower_bound(scores, k) - 2 * error)
+    else:
+        squares = vectors.squares if allowed is None else vectors.squares[allowed]
+        length = single @ single + np.float32(TINY)
+        if vectors.metric == "dot":
+            error = error * np.sqrt(length) * np.sqrt(squares)  # their product may overflow float32
+        else:
+            error = 2 * error * (squares + length)
+            scores *= 2
+            scores -= squares
+        positions = np.flatnonzero(scores + error >= kth_lower_bound(scores - error, k))
+    return positions if allowed is None else allowed[positions]
+
+
+def group_max(scores: Float32s) -> Float32s:
+    """Return the maximum of each group of 64 scores, (N // 64,); the last N % 64 belong to no group.
+
+    Groups are strided (group g holds rows g, g + N // 64, ...), so the reduction is one contiguous pass.
+    """
+    groups = len(scores) // GROUP_ROWS
+    return np.asarray(scores[: groups * GROUP_ROWS].reshape(GROUP_ROWS, groups).max(0))
+
+
+def kth_lower_bound(scores: Float32s, k: int) -> np.float32:
+    """Return a lower bound on the k-th best of scores (N,): the k-th best group maximum, or the k-th best itself."""
+    best = group_max(scores) if k * 4 < len(scores) // GROUP_ROWS else scores
+    return np.float32(np.partition(best, len(best) - k)[len(best) - k])
