@@ -48,7 +48,7 @@ class NextItem(Match):
         """
         if self.query not in space.pools:
             wrong = "what comes next needs a pool that reads it in its order"
-            raise UsageError(self.query, wrong, f"add `pools: {{{self.query}: History}}` to the model")
+            raise UsageError(self.query, wrong, f"add `pools: {{{self.query}: CausalTransformer}}` to the model")
         super().build(space)
 
     def forward(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding) -> Tensor:

@@ -58,7 +58,7 @@ class NextSet(Objective):
         """
         if self.query not in space.pools:
             wrong = "what comes next needs a pool that reads it in its order"
-            raise UsageError(self.query, wrong, f"add `pools: {{{self.query}: History}}` to the model")
+            raise UsageError(self.query, wrong, f"add `pools: {{{self.query}: CausalTransformer}}` to the model")
         self.things = space.reader(self.query).size
         seen = 2 * self.reach + 1
         self.first = nn.Parameter(torch.zeros(space.dim))  # the state before anything has come

@@ -34,7 +34,7 @@ class Image(Reader):
 
     def __init__(self, size: list[int], shift: int = 0, flip: bool = False, light: float = 0.0) -> None:
         if len(size) != 2 or min(size) < 1:
-            raise UsageError("Picture.size", f"{size} is no size", "give rows and columns, such as [32, 32]")
+            raise UsageError("Image.size", f"{size} is no size", "give rows and columns, such as [32, 32]")
         self.height, self.width = size
         self.shift, self.flip, self.light = shift, flip, light
         self.restore({"centre": [0.0] * 3, "deviation": [1.0] * 3})

@@ -42,7 +42,7 @@ class Numbers(Reader):
             numbers = np.array([math.nan if one is None or one == "" else float(one) for one in given])
         except (TypeError, ValueError) as error:
             raise UsageError(
-                "number", f"{cell!r} is no number", "correct the cell, or read the column as Words or Ids"
+                "number", f"{cell!r} is no number", "correct the cell, or read the column as BagOfWords or Category"
             ) from error
         if len(numbers) != self.size:
             raise UsageError("number", f"expected {self.size} numbers, got {len(numbers)}", f"give {self.size}")

@@ -19,7 +19,7 @@ def parsed(value: Any, name: str) -> float:
         return math.nan if value is None or value == "" else float(value)
     except (TypeError, ValueError) as error:
         raise UsageError(
-            name, f"{value!r} is no number", "correct the cell, or read the column as Words or Ids"
+            name, f"{value!r} is no number", "correct the cell, or read the column as BagOfWords or Category"
         ) from error
 
 

@@ -119,7 +119,7 @@ def ready(
     with tempfile.TemporaryDirectory(prefix="jointembed-") as folder:
         model = Model(load)
         answers = Answers(doors.secret, tuple(map(os.path.abspath, roots)))
-        page = page or importlib.import_module("..page", __name__)
+        page = page or importlib.import_module("..web.export", __name__)
         server = Server(Shared(Path(path), model.follow), answers, model, page, folder)
         running = runner(Guard(build(server), doors))
 

@@ -58,7 +58,7 @@ class JointEmbedding(Configurable, Training):
         bf16: train the encoders in bfloat16; by default where the processor computes it natively.
         note: a sentence about the model that whoever uses it should see.
 
-    >>> from jointembed import Bag, Ids, Match
+    >>> from jointembed import Category, EmbeddingBag, Match
     >>> encoders = {"film": EmbeddingBag(Category()), "genre": EmbeddingBag(Category())}
     >>> space = JointEmbedding(8, encoders, [Match("film", "genre", "all")])
     >>> space.score(torch.eye(8)[:1], torch.eye(8)[:2]).tolist()

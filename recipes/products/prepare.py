@@ -180,7 +180,7 @@ def main() -> None:
     if options.products < 10:
         raise UsageError(f"--products {options.products}", "so few have no dev and test rows", "give 10 or more")
     names = [f"p{number:05d}" for number in range(options.products)]
-    ranked = sorted(names, key=recipe_tools.share)
+    ranked = sorted(names, key=recipe_tools.hash_fraction)
     dev, test = len(names) // 10, len(names) // 5
     split = dict.fromkeys(ranked[:dev], "dev") | dict.fromkeys(ranked[dev : dev + test], "test")
     recipe_tools.write_rows(

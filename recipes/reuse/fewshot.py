@@ -32,7 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from jointembed import MLP, Category, Embedder, EmbeddingBag, JointEmbedding, Match, Numbers, TableData, recipe_tools
-from jointembed.config import describe, rebuild
+from jointembed.config import from_config, to_config
 from jointembed.data.rows import Rows
 from jointembed.errors import UsageError, did_you_mean
 
@@ -74,7 +74,7 @@ def ways(run: Path, table: Path, rows: list[Row], column: str, label: str, steps
     for row, vector in zip(rows, vectors, strict=True):
         row |= dict(zip(names, vector.tolist(), strict=True))
     known = JointEmbedding.load(run)
-    encoder, reader = describe(known.encoder(column)), known.reader(column)
+    encoder, reader = to_config(known.encoder(column)), known.reader(column)
     frames = [reader.load(row[column]) for row in rows]
     bands = {row["id"]: np.r_[one.mean(0), one.std(0)] for row, one in zip(rows, frames, strict=True)}
     cache = table / ".jointembed"
@@ -94,7 +94,7 @@ def ways(run: Path, table: Path, rows: list[Row], column: str, label: str, steps
         return nearest(space, label, examples, space.embed("vector", questions))
 
     def scratch(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
-        encoders = {column: rebuild(encoder), label: EmbeddingBag(Category())}
+        encoders = {column: from_config(encoder), label: EmbeddingBag(Category())}
         mixup = {name: share for name, share in known.mixup.items() if name == column}
         space = JointEmbedding(
             known.dim,

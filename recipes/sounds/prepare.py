@@ -45,7 +45,7 @@ def carve(clips: list[dict[str, str]]) -> set[str]:
     carved: set[str] = set()
     for group in recordings.values():
         room = round(0.1 * sum(clips_of[one] for one in group))
-        for one in sorted(group, key=recipe_tools.share):
+        for one in sorted(group, key=recipe_tools.hash_fraction):
             if clips_of[one] <= room:
                 room -= clips_of[one]
                 carved.add(one)

@@ -86,7 +86,7 @@ def test_joined_and_copied_columns_give_the_same_batches_bit_for_bit(both):
     for a, b in [*batches, *zip(one.train_dataloader(), two.train_dataloader(), strict=True)]:
         assert a.keys() == b.keys() >= {"user", "item", "words", "kinds", "facts", "maker"}
         for column in a:
-            for part in ("values", "rows", "keys", "inner", "weights", "marks"):
+            for part in ("values", "rows", "row_keys", "offsets", "weights", "piece_keys"):
                 x, y = getattr(a[column], part), getattr(b[column], part)
                 assert (x is None) == (y is None), (column, part)
                 assert x is None or (x.dtype == y.dtype and torch.equal(x, y)), (column, part)
@@ -111,7 +111,7 @@ def test_a_joined_column_is_held_once_an_item_however_many_rows_name_it():
         data = trained(events(count), {"item": ITEMS}, epoch_rows=8)[1]
         x = {column: one for column, one in data.encoded.items() if isinstance(one, Looked)}
         assert x.keys() == {"words", "kinds", "facts", "price", "maker"}
-        parts = [getattr(one.items, part) for one in x.values() for part in ("values", "rows", "keys", "inner")]
+        parts = [getattr(one.items, part) for one in x.values() for part in ("values", "rows", "row_keys", "offsets")]
         held.append(sum(part.nbytes for part in parts if part is not None))
         source, places = data.open().source(["price", "weight"])
         assert len(source) == 3 and len(places) == count and isinstance(places, np.memmap)

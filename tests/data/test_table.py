@@ -121,7 +121,7 @@ def test_every_kind_of_table_gives_the_same_batch(kind, tmp_path):
         for cells in (rows.cells(name), [row[name] for row in ROWS]):
             reader.fit(cells)
             batches.append(reader.encode(cells))
-        for part in ("values", "rows", "keys", "inner", "weights"):
+        for part in ("values", "rows", "row_keys", "offsets", "weights"):
             got, expected = (getattr(batch, part) for batch in batches)
             assert (got is None) == (expected is None) and (got is None or torch.equal(got, expected)), (name, part)
 
@@ -356,7 +356,7 @@ def reads(monkeypatch):
 def equal(one, two):
     assert one.keys() == two.keys()
     for column in one:
-        for part in ("values", "rows", "keys", "inner", "weights", "marks"):
+        for part in ("values", "rows", "row_keys", "offsets", "weights", "piece_keys"):
             a, b = getattr(one[column], part), getattr(two[column], part)
             assert (a is None) == (b is None) and (a is None or torch.equal(a, b)), (column, part)
 

@@ -267,7 +267,7 @@ def test_a_cache_that_cannot_be_written_stays_in_memory(songs, monkeypatch, faul
 
     hits = songs.similar("s1")
     caches(songs)[0].unlink()
-    monkeypatch.setattr(files, "writing", writing)
+    monkeypatch.setattr(files, "atomic_write", writing)
     with Index.open(songs.path) as again:
         assert again.similar("s1") == hits == again.similar("s1")
     assert caches(songs) == []

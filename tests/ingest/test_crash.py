@@ -30,7 +30,7 @@ def test_twenty_at_once_and_only_one_writes(root, place):
     others = [process(root, place) for _ in range(19)]
     for one in others:
         _, said = one.communicate(timeout=30)
-        assert one.returncode == 2 and f"pid {winner.pid}, since 2" in said and "stub.py" in said, said
+        assert one.returncode == 2 and f"pid {winner.pid}, since 2" in said and "scan_stub.py" in said, said
     assert time.monotonic() - started < 19 * 2
     winner.kill()
     winner.communicate()
@@ -113,10 +113,10 @@ class Faulty(sqlite3.Connection):
 connect = sqlite3.connect
 sqlite3.connect = lambda *args, **more: connect(*args, **more, factory=Faulty)
 sys.path.insert(0, sys.argv[1])
-import stub
+import scan_stub
 from jointembed.errors import Failure
 try:
-    stub.main(sys.argv[2], sys.argv[3])
+    scan_stub.main(sys.argv[2], sys.argv[3])
 except Failure as failure:
     print(failure, file=sys.stderr)
     sys.exit(failure.code)

@@ -324,7 +324,7 @@ def test_a_reader_comes_back_from_json(name, tmp_path):
     expected = reader.encode(cells)
     for other in (again, pickle.loads(pickle.dumps(reader))):  # the data workers get it pickled
         x = other.encode(cells)
-        for part in ("values", "rows", "keys", "inner", "weights", "marks"):
+        for part in ("values", "rows", "row_keys", "offsets", "weights", "piece_keys"):
             a, b = getattr(x, part), getattr(expected, part)
             assert (a is None) == (b is None) and (a is None or torch.equal(a, b)), part
 

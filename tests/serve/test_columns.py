@@ -283,7 +283,7 @@ def test_a_thread_that_read_an_older_commit_does_not_forget_the_columns_of_a_new
         return told(index, column)
 
     told = Index.field_info
-    monkeypatch.setattr(Index, "space", space)
+    monkeypatch.setattr(Index, "field_info", space)
     try:
         with Index.open(path) as index:
             model.follow(index)
