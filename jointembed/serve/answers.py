@@ -175,7 +175,7 @@ def _number(index: Index, id: str) -> int:
 
 
 def _more(given: Given) -> dict[str, Any]:
-    return {name: given[name] for name in ("per", "diverse", "distinct")}
+    return {"one_per": given["per"], "diversity": given["diverse"], "deduplicate": given["distinct"]}
 
 
 def _note(given: Given) -> dict[str, Any]:

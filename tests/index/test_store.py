@@ -295,9 +295,9 @@ def test_a_folder_that_may_not_be_written_can_be_searched(path):
     os.chmod(place, 0o444)
     os.chmod(folder, 0o555)
     code = (
-        "import numpy as np\nfrom jointembed.errors import Usage\nfrom jointembed.index.index import Index\n"
+        "import numpy as np\nfrom jointembed.errors import UsageError\nfrom jointembed.index.index import Index\n"
         f"with Index.open({place!r}) as index:\n    assert len(index.similar('s0', 5)) == 2\n"
-        "    try:\n        index.remove(['s0'])\n    except Usage as error:\n        print(error)\n"
+        "    try:\n        index.remove(['s0'])\n    except UsageError as error:\n        print(error)\n"
     )
     drop = f"import os\nos.setgid(65534), os.setuid(65534)\n{code}" if os.geteuid() == 0 else code
     load = "import jointembed.index.index, jointembed.errors, difflib\n"  # before the rights to read them may go

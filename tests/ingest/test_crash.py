@@ -114,10 +114,10 @@ connect = sqlite3.connect
 sqlite3.connect = lambda *args, **more: connect(*args, **more, factory=Faulty)
 sys.path.insert(0, sys.argv[1])
 import scan_stub
-from jointembed.errors import Failure
+from jointembed.errors import UserError
 try:
     scan_stub.main(sys.argv[2], sys.argv[3])
-except Failure as failure:
+except UserError as failure:
     print(failure, file=sys.stderr)
     sys.exit(failure.code)
 print("statements", count)
