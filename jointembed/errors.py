@@ -1,47 +1,48 @@
-"""Failures that a user can mend: one line each, with the exit code of its kind."""
+"""Errors that a user can correct: each prints as one line and has the exit code of its kind."""
 
 from __future__ import annotations
 
 import errno
 import os
 import unicodedata
+from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """What is wrong with which file or key, and how to mend it; printed as one line, never as a traceback.
+    """An error with its subject, the problem and the fix; printed as one line, never as a traceback.
 
     Args:
         subject: the file or key concerned.
-        wrong: what is wrong with it, as a sentence without its full stop.
-        fix: the command or change that mends it.
+        problem: what is wrong with it, as a sentence without its full stop.
+        fix: the command or change that corrects it.
     """
 
     code = 1
     tag = "E-INTERNAL"
 
-    def __init__(self, subject: object, wrong: str, fix: str) -> None:
-        super().__init__(subject, wrong, fix)
-        self.subject, self.wrong, self.fix = str(subject), wrong, fix
+    def __init__(self, subject: object, problem: str, fix: str) -> None:
+        super().__init__(subject, problem, fix)
+        self.subject, self.problem, self.fix = str(subject), problem, fix
 
     def __str__(self) -> str:
-        line = f"error[{self.tag}]: {self.subject or repr('')}: {self.wrong}. Fix: {self.fix}"
+        line = f"error[{self.tag}]: {self.subject or repr('')}: {self.problem}. Fix: {self.fix}"
         return escape_control(" ".join(line.split()))
 
 
 class UsageError(UserError):
-    """The command, the recipe or the table asks for something that cannot be had (exit code 2)."""
+    """The command, the recipe or the table asks for something impossible (exit code 2)."""
 
     code, tag = 2, "E-USAGE"
 
 
 class UnsafeError(UsageError):
-    """A file asks for code that it may not run (exit code 2)."""
+    """A file would run code that is not trusted (exit code 2)."""
 
     tag = "E-UNSAFE"
 
 
 class SkippedError(UserError):
-    """The work is done, but some items were left out (exit code 3, only where strictness was asked for)."""
+    """The work is done, but some items were skipped (exit code 3, only with --strict)."""
 
     code, tag = 3, "E-SKIPPED"
 
@@ -53,50 +54,48 @@ class MismatchError(UserError):
 
 
 class DamagedError(UserError):
-    """A file is broken or is not what its place says (exit code 5)."""
+    """A file is damaged, or is not what its name says (exit code 5)."""
 
     code, tag = 5, "E-DAMAGED"
 
 
 class DiskFullError(UserError):
-    """No space is left where something must be written (exit code 6)."""
+    """No space is left on the disk (exit code 6)."""
 
     code, tag = 6, "E-SPACE"
 
 
 def from_oserror(error: OSError) -> UserError | None:
-    """The failure for what the system refuses: space, or a file that may not be opened; None for anything else."""
+    """The error for a full disk or a file that may not be opened; None for any other system error."""
     subject = "the output" if error.filename is None else os.fsdecode(error.filename)
     if error.errno == errno.ENOSPC:
         return DiskFullError(subject, "no space is left on the disk", "free some space and run the command again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename is not None:
-        wrong = f"it may not be opened or written ({os.strerror(error.errno).lower()})"
-        return UsageError(subject, wrong, "correct its permissions, or those of its folder")
+        problem = f"it may not be opened or written ({os.strerror(error.errno).lower()})"
+        return UsageError(subject, problem, "correct its permissions, or those of its folder")
     return None
 
 
 def escape_control(text: str) -> str:
-    """A text in which what would not show, or would reach the terminal as a command, is written out."""
+    """The text with escapes for all characters that are invisible or could control the terminal."""
     return "".join(
-        sign if sign.isprintable() or unicodedata.category(sign) == "Zs" else ascii(sign)[1:-1] for sign in text
+        character if character.isprintable() or unicodedata.category(character) == "Zs" else ascii(character)[1:-1]
+        for character in text
     )
 
 
 def missing_extra(name: str, package: str) -> UsageError:
-    """The failure for an optional `package` that is not installed, naming the install command that mends it."""
+    """The error for an optional `package` that is not installed; its fix installs the extra `name`."""
     return UsageError(package, "this needs a package that is not installed", f'pip install "jointembed[{name}]"')
 
 
-def did_you_mean(name: str, known: object, most: int = 8) -> str:
-    """Words for a fix: the nearest of the `known` names to a mistyped one, else the first few of them."""
+def did_you_mean(name: str, choices: Iterable[object], limit: int = 8) -> str:
+    """The fix for a mistyped name: the nearest of the choices, else the first few of them."""
     from difflib import get_close_matches
 
-    names = [str(one) for one in known]  # type: ignore[attr-defined]
-    near = get_close_matches(name, names, n=1)
-    if near:
+    names = [str(choice) for choice in choices]
+    if near := get_close_matches(name, names, n=1):
         return f"did you mean {near[0]}?"
-    return (
-        "use one of " + ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-        if names
-        else "there is none to choose from"
-    )
+    if not names:
+        return "there is none to choose from"
+    return "use one of " + ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

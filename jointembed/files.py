@@ -1,8 +1,4 @@
-"""Files that are either whole or not there: written beside their place, flushed to the disk, then renamed.
-
-`JOINTEMBED_FAULT=kill@7` (or `eio`, `enospc`, `short`) makes the 7th operation here die or fail: the tests walk through
-every N to prove that no interruption leaves a half file under a final name.
-"""
+"""Files that are either complete or absent: written beside their final place, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -16,106 +12,96 @@ from typing import IO
 
 from .errors import DiskFullError, UsageError
 
-_operations = 0
-PLACE = {  # what is wrong with a place, and not with the disk or with this program
+UNWRITABLE = {  # error numbers that blame the path, not the disk or this program
     errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
     errno.EPERM, errno.EROFS,
 }  # fmt: skip
 
 
-def _fault(kind: str) -> None:
-    global _operations
-    plan = os.environ.get("JOINTEMBED_FAULT")
-    if not plan:
-        return
-    _operations += 1
-    what, _, when = plan.partition("@")
-    if _operations != int(when):
-        return
-    if what == "kill":
-        os.kill(os.getpid(), 9)
-    if what == "short" and kind != "write":
-        return
-    code = {"eio": errno.EIO, "enospc": errno.ENOSPC, "short": errno.EIO}[what]
-    raise OSError(code, os.strerror(code))
+class LockedError(Exception):
+    """Another process has the lock; `holder` is the description that it left, or ""."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+def available_cores() -> int:
+    """The number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fsync_dir(folder: Path) -> None:
-    """Flush a folder's own entries, so that a rename in it survives a power cut."""
-    _fault("sync")
-    handle = os.open(folder, os.O_RDONLY)
+    """Flush the entries of a folder, so that a rename in it survives a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _placing(path: Path) -> Iterator[None]:
+def _blame_path(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in PLACE:
+        if error.errno not in UNWRITABLE:
             raise
-        fix = "choose another place, or correct its permissions"
-        raise UsageError(path, f"it cannot be written here ({error.strerror})", fix) from error
+        fix = "choose another path, or correct its permissions"
+        raise UsageError(path, f"it cannot be written ({error.strerror})", fix) from error
 
 
 def make_dir(path: Path | str) -> Path:
-    """Make a folder, and those that it lies in, unless it is there; Usage if it cannot be."""
-    with _placing(Path(path)):
+    """Create a folder and its parents unless they exist; raise UsageError if that is impossible."""
+    with _blame_path(Path(path)):
         Path(path).mkdir(parents=True, exist_ok=True)
     return Path(path)
 
 
-def check_writable(path: Path | str, what: str, *endings: str) -> None:
-    """Raise UsageError if what is to be written cannot have this path; to be asked before the work that makes it.
+def check_writable(path: Path | str, what: str, *suffixes: str) -> None:
+    """Raise UsageError unless a file can be written to this path; call it before the work that produces the file.
 
     Args:
-        path: the file, which may be there.
-        what: what is written, in the words of the complaint.
-        endings: those that the path may have, in small letters.
+        path: the file, which may exist.
+        what: the thing to be written, for the error message.
+        suffixes: the suffixes that the path may have, in lower case.
     """
     path = Path(path)
-    if path.suffix.lower() not in endings:
-        fix = f"write {path.parent / (path.stem or 'name')}{endings[0]}"
-        raise UsageError(path, f"{what} is written as {' or '.join(endings)}", fix)
-    with _placing(path):
-        near = next(one for one in path.absolute().parents if one.exists())
-        code = errno.EISDIR if path.is_dir() else 0 if near.is_dir() else errno.ENOTDIR
-        if code or not os.access(near, os.W_OK | os.X_OK):
+    if path.suffix.lower() not in suffixes:
+        fix = f"write {path.parent / (path.stem or 'name')}{suffixes[0]}"
+        raise UsageError(path, f"{what} is written as {' or '.join(suffixes)}", fix)
+    with _blame_path(path):
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        code = errno.EISDIR if path.is_dir() else 0 if parent.is_dir() else errno.ENOTDIR
+        if code or not os.access(parent, os.W_OK | os.X_OK):
             raise OSError(code or errno.EACCES, os.strerror(code or errno.EACCES))
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
-    """Open a binary file that takes the place of `path` only once it is whole and on the disk.
+    """Open a binary file that replaces `path` only once it is complete and on the disk.
 
     Raises:
-        DiskFullError: no space is left on the disk; the old file is kept.
-        UsageError: there is no such place, or it is not ours to write to.
+        DiskFullError: no space is left on the disk; the old file stays.
+        UsageError: the path cannot be written.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with _placing(path):
+        with _blame_path(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             opened = open(part, "wb")
         with opened as file:
-            _fault("write")
             yield file
             file.flush()
-            _fault("fsync")
             os.fsync(file.fileno())
-        _fault("rename")
-        with _placing(path):
+        with _blame_path(path):
             os.replace(part, path)
         fsync_dir(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise DiskFullError(
-                path, "no space is left on the disk", "free some space and run the command again"
-            ) from error
+            fix = "free some space and run the command again"
+            raise DiskFullError(path, "no space is left on the disk", fix) from error
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -123,12 +109,51 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
 
 
 def write(path: Path | str, content: bytes | str | Callable[[IO[bytes]], None]) -> None:
-    """Write a whole file at once: bytes, text as UTF-8, or a function that writes to an open binary file."""
+    """Write a complete file at once: bytes, text as UTF-8, or a function that writes to an open binary file."""
     with atomic_write(path) as file:
         if callable(content):
             content(file)
         else:
             file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def lock(path: Path | str, holder: str = "", wait: bool = False) -> Iterator[None]:
+    """Hold the lock file `path` until the end of the block, then delete it.
+
+    The system releases the lock when the process dies, however it dies; the file that is left does no harm.
+
+    Args:
+        path: the lock file.
+        holder: a description of this process, for the others.
+        wait: whether to wait for another process instead of raising an error.
+
+    Raises:
+        LockedError: another process has the lock.
+    """
+    import fcntl  # not on Windows
+
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise LockedError(" ".join(os.pread(descriptor, 500, 0).decode("utf-8", "replace").split())) from None
+            try:
+                if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    continue
+            except FileNotFoundError:  # its last holder has just deleted it
+                continue
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, holder.encode("utf-8", "replace"))
+            try:
+                yield
+            finally:
+                Path(path).unlink(missing_ok=True)
+            return
+        finally:
+            os.close(descriptor)
 
 
 def sha256(path: Path | str) -> str:
@@ -141,14 +166,13 @@ def checkpoint(path: Path | str) -> Path:
     """The checkpoint of a run folder (its best, else its last), or the file itself.
 
     Raises:
-        UsageError: there is no such file, or the folder holds none.
+        UsageError: the file does not exist, or the folder holds no checkpoint.
     """
     path = Path(path)
-    for place in [path / "best.ckpt", path / "last.ckpt"] if path.is_dir() else [path]:
-        if place.is_file():
-            return place
+    for candidate in [path / "best.ckpt", path / "last.ckpt"] if path.is_dir() else [path]:
+        if candidate.is_file():
+            return candidate
     if path.is_dir():
-        raise UsageError(
-            path, "the folder holds no best.ckpt or last.ckpt", "give the folder of a run of `jointembed fit`"
-        )
-    raise UsageError(path, "there is no such checkpoint", "give a .ckpt file or a run folder")
+        fix = "give the folder of a run of `jointembed fit`"
+        raise UsageError(path, "the folder holds no best.ckpt or last.ckpt", fix)
+    raise UsageError(path, "the checkpoint does not exist", "give a .ckpt file or a run folder")

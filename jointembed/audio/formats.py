@@ -13,6 +13,10 @@ from ..errors import DamagedError
 
 RATES = (4_000, 384_000)  # Hz
 CHANNELS = 32
+AUDIO_EXTENSIONS = frozenset(
+    b".aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .mpc .oga .ogg .opus .rf64"
+    b" .snd .tta .voc .w64 .wav .weba .webm .wma .wv".split()
+)
 FIX = "replace the file or leave it out"
 _STREAMED = {0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF}  # written by programs that could not know the length
 _LOCKED = re.compile(rb"stsd.{12}(?:drms|enca|aavd)", re.DOTALL)

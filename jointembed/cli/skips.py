@@ -10,8 +10,7 @@ from collections import Counter
 
 from ..errors import escape_control
 from ..index.index import Index
-from ..ingest import Skip
-from ..ingest import skips as listed
+from ..ingest import Skip, list_skips
 
 
 def skips(index: str, *, json_: bool = False) -> None:
@@ -19,13 +18,14 @@ def skips(index: str, *, json_: bool = False) -> None:
 
     Args:
         index: the index.
-        json_: print JSON: [{"path", "reason", "wrong", "fix"}]; path bytes that are not UTF-8 become lone surrogates.
+        json_: print JSON: [{"path", "reason", "problem", "fix"}]; path bytes that are not UTF-8 become lone surrogates.
     """
     with Index.open(index) as opened:
-        found = listed(opened)
+        found = list_skips(opened)
     if json_:
         print(json.dumps([
-            {"path": os.fsdecode(one.path), "reason": one.reason, "wrong": one.wrong, "fix": one.fix} for one in found
+            {"path": os.fsdecode(one.path), "reason": one.reason, "problem": one.problem, "fix": one.fix}
+            for one in found
         ]))  # fmt: skip
         return
     for one in found:
@@ -41,6 +41,6 @@ def _block(one: Skip) -> str:
         textwrap.fill(
             escape_control(words), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
         )
-        for words in (one.wrong, f"Fix: {one.fix}")
+        for words in (one.problem, f"Fix: {one.fix}")
     ]
     return "\n".join([f"{one.reason}: {escape_control(os.fsdecode(one.path))}", *told])

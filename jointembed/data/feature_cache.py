@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import files, machine
+from .. import files
 from .. import values as table_cells
 from ..errors import UsageError
 from ..readers import Reader
@@ -87,7 +87,7 @@ class FeatureCache:
             return
         from rich.progress import track
 
-        workers = workers or machine.cores()
+        workers = workers or files.available_cores()
         with open(self.data, "ab") as data, ThreadPoolExecutor(workers) as pool:
             fcntl.flock(data, fcntl.LOCK_EX)
             self._refresh()

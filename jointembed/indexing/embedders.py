@@ -117,5 +117,5 @@ class Embedder:
         assert self.heard is not None
         [sound] = self.decoders.map([os.fsencode(path)])
         if sound.samples is None:
-            raise UsageError("the file", sound.wrong, sound.fix)
+            raise UsageError("the file", sound.problem, sound.fix)
         return self.model.embed(self.heard, [sound.samples]).ravel()

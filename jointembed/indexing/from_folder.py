@@ -13,9 +13,10 @@ from .. import audio
 from ..audio.workers import Decoded, Decoders
 from ..cli.console import Bar, spoken, status, watched
 from ..errors import UsageError, did_you_mean
+from ..index.backends.files import File
 from ..index.index import Index
-from ..ingest import ScanReport, hold, scan
-from ..ingest.walk import File, Walk
+from ..ingest import ScanReport, exclusive_lock, scan
+from ..ingest.walk import Walk
 from .index_encoder import TRIED, Model
 from .vocabulary import learn
 
@@ -54,7 +55,7 @@ def fill(
         MismatchError: the index was made by another model, or with another number of windows.
     """
     times = {} if times is None else times
-    with hold(path):
+    with exclusive_lock(path):
         fresh = not Path(path).exists()
         # Of what is indexed, a look is all that most files get: a count for the bar would double it.
         found = [one for one in Walk(os.fsencode(folder), follow) if one] if fresh or watched() else []
@@ -106,10 +107,10 @@ def fill(
                 folder,
                 decode,
                 embed,
-                column=name,
+                field=name,
                 retry=retry,
-                follow=follow,
-                decoder=version,
+                follow_links=follow,
+                decoder_version=version,
                 progress=progress,
             )
             if index.columns:

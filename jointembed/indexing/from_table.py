@@ -10,7 +10,7 @@ from typing import Any
 from ..analyze.cluster import kept
 from ..errors import UsageError, did_you_mean
 from ..index.index import Index
-from ..ingest import hold
+from ..ingest import exclusive_lock
 from ..values import key, missing
 from .index_encoder import Model
 from .vocabulary import learn
@@ -49,7 +49,7 @@ def fill(
     listed = present(space, rows, column, split)
     if "trained on synthetic songs" in space.note and not _composed(rows):
         warn()
-    with hold(path):
+    with exclusive_lock(path):
         if Path(path).exists():
             index = Index.open(path)
             model.join(index, name, column, windows)

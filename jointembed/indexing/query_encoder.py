@@ -70,14 +70,14 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
 
     Of several columns of files it is the index's `own`, if that is one of them.
     """
-    from ..ingest.walk import SOUNDS
+    from ..audio.formats import AUDIO_EXTENSIONS
     from ..readers import Category
 
     if query.startswith("{") and model.fused:
         return str(next(iter(model.fused)))
     ending = Path(query).suffix.lower()
     picture = ending in PICTURES
-    if not Path(query).is_file() and (picture or os.fsencode(ending) in SOUNDS):
+    if not Path(query).is_file() and (picture or os.fsencode(ending) in AUDIO_EXTENSIONS):
         raise UsageError(
             query, "there is no such file", "correct its path; if these are words, give --column or --mode text"
         )

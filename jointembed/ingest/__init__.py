@@ -1,11 +1,11 @@
 """A folder of sound files as rows of an index: walked, hashed, decoded, embedded and committed in batches."""
 
-from .file_table import skips
-from .lock import hold
+from ..index.backends.files import Skip
+from .lock import exclusive_lock
 from .prune import prune
 from .report import ScanReport
 from .scan import scan
+from .skip_reasons import list_skips
 from .sound_file import Decoded
-from .walk import Skip
 
-__all__ = ["ScanReport", "Decoded", "Skip", "hold", "prune", "scan", "skips"]
+__all__ = ["Decoded", "ScanReport", "Skip", "exclusive_lock", "list_skips", "prune", "scan"]

@@ -6,66 +6,62 @@ import os
 from pathlib import Path
 
 from ..errors import DamagedError, UsageError
+from ..index.backends.files import FileTable
 from ..index.index import Index
-from .file_table import skipped
-from .lock import hold
+from .lock import exclusive_lock
 
-_SHARE, _FEW = 0.2, 50
+PRUNE_MAX_SHARE, PRUNE_MAX_ROWS = 0.2, 50  # more than both at once is probably a disk that is not mounted
 
 
 def prune(index: Index, force: bool = False) -> list[str]:
-    """Remove the rows of which the last scan found no file, and none is there now either.
+    """Remove the rows whose files were missing at the last scan and are still missing.
 
     Args:
-        index: an index that scans of a folder made.
-        force: remove them even if they are more than 50 and more than a fifth of all.
+        index: an index that was filled by scans of a folder.
+        force: remove them even if they are more than 50 and more than a fifth of all rows.
 
     Returns:
-        The ids of the rows that were removed.
+        The ids of the removed rows.
 
     Raises:
         DamagedError: the folder is empty, cannot be read, or is on another device than at the last scan: its disk is
-            probably not there. Nothing is removed, `force` or not.
-        UsageError: too many would go, or the index was not made from a folder.
+            probably not mounted. Nothing is removed, with `force` or without.
+        UsageError: too many rows would be removed, or the index was not made from a folder.
     """
-    with hold(index.path):
+    with exclusive_lock(index.path):
         meta = index.meta()
         if "device" not in meta:
             raise UsageError(index.path, "no scan of a folder has finished this index", "there is nothing to prune")
-        root = _root(meta["root"], meta["device"], index.path)
-        with index.reading() as db:
-            replaced = {path for path, one in skipped(db).items() if one.hash}
-            found = db.execute(
-                "SELECT id, path FROM rows JOIN paths USING(content) WHERE content NOT IN"
-                " (SELECT content FROM paths WHERE missing IS NULL) ORDER BY number"
-            ).fetchall()
-        there = {id for id, path in found if path not in replaced and not _gone(os.path.join(root, path))}
-        ids = [id for id in dict.fromkeys(id for id, _ in found) if id not in there]
-        if len(ids) > max(_FEW, _SHARE * len(index)) and not force:
-            wrong = f"{len(ids)} of {len(index)} rows have lost their files, which is more than a fifth"
-            raise UsageError(
-                index.path, wrong, f"mount their disk; if they are gone: jointembed prune {index.path} --force"
-            )
+        root = _check_root(meta["root"], meta["device"], index.path)
+        table = FileTable(index, "")
+        replaced = {path for path, skip in table.skips().items() if skip.hash}
+        rows = table.rows_without_files()
+        returned = {id for id, path in rows if path not in replaced and not _is_gone(os.path.join(root, path))}
+        ids = [id for id in dict.fromkeys(id for id, _ in rows) if id not in returned]
+        if len(ids) > max(PRUNE_MAX_ROWS, PRUNE_MAX_SHARE * len(index)) and not force:
+            problem = f"{len(ids)} of {len(index)} rows have lost their files, which is more than a fifth"
+            fix = f"mount their disk; if they are gone: jointembed prune {index.path} --force"
+            raise UsageError(index.path, problem, fix)
         if ids:
             index.remove(ids)
         return ids
 
 
-def _root(root: str, device: str, path: Path) -> bytes:
-    again = f"mount its disk, then run: jointembed index MODEL {root} {path}"
+def _check_root(root: str, device: str, path: Path) -> bytes:
+    fix = f"mount its disk, then run: jointembed index MODEL {root} {path}"
     try:
         with os.scandir(root) as entries:
             empty = next(entries, None) is None
-        same = str(os.stat(root).st_dev) == device
+        same_device = str(os.stat(root).st_dev) == device
     except OSError as error:
-        raise DamagedError(root, f"the folder cannot be read ({error.strerror})", again) from error
-    if empty or not same:
-        wrong = "the folder is empty" if empty else "the folder is on another device than at the last scan"
-        raise DamagedError(root, wrong, again)
+        raise DamagedError(root, f"the folder cannot be read ({error.strerror})", fix) from error
+    if empty or not same_device:
+        problem = "the folder is empty" if empty else "the folder is on another device than at the last scan"
+        raise DamagedError(root, problem, fix)
     return os.fsencode(root)
 
 
-def _gone(path: bytes) -> bool:
+def _is_gone(path: bytes) -> bool:
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

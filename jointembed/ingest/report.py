@@ -1,4 +1,4 @@
-"""What became of the files of a folder, counted twice so that none goes astray."""
+"""The counts of a scan, which must add up."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class ScanReport:
     """The counts of one scan: seen = indexed + unchanged + skipped + duplicate + unsupported.
 
     Args:
-        seen: entries of the folder that the walk came to, without folders and hidden files.
+        seen: entries that the walk came to, without folders and hidden files.
         indexed: decoded, embedded and committed.
-        unchanged: in the index already, under this path or, `moved` of them, under one that is gone.
-        skipped: left out, each for a reason that the index keeps.
+        unchanged: already in the index, under this path or, if `moved`, under a path that is gone.
+        skipped: left out, each for a reason that the index records.
         duplicate: the same bytes as another file, whose row they share.
-        unsupported: no sound files by their names.
-        moved: how many of the unchanged have another path than before.
-        missing: files of the index that are not in the folder any more; they are marked, and kept.
+        unsupported: not sound files by their names.
+        moved: how many of the unchanged files have another path than before.
+        missing: indexed files that are no longer in the folder; they are marked, and their rows kept.
     """
 
     seen: int = 0
@@ -32,9 +32,9 @@ class ScanReport:
     missing: int = 0
 
     def check(self) -> None:
-        """Raise UserError unless the books balance: a file was lost on the way."""
+        """Raise UserError unless the counts add up; if they do not, a file was lost on the way."""
         if self.seen != self.indexed + self.unchanged + self.skipped + self.duplicate + self.unsupported:
-            raise UserError("books", f"they do not balance: {self}", "report this; the index itself is whole")
+            raise UserError("scan", f"the file counts do not add up: {self}", "report this; the index itself is intact")
 
     def __str__(self) -> str:
         moved = f" ({self.moved} moved)" if self.moved else ""

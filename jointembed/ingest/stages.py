@@ -1,176 +1,278 @@
-"""From what lies in a folder to what of it must be decoded; all else is known, and noted."""
+"""The stages of a scan: walk -> hash -> select new contents -> decode -> embed -> commit.
+
+Each stage is a generator that takes what the stage before it yields, and holds a queue of what it works on ahead. A
+file leaves the line as soon as it needs no further stage: because it is unchanged, a copy, moved, or skipped.
+Whatever the index must remember waits in `Pending` for the next commit.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from ..index.backends.sqlite import Store
-from . import file_table
-from .report import ScanReport
-from .sound_file import Song, digest
-from .walk import File, Skip, Walk
+import numpy as np
+import numpy.typing as npt
 
-_AHEAD = 8  # files hashed ahead of the decoder, which then finds them in memory
-_Paths = Generator[bytes, None, None]
+from ..errors import DamagedError, UserError
+from ..index.backends.files import Content, File, FileTable, Skip
+from ..index.backends.meta import valid
+from ..index.backends.sqlite import Store
+from . import skip_reasons
+from .last_scan import LastScan
+from .report import ScanReport
+from .sound_file import Decoded, Samples, hash_file, metadata
+from .walk import Walk
+
+HASHING_THREADS = 2
+FILES_HASHED_AHEAD = 8  # the decoder then finds them in memory
+MAX_PENDING_CHANGES = 1_000  # paths and skips between two commits
+ENTRIES_BETWEEN_REPORTS = 1_000
+
+Vector = npt.NDArray[np.float32]
+DecodeFunction = Callable[[Iterable[bytes]], Iterable[Decoded]]
+EmbedFunction = Callable[[Iterable[Samples]], Iterable[Vector]]
+Progress = Callable[[ScanReport], None]
 
 
 @dataclass(slots=True)
-class Changes:
-    """What the next commit writes apart from new songs."""
+class Pending:
+    """What the next commit will write."""
 
-    paths: list[tuple[File, int]] = field(default_factory=list)
+    paths: list[tuple[File, int]] = field(default_factory=list)  # files whose content has a row already
     skips: list[Skip] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.paths) + len(self.skips)
+    vectors: list[tuple[Content, Vector]] = field(default_factory=list)
 
 
-class FileSorter:
-    """Sorts the files of a walk by what the index knows of them.
-
-    Args:
-        store: the index's.
-        walk: over the folder.
-        column: which column's vectors count.
-        decoder: the version of the decoder; a skip of another one is tried again.
-        retry: whether all skips are.
-        looked: is called after each file that was read, and now and then between.
-    """
+class Stages:
+    """One scan of a folder; see `scan` for the arguments. `run` it once."""
 
     def __init__(
-        self, store: Store, walk: Walk, column: str, decoder: str, retry: bool, looked: Callable[[], None]
+        self,
+        store: Store,
+        walk: Walk,
+        decode: DecodeFunction,
+        embed: EmbedFunction,
+        field: str,
+        retry: bool,
+        decoder_version: str,
+        batch: int,
+        seconds: float,
+        progress: Progress | None,
     ) -> None:
-        self.store, self.walk, self.column, self.decoder, self.looked = store, walk, column, decoder, looked
-        with store.reading() as db:
-            self.known = file_table.known(db, column)  # what the walk comes to is taken out, what is left is gone
-            self.skips = file_table.skipped(db)  # likewise
-            self._alike = file_table.alike(db)
-        trusted = [one for one in self.skips.values() if one.hash and one.decoder == decoder and not retry]
-        self._bad = {one.hash: one for one in trusted}
-        self._resting = {one.path: (one.size, one.mtime) for one in trusted}
-        self.books = ScanReport()
-        self.changes = Changes()
-        self.queue: deque[Song] = deque()  # those in the decoder
-        self.songs: dict[str, Song] = {}  # until they are committed
-        self.added: dict[int, int] = {}  # new paths by content
-        self.empty, self.whole = True, False
+        self.store, self.walk, self.decoder, self.embedder = store, walk, decode, embed
+        self.field, self.decoder_version = field, decoder_version
+        self.batch, self.seconds, self.progress = batch, seconds, progress
+        self.table = FileTable(store, field)
+        self.last_scan = LastScan(self.table, decoder_version, retry)
+        self.report, self.pending, self.last_commit = ScanReport(), Pending(), time.monotonic()
+        self.in_flight: dict[str, Content] = {}  # from their hash to their commit, by hash
+        self.new_paths: dict[int, int] = {}  # how many paths each content number gained
+        self.found_no_files, self.walk_complete = True, False
 
-    def paths(self) -> _Paths:
-        """The absolute paths of what must be decoded; each one's song waits in the queue."""
-        ahead: deque[tuple[File, int | None, Future[str]]] = deque()
+    def run(self) -> ScanReport:
+        with ThreadPoolExecutor(HASHING_THREADS) as pool:
+            hashed = self.hash_files(self.find_changed_files(), pool)
+            for content, vector in self.embed(self.decode(self.select_new_contents(hashed))):
+                self.pending.vectors.append((content, vector))
+                self.commit_if_due()
+        self.commit()
+        self.finish()
+        self.report.check()
+        return self.report
+
+    def find_changed_files(self) -> Iterator[tuple[File, int | None]]:
+        """Walk: yield files that the last scan did not find as they are, with the content number that they had."""
         changed = []
-        with ThreadPoolExecutor(2) as pool:
-            for found in self.walk:
-                self.books.seen += 1
-                if found is None:
-                    self.books.unsupported += 1
-                elif isinstance(found, Skip):
-                    self.skip(found)
+        for entry in self.walk:
+            self.report.seen += 1
+            if entry is None:
+                self.report.unsupported += 1
+            elif isinstance(entry, Skip):
+                self.skip(entry)
+            else:
+                self.found_no_files = False
+                if self.last_scan.is_known_skip(entry):
+                    self.report.skipped += 1
+                elif (old := self.last_scan.unseen_files.pop(entry.path, None)) is None:
+                    yield entry, None
+                elif self.last_scan.is_unchanged(entry, old):
+                    self.report.unchanged += 1
+                    if old.missing is not None or entry.inode != old.inode:
+                        self.pending.paths.append((entry, old.content))
                 else:
-                    self.empty = False
-                    if self._rests(found):
-                        self.books.skipped += 1
-                    elif (old := self.known.pop(found.path, None)) is None:
-                        ahead.append((found, None, pool.submit(digest, self.walk.full(found.path))))
-                    elif not self._unchanged(found, old):
-                        # Last, so that what has moved away from this path is known to lie elsewhere by then.
-                        changed.append((found, old.content))
-                if len(ahead) > _AHEAD:
-                    yield from self._hashed(*ahead.popleft())
-                elif self.books.seen % 1_000 == 0:
-                    self.looked()
-            for file, content in changed:
-                ahead.append((file, content, pool.submit(digest, self.walk.full(file.path))))
-                if len(ahead) > _AHEAD:
-                    yield from self._hashed(*ahead.popleft())
-            while ahead:
-                yield from self._hashed(*ahead.popleft())
-        self.whole = True
+                    changed.append((entry, old.content))
+            self.commit_if_due()
+            if self.progress and self.report.seen % ENTRIES_BETWEEN_REPORTS == 0:
+                self.progress(self.report)
+        for file, content in changed:  # last, so that a content that moved away is known at its new path by then
+            yield file, content
+            self.commit_if_due()
+        self.walk_complete = True
 
-    def copied(self, content: int) -> None:
-        """Count one more file with a content; that it was moved, if so, is told at the end of the scan."""
-        self.books.duplicate += 1
-        self.added[content] = self.added.get(content, 0) + 1
+    def hash_files(
+        self, files: Iterable[tuple[File, int | None]], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[File, int | None, str]]:
+        """Hash: yield each file with its old content number and the hash of its bytes; skip unreadable files."""
+        queue: deque[tuple[File, int | None, Future[str]]] = deque()
 
-    def skip(self, one: Skip) -> None:
-        """Note a skip, unless it is noted already."""
-        self.books.skipped += 1
-        if one.hash is None:
-            self.known.pop(one.path, None)  # nothing is known of what lies there now, so it is not gone
-        if self.skips.pop(one.path, None) != one:
-            self.changes.skips.append(one)
+        def take() -> Iterator[tuple[File, int | None, str]]:
+            file, content, future = queue.popleft()
+            try:
+                yield file, content, future.result()
+            except OSError as error:
+                self.skip(self.walk.unreadable(file.path, error))
 
-    def give_up(self, song: Song, reason: str, wrong: str, fix: str) -> None:
+        for file, content in files:
+            queue.append((file, content, pool.submit(hash_file, self.walk.absolute(file.path))))
+            if len(queue) > FILES_HASHED_AHEAD:
+                yield from take()
+        while queue:
+            yield from take()
+
+    def select_new_contents(self, hashed: Iterable[tuple[File, int | None, str]]) -> Iterator[Content]:
+        """Select: yield contents that the index does not have; record copies, moves, and copies of skipped files."""
+        for file, old, hash in hashed:
+            number = self.table.find_content(hash)
+            if self.has_changed(file):
+                self.skip(skip_reasons.changing(file))
+            elif hash in self.in_flight:
+                self.in_flight[hash].files.append(file)
+            elif hash in self.last_scan.skipped_contents:
+                skip = self.last_scan.skipped_contents[hash]
+                self.skip(replace(skip, path=file.path, size=file.size, mtime=file.mtime))
+            elif number is None:
+                self.in_flight[hash] = Content(hash, [file])
+                yield self.in_flight[hash]
+            else:
+                self.pending.paths.append((file, number))
+                if number == old:
+                    self.report.unchanged += 1
+                else:
+                    self.count_duplicates(number, 1)
+
+    def decode(self, contents: Iterable[Content]) -> Iterator[tuple[Content, Samples]]:
+        """Decode: yield contents with their samples; skip those that cannot be decoded, such as a corrupt MP3."""
+        queue: deque[Content] = deque()
+
+        def paths() -> Iterator[bytes]:
+            for content in contents:
+                queue.append(content)
+                yield self.walk.absolute(content.files[0].path)
+
+        for sound in self.decoder(paths()):
+            content = queue.popleft()
+            file = content.files[0]
+            if sound.path != self.walk.absolute(file.path):
+                raise UserError(os.fsdecode(sound.path), "the decoder returned it out of order", "report this")
+            if self.has_changed(file):
+                self.postpone(content)
+            elif sound.samples is None:
+                self.skip_content(content, sound.reason, sound.problem, sound.fix)
+            else:
+                content.row = metadata(file.path, sound)
+                yield content, sound.samples
+        if queue or not self.walk_complete:
+            raise UserError("decode", "the decoder stopped before the end", "report this")
+
+    def embed(self, sounds: Iterable[tuple[Content, Samples]]) -> Iterator[tuple[Content, Vector]]:
+        """Embed: yield contents with their vectors."""
+        queue: deque[Content] = deque()
+
+        def samples() -> Iterator[Samples]:
+            for content, sound in sounds:
+                queue.append(content)
+                yield sound
+
+        for vector in self.embedder(samples()):
+            yield queue.popleft(), np.asarray(vector)
+        if queue or not self.walk_complete:
+            raise UserError("embed", "the model stopped before the end", "report this")
+
+    def commit_if_due(self) -> None:
+        """Commit if enough is pending, or if anything has been pending for long enough."""
+        vectors, changes = len(self.pending.vectors), len(self.pending.paths) + len(self.pending.skips)
+        due = time.monotonic() - self.last_commit >= self.seconds
+        if vectors >= self.batch or changes >= MAX_PENDING_CHANGES or (due and vectors + changes):
+            self.commit()
+        elif due or not vectors + changes:
+            self.last_commit = time.monotonic()
+
+    def commit(self) -> None:
+        """Commit: write everything pending in one transaction."""
+        contents = self._storable()
+        paths, skipped, self.pending = self.pending.paths, self.pending.skips, Pending()
+        if contents or paths or skipped:
+            numbers = self.table.commit(os.fsdecode(self.walk.root), paths, contents, skipped)
+            for number, (content, _) in zip(numbers, contents, strict=True):
+                self.count_duplicates(number, len(content.files) - 1)
+                del self.in_flight[content.hash]
+        self.report.indexed += len(contents)
+        self.last_commit = time.monotonic()
+        if self.progress:
+            self.progress(self.report)
+
+    def _storable(self) -> list[tuple[Content, bytes]]:
+        """The pending contents with their encoded vectors; contents with an invalid vector are skipped."""
+        if not self.pending.vectors:
+            return []
+        info = self.store.field_info(self.field)
+        contents = [content for content, _ in self.pending.vectors]
+        vectors = np.stack([vector for _, vector in self.pending.vectors])
+        if vectors.shape[1:] == (info["dim"],):  # else `encode_vectors` complains
+            usable = valid(vectors, info["metric"])
+            for position in np.flatnonzero(~usable):
+                fix = "leave the file out, or use another model"
+                self.skip_content(contents[position], "vector", "the model returned an invalid vector", fix)
+            contents, vectors = [contents[position] for position in np.flatnonzero(usable)], vectors[usable]
+        return list(zip(contents, self.store.encode_vectors(vectors, len(contents), self.field), strict=True))
+
+    def finish(self) -> None:
+        """Mark the files that are gone, unless none is left: then their disk is gone."""
+        root, last_scan = os.fsdecode(self.walk.root), self.last_scan
+        unseen_files = [path for path in last_scan.unseen_files if not self.walk.is_unreadable(path)]
+        unseen_skips = [path for path in last_scan.unseen_skips if not self.walk.is_unreadable(path)]
+        if unseen_files and self.found_no_files:
+            problem = f"none of the {len(unseen_files)} indexed files is in this folder, nor any other sound file"
+            raise DamagedError(root, problem, "mount the disk that they are on, or delete the index if they are gone")
+        moved, self.report.missing = self.table.finish_scan(root, os.stat(root).st_dev, unseen_files, unseen_skips)
+        self.report.moved = sum(min(count, self.new_paths.get(number, 0)) for number, count in moved.items())
+        self.report.duplicate -= self.report.moved
+        self.report.unchanged += self.report.moved
+
+    def count_duplicates(self, number: int, count: int) -> None:
+        """Count files as copies of a content; only the end of the scan shows which of them were moved."""
+        self.report.duplicate += count
+        self.new_paths[number] = self.new_paths.get(number, 0) + count
+
+    def skip(self, skip: Skip) -> None:
+        """Skip a file; it is written only if the index does not have the same skip already."""
+        self.report.skipped += 1
+        if skip.hash is None:
+            self.last_scan.unseen_files.pop(skip.path, None)  # what lies there now is unknown, so it is not gone
+        if self.last_scan.unseen_skips.pop(skip.path, None) != skip:
+            self.pending.skips.append(skip)
+
+    def skip_content(self, content: Content, reason: str, problem: str, fix: str) -> None:
         """Skip all files of a content until they change."""
-        del self.songs[song.hash]
-        for file in song.files:
-            one = Skip(file.path, reason, wrong, fix, file.size, file.mtime, song.hash, self.decoder)
-            self._bad[song.hash] = one
-            self.skip(one)
+        del self.in_flight[content.hash]
+        for skip in skip_reasons.refused_content(content, reason, problem, fix, self.decoder_version):
+            self.last_scan.skipped_contents[content.hash] = skip
+            self.skip(skip)
 
-    def put_off(self, song: Song) -> None:
-        """Leave all files of a content to the next scan, because the one that was decoded has changed meanwhile."""
-        del self.songs[song.hash]
-        for file in song.files:
-            self.skip(_changing(file))
+    def postpone(self, content: Content) -> None:
+        """Leave all files of a content to the next scan, because the decoded file has changed since."""
+        del self.in_flight[content.hash]
+        for file in content.files:
+            self.skip(skip_reasons.changing(file))
 
-    def restless(self, file: File) -> bool:
-        """Whether a file is not any more what the walk saw."""
+    def has_changed(self, file: File) -> bool:
+        """Whether a file has changed since the walk."""
         try:
-            about = os.stat(self.walk.full(file.path))
+            status = os.stat(self.walk.absolute(file.path))
         except OSError:
             return True
-        return (about.st_size, about.st_mtime_ns) != (file.size, file.mtime)
-
-    def _rests(self, file: File) -> bool:
-        """Whether a file was skipped as it is, so that it is not even read."""
-        if self._resting.get(file.path) != (file.size, file.mtime):
-            return False
-        del self.skips[file.path]
-        self.known.pop(file.path, None)
-        return True
-
-    def _unchanged(self, file: File, old: file_table.Known) -> bool:
-        same = (file.size, file.mtime) == (old.size, old.mtime)
-        # Some file systems number their files anew at every mount, so the number counts only where it must.
-        if not same or (file.inode != old.inode and (old.size, old.mtime) in self._alike):
-            return False
-        self.books.unchanged += 1
-        if old.missing is not None or file.inode != old.inode:
-            self.changes.paths.append((file, old.content))
-        return True
-
-    def _hashed(self, file: File, old: int | None, future: Future[str]) -> _Paths:
-        """A path if its content must be decoded; else a copy, a move, or the copy of a skip is noted."""
-        try:
-            hash = future.result()
-        except OSError as error:
-            self.skip(self.walk.unreadable(file.path, error))
-            return
-        with self.store.reading() as db:
-            content = file_table.content(db, hash, self.column)
-        if self.restless(file):
-            self.skip(_changing(file))
-        elif hash in self.songs:
-            self.songs[hash].files.append(file)
-        elif hash in self._bad:
-            self.skip(replace(self._bad[hash], path=file.path, size=file.size, mtime=file.mtime))
-        elif content is not None:
-            self.changes.paths.append((file, content))
-            if content == old:
-                self.books.unchanged += 1
-            else:
-                self.copied(content)
-        else:
-            song = self.songs[hash] = Song(hash, [file])
-            self.queue.append(song)
-            yield self.walk.full(file.path)
-        self.looked()
-
-
-def _changing(file: File) -> Skip:
-    return Skip(file.path, "changing", "the file was changed while it was read", "run the command again")
+        return (status.st_size, status.st_mtime_ns) != (file.size, file.mtime)

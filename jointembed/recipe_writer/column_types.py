@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..ingest.walk import SOUNDS
+from ..audio.formats import AUDIO_EXTENSIONS
 from ..values import key, missing
 
-SOUND = {suffix.decode() for suffix in SOUNDS}
+SOUND = {suffix.decode() for suffix in AUDIO_EXTENSIONS}
 BITMAP = {".png", ".bmp", ".webp", ".jpg", ".jpeg", ".npy"}
 TEXT = set(
     "caption captions text texts title titles description summary words word name lyrics sentence comment review"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ingest.walk import SOUNDS
+from ..audio.formats import AUDIO_EXTENSIONS
 
 _MAC = 12  # bytes
 _KINDS = {
@@ -54,7 +54,8 @@ def places(row: Mapping[str, Any], base: str, roots: Sequence[str]) -> list[str]
     """Where the sound of a row may lie: its cells `path` and `audio` below the index's own folder and other roots."""
     cells = [row.get("path"), row.get("audio")]
     cells = [cell[0] if isinstance(cell, list) and cell else cell for cell in cells]
-    named = [cell for cell in cells if isinstance(cell, str) and _suffix(cell).encode("utf-8", "replace") in SOUNDS]
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    named = [text for text in texts if _suffix(text).encode("utf-8", "replace") in AUDIO_EXTENSIONS]
     return [os.path.join(root, cell) for cell in named for root in (*((base,) if base else ()), *roots)]
 
 
@@ -68,7 +69,7 @@ def opened(path: str, roots: Sequence[str]) -> int | None:
         real = os.path.realpath(os.fsencode(path), strict=True)
     except (OSError, ValueError):
         return None
-    if os.path.splitext(real)[1].lower() not in SOUNDS:
+    if os.path.splitext(real)[1].lower() not in AUDIO_EXTENSIONS:
         return None
     for root in roots:
         top = os.path.realpath(os.fsencode(root))

@@ -216,7 +216,7 @@ class Handle:
 
 def plain(failure: UserError, *paths: Any, fix: bool = False) -> str:
     """A failure in one line without the places of files, and without its fix unless that is for who asks."""
-    text = f"{failure.subject}: {failure.wrong}" + (f"; {failure.fix}" if fix else "")
+    text = f"{failure.subject}: {failure.problem}" + (f"; {failure.fix}" if fix else "")
     for path in paths:
         for form in (os.path.realpath(path), os.path.abspath(path), str(path)):
             text = text.replace(form, os.path.basename(form) or "the index")

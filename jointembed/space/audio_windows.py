@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import machine
+from .. import files
 from ..encoders import Encoder
 from ..ragged import Ragged
 from ..readers import Reader
 from ..readers.reader import spread
 from .inference import EmbedOptions, Vectors, network
 
-READERS = min(4, machine.cores())  # threads that read sounds
+READERS = min(4, files.available_cores())  # threads that read sounds
 MOST = 256  # sounds that wait for the last of their windows
 
 

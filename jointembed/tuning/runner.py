@@ -64,7 +64,7 @@ def try_next(
         value, shown = _trained(one, goal, [*fit, *words(one.params)], folder / str(one.number))
         state = TrialState.PRUNED if value is None else TrialState.COMPLETE
     except DamagedError as failure:  # vectors that are not finite: bad settings, which the next draws should know of
-        state, shown = TrialState.PRUNED, failure.wrong
+        state, shown = TrialState.PRUNED, failure.problem
     except UserError as failure:
         state, shown, failed = TrialState.FAIL, "failed", failure
     study.tell(one, value, state)

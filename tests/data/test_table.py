@@ -1,5 +1,6 @@
 """A table is the same whatever holds it; its readers learn from the training rows alone; sounds are decoded once."""
 
+import errno
 import json
 import os
 from types import SimpleNamespace
@@ -157,8 +158,11 @@ def test_a_changed_file_is_read_again_and_leaves_one_copy(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_text("id,word\n007,one\n")
-    monkeypatch.setenv("JOINTEMBED_FAULT", "eio@1")
-    monkeypatch.setattr("jointembed.files._operations", 0)
+
+    def fail(descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
     assert Rows.open(tmp_path).cells("id") == ["007"]
 
 

@@ -1,5 +1,7 @@
 """What is asked of an index beside nearness."""
 
+import errno
+import os
 import time
 
 import numpy as np
@@ -253,8 +255,11 @@ def test_words_of_a_language_without_spaces_are_found_within_a_text(place):
 
 def test_words_are_found_where_no_space_is_left_for_their_cache(place, monkeypatch):
     with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
-        monkeypatch.setenv("JOINTEMBED_FAULT", "enospc@1")
-        monkeypatch.setattr("jointembed.files._operations", 0)
+
+        def fail(descriptor):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", fail)
         assert [hit.id for hit in index.search_text("waltz")] == ["0"]
     assert not list(place.parent.glob("*.fts*"))
 

@@ -14,7 +14,7 @@ from jointembed.index import fulltext
 from jointembed.index.index import Index
 from jointembed.index.snapshot import cache, keep
 from jointembed.index.verify import verify
-from jointembed.ingest import scan, skips
+from jointembed.ingest import list_skips, scan
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def answers(place):
     with Index.open(place) as index:
         hits = [[(hit.id, hit.score) for hit in index.similar(id, 100)] for id in index.ids()]
         resolved = [index.resolve(f"{at}.wav") for at in range(60)]
-        known = (index.dim, index.metric, index.model, index.note, skips(index), len(index))
+        known = (index.dim, index.metric, index.model, index.note, list_skips(index), len(index))
         files = index.reading()
         with files as db:
             stats = db.execute(

@@ -1,6 +1,7 @@
-"""A decoder and an embedder that take no time, and a scan with them as a process: python stub.py FOLDER INDEX.
+"""A decoder and an embedder that take no time, and a scan with them as a process: python scan_stub.py FOLDER INDEX.
 
-The process tells what it decodes in INDEX.calls, and of each commit in INDEX.acks, before it goes on.
+The process appends each file that it decodes to INDEX.calls. At its end it searches the index, so that it also writes
+what a search caches.
 """
 
 import hashlib
@@ -13,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jointembed.errors import UserError
+from jointembed.errors import UserError, from_oserror
 from jointembed.index.index import Index
-from jointembed.ingest import hold, scan
+from jointembed.ingest import exclusive_lock, scan
 
 DIM = 8
 STUB = str(Path(__file__))
@@ -26,7 +27,7 @@ class Sound:
     path: bytes
     samples: np.ndarray | None
     reason: str = ""
-    wrong: str = ""
+    problem: str = ""
     fix: str = ""
     partial: bool = False
     seconds: float = 0.0
@@ -35,7 +36,7 @@ class Sound:
 
 
 class Decoder:
-    """Bytes are samples; a file that begins with BAD is broken. Files are drawn ahead, as workers would have them."""
+    """Bytes are samples; a file that begins with BAD is corrupt. Files are drawn ahead, as workers would."""
 
     def __init__(self, ahead=4, each=lambda path: None):
         self.paths, self.ahead, self.each = [], ahead, each
@@ -45,11 +46,11 @@ class Decoder:
         for path in paths:
             waiting.append(path)
             if len(waiting) > self.ahead:
-                yield self.one(waiting.pop(0))
+                yield self.decode(waiting.pop(0))
         while waiting:
-            yield self.one(waiting.pop(0))
+            yield self.decode(waiting.pop(0))
 
-    def one(self, path):
+    def decode(self, path):
         self.paths.append(path)
         self.each(path)
         try:
@@ -66,28 +67,27 @@ class Embedder:
     """Samples are drawn ahead, as a model would that computes them in batches."""
 
     def __init__(self, ahead=3):
-        self.songs, self.ahead = 0, ahead
+        self.ahead = ahead
 
     def __call__(self, sounds):
         waiting = []
         for sound in sounds:
             waiting.append(sound)
             if len(waiting) > self.ahead:
-                yield self.one(waiting.pop(0))
+                yield self.embed(waiting.pop(0))
         while waiting:
-            yield self.one(waiting.pop(0))
+            yield self.embed(waiting.pop(0))
 
-    def one(self, sound):
-        self.songs += 1
+    def embed(self, sound):
         return vector(sound.astype(np.uint8).tobytes())
 
 
 def vector(content):
     seed = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-    one = np.random.default_rng(seed).standard_normal(DIM)
+    values = np.random.default_rng(seed).standard_normal(DIM)
     if content.startswith(b"NAN"):
-        one[0] = np.nan
-    return (one / np.linalg.norm(one)).astype(np.float32)
+        values[0] = np.nan
+    return (values / np.linalg.norm(values)).astype(np.float32)
 
 
 def opened(path):
@@ -105,22 +105,24 @@ def state(path):
             paths = {}
             for id, place in db.execute(sql):
                 paths.setdefault(id, []).append(place)
-        return {id: (one.tobytes(), paths.get(id, []), index.row(id)) for id, one in zip(ids, vectors, strict=True)}
+        return {
+            id: (values.tobytes(), paths.get(id, []), index.row(id)) for id, values in zip(ids, vectors, strict=True)
+        }
 
 
 def fill(root, count, prefix=""):
-    for at in range(count):
-        folder = root / f"{prefix}album {at % 7}"
+    for number in range(count):
+        folder = root / f"{prefix}album {number % 7}"
         folder.mkdir(exist_ok=True)
-        (folder / f"{at}.wav").write_bytes(f"song {prefix}{at}".encode() * 5)
+        (folder / f"{number}.wav").write_bytes(f"song {prefix}{number}".encode() * 5)
 
 
 def run(root, place, **more):
-    """One scan: its books, and how many files were decoded."""
-    decoder, embedder = Decoder(), Embedder()
+    """One scan: its report, and how many files were decoded."""
+    decoder = Decoder()
     with opened(place) as index:
-        books = scan(index, root, decoder, embedder, **more)
-    return books, len(decoder.paths)
+        report = scan(index, root, decoder, Embedder(), **more)
+    return report, len(decoder.paths)
 
 
 def process(root, place, *words, **more):
@@ -133,29 +135,44 @@ def process(root, place, *words, **more):
     )
 
 
+def wait_until(condition, seconds=30.0):
+    """Wait for a condition; fail if it does not come true in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this took too long"
+        time.sleep(0.01)
+
+
 def ids_of(place):
     with Index.open(place) as index:
         return index.ids()
 
 
-def main(root, place, slow=0.0):
+def main(root, place, slow):
     place = Path(place)
-    calls, acks = (os.open(f"{place}.{end}", os.O_WRONLY | os.O_CREAT | os.O_APPEND) for end in ("calls", "acks"))
+    calls = os.open(f"{place}.calls", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def tell(path):
+    def record(path):
         os.write(calls, path.hex().encode() + b"\n")
         time.sleep(slow)
 
-    def progress(books):
-        os.write(acks, f"{books.indexed}\n".encode())
+    with exclusive_lock(place), opened(place) as index:
+        print(scan(index, root, Decoder(each=record), Embedder()))
+        index.search(np.ones(DIM), 3)
+        index.search_text("song", 3)
 
-    with hold(place), opened(place) as index:
-        print(scan(index, root, Decoder(each=tell), Embedder(), progress=progress))
+
+def run_command(root, place, slow=0.0):
+    """Scan, and report an error as `jointembed index` does."""
+    try:
+        main(root, place, slow)
+    except (UserError, OSError) as error:
+        failure = error if isinstance(error, UserError) else from_oserror(error)
+        if failure is None:
+            raise
+        print(failure, file=sys.stderr)
+        sys.exit(failure.code)
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.0)
-    except UserError as failure:
-        print(failure, file=sys.stderr)
-        sys.exit(failure.code)
+    run_command(sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.0)

@@ -40,8 +40,8 @@ class Decoded:
         path: its name as the system has it.
         samples: (N,) mono float32 at the rate of the `Decoders`; None if the file cannot be used.
         reason: "" if it is fine, else a code: one of `jointembed.audio.Undecodable`, timeout, decoder-crash or memory.
-        wrong: what is wrong with it.
-        fix: what mends it.
+        problem: what is wrong with it.
+        fix: how to correct it.
         partial: something of the sound is missing.
         seconds: its length as decoded.
         tags: title, artist, album, genre and year, as far as the file has them.
@@ -51,7 +51,7 @@ class Decoded:
     path: bytes
     samples: NDArray[np.float32] | None
     reason: str = ""
-    wrong: str = ""
+    problem: str = ""
     fix: str = ""
     partial: bool = False
     seconds: float = 0.0
@@ -141,7 +141,7 @@ class Worker:
         end = time.monotonic() + wait
         head = self._line(end)
         if "reason" in head:
-            return Decoded(path, None, str(head["reason"]), str(head.get("wrong")), str(head.get("fix")) or _FIX)
+            return Decoded(path, None, str(head["reason"]), str(head.get("problem")), str(head.get("fix")) or _FIX)
         try:
             count = int(head["count"])
             if not 0 < count <= (limit + 60) * self.rate:

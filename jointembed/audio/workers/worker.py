@@ -61,9 +61,9 @@ def main(pipe: int, parent: int, memory: int, function: str) -> None:
         try:
             sound = decode(path, job["rate"], job["limit"])
         except Undecodable as error:
-            _line(pipe, reason=error.reason, wrong=error.wrong, fix=error.fix)
+            _line(pipe, reason=error.reason, problem=error.problem, fix=error.fix)
         except MemoryError:
-            _line(pipe, reason="memory", wrong="decoding it takes too much memory", fix="")
+            _line(pipe, reason="memory", problem="decoding it takes too much memory", fix="")
             return  # what is left of the memory may be in pieces
         else:
             good = np.ascontiguousarray(sound.samples, np.float32)

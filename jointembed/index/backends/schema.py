@@ -38,10 +38,10 @@ _RECORDS = {  # name: its columns, its constraints, and what is sealed
         ('"column"', "word", "blob"),
     ),
     "skips": (
-        "path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, hash TEXT, reason TEXT NOT NULL, wrong TEXT NOT NULL,"
-        " fix TEXT NOT NULL, decoder TEXT NOT NULL",
+        "path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, hash TEXT, reason TEXT NOT NULL, problem TEXT NOT NULL,"
+        " fix TEXT NOT NULL, decoder_version TEXT NOT NULL",
         "",
-        ("path", "size", "mtime", "hash", "reason", "wrong", "fix", "decoder"),
+        ("path", "size", "mtime", "hash", "reason", "problem", "fix", "decoder_version"),
     ),
 }
 TABLES = (

@@ -1,0 +1,41 @@
+"""What an index knew of a folder before a scan, so that an unchanged file costs one stat()."""
+
+from __future__ import annotations
+
+from ..index.backends.files import File, FileTable, IndexedFile
+
+
+class LastScan:
+    """The files and skips of the last scan. A scan takes out whatever it comes to; the rest is gone at its end.
+
+    Args:
+        table: the file table of the index.
+        decoder_version: a skip by another version of the decoder is tried again.
+        retry: whether all skips are tried again.
+    """
+
+    def __init__(self, table: FileTable, decoder_version: str, retry: bool) -> None:
+        self.unseen_files = table.indexed_files()
+        self.unseen_skips = table.skips()
+        self._ambiguous_stats = table.ambiguous_stats()
+        trusted = [
+            skip
+            for skip in self.unseen_skips.values()
+            if skip.hash and skip.decoder_version == decoder_version and not retry
+        ]
+        self.skipped_contents = {skip.hash: skip for skip in trusted}
+        self._skipped_files = {skip.path: (skip.size, skip.mtime) for skip in trusted}
+
+    def is_known_skip(self, file: File) -> bool:
+        """Whether the file was skipped before and has not changed, so that it need not even be read."""
+        if self._skipped_files.get(file.path) != (file.size, file.mtime):
+            return False
+        del self.unseen_skips[file.path]
+        self.unseen_files.pop(file.path, None)
+        return True
+
+    def is_unchanged(self, file: File, old: IndexedFile) -> bool:
+        """Whether the file is the one that the last scan found at its path."""
+        stats = (old.size, old.mtime)
+        # Some file systems number their files anew at every mount, so the inode counts only where it must.
+        return stats == (file.size, file.mtime) and (file.inode == old.inode or stats not in self._ambiguous_stats)

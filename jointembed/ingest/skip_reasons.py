@@ -1,0 +1,47 @@
+"""Every reason for which a scan skips a file, link or folder, and the list of what the last scan skipped."""
+
+from __future__ import annotations
+
+from ..index.backends.files import Content, File, FileTable, Skip
+from ..index.index import Index
+
+_RERUN = "run the command again"
+
+
+def list_skips(index: Index) -> list[Skip]:
+    """Everything that the last scan of an index skipped, in the order of the paths."""
+    return list(FileTable(index, "").skips().values())
+
+
+def visited_folder(path: bytes) -> Skip:
+    return Skip(path, "link", "this folder was visited under another name", "none needed")
+
+
+def link_to_visited_folder(path: bytes) -> Skip:
+    return Skip(path, "link", "this link leads to a folder that is visited under its own name", "none needed")
+
+
+def broken_link(path: bytes) -> Skip:
+    return Skip(path, "link", "this link leads nowhere, or to itself", "correct the link, or delete it")
+
+
+def link_out_of_folder(path: bytes) -> Skip:
+    fix = f"move its target into the folder, or {_RERUN} with --follow-symlinks"
+    return Skip(path, "link", "this link leads out of the folder that is indexed", fix)
+
+
+def unreadable(path: bytes, error: OSError) -> Skip:
+    problem = f"it cannot be read ({error.strerror or error})"
+    return Skip(path, "unreadable", problem, f"correct its permissions or its disk, then {_RERUN}")
+
+
+def changing(file: File) -> Skip:
+    return Skip(file.path, "changing", "the file was changed while it was read", _RERUN)
+
+
+def refused_content(content: Content, reason: str, problem: str, fix: str, decoder_version: str) -> list[Skip]:
+    """The skips of all files of a content that the decoder or the model refused, until the files change."""
+    return [
+        Skip(file.path, reason, problem, fix, file.size, file.mtime, content.hash, decoder_version)
+        for file in content.files
+    ]
