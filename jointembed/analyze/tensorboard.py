@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from .. import files
 from ..errors import UsageError, escape_control
-from ..evaluation.ranking import points, scores
+from ..evaluation.ranking import prepare, score
 from ..index.index import Index
 from ..index.selection import Items, described, read
 
@@ -181,8 +181,8 @@ def predicted(
     for name in names:
         labels = sorted({text(row[name]) for row in items.rows if name in row})
         if all(label in place for label in labels):
-            asked, pool = points(items.vectors, vectors[[place[label] for label in labels]], metric)
-            made[name] = [labels[at] for at in scores(asked, pool, metric).argmax(1)]
+            asked, pool = prepare(items.vectors, vectors[[place[label] for label in labels]], metric)
+            made[name] = [labels[at] for at in score(asked, pool, metric).argmax(1)]
     return made
 
 

@@ -62,7 +62,7 @@ def dims(
     print(json.dumps(found) if json_ else _curve(found))
     if plot is not None:
         draw(found, Path(plot))
-        print(f"{plot}: {found['figure']} against the number of dimensions", file=sys.stderr)
+        print(f"{plot}: {found['metric']} against the number of dimensions", file=sys.stderr)
 
 
 def _columns(table: str, as_json: bool) -> str:
@@ -85,13 +85,13 @@ def _columns(table: str, as_json: bool) -> str:
 def _curve(found: dict[str, Any]) -> str:
     from . import show
 
-    others = [name for name in found["prefixes"][0]["figures"] if name != found["figure"]]
-    lines = [["dimensions", found["figure"], "95 % interval", *others]]
+    others = [name for name in found["prefixes"][0]["metrics"] if name != found["metric"]]
+    lines = [["dimensions", found["metric"], "95 % interval", *others]]
     for one in found["prefixes"]:
-        main, *rest = (one["figures"][name] for name in (found["figure"], *others))
+        main, *rest = (one["metrics"][name] for name in (found["metric"], *others))
         between = "" if main["low"] is None else f"{main['low']:.4f} - {main['high']:.4f}"
         trained = "*" if one["trained"] else ""
         lines.append([f"{one['dim']}{trained}", f"{main['value']:.4f}", between, *(f"{x['value']:.4f}" for x in rest)])
     about = f"{found['query']} to {found['target']}: {found['queries']} queries, {found['pool']} candidates"
-    notes = f"chance {found['prefixes'][0]['figures'][found['figure']]['chance']:.4f}; * trained as a prefix"
+    notes = f"chance {found['prefixes'][0]['metrics'][found['metric']]['chance']:.4f}; * trained as a prefix"
     return f"{about}, {notes}\n" + show.table(lines, right=(0, 1, 3, 4, 5))

@@ -46,9 +46,8 @@ def evaluate(
         trust: a package whose encoders and readers the model may import.
     """
     from ..data.table import opened
-    from ..evaluation import retrieval as figures
-    from ..evaluation.retrieval_task import task as asked
-    from ..evaluation.retrieval_task import units
+    from ..evaluation import retrieval
+    from ..evaluation.retrieval_task import bootstrap_groups, build_task
     from ..indexing.from_table import paths
     from ..objectives.likelihood import judge
     from ..space.embed import complete
@@ -83,13 +82,14 @@ def evaluate(
         return
     dicts = rows.dicts(None, paths(space))
     complete(space, dicts, query, target)
-    task = asked(dicts, query, target, relevant, split, candidates_split, exclude, set(space.pools))
+    task = build_task(dicts, query, target, relevant, split, candidates_split, exclude, set(space.pools))
     queries = space.embed(query, task.queries)
     candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
-    # A prefix is brought to length 1 by the figures where the metric asks.
+    # The evaluation normalises prefixes if the metric is cosine.
     asked_by, found_among = queries[:, :dim], candidates[:, :dim]
-    found = figures.figures(task, asked_by, found_among, space.metric, ks, units=units(dicts, task, group))
-    print(show.figures(figures.report(found, task), json_))
+    groups = bootstrap_groups(dicts, task, group)
+    metrics = retrieval.evaluate(task, asked_by, found_among, space.metric, ks, groups=groups)
+    print(show.figures(retrieval.report(metrics, task), json_))
 
 
 def _answers(space: Any, rows: Any, query: str, target: str, split: str, unit: str | None) -> dict[str, Any]:
@@ -110,9 +110,11 @@ def _answers(space: Any, rows: Any, query: str, target: str, split: str, unit: s
     units = [row.get(unit) for row, _ in kept] if unit else None
     if given.dtype.kind == "f":
         right = np.array([float(row[target]) for row, _ in kept])
-        found = prediction.numbers(right, given, float(np.mean([float(cell) for cell in known])), units)
+        found = prediction.regression(right, given, float(np.mean([float(cell) for cell in known])), units)
     else:
         names = [str(cell) for cell in known]
         common = max(set(names), key=lambda name: (names.count(name), name))
-        found = prediction.labels([str(row[target]) for row, _ in kept], [str(one) for one in given], common, units)
-    return {"figures": found, "queries": len(kept), "unanswerable": 0, "pool": len(set(map(str, known)))}
+        found = prediction.classification(
+            [str(row[target]) for row, _ in kept], [str(one) for one in given], common, units
+        )
+    return {"metrics": found, "queries": len(kept), "unanswerable": 0, "pool": len(set(map(str, known)))}

@@ -29,5 +29,5 @@ def likelihood(space: Any, rows: Any, column: str, split: str, unit: str | None)
         raise UsageError(column, "no row of train has it", "give the table that the model was trained on")
     cells = [cell for _, cell in kept]
     given, plain = nats(space, column, cells), frequent(space, column, known, cells)
-    found = prediction.likelihoods(given, plain, [row.get(unit) for row, _ in kept] if unit else None)
-    return {"figures": found, "queries": len(kept), "unanswerable": 0, "pool": space.reader(column).size}
+    found = prediction.likelihood(given, plain, [row.get(unit) for row, _ in kept] if unit else None)
+    return {"metrics": found, "queries": len(kept), "unanswerable": 0, "pool": space.reader(column).size}

@@ -31,15 +31,15 @@ def measured(
     """Retrieval figures of each prefix, on one task and from one embedding.
 
     Returns:
-        `prefixes`: for each its `dim`, whether it was `trained`, and its `figures` as `find.evaluate` gives them;
-        besides these `figure`, the name of the first of them, `queries`, `pool`, and whether the model is `nested`.
+        `prefixes`: for each its `dim`, whether it was `trained`, and its `metrics` as in `evaluation.retrieval`;
+        besides these `metric`, the name of the first of them, `queries`, `pool`, and whether the model is `nested`.
 
     Raises:
         UsageError: a column is unknown, or no row asks.
     """
     from ..data.table import opened
-    from ..evaluation.retrieval import figures
-    from ..evaluation.retrieval_task import task
+    from ..evaluation.retrieval import evaluate
+    from ..evaluation.retrieval_task import build_task
     from ..indexing.from_table import paths
     from ..space.embed import complete
     from ..space.space import JointEmbedding
@@ -50,7 +50,7 @@ def measured(
     rows = opened(table, model)
     dicts = rows.dicts(None, paths(space))
     complete(space, dicts, query, target)
-    asked = task(dicts, query, target, relevant, split, whole=set(space.pools))
+    asked = build_task(dicts, query, target, relevant, split, list_columns=set(space.pools))
     if not asked.queries:
         raise UsageError(
             query, f"no {target} of {split} is right for any of its cells", "choose other columns or --split"
@@ -61,13 +61,13 @@ def measured(
     found = []
     for dim in prefixes(space.dim, space.dims):
         # Embedded vectors have length 1 as a whole; the figures bring each prefix to length 1 where the metric asks.
-        all_ = figures(asked, queries[:, :dim], candidates[:, :dim], space.metric, (k,))
+        all_ = evaluate(asked, queries[:, :dim], candidates[:, :dim], space.metric, (k,))
         kept = {name: all_[name] for name in shown}
-        found.append({"dim": dim, "trained": dim in (space.dims or [space.dim]), "figures": kept})
+        found.append({"dim": dim, "trained": dim in (space.dims or [space.dim]), "metrics": kept})
     return {
         "query": query,
         "target": target,
-        "figure": shown[0],
+        "metric": shown[0],
         "queries": len(asked.queries),
         "pool": len(asked.candidates),
         "nested": bool(space.dims),
@@ -83,13 +83,13 @@ def draw(found: dict[str, Any], path: Path) -> None:
     from ..files import write
 
     dims = [one["dim"] for one in found["prefixes"]]
-    curve = [one["figures"][found["figure"]] for one in found["prefixes"]]
+    curve = [one["metrics"][found["metric"]] for one in found["prefixes"]]
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     if curve[0]["low"] is not None:
         low, high = ([one[end] for one in curve] for end in ("low", "high"))
         axes.fill_between(dims, low, high, alpha=0.2, linewidth=0)
-    axes.plot(dims, [one["value"] for one in curve], color="C0", label=found["figure"])
+    axes.plot(dims, [one["value"] for one in curve], color="C0", label=found["metric"])
     for trained, fill, label in ((True, "C0", "trained prefix"), (False, "white", "between")):
         points = [(dim, one["value"]) for dim, one, p in zip(dims, curve, found["prefixes"], strict=True)
                   if p["trained"] == trained]  # fmt: skip
@@ -101,7 +101,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([str(dim) for dim in dims])
     axes.set_ylim(0, 1.03)
-    axes.set(xlabel="dimensions", ylabel=found["figure"])
+    axes.set(xlabel="dimensions", ylabel=found["metric"])
     axes.set_title(f"{found['query']} to {found['target']}, {found['queries']} queries, {found['pool']} candidates")
     axes.grid(alpha=0.3)
     axes.legend(loc="best", frameon=False)

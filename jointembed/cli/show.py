@@ -62,8 +62,8 @@ def figures(report: dict[str, Any], as_json: bool) -> str:
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.4f}"
 
-    rows = [["figure", "value", "95 % interval", "chance"]]
-    for name, one in report["figures"].items():
+    rows = [["metric", "value", "95 % interval", "chance"]]
+    for name, one in report["metrics"].items():
         interval = "" if one["low"] is None else f"{one['low']:.4f} - {one['high']:.4f}"
         rows.append([name, number(one["value"]), interval, number(one["chance"])])
     return f"{report['queries']} queries, {report['pool']} candidates\n" + table(rows, right=(1, 3))

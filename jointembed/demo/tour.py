@@ -116,13 +116,13 @@ def figures(rows: list[Row], model: Any) -> dict[str, dict[str, dict[str, Any]]]
         ("caption -> audio recall@5", "caption", "audio", None, None, "recall@5"),
         ("audio -> own score recall@1", "audio", "score", None, None, "recall@1"),
     ):
-        task = tasks.task(rows, query, target, relevant, "test", against)
+        task = tasks.build_task(rows, query, target, relevant, "test", against)
         ours = model.embed(query, task.queries), model.embed(target, task.candidates)
         theirs = plain(target, task.candidates, query)
         theirs_asked = plain("audio", task.queries, "") if query == target else asked(task.queries, query)
         made[name] = {
-            "space": retrieval.figures(task, *ours, "cosine", (1, 5))[key],
-            "baseline": retrieval.figures(task, baseline.unit(theirs_asked), baseline.unit(theirs), "cosine", (1, 5))[
+            "space": retrieval.evaluate(task, *ours, "cosine", (1, 5))[key],
+            "baseline": retrieval.evaluate(task, baseline.unit(theirs_asked), baseline.unit(theirs), "cosine", (1, 5))[
                 key
             ],
         }

@@ -1,1 +1,1 @@
-"""Metrics of retrieval and prediction, with intervals and chance (no torch)."""
+"""Metrics of retrieval and prediction, with bootstrap intervals and chance levels (no torch)."""

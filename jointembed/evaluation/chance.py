@@ -1,7 +1,7 @@
-"""What a random ranking is expected to reach, exactly: the yardstick beside every retrieval figure.
+"""The expected metrics of a random ranking, exactly: the chance level beside every retrieval metric.
 
-Letters: Q queries. `pool` (Q,) is how many candidates each query ranks, `right` (Q,) how many of them are right for it,
-at least one. All ranks of the pool are equally likely, so right candidates are drawn without replacement.
+Letters: Q queries. `pool` (Q,) is the number of candidates that each query ranks, and `relevant` (Q,) the number of
+relevant ones, at least one. All rankings are equally likely.
 """
 
 from __future__ import annotations
@@ -15,73 +15,76 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-_Series = dict[tuple[int, int], int]  # coefficients by powers of x (candidates drawn) and y (labels with most votes)
+_Polynomial = dict[
+    tuple[int, int], int
+]  # coefficients by powers of x (candidates drawn) and y (labels with most votes)
 
 
-def hit(pool: Ints, right: Ints, k: int) -> Floats:
-    """Expected `hit@k`: one less the hypergeometric chance that none of k is right."""
+def expected_hit(pool: Ints, relevant: Ints, k: int) -> Floats:
+    """Return the expected `hit@k`: 1 minus the hypergeometric probability of no relevant candidate among k."""
     miss = np.ones(len(pool))
     for drawn in range(k):
-        miss *= np.maximum(pool - right - drawn, 0) / np.maximum(pool - drawn, 1)
+        miss *= np.maximum(pool - relevant - drawn, 0) / np.maximum(pool - drawn, 1)
     return 1 - miss
 
 
-def found(pool: Ints, right: Ints, k: int) -> Floats:
-    """Expected number of right candidates among the best k."""
-    return np.asarray(np.minimum(k, pool) * right / pool)
+def expected_hits(pool: Ints, relevant: Ints, k: int) -> Floats:
+    """Return the expected number of relevant candidates among the first k."""
+    return np.asarray(np.minimum(k, pool) * relevant / pool)
 
 
-def precision(pool: Ints, right: Ints) -> Floats:
-    """Expected average precision: at each rank, the share of right ones there and above, given a right one there."""
+def expected_ap(pool: Ints, relevant: Ints) -> Floats:
+    """Return the expected average precision."""
     harmonic = np.cumsum(np.concatenate([[0.0], 1 / np.arange(1, pool.max() + 1)]))[pool]
-    return np.asarray((harmonic + (right - 1) / np.maximum(pool - 1, 1) * (pool - harmonic)) / pool)
+    return np.asarray((harmonic + (relevant - 1) / np.maximum(pool - 1, 1) * (pool - harmonic)) / pool)
 
 
-def gain(pool: Ints, right: Ints, k: int) -> Floats:
-    """Expected `ndcg@k`."""
-    ideal = ideals(k)
-    return np.asarray(right / pool * ideal[np.minimum(k, pool)] / ideal[np.minimum(k, right)])
+def expected_ndcg(pool: Ints, relevant: Ints, k: int) -> Floats:
+    """Return the expected `ndcg@k`."""
+    ideal = ideal_dcg(k)
+    return np.asarray(relevant / pool * ideal[np.minimum(k, pool)] / ideal[np.minimum(k, relevant)])
 
 
-def ideals(k: int) -> Floats:
-    """(k + 1,) the discounted cumulative gain of 0, 1, ... k right ones at the first ranks."""
+def ideal_dcg(k: int) -> Floats:
+    """Return (k + 1,) the discounted cumulative gain of 0, 1, ... k relevant candidates at the first ranks."""
     return np.cumsum(np.concatenate([[0.0], 1 / np.log2(np.arange(2, k + 2))]))
 
 
-def vote(pool: Ints, right: Ints, own: Ints, sizes: Ints, k: int) -> Floats:
-    """Expected share of queries whose label wins among k neighbours, where a tie goes to the nearest of the winners.
+def expected_knn_accuracy(pool: Ints, relevant: Ints, excluded: Ints, label_sizes: Ints, k: int) -> Floats:
+    """Return the expected `knn@k`: how likely a query's label wins among k neighbors; the nearest decides a tie.
 
-    The generating function of the other labels' votes, divided by the query's own label's, counts the ways in which
-    the query's label has c votes, none has more, and t others as many: it then wins one time in t + 1.
+    A generating function counts the ways in which the query's label has c votes, none has more, and t others have as
+    many, in which case it wins one time in t + 1. The function of the other labels is that of all labels divided by
+    that of the query's own label, so that it is multiplied out once.
 
     Args:
-        pool: as above.
-        right: as above: the other candidates of the query's label.
-        own: (Q,), 1 if the query itself is a candidate, which does not count, else 0.
-        sizes: how many candidates each label has, those without a label being one more.
-        k: how many vote.
+        pool: see above.
+        relevant: see above: the other candidates with the query's label.
+        excluded: (Q,), 1 if the query itself is among the candidates, and is not counted in the pool; else 0.
+        label_sizes: number of candidates of each label; those without a label count as one more label.
+        k: number of neighbors.
     """
-    cases = Counter(zip(pool.tolist(), right.tolist(), own.tolist(), strict=True))
-    chances = {case: 0.0 for case in cases}
+    cases = list(zip(pool.tolist(), relevant.tolist(), excluded.tolist(), strict=True))
+    accuracy = dict.fromkeys(Counter(cases), 0.0)
     for c in range(1, k + 1):
-        every: _Series = {(0, 0): 1}
-        for size in sizes.tolist():
-            every = _times(every, _ballots(size, c), k)
-        for (most, same, self), known in chances.items():
-            voters = min(k, most)
-            others = _over(every, _ballots(same + self, c), k)
-            ways = sum((Fraction(n, t + 1) for (drawn, t), n in others.items() if drawn == voters - c), Fraction())
-            chances[most, same, self] = known + float(ways * comb(same, c) / comb(most, voters))
-    return np.array([chances[case] for case in zip(pool.tolist(), right.tolist(), own.tolist(), strict=True)])
+        votes: _Polynomial = {(0, 0): 1}
+        for size in label_sizes.tolist():
+            votes = _multiply(votes, _vote_polynomial(size, c), k)
+        for candidates, same, own in accuracy:
+            voters = min(k, candidates)
+            others = _divide(votes, _vote_polynomial(same + own, c), k)
+            wins = sum((Fraction(n, t + 1) for (drawn, t), n in others.items() if drawn == voters - c), Fraction())
+            accuracy[candidates, same, own] += float(wins * comb(same, c) / comb(candidates, voters))
+    return np.array([accuracy[case] for case in cases])
 
 
-def _ballots(size: int, c: int) -> _Series:
-    """The ways in which a label of this size has fewer than c votes, or c, which y marks."""
+def _vote_polynomial(size: int, c: int) -> _Polynomial:
+    """Count the ways in which a label of this size has fewer than c votes, or c, which y marks."""
     return {(votes, int(votes == c)): comb(size, votes) for votes in range(min(c, size) + 1)}
 
 
-def _times(left: _Series, right: _Series, k: int) -> _Series:
-    product: _Series = {}
+def _multiply(left: _Polynomial, right: _Polynomial, k: int) -> _Polynomial:
+    product: _Polynomial = {}
     for (x, y), a in left.items():
         for (i, j), b in right.items():
             if x + i <= k:
@@ -89,11 +92,11 @@ def _times(left: _Series, right: _Series, k: int) -> _Series:
     return product
 
 
-def _over(product: _Series, factor: _Series, k: int) -> _Series:
-    """The series that times `factor`, which begins with 1, is `product`."""
-    quotient: _Series = {}
+def _divide(product: _Polynomial, factor: _Polynomial, k: int) -> _Polynomial:
+    """Divide by a factor whose constant term is 1."""
+    quotient: _Polynomial = {}
     for x in range(k + 1):
         for y in range(x + 1):
-            taken = sum(b * quotient.get((x - i, y - j), 0) for (i, j), b in factor.items() if i or j)
-            quotient[x, y] = product.get((x, y), 0) - taken
+            rest = sum(b * quotient.get((x - i, y - j), 0) for (i, j), b in factor.items() if i or j)
+            quotient[x, y] = product.get((x, y), 0) - rest
     return quotient

@@ -1,6 +1,6 @@
-"""How good answers are, what a model says of numbers, labels and likelihood, with intervals over independent units.
+"""Metrics of predicted numbers, labels and likelihoods, with bootstrap intervals.
 
-Letters: N answers, U units.
+Letters: N predictions, P pieces of a row.
 """
 
 from __future__ import annotations
@@ -12,111 +12,106 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from .intervals import Bootstrap, Metric
 
 Floats = NDArray[np.float64]
-Figure = dict[str, float | None]
 
 
-def numbers(
-    right: Floats, given: Floats, mean: float, units: Sequence[Any] | None = None, bootstrap: int = 1000
-) -> dict[str, Figure]:
-    """`rmse`, `mae` and `r2` of predicted numbers; `chance` is what always answering `mean` would reach.
-
-    Args:
-        right: (N,) the true numbers.
-        given: (N,) the predicted ones.
-        mean: of the numbers of the training rows.
-        units: (N,) what each number belongs to (a host, a user); the bootstrap draws whole units. Each is one of its
-            own if not given.
-        bootstrap: resamples, for the 95 % percentile interval.
-    """
-    spread = np.square(right - right.mean())
-
-    def measured(given: Floats, shares: Floats) -> list[float]:
-        error, total = right - given, shares.sum()
-        squares = float(shares @ np.square(error))
-        # In each resample the spread is that round its own mean.
-        around = float(shares @ np.square(right) - (shares @ right) ** 2 / total)
-        r2 = 1 - squares / around if around > 0 else np.nan
-        return [float(np.sqrt(squares / total)), float(shares @ np.abs(error) / total), r2]
-
-    constant = np.full(len(right), mean)
-    if not spread.any():
-        raise UsageError("target", "all of its numbers are equal", "report on rows that differ")
-    return _figures(["rmse", "mae", "r2"], measured, given, constant, units, len(right), bootstrap)
-
-
-def labels(
-    right: Sequence[str], given: Sequence[str], common: str, units: Sequence[Any] | None = None, bootstrap: int = 1000
-) -> dict[str, Figure]:
-    """`accuracy`, and `balanced`, its mean over the labels; `chance` is what always answering `common` would reach.
+def regression(
+    true: Floats, predicted: Floats, baseline: float, groups: Sequence[Any] | None = None, n_resamples: int = 1000
+) -> dict[str, Metric]:
+    """Return `rmse`, `mae` and `r2` of predicted numbers; `chance` is what always predicting `baseline` reaches.
 
     Args:
-        right: (N,) the true labels.
-        given: (N,) the predicted ones.
-        common: the commonest label of the training rows.
-        units: (N,) what each label belongs to; see `numbers`.
-        bootstrap: resamples.
+        true: (N,).
+        predicted: (N,).
+        baseline: the mean of the training rows.
+        groups: (N,) the group of each row (a host, a user); resamples then draw whole groups.
+        n_resamples: number of bootstrap resamples, for the 95 % percentile interval.
+
+    Raises:
+        UsageError: all true numbers are equal.
     """
-    kinds, truth = np.unique(np.array(right, dtype=object).astype(str), return_inverse=True)
+    if not np.square(true - true.mean()).any():
+        raise UsageError("target", "all of its numbers are equal", "evaluate rows that differ")
 
-    def measured(hits: Floats, shares: Floats) -> list[float]:
-        there = np.bincount(truth, shares, len(kinds))
-        found = np.bincount(truth, shares * hits, len(kinds))
-        return [float(found.sum() / there.sum()), float((found[there > 0] / there[there > 0]).mean())]
+    def measure(predicted: Floats, weights: Floats) -> list[float]:
+        error, total = true - predicted, weights.sum()
+        squares = float(weights @ np.square(error))
+        variation = float(weights @ np.square(true) - (weights @ true) ** 2 / total)  # about the resample's own mean
+        r2 = 1 - squares / variation if variation > 0 else np.nan
+        return [float(np.sqrt(squares / total)), float(weights @ np.abs(error) / total), r2]
 
-    hits = np.array([one == other for one, other in zip(right, given, strict=True)], np.float64)
-    constant = np.array([one == common for one in right], np.float64)
-    return _figures(["accuracy", "balanced"], measured, hits, constant, units, len(right), bootstrap)
+    constant = np.full(len(true), baseline)
+    return _with_intervals(["rmse", "mae", "r2"], measure, predicted, constant, groups, n_resamples)
 
 
-def likelihoods(
-    given: Sequence[Floats], plain: Sequence[Floats], units: Sequence[Any] | None = None, bootstrap: int = 1000
-) -> dict[str, Figure]:
-    """`nats`, the mean negative log likelihood of a piece, and `nats_after_first`, which leaves out each row's first.
+def classification(
+    true: Sequence[str],
+    predicted: Sequence[str],
+    baseline: str,
+    groups: Sequence[Any] | None = None,
+    n_resamples: int = 1000,
+) -> dict[str, Metric]:
+    """Return `accuracy` and `balanced`, its mean over the labels.
+
+    `chance` is what always predicting `baseline` reaches.
 
     Args:
-        given: N rows, each with the negative log likelihood of its pieces (P,).
-        plain: the same by a guess that knows nothing but frequencies; it gives `chance`.
-        units: (N,) what each row belongs to; see `numbers`. The bootstrap draws rows, each with all of its pieces.
-        bootstrap: resamples.
+        true: (N,).
+        predicted: (N,).
+        baseline: the most frequent label of the training rows.
+        groups: (N,) the group of each row; see `regression`.
+        n_resamples: number of bootstrap resamples.
     """
-    counts = np.array([[len(one), len(one) - 1] for one in given], np.float64)
+    labels, label = np.unique(np.array(true, dtype=object).astype(str), return_inverse=True)
+
+    def measure(correct: Floats, weights: Floats) -> list[float]:
+        totals = np.bincount(label, weights, len(labels))
+        hits = np.bincount(label, weights * correct, len(labels))
+        return [float(hits.sum() / totals.sum()), float((hits[totals > 0] / totals[totals > 0]).mean())]
+
+    correct = np.array([right == answer for right, answer in zip(true, predicted, strict=True)], np.float64)
+    constant = np.array([right == baseline for right in true], np.float64)
+    return _with_intervals(["accuracy", "balanced"], measure, correct, constant, groups, n_resamples)
+
+
+def likelihood(
+    predicted: Sequence[Floats],
+    baseline: Sequence[Floats],
+    groups: Sequence[Any] | None = None,
+    n_resamples: int = 1000,
+) -> dict[str, Metric]:
+    """Return `nats`, the mean negative log-likelihood of a piece, and `nats_after_first`, without each row's first.
+
+    Args:
+        predicted: for each row, the negative log-likelihood of its pieces (P,).
+        baseline: the same of a model that knows only frequencies; it gives `chance`.
+        groups: (N,) the group of each row; see `regression`. Resamples draw rows with all of their pieces.
+        n_resamples: number of bootstrap resamples.
+    """
+    counts = np.array([[len(pieces), len(pieces) - 1] for pieces in predicted], np.float64)
     names = ["nats", "nats_after_first"][: 1 + bool(counts[:, 1].any())]
 
     def sums(rows: Sequence[Floats]) -> Floats:
-        return np.array([[one.sum(), one[1:].sum()] for one in rows], np.float64)
+        return np.array([[pieces.sum(), pieces[1:].sum()] for pieces in rows], np.float64)
 
-    def measured(sums: Floats, shares: Floats) -> list[float]:
-        with np.errstate(invalid="ignore"):  # rows of one piece may be all that was drawn
-            return list((shares @ sums / (shares @ counts))[: len(names)])
+    def measure(sums: Floats, weights: Floats) -> list[float]:
+        with np.errstate(invalid="ignore"):  # a resample may hold only rows of one piece
+            return list((weights @ sums / (weights @ counts))[: len(names)])
 
-    return _figures(names, measured, sums(given), sums(plain), units, len(given), bootstrap)
+    return _with_intervals(names, measure, sums(predicted), sums(baseline), groups, n_resamples)
 
 
-def _figures(
+def _with_intervals(
     names: list[str],
-    measured: Callable[[Floats, Floats], list[float]],
-    given: Floats,
-    constant: Floats,
-    units: Sequence[Any] | None,
-    count: int,
-    bootstrap: int,
-) -> dict[str, Figure]:
-    whole = np.ones(count)
-    belongs = np.arange(count) if units is None else np.unique([str(one) for one in units], return_inverse=True)[1]
-    size, rng = int(belongs.max()) + 1, np.random.default_rng(0)
-    draws = [np.bincount(rng.integers(size, size=size), minlength=size)[belongs] for _ in range(bootstrap)]
-    again = [measured(given, draw.astype(np.float64)) for draw in draws if draw.any()]
-    low, high = np.nanpercentile(again, (2.5, 97.5), axis=0) if size > 1 else [[None] * len(names)] * 2
-    values, chance = measured(given, whole), measured(constant, whole)
-    return {
-        name: {"value": value, "low": one, "high": two, "chance": plain}
-        for name, value, one, two, plain in zip(
-            names, values, (_plain(x) for x in low), (_plain(x) for x in high), chance, strict=True
-        )
-    }
-
-
-def _plain(value: Any) -> float | None:
-    return None if value is None else float(value)
+    measure: Callable[[Floats, Floats], list[float]],
+    predicted: Floats,
+    baseline: Floats,
+    groups: Sequence[Any] | None,
+    n_resamples: int,
+) -> dict[str, Metric]:
+    bootstrap, all_rows = Bootstrap(len(predicted), groups, n_resamples), np.ones(len(predicted))
+    resampled = [measure(predicted, weights.astype(np.float64)) for weights in bootstrap.weights()]
+    values, chance = ([float(value) for value in measure(given, all_rows)] for given in (predicted, baseline))
+    return bootstrap.metrics(names, values, resampled, chance)

@@ -1,4 +1,4 @@
-"""Every candidate of a block of queries, ranked: the same score as an index's, all of it at once.
+"""The ranking of all candidates for a block of queries, by the same score as an index's.
 
 Letters: B queries of a block, C candidates, D dimension.
 """
@@ -15,19 +15,19 @@ Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.floating[Any]]
 
 
-def points(queries: Vectors, candidates: Vectors, metric: str) -> tuple[Floats, Floats]:
-    """Queries and candidates in float64, ready for `scores`: of length 1 if the metric is cosine."""
+def prepare(queries: Vectors, candidates: Vectors, metric: str) -> tuple[Floats, Floats]:
+    """Return queries and candidates in float64, ready for `score`: of length 1 if the metric is cosine."""
     a, b = (np.asarray(vectors, np.float64) for vectors in (queries, candidates))
-    if metric == "euclidean":  # distances do not change, but things that are one point come to lie at exactly zero
+    if metric == "euclidean":  # a shift keeps distances, and puts a collapsed model's points at exactly zero
         return a - b[0], b - b[0]
     if metric == "dot":
         return a, b
-    lengths = [np.sqrt(np.square(vectors).sum(1, keepdims=True)) for vectors in (a, b)]
-    return a / np.maximum(lengths[0], 1e-30), b / np.maximum(lengths[1], 1e-30)
+    norms = [np.sqrt(np.square(vectors).sum(1, keepdims=True)) for vectors in (a, b)]
+    return a / np.maximum(norms[0], 1e-30), b / np.maximum(norms[1], 1e-30)
 
 
-def scores(queries: Floats, candidates: Floats, metric: str) -> npt.NDArray[np.float32]:
-    """(B, C) scores rounded to float32: cosine, product, or minus the squared distance."""
+def score(queries: Floats, candidates: Floats, metric: str) -> npt.NDArray[np.float32]:
+    """Return (B, C) scores, rounded to float32: cosine, dot product, or minus the squared distance."""
     scores = np.asarray(queries @ candidates.T)
     if metric == "euclidean":
         scores *= 2
@@ -37,15 +37,15 @@ def scores(queries: Floats, candidates: Floats, metric: str) -> npt.NDArray[np.f
     return scores.astype(np.float32)
 
 
-def ranked(scores: npt.NDArray[np.float32]) -> Ints:
-    """(B, C) places from the best score to the worst, equals in their order.
+def argsort_descending(scores: npt.NDArray[np.float32]) -> Ints:
+    """Return (B, C) positions from the best score to the worst, ties in their order.
 
-    A score's bits, made to fall where scores rise, stand above its place in one integer: so equals stay in order, and
-    a plain sort does, which is several times faster than one of places.
+    Packs the inverted score bits above the position in one int64: a plain sort is then a stable descending argsort, and
+    several times faster.
     """
-    bits = (scores + np.float32(0)).view(np.int32)  # the sum makes one zero of the two
-    falling = ~(bits ^ ((bits >> 31) & 0x7FFFFFFF))
-    packed = falling.astype(np.int64) << 32
+    bits = (scores + np.float32(0)).view(np.int32)  # the sum turns -0 into 0
+    inverted = ~(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+    packed = inverted.astype(np.int64) << 32
     packed |= np.arange(scores.shape[1])
     packed.sort(1)
     packed &= 0xFFFFFFFF

@@ -1,6 +1,6 @@
-"""How well one column finds another: retrieval figures with intervals, and what chance would reach.
+"""Retrieval metrics of a task, with bootstrap intervals and chance levels.
 
-Letters: Q queries, C candidates, D dimension, G groups of candidates, F figures.
+Letters: Q queries, B queries of a block, C candidates, D dimension.
 """
 
 from __future__ import annotations
@@ -14,137 +14,137 @@ import numpy as np
 
 from ..errors import UsageError, UserError
 from . import chance
-from .ranking import Floats, Ints, Vectors, points, ranked, scores
-from .retrieval_task import Task
+from .intervals import Bootstrap, Metric
+from .ranking import Floats, Ints, Vectors, argsort_descending, prepare, score
+from .retrieval_task import RetrievalTask
 
-NEAREST = 5  # neighbours that vote
-_BLOCK = 500_000  # scores at once: small enough that their memory is used again
+KNN = 5
 
 
-def figures(
-    task: Task,
+def evaluate(
+    task: RetrievalTask,
     queries: Vectors,
     candidates: Vectors,
     metric: str,
     ks: Sequence[int] = (1, 5, 10),
-    bootstrap: int = 1000,
+    n_resamples: int = 1000,
     seed: int = 0,
-    units: Sequence[Any] | None = None,
-) -> dict[str, dict[str, float | None]]:
-    """Retrieval figures of vectors on a task, each a mean over the queries.
+    groups: Sequence[Any] | None = None,
+    block_scores: int = 500_000,
+) -> dict[str, Metric]:
+    """Return the retrieval metrics of vectors on a task, each a mean over the queries.
 
-    `hit@k`: one of the best k is right; `recall@k`: right ones among the best k, divided by the lesser of k and all
-    that are right; `precision@k`: divided by k; `map`: mean average precision over the whole ranking; `ndcg@k`:
-    normalised discounted cumulative gain (Järvelin and Kekäläinen 2002); `knn@5`: the label that most of the five
-    nearest have, the nearest one's if there are several such, is the query's (only where the task has labels that
-    vote).
+    `hit@k`: whether one of the first k is relevant; `recall@k`: relevant ones among the first k, divided by the lesser
+    of k and the number of relevant ones; `precision@k`: divided by k; `map`: mean average precision of the whole
+    ranking; `ndcg@k`: normalised discounted cumulative gain (Järvelin and Kekäläinen 2002); `knn@5`: whether most of
+    the five nearest have the query's label, a tie being decided by the nearest (only if the task has labels that vote).
 
-    Scores are computed in float64, and those that are one float32 are a tie. Ties are broken by one fixed
-    pseudo-random order of the candidates, so that a model that gives all things the same vector reaches chance, not 1.
+    Scores are computed in float64, and count as tied if they are equal in float32. Ties are broken by a fixed
+    pseudo-random order of the candidates, so that a model that gives everything the same vector reaches chance, not 1.
 
     Args:
-        task: what to find.
+        task: the queries, the candidates and which of these are relevant.
         queries: (Q, D) vectors of `task.queries`.
         candidates: (C, D) vectors of `task.candidates`.
         metric: `cosine`, `dot` or `euclidean`.
-        ks: the k.
-        bootstrap: resamples of the queries.
+        ks: the values of k.
+        n_resamples: number of bootstrap resamples of the queries.
         seed: of the resamples.
-        units: what each query belongs to (a user, an artist); resamples then draw these, each with all of its queries.
+        groups: (Q,) the group of each query (a user, an artist); resamples then draw whole groups.
+        block_scores: number of scores computed at once.
 
     Returns:
-        For each figure its `value`; `low` and `high`, the 95 % percentile bootstrap interval over the queries, None for
-        a single query; and `chance`, exactly what a random ranking is expected to reach. All None without any query.
+        For each metric its `value`; `low` and `high`, the 95 % percentile bootstrap interval, None for a single query
+        or group; and `chance`, the exact expectation of a random ranking. All None if there are no queries.
 
     Raises:
         UsageError: a k is less than 1.
         UserError: there is not one finite vector for each query and candidate.
     """
     if not ks or min(ks) < 1:
-        raise UsageError("k", f"{list(ks)} cannot be measured", "use whole numbers from 1 on")
+        raise UsageError("k", f"must be at least 1, got {list(ks)}", "use positive whole numbers")
     for count, vectors in ((len(task.queries), queries), (len(task.candidates), candidates)):
         if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
-            wrong = f"not one finite vector for each of {count} cells, but an array of shape {vectors.shape}"
+            wrong = f"needs one finite vector for each of {count} cells, got an array of shape {vectors.shape}"
             raise UserError(f"{task.query} to {task.target}", wrong, "embed the cells of this task")
     names = [f"{name}@{k}" for name in ("hit", "recall", "precision") for k in ks]
-    names += ["map", *(f"ndcg@{k}" for k in ks)] + (["knn@5"] if task.labels is not None else [])
+    names += ["map", *(f"ndcg@{k}" for k in ks)] + ([f"knn@{KNN}"] if task.labels is not None else [])
     if not task.queries:
         return {name: dict.fromkeys(("value", "low", "high", "chance")) for name in names}
-    each = _measured(task, queries, candidates, metric, ks)  # (Q, F)
-    belongs = np.arange(len(each)) if units is None else np.unique([str(one) for one in units], return_inverse=True)[1]
-    size, rng = int(belongs.max()) + 1, np.random.default_rng(seed)
-    draws = (np.bincount(rng.integers(size, size=size), minlength=size)[belongs] for _ in range(bootstrap))
-    means = [draw @ each / draw.sum() for draw in draws]
-    ends = np.percentile(means, (2.5, 97.5), axis=0).tolist() if size > 1 else [[None] * len(names)] * 2
-    columns = zip(each.mean(0).tolist(), *ends, _chance(task, ks).mean(0).tolist(), strict=True)
-    known = (dict(zip(("value", "low", "high", "chance"), one, strict=True)) for one in columns)
-    return dict(zip(names, known, strict=True))
+    per_query = _measure(task, queries, candidates, metric, ks, max(1, block_scores // len(candidates)))
+    bootstrap = Bootstrap(len(per_query), groups, n_resamples, seed)
+    resampled = [weights @ per_query / weights.sum() for weights in bootstrap.weights()]
+    return bootstrap.metrics(names, per_query.mean(0).tolist(), resampled, _expect(task, ks).mean(0).tolist())
 
 
-def report(figures: dict[str, dict[str, float | None]], task: Task) -> dict[str, Any]:
-    """Figures together with what they were measured on: queries, those without an answer, and the pool's size."""
+def report(metrics: dict[str, Metric], task: RetrievalTask) -> dict[str, Any]:
+    """Return metrics together with the numbers of queries, of queries without a relevant candidate, and candidates."""
     return {
-        "figures": figures,
+        "metrics": metrics,
         "queries": len(task.queries),
         "unanswerable": task.unanswerable,
         "pool": len(task.candidates),
     }
 
 
-def _measured(task: Task, queries: Vectors, candidates: Vectors, metric: str, ks: Sequence[int]) -> Floats:
+def _measure(
+    task: RetrievalTask, queries: Vectors, candidates: Vectors, metric: str, ks: Sequence[int], block: int
+) -> Floats:
+    """Return the metrics of each query, (Q, number of metrics)."""
     count = len(candidates)
-    shuffled = np.random.default_rng(0).permutation(count)
-    place = np.argsort(shuffled)
-    asked, pool = points(queries, candidates[shuffled], metric)
-    voters = None if task.labels is None else task.labels[shuffled]
-    discount, ideal = 1 / np.log2(np.arange(2, max(ks) + 2)), chance.ideals(max(ks))
-    step = max(1, _BLOCK // count)
+    shuffled = np.random.default_rng(0).permutation(count)  # breaks ties
+    position = np.argsort(shuffled)
+    query_vectors, candidate_vectors = prepare(queries, candidates[shuffled], metric)
+    labels = None if task.labels is None else task.labels[shuffled]
+    discount, ideal = 1 / np.log2(np.arange(2, max(ks) + 2)), chance.ideal_dcg(max(ks))
 
-    def block(at: int) -> Floats:
-        scored = scores(asked[at : at + step], pool, metric)  # (B, C)
-        own, right = task.own[at : at + step], np.zeros(scored.shape, np.bool_)
-        mine = np.flatnonzero(own >= 0)
-        scored[mine, place[own[mine]]] = -np.inf
-        for nth in range(len(right)):
-            right[nth, place[task.relevant(at + nth)]] = True
-            if task.hidden is not None:
-                scored[nth, place[task.hidden[at + nth]]] = -np.inf
-        order = ranked(scored)
-        row, rank = np.nonzero(np.take_along_axis(right, order, 1))  # of all that are right, the best first
+    def measure_block(start: int) -> Floats:
+        scores = score(query_vectors[start : start + block], candidate_vectors, metric)  # (B, C)
+        own, relevant = task.self_candidate[start : start + block], np.zeros(scores.shape, np.bool_)
+        with_own = np.flatnonzero(own >= 0)
+        scores[with_own, position[own[with_own]]] = -np.inf
+        for n in range(len(relevant)):
+            relevant[n, position[task.relevant(start + n)]] = True
+            if task.excluded is not None:
+                scores[n, position[task.excluded[start + n]]] = -np.inf
+        order = argsort_descending(scores)
+        row, rank = np.nonzero(np.take_along_axis(relevant, order, 1))  # of all relevant candidates, best first
         total = np.bincount(row)
-        so_far = np.arange(len(row)) - np.repeat(np.cumsum(total) - total, total) + 1
-        found = np.stack([np.bincount(row[rank < k], minlength=len(right)) for k in ks], 1)  # (B, k)
-        gains = [np.bincount(row[rank < k], discount[rank[rank < k]], len(right)) for k in ks]
-        figures = [found > 0, found / np.minimum(ks, total[:, None]), found / np.array(ks)]
-        figures += [np.bincount(row, so_far / (rank + 1)) / total]
-        figures += [gain / ideal[np.minimum(k, total)] for gain, k in zip(gains, ks, strict=True)]
-        if voters is not None:
-            label = task.groups[task.offsets[at : at + len(right)]]
-            figures += [_elected(voters[order[:, :NEAREST]], count - (own >= 0)) == label]
-        return np.column_stack(figures)
+        hits_so_far = np.arange(len(row)) - np.repeat(np.cumsum(total) - total, total) + 1
+        hits = np.stack([np.bincount(row[rank < k], minlength=len(relevant)) for k in ks], 1)  # (B, k)
+        gains = [np.bincount(row[rank < k], discount[rank[rank < k]], len(relevant)) for k in ks]
+        metrics = [hits > 0, hits / np.minimum(ks, total[:, None]), hits / np.array(ks)]
+        metrics += [np.bincount(row, hits_so_far / (rank + 1)) / total]
+        metrics += [gain / ideal[np.minimum(k, total)] for gain, k in zip(gains, ks, strict=True)]
+        if labels is not None:
+            label = task.query_groups[task.query_offsets[start : start + len(relevant)]]
+            metrics += [_majority_label(labels[order[:, :KNN]], count - (own >= 0)) == label]
+        return np.column_stack(metrics)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy sorts outside of Python's lock
-        return np.concatenate(list(threads.map(block, range(0, len(asked), step))))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy sorts without the GIL
+        return np.concatenate(list(threads.map(measure_block, range(0, len(query_vectors), block))))
 
 
-def _elected(labels: Ints, pool: Ints) -> Ints:
-    """(B,) the label that most of the neighbours (B, 5) have, of several such the nearest one's."""
-    there = np.arange(labels.shape[1]) < pool[:, None]
-    votes = ((labels[:, :, None] == labels[:, None, :]) & there[:, None, :]).sum(2) * there
+def _majority_label(labels: Ints, pool: Ints) -> Ints:
+    """Return (B,) the label that most of the neighbors (B, 5) have; a tie is decided by the nearest."""
+    present = np.arange(labels.shape[1]) < pool[:, None]
+    votes = ((labels[:, :, None] == labels[:, None, :]) & present[:, None, :]).sum(2) * present
     return np.take_along_axis(labels, votes.argmax(1)[:, None], 1)[:, 0]
 
 
-def _chance(task: Task, ks: Sequence[int]) -> Floats:
-    right = np.array([len(task.relevant(at)) for at in range(len(task.queries))])
-    own = (task.own >= 0).astype(np.int64)
-    if task.hidden is not None:
-        own += np.array([len(one) for one in task.hidden])
-    pool = len(task.candidates) - own
-    found = [chance.found(pool, right, k) for k in ks]
-    figures = [chance.hit(pool, right, k) for k in ks]
-    figures += [one / np.minimum(k, right) for one, k in zip(found, ks, strict=True)]
-    figures += [one / k for one, k in zip(found, ks, strict=True)]
-    figures += [chance.precision(pool, right), *(chance.gain(pool, right, k) for k in ks)]
+def _expect(task: RetrievalTask, ks: Sequence[int]) -> Floats:
+    """Return the chance level of the metrics of each query, in the order of `_measure`."""
+    relevant = np.array([len(task.relevant(query)) for query in range(len(task.queries))])
+    excluded = (task.self_candidate >= 0).astype(np.int64)
+    if task.excluded is not None:
+        excluded += np.array([len(positions) for positions in task.excluded])
+    pool = len(task.candidates) - excluded
+    hits = [chance.expected_hits(pool, relevant, k) for k in ks]
+    metrics = [chance.expected_hit(pool, relevant, k) for k in ks]
+    metrics += [expected / np.minimum(k, relevant) for expected, k in zip(hits, ks, strict=True)]
+    metrics += [expected / k for expected, k in zip(hits, ks, strict=True)]
+    metrics += [chance.expected_ap(pool, relevant), *(chance.expected_ndcg(pool, relevant, k) for k in ks)]
     if task.labels is not None:
-        figures += [chance.vote(pool, right, own, np.unique(task.labels, return_counts=True)[1], NEAREST)]
-    return np.stack(figures, 1)
+        sizes = np.unique(task.labels, return_counts=True)[1]
+        metrics += [chance.expected_knn_accuracy(pool, relevant, excluded, sizes, KNN)]
+    return np.stack(metrics, 1)

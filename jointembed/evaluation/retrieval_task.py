@@ -1,4 +1,4 @@
-"""What a table asks of an embedding: which cells ask, which may answer, and which answers are right.
+"""The queries and candidates that a table gives, and which candidates are relevant for which query.
 
 Letters: Q queries, C candidates, G groups of candidates.
 """
@@ -15,184 +15,209 @@ from ..errors import UsageError, did_you_mean
 from ..values import explode, key, missing
 from .ranking import Ints
 
+Rows = Sequence[Mapping[str, Any]]
+_Cells = list[dict[int, Any]]  # for each row, its cells in a column by their keys
+_Groups = dict[int, set[int]]
+
 
 @dataclass(frozen=True)
-class Task:
-    """Queries, the candidates that each ranks, and which of these are right.
+class RetrievalTask:
+    """Queries, the candidates that each ranks, and which of these are relevant.
 
-    What is right is kept by groups: a label's candidates, or, without a label, those that are paired with a query. A
-    candidate is right for a query if it is in one of the query's groups and is not the query itself.
+    Relevance is stored by groups: the candidates of a label, or, without labels, those that are paired with a query. A
+    candidate is relevant for a query if it is in one of the query's groups and is not the query itself.
 
     Args:
         query: column of the queries.
         target: column of the candidates.
-        queries: Q distinct cells, those for which at least one candidate is right.
+        queries: Q distinct cells with at least one relevant candidate.
         candidates: C distinct cells.
-        offsets: (Q + 1,), where each query's groups begin in `groups`.
-        groups: the queries' groups, one query after another.
-        starts: (G + 1,), where each group's candidates begin in `members`.
-        members: the groups' candidates, one group after another, ascending in each.
-        asking: for each query the number of the first row that holds it.
-        own: (Q,), the candidate that is the query itself and does not count, or -1.
-        hidden: for each query the candidates that are none for it, if there are such.
-        labels: (C,) the label of each candidate, -1 for none, if they vote in `knn@5`: where query and target are the
-            same column and nothing has several labels. Labels are numbers of groups.
-        unanswerable: how many queries were dropped because no candidate is right for them.
+        query_offsets: (Q + 1,), where the groups of each query begin in `query_groups`.
+        query_groups: the groups of all queries, one query after another.
+        group_offsets: (G + 1,), where the candidates of each group begin in `group_members`.
+        group_members: the candidates of all groups, ascending within each group.
+        self_candidate: (Q,), the candidate that is the query itself, which is not ranked; -1 if there is none.
+        excluded: for each query the candidates that it does not rank; None if it ranks all.
+        query_rows: for each query, the first row that holds it.
+        labels: (C,) the group of each candidate, -1 for none, if they vote in `knn@5`: if query and target are the same
+            column and nothing has several labels.
+        unanswerable: number of queries dropped because no candidate is relevant for them.
     """
 
     query: str
     target: str
     queries: list[Any]
     candidates: list[Any]
-    offsets: Ints
-    groups: Ints
-    starts: Ints
-    members: Ints
-    own: Ints
-    hidden: list[Ints] | None
-    asking: list[int]
+    query_offsets: Ints
+    query_groups: Ints
+    group_offsets: Ints
+    group_members: Ints
+    self_candidate: Ints
+    excluded: list[Ints] | None
+    query_rows: list[int]
     labels: Ints | None
     unanswerable: int
 
     def relevant(self, query: int) -> Ints:
-        """The candidates that are right for a query, ascending."""
-        groups = self.groups[self.offsets[query] : self.offsets[query + 1]]
-        found = [self.members[self.starts[group] : self.starts[group + 1]] for group in groups]
-        right = found[0] if len(found) == 1 else np.unique(np.concatenate(found)) if found else self.members[:0]
-        right = right[right != self.own[query]]
-        return np.asarray(right if self.hidden is None else np.setdiff1d(right, self.hidden[query]))
+        """Return the ascending positions of the candidates that are relevant for a query."""
+        groups = self.query_groups[self.query_offsets[query] : self.query_offsets[query + 1]]
+        parts = [self.group_members[self.group_offsets[group] : self.group_offsets[group + 1]] for group in groups]
+        members = parts[0] if len(parts) == 1 else np.unique(np.concatenate([self.group_members[:0], *parts]))
+        members = members[members != self.self_candidate[query]]
+        return np.asarray(members if self.excluded is None else np.setdiff1d(members, self.excluded[query]))
 
 
-def task(
-    rows: Sequence[Mapping[str, Any]],
+def build_task(
+    rows: Rows,
     query: str,
     target: str,
     relevant: str | None = None,
     split: str = "test",
-    against: str | None = None,
+    candidate_split: str | None = None,
     exclude: str | None = None,
-    whole: Collection[str] = (),
-) -> Task:
-    """What a table asks of an embedding: to find cells of one column by cells of another.
+    list_columns: Collection[str] = (),
+) -> RetrievalTask:
+    """Return the task of retrieving the cells of one column by those of another.
 
-    Queries are the distinct cells of `query` in the rows of `split`, candidates those of `target` in the rows of
-    `against`; elements of a list are cells of their own. A candidate is right if any row of the table pairs it with an
-    equal query cell or, with `relevant`, if a row of `split` that holds the query and a row of `against` that holds
-    the candidate share a label. Where query and target are one column, the query itself is no candidate of its own.
+    Queries are the distinct cells of `query` in the rows of `split`, and candidates those of `target` in the rows of
+    `candidate_split`; the elements of a list are cells of their own. A candidate is relevant if any row of the table
+    pairs it with an equal query cell or, with `relevant`, if a row of `split` with the query and a row of
+    `candidate_split` with the candidate share a label. If query and target are the same column, a query does not rank
+    itself.
 
     Args:
-        rows: the whole table; a row's `split` is a cell of it.
+        rows: the whole table, with each row's `split`.
         query: column of the queries.
         target: column of the candidates.
         relevant: column of the labels.
-        split: the rows that ask; `all` takes every row.
-        against: the rows that answer, by default the same.
-        exclude: column of what is no candidate for a query: the elements of its cell in the rows that hold the query.
-            Where it asks itself, its lists ask as one.
-        whole: further columns whose lists are one cell: a history.
+        split: rows of the queries; `all` for every row.
+        candidate_split: rows of the candidates; the same as the queries' if None.
+        exclude: column of candidates that a query does not rank: the elements of its cell in the rows with the query.
+            If it is the query column itself, each of its lists is one query.
+        list_columns: further columns in which a list is one cell, such as a history.
 
     Raises:
         UsageError: the table has no such column, or no row of such a split.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    for column in filter(None, (query, target, relevant, exclude)):
-        if column not in names:
-            raise UsageError(column, "the table has no such column", did_you_mean(column, names))
-    held = {
-        column: [_held(row.get(column), column in whole or column == exclude) for row in rows]
+    _require_columns(rows, [query, target, relevant, exclude])
+    whole = {exclude, *list_columns}
+    cells: dict[str | None, _Cells] = {
+        column: [_cells_by_key(row.get(column), column in whole) for row in rows]
         for column in {query, target, relevant}
         if column is not None
     }
-    asking, answering = _rows(rows, split), _rows(rows, split if against is None else against)
-    queries = {one: cell for row in asking for one, cell in held[query][row].items()}
-    candidates = {one: cell for row in answering for one, cell in held[target][row].items()}
-    places = {one: at for at, one in enumerate(candidates)}
-    members: dict[int, set[int]] = {}
+    query_rows = _rows_of_split(rows, split)
+    candidate_rows = _rows_of_split(rows, split if candidate_split is None else candidate_split)
+    queries = {cell: value for row in query_rows for cell, value in cells[query][row].items()}
+    candidates = {cell: value for row in candidate_rows for cell, value in cells[target][row].items()}
+    position = {cell: at for at, cell in enumerate(candidates)}
     if relevant is None:
-        asked = {one: {one} for one in queries}
-        answered: dict[int, set[int]] = {}
-        for pair, other in zip(held[query], held[target], strict=True):
-            found = {places[one] for one in other if one in places}
-            for one in pair.keys() & queries.keys():
-                members.setdefault(one, set()).update(found)
+        query_groups, candidate_groups = {cell: {cell} for cell in queries}, _Groups()
+        members = _paired_candidates(cells[query], cells[target], queries, position)
     else:
-        asked = _labels(held[query], held[relevant], asking)
-        answered = _labels(held[target], held[relevant], answering)
-        for one, labels in answered.items():
+        query_groups = _labels_of_cells(cells[query], cells[relevant], query_rows)
+        candidate_groups = _labels_of_cells(cells[target], cells[relevant], candidate_rows)
+        members = _Groups()
+        for cell, labels in candidate_groups.items():
             for label in labels:
-                members.setdefault(label, set()).add(places[one])
-    own = {one: places.get(one, -1) if query == target else -1 for one in queries}
-    empty: set[int] = set()
-    groups = {one: [at for at in asked[one] if members.get(at, empty) not in (empty, {own[one]})] for one in queries}
-    kept = [one for one in queries if groups[one]]
-    first = {one: row for row in reversed(asking) for one in held[query][row]}
-    hidden = None
-    if exclude is not None:
-        found_in = {one: set[int]() for one in kept}
-        for row in asking:
-            seen = {places[key(cell)] for cell in _elements(rows[row].get(exclude)) if key(cell) in places}
-            for one in held[query][row].keys() & found_in.keys():
-                found_in[one] |= seen
-        hidden = [np.array(sorted(found_in[one]), np.int64) for one in kept]
-    numbers = {group: at for at, group in enumerate(members)}
-    single = all(len(labels) < 2 for labels in [*answered.values(), *(asked[one] for one in kept)])
-    voting = np.full(len(candidates), -1, np.int64)
-    for one in answered:
-        voting[places[one]] = min((numbers[label] for label in answered[one]), default=-1)
-    return Task(
+                members.setdefault(label, set()).add(position[cell])
+    own = {cell: position.get(cell, -1) if query == target else -1 for cell in queries}
+    answers = {
+        cell: [group for group in query_groups[cell] if members.get(group, set()) not in (set(), {own[cell]})]
+        for cell in queries
+    }
+    kept = [cell for cell in queries if answers[cell]]
+    first_row = {cell: row for row in reversed(query_rows) for cell in cells[query][row]}
+    group_number = {group: at for at, group in enumerate(members)}
+    single = all(len(labels) < 2 for labels in [*candidate_groups.values(), *(query_groups[cell] for cell in kept)])
+    votes = relevant is not None and query == target and single
+    return RetrievalTask(
         query=query,
         target=target,
-        queries=[queries[one] for one in kept],
+        queries=[queries[cell] for cell in kept],
         candidates=list(candidates.values()),
-        offsets=_offsets(len(groups[one]) for one in kept),
-        groups=np.array([numbers[group] for one in kept for group in groups[one]], np.int64),
-        starts=_offsets(map(len, members.values())),
-        members=np.array([at for group in members.values() for at in sorted(group)], np.int64),
-        own=np.array([own[one] for one in kept], np.int64),
-        hidden=hidden,
-        asking=[first[one] for one in kept],
-        labels=voting if relevant is not None and query == target and single else None,
+        query_offsets=_offsets(len(answers[cell]) for cell in kept),
+        query_groups=np.array([group_number[group] for cell in kept for group in answers[cell]], np.int64),
+        group_offsets=_offsets(map(len, members.values())),
+        group_members=np.array([at for group in members.values() for at in sorted(group)], np.int64),
+        self_candidate=np.array([own[cell] for cell in kept], np.int64),
+        excluded=None if exclude is None else _exclusions(rows, exclude, query_rows, cells[query], kept, position),
+        query_rows=[first_row[cell] for cell in kept],
+        labels=_candidate_labels(position, candidate_groups, group_number) if votes else None,
         unanswerable=len(queries) - len(kept),
     )
 
 
-def units(rows: Sequence[Mapping[str, Any]], task: Task, column: str | None) -> list[Any] | None:
-    """What each query belongs to, the cell of a column in the first row that holds it; None without a column.
+def bootstrap_groups(rows: Rows, task: RetrievalTask, column: str | None) -> list[Any] | None:
+    """Return the group of each query: its cell of a column in the first row that holds it; None without a column.
 
     Raises:
         UsageError: the table has no such column.
     """
     if column is None:
         return None
-    if not any(column in row for row in rows):
-        raise UsageError(
-            column, "the table has no such column", did_you_mean(column, {name for row in rows for name in row})
-        )
-    return [rows[row].get(column) for row in task.asking]
+    _require_columns(rows, [column])
+    return [rows[row].get(column) for row in task.query_rows]
 
 
-def _rows(rows: Sequence[Mapping[str, Any]], split: str) -> list[int]:
-    found = [at for at, row in enumerate(rows) if split in ("all", row.get("split"))]
-    if not found:
+def _require_columns(rows: Rows, columns: Iterable[str | None]) -> None:
+    names = dict.fromkeys(name for row in rows for name in row)
+    for column in columns:
+        if column is not None and column not in names:
+            raise UsageError(column, "the table has no such column", did_you_mean(column, list(names)))
+
+
+def _rows_of_split(rows: Rows, split: str) -> list[int]:
+    positions = [at for at, row in enumerate(rows) if split in ("all", row.get("split"))]
+    if not positions:
         splits = list(dict.fromkeys(str(row["split"]) for row in rows if row.get("split") is not None))
-        raise UsageError(split, "no row is of this split", did_you_mean(split, [*splits, "all"]))
-    return found
+        raise UsageError(split, "the table has no row of this split", did_you_mean(split, [*splits, "all"]))
+    return positions
 
 
-def _held(cell: Any, whole: bool) -> dict[int, Any]:
-    return {key(one): one for one in ([cell] if whole and not missing(cell) else explode(cell))}
+def _cells_by_key(cell: Any, whole: bool) -> dict[int, Any]:
+    return {key(value): value for value in ([cell] if whole and not missing(cell) else explode(cell))}
 
 
-def _elements(cell: Any) -> list[Any]:
-    return [] if missing(cell) else list(cell) if isinstance(cell, list | tuple) else [cell]
+def _paired_candidates(queries: _Cells, targets: _Cells, kept: Collection[int], position: dict[int, int]) -> _Groups:
+    """Return for each query the candidates that any row pairs it with."""
+    members: _Groups = {}
+    for row, targets_of_row in zip(queries, targets, strict=True):
+        paired = {position[cell] for cell in targets_of_row if cell in position}
+        for cell in row:
+            if cell in kept:
+                members.setdefault(cell, set()).update(paired)
+    return members
 
 
-def _labels(cells: list[dict[int, Any]], labels: list[dict[int, Any]], part: list[int]) -> dict[int, set[int]]:
-    found: dict[int, set[int]] = {}
-    for row in part:
-        for one in cells[row]:
-            found.setdefault(one, set()).update(labels[row])
-    return found
+def _labels_of_cells(cells: _Cells, labels: _Cells, rows: Iterable[int]) -> _Groups:
+    labels_of: _Groups = {}
+    for row in rows:
+        for cell in cells[row]:
+            labels_of.setdefault(cell, set()).update(labels[row])
+    return labels_of
+
+
+def _exclusions(
+    rows: Rows, column: str, query_rows: Iterable[int], cells: _Cells, queries: list[int], position: dict[int, int]
+) -> list[Ints]:
+    """Return for each query the candidates in its cells of a column."""
+    excluded = {cell: set[int]() for cell in queries}
+    for row in query_rows:
+        value = rows[row].get(column)
+        elements = [] if missing(value) else list(value) if isinstance(value, list | tuple) else [value]
+        positions = {position[cell] for cell in map(key, elements) if cell in position}
+        for cell in cells[row]:
+            if cell in excluded:
+                excluded[cell] |= positions
+    return [np.array(sorted(excluded[cell]), np.int64) for cell in queries]
+
+
+def _candidate_labels(position: dict[int, int], labels_of: _Groups, group_number: dict[int, int]) -> Ints:
+    labels = np.full(len(position), -1, np.int64)
+    for cell, groups in labels_of.items():
+        labels[position[cell]] = min((group_number[group] for group in groups), default=-1)
+    return labels
 
 
 def _offsets(lengths: Iterable[int]) -> Ints:

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from ..data.table import TableData
 from ..errors import UsageError
 from ..evaluation import retrieval
-from ..evaluation.retrieval_task import Task, task
+from ..evaluation.retrieval_task import RetrievalTask, build_task
 from ..space.embed import complete
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ class Evaluate(Callback):
         self.query, self.target, self.relevant, self.against = query, target, relevant, against
         self.exclude = exclude
         self.k, self.every, self.most = tuple(k or (1, 5, 10)), every, most
-        self._task: Task | None = None
+        self._task: RetrievalTask | None = None
 
     @property
     def name(self) -> str:
         """What its figures are logged under."""
         return f"{self.query}-{self.target}"
 
-    def _prepared(self, data: TableData, model: JointEmbedding) -> Task:
+    def _prepared(self, data: TableData, model: JointEmbedding) -> RetrievalTask:
         if self._task is None:
             rows = data.dicts("train", "dev", *([self.against] if self.against else []))
             complete(model, rows, self.query, self.target)
@@ -65,7 +65,9 @@ class Evaluate(Callback):
                 late = {id(row) for row in seen[self.most :]}
                 rows = [row for row in rows if id(row) not in late]
             whole = set(model.pools)
-            self._task = task(rows, self.query, self.target, self.relevant, "dev", self.against, self.exclude, whole)
+            self._task = build_task(
+                rows, self.query, self.target, self.relevant, "dev", self.against, self.exclude, whole
+            )
         return self._task
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -79,7 +81,7 @@ class Evaluate(Callback):
         queries = model.embed(self.query, asked.queries, load=data.load)
         same = self.query == self.target and asked.candidates is asked.queries
         candidates = queries if same else model.embed(self.target, asked.candidates, load=data.load)
-        found = retrieval.figures(asked, queries, candidates, model.metric, self.k, bootstrap=1)
+        found = retrieval.evaluate(asked, queries, candidates, model.metric, self.k, n_resamples=1)
         values = {f"{self.name}/{key}": figure["value"] for key, figure in found.items()}
         model.log_dict({key: float(value) for key, value in values.items() if value is not None}, rank_zero_only=True)
 

@@ -94,7 +94,7 @@ def measured(rows: Table, target: str, words: bool = True, seed: int = 0) -> dic
         tried.append((float(np.square(trees.predict(x[dev]) - y[dev]).mean()), trees, settings))
     _, best, settings = min(tried, key=lambda one: one[0])
     units = [row["group"] for row, asked in zip(rows, test, strict=True) if asked]
-    return prediction.numbers(y[test], best.predict(x[test]), float(y[train].mean()), units) | {"settings": settings}
+    return prediction.regression(y[test], best.predict(x[test]), float(y[train].mean()), units) | {"settings": settings}
 
 
 def main() -> None:

@@ -65,16 +65,18 @@ def learned(out: Path, words: list[str]) -> Any:
 
 def recall(rows: list[Row], points: dict[str, Any], split: str = "test") -> dict[str, float | None]:
     """Recall@10 of points (2,) of films, of which each viewer is the mean of those in the history."""
-    from jointembed.evaluation.retrieval import figures
-    from jointembed.evaluation.retrieval_task import task
+    from jointembed.evaluation.retrieval import evaluate
+    from jointembed.evaluation.retrieval_task import build_task
 
     rows = [row for row in rows if row["split"] in (split, "films")]
-    asked = task(rows, "history", "film", split=split, against="films", exclude="history", whole=["history"])
+    asked = build_task(
+        rows, "history", "film", split=split, candidate_split="films", exclude="history", list_columns=["history"]
+    )
     # What nobody rated has no place: far away from all others, it is never near.
     far = np.full(2, 1e4)
     films = np.stack([points.get(film, far) for film in asked.candidates])
     viewers = np.stack([np.mean([points[film] for film in one if film in points], 0) for one in asked.queries])
-    return figures(asked, viewers, films, "euclidean", (10,))["recall@10"]
+    return evaluate(asked, viewers, films, "euclidean", (10,))["recall@10"]
 
 
 def named(axes: Any, points: list[tuple[float, float]], names: list[str]) -> None:

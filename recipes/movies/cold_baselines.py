@@ -21,8 +21,8 @@ import numpy as np
 from jointembed import recipe_tools
 from jointembed.data.rows import Rows
 from jointembed.errors import UsageError
-from jointembed.evaluation.retrieval import figures
-from jointembed.evaluation.retrieval_task import task
+from jointembed.evaluation.retrieval import evaluate
+from jointembed.evaluation.retrieval_task import build_task
 
 HITS = 50
 
@@ -49,7 +49,7 @@ def main() -> None:
         raise UsageError(sys.argv[0], "a table is needed", "give the folder that prepare.py --cold wrote")
     split = sys.argv[2] if len(sys.argv) == 3 else "test"
     rows = Rows.open(sys.argv[1]).dicts()
-    asked = task(rows, "viewer", "item", split=split, against="cold" if split == "test" else None)
+    asked = build_task(rows, "viewer", "item", split=split, candidate_split="cold" if split == "test" else None)
     listed = [row for row in rows if row["split"] == "films"]
     space = TfidfVectorizer(token_pattern=r"\S+").fit(_words(row) for row in listed)
     candidates = space.transform(_words(film) for film in asked.candidates)
@@ -61,7 +61,7 @@ def main() -> None:
         ("content, TF-IDF", viewers, candidates.toarray(), "cosine"),
         ("popularity of its genres and year", np.ones((len(asked.queries), 1)), level, "dot"),
     ]:
-        one = figures(asked, queries, found, metric, (HITS,))[f"recall@{HITS}"]
+        one = evaluate(asked, queries, found, metric, (HITS,))[f"recall@{HITS}"]
         print(f"{name}: recall@{HITS} {one['value']:.4f} ({one['low']:.4f} - {one['high']:.4f})")
     print(f"chance {one['chance']:.4f}; {len(asked.queries)} viewers, {len(asked.candidates)} films")
 

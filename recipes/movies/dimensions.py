@@ -38,19 +38,21 @@ def fitted(run: Path, table: str, words: list[str]) -> tuple[Any, float]:
 
 def measured(model: Any, rows: list[dict[str, Any]], dims: list[int]) -> list[dict[str, Any]]:
     """The figure on rows to train on and on dev rows, for prefixes of the vectors."""
-    from jointembed.evaluation.retrieval import figures
-    from jointembed.evaluation.retrieval_task import task
+    from jointembed.evaluation.retrieval import evaluate
+    from jointembed.evaluation.retrieval_task import build_task
 
     train = [row for row in rows if row["split"] == "train"][::USERS]
     found: list[dict[str, Any]] = [{"dim": dim} for dim in dims]
     for split in ("train", "dev"):
         kept = train if split == "train" else [row for row in rows if row["split"] == split]
         listed = [*kept, *(row for row in rows if row["split"] == "films")]
-        asked = task(listed, "history", "film", split=split, against="films", exclude="history", whole=["history"])
+        asked = build_task(
+            listed, "history", "film", split=split, candidate_split="films", exclude="history", list_columns=["history"]
+        )
         queries, films = model.embed("history", asked.queries), model.embed("film", asked.candidates)
         for one in found:
             cut = queries[:, : one["dim"]], films[:, : one["dim"]]
-            one[split] = figures(asked, *cut, model.metric, (10,))[FIGURE]
+            one[split] = evaluate(asked, *cut, model.metric, (10,))[FIGURE]
     return found
 
 

@@ -77,7 +77,7 @@ def _near(rest: Floats, seen: Floats) -> Floats:
 
 def main() -> None:
     from jointembed.data.rows import Rows
-    from jointembed.evaluation.prediction import numbers
+    from jointembed.evaluation.prediction import regression
 
     if not 2 <= len(sys.argv) <= 3:
         raise UsageError(sys.argv[0], "a table is needed", "give the folder that prepare.py wrote of MovieLens 100k")
@@ -90,7 +90,7 @@ def main() -> None:
     means = mean + np.array([row["user_mean"] + row["film_mean"] for row in asked])
     near = np.array([[row["near_films"], row["near_users"]] for row in asked]).mean(1)
     for name, given in (("means of user and film", means), ("and neighbours", means + near)):
-        one = numbers(right, np.clip(given, 1, 5), mean, [row["user"] for row in asked])["rmse"]
+        one = regression(right, np.clip(given, 1, 5), mean, [row["user"] for row in asked])["rmse"]
         between = "" if one["low"] is None else f" ({one['low']:.4f} - {one['high']:.4f})"
         print(f"{name}: rmse {one['value']:.4f}{between}; {len(asked)} ratings")
 

@@ -24,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from jointembed import Embedder, recipe_tools
-from jointembed.evaluation.prediction import labels
+from jointembed.evaluation.prediction import classification
 
 PARTS = ["interval", "duration", "place"]  # of a note, as prepare.py writes it
 
@@ -77,7 +77,7 @@ def main() -> None:
     print(f"{len(asked)} tunes of {options.split}; always {common}: {right.count(common) / len(right):.3f}")
     for name, model in classifiers(options.run).items():
         model.fit([row["notes"] for row in known], types)
-        for figure, one in labels(right, model.predict([row["notes"] for row in asked]), common).items():
+        for figure, one in classification(right, model.predict([row["notes"] for row in asked]), common).items():
             print(f"{name}: {figure} {one['value']:.3f} ({one['low']:.3f} - {one['high']:.3f})")
 
 

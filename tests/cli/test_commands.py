@@ -192,7 +192,7 @@ def test_search_by_words_ids_pictures_and_rows(home, ask, capsys):
 def test_evaluate_prints_the_agreed_json(home, ask):
     report = ask("evaluate", home / "run", home / "rows.jsonl", "--query", "bitmap", "--target", "genre", "--json")
     assert report["queries"] == 8 and report["pool"] == 4
-    figures = report["figures"]
+    figures = report["metrics"]
     assert {
         "hit@1",
         "hit@5",
@@ -216,7 +216,7 @@ def test_evaluate_prints_the_agreed_json(home, ask):
     near = ask("evaluate", home / "run", home, "--query", "bitmap", "--target", "bitmap", "--relevant", "genre",
                "--split", "test", "--candidates-split", "train", "--k", "3", "--json")  # fmt: skip
     assert (
-        near["queries"] == 8 and near["pool"] == 24 and "knn@5" in near["figures"] and "precision@3" in near["figures"]
+        near["queries"] == 8 and near["pool"] == 24 and "knn@5" in near["metrics"] and "precision@3" in near["metrics"]
     )
     assert "recall@1" in ask("evaluate", home / "run", home, "--query", "words", "--target", "genre", "--split", "all")
 

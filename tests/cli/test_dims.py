@@ -109,11 +109,11 @@ def test_figures_of_prefixes_are_those_of_the_score_that_trained_them(run, ask):
     for one in report["prefixes"][1:]:  # in one dimension every cosine is 1 or -1, and ties go by lot
         best = model.score(a, b, one["dim"]).argmax(1)
         right = [GENRES[place] == truth[word] for place, word in zip(best, words, strict=True)]
-        assert one["figures"]["recall@1"]["value"] == pytest.approx(np.mean(right), abs=0.021), one["dim"]
-        assert one["figures"]["recall@1"]["chance"] == pytest.approx(0.2)
+        assert one["metrics"]["recall@1"]["value"] == pytest.approx(np.mean(right), abs=0.021), one["dim"]
+        assert one["metrics"]["recall@1"]["chance"] == pytest.approx(0.2)
     whole = ask("evaluate", folder / "run", folder, "--query", "words", "--target", "genre", "--k", "1", "--json")
-    assert report["prefixes"][-1]["figures"]["recall@1"] == whole["figures"]["recall@1"]
-    curve = [one["figures"]["recall@1"]["value"] for one in report["prefixes"]]
+    assert report["prefixes"][-1]["metrics"]["recall@1"] == whole["metrics"]["recall@1"]
+    curve = [one["metrics"]["recall@1"]["value"] for one in report["prefixes"]]
     assert curve[-1] > 0.8 > curve[0], "fewer dimensions cost something"
 
 

@@ -1,4 +1,4 @@
-"""What a model answers, and figures over what a row has not seen and over those that rows belong to."""
+"""Metrics of predicted numbers, labels and likelihoods, and `jointembed evaluate` for models that predict."""
 
 import json
 
@@ -10,71 +10,51 @@ from jointembed import MLP, Category, EmbeddingBag, JointEmbedding, Match, Numbe
 from jointembed.__main__ import main
 from jointembed.errors import UsageError
 from jointembed.evaluation import prediction
-from jointembed.evaluation.retrieval import figures
-from jointembed.evaluation.retrieval_task import task, units
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 
 
-def test_numbers_against_plain_formulas_and_whole_units():
+def test_regression_metrics_equal_their_formulas():
     rng = np.random.default_rng(0)
-    right = rng.normal(10, 3, 200)
-    given = right + rng.normal(0, 1, 200)
-    found = prediction.numbers(right, given, 9.0)
-    assert found["rmse"]["value"] == pytest.approx(np.sqrt(np.mean((right - given) ** 2)))
-    assert found["mae"]["value"] == pytest.approx(np.abs(right - given).mean())
-    assert found["r2"]["value"] == pytest.approx(1 - ((right - given) ** 2).sum() / ((right - right.mean()) ** 2).sum())
-    assert found["rmse"]["chance"] == pytest.approx(np.sqrt(np.mean((right - 9.0) ** 2)))
-    assert found["rmse"]["low"] < found["rmse"]["value"] < found["rmse"]["high"]
-    # Twenty copies of ten listings are ten listings: the interval must not shrink.
-    few, many = right[:10], np.repeat(right[:10], 20)
-    error = np.repeat(rng.normal(0, 1, 10), 20)
-    one = prediction.numbers(few, few + error[::20], 9.0)["rmse"]
-    copied = prediction.numbers(many, many + error, 9.0, np.repeat(np.arange(10), 20).tolist())["rmse"]
-    assert copied["high"] - copied["low"] == pytest.approx(one["high"] - one["low"], rel=0.05)
+    true = rng.normal(10, 3, 200)
+    predicted = true + rng.normal(0, 1, 200)
+    metrics = prediction.regression(true, predicted, 9.0)
+    squares = np.square(true - predicted)
+    assert metrics["rmse"]["value"] == pytest.approx(np.sqrt(squares.mean()))
+    assert metrics["mae"]["value"] == pytest.approx(np.abs(true - predicted).mean())
+    assert metrics["r2"]["value"] == pytest.approx(1 - squares.sum() / np.square(true - true.mean()).sum())
+    assert metrics["rmse"]["chance"] == pytest.approx(np.sqrt(np.mean((true - 9.0) ** 2)))
+    assert metrics["rmse"]["low"] < metrics["rmse"]["value"] < metrics["rmse"]["high"]
     with pytest.raises(UsageError, match="equal"):
-        prediction.numbers(np.ones(4), np.ones(4), 1.0)
+        prediction.regression(np.ones(4), np.ones(4), 1.0)
 
 
-def test_labels_count_rare_ones_as_much_where_balanced():
-    found = prediction.labels(["a"] * 9 + ["b"], ["a"] * 10, "a")
-    assert found["accuracy"]["value"] == 0.9 and found["balanced"]["value"] == 0.5
-    assert found["accuracy"]["chance"] == 0.9 and found["balanced"]["chance"] == 0.5
-
-
-ROWS = [{"split": "test", "user": "u", "history": ["a", "b"], "next": "c"},
-        {"split": "test", "user": "u", "history": ["b"], "next": "a"},
-        {"split": "films", "next": "a"}, {"split": "films", "next": "b"}, {"split": "films", "next": "c"}]  # fmt: skip
-
-
-def test_what_a_row_has_seen_is_no_candidate():
-    asked = task(ROWS, "history", "next", None, "test", "films", "history", {"history"})
-    assert asked.queries == [["a", "b"], ["b"]] and asked.candidates == ["a", "b", "c"]
-    assert [one.tolist() for one in asked.hidden] == [[0, 1], [1]]
-    # Both queries lie on b, which they have seen: a is next for the second one, and c all that is left for the first.
-    vectors = np.eye(3)[[1, 1]], np.array([[0.5, 0.5, 0], [0, 1, 0], [0, 0.1, 1]])
-    found = figures(asked, *vectors, "cosine", (1,), bootstrap=5)
-    assert found["recall@1"]["value"] == 1.0
-    assert found["recall@1"]["chance"] == pytest.approx((1 / 1 + 1 / 2) / 2)
-    plain = task(ROWS, "history", "next", None, "test", "films", None, {"history"})
-    assert figures(plain, *vectors, "cosine", (1,), bootstrap=5)["recall@1"]["value"] == 0.0
-
-
-def test_intervals_over_units_are_wider_than_over_their_rows():
+def test_regression_interval_over_groups_ignores_copies():
     rng = np.random.default_rng(0)
-    rows = [{"split": "test", "song": f"s{n}", "words": f"w{n}", "artist": n // 20} for n in range(200)]
-    asked = task(rows, "words", "song")
-    right = np.repeat(rng.random(10) < 0.5, 20)  # an artist is known, or it is not
-    songs = np.eye(200)
-    queries = np.where(right[:, None], songs, np.roll(songs, 1, 0))
-    plain, artists = (
-        figures(asked, queries, songs, "cosine", (1,), units=units(rows, asked, column))["recall@1"]
-        for column in (None, "artist")
-    )
-    assert plain["value"] == artists["value"]
-    assert artists["high"] - artists["low"] > 2 * (plain["high"] - plain["low"])
-    with pytest.raises(UsageError, match="no such column"):
-        units(rows, asked, "band")
+    true, error = rng.normal(10, 3, 10), rng.normal(0, 1, 10)
+    once = prediction.regression(true, true + error, 9.0)["rmse"]
+    copies, errors = np.repeat(true, 20), np.repeat(error, 20)
+    copied = prediction.regression(copies, copies + errors, 9.0, np.repeat(np.arange(10), 20).tolist())["rmse"]
+    assert copied["high"] - copied["low"] == pytest.approx(once["high"] - once["low"], rel=0.05)
+
+
+def test_balanced_accuracy_weighs_every_label_alike():
+    metrics = prediction.classification(["a"] * 9 + ["b"], ["a"] * 10, "a")
+    assert metrics["accuracy"]["value"] == 0.9 and metrics["balanced"]["value"] == 0.5
+    assert metrics["accuracy"]["chance"] == 0.9 and metrics["balanced"]["chance"] == 0.5
+
+
+def test_likelihood_interval_draws_whole_rows():
+    rng = np.random.default_rng(0)
+    rows = [np.full(40, level) + rng.normal(0, 0.1, 40) for level in rng.normal(5, 1, 20)]
+    rows[0] = rows[0][:3]
+    metrics = prediction.likelihood(rows, [row + 2 for row in rows])
+    assert metrics["nats"]["value"] == pytest.approx(np.concatenate(rows).mean())
+    assert metrics["nats_after_first"]["value"] == pytest.approx(np.concatenate([row[1:] for row in rows]).mean())
+    assert metrics["nats"]["chance"] == pytest.approx(metrics["nats"]["value"] + 2)
+    # The 763 pieces are not independent: the twenty rows differ by about 1 from each other.
+    assert 0.4 < metrics["nats"]["high"] - metrics["nats"]["low"] < 1.5
+    assert set(prediction.likelihood([np.ones(1)], [np.ones(1)])) == {"nats"}
 
 
 def homes(count=120):
@@ -89,7 +69,7 @@ def homes(count=120):
     return rows
 
 
-def test_evaluate_reports_what_a_network_answers(tmp_path, capsys):
+def test_evaluate_reports_the_predictions_of_a_network(tmp_path, capsys):
     lightning.seed_everything(0)
     space = JointEmbedding(
         8,
@@ -109,10 +89,10 @@ def test_evaluate_reports_what_a_network_answers(tmp_path, capsys):
     capsys.readouterr()
     assert main([*words, "--target", "price", "--group", "year", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["queries"] == 30 and found["figures"]["r2"]["value"] > 0.9
+    assert found["queries"] == 30 and found["metrics"]["r2"]["value"] > 0.9
     test = [row for row in rows if row["split"] == "test"]
     given = space.answer("home", test, "price")
-    assert found["figures"]["mae"]["value"] == pytest.approx(
+    assert found["metrics"]["mae"]["value"] == pytest.approx(
         np.abs(given - [row["price"] for row in test]).mean(), rel=1e-3
     )
     assert main([*words, "--target", "kind"]) == 0
@@ -123,7 +103,7 @@ def test_evaluate_reports_what_a_network_answers(tmp_path, capsys):
         space.answer("home", test, "kinds")
 
 
-def test_the_query_of_a_plain_column_is_answered_too():
+def test_plain_column_predicts_too():
     space = JointEmbedding(
         4, {"word": EmbeddingBag(Category())}, [Match("word", "kind", "all", hidden=[8])], bf16=False
     )

@@ -21,7 +21,6 @@ from jointembed import (
 )
 from jointembed.__main__ import main
 from jointembed.errors import UsageError
-from jointembed.evaluation import prediction
 from jointembed.objectives.likelihood import frequent, nats
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -98,19 +97,6 @@ def test_what_knows_only_frequencies_has_the_likelihood_of_independent_things():
     np.testing.assert_allclose(plain, [nothing - np.log(share[0] / (1 - share[0])), nothing])
 
 
-def test_nats_are_a_mean_over_pieces_whose_interval_draws_whole_rows():
-    rng = np.random.default_rng(0)
-    rows = [np.full(40, level) + rng.normal(0, 0.1, 40) for level in rng.normal(5, 1, 20)]
-    rows[0] = rows[0][:3]
-    found = prediction.likelihoods(rows, [one + 2 for one in rows])
-    assert found["nats"]["value"] == pytest.approx(np.concatenate(rows).mean())
-    assert found["nats_after_first"]["value"] == pytest.approx(np.concatenate([one[1:] for one in rows]).mean())
-    assert found["nats"]["chance"] == pytest.approx(found["nats"]["value"] + 2)
-    # 763 pieces are no 763 independent ones: twenty rows differ by about 1 from each other.
-    assert 0.4 < found["nats"]["high"] - found["nats"]["low"] < 1.5
-    assert set(prediction.likelihoods([np.ones(1)], [np.ones(1)])) == {"nats"}
-
-
 def chords(count=48):
     """A major chord, then the same a tone lower, as a row's own key wants it, and one rest."""
     rows = []
@@ -136,7 +122,7 @@ def test_it_learns_and_evaluate_prints_nats_with_their_interval(tmp_path, capsys
     capsys.readouterr()
     assert main([*words, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    found = report["figures"]
+    found = report["metrics"]
     assert report["queries"] == 12 and found["nats_after_first"]["value"] < 0.3 < 3 < found["nats"]["chance"]
     test = [row["roll"] for row in rows if row["split"] == "test"]
     again = nats(JointEmbedding.load(tmp_path / "roll.ckpt"), "roll", test)

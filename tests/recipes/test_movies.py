@@ -110,7 +110,7 @@ def test_dimensions_are_compared_and_finished_runs_are_not_done_again(script, li
     model += ["--candidates-split", "films", "--exclude", "history", "--k", "10", "--json", "--dim"]
     for one in json.loads((out / "nested" / "finished.json").read_text()):
         assert main([str(word) for word in [*model, one["dim"]]]) == 0
-        assert json.loads(capsys.readouterr().out)["figures"]["recall@10"] == one["dev"], "`evaluate` cuts alike"
+        assert json.loads(capsys.readouterr().out)["metrics"]["recall@10"] == one["dev"], "`evaluate` cuts alike"
     assert main([str(word) for word in [*model, 65]]) == 2
     assert "give 1 to 64" in capsys.readouterr().err
     times = {path: path.stat().st_mtime_ns for path in out.glob("*/*.ckpt")}
