@@ -83,7 +83,7 @@ def test_any_cell_of_json_has_a_key_of_64_bits(cell):
 
 
 def test_an_object_of_no_known_type_is_refused_in_one_line():
-    with pytest.raises(UsageError, match="object: a cell of this type cannot be compared"):
+    with pytest.raises(UsageError, match="object: cells of this type cannot be compared"):
         key(object())
 
 

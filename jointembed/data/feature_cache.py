@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 class FeatureCache:
-    """The arrays that one reader's `load` gave, in one file that only grows, memory-mapped for reading.
+    """The arrays that one reader's `preprocess` gave, in one file that only grows, memory-mapped for reading.
 
     A record is found by what decides it: the reader's settings name the file, the content of a sound its place. The
     list of places is written after the arrays, so that a process which dies in between loses only what it had not
@@ -36,7 +36,7 @@ class FeatureCache:
     """
 
     def __init__(self, folder: Path, reader: Reader) -> None:
-        recipe = json.dumps(reader.recipe(), sort_keys=True)
+        recipe = json.dumps(reader.preprocess_config(), sort_keys=True)
         name = f"{type(reader).__name__}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
         self.reader = reader
         self.data, self.list = folder / f"{name}.bin", folder / f"{name}.list"
@@ -94,7 +94,7 @@ class FeatureCache:
             self._mend()
             keyed = {self.key(element): element for element in elements}
             fresh = [(key, element) for key, element in keyed.items() if key not in self._places]
-            loads = pool.map(lambda pair: self.reader.load(pair[1]), fresh)
+            loads = pool.map(lambda pair: self.reader.preprocess(pair[1]), fresh)
             try:
                 with open(self.list, "a") as listed:
                     for (key, _), array in zip(fresh, track(loads, title or "Reading", total=len(fresh)), strict=True):
@@ -110,10 +110,10 @@ class FeatureCache:
         self._refresh()
 
     def __call__(self, reader: Reader, element: Any) -> Array:
-        """What `reader.load(element)` gives, from the disk if it is there."""
+        """What `reader.preprocess(element)` gives, from the disk if it is there."""
         place = self._places.get(self.key(element))
         if place is None or self._map is None:
-            return reader.load(element)
+            return reader.preprocess(element)
         offset, shape = place
         return np.asarray(self._map[offset : offset + int(np.prod(shape))]).reshape(shape)
 

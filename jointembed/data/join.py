@@ -102,7 +102,7 @@ def taken(rows: Rows, column: str, reader: Reader) -> list[Any]:
     if places is not None:
         return _spread(taken(items, column, reader), places)
     if not reader.columns:
-        return rows.cells(column, reader.files)
+        return rows.cells(column, reader.reads_files)
     parts = [rows.cells(name) for name in reader.columns]
     made = (
         {name: cell for name, cell in zip(reader.columns, row, strict=True) if not table_cells.missing(cell)}

@@ -167,7 +167,7 @@ class TableData(lightning.LightningDataModule):
         self._model, self.encoded, self._read = model, {}, {}
         rows = self.open()
         readers = model.readers()
-        self._paths = {column for reader, columns in readers.values() for column in columns if reader.files}
+        self._paths = {column for reader, columns in readers.values() for column in columns if reader.reads_files}
         for reader, columns in readers.values():
             self._check(rows, reader.columns or columns)
         self._check(rows, [*model.keyed(), *self.balance])
@@ -206,7 +206,7 @@ class TableData(lightning.LightningDataModule):
             reader.fit([one[row] for one in held for row in train])
 
     def _encode(self, rows: Rows, column: str, reader: Reader) -> None:
-        if not reader.slow:
+        if not reader.cached:
             self.encoded[column] = encoded(rows, column, reader, reader.encode)
             return
         features = FeatureCache(self.folder() / "features", reader)
@@ -224,7 +224,7 @@ class TableData(lightning.LightningDataModule):
         for own, _, features in self._read.values():
             if own is reader:
                 return features(reader, element)
-        return reader.load(element)
+        return reader.preprocess(element)
 
     def _groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
         if not self.balance:

@@ -31,7 +31,7 @@ def show(folder: Path, console: Any) -> None:
         for sentence in SENTENCES:
             vector = model.embed("caption", [sentence])[0]
             _hits(console, f'Songs for "{sentence}"', index.search(vector, 3))
-        genre = model.reader("genre").state()["known"][0]
+        genre = model.reader("genre").vocabulary()[0]
         _hits(
             console,
             f"Songs nearest to the point of the genre {genre}",
@@ -91,9 +91,8 @@ def figures(rows: list[Row], model: Any) -> dict[str, dict[str, dict[str, Any]]]
 
     train = [row for row in rows if row["split"] == "train"]
     reader = model.reader("audio")
-    sounds = dict(
-        zip([row["audio"] for row in rows], baseline.mfcc([reader.load(row["audio"]) for row in rows]), strict=True)
-    )
+    paths = [row["audio"] for row in rows]
+    sounds = dict(zip(paths, baseline.mfcc([reader.preprocess(path) for path in paths]), strict=True))
     pixels = {row["score"]: score.read(row["score"]).ravel().astype(np.float32) for row in rows}
     captions = [(one, row) for row in train for one in row["caption"]]
 

@@ -32,8 +32,8 @@ class ConvNet(Encoder):
             None keeps all places: for bitmaps, where it matters where something is.
     """
 
-    centre: Tensor
-    deviation: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -49,10 +49,8 @@ class ConvNet(Encoder):
 
     def build(self, dim: int) -> None:
         """Make the network; the statistics of the reader's bands become the scale of its input."""
-        centre = torch.tensor(getattr(self.reader, "centre", [0.0]), dtype=torch.float32)
-        deviation = torch.tensor(getattr(self.reader, "deviation", [1.0]), dtype=torch.float32)
-        self.register_buffer("centre", centre)
-        self.register_buffer("deviation", deviation)
+        self.register_buffer("mean", torch.tensor(self.reader.mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(self.reader.std, dtype=torch.float32))
         stages = []
         before, height, width = (1, *self.reader.shape)[-3:]
         for channels in self.channels:
@@ -65,7 +63,7 @@ class ConvNet(Encoder):
 
     def pieces(self, x: Ragged) -> Tensor:
         """A vector a piece: (P, width)."""
-        image = (x.dense(self.reader.shape) - self.centre) / self.deviation  # (P, T, F) or (P, 3, T, F)
+        image = (x.dense(self.reader.shape) - self.mean) / self.std  # (P, T, F) or (P, 3, T, F)
         image = image.reshape(-1, *(1, *self.reader.shape)[-3:])  # (P, 1 or 3, T, F)
         h = self.stages(image.contiguous(memory_format=torch.channels_last))  # (P, C, T', F')
         if self.axis is not None:

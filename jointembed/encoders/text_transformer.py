@@ -67,7 +67,7 @@ class TextTransformer(Encoder):
     def build(self, dim: int) -> None:
         """Make the network."""
         self.table = nn.Embedding(self.reader.size + 2, self.width)  # unknown, and the empty place after it
-        self.places = nn.Parameter(torch.zeros(self.reader.length, self.width))
+        self.places = nn.Parameter(torch.zeros(self.reader.max_length, self.width))
         for weight in (self.table.weight, self.places):
             nn.init.normal_(weight, std=0.02)
         self.blocks = nn.ModuleList(Block(self.width, self.heads, self.dropout) for _ in range(self.layers))
@@ -76,9 +76,9 @@ class TextTransformer(Encoder):
     def length(self, x: Ragged) -> Tensor:
         """(P,) the steps each piece is computed with: the power of two that holds its sub-words."""
         assert x.offsets is not None
-        sizes = x.offsets.diff().clamp(1, self.reader.length)
+        sizes = x.offsets.diff().clamp(1, self.reader.max_length)
         powers = 2 ** torch.ceil(torch.log2(sizes.double())).long()
-        return powers.clamp(max=self.reader.length)
+        return powers.clamp(max=self.reader.max_length)
 
     def pieces(self, x: Ragged) -> Tensor:
         """A vector a piece: (P, width)."""

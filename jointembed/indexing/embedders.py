@@ -83,7 +83,7 @@ class Embedder:
         self.model = model
         space = model.space
         self.read = next(iter(worded(space)), None)
-        rates = {name: int(getattr(space.reader(name), "sample_rate", 0)) for name in space.columns}
+        rates = {name: space.reader(name).sample_rate for name in space.columns}
         self.heard = next((name for name in (own, *rates) if rates.get(name)), None)
         model.windows = min(model.windows or LONGEST, LONGEST)
         if self.heard is not None:
@@ -104,11 +104,8 @@ class Embedder:
 
     def text(self, words: str) -> Vector:
         """The vector (D,) of words; Usage if the model knows none of them."""
-        from ..readers import BagOfWords
-
         assert self.read is not None
-        reader = self.model.space.reader(self.read)
-        if isinstance(reader, BagOfWords) and all(number == reader.size for number in reader.numbers(words)):
+        if self.model.space.reader(self.read).unknown(words):
             raise UsageError("q", "the model knows none of these words", "use others")
         return self.model.embed(self.read, [words]).ravel()
 

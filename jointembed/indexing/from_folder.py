@@ -72,12 +72,12 @@ def fill(
             model.join(index, name, of, windows)
             rate = int(index.field_info(name).get("rate") or 0)
             if not known:
-                rate = int(model.space.reader(of).sample_rate)
+                rate = model.space.reader(of).sample_rate
                 index.set_meta({"rate": str(rate)}, name)
         else:
             of = _heard(model.space, column)
             name = name or of
-            rate, model.windows = int(model.space.reader(of).sample_rate), windows
+            rate, model.windows = model.space.reader(of).sample_rate, windows
             if not found:
                 raise UsageError(
                     folder, "it holds no sound files", "give a folder of .mp3, .flac, .wav, .ogg, .m4a ... files"
@@ -143,7 +143,7 @@ def rehearse(model: Model, column: str, rate: int, folder: str, listed: list[Fil
 
 def _heard(space: Any, column: str | None) -> str:
     """The column of sounds that is meant."""
-    columns = [name for name in space.columns if hasattr(space.reader(name), "sample_rate")]
+    columns = [name for name in space.columns if space.reader(name).sample_rate]
     if not columns:
         raise UsageError("model", "it has no column of sounds", "use a model with one, or a table instead of a folder")
     if column is not None and column not in columns:

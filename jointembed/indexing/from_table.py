@@ -138,7 +138,7 @@ def trained(rows: Any, column: str, unit: str | None = None) -> list[Any]:
 
 def paths(space: Any) -> set[str]:
     """The columns of a model whose cells are paths."""
-    return {column for reader, columns in space.readers().values() if reader.files for column in columns}
+    return {column for reader, columns in space.readers().values() if reader.reads_files for column in columns}
 
 
 def _digest(space: Any, cells: dict[str, Any]) -> str:

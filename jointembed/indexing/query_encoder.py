@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..errors import UsageError, did_you_mean
 from ..index.backends.connection import mend
 from ..index.ids import nearest
 from ..index.index import Index
+from ..values import parse_cell
 from .index_encoder import Model
 
 PICTURES = {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
@@ -71,7 +71,6 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
     Of several columns of files it is the index's `own`, if that is one of them.
     """
     from ..audio.formats import AUDIO_EXTENSIONS
-    from ..readers import Category
 
     if query.startswith("{") and model.fused:
         return str(next(iter(model.fused)))
@@ -82,13 +81,15 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
             query, "there is no such file", "correct its path; if these are words, give --column or --mode text"
         )
     if Path(query).is_file():
-        fits = [name for name in model.columns if model.reader(name).files and model.reader(name).parts != picture]
+        readers = {name: model.reader(name) for name in model.columns}
+        fits = [name for name, reader in readers.items() if reader.reads_files and picture != bool(reader.sample_rate)]
         fits.sort(key=lambda name: name != own)
     else:
-        fits = [*worded(model), *(name for name in model.columns if isinstance(model.reader(name), Category))]
+        words = worded(model)
+        fits = words + [name for name in model.columns if name not in words and model.reader(name).vocabulary()]
     if fits:
         return str(fits[0])
-    if not Path(query).is_file() and all(model.reader(name).files for name in model.columns):
+    if not Path(query).is_file() and all(model.reader(name).reads_files for name in model.columns):
         wrong = "the model has no column of words, and there is no such file"
         fix = "give a file, or index with a model of words too, such as jointembed adopt laion/clap-htsat-unfused"
         raise UsageError(query, wrong, fix)
@@ -98,37 +99,29 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
 
 
 def worded(model: Any) -> list[str]:
-    """The columns that words are cells of: those whose words the model knows, then those that it reads in parts."""
-    from ..readers import BagOfWords, Subwords
-
-    return [name for kind in (BagOfWords, Subwords) for name in model.columns if isinstance(model.reader(name), kind)]
+    """The columns of text: first those whose vocabulary can be listed."""
+    columns = [name for name in model.columns if model.reader(name).reads_text]
+    return sorted(columns, key=lambda name: not model.reader(name).vocabulary())
 
 
 def parsed(model: Any, column: str, query: str) -> Any:
     """The query as a cell: JSON where it is a list or a row, else the text itself."""
+    if column not in model.fused:
+        return model.reader(column).parse(query)
     if query[:1] not in "[{":
-        if column in model.fused:
-            raise UsageError(
-                column, "it is made of " + ", ".join(model.fused[column]), 'give a row, such as \'{"words": "..."}\''
-            )
-        return query
-    try:
-        return json.loads(query)
-    except ValueError as error:
-        raise UsageError("query", f"it begins like JSON but is none ({error})", "correct it") from error
+        raise UsageError(
+            column, "it is made of " + ", ".join(model.fused[column]), 'give a row, such as \'{"words": "..."}\''
+        )
+    return parse_cell(query)
 
 
 def known(model: Any, column: str, cell: Any) -> None:
-    """Refuse an id that the model does not know; say so of words."""
-    from ..readers import BagOfWords, Category
-
+    """Refuse a cell of unknown ids only; warn about texts without any known word."""
     reader = model.reader(column)
-    if isinstance(reader, Category):
-        names = [reader.name(one) for one in reader.elements(cell)]
-        strange = [name for name in names if name not in reader]
-        if len(strange) == len(names):
-            raise UsageError(strange[0], f"the model knows no such {column}", did_you_mean(strange[0], reader.known))
-    if isinstance(reader, BagOfWords):
-        for text in reader.elements(cell):
-            if all(number == reader.size for number in reader.numbers(text)):
-                print(f"warning: the model knows none of these words: {text}", file=sys.stderr)
+    unknown = reader.unknown(cell)
+    if reader.reads_text:
+        for text in unknown:
+            print(f"warning: the model knows none of these words: {text}", file=sys.stderr)
+    elif unknown and len(unknown) == len(reader.elements(cell)):
+        fix = did_you_mean(unknown[0], reader.vocabulary())
+        raise UsageError(unknown[0], f"the model knows no such {column}", fix)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..index.index import Index
 from .index_encoder import Model
+from .query_encoder import worded
 
 MOST = 4_000  # words that a bag of words tells
 READ = 500  # words that a network must read, one by one
@@ -37,21 +38,15 @@ def learn(model: Model, index: Index, column: str) -> None:
 
 def _words(space: Any, index: Index) -> dict[str, list[str]]:
     """Words by the column of the model that they are cells of."""
-    from ..readers import BagOfWords, Category, Subwords
-
     found: dict[str, list[str]] = {}
     readers = {name: space.reader(name) for name in space.columns if name not in space.pools}
     for name, reader in readers.items():
-        if isinstance(reader, Category) and reader.size <= MOST and not all(one.isdigit() for one in reader.known):
-            found[name] = list(reader.known)
-    for name, reader in readers.items():
-        if isinstance(reader, BagOfWords):
-            found[name] = [word for word in reader.known if not word.startswith("-") and _telling(word)][:MOST]
-            return found
-    for name, reader in readers.items():
-        if isinstance(reader, Subwords):
-            found[name] = _often(index)
-            return found
+        labels = [] if reader.reads_text else reader.vocabulary()
+        if len(labels) <= MOST and not all(label.isdigit() for label in labels):
+            found[name] = list(labels)
+    for name in [name for name in worded(space) if name in readers][:1]:
+        words = readers[name].vocabulary()
+        found[name] = [word for word in words if _telling(word)][:MOST] if words else _often(index)
     return found
 
 

@@ -286,5 +286,5 @@ class Match(Objective):
             return super().answer(z)
         with torch.inference_mode():
             best = self.network(z).argmax(1)
-        labels = self.own[self.target].known
+        labels = self.own[self.target].vocabulary()
         return np.array([labels[one] for one in best.tolist()], dtype=object)

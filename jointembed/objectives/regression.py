@@ -52,4 +52,4 @@ class Regression(Objective):
     def answer(self, z: Tensor) -> NDArray[Any]:
         """The predicted numbers (N,) for vectors z (N, D), in the units of the target column."""
         with torch.inference_mode():
-            return self.own.original(self.network(z).float().cpu().numpy())[:, 0]
+            return self.own.inverse_transform(self.network(z).float().cpu().numpy())[:, 0]

@@ -1,4 +1,4 @@
-"""Readers turn the cells of a table into arrays: all preprocessing that decides a vector stands here."""
+"""Readers turn the cells of a table into arrays; all preprocessing that decides a vector happens here."""
 
 from .category import Category
 from .image import Image
@@ -7,22 +7,25 @@ from .numbers import Numbers
 from .piano_roll import PianoRoll
 from .piecewise_linear import PiecewiseLinear
 from .quantiles import HashedCross, Quantiles
-from .reader import Load, Reader
+from .reader import FileReader, Preprocess, Reader, Standardized, TokenReader
 from .sparse_image import SparseImage
 from .text import BagOfWords, Subwords
 
 __all__ = [
-    "Quantiles",
-    "HashedCross",
+    "BagOfWords",
     "Category",
-    "Load",
+    "FileReader",
+    "HashedCross",
+    "Image",
     "LogMel",
     "Numbers",
-    "Image",
-    "PiecewiseLinear",
-    "SparseImage",
-    "Reader",
     "PianoRoll",
+    "PiecewiseLinear",
+    "Preprocess",
+    "Quantiles",
+    "Reader",
+    "SparseImage",
+    "Standardized",
     "Subwords",
-    "BagOfWords",
+    "TokenReader",
 ]

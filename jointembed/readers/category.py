@@ -8,39 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from .. import values as table_cells
+from .. import values
 from ..errors import UsageError
 from ..ragged import Ragged
-from .reader import Load, Lookup
+from .reader import Preprocess, TokenReader
 
 
-class Category(Lookup):
-    """Ids and labels: text or numbers, each of which gets a vector of its own. A cell may be a list of them.
+class Category(TokenReader):
+    """Ids and labels, each of which gets a vector of its own. A cell is text or a number, or a list of them.
 
     Args:
-        min_count: ids that the training rows hold fewer times than this are unknown.
+        min_count: ids that occur fewer times than this in the training rows are unknown.
 
     >>> reader = Category()
     >>> reader.fit(["jazz", "waltz", "jazz", None])
-    >>> reader.known, reader.encode(["waltz", "polka", None]).values.tolist()
+    >>> reader.vocabulary(), reader.encode(["waltz", "polka", None]).values.tolist()
     (['jazz', 'waltz'], [1, 2])
     """
 
     def __init__(self, min_count: int = 1) -> None:
         self.min_count = min_count
-        self.known: list[str] = []
-        self.counts: list[int] = []
-        self._number: dict[str, int] = {}
+        self.restore({"ids": [], "counts": []})
 
     def elements(self, cell: Any) -> list[Any]:
-        """The ids of a cell: each item of a list, also of numbers."""
+        """The ids of a cell: each item of a list, numbers included."""
         if isinstance(cell, np.ndarray):
             cell = cell.tolist()
         return list(cell) if isinstance(cell, list | tuple) else [cell]
 
     @staticmethod
     def name(element: Any) -> str:
-        """An id as text: ids are compared as they are written, and 3.0 is 3.
+        """An id as text. Ids are compared as text, and 3.0 equals 3.
 
         Raises:
             UsageError: the element is neither text nor a number.
@@ -51,30 +49,37 @@ class Category(Lookup):
             return str(int(element))
         if isinstance(element, bool | int | float | np.integer | np.floating):
             return str(element)
-        raise UsageError("id", f"{type(element).__name__} is no id", "give text or a number, or a list of them")
+        wrong = f"an id must be text or a number, got {type(element).__name__}"
+        raise UsageError("id", wrong, "give text or a number, or a list of them")
 
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn the ids of the training cells and how often each occurs."""
         counts = Counter(
-            self.name(element) for cell in cells if not table_cells.missing(cell) for element in self.elements(cell)
+            self.name(element) for cell in cells if not values.missing(cell) for element in self.elements(cell)
         )
-        kept = sorted(name for name, count in counts.items() if count >= self.min_count)
-        self.restore({"known": kept, "counts": [counts[name] for name in kept]})
+        ids = sorted(name for name, count in counts.items() if count >= self.min_count)
+        self.restore({"ids": ids, "counts": [counts[name] for name in ids]})
 
     def state(self) -> dict[str, Any]:
-        """The known ids and how often each occurred."""
-        return {"known": self.known, "counts": self.counts}
+        """The ids and how often each occurred."""
+        return {"ids": self._ids, "counts": self.counts}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.known, self.counts = list(state["known"]), list(state["counts"])
-        self._number = {name: number for number, name in enumerate(self.known)}
-        self.size = len(self.known)
+        """Set the ids and their counts."""
+        self._ids, self.counts = list(state["ids"]), list(state["counts"])
+        self._number = {name: number for number, name in enumerate(self._ids)}
+        self.size = len(self._ids)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._number
+    def vocabulary(self) -> list[str]:
+        """The ids of the training rows, sorted."""
+        return self._ids
 
-    def numbers(self, element: Any) -> Sequence[int]:
+    def unknown(self, cell: Any) -> list[str]:
+        """The ids of a cell that did not occur in the training rows."""
+        names = [self.name(element) for element in self.elements(cell)]
+        return [name for name in names if name not in self._number]
+
+    def token_ids(self, element: Any) -> Sequence[int]:
         """The number of one id, or `size` if it is unknown."""
         return (self._number.get(self.name(element), self.size),)
 
@@ -82,8 +87,8 @@ class Category(Lookup):
         self,
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
-        load: Load | None = None,
+        preprocess: Preprocess | None = None,
     ) -> Ragged:
-        """A column of cells -> its Ragged of ids, one a piece: values (P,)."""
-        x = super().encode(cells, rng, load)
+        """A column of cells as a `Ragged` with one id a piece: values (P,)."""
+        x = super().encode(cells, rng, preprocess)
         return Ragged(x.values, x.rows, x.row_keys, piece_keys=x.piece_keys)

@@ -1,4 +1,4 @@
-"""The log-mel front: samples -> frames of logarithmic energy in bands of the mel scale."""
+"""Log-mel spectrograms: samples -> frames of log energy in mel bands."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ import torch
 from torch import Tensor, nn
 
 
-class LogMelFront(nn.Module):
-    """Samples (..., N) in [-1, 1] -> log-mel frames (..., T, n_mels), T = 1 + N // hop_length; it learns nothing.
+class LogMelSpectrogram(nn.Module):
+    """Samples (..., N) in [-1, 1] -> log-mel frames (..., T, n_mels), T = 1 + N // hop_length, without parameters.
 
-    Frames are centred on multiples of the hop, silence stands before and after the signal. The filters and their
-    scale are Slaney's (Auditory Toolbox, 1998), as in librosa, to whose values these are equal within rounding.
-    Frames are cut by `unfold` and the filters applied by one product, which a CPU does about 1.6 times faster than
-    torchaudio's transform.
+    Frames are centred on multiples of the hop, with silence before and after the signal. The filters and the mel scale
+    are Slaney's (Auditory Toolbox, 1998), as in librosa, whose values these equal within rounding. Frames are cut by
+    `unfold` and filtered by one matrix product, which is about 1.6 times as fast on a CPU as torchaudio's transform.
 
     Args:
         sample_rate: Hz.
-        n_fft: samples a Fourier transform.
-        win_length: samples of the Hann window; `n_fft` if not given.
+        n_fft: samples in a Fourier transform.
+        win_length: samples in the Hann window; `n_fft` by default.
         hop_length: samples from frame to frame.
         f_min: Hz, the lower edge of the lowest band.
-        f_max: Hz, the upper edge of the highest band; half of the sample rate if not given.
-        n_mels: bands.
+        f_max: Hz, the upper edge of the highest band; half of the sample rate by default.
+        n_mels: number of bands.
         floor: added to the energy before the natural logarithm, so that silence is log(floor) and not minus infinity.
     """
 
@@ -51,24 +50,20 @@ class LogMelFront(nn.Module):
         filters = melscale_fbanks(
             n_fft // 2 + 1, f_min, f_max or sample_rate / 2, n_mels, sample_rate, "slaney", "slaney"
         )
-        # Clones, because safetensors refuses views; not persistent, because the arguments say it all.
+        # Clones, because safetensors refuses views; not persistent, because the arguments decide them.
         self.register_buffer("window", window.clone(), persistent=False)
         self.register_buffer("filters", filters.clone(), persistent=False)
 
-    def energy(self, samples: Tensor) -> Tensor:
-        """Samples (..., N) -> mel energies (..., T, n_mels) of the frames that lie whole inside them."""
+    def forward(self, samples: Tensor, center: bool = True) -> Tensor:
+        """Samples (..., N) -> log-mel frames (..., T, n_mels).
+
+        Without `center`, only the frames that lie entirely inside the samples: T = 1 + (N - n_fft) // hop_length.
+        """
+        if center:
+            samples = nn.functional.pad(samples, (self.n_fft // 2,) * 2)
         frames = samples.unfold(-1, self.n_fft, self.hop_length)
         spectrum = torch.view_as_real(torch.fft.rfft(frames * self.window))
-        return spectrum.square().sum(-1) @ self.filters
-
-    def inside(self, samples: Tensor) -> Tensor:
-        """Samples (..., N) -> log-mel frames (..., T, n_mels), T = 1 + (N - n_fft) // hop_length."""
-        return (self.energy(samples) + self.floor).log()
-
-    def forward(self, samples: Tensor) -> Tensor:
-        """Samples (..., N) -> log-mel frames (..., T, n_mels)."""
-        half = self.n_fft // 2
-        return self.inside(nn.functional.pad(samples, (half, half)))
+        return (spectrum.square().sum(-1) @ self.filters + self.floor).log()
 
     @property
     def silence(self) -> float:

@@ -1,4 +1,4 @@
-"""Piano rolls: what sounds, moment by moment."""
+"""Piano rolls: the pitches that sound at each step."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from .reader import Lookup
+from .reader import TokenReader
 
 
-class PianoRoll(Lookup):
-    """A piano roll: a cell is a list of frames in their order, each a list of the pitches that sound in it, or [].
+class PianoRoll(TokenReader):
+    """A piano roll. A cell is a list of frames in their order, and a frame is a list of the pitches that sound in it.
 
-    A frame is a piece, its pitches are the things inside it, each once and in ascending order. A roll in which
-    nothing ever sounds is a missing cell.
+    A frame is a piece, and its pitches are the tokens of the piece, in ascending order and without repetition. A
+    frame may be empty; a roll without any pitch is a missing cell.
 
     Args:
-        low: the lowest pitch; 21 is the lowest of a piano, as MIDI counts.
-        high: the highest.
+        low: the lowest pitch, as a MIDI note number; 21 is the lowest of a piano.
+        high: the highest pitch.
 
     >>> PianoRoll().encode([[[60, 64, 67], [], [69]]]).values.tolist()
     [39, 43, 46, 48]
@@ -27,27 +27,27 @@ class PianoRoll(Lookup):
 
     def __init__(self, low: int = 21, high: int = 108) -> None:
         if low > high:
-            raise UsageError("low", f"no pitch lies from {low} to {high}", "give the lowest, then the highest")
+            raise UsageError("low", f"low must not be above high, got {low} and {high}", "give the lower pitch first")
         self.low, self.high = low, high
         self.size = high - low + 1
 
     def elements(self, cell: Any) -> list[Any]:
-        """The frames of a cell; one in which nothing sounds is a frame too."""
+        """The frames of a cell, empty ones included."""
         frames = cell.tolist() if isinstance(cell, np.ndarray) else cell
         if not isinstance(frames, list | tuple) or not all(
-            isinstance(one, list | tuple | np.ndarray) for one in frames
+            isinstance(frame, list | tuple | np.ndarray) for frame in frames
         ):
-            raise UsageError("roll", "the cell is no list of frames", "write it like [[60, 64, 67], [], [69]]")
+            raise UsageError("roll", "the cell is not a list of frames", "write it like [[60, 64, 67], [], [69]]")
         return list(frames)
 
-    def numbers(self, element: Any) -> Sequence[int]:
-        """The pitches of a frame, counted from the lowest.
+    def token_ids(self, element: Any) -> Sequence[int]:
+        """The pitches of a frame, counted from `low`.
 
         Raises:
-            UsageError: one is no whole number, or lies outside.
+            UsageError: a pitch is not a whole number, or is out of range.
         """
-        keys = {int(pitch) - self.low if isinstance(pitch, int | np.integer) else -1 for pitch in element}
-        if any(not 0 <= key < self.size for key in keys):
-            wrong = f"{list(element)} is no frame of pitches from {self.low} to {self.high}"
+        ids = {int(pitch) - self.low if isinstance(pitch, int | np.integer) else -1 for pitch in element}
+        if any(not 0 <= id < self.size for id in ids):
+            wrong = f"pitches must be whole numbers from {self.low} to {self.high}, got {list(element)}"
             raise UsageError("roll", wrong, "correct the frame, or give `low` and `high` of the reader")
-        return sorted(keys)
+        return sorted(ids)

@@ -1,4 +1,4 @@
-"""Numbers as how far they have come through each of their buckets."""
+"""Piecewise linear encoding of numbers (Gorishniy et al. 2022)."""
 
 from __future__ import annotations
 
@@ -8,70 +8,56 @@ from typing import Any
 
 import numpy as np
 
-from .. import values as table_cells
-from .quantiles import parsed
-from .reader import Array, Reader
+from .. import values
+from .quantiles import BinnedColumns
+from .reader import Array
 
 
-class PiecewiseLinear(Reader):
-    """Numbers as how far each has come through each of its buckets: 1 in those below it, 0 in those above.
+class PiecewiseLinear(BinnedColumns):
+    """Numbers as their position in each bin: 1 in the bins below the number, 0 in those above, a share in its own.
 
-    This is the piecewise linear encoding of Gorishniy et al. 2022: one linear layer after it is any function of the
-    number that is straight within a bucket. Buckets hold equally many training rows each. A number beyond the training
-    rows counts as the nearest of theirs; of one that is missing all are 0, and a place of its own is 1.
+    After this encoding (Gorishniy et al. 2022, "On Embeddings for Numerical Features"), one linear layer can learn any
+    function that is linear within each bin. Bins hold equally many training rows. Numbers outside the range of the
+    training rows are clipped to it; a missing number is 0 in all bins and 1 in an extra place.
 
     Args:
-        columns: the columns that it reads from a row; without any, it reads the one cell that it is given.
-        bins: buckets a column, at most.
+        columns: the columns of a row to read; without them it reads its own cell.
+        bins: the largest number of bins for each column.
 
     >>> reader = PiecewiseLinear(bins=2)
     >>> reader.fit([0, 2, 4, 6, 8])
-    >>> reader.load(5).tolist(), reader.load(None).tolist()
+    >>> reader.preprocess(5).tolist(), reader.preprocess(None).tolist()
     ([1.0, 0.25, 0.0], [0.0, 0.0, 1.0])
     """
 
     def __init__(self, columns: list[str] | None = None, bins: int = 16) -> None:
-        self.columns = tuple(columns or ())
-        self.bins = bins
-        self.edges: list[list[float]] = []
+        super().__init__(columns, bins)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many numbers a piece has."""
+        """The number of values in a piece."""
         return (self.size,)
 
-    def elements(self, cell: Any) -> list[Any]:
-        """One thing a cell."""
-        return [cell]
-
-    def _values(self, cell: Any) -> list[float]:
-        names = self.columns or ("number",)
-        given = [cell.get(name) for name in names] if isinstance(cell, dict) else [cell]
-        return [parsed(value, name) for value, name in zip(given, names, strict=True)]
-
     def fit(self, cells: Sequence[Any]) -> None:
-        """Learn the buckets from the training cells; a column without a number has none."""
-        rows = [self._values(cell) for cell in cells if not table_cells.missing(cell)]
+        """Learn the edges of the bins from the training cells; a column without a number has none."""
+        rows = [self.numbers(cell) for cell in cells if not values.missing(cell)]
         edges = []
         for column in np.array(rows, float).reshape(len(rows), len(self.columns) or 1).T:
-            known = column[np.isfinite(column)]
-            edges.append(np.unique(np.quantile(known, np.linspace(0, 1, self.bins + 1))).tolist() if len(known) else [])
+            finite = column[np.isfinite(column)]
+            quantiles = np.linspace(0, 1, self.bins + 1)
+            edges.append(np.unique(np.quantile(finite, quantiles)).tolist() if len(finite) else [])
         self.restore({"edges": edges})
 
-    def state(self) -> dict[str, Any]:
-        """The borders of the buckets of each column, from the least number to the greatest."""
-        return {"edges": self.edges}
-
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.edges = [list(edges) for edges in state["edges"]]
+        """Set the edges of the bins."""
+        super().restore(state)
         self.size = sum(max(1, len(edges)) for edges in self.edges)
 
-    def load(self, cell: Any) -> Array:
-        """How far each number has come (size,), 0 to 1."""
+    def preprocess(self, cell: Any) -> Array:
+        """The position of each number in its bins (size,), from 0 to 1."""
         parts: list[Array] = []
-        for value, borders in zip(self._values(cell), self.edges, strict=True):
-            edges = np.asarray(borders)
+        for value, column_edges in zip(self.numbers(cell), self.edges, strict=True):
+            edges = np.asarray(column_edges)
             missing = not math.isfinite(value)
             shares = np.zeros(max(0, len(edges) - 1)) if missing else (value - edges[:-1]) / np.diff(edges)
             parts += [np.clip(shares, 0, 1), np.array([float(missing)])]

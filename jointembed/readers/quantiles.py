@@ -1,4 +1,4 @@
-"""Numbers in buckets, and crosses of several columns: what is near in a table may be far in its meaning."""
+"""Numbers in quantile bins, and hashed combinations of columns."""
 
 from __future__ import annotations
 
@@ -9,51 +9,68 @@ from typing import Any
 
 import numpy as np
 
-from .. import values as table_cells
+from .. import values
 from ..errors import UsageError
-from .reader import Lookup
+from .numbers import to_float
+from .reader import Reader, TokenReader
 
 
-def parsed(value: Any, name: str) -> float:
-    try:
-        return math.nan if value is None or value == "" else float(value)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            name, f"{value!r} is no number", "correct the cell, or read the column as BagOfWords or Category"
-        ) from error
-
-
-def _edges(values: Sequence[float], bins: int) -> list[float]:
-    """The borders between buckets that hold equally many of the values, fewer where many values are the same."""
-    known = np.array([value for value in values if not math.isnan(value)])
-    if not len(known):
+def quantile_edges(numbers: Sequence[float], bins: int) -> list[float]:
+    """The edges between bins that hold equally many of the numbers; fewer bins where many numbers are equal."""
+    present = np.array([number for number in numbers if not math.isnan(number)])
+    if not len(present):
         return []
-    return np.unique(np.quantile(known, np.arange(1, bins) / bins)).tolist()  # type: ignore[no-any-return]
+    return np.unique(np.quantile(present, np.arange(1, bins) / bins)).tolist()  # type: ignore[no-any-return]
 
 
-class _Columns(Lookup):
-    """A lookup in several columns of a row, or in the one cell that it is given."""
+class BinnedColumns(Reader):
+    """A reader that puts the numbers of several columns, or of its own cell, into bins learned from the rows."""
 
-    def __init__(self, columns: list[str] | None) -> None:
-        self.columns = tuple(columns or ())
+    def __init__(self, columns: list[str] | None, bins: int) -> None:
+        self.columns, self.bins = tuple(columns or ()), bins
+        self.edges: list[Any] = []
 
     def elements(self, cell: Any) -> list[Any]:
-        """One thing a cell."""
+        """The cell itself: its columns are one element."""
         return [cell]
 
-    def _values(self, cell: Any) -> list[Any]:
-        return [cell.get(column) for column in self.columns] if isinstance(cell, dict) else [cell]
+    def cells(self, cell: Any) -> list[Any]:
+        """The cells of the columns.
+
+        Raises:
+            UsageError: it reads several columns, and the cell is not a row.
+        """
+        if isinstance(cell, dict) and self.columns:
+            return [cell.get(column) for column in self.columns]
+        if len(self.columns) > 1:
+            wrong = f"the cell must be a row with these columns, got {cell!r}"
+            raise UsageError(", ".join(self.columns), wrong, f'give a dict, or JSON like {{"{self.columns[0]}": ...}}')
+        return [cell]
+
+    def numbers(self, cell: Any) -> list[float]:
+        """The numbers of the columns; NaN where a number is missing."""
+        return [
+            to_float(value, name) for value, name in zip(self.cells(cell), self.columns or ("number",), strict=True)
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """The edges of the bins of each column."""
+        return {"edges": self.edges}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Set the edges of the bins."""
+        self.edges = list(state["edges"])
 
 
-class Quantiles(_Columns):
-    """Numbers as buckets that hold equally many training rows each, every bucket a thing with a vector of its own.
+class Quantiles(BinnedColumns, TokenReader):
+    """Numbers as bins that hold equally many training rows, each bin a token with a vector of its own.
 
-    So a price may rise and fall again with the year a house was built, which one weight for the year cannot say. The
-    borders are learned from the training rows; a number that is missing is in no bucket.
+    A price can then rise and fall again with the year a house was built, which a single weight cannot express. The
+    edges are learned from the training rows; a missing number is in no bin.
 
     Args:
-        columns: the columns that it reads from a row; without any, it reads the one cell that it is given.
-        bins: buckets a column, at most.
+        columns: the columns of a row to read; without them it reads its own cell.
+        bins: the largest number of bins for each column.
 
     >>> reader = Quantiles(bins=2)
     >>> reader.fit([1, 2, 3, 4])
@@ -62,87 +79,73 @@ class Quantiles(_Columns):
     """
 
     def __init__(self, columns: list[str] | None = None, bins: int = 20) -> None:
-        super().__init__(columns)
-        self.bins = bins
-        self.edges: list[list[float]] = []
+        super().__init__(columns, bins)
 
     def fit(self, cells: Sequence[Any]) -> None:
-        """Learn the borders from the training cells."""
-        names = self.columns or ("number",)
-        rows = [self._values(cell) for cell in cells if not table_cells.missing(cell)]
-        found = [[parsed(row[at], name) for row in rows] for at, name in enumerate(names)]
-        self.restore({"edges": [_edges(values, self.bins) for values in found]})
-
-    def state(self) -> dict[str, Any]:
-        """The borders of each column."""
-        return {"edges": self.edges}
+        """Learn the edges of the bins from the training cells."""
+        rows = [self.numbers(cell) for cell in cells if not values.missing(cell)]
+        columns = [[row[at] for row in rows] for at in range(len(self.columns) or 1)]
+        self.restore({"edges": [quantile_edges(numbers, self.bins) for numbers in columns]})
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.edges = [list(edges) for edges in state["edges"]]
+        """Set the edges of the bins."""
+        super().restore(state)
         self.size = sum(len(edges) + 1 for edges in self.edges)
 
-    def numbers(self, element: Any) -> Sequence[int]:
-        """The number of the bucket of each column that is there."""
-        found, first = [], 0
-        for value, edges, name in zip(self._values(element), self.edges, self.columns or ("number",), strict=True):
-            number = parsed(value, name)
+    def token_ids(self, element: Any) -> Sequence[int]:
+        """The bin of each number that is present."""
+        ids, first = [], 0
+        for number, edges in zip(self.numbers(element), self.edges, strict=True):
             if not math.isnan(number):
-                found.append(first + int(np.searchsorted(edges, number)))
+                ids.append(first + int(np.searchsorted(edges, number)))
             first += len(edges) + 1
-        return found or [self.size]
+        return ids or [self.size]
 
 
-class HashedCross(_Columns):
-    """Combinations of columns, hashed: latitude and longitude as the squares of a map.
+class HashedCross(BinnedColumns, TokenReader):
+    """Combinations of columns, hashed: latitude and longitude together are the squares of a map.
 
-    Columns of numbers are put into buckets first, as `Quantiles` does. The combination is hashed into a fixed number of
-    places, so that the whole product never needs to be there; two combinations may share a place.
+    Numeric columns are binned first, as in `Quantiles`. Each combination is hashed into one of `buckets` tokens, so
+    that the full product of the columns is never stored; two combinations may share a token.
 
     Args:
-        columns: two or more.
-        bins: buckets a column of numbers, at most.
-        buckets: places.
+        columns: two or more columns.
+        bins: the largest number of bins for each numeric column.
+        buckets: the number of tokens.
 
     >>> reader = HashedCross(["street", "size"], bins=2, buckets=100)
     >>> reader.fit([{"street": "a", "size": 1}, {"street": "b", "size": 3}])
-    >>> a, b, c = (reader.numbers({"street": "a", "size": size}) for size in (0, 1, 9))
+    >>> a, b, c = (reader.token_ids({"street": "a", "size": size}) for size in (0, 1, 9))
     >>> a == b, a == c
     (True, False)
     """
 
     def __init__(self, columns: list[str], bins: int = 20, buckets: int = 1000) -> None:
-        super().__init__(columns)
+        super().__init__(columns, bins)
         if len(self.columns) < 2:
-            raise UsageError("HashedCross", f"{list(self.columns)} cannot be combined", "give two columns or more")
-        self.bins, self.buckets, self.size = bins, buckets, buckets
-        self.edges: list[list[float] | None] = [None] * len(self.columns)
+            wrong = f"expected two columns or more, got {list(self.columns)}"
+            raise UsageError("HashedCross", wrong, "give two columns or more")
+        self.buckets = self.size = buckets
+        self.edges = [None] * len(self.columns)
 
     def fit(self, cells: Sequence[Any]) -> None:
-        """Learn from the training cells which columns are numbers, and their borders."""
-        rows = [self._values(cell) for cell in cells if not table_cells.missing(cell)]
-        self.edges = []
+        """Learn from the training cells which columns are numeric, and the edges of their bins."""
+        rows = [self.cells(cell) for cell in cells if not values.missing(cell)]
+        edges: list[list[float] | None] = []
         for at in range(len(self.columns)):
-            given = [row[at] for row in rows if not table_cells.missing(row[at])]
+            present = [row[at] for row in rows if not values.missing(row[at])]
             try:
-                self.edges.append(_edges([float(value) for value in given], self.bins))
+                edges.append(quantile_edges([float(value) for value in present], self.bins))
             except (TypeError, ValueError):
-                self.edges.append(None)
+                edges.append(None)
+        self.restore({"edges": edges})
 
-    def state(self) -> dict[str, Any]:
-        """The borders of each column of numbers; None for the others."""
-        return {"edges": self.edges}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.edges = list(state["edges"])
-
-    def numbers(self, element: Any) -> Sequence[int]:
-        """The place of the combination; the unknown one if a part is missing."""
+    def token_ids(self, element: Any) -> Sequence[int]:
+        """The bucket of the combination, or `size` if any part is missing."""
         parts = []
-        for value, edges, name in zip(self._values(element), self.edges, self.columns, strict=True):
-            if table_cells.missing(value):
+        for value, edges, name in zip(self.cells(element), self.edges, self.columns, strict=True):
+            if values.missing(value):
                 return [self.size]
-            parts.append(str(value if edges is None else np.searchsorted(edges, parsed(value, name))))
+            parts.append(str(value if edges is None else np.searchsorted(edges, to_float(value, name))))
         digest = blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return [int.from_bytes(digest, "little") % self.buckets]

@@ -1,88 +1,117 @@
-"""What every reader is, and what those have in common that look things up in what they know."""
+"""The base class of readers, and what file readers, standardised readers and token readers share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from .. import values as table_cells
+from .. import values
 from ..config import Configurable, to_config
 from ..ragged import Ragged
 
 Array = NDArray[Any]
-Load = Callable[["Reader", Any], Array]
+Preprocess = Callable[["Reader", Any], Array]
+
+MAX_CELLS_IN_STATISTICS = 200  # cells from which means and standard deviations are estimated
 
 
-def spread(count: int, most: int | None) -> list[int]:
-    """The numbers of at most `most` of `count` windows: the middle ones of as many equal stretches."""
-    if most is None or count <= most:
+def evenly_spaced(count: int, limit: int | None) -> list[int]:
+    """The positions of at most `limit` of `count` windows: the middle of each of `limit` equal stretches."""
+    if limit is None or count <= limit:
         return list(range(count))
-    return [(2 * number + 1) * count // (2 * most) for number in range(most)]
+    return [(2 * number + 1) * count // (2 * limit) for number in range(limit)]
+
+
+def count_windows(length: int, window: int) -> int:
+    """The number of windows in a sound; its rest is a window too if it is at least half as long as one."""
+    whole, rest = divmod(length, window)
+    return whole + (rest * 2 >= window or not whole)
 
 
 class Reader(Configurable, ABC):
-    """Turns a cell into an array, an array into pieces, and a column into a `Ragged`.
+    """Turns a cell into arrays, an array into pieces, and a column of cells into a `Ragged`.
 
-    A reader of one's own needs `load` alone. `fit` learns from the training cells what the reader must know (words,
-    ids, means); `state` and `restore` carry that in the checkpoint as plain data.
+    A custom reader needs `preprocess` only. `fit` learns from the training cells (words, ids, means), and `state` and
+    `restore` keep what it learned in the checkpoint as plain data. The rest of the toolkit asks a reader only through
+    the attributes and methods below, so a custom text reader is searched with words like the built-in ones.
     """
 
-    columns: tuple[str, ...] = ()  # the columns that it reads from a row; empty: just the one it is given
-    front: nn.Module | None = None  # a network without parameters that `load` ends with
-    files: ClassVar[bool] = False  # a text cell is a path, relative to the folder of the table
-    parts: ClassVar[bool] = False  # the pieces of a cell are parts of one thing, like the windows of a song
-    slow: ClassVar[bool] = False  # `load` is worth keeping on the disk, and `augment` changes what it gives
-    size: int = 0  # how many things it knows; the unknown one has the number `size`
+    columns: tuple[str, ...] = ()  # the columns of a row that it reads; empty: the cell that it is given
+    reads_files: ClassVar[bool] = False  # a text cell is a path, relative to the folder of the table
+    reads_text: ClassVar[bool] = False  # a cell is text, so that words can be searched for
+    windowed: ClassVar[bool] = False  # the pieces of a cell are parts of one thing, such as the windows of a song
+    cached: ClassVar[bool] = False  # cache the arrays of `preprocess` on disk, and apply `augment` to them
+    sample_rate: int | None = None  # Hz of the sound that it reads; None if it does not read sound
+    size: int = 0  # size of the vocabulary; `size` itself is the number of the unknown token
+    counts: Sequence[int] = ()  # how often each entry of the vocabulary occurred in training, where that was counted
+    mean: Any = (0.0,)  # what a network subtracts from the pieces, and then divides them by
+    std: Any = (1.0,)
 
     def fit(self, cells: Sequence[Any]) -> None:
-        """Learn from the training cells; cells may be missing."""
+        """Learn from the training cells, some of which may be missing."""
 
     def state(self) -> dict[str, Any]:
         """What `fit` learned, as plain data."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-
-    def recipe(self) -> dict[str, Any]:
-        """What decides `load`, as plain data: arrays on the disk are kept apart by it."""
-        described: dict[str, Any] = to_config(self)
-        return described
+        """Set what `fit` learned from what `state` returned."""
 
     @abstractmethod
-    def load(self, cell: Any) -> Array:
-        """One thing of a cell -> an array, always the same: the only step that is kept on the disk."""
+    def preprocess(self, cell: Any) -> Array:
+        """Turn one element of a cell into an array. It must be deterministic: its results may be cached on disk."""
+
+    def preprocess_config(self) -> dict[str, Any]:
+        """The settings that decide the result of `preprocess`, as plain data; they name its cache."""
+        config: dict[str, Any] = to_config(self)
+        return config
 
     def augment(self, array: Array, rng: np.random.Generator) -> Array:
-        """Change a loaded array at random; in training only."""
+        """Change a preprocessed array at random, in training only."""
         return array
 
     def pieces(self, array: Array) -> list[Array]:
-        """Cut a loaded array into pieces, each of which gets a vector."""
+        """Cut a preprocessed array into pieces, each of which gets a vector."""
         return [array]
 
-    def windows(self, cell: Any, most: int | None = None) -> list[Array]:
-        """The pieces of one thing of a cell, at most so many of them, spread evenly over it; never changed at random.
+    def windows(self, cell: Any, max_windows: int | None = None) -> list[Array]:
+        """The pieces of one element of a cell, without augmentation; at most `max_windows`, evenly spaced.
 
-        They are the bits that `pieces(load(cell))` gives, whichever of them are asked for.
+        They are equal, bit for bit, to those of `pieces(preprocess(cell))`.
         """
-        cut = self.pieces(self.load(cell))
-        return [cut[number] for number in spread(len(cut), most)]
+        pieces = self.pieces(self.preprocess(cell))
+        return [pieces[number] for number in evenly_spaced(len(pieces), max_windows)]
 
     def elements(self, cell: Any) -> list[Any]:
-        """The things of a cell that are loaded one by one: the items of a list, or the cell itself."""
-        return table_cells.explode(cell)
+        """The elements of a cell, which are preprocessed one by one: the items of a list, or the cell itself."""
+        return values.explode(cell)
+
+    def vocabulary(self) -> list[str]:
+        """The words or ids that it knows, in the order of their numbers; empty if they cannot be listed."""
+        return []
+
+    def parse(self, query: str) -> Any:
+        """Turn the text of a query into a cell.
+
+        Raises:
+            UsageError: the text is not a cell of this reader.
+        """
+        return values.parse_cell(query)
+
+    def unknown(self, cell: Any) -> list[str]:
+        """The elements of a cell that it knows nothing about: unknown ids, texts without any known word."""
+        return []
 
     def keys(self, cells: Sequence[Any]) -> Array:
-        """A key a cell (B,): equal cells have equal ones, and a missing cell has one of its own."""
+        """A key for each cell (B,): equal cells have equal keys, and the key of a missing cell is unique."""
         return np.fromiter(
-            (-1 - row if table_cells.missing(cell) else table_cells.key(cell) for row, cell in enumerate(cells)),
+            (-1 - row if values.missing(cell) else values.key(cell) for row, cell in enumerate(cells)),
             np.int64,
             len(cells),
         )
@@ -91,83 +120,118 @@ class Reader(Configurable, ABC):
         self,
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
-        load: Load | None = None,
+        preprocess: Preprocess | None = None,
     ) -> Ragged:
-        """A column of cells -> its Ragged.
+        """A column of cells as a `Ragged`.
 
         Args:
             cells: B cells, some of which may be missing.
-            rng: the source of chance for `augment`; None: nothing is changed.
-            load: what loads an element instead of `load`, such as a store of loaded arrays.
+            rng: the random generator of `augment`; None turns augmentation off.
+            preprocess: replaces `preprocess`, for example by a cache of its results.
         """
-        values: list[Array] = []
+        pieces: list[Array] = []
         rows: list[int] = []
-        marks: list[int] = []
-        several = False
+        piece_keys: list[int] = []
+        multiple = False
         for row, cell in enumerate(cells):
-            elements = [] if table_cells.missing(cell) else self.elements(cell)
-            several |= len(elements) > 1
+            elements = [] if values.missing(cell) else self.elements(cell)
+            multiple |= len(elements) > 1
             for element in elements:
-                array = load(self, element) if load else self.load(element)
+                array = preprocess(self, element) if preprocess else self.preprocess(element)
                 cut = self.pieces(array if rng is None else self.augment(array, rng))
-                values += cut
+                pieces += cut
                 rows += [row] * len(cut)
-                marks += [] if self.parts else [table_cells.key(element)] * len(cut)
+                piece_keys += [] if self.windowed else [values.key(element)] * len(cut)
         keys = self.keys(cells)
-        stacked = np.stack(values) if values else np.zeros((0, *self.shape), np.float32)
+        stacked = np.stack(pieces) if pieces else np.zeros((0, *self.shape), np.float32)
         return Ragged(
             torch.from_numpy(np.ascontiguousarray(stacked)),
             torch.tensor(rows, dtype=torch.int64),
             torch.from_numpy(keys),
-            piece_keys=torch.tensor(marks, dtype=torch.int64) if several and not self.parts else None,
+            piece_keys=torch.tensor(piece_keys, dtype=torch.int64) if multiple and not self.windowed else None,
         )
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one piece, which a column without any piece still needs."""
+        """The shape of one piece, which is also needed for a column without any piece."""
         return ()
 
 
-class Lookup(Reader):
-    """A reader of things that are looked up in what it knows; it encodes a whole column at once."""
+class FileReader(Reader):
+    """A reader of files. A cell is a path, a list of paths, or the content itself."""
+
+    reads_files = True
+
+    def elements(self, cell: Any) -> list[Any]:
+        """The paths of a list, or the cell itself."""
+        return list(cell) if isinstance(cell, list | tuple) and cell and isinstance(cell[0], str | Path) else [cell]
+
+
+class Standardized(Reader):
+    """A reader that learns the mean and the standard deviation of its values from the training cells."""
+
+    def state(self) -> dict[str, Any]:
+        """The mean and the standard deviation."""
+        return {"mean": self.mean, "std": self.std}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Set the mean and the standard deviation."""
+        self.mean, self.std = list(state["mean"]), list(state["std"])
+
+    def preprocess_sample(self, cells: Sequence[Any]) -> list[Array]:
+        """The arrays of at most 200 cells, evenly spaced; of a cell of several elements, the first."""
+        present = [cell for cell in cells if not values.missing(cell)]
+        step = max(1, len(present) // MAX_CELLS_IN_STATISTICS)
+        sample = present[::step][:MAX_CELLS_IN_STATISTICS]
+        return [self.preprocess(self.elements(cell)[0]) for cell in sample]
+
+    def standardize(self, arrays: Array, axis: int | tuple[int, ...], min_std: float) -> None:
+        """Set the mean and the standard deviation of arrays (N, ...) along `axis`, which includes 0."""
+        wide = arrays.astype(np.float64)
+        std = np.maximum(wide.std(axis, keepdims=True)[0], min_std)
+        self.restore({"mean": wide.mean(axis, keepdims=True)[0].tolist(), "std": std.tolist()})
+
+
+class TokenReader(Reader):
+    """A reader whose elements are lists of token ids, to look up in a table of vectors; it encodes whole columns."""
 
     @abstractmethod
-    def numbers(self, element: Any) -> Sequence[int]:
-        """The numbers of the things inside one element."""
+    def token_ids(self, element: Any) -> Sequence[int]:
+        """The ids of the tokens in one element; `size` stands for an unknown token."""
 
-    def load(self, cell: Any) -> Array:
-        """The numbers of the things inside one element (V,)."""
-        return np.asarray(self.numbers(cell), np.int64)
+    def preprocess(self, cell: Any) -> Array:
+        """The ids of the tokens in one element (V,)."""
+        return np.asarray(self.token_ids(cell), np.int64)
 
     def encode(
         self,
         cells: Sequence[Any],
         rng: np.random.Generator | None = None,
-        load: Load | None = None,
+        preprocess: Preprocess | None = None,
     ) -> Ragged:
-        """A column of cells -> its Ragged, without a tensor a cell; see `Reader.encode`."""
+        """A column of cells as a `Ragged`, without one tensor per cell; see `Reader.encode`."""
         keys = self.keys(cells)
         counts: list[int] = []
-        marks: list[int] = []
+        piece_keys: list[int] = []
         sizes: list[int] = []
-        values: list[int] = []
-        known: dict[Any, tuple[int, Sequence[int]]] = {}
+        ids: list[int] = []
+        encoded: dict[Any, tuple[int, Sequence[int]]] = {}
         for cell in cells:
-            elements = [] if table_cells.missing(cell) else self.elements(cell)
+            elements = [] if values.missing(cell) else self.elements(cell)
             counts.append(len(elements))
             for element in elements:
-                kept = known.get(element) if isinstance(element, str | int) else None
-                if kept is None:
-                    kept = table_cells.key(element), self.numbers(element)
+                pair = encoded.get(element) if isinstance(element, str | int) else None
+                if pair is None:
+                    pair = values.key(element), self.token_ids(element)
                     if isinstance(element, str | int):
-                        known[element] = kept
-                marks.append(kept[0])
-                sizes.append(len(kept[1]))
-                values.extend(kept[1])
+                        encoded[element] = pair
+                piece_keys.append(pair[0])
+                sizes.append(len(pair[1]))
+                ids.extend(pair[1])
         return Ragged(
-            torch.tensor(values, dtype=torch.int64),
+            torch.tensor(ids, dtype=torch.int64),
             torch.arange(len(counts)).repeat_interleave(torch.tensor(counts, dtype=torch.int64)),
             torch.from_numpy(keys),
             offsets=torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64).cumsum(0)]),
-            piece_keys=torch.tensor(marks, dtype=torch.int64) if max(counts, default=0) > 1 else None,
+            piece_keys=torch.tensor(piece_keys, dtype=torch.int64) if max(counts, default=0) > 1 else None,
         )

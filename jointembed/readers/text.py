@@ -1,4 +1,4 @@
-"""Text, as a bag of words or as a sequence of sub-words."""
+"""Text, as a bag of words or as a sequence of subwords."""
 
 from __future__ import annotations
 
@@ -8,133 +8,152 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from .. import values as table_cells
+from .. import values
 from ..errors import UsageError
-from .reader import Lookup
+from .reader import TokenReader
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
-def normal(text: Any) -> str:
-    """Text in one form of writing: Unicode NFKC, without case.
+def check_text(text: Any) -> str:
+    """The text itself.
 
     Raises:
-        UsageError: it is no text.
+        UsageError: it is not text.
     """
     if not isinstance(text, str):
-        raise UsageError("text", f"{type(text).__name__} is no text", "give words, or a list of sentences")
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        wrong = f"the cell must be text, got {type(text).__name__}"
+        raise UsageError("text", wrong, "give words, or a list of sentences")
+    return text
 
 
-class BagOfWords(Lookup):
-    """Text as the bag of its words, learned from the training rows. A cell may be a list of texts.
+def normalize(text: Any) -> str:
+    """Case-folded text in Unicode NFKC; see `check_text` for the errors raised."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", check_text(text)).casefold())
+
+
+class BagOfWords(TokenReader):
+    """Text as the bag of its words, learned from the training rows. A cell is text, or a list of texts.
 
     Args:
-        min_count: words that the training rows hold fewer times than this are unknown.
-        most: keep at most so many words, the most frequent ones.
-        grams: also the runs of so many letters in a word, as in fastText (Bojanowski et al. 2017): `[3, 5]`, the
-            shortest and the longest. `_` stands at both ends of a word and counts as a letter. Words and runs are
-            counted alike; a run is listed with `-` before it. A word that is unknown then still has its runs.
+        min_count: terms that occur fewer times than this in the training rows are unknown.
+        max_terms: keep at most this many terms, the most frequent.
+        char_ngrams: add the character n-grams of each word, as in fastText (Bojanowski et al. 2017): the shortest and
+            the longest length, such as `[3, 5]`. `_` marks both ends of a word and counts as a character. Terms are
+            then words and n-grams; in the list of terms an n-gram begins with `-`. An unknown word is still read by
+            its n-grams.
 
     >>> reader = BagOfWords()
     >>> reader.fit(["A slow waltz", "a fast reel"])
-    >>> reader.known
+    >>> reader.vocabulary()
     ['a', 'fast', 'reel', 'slow', 'waltz']
     """
 
-    def __init__(self, min_count: int = 1, most: int = 100_000, grams: list[int] | None = None) -> None:
-        if grams and not (len(grams) == 2 and 1 <= grams[0] <= grams[1]):
-            raise UsageError("grams", f"{grams} are no lengths", "give the shortest and the longest, such as [3, 5]")
-        self.min_count, self.most, self.grams = min_count, most, list(grams or [])
-        self.known: list[str] = []
-        self._number: dict[str, int] = {}
+    reads_text = True
+
+    def __init__(self, min_count: int = 1, max_terms: int = 100_000, char_ngrams: list[int] | None = None) -> None:
+        if char_ngrams and not (len(char_ngrams) == 2 and 1 <= char_ngrams[0] <= char_ngrams[1]):
+            wrong = f"expected two lengths in ascending order, got {char_ngrams}"
+            raise UsageError("char_ngrams", wrong, "give the shortest and the longest, such as [3, 5]")
+        self.min_count, self.max_terms, self.char_ngrams = min_count, max_terms, list(char_ngrams or [])
+        self.restore({"terms": []})
 
     def fit(self, cells: Sequence[Any]) -> None:
-        """Learn the words of the training cells."""
+        """Learn the terms of the training cells."""
         words: Counter[str] = Counter()
         for cell in cells:
-            for text in [] if table_cells.missing(cell) else self.elements(cell):
-                words.update(WORD.findall(normal(text)))
+            for text in [] if values.missing(cell) else self.elements(cell):
+                words.update(WORD.findall(normalize(text)))
         counts: Counter[str] = Counter()
         for word, count in words.items():
-            for thing in self._things(word):
-                counts[thing] += count
-        often = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[: self.most]
-        self.restore({"known": sorted(word for word, count in often if count >= self.min_count)})
+            for term in self._split_into_terms(word):
+                counts[term] += count
+        frequent = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[: self.max_terms]
+        self.restore({"terms": sorted(term for term, count in frequent if count >= self.min_count)})
 
     def state(self) -> dict[str, Any]:
-        """The known words."""
-        return {"known": self.known}
+        """The terms."""
+        return {"terms": self.terms}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.known = list(state["known"])
-        self._number = {word: number for number, word in enumerate(self.known)}
-        self.size = len(self.known)
+        """Set the terms."""
+        self.terms = list(state["terms"])
+        self._number = {term: number for number, term in enumerate(self.terms)}
+        self.size = len(self.terms)
 
-    def numbers(self, element: Any) -> Sequence[int]:
-        """The numbers of the words of a text, and of their runs; a text without any word is one unknown word."""
-        found: list[int] = []
-        for word in WORD.findall(normal(element)):
-            found += [self._number[thing] for thing in self._things(word) if thing in self._number] or [self.size]
-        return found or [self.size]
+    def vocabulary(self) -> list[str]:
+        """The words of the training rows, without character n-grams."""
+        return [term for term in self.terms if not term.startswith("-")]
 
-    def _things(self, word: str) -> list[str]:
-        """A word, and its runs of letters."""
-        if not self.grams:
+    def unknown(self, cell: Any) -> list[str]:
+        """The texts of a cell without any known word or n-gram."""
+        return [text for text in self.elements(cell) if all(id == self.size for id in self.token_ids(text))]
+
+    def token_ids(self, element: Any) -> Sequence[int]:
+        """The ids of the words and n-grams of a text; a text without any word is one unknown word."""
+        ids: list[int] = []
+        for word in WORD.findall(normalize(element)):
+            terms = self._split_into_terms(word)
+            ids += [self._number[term] for term in terms if term in self._number] or [self.size]
+        return ids or [self.size]
+
+    def _split_into_terms(self, word: str) -> list[str]:
+        if not self.char_ngrams:
             return [word]
-        bound, (shortest, longest) = f"_{word}_", self.grams
+        marked, (shortest, longest) = f"_{word}_", self.char_ngrams
         sizes = range(shortest, longest + 1)
-        return [word, *(f"-{bound[at : at + size]}" for size in sizes for at in range(len(bound) - size + 1))]
+        return [word, *(f"-{marked[at : at + size]}" for size in sizes for at in range(len(marked) - size + 1))]
 
 
-class Subwords(Lookup):
-    """Text as a sequence of sub-words (byte-pair encoding, Sennrich et al. 2016) learned from the training rows.
+class Subwords(TokenReader):
+    """Text as a sequence of subwords (byte-pair encoding, Sennrich et al. 2016), learned from the training rows.
 
     Args:
-        size: at most so many sub-words.
-        length: sub-words that are read of a text; what comes after is cut off.
+        vocab_size: the largest number of subwords to learn.
+        max_length: the number of subwords at which a text is cut off.
     """
 
-    def __init__(self, vocabulary: int = 8000, length: int = 64) -> None:
-        self.vocabulary, self.length = vocabulary, length
-        self._model: Any = None
+    reads_text = True
+
+    def __init__(self, vocab_size: int = 8000, max_length: int = 64) -> None:
+        self.vocab_size, self.max_length = vocab_size, max_length
+        self._tokenizer: Any = None
 
     def fit(self, cells: Sequence[Any]) -> None:
-        """Learn the sub-words of the training cells."""
+        """Learn the subwords of the training cells."""
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-        texts = [normal(one) for cell in cells if not table_cells.missing(cell) for one in self.elements(cell)]
-        model = Tokenizer(models.BPE())
-        model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        texts = [normalize(text) for cell in cells if not values.missing(cell) for text in self.elements(cell)]
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         trainer = trainers.BpeTrainer(
-            vocab_size=self.vocabulary,
+            vocab_size=self.vocab_size,
             show_progress=False,
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         )
-        model.train_from_iterator(texts, trainer)
-        self.restore({"tokenizer": model.to_str()})
+        tokenizer.train_from_iterator(texts, trainer)
+        self.restore({"tokenizer": tokenizer.to_str()})
 
     def state(self) -> dict[str, Any]:
-        """The sub-words and their merges, as the JSON of the tokenizers library."""
-        return {"tokenizer": self._model.to_str()}
+        """The subwords and their merges, as the JSON of the tokenizers library."""
+        return {"tokenizer": self._tokenizer.to_str()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Set the subwords."""
         from tokenizers import Tokenizer
 
-        self._model = Tokenizer.from_str(state["tokenizer"])
-        self.size = self._model.get_vocab_size()
+        self._tokenizer = Tokenizer.from_str(state["tokenizer"])
+        self.size = self._tokenizer.get_vocab_size()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": self._model and self._model.to_str()}
+        return {**self.__dict__, "_tokenizer": self._tokenizer and self._tokenizer.to_str()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if state["_model"]:
-            self.restore({"tokenizer": state["_model"]})
+        if state["_tokenizer"]:
+            self.restore({"tokenizer": state["_tokenizer"]})
 
-    def numbers(self, element: Any) -> Sequence[int]:
-        """The numbers of the sub-words of a text; an empty text is one unknown sub-word."""
-        ids: list[int] = self._model.encode(normal(element)).ids
-        return ids[: self.length] or [self.size]
+    def token_ids(self, element: Any) -> Sequence[int]:
+        """The ids of the subwords of a text; an empty text is one unknown subword."""
+        ids: list[int] = self._tokenizer.encode(normalize(element)).ids
+        return ids[: self.max_length] or [self.size]

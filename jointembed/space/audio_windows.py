@@ -17,7 +17,7 @@ from .. import files
 from ..encoders import Encoder
 from ..ragged import Ragged
 from ..readers import Reader
-from ..readers.reader import spread
+from ..readers.reader import evenly_spaced
 from .inference import EmbedOptions, Vectors, network
 
 READERS = min(4, files.available_cores())  # threads that read sounds
@@ -94,7 +94,7 @@ def _windows(reader: Reader, cell: Any, how: EmbedOptions) -> Ragged:
             cut += reader.windows(element, how.windows)
         else:
             whole = reader.pieces(how.load(reader, element))
-            cut += [whole[number] for number in spread(len(whole), how.windows)]
+            cut += [whole[number] for number in evenly_spaced(len(whole), how.windows)]
     values = torch.from_numpy(np.stack(cut) if cut else np.zeros((0, *reader.shape), np.float32))
     how.took("features", begun)
     return Ragged(values, torch.zeros(len(cut), dtype=torch.int64), torch.zeros(1, dtype=torch.int64))

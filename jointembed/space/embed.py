@@ -66,7 +66,7 @@ def _raw(
 ) -> Iterator[Vectors]:
     encoder = model.encoder(column)
     number = 0
-    for x, h in (windowed if encoder.reader.parts else _encoded)(encoder, cells, how, model.device, pool):
+    for x, h in (windowed if encoder.reader.windowed else _encoded)(encoder, cells, how, model.device, pool):
         empty = (~x.present).nonzero()
         if len(empty):
             raise UsageError(f"{column}, cell {number + int(empty[0])}", "nothing in it can be read", "leave it out")
@@ -93,7 +93,7 @@ def _encoded(
     """Cells -> their pieces, and the vectors of these, a block of cells at a time."""
     for block in _blocks(cells):
         begun = perf_counter()
-        x = encoder.reader.encode(block, load=how.load)
+        x = encoder.reader.encode(block, preprocess=how.load)
         how.took("features", begun)
         yield x, _piecewise(encoder, x, how, device, pool)
 

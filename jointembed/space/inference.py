@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..encoders import Encoder
 from ..ragged import Ragged
-from ..readers import Load
+from ..readers import Preprocess
 
 Vectors = NDArray[np.float32]
 PIECES = 32  # in a batch, where nothing else is said
@@ -42,7 +42,7 @@ class EmbedOptions:
     """
 
     pieces: int | None = None
-    load: Load | None = None
+    load: Preprocess | None = None
     windows: int | None = None
     bf16: bool = False
     raw: bool = False
@@ -51,7 +51,7 @@ class EmbedOptions:
 
     def batch(self, encoder: Encoder, device: torch.device) -> int:
         """How many pieces make a batch of an encoder."""
-        return self.pieces or (8 if encoder.reader.parts and device.type == "cpu" else PIECES)
+        return self.pieces or (8 if encoder.reader.windowed and device.type == "cpu" else PIECES)
 
     def took(self, stage: str, start: float) -> None:
         """Note how long a stage took that began at `start`."""

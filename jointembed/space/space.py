@@ -19,7 +19,7 @@ from ..encoders.fusion import Encoded, Fusion
 from ..errors import UsageError, did_you_mean
 from ..objectives import Match, Objective
 from ..ragged import Ragged
-from ..readers import Load, Reader
+from ..readers import Preprocess, Reader
 from ..training import optim
 from ..training.joint_embedding import Training
 from . import checkpoint as saved
@@ -280,7 +280,7 @@ class JointEmbedding(Configurable, Training):
         column: str,
         cells: Sequence[Any],
         pieces: int | None = None,
-        load: Load | None = None,
+        load: Preprocess | None = None,
         windows: int | None = None,
         bf16: bool = False,
     ) -> Vectors:

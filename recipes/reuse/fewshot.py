@@ -75,7 +75,7 @@ def ways(run: Path, table: Path, rows: list[Row], column: str, label: str, steps
         row |= dict(zip(names, vector.tolist(), strict=True))
     known = JointEmbedding.load(run)
     encoder, reader = to_config(known.encoder(column)), known.reader(column)
-    frames = [reader.load(row[column]) for row in rows]
+    frames = [reader.preprocess(row[column]) for row in rows]
     bands = {row["id"]: np.r_[one.mean(0), one.std(0)] for row, one in zip(rows, frames, strict=True)}
     cache = table / ".jointembed"
 

@@ -62,7 +62,7 @@ def sampled(items, counts, rows_lr=0.1):
     space = JointEmbedding(
         DIM, {"item": EmbeddingBag(reader)}, [Match("history", "item", SAMPLES)], {"history": "item", "item": "item"}
     )
-    reader.restore({"known": [str(number) for number in range(items)], "counts": counts.tolist()})
+    reader.restore({"ids": [str(number) for number in range(items)], "counts": counts.tolist()})
     space.configure_model()
     optimizer = optim.AdamWWithSparseAdagrad(optim.groups(space), rows_lr=rows_lr)
 

@@ -97,7 +97,7 @@ def peer(space, paths):
         for path in paths:
             frames = (mel(torch.from_numpy(loaded(path))) + 1e-6).log().T
             windows = torch.stack(list(frames[: len(frames) // 500 * 500].split(500)))[:, None]
-            h = stages((windows - encoder.centre) / encoder.deviation)
+            h = stages((windows - encoder.mean) / encoder.std)
             h = torch.cat([h.mean(2), h.amax(2)], 1).flatten(1)
             space.projections["audio"](encoder.head(h)).mean(0)
 
@@ -148,12 +148,12 @@ def mels():
     torch.set_num_threads(1)
     for _ in range(7):
         both["torchaudio"].append(timed(lambda: (theirs(torch.from_numpy(samples)) + 1e-6).log())[0])
-        both["ours"].append(timed(lambda: reader.load(samples))[0])
+        both["ours"].append(timed(lambda: reader.preprocess(samples))[0])
     torch.set_num_threads(CORES)
     power = librosa.feature.melspectrogram(
         y=samples, sr=RATE, n_fft=512, hop_length=160, n_mels=64, fmin=40.0, pad_mode="constant"
     )
-    difference = np.abs(reader.load(samples) - np.log(power.T + 1e-6)).max()
+    difference = np.abs(reader.preprocess(samples) - np.log(power.T + 1e-6)).max()
     return {name: statistics.median(times) for name, times in both.items()}, float(difference)
 
 

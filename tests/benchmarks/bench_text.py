@@ -107,8 +107,8 @@ def main(table):
     runs = [
         ("StaticEmbedding, words", theirs, 10, 0.05, {}),
         ("jointembed, words", ours, 10, 3e-3, {"min_count": 2}),
-        ("jointembed, and runs of letters", ours, 1, 1e-2, {"most": 10_000, "grams": [3, 4]}),
-        ("jointembed, and runs of letters", ours, 5, 5e-3, {"most": 10_000, "grams": [3, 4]}),
+        ("jointembed, and runs of letters", ours, 1, 1e-2, {"max_terms": 10_000, "char_ngrams": [3, 4]}),
+        ("jointembed, and runs of letters", ours, 5, 5e-3, {"max_terms": 10_000, "char_ngrams": [3, 4]}),
     ]
     print(f"{'':<36}{'epochs':>7}{'seconds':>9}{'CPU s':>7}{'pairs/s':>9}{'pairs/CPU s':>13}{'R@1':>7}")
     for name, run, epochs, lr, reader in runs:

@@ -273,8 +273,8 @@ def test_a_checkpoint_brings_its_vocabulary_to_another_table(home, capsys, tmp_p
     place = ["--trainer.default_root_dir", str(tmp_path / "run"), "--data.table", str(other), "--ckpt_path"]
     assert main(fit(home, *place, "last", "--trainer.max_epochs", "3")) == 0, capsys.readouterr().err
     old, new = JointEmbedding.load(home / "run" / "last.ckpt"), JointEmbedding.load(tmp_path / "run" / "last.ckpt")
-    assert new.reader("genre").known == old.reader("genre").known == sorted(GENRES)
-    assert new.reader("words").known == old.reader("words").known
+    assert new.reader("genre").vocabulary() == old.reader("genre").vocabulary() == sorted(GENRES)
+    assert new.reader("words").vocabulary() == old.reader("words").vocabulary()
 
 
 @pytest.mark.parametrize("where", ["best", "last", "best.ckpt", "folder"])
@@ -495,8 +495,8 @@ def trial(name, home, folder):
 
 FAILURES = {
     "missing column": (2, "words: the table has no such column", "did you mean word"),
-    "wrong cell": (2, "int is no text"),
-    "wrong picture": (2, "expected a bitmap of (4, 4), got (3,)"),
+    "wrong cell": (2, "the cell must be text, got int"),
+    "wrong picture": (2, "expected an image of (4, 4), got (3,)"),
     "broken sound": (5, "a.wav", "cannot be decoded"),
     "missing sound": (2, "a.wav", "no such sound file"),
     "no train": (2, "no row has `train`"),

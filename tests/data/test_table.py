@@ -255,7 +255,10 @@ def test_readers_learn_from_the_training_rows_alone():
     ]  # fmt: skip
     model = worded()
     data = made(rows, model, batch_size=2)
-    assert model.reader("words").known == ["fast", "slow", "waltz"] and model.reader("genre").known == ["reel", "waltz"]
+    assert model.reader("words").vocabulary() == ["fast", "slow", "waltz"] and model.reader("genre").vocabulary() == [
+        "reel",
+        "waltz",
+    ]
     assert model.reader("genre").counts == [1, 1]
     [batch] = list(data.val_dataloader())
     assert batch["words"].values.tolist() == [1, 3] and batch["genre"].values.tolist() == [2]
@@ -279,8 +282,8 @@ def test_a_table_without_splits_is_trained_on_whole():
         ([{"words": "a"}], {}, "no such column .it has words"),
         ([{"words": "a", "genre": "b", "split": "dev"}], {}, "no row has `train`"),
         ([{"words": "a", "genre": "b"}], {"balance": ["genr"]}, "did you mean genre"),
-        ([{"words": 3, "genre": "b"}], {}, "no text"),
-        ([{"words": "a", "genre": {"b": 1}}], {}, "no id"),
+        ([{"words": 3, "genre": "b"}], {}, "must be text, got int"),
+        ([{"words": "a", "genre": {"b": 1}}], {}, "an id must be text or a number, got dict"),
         ([{"words": "a", "genre": "b"}], {"batch_size": 0}, "no batch"),
     ],
 )
@@ -313,7 +316,7 @@ def test_a_resume_takes_the_vocabulary_from_the_checkpoint(tmp_path):
     old.save(tmp_path / "last.ckpt")
     model = worded()
     data = made([{"words": "quite other waltz", "genre": "waltz"}], model, ckpt_path=str(tmp_path / "last.ckpt"))
-    assert model.reader("words").known == ["fast", "slow", "waltz"]
+    assert model.reader("words").vocabulary() == ["fast", "slow", "waltz"]
     [batch] = list(data.predict_dataloader())
     assert batch["words"].values.tolist() == [3, 3, 2] and batch["genre"].values.tolist() == [1]
 
@@ -367,7 +370,7 @@ def equal(one, two):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
-    "settings", [{}, {"shift": 0.1, "speed": 0.2, "pitch": 2.0, "gain": 6.0, "colour": 3.0, "masks": 1}]
+    "settings", [{}, {"shift": 0.1, "speed": 0.2, "pitch": 2.0, "gain": 6.0, "equalizer": 3.0, "masks": 1}]
 )
 def test_workers_change_nothing(songs, settings):
     seen = []
@@ -441,7 +444,7 @@ def test_what_is_kept_is_what_the_reader_loads_bit_for_bit(songs):
     features.fill(cells * 3, workers=4)
     again = FeatureCache(songs / "kept", reader)
     for cell in cells:
-        assert np.array_equal(again(reader, cell), reader.load(cell))
+        assert np.array_equal(again(reader, cell), reader.preprocess(cell))
     # `fill` may be interrupted by a broken file; what was read before is there.
     (songs / "2.wav").write_text("no sound")
     with pytest.raises(DamagedError, match="2.wav"):
@@ -455,7 +458,7 @@ def test_what_is_kept_is_what_the_reader_loads_bit_for_bit(songs):
 def test_a_process_that_died_while_writing_costs_no_more_than_its_last_sounds(songs, harm):
     reader = heard().reader("audio")
     paths = [str(songs / f"{number}.wav") for number in range(12)]
-    expected = [reader.load(path) for path in paths]
+    expected = [reader.preprocess(path) for path in paths]
     features = FeatureCache(songs / "kept", reader)
     features.fill(paths[:6])
     if harm in ("unlisted", "odd"):  # the array was written, the list was not

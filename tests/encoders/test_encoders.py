@@ -176,11 +176,11 @@ def test_the_order_of_words_counts_for_a_transformer_and_not_for_a_bag():
 def test_the_statistics_of_the_bands_become_the_scale_of_the_input():
     """The same sound through a shifted and stretched front gives the same vector."""
     conv = built(ConvNet(LogMel(8000, 0.5, 16, 256, 80), [4], 6), [rng.normal(0, 0.1, 8000).astype(np.float32)])
-    assert np.allclose(conv.centre, conv.reader.centre) and np.allclose(conv.deviation, conv.reader.deviation)
+    assert np.allclose(conv.mean, conv.reader.mean) and np.allclose(conv.std, conv.reader.std)
     x = conv.reader.encode([rng.normal(0, 0.2, 4000).astype(np.float32)])
     expected = conv(x)
     x.values = x.values * 3 + 1
-    conv.centre, conv.deviation = conv.centre * 3 + 1, conv.deviation * 3
+    conv.mean, conv.std = conv.mean * 3 + 1, conv.std * 3
     assert torch.allclose(conv(x), expected, atol=1e-4)
 
 

@@ -46,12 +46,12 @@ def test_sub_words_are_those_of_tokenizer_json_whatever_stands_beside_it(home, t
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps({"tokenizer_class": "BertTokenizer", "auto_map": {"AutoTokenizer": "evil.Evil"}}))
     space = adopted(folder, "clap")
-    assert list(space.reader("caption").numbers("a slow waltz")) == golden
+    assert list(space.reader("caption").token_ids("a slow waltz")) == golden
     text = json.loads((folder / "tokenizer.json").read_text())
     text |= {"padding": {"strategy": {"Fixed": 30}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 1,
                          "pad_type_id": 0, "pad_token": "<pad>"}}  # fmt: skip
     (folder / "tokenizer.json").write_text(json.dumps(text))
-    assert list(adopted(folder, "clap").reader("caption").numbers("a slow waltz")) == golden
+    assert list(adopted(folder, "clap").reader("caption").token_ids("a slow waltz")) == golden
     text["normalizer"] = {"type": "Lowercase"}
     (folder / "tokenizer.json").write_text(json.dumps(text))
     other = adopted(folder, "clap")

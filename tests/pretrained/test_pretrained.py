@@ -16,7 +16,7 @@ from jointembed.__main__ import main
 from jointembed.errors import UserError
 from jointembed.pretrained.huggingface.audio import AstFeatures, ClapFeatures, Wav2Vec2Features, WhisperFeatures
 from jointembed.pretrained.huggingface.encoder import BATCH, KINDS
-from jointembed.pretrained.huggingface.tokenizer import Tokenizer
+from jointembed.pretrained.huggingface.tokenizer import PretrainedTokenizer
 
 
 @pytest.mark.parametrize("name", KINDS_OF_MODEL)
@@ -209,7 +209,7 @@ def test_readers_keep_transformers_defaults_and_every_kind_is_allowed_for_a_reas
                           "wavlm", "whisper"}  # fmt: skip
     assert ClapFeatures({}).shape == (4, 1001, 64) and AstFeatures({}).shape == (1024, 128)
     assert WhisperFeatures({"feature_size": 128}).shape == (129, 3000) and Wav2Vec2Features({}).shape == (160000,)
-    assert isinstance(spaces["clap"].reader("caption"), Tokenizer)
+    assert isinstance(spaces["clap"].reader("caption"), PretrainedTokenizer)
     for name in KINDS_OF_MODEL:
         reader = spaces[name].reader("audio")
         assert reader.pieces(np.ones(7, np.float32))[0].shape == reader.shape, name
@@ -217,7 +217,7 @@ def test_readers_keep_transformers_defaults_and_every_kind_is_allowed_for_a_reas
         again = pickle.loads(pickle.dumps(reader))  # data workers get a copy
         assert np.array_equal(again.pieces(np.ones(900, np.float32))[0], reader.pieces(np.ones(900, np.float32))[0])
     words = pickle.loads(pickle.dumps(spaces["clap"].reader("caption")))
-    assert words.numbers(TEXTS[1]) == spaces["clap"].reader("caption").numbers(TEXTS[1])
+    assert words.token_ids(TEXTS[1]) == spaces["clap"].reader("caption").token_ids(TEXTS[1])
 
 
 @pytest.mark.parametrize("name", KINDS_OF_MODEL)

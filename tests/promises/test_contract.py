@@ -26,7 +26,7 @@ def recordings(data):
 def model(recordings):
     """A small model that has learned which recording is which: one that gives all the same vector would pass."""
     lightning.seed_everything(0)
-    reader = LogMel(sample_rate=RATE, seconds=3.0, n_mels=32, n_fft=512, hop_length=320, gain=6.0, colour=3.0)
+    reader = LogMel(sample_rate=RATE, seconds=3.0, n_mels=32, n_fft=512, hop_length=320, gain=6.0, equalizer=3.0)
     encoders = {"audio": ConvNet(reader, [16, 32], 32), "song": EmbeddingBag(Category())}
     space = JointEmbedding(16, encoders, [Match("audio", "song", "all")], lr=5e-3)
     rows = [

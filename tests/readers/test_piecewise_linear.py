@@ -20,27 +20,27 @@ def fitted(bins=4):
 def test_a_number_fills_the_buckets_below_it_and_a_part_of_its_own():
     reader = fitted()
     assert reader.size == 10 and reader.shape == (10,)
-    assert reader.load({"rooms": 5, "year": 1900}).tolist() == [1, 1, 0.5, 0, 0] + [0] * 5
-    assert reader.load({"rooms": 8, "year": "1940"}).tolist() == [1, 1, 1, 1, 0, 1, 1, 0, 0, 0]
-    steps = np.stack([reader.load({"rooms": rooms}) for rooms in np.linspace(0, 8, 50)])[:, :4].sum(1)
+    assert reader.preprocess({"rooms": 5, "year": 1900}).tolist() == [1, 1, 0.5, 0, 0] + [0] * 5
+    assert reader.preprocess({"rooms": 8, "year": "1940"}).tolist() == [1, 1, 1, 1, 0, 1, 1, 0, 0, 0]
+    steps = np.stack([reader.preprocess({"rooms": rooms}) for rooms in np.linspace(0, 8, 50)])[:, :4].sum(1)
     assert np.allclose(np.diff(steps), 8 / 49 / 2), "nothing is lost within a bucket"
 
 
 def test_a_number_beyond_the_training_rows_is_their_nearest_and_a_missing_one_has_its_own_place():
     reader = fitted()
-    assert np.array_equal(reader.load({"rooms": 99, "year": 1e9}), reader.load({"rooms": 8, "year": 1980}))
-    assert np.array_equal(reader.load({"rooms": -9, "year": 0}), reader.load({"rooms": 0, "year": 1900}))
+    assert np.array_equal(reader.preprocess({"rooms": 99, "year": 1e9}), reader.preprocess({"rooms": 8, "year": 1980}))
+    assert np.array_equal(reader.preprocess({"rooms": -9, "year": 0}), reader.preprocess({"rooms": 0, "year": 1900}))
     for missing in ({"year": 1900}, {"rooms": "", "year": 1900}, {"rooms": float("nan"), "year": 1900}):
-        assert reader.load(missing).tolist() == [0, 0, 0, 0, 1] + [0] * 5
+        assert reader.preprocess(missing).tolist() == [0, 0, 0, 0, 1] + [0] * 5
 
 
 def test_equal_numbers_and_none_at_all_are_borne():
     reader = PiecewiseLinear(["same", "none", "half"], bins=10)
     reader.fit([{"same": 3, "half": number // 9} for number in range(10)])
-    assert len(reader.load({"same": 3, "half": 1})) == reader.size
-    assert np.isfinite(reader.load({"same": 4, "none": 1})).all()
-    with pytest.raises(UsageError, match="'many' is no number"):
-        reader.load({"same": "many"})
+    assert len(reader.preprocess({"same": 3, "half": 1})) == reader.size
+    assert np.isfinite(reader.preprocess({"same": 4, "none": 1})).all()
+    with pytest.raises(UsageError, match="'many' is not a number"):
+        reader.preprocess({"same": "many"})
 
 
 def test_it_comes_back_with_a_checkpoint_and_from_a_worker(tmp_path):
@@ -49,7 +49,7 @@ def test_it_comes_back_with_a_checkpoint_and_from_a_worker(tmp_path):
     again.restore(json.loads(json.dumps(reader.state())))
     cell = {"rooms": 2.5, "year": 1955}
     for other in (again, pickle.loads(pickle.dumps(reader))):
-        assert other.size == reader.size and np.array_equal(other.load(cell), reader.load(cell))
+        assert other.size == reader.size and np.array_equal(other.preprocess(cell), reader.preprocess(cell))
     space = JointEmbedding(4, {"facts": MLP(PiecewiseLinear(["rooms"], 3), 8)}, [Regression("facts", "price")])
     rows = [{"rooms": number, "price": float(number)} for number in range(9)]
     for own, columns in space.readers().values():

@@ -13,7 +13,7 @@ def test_buckets_hold_equally_many_and_each_column_has_its_own():
     assert [len(edges) for edges in reader.edges] == [3, 3] and reader.size == 8
     counts = [0] * 8
     for row in rows:
-        first, second = reader.numbers(row)
+        first, second = reader.token_ids(row)
         assert first < 4 <= second
         counts[first] += 1
         counts[second] += 1
@@ -23,29 +23,29 @@ def test_buckets_hold_equally_many_and_each_column_has_its_own():
 def test_a_missing_number_is_in_no_bucket_and_a_word_is_refused():
     reader = Quantiles(["rooms", "year"], bins=4)
     reader.fit([{"rooms": 1, "year": 1900}, {"rooms": 2}, {"rooms": "", "year": "1950"}])
-    assert len(reader.numbers({"rooms": 1})) == 1
-    assert reader.numbers({"other": 1}) == [reader.size]
+    assert len(reader.token_ids({"rooms": 1})) == 1
+    assert reader.token_ids({"other": 1}) == [reader.size]
     assert reader.encode([None, {"year": 1900}]).present.tolist() == [False, True]
-    with pytest.raises(UsageError, match="'many' is no number"):
-        reader.numbers({"rooms": "many"})
+    with pytest.raises(UsageError, match="'many' is not a number"):
+        reader.token_ids({"rooms": "many"})
 
 
 def test_buckets_of_equal_numbers_are_one():
     reader = Quantiles(bins=10)
     reader.fit([0] * 99 + [1])
-    assert reader.size <= 3 and reader.numbers(0) != reader.numbers(2)
+    assert reader.size <= 3 and reader.token_ids(0) != reader.token_ids(2)
 
 
 def test_a_cross_tells_combinations_apart_which_no_single_column_does():
     reader = HashedCross(["latitude", "longitude"], bins=4, buckets=10_000)
     reader.fit([{"latitude": n % 10, "longitude": n // 10} for n in range(100)])
-    corners = {(x, y): reader.numbers({"latitude": x, "longitude": y})[0] for x in (0, 9) for y in (0, 9)}
+    corners = {(x, y): reader.token_ids({"latitude": x, "longitude": y})[0] for x in (0, 9) for y in (0, 9)}
     assert len(set(corners.values())) == 4
-    assert reader.numbers({"latitude": 0, "longitude": 1}) == [corners[0, 0]]
-    assert reader.numbers({"latitude": 0}) == [10_000]
+    assert reader.token_ids({"latitude": 0, "longitude": 1}) == [corners[0, 0]]
+    assert reader.token_ids({"latitude": 0}) == [10_000]
     again = HashedCross(["latitude", "longitude"], bins=4, buckets=10_000)
     again.restore(reader.state())
-    assert again.numbers({"latitude": 9, "longitude": 0}) == [corners[9, 0]]
+    assert again.token_ids({"latitude": 9, "longitude": 0}) == [corners[9, 0]]
     with pytest.raises(UsageError, match="two columns"):
         HashedCross(["latitude"])
 

@@ -161,7 +161,7 @@ def test_vectors_are_what_training_sees(model, cells):
 def test_a_long_file_is_the_mean_of_its_windows(model):
     samples = rng.normal(0, 0.1, 8000 * 4).astype(np.float32)
     reader = model.reader("audio")
-    windows = reader.pieces(reader.load(samples))
+    windows = reader.pieces(reader.preprocess(samples))
     assert len(windows) == 4
     with torch.inference_mode():
         h = model.encoders["audio"].pieces(
@@ -176,7 +176,7 @@ def test_a_long_file_is_the_mean_of_its_windows(model):
 )
 def test_the_rest_of_a_file_counts_once_or_not_at_all(seconds, windows):
     reader = LogMel(8000, 1.0, 16, 256, 80)
-    assert len(reader.pieces(reader.load(np.ones(int(8000 * seconds), np.float32)))) == windows
+    assert len(reader.pieces(reader.preprocess(np.ones(int(8000 * seconds), np.float32)))) == windows
 
 
 def test_a_fused_row_needs_any_of_its_parts_and_no_more(model):
@@ -199,9 +199,9 @@ def test_euclidean_vectors_keep_their_length():
     ("column", "cell", "words"),
     [
         ("words", None, "missing"),
-        ("genre", {"a": 1}, "no id"),
-        ("words", 3, "no text"),
-        ("bitmap", np.zeros((3, 3)), "expected a bitmap"),
+        ("genre", {"a": 1}, "an id must be text or a number, got dict"),
+        ("words", 3, "must be text, got int"),
+        ("bitmap", np.zeros((3, 3)), "expected an image"),
         ("audio", "nowhere.wav", "no such sound"),
         ("rythm", "x", "no such column"),
         ("price", 3.0, "answer"),
@@ -218,8 +218,8 @@ def test_cells_that_have_no_vector_are_refused_in_one_line(model, column, cell, 
 class Shout(BagOfWords):
     """A reader of somebody else's."""
 
-    def numbers(self, element):
-        return super().numbers(element.replace("!", ""))
+    def token_ids(self, element):
+        return super().token_ids(element.replace("!", ""))
 
 
 class Twice(Encoder):
@@ -263,7 +263,7 @@ def test_only_what_decides_a_vector_changes_the_fingerprint(model, tmp_path):
         weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(9.0))
     assert again.fingerprint != model.fingerprint
     other = JointEmbedding.load(tmp_path / "a.ckpt")
-    other.reader("words").restore({"known": list(reversed(other.reader("words").known))})
+    other.reader("words").restore({"terms": list(reversed(other.reader("words").vocabulary()))})
     assert other.fingerprint != model.fingerprint
 
 

@@ -15,7 +15,7 @@ from ...errors import DamagedError, MismatchError, UnsafeError, UsageError, User
 from ...space.space import JointEmbedding
 from .audio import AstFeatures, ClapFeatures, PretrainedAudio, Wav2Vec2Features, WhisperFeatures
 from .encoder import Pretrained, settings
-from .tokenizer import Tokenizer
+from .tokenizer import PretrainedTokenizer
 
 READERS: dict[str, type[PretrainedAudio]] = {
     "clap": ClapFeatures,
@@ -75,7 +75,7 @@ def _encoders(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Pret
     made = settings("clap_audio_model", sound)
     said = settings("clap_text_model", words)
     # Like RoBERTa it counts places from the one after the empty sub-word's number.
-    reader = Tokenizer(length=said["max_position_embeddings"] - said["pad_token_id"] - 1)
+    reader = PretrainedTokenizer(max_length=said["max_position_embeddings"] - said["pad_token_id"] - 1)
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise UsageError(

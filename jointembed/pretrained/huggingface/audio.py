@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ... import audio
-from ...readers.reader import Array, Reader, spread
+from ...readers.reader import Array, FileReader, count_windows, evenly_spaced
 
 # N samples, P pieces, T frames
 
 
-class PretrainedAudio(Reader):
+class PretrainedAudio(FileReader):
     """Sound in windows of a fixed length, side by side from its start; each is prepared by itself.
 
     A cell is the path of a sound file, samples (N,) at `sampling_rate`, or {"array", "sampling_rate"}. The rest after
@@ -29,8 +28,8 @@ class PretrainedAudio(Reader):
             passed over.
     """
 
-    files = True
-    parts = True
+    windowed = True
+    sample_rate: int
 
     maker: ClassVar[str]  # the class of transformers that prepares a window
     takes: ClassVar[tuple[str, ...]]  # its settings that decide a vector
@@ -49,30 +48,25 @@ class PretrainedAudio(Reader):
         """All settings that decide a vector, also those that were not given."""
         return {name: getattr(self.extractor, name) for name in self.takes}
 
-    def recipe(self) -> dict[str, Any]:
-        """What decides `load`, as plain data."""
+    def preprocess_config(self) -> dict[str, Any]:
+        """The settings that decide the result of `preprocess`."""
         return {"sample_rate": self.sample_rate}
 
-    def elements(self, cell: Any) -> list[Any]:
-        """The sounds of a cell: a list of paths is several, anything else is one."""
-        return list(cell) if isinstance(cell, list | tuple) and cell and isinstance(cell[0], str | Path) else [cell]
-
-    def load(self, cell: Any) -> Array:
+    def preprocess(self, cell: Any) -> Array:
         """The samples (N,) of a whole sound."""
         return audio.samples(cell, self.sample_rate)
 
     def pieces(self, array: Array) -> list[Array]:
         """Samples (N,) -> a prepared window a piece."""
-        return self._chosen(array, None)
+        return self._prepare_windows(array, None)
 
-    def windows(self, cell: Any, most: int | None = None) -> list[Array]:
+    def windows(self, cell: Any, max_windows: int | None = None) -> list[Array]:
         """The windows of a sound, of which only those that are asked for are prepared; see `Reader.windows`."""
-        return self._chosen(self.load(cell), most)
+        return self._prepare_windows(self.preprocess(cell), max_windows)
 
-    def _chosen(self, samples: Array, most: int | None) -> list[Array]:
-        whole, rest = divmod(len(samples), self.span)
-        count = whole + (rest * 2 >= self.span or not whole)
-        return [self.prepared(samples[one * self.span : (one + 1) * self.span]) for one in spread(count, most)]
+    def _prepare_windows(self, samples: Array, max_windows: int | None) -> list[Array]:
+        starts = [number * self.span for number in evenly_spaced(count_windows(len(samples), self.span), max_windows)]
+        return [self.prepared(samples[start : start + self.span]) for start in starts]
 
     @abstractmethod
     def prepared(self, samples: Array) -> Array:
