@@ -181,7 +181,7 @@ def test_missing_and_broken_files_are_one_line(home, tmp_path, capsys, name, con
 def test_a_place_that_holds_a_model_is_not_written_over(home, tmp_path, capsys):
     assert main(["adopt", str(home[0] / "ast"), str(tmp_path / "run")]) == 0
     assert main(["adopt", str(home[0] / "ast"), str(tmp_path / "run")]) == 2
-    assert "a model is there already" in capsys.readouterr().err
+    assert "a model exists there already" in capsys.readouterr().err
 
 
 def test_only_a_name_goes_to_the_hub(tmp_path, monkeypatch):
@@ -197,5 +197,5 @@ def test_only_a_name_goes_to_the_hub(tmp_path, monkeypatch):
         raise SystemExit(main(["adopt", "laion/clap-htsat-unfused", "there"]))
     """
     done = fresh(script, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
-    assert done.returncode == 2 and "the hub does not give" in done.stderr and "go online" in done.stderr
+    assert done.returncode == 2 and "the Hub has no model" in done.stderr and "go online" in done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "there").exists()
