@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError, did_you_mean
-from ..index.index import Index
-from .console import status
-from .show import drawable
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..analyze.cluster import Clusters
+    from ..analyze.cluster_names import Named
+    from ..index.selection import Items
+
+MIN_COLUMNS_FOR_WORDS = 120  # a narrower terminal has no room for nearest words, most of which the names hold
 
 
 def cluster(
@@ -38,12 +39,19 @@ def cluster(
         plot: a .png file to draw the clusters into.
         json_: print JSON.
     """
+    import json
+    import os
+    import sys
+
+    from ..errors import UsageError, did_you_mean
+    from .console import check_plot, print_json, status
+
     if dry_run and output_column != "cluster":
         raise UsageError("--output-column", "it cannot be combined with --dry-run", "leave one of the two out")
-    drawable(plot)
-    from ..analyze import cluster_report
+    check_plot(plot)
     from ..analyze.cluster import agreement, clusters, keep
     from ..analyze.cluster_names import named
+    from ..index.index import Index
     from ..index.selection import items
 
     with Index.open(index) as opened:
@@ -55,22 +63,105 @@ def cluster(
             raise UsageError(compare_to, "no item has a cell in this column", did_you_mean(compare_to, columns))
         with status(f"Clustering {len(chosen.ids):,} items ..."):
             found = clusters(chosen.vectors, k)
-            own = json.loads(opened.get_meta("clusters") or "{}")
-            made = named(chosen.vectors, found.labels, chosen.rows, opened.vocabulary(field), leave=own)
+            earlier = json.loads(opened.get_meta("clusters") or "{}")
+            names = named(chosen.vectors, found.labels, chosen.rows, opened.vocabulary(field), leave=earlier)
             cells = None if compare_to is None else [row.get(compare_to) for row in chosen.rows]
             agreed = None if cells is None else agreement(found.labels, cells)
         if not dry_run:
             with status(f"Writing the column {output_column} ..."):
-                keep(opened, output_column, chosen.ids, found.labels, [one.name for one in made])
+                keep(opened, output_column, chosen.ids, found.labels, [cluster.name for cluster in names])
     if plot is not None:
-        cluster_report.draw(Path(plot), index, found, made, chosen)
-        print(f"{plot}: {len(made)} clusters of {len(chosen.ids):,} items", file=sys.stderr)
+        _draw(plot, index, found, names, chosen)
+        print(f"{plot}: {len(names)} clusters of {len(chosen.ids):,} items", file=sys.stderr)
     if json_:
-        print(cluster_report.listed(found, made, chosen, agreed))
+        facts = {"how": found.how, "items": len(chosen.ids), "in no cluster": int((found.labels < 0).sum())}
+        print_json({**facts, "clusters": [cluster.facts(chosen.ids) for cluster in names], "against": agreed})
         return
-    print(cluster_report.table(found, made, chosen))
+    _print_clusters(found, names, chosen)
     if compare_to is not None and agreed is not None:
-        print("\n" + cluster_report.figures(compare_to, agreed))
-    if not dry_run and made:
-        said = cluster_report.asked(index, output_column, made[0].name, chosen.ids[made[0].central], field)
-        print(f"\nstored in the column {output_column}; to search the first cluster: {said}")
+        _print_agreement(compare_to, agreed)
+    if not dry_run and names:
+        command = _search_command(index, output_column, names[0].name, chosen.ids[names[0].central], field)
+        print(f"\nstored in the column {output_column}; to search the first cluster: {command}")
+
+
+def _print_clusters(found: Clusters, names: Sequence[Named], chosen: Items) -> None:
+    """Print clusters with their sizes, names, most central items, and what distinguishes them."""
+    from .console import print_table, stdout_console
+
+    console = stdout_console()
+    has_words = any(cluster.words for cluster in names)
+    shows_words = has_words and console.width >= MIN_COLUMNS_FOR_WORDS
+    rows = []
+    for cluster in names:
+        title = chosen.rows[cluster.central].get("title")
+        item = title if isinstance(title, str) else chosen.ids[cluster.central]
+        room = console.width // 5
+        if len(item) > room:  # of an id the end is kept, where a path has its file
+            item = item[: room - 1] + "…" if isinstance(title, str) else "…" + item[1 - room :]
+        words = [", ".join(cluster.words)] if shows_words else []
+        rows.append([f"{cluster.items:,}", cluster.name, item, *words, "; ".join(map(str, cluster.traits[:3]))])
+    unclustered = int((found.labels < 0).sum())
+    if unclustered:
+        rows.append([f"{unclustered:,}", "in no cluster", *[""] * (3 if shows_words else 2)])
+    columns = [
+        "items",
+        "cluster",
+        "most central",
+        *(["nearest words"] if shows_words else []),
+        "more frequent than elsewhere",
+    ]
+    print(f"{len(chosen.ids):,} items: {found.how}\n")
+    print_table(columns, rows, right={"items"}, wrap=False)
+    if has_words and not shows_words:
+        print("\nnot shown: nearest words (use --json or a wider terminal)")
+
+
+def _print_agreement(column: str, agreed: dict[str, Any]) -> None:
+    """Print how well the clusters agree with the values of a column."""
+    from .console import print_table
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{round(value, 3) + 0.0:.3f}"
+
+    print(f"\ncompared to {column}: {agreed['items']:,} items with one of {agreed['values']:,} values\n")
+    rows = [[name, number(metric["value"]), number(metric["chance"])] for name, metric in agreed["figures"].items()]
+    print_table(["metric", "value", "chance"], rows, right={"value", "chance"})
+
+
+def _search_command(index: str, column: str, cluster: str, id: str, field: str | None) -> str:
+    """The command that finds the items nearest to one within its cluster, as a shell takes it.
+
+    Args:
+        index: the index.
+        column: the column that the clusters are stored in.
+        cluster: the name of the cluster.
+        id: an item of the cluster.
+        field: the field that was clustered.
+    """
+    import shlex
+
+    from ..errors import escape_control
+    from ..index.where import KEYWORDS
+
+    cell = column if column.isidentifier() and column.lower() not in KEYWORDS else f'"{column}"'
+    quoted = cluster.replace("'", "''")
+    condition = f"{cell} = '{quoted}'"
+    # Double quotes are easier to read, but a shell looks into them.
+    condition = shlex.quote(condition) if set(condition) & set('"\\$`!') else f'"{condition}"'
+    words = ["jointembed", "similar", shlex.quote(index), *(["--field", shlex.quote(field)] if field else [])]
+    words += ["--where", condition, *(["--"] if id.startswith("-") else []), shlex.quote(id)]
+    return escape_control(" ".join(words))
+
+
+def _draw(plot: str, index: str, found: Clusters, names: Sequence[Named], chosen: Items) -> None:
+    """Draw the clusters in the plane of the first two principal components."""
+    from pathlib import Path
+
+    from ..analyze.cluster import principal
+    from ..analyze.plot import draw
+
+    points, share = principal(chosen.vectors, 2)
+    title = f"{Path(index).name}: {len(chosen.ids):,} items, {len(names)} clusters"
+    axes = f"principal components 1 and 2 ({share:.0%} of the variance)"
+    draw(Path(plot), points, found.labels, [cluster.name for cluster in names], title, axes)

@@ -1,95 +1,325 @@
-"""The live line of a long run: how far, how fast, how long still, and what was left out."""
+"""What the commands print: tables, metrics, search results and progress, with rich.
+
+A terminal gets tables that fit into it. Where the output goes into a file or a pipe, nothing is ever cut.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from types import TracebackType
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-WIDEST = 40  # signs of the bar itself
-LEAST = 6
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import escape_control, missing_extra
+from ..files import check_writable
+from ..index import playlist
+from ..index.hits import Hit
+from ..index.index import Index
+from ..index.selection import require
+
+MIN_READABLE_CELLS = 16  # a shorter part of a text says too little
+MIN_TITLE_CELLS = 24
+MAX_PLAIN_CHARACTERS = 60  # longer texts, such as captions, are shown only if nothing else needs their room
+UNLIMITED_CELLS = 1_000_000
+_FILE = re.compile(r"\S\.[A-Za-z]\w{1,4}$")
+
+Columns = dict[str, list[str]]  # the texts of each column by its name
 
 
-class Bar:
-    """A progress bar of files on standard error, if that is a terminal; a context manager.
+def stdout_console() -> Console:
+    """A console on standard output, which is unlimited in width if that is not a terminal."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = UNLIMITED_CELLS
+    return console
+
+
+def print_table(
+    names: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = (), wrap: bool = True
+) -> None:
+    """Print rows under the names of their columns.
 
     Args:
-        title: what is done.
-        total: files.
+        names: the columns.
+        rows: the texts of each row.
+        right: the columns that are aligned to the right, as numbers are.
+        wrap: break long cells into lines on a terminal; otherwise they are cut.
+    """
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in names:
+        table.add_column(
+            Text(escape_control(name)),
+            justify="right" if name in right else "left",
+            no_wrap=not wrap,
+            overflow="fold" if wrap else "ellipsis",
+        )
+    for row in rows:
+        table.add_row(*(Text(escape_control(cell)) for cell in row))
+    console = stdout_console()
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; lone surrogates, as in the names of files that are not UTF-8, are escaped."""
+    print(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
+
+
+def print_metrics(report: Mapping[str, Any], as_json: bool) -> None:
+    """Print the metrics of an evaluation with their 95 % intervals and chance levels."""
+    if as_json:
+        print(json.dumps(report))
+        return
+    rows = [
+        [name, format_number(metric["value"]), format_interval(metric), format_number(metric["chance"])]
+        for name, metric in report["metrics"].items()
+    ]
+    print(f"{report['queries']:,} queries, {report['pool']:,} candidates\n")
+    print_table(["metric", "value", "95 % interval", "chance"], rows, right={"value", "chance"})
+
+
+def format_number(value: float | None) -> str:
+    """A metric as text; empty if there is none."""
+    return "" if value is None else f"{value:.4f}"
+
+
+def format_interval(metric: Mapping[str, Any]) -> str:
+    """The 95 % interval of a metric as text; empty if there is none."""
+    return "" if metric["low"] is None else f"{metric['low']:.4f} - {metric['high']:.4f}"
+
+
+def check_plot(path: str | None) -> None:
+    """Raise UsageError if a plot is wanted that cannot be drawn, or not written to this path; before the work."""
+    if path is not None:
+        check_writable(path, "a picture", ".png")
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError as error:
+            raise missing_extra("map", "matplotlib") from error
+
+
+# -- search results ----------------------------------------------------------------------------------------------------
+
+
+def print_hits(
+    index: Index,
+    hits: Sequence[Hit],
+    k: int,
+    where: str | None,
+    field: str | None,
+    as_json: bool,
+    m3u: str | None,
+    root: str | None,
+    ends: int = 0,
+) -> None:
+    """Print the results of a search, and write them as a playlist if a path for it is given.
+
+    Args:
+        index: the index that was searched.
+        hits: the results.
+        k: the number of results that were asked for.
+        where: the condition that the results meet; a line on standard error says if it left fewer than k.
+        field: the field that was searched.
+        as_json: print JSON.
+        m3u: the playlist to write.
+        root: the folder that the playlist's paths are relative to.
+        ends: results that did not have to meet the condition.
+
+    Raises:
+        UsageError: no item meets the condition.
+    """
+    if len(hits) <= ends < k:
+        require(index, where)
+    terms = index.nearest_terms([hit.id for hit in hits], column=field)
+    if as_json:
+        facts = [{"id": hit.id, "score": hit.score, "row": hit.row, "alike": list(hit.alike)} for hit in hits]
+        print_json([
+            {"rank": rank, **hit, "words": list(near)}
+            for rank, (hit, near) in enumerate(zip(facts, terms, strict=True), 1)
+        ])  # fmt: skip
+    elif hits:
+        _print_hit_table(hits, terms, json.loads(index.get_meta("clusters") or "{}"))
+    else:
+        print("no results")
+    if where is not None and 0 < len(hits) < k:
+        print(f"only {len(hits)} of {k}: no other item meets the condition", file=sys.stderr)
+    if m3u:
+        print(playlist.write(m3u, index, hits, root), file=sys.stderr)
+
+
+def _print_hit_table(hits: Sequence[Hit], terms: Sequence[Sequence[str]], clusters: Collection[str]) -> None:
+    columns, scores = _read_columns(hits, terms), [f"{hit.score:.4f}" for hit in hits]
+    ranks = [str(rank) for rank in range(1, len(hits) + 1)]
+    console = stdout_console()
+    room = console.width - len(ranks[-1]) - max(len("score"), *map(len, scores)) - 4
+    shown = _fit(columns, clusters, room) if console.is_terminal else columns
+    names = ["", "score", *(name.removeprefix("_") for name in shown)]
+    print_table(names, [*zip(ranks, scores, *shown.values(), strict=True)], right={"", "score"}, wrap=False)
+    hidden = [name.removeprefix("_") for name in columns if name not in shown]
+    if hidden:
+        console.print(Text(f"\nnot shown: {', '.join(hidden)} (use --json or a wider terminal)", "dim"))
+
+
+def _read_columns(hits: Sequence[Hit], terms: Sequence[Sequence[str]]) -> Columns:
+    """Ids, the columns that are numbers or texts, the nearest words, and the duplicates that each hit stands for."""
+    names = dict.fromkeys(name for hit in hits for name in hit.row if name != "id" and not name.startswith("_"))
+    if all(hit.row.get("path") == hit.id for hit in hits):
+        names.pop("path", None)
+    columns = {"id": [hit.id for hit in hits]}
+    for name in names:
+        cells = [hit.row.get(name) for hit in hits]
+        if any(isinstance(cell, str | int | float) for cell in cells):
+            columns[name] = ["" if cell is None else str(cell) for cell in cells]
+    derived = {"_words": [*map(", ".join, terms)], "_duplicates": [", ".join(hit.alike) for hit in hits]}
+    columns |= {name: texts for name, texts in derived.items() if any(texts)}
+    return {name: [escape_control(text) for text in texts] for name, texts in columns.items()}
+
+
+def _fit(columns: Columns, clusters: Collection[str], room: int) -> Columns:
+    """The columns that fit: titles and nearest words always, though shortened; then the most informative ones."""
+    room = max(room, MIN_TITLE_CELLS) + 2  # no gap follows the last column
+    wanted = {name: max(map(cell_len, [name, *texts])) + 2 for name, texts in columns.items()}
+    if sum(wanted.values()) <= room:
+        return columns
+    title = next((name for name in ("title", "name") if name in columns), "id")
+    if title != "id":
+        pairs = zip(columns[title], columns["id"], strict=True)
+        columns = {**columns, title: [text or id.rpartition("/")[2] for text, id in pairs]}
+    first = max(room // 3, min(MIN_TITLE_CELLS, room // 2))
+    widths = {name: min(wanted[name], first) for name in (title, "_words") if name in columns}
+    for name in sorted(columns, key=lambda name: _rank_column(name, columns, title, clusters)):
+        # Part of an id would be useless.
+        least = wanted[name] if name == "id" else min(wanted[name], max(room // 4, MIN_READABLE_CELLS))
+        if name not in widths and sum(widths.values()) + least <= room:
+            widths[name] = least
+    for name in widths:  # the shortened ones share the remaining room
+        widths[name] = min(wanted[name], widths[name] + room - sum(widths.values()))
+    return {name: [_shorten(text, widths[name] - 2) for text in columns[name]] for name in columns if name in widths}
+
+
+def _rank_column(name: str, columns: Mapping[str, Sequence[str]], title: str, clusters: Collection[str]) -> int:
+    """The order in which columns are shown where there is no room for all: constant ones come last."""
+    texts = columns[name]
+    files = all(_FILE.search(text) for text in texts if text)
+    if name == "_duplicates":
+        return 0
+    if name == "id" and not files:
+        return 0 if len(set(columns[title])) < len(texts) else 2  # ids tell items with equal titles apart
+    if len(texts) > 1 and len(set(texts)) == 1:
+        return 5
+    if files or name == "split" or max(map(len, texts)) > MAX_PLAIN_CHARACTERS:
+        return 4
+    return 3 if name in clusters else 1
+
+
+def _shorten(text: str, width: int) -> str:
+    """The beginning of a text, or the end of a path, where the name of the file is."""
+    if not _FILE.search(text):
+        short = Text(text)
+        short.truncate(max(1, width), overflow="ellipsis")
+        return short.plain
+    while cell_len(text) > width:
+        text = "…" + text[2:]
+    return text
+
+
+# -- progress ----------------------------------------------------------------------------------------------------------
+
+
+def shows_progress() -> bool:
+    """Whether standard error is a terminal, where progress is shown."""
+    return sys.stderr.isatty()
+
+
+def track(sequence: Sequence[Any], title: str) -> Iterator[Any]:
+    """The items of a sequence, with a progress bar on standard error if that is a terminal."""
+    from rich.progress import track
+
+    yield from track(sequence, title, console=Console(stderr=True), disable=not shows_progress())
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show a text with a spinner on standard error, if that is a terminal, while the block runs."""
+    if shows_progress():
+        with Console(stderr=True).status(text):
+            yield
+    else:
+        yield
+
+
+class FolderProgress:
+    """The progress of indexing a folder, as a bar on standard error if that is a terminal.
+
+    It shows the files done, the rates, the time left and the files skipped. A narrow terminal gets no rates.
     """
 
-    def __init__(self, title: str, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
+    def __init__(self) -> None:
         console = Console(stderr=True, highlight=False)
-        part = BarColumn(bar_width=LEAST)
-        bar = self
-
-        class Words(TextColumn):
-            """What stands before the bar and behind it, as much as the terminal has room for; the bar takes the rest.
-
-            Left to itself rich would shorten every part, so that none of them could be read.
-            """
-
-            def render(self, task: object) -> object:  # type: ignore[override]
-                from rich.text import Text
-
-                words, skips = bar.words(console.width - len(title) - LEAST - 4)
-                used = len(title) + len(words) + len(skips) + 5
-                part.bar_width = max(LEAST, min(WIDEST, console.width - used))
-                return Text.assemble(words, (f"  {skips}" if skips else "", "red"), no_wrap=True)
-
-        self._bar = Progress(TextColumn(title, markup=False), part, Words(""), console=console, disable=not watched())
-        self._task = self._bar.add_task(title, total=total)
+        details = ["count"] + (["rates"] if console.width >= 100 else []) + ["time"]
+        columns = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in details]
+        bar = BarColumn(bar_width=min(40, max(6, console.width - 60 - 30 * ("rates" in details))))
+        skipped = TextColumn("[red]{task.fields[skipped]}")
+        self._bar = Progress(
+            TextColumn("{task.description}"), bar, *columns, skipped, console=console, disable=not shows_progress()
+        )
         self._start = time.monotonic()
-        self.total, self.done, self._ahead = total, 0, 0
-        self.files, self.seconds, self.skips = 0, 0.0, 0
+        self._files, self._seconds, self._skipped, self._total, self._done = 0, 0.0, 0, 0, 0
 
-    def __enter__(self) -> Bar:
+    def start(self, total: int) -> None:
+        """Show the bar for a number of files."""
+        self._total, self._start = total, time.monotonic()
+        self._task = self._bar.add_task("Indexing", total=total, count="", rates="", time="", skipped="")
         self._bar.start()
-        self._start = time.monotonic()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Leave the bar as it is."""
         self._bar.stop()
 
-    def heard(self, seconds: float, skipped: bool) -> None:
-        """Note that a file was decoded to so many seconds of sound, or skipped."""
-        self.files, self.seconds, self.skips = self.files + 1, self.seconds + seconds, self.skips + skipped
-        self._ahead += 1  # `seen` comes with a commit only, which is seconds away
-        self._show(self.done + 1)
+    def decoded(self, seconds: float, skipped: bool) -> None:
+        """Count a file that was decoded to seconds of sound, or skipped."""
+        self._files, self._seconds, self._skipped = self._files + 1, self._seconds + seconds, self._skipped + skipped
+        self._show(self._done + 1)  # commits are seconds apart
 
-    def seen(self, count: int) -> None:
-        """Note how many files are done, those among them that needed no work."""
-        self._ahead = 0
-        self._show(count)
+    def committed(self, files: int) -> None:
+        """Set the number of files that are done, unchanged ones included."""
+        self._show(files)
 
-    def _show(self, count: int) -> None:
-        self.done = max(self.done, min(count, self.total))
-        self._bar.update(self._task, completed=self.done)
+    def status(self, text: str) -> Any:
+        """A context in which a text is shown with a spinner."""
+        return status(text)
 
-    def words(self, room: int) -> tuple[str, str]:
-        """What the line says in so many signs: the count, the rates and the time, and apart from them the skips."""
+    def estimate(self, files: int, seconds: float, windows: int | None, seconds_of_few: float) -> None:
+        """Print how long a run will take, and how long with few windows of each sound if not all are taken already."""
+        line = f"{files:,} files, about {format_duration(seconds)}"
+        if windows is not None:
+            line += f"; with --max-windows {windows} about {format_duration(seconds_of_few)}"
+        print(line, flush=True)
+
+    def _show(self, done: int) -> None:
+        self._done = max(self._done, min(done, self._total))
         past = max(1e-3, time.monotonic() - self._start)
-        task = self._bar.tasks[0]
-        if self.done >= self.total:
-            time_ = f"{_clock(past)} in all"
-        else:
-            time_ = "" if task.time_remaining is None else f"{_clock(task.time_remaining)} left"
-        count = f"{self.done:,}/{self.total:,}"
-        skips = f"{self.skips:,} skipped" if self.skips else ""
-        files = f"{self.files / past:.1f} files/s" if self.files else ""
-        sound = f"{self.seconds / past:,.0f} x real time" if self.files else ""
-        parts: Sequence[str] = ()
-        for parts in ((count, files, sound, time_), (count, files, time_), (count, time_), (count,)):
-            if len("  ".join(filter(None, (*parts, skips)))) <= room:
-                break
-        return "  ".join(filter(None, parts)), skips
+        left = self._bar.tasks[0].time_remaining
+        finished = self._done >= self._total
+        self._bar.update(
+            self._task,
+            completed=self._done,
+            count=f"{self._done:,}/{self._total:,}",
+            rates=f"{self._files / past:.1f} files/s  {self._seconds / past:,.0f}x real time" if self._files else "",
+            time=f"{_clock(past)} in total" if finished else f"{_clock(left)} left" if left is not None else "",
+            skipped=f"{self._skipped:,} skipped" if self._skipped else "",
+        )
 
 
 def _clock(seconds: float) -> str:
@@ -99,23 +329,9 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def spoken(seconds: float) -> str:
-    """A length of time in words: `31 h`, `9 min`, `40 s`."""
+def format_duration(seconds: float) -> str:
+    """A duration in its largest unit: `31 h`, `9 min`, `40 s`."""
     for unit, name in ((3600.0, "h"), (60.0, "min")):
         if seconds >= 1.5 * unit:
             return f"{seconds / unit:.0f} {name}"
     return f"{max(1.0, seconds):.0f} s"
-
-
-@contextmanager
-def status(words: str) -> Iterator[None]:
-    """A line on standard error that moves, if that is a terminal, while something takes its time."""
-    from rich.console import Console
-
-    with Console(stderr=True).status(words) if watched() else nullcontext():
-        yield
-
-
-def watched() -> bool:
-    """Whether somebody sees the bar."""
-    return sys.stderr.isatty()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
-
-from ..errors import UsageError
 
 
 def dims(
@@ -40,58 +37,164 @@ def dims(
         json_: print JSON.
         trust: a package whose encoders and readers the model may import.
     """
+    import sys
+
+    from ..errors import UsageError
+    from .console import check_plot, print_json
+
     if model is None:
         given = {"--query": query, "--target": target, "--relevant": relevant, "--plot": plot}
         for name, value in given.items():
             if value is not None:
                 raise UsageError(name, f"{name} needs --model", "give --model too")
-        print(_columns(table, json_))
+        _print_suggestions(table, json_)
         return
     if query is None or target is None:
         raise UsageError("dims", "--query and --target are missing", "give two of the model's columns")
-    from . import show
-    from .prefixes import draw, measured
-
-    show.drawable(plot)
-    found = measured(model, table, query, target, relevant, split, k, trust or ())
-    if not found["nested"]:
+    if k < 1:
+        raise UsageError("-k", f"must be at least 1, got {k}", "use a whole number from 1 on")
+    check_plot(plot)
+    curve = _measure(model, table, query, target, relevant, split, k, trust or ())
+    if not curve["nested"]:
         print(
             "warning: the model was trained without `matryoshka_dims`, so its prefixes were not trained",
             file=sys.stderr,
         )
-    print(json.dumps(found) if json_ else _curve(found))
+    if json_:
+        print_json(curve)
+    else:
+        _print_curve(curve)
     if plot is not None:
-        draw(found, Path(plot))
-        print(f"{plot}: {found['metric']} against the number of dimensions", file=sys.stderr)
+        _draw(curve, Path(plot))
+        print(f"{plot}: {curve['metric']} by number of dimensions", file=sys.stderr)
 
 
-def _columns(table: str, as_json: bool) -> str:
+def prefixes(dim: int, trained: Collection[int]) -> list[int]:
+    """The powers of two below `dim`, the prefixes that were trained, and `dim` itself.
+
+    >>> prefixes(24, [12])
+    [1, 2, 4, 8, 12, 16, 24]
+    """
+    return sorted({*(2**power for power in range(dim.bit_length()) if 2**power < dim), *trained, dim})
+
+
+def _print_suggestions(table: str, as_json: bool) -> None:
     from ..data.rows import Rows
     from ..recipe_writer.column_types import columns, root
-    from . import show
+    from .console import print_json, print_table
 
     listed: list[dict[str, Any]] = []
-    lines = [["column", "kind", "values", "dimensions", "search"]]
-    for one in columns(Rows.open(table)):
-        embedded = one.kind not in ("id", "split", "number", "other")
-        start, low, high = root(one.values) if embedded else (None, None, None)
-        search = [low, high] if embedded else None
-        listed.append({"column": one.name, "kind": one.kind, "values": one.values, "start": start, "search": search})
-        name = one.name if len(one.name) <= 36 else one.name[:35] + "…"
-        lines.append([name, one.kind, f"{one.values:,}", *([str(start), f"{low} to {high}"] if embedded else ["", ""])])
-    return json.dumps(listed, ensure_ascii=False) if as_json else show.table(lines, right=(2, 3))
+    rows = []
+    for column in columns(Rows.open(table)):
+        embedded = column.kind not in ("id", "split", "number", "other")
+        start, low, high = root(column.values) if embedded else (None, None, None)
+        facts = {"column": column.name, "kind": column.kind, "values": column.values, "start": start}
+        listed.append({**facts, "search": [low, high] if embedded else None})
+        suggestion = [str(start), f"{low} to {high}"] if embedded else ["", ""]
+        rows.append([column.name, column.kind, f"{column.values:,}", *suggestion])
+    if as_json:
+        print_json(listed)
+    else:
+        names = ["column", "kind", "values", "dimensions", "search"]
+        print_table(names, rows, right={"values", "dimensions"})
 
 
-def _curve(found: dict[str, Any]) -> str:
-    from . import show
+def _measure(
+    model: str,
+    table: str,
+    query: str,
+    target: str,
+    relevant: str | None,
+    split: str,
+    k: int,
+    trust: Collection[str],
+) -> dict[str, Any]:
+    """Retrieval metrics of each prefix, on one task and from one embedding.
 
-    others = [name for name in found["prefixes"][0]["metrics"] if name != found["metric"]]
-    lines = [["dimensions", found["metric"], "95 % interval", *others]]
-    for one in found["prefixes"]:
-        main, *rest = (one["metrics"][name] for name in (found["metric"], *others))
-        between = "" if main["low"] is None else f"{main['low']:.4f} - {main['high']:.4f}"
-        trained = "*" if one["trained"] else ""
-        lines.append([f"{one['dim']}{trained}", f"{main['value']:.4f}", between, *(f"{x['value']:.4f}" for x in rest)])
-    about = f"{found['query']} to {found['target']}: {found['queries']} queries, {found['pool']} candidates"
-    notes = f"chance {found['prefixes'][0]['metrics'][found['metric']]['chance']:.4f}; * trained as a prefix"
-    return f"{about}, {notes}\n" + show.table(lines, right=(0, 1, 3, 4, 5))
+    Returns:
+        `prefixes`: for each its `dim`, whether it was `trained`,
+        and its `metrics` as in `evaluation.retrieval`. Besides
+        `metric`, the name of the first of them, `queries`, `pool`, and whether the model is `nested`.
+
+    Raises:
+        UsageError: a column is unknown, or there are no queries.
+    """
+    from ..data.table import opened
+    from ..errors import UsageError
+    from ..evaluation.retrieval import evaluate
+    from ..evaluation.retrieval_task import build_task
+    from ..indexing.from_table import paths
+    from ..space.embed import complete
+    from ..space.space import JointEmbedding
+
+    space = JointEmbedding.load(model, trust)
+    dicts = opened(table, model).dicts(None, paths(space))
+    complete(space, dicts, query, target)
+    task = build_task(dicts, query, target, relevant, split, list_columns=set(space.pools))
+    if not task.queries:
+        wrong = f"no {target} of {split} is relevant to any of its cells"
+        raise UsageError(query, wrong, "choose other columns or another --split")
+    queries = space.embed(query, task.queries)
+    candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
+    shown = [f"recall@{k}", f"precision@{k}", "map"]
+    measured = []
+    for dim in prefixes(space.dim, space.dims):
+        # Whole vectors have length 1; `evaluate` normalizes each prefix if the metric asks for it.
+        metrics = evaluate(task, queries[:, :dim], candidates[:, :dim], space.metric, (k,))
+        trained = dim in (space.dims or [space.dim])
+        measured.append({"dim": dim, "trained": trained, "metrics": {name: metrics[name] for name in shown}})
+    counts = {"queries": len(task.queries), "pool": len(task.candidates)}
+    columns = {"query": query, "target": target}
+    return {**columns, "metric": shown[0], **counts, "nested": bool(space.dims), "prefixes": measured}
+
+
+def _print_curve(curve: dict[str, Any]) -> None:
+    from .console import format_interval, format_number, print_table
+
+    first, *others = curve["prefixes"][0]["metrics"]
+    rows = []
+    for prefix in curve["prefixes"]:
+        metrics = prefix["metrics"]
+        dim = f"{prefix['dim']}{'*' if prefix['trained'] else ' '}"
+        values = [format_number(metrics[name]["value"]) for name in others]
+        rows.append([dim, format_number(metrics[first]["value"]), format_interval(metrics[first]), *values])
+    chance = curve["prefixes"][0]["metrics"][first]["chance"]
+    print(
+        f"{curve['query']} to {curve['target']}: {curve['queries']:,} queries, {curve['pool']:,} candidates, ", end=""
+    )
+    print(f"chance {chance:.4f}\n")
+    print_table(["dimensions", first, "95 % interval", *others], rows, right={"dimensions", first, *others})
+    print("\n* trained as a prefix")
+
+
+def _draw(curve: dict[str, Any], path: Path) -> None:
+    """Draw the first metric by the number of dimensions, with its 95 % interval and chance, as a PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    from ..files import write
+
+    dims = [prefix["dim"] for prefix in curve["prefixes"]]
+    metrics = [prefix["metrics"][curve["metric"]] for prefix in curve["prefixes"]]
+    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    if metrics[0]["low"] is not None:
+        low, high = ([metric[end] for metric in metrics] for end in ("low", "high"))
+        axes.fill_between(dims, low, high, alpha=0.2, linewidth=0)
+    axes.plot(dims, [metric["value"] for metric in metrics], color="C0", label=curve["metric"])
+    for trained, fill, label in ((True, "C0", "trained prefix"), (False, "white", "between")):
+        points = [(prefix["dim"], metric["value"]) for prefix, metric in zip(curve["prefixes"], metrics, strict=True)
+                  if prefix["trained"] == trained]  # fmt: skip
+        if points:
+            axes.plot(*zip(*points, strict=True), "o", color="C0", markerfacecolor=fill, label=label)
+    axes.axhline(metrics[0]["chance"], color="0.5", linestyle=":", label="chance")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(dims))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([str(dim) for dim in dims])
+    axes.set_ylim(0, 1.03)
+    axes.set(xlabel="dimensions", ylabel=curve["metric"])
+    axes.set_title(f"{curve['query']} to {curve['target']}, {curve['queries']} queries, {curve['pool']} candidates")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best", frameon=False)
+    write(path, lambda file: figure.savefig(file, format="png"))

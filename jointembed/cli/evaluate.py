@@ -52,69 +52,85 @@ def evaluate(
     from ..objectives.likelihood import judge
     from ..space.embed import complete
     from ..space.space import JointEmbedding
-    from . import show
-    from .likelihood import likelihood
+    from .console import print_metrics
 
     try:
-        ks = tuple(sorted({int(one) for one in k.split(",")}))
-        assert ks and ks[0] > 0
-    except (ValueError, AssertionError) as error:
-        raise UsageError(
-            "--k", f"must be positive numbers separated by commas, got {k!r}", "write it like 1,5,10"
-        ) from error
+        ks = tuple(sorted({int(number) for number in k.split(",")}))
+    except ValueError:
+        ks = ()
+    if not ks or ks[0] < 1:
+        raise UsageError("-k", f"must be positive numbers separated by commas, got {k!r}", "write it like 1,5,10")
     space = JointEmbedding.load(model, trust or ())
     if query is None or target is None:
-        raise UsageError(
-            "evaluate",
-            "--query and --target are missing",
-            f"give two of the model's columns: {', '.join([*space.columns, *space.fused])}",
-        )
-    rows = opened(table, model)
+        fix = f"give two of the model's columns: {', '.join([*space.columns, *space.fused])}"
+        raise UsageError("evaluate", "--query and --target are missing", fix)
     if dim is not None and not 0 < dim <= space.dim:
         raise UsageError("--dim", f"must be between 1 and {space.dim}, got {dim}", "choose another number")
+    rows = opened(table, model)
     if target not in space.columns and target in space.answers:
         if dim is not None:
-            raise UsageError("--dim", f"{target} is predicted by a network, which needs whole vectors", "leave it out")
-        print(show.figures(_answers(space, rows, query, target, split, group), json_))
-        return
-    if query == target and relevant is None and judge(space, query):
-        print(show.figures(likelihood(space, rows, query, split, group), json_))
-        return
-    dicts = rows.dicts(None, paths(space))
-    complete(space, dicts, query, target)
-    task = build_task(dicts, query, target, relevant, split, candidates_split, exclude, set(space.pools))
-    queries = space.embed(query, task.queries)
-    candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
-    # The evaluation normalises prefixes if the metric is cosine.
-    asked_by, found_among = queries[:, :dim], candidates[:, :dim]
-    groups = bootstrap_groups(dicts, task, group)
-    metrics = retrieval.evaluate(task, asked_by, found_among, space.metric, ks, groups=groups)
-    print(show.figures(retrieval.report(metrics, task), json_))
+            wrong = f"{target} is predicted by a network, which needs whole vectors"
+            raise UsageError("--dim", wrong, "leave it out")
+        print_metrics(_measure_predictions(space, rows, query, target, split, group), json_)
+    elif query == target and relevant is None and judge(space, query):
+        print_metrics(_measure_likelihood(space, rows, query, split, group), json_)
+    else:
+        dicts = rows.dicts(None, paths(space))
+        complete(space, dicts, query, target)
+        task = build_task(dicts, query, target, relevant, split, candidates_split, exclude, set(space.pools))
+        queries = space.embed(query, task.queries)
+        candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
+        # `retrieval.evaluate` normalizes prefixes if the metric is cosine.
+        prefix = queries[:, :dim], candidates[:, :dim]
+        groups = bootstrap_groups(dicts, task, group)
+        metrics = retrieval.evaluate(task, *prefix, space.metric, ks, groups=groups)
+        print_metrics(retrieval.report(metrics, task), json_)
 
 
-def _answers(space: Any, rows: Any, query: str, target: str, split: str, unit: str | None) -> dict[str, Any]:
-    """The figures of what the model answers for the rows of a split."""
+def _measure_predictions(
+    space: Any, rows: Any, query: str, target: str, split: str, group: str | None
+) -> dict[str, Any]:
+    """The metrics of what the model predicts for the rows of a split."""
     import numpy as np
 
     from ..evaluation import prediction
     from ..indexing.from_table import present, trained
     from ..values import missing
 
-    known = trained(rows, target, unit)
-    kept = [(row, cell) for row, cell in present(space, rows, query, split) if not missing(row.get(target))]
-    if not kept or not known:
-        raise UsageError(
-            target, f"no row of {split if known else 'train'} has it", "choose another --target or --split"
-        )
-    given = space.answer(query, [cell for _, cell in kept], target)
-    units = [row.get(unit) for row, _ in kept] if unit else None
-    if given.dtype.kind == "f":
-        right = np.array([float(row[target]) for row, _ in kept])
-        found = prediction.regression(right, given, float(np.mean([float(cell) for cell in known])), units)
+    training = trained(rows, target, group)
+    pairs = [(row, cell) for row, cell in present(space, rows, query, split) if not missing(row.get(target))]
+    if not pairs or not training:
+        wrong = f"no row of {split if training else 'train'} has it"
+        raise UsageError(target, wrong, "choose another --target or --split")
+    predicted = space.answer(query, [cell for _, cell in pairs], target)
+    groups = [row.get(group) for row, _ in pairs] if group else None
+    if predicted.dtype.kind == "f":
+        truth = np.array([float(row[target]) for row, _ in pairs])
+        mean = float(np.mean([float(cell) for cell in training]))
+        metrics = prediction.regression(truth, predicted, mean, groups)
     else:
-        names = [str(cell) for cell in known]
-        common = max(set(names), key=lambda name: (names.count(name), name))
-        found = prediction.classification(
-            [str(row[target]) for row, _ in kept], [str(one) for one in given], common, units
-        )
-    return {"metrics": found, "queries": len(kept), "unanswerable": 0, "pool": len(set(map(str, known)))}
+        names = [str(cell) for cell in training]
+        commonest = max(set(names), key=lambda name: (names.count(name), name))
+        labels = [str(row[target]) for row, _ in pairs]
+        metrics = prediction.classification(labels, [str(label) for label in predicted], commonest, groups)
+    return {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": len(set(map(str, training)))}
+
+
+def _measure_likelihood(space: Any, rows: Any, column: str, split: str, group: str | None) -> dict[str, Any]:
+    """Nats per step of a sequence model over the rows of a split, with an interval over rows or groups.
+
+    Raises:
+        UsageError: the table has no such column, or no row to evaluate or to compare with.
+    """
+    from ..evaluation import prediction
+    from ..indexing.from_table import present, trained
+    from ..objectives.likelihood import frequent, nats
+
+    training, pairs = trained(rows, column, group), present(space, rows, column, split)
+    if not training:
+        raise UsageError(column, "no row of train has it", "give the table that the model was trained on")
+    cells = [cell for _, cell in pairs]
+    ours, baseline = nats(space, column, cells), frequent(space, column, training, cells)
+    groups = [row.get(group) for row, _ in pairs] if group else None
+    metrics = prediction.likelihood(ours, baseline, groups)
+    return {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": space.reader(column).size}

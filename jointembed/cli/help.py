@@ -12,17 +12,7 @@ from .parser import Parameter, read_parameters, usage
 if TYPE_CHECKING:
     from rich.console import Console
 
-SHARED_MODULES = {
-    "__init__",
-    "console",
-    "errors",
-    "help",
-    "parser",
-    "likelihood",
-    "prefixes",
-    "results",
-    "show",
-}  # every other file of the folder is a command
+SHARED_MODULES = {"__init__", "console", "errors", "help", "parser"}  # every other file of the folder is a command
 GROUPS = {
     "Train": ["demo", "init", "recipes", "fit", "validate", "test", "predict", "adopt", "sweep", "dims", "evaluate"],
     "Index": ["index", "skips", "prune", "verify", "embed"],

@@ -18,11 +18,11 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
     from pathlib import Path
 
     from ..data.rows import Rows
-    from ..errors import UsageError, escape_control
+    from ..errors import UsageError
     from ..files import check_writable, write
     from ..recipe_writer.column_types import columns
     from ..recipe_writer.writer import Draft
-    from . import show
+    from .console import print_table
 
     place = Path(out)
     check_writable(out, "a recipe", ".yaml", ".yml")
@@ -44,8 +44,8 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
         raise UsageError(rows.name, wrong, "add training rows, or remove the column split")
     draft = Draft(rows, found, group)
     write(place, draft.yaml(str(Path(table).expanduser().resolve()), place.stem))
-    lines = [[one.name[:24], one.kind, escape_control(one.why)] for one in found if one.kind not in ("id", "split")]
-    print(show.table([["column", "kind", "why"], *lines]))
+    described = [[column.name, column.kind, column.why] for column in found if column.kind not in ("id", "split")]
+    print_table(["column", "kind", "why"], described)
     splits = [str(split) for split in rows.cells("split")]
     counts = ", ".join(f"{name} {splits.count(name)}" for name in ("train", "dev", "test"))
     print(f"\n{out}: {len(draft.objectives)} objectives; rows: {counts}" + (f", split by {group}" if group else ""))

@@ -31,9 +31,9 @@ def path(
     from ..index import playlist
     from ..index.index import Index
     from ..indexing.query_encoder import named
-    from .results import tell
+    from .console import print_hits
 
     playlist.check(m3u, root)
     with Index.open(index) as opened:
         hits = opened.path_between(named(opened, start), named(opened, end), n, field, where)
-        tell(opened, hits, n, where, field, json_, m3u, root, ends=2)
+        print_hits(opened, hits, n, where, field, json_, m3u, root, ends=2)

@@ -45,7 +45,7 @@ def search(
     from ..index import playlist
     from ..index.index import Index
     from ..indexing.query_encoder import embedded
-    from .results import tell
+    from .console import print_hits
 
     of_vectors = {"--one-per": one_per is not None, "--diversity": diversity != 0, "--dedupe": dedupe}
     of_models = {"--column": column is not None, "--trust": trust is not None}
@@ -62,4 +62,4 @@ def search(
                 hits = opened.search_hybrid(vector, query, k, field, where)
             else:
                 hits = opened.search(vector, k, field, where, one_per=one_per, diversity=diversity, deduplicate=dedupe)
-        tell(opened, hits, k, where, field, json_, m3u, root)
+        print_hits(opened, hits, k, where, field, json_, m3u, root)

@@ -48,7 +48,7 @@ def similar(
     from ..index import playlist, rerank
     from ..index.index import Index
     from ..indexing.query_encoder import embedded, named, unknown
-    from .results import tell
+    from .console import print_hits
 
     playlist.check(m3u, root)
     with Index.open(index) as opened:
@@ -70,4 +70,4 @@ def similar(
         vector = rerank.blend(points(item), points(unlike or []))
         known += [named(opened, one) for one in exclude or []]
         found = opened.search(vector, k, field, where, known, one_per=one_per, diversity=diversity, deduplicate=dedupe)
-        tell(opened, found, k, where, field, json_, m3u, root)
+        print_hits(opened, found, k, where, field, json_, m3u, root)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import audio
 from ..audio.workers import Decoded, Decoders
-from ..cli.console import Bar, spoken, status, watched
+from ..cli.console import FolderProgress, format_duration, shows_progress, status
 from ..errors import UsageError, did_you_mean
 from ..index.backends.files import File
 from ..index.index import Index
@@ -58,7 +58,7 @@ def fill(
     with exclusive_lock(path):
         fresh = not Path(path).exists()
         # Of what is indexed, a look is all that most files get: a count for the bar would double it.
-        found = [one for one in Walk(os.fsencode(folder), follow) if one] if fresh or watched() else []
+        found = [one for one in Walk(os.fsencode(folder), follow) if one] if fresh or shows_progress() else []
         listed = [one for one in found if isinstance(one, File)]
         if not fresh:
             index = Index.open(path)
@@ -86,20 +86,22 @@ def fill(
                 rehearse(model, of, rate, folder, listed)
             index = model.create(path, column=name, rate=str(rate))
             model.join(index, name, of, windows)
-        with closing(index), Decoders(rate) as decoders, Bar("Indexing", len(listed)) as bar:
+        bar = FolderProgress()
+        bar.start(len(listed))
+        with closing(index), Decoders(rate) as decoders, closing(bar):
 
             def decode(paths: Iterable[bytes]) -> Iterator[Decoded]:
                 for one in decoders.map(paths, AHEAD):
                     for stage, seconds in one.times.items():
                         times[stage] = times.get(stage, 0.0) + seconds
-                    bar.heard(one.seconds, one.samples is None)
+                    bar.decoded(one.seconds, one.samples is None)
                     yield one
 
             def embed(sounds: Iterable[Any]) -> Iterator[Any]:
                 return model.stream(index, name, of, sounds, times)
 
             def progress(books: ScanReport) -> None:
-                bar.seen(books.seen - books.unsupported)
+                bar.committed(books.seen - books.unsupported)
 
             version = audio.version()
             books = scan(
@@ -135,9 +137,9 @@ def rehearse(model: Model, column: str, rate: int, folder: str, listed: list[Fil
             lasts[windows] = (heard + time.monotonic() - start) * len(listed) / REHEARSED
     lasts[FEW] = min(lasts.values())  # short sounds have no more windows, and then chance decides
     model.windows = given
-    words = f"{len(listed):,} files, about {spoken(lasts[given])}"
+    words = f"{len(listed):,} files, about {format_duration(lasts[given])}"
     if given is None:
-        words += f"; with --max-windows {FEW} about {spoken(lasts[FEW])}"
+        words += f"; with --max-windows {FEW} about {format_duration(lasts[FEW])}"
     print(words, flush=True)
 
 

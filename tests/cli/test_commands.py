@@ -583,4 +583,4 @@ def test_an_option_with_several_values_is_repeated(tmp_path, capsys):
     model = tmp_path / "none.ckpt"
     for words in (["--trust", "mine"], ["--trust=mine"], ["--trust", "mine", "--trust", "yours"]):
         assert main(["embed", str(model), "rows.jsonl", "out.parquet", "--column", "audio", *words]) == 2
-        assert "none.ckpt: there is no such checkpoint" in capsys.readouterr().err
+        assert "none.ckpt: the checkpoint does not exist" in capsys.readouterr().err

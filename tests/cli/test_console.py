@@ -1,14 +1,15 @@
-"""What the commands that search tell of what they found: tables in any terminal, conditions, playlists."""
+"""Search results on terminals and in pipes, conditions and playlists."""
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from jointembed import Index
 from jointembed.__main__ import main
-from jointembed.cli.show import width
 
 ARTISTS = ("Odile Marchetti", "Copper Wren", "The Tin Lanterns", "Lowell Finch Quintet")
 WORDS = ("waltz", "couples", "accordion", "quick", "strong", "wooden")
@@ -43,12 +44,17 @@ def songs(tmp_path):
 @pytest.fixture
 def ask(capsys, monkeypatch):
     def run(*words, columns=None):
-        monkeypatch.delenv("COLUMNS", raising=False)
+        """Run a command in a pipe, or in a terminal of so many columns."""
+        for name in ("COLUMNS", "TTY_COMPATIBLE"):
+            monkeypatch.delenv(name, raising=False)
         if columns is not None:
             monkeypatch.setenv("COLUMNS", str(columns))
+            monkeypatch.setenv("TTY_COMPATIBLE", "1")
+            monkeypatch.setenv("NO_COLOR", "1")
         capsys.readouterr()
         code = main([str(word) for word in words])
-        return code, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return code, re.sub(r"\x1b\[[0-9;]*m", "", out), err
 
     return run
 
@@ -59,7 +65,7 @@ def heading(out):
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 140, 200])
 @pytest.mark.parametrize("command", [("similar",), ("path",), ("search", "--mode", "text")])
-def test_names_and_nearest_words_are_seen_in_any_terminal(songs, ask, columns, command):
+def test_titles_and_nearest_words_are_shown_in_any_terminal(songs, ask, columns, command):
     name, *more = command
     items = {"similar": ["waltz-000-a96957"], "path": ["waltz-000-a96957", "waltz-005-a96957"], "search": ["Silver"]}
     code, out, _ = ask(name, songs, *items[name], *more, columns=columns)
@@ -69,24 +75,22 @@ def test_names_and_nearest_words_are_seen_in_any_terminal(songs, ask, columns, c
     assert all("Silver Corridor " in line and any(f" {word}, " in line for word in WORDS) for line in lines[2:12])
     everything = {"id", "genre", "artist", "tempo", "mood", "cluster"}
     left = everything - set(heading(out))
-    said = [line for line in lines if line.startswith("for more cells use --json or a wider terminal: ")]
-    assert bool(said) == bool(left)
-    if left and columns > 60:  # with 60 the line is cut, too
-        assert set(said[0].partition(": ")[2].split(", ")) == left
+    note = " ".join(lines[lines.index("") :]) if "" in lines else ""
+    assert set(re.findall(r"\w+", note.partition("not shown: ")[2].partition("(")[0])) == left
 
 
-def test_the_cells_that_tell_least_are_left_out_first(songs, ask):
+def test_the_least_informative_columns_are_hidden_first(songs, ask):
     shown = [
         set(heading(ask("similar", songs, "waltz-000-a96957", columns=columns)[1])) - {"score", "title", "words"}
         for columns in range(70, 200)
     ]
     for later, sooner in [("cluster", "tempo"), ("cluster", "artist"), ("genre", "mood"), ("genre", "tempo")]:
-        assert not any(later in one and sooner not in one for one in shown), "the one is told before the other"
+        assert not any(later in one and sooner not in one for one in shown), later
     assert any({"artist", "tempo"} <= one and "genre" not in one for one in shown)
     assert "genre" in shown[-1] and "cluster" in shown[-1]
 
 
-def test_a_path_is_no_news_where_a_title_is_shown_and_keeps_its_end_where_none_is(tmp_path, ask):
+def test_an_id_that_is_a_path_is_hidden_beside_a_title_and_else_keeps_its_end(tmp_path, ask):
     titled = make(tmp_path / "a.index", rows(folder=True))
     _, out, _ = ask("similar", titled, "Silver Corridor 0", columns=80)
     assert "id" not in heading(out) and "artist" in heading(out)
@@ -96,36 +100,51 @@ def test_a_path_is_no_news_where_a_title_is_shown_and_keeps_its_end_where_none_i
     assert "id" in heading(out) and all("Slow one.flac" in line for line in out.splitlines()[2:12])
 
 
-def test_an_item_without_a_title_is_called_by_its_file(tmp_path, ask):
+def test_an_item_without_a_title_is_shown_by_its_file(tmp_path, ask):
     listed = rows(folder=True)
     del listed[3]["title"]
     _, out, _ = ask("similar", make(tmp_path / "a.index", listed), "Silver Corridor 0", "-k", 11, columns=80)
     assert "03 Slow one.flac" in out
 
 
-def test_ids_are_shown_where_titles_do_not_tell_items_apart(tmp_path, ask):
+def test_ids_are_shown_where_titles_are_equal(tmp_path, ask):
     listed = [{**row, "title": "Untitled"} for row in rows()]
     _, out, _ = ask("similar", make(tmp_path / "a.index", listed), "waltz-000-a96957", columns=80)
     assert heading(out)[1] == "id" and "waltz-003-a96957" in out
 
 
-def test_wide_signs_and_long_titles_do_not_wrap(tmp_path, ask):
+def test_wide_characters_and_long_titles_do_not_wrap(tmp_path, ask):
     listed = [{**row, "title": "夜の歌" * (10 + at), "artist": "é" * 30} for at, row in enumerate(rows())]
     for columns in (30, 80, 119):
         _, out, _ = ask("similar", make(tmp_path / f"{columns}", listed), "waltz-000-a96957", columns=columns)
-        assert max(map(width, out.splitlines())) <= columns
+        assert max(map(cell_len, out.splitlines())) <= columns
         if columns > 30:
             assert all(any(word in line for word in WORDS) for line in out.splitlines()[2:12])
 
 
-def test_a_pipe_gets_ids_and_the_same_cells_whatever_they_hold(songs, ask):
-    code, out, _ = ask("similar", songs, "waltz-000-a96957")
-    assert code == 0 and heading(out)[:7] == ["score", "id", "title", "genre", "artist", "tempo", "mood"]
-    assert max(map(len, out.splitlines())) == 120 and "for more" not in out
-    assert len(out.splitlines()) == 12 and "None" not in out
+def test_a_pipe_gets_every_column_uncut(tmp_path, ask):
+    long = "a very long comment " * 30
+    listed = [{**row, "comment": f"{long}{at}"} for at, row in enumerate(rows())]
+    code, out, _ = ask("similar", make(tmp_path / "a.index", listed), "waltz-000-a96957")
+    lines = out.splitlines()
+    assert code == 0 and len(lines) == 12
+    assert heading(out) == ["score", "id", "title", "genre", "artist", "tempo", "mood", "cluster", "comment", "words"]
+    assert all(long in line for line in lines[2:]) and "…" not in out and "None" not in out
+    assert all(any(f" {word}, " in line for word in WORDS) for line in lines[2:])
 
 
-def test_cells_that_only_some_items_have_are_shown(tmp_path, ask):
+def test_other_tables_are_not_cut_in_a_pipe_either(tmp_path, ask):
+    name = "a column whose name goes on and on " * 6
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"id": str(n), name: f"v{n % 3}"}) + "\n" for n in range(90))
+    )
+    code, out, _ = ask("dims", tmp_path)
+    assert code == 0 and name.strip() in out
+    code, out, _ = ask("dims", tmp_path, columns=80)
+    assert code == 0 and max(map(len, out.splitlines())) <= 80
+
+
+def test_columns_that_only_some_items_have_are_shown(tmp_path, ask):
     listed = rows()
     for row in listed[:11]:
         row["year"] = 1999
@@ -144,7 +163,7 @@ def test_cells_that_only_some_items_have_are_shown(tmp_path, ask):
         ("projector", "folder"),
     ],
 )
-def test_a_condition_that_nothing_meets_is_said_in_the_same_words_by_every_command(songs, ask, words, monkeypatch):
+def test_every_command_reports_a_condition_that_no_item_meets_in_the_same_words(songs, ask, words, monkeypatch):
     monkeypatch.chdir(songs.parent)
     before = sorted(os.listdir())
     code, out, err = ask(words[0], songs, *words[1:], "--where", "tempo > 500")
@@ -153,19 +172,19 @@ def test_a_condition_that_nothing_meets_is_said_in_the_same_words_by_every_comma
     assert [name for name in sorted(os.listdir()) if name not in before and "index-" not in name] == []
 
 
-def test_fewer_than_were_wanted_because_of_a_condition_are_counted(songs, ask):
+def test_a_condition_that_leaves_fewer_results_is_reported(songs, ask):
     ends = ("waltz-000-a96957", "waltz-005-a96957")
     for words, count in ((("similar", ends[0]), 3), (("search", "Silver", "--mode", "text"), 3), (("path", *ends), 5)):
         code, out, err = ask(words[0], songs, *words[1:], "--where", "tempo > 98", "--json")
         assert code == 0 and len(json.loads(out)) == count
-        assert err == f"only {count} of 10: nothing else fits under this condition\n"
+        assert err == f"only {count} of 10: no other item meets the condition\n"
     code, out, err = ask("path", songs, *ends, "--where", "tempo = 90", "--json")
     assert code == 0 and len(json.loads(out)) == 2 and err.startswith("only 2 of 10")
     assert ask("similar", songs, ends[0], "--where", "tempo > 91", "-k", 5)[2] == ""
 
 
-def test_words_that_no_item_has_are_no_fault_of_the_condition(songs, ask):
-    assert ask("search", songs, "Zeppelin", "--mode", "text", "--where", "tempo > 91") == (0, "nothing fits\n", "")
+def test_text_that_no_item_contains_gives_no_results(songs, ask):
+    assert ask("search", songs, "Zeppelin", "--mode", "text", "--where", "tempo > 91") == (0, "no results\n", "")
 
 
 def test_a_playlist_that_cannot_be_written_is_refused(songs, ask, monkeypatch, tmp_path):
@@ -185,7 +204,7 @@ def test_a_playlist_that_cannot_be_written_is_refused(songs, ask, monkeypatch, t
 
 
 @pytest.mark.parametrize("columns", [80, 100, 140])
-def test_what_a_cluster_has_more_often_is_seen_in_any_terminal(tmp_path, ask, columns):
+def test_traits_of_clusters_are_shown_in_any_terminal(tmp_path, ask, columns):
     with Index.create(tmp_path / "two.index", 4, "cosine") as index:
         listed = [{"id": f"s{at}", "title": f"Song {at}", "genre": ["waltz", "reel"][at % 2]} for at in range(40)]
         index.add(listed, np.eye(4, dtype=np.float32)[[at % 2 for at in range(40)]], "audio")
@@ -193,5 +212,5 @@ def test_what_a_cluster_has_more_often_is_seen_in_any_terminal(tmp_path, ask, co
     code, out, _ = ask("cluster", tmp_path / "two.index", "--k", 2, "--dry-run", columns=columns)
     lines = out.splitlines()
     assert code == 0 and max(map(len, lines)) <= columns
-    assert all(" 100% (all: 50%)" in line for line in lines[3:5])
-    assert ("nearest words" in lines[1]) == (columns == 140) != ("for their nearest words use --json" in lines[-1])
+    assert all(" 100% (all: 50%)" in line for line in lines[4:6])
+    assert ("nearest words" in lines[2]) == (columns == 140) != ("not shown: nearest words" in lines[-1])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jointembed import BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, TableData
 from jointembed.__main__ import main
-from jointembed.cli.prefixes import prefixes
+from jointembed.cli.dims import prefixes
 from jointembed.recipe_writer.column_types import root
 from jointembed.training.trainer import Trainer
 
@@ -60,14 +60,6 @@ def test_each_column_is_told_with_its_kind_and_its_values(tmp_path, ask):
     }  # fmt: skip
     assert found["caption"]["start"] == 2 and found["caption"]["search"] == [1, 3]
     assert found["price"]["start"] is None and found["id"]["search"] is None, "what gets no vector needs no dimensions"
-
-
-def test_the_table_fits_a_terminal_of_80_columns(tmp_path, ask):
-    long = {f"a column whose name goes on and on {n}" * 2: f"v{n % 3}" for n in range(3)}
-    printed = ask("dims", written(tmp_path, [{"id": str(n), "number": n, **long} for n in range(1000)]))
-    assert max(map(len, printed.splitlines())) <= 80
-    assert printed.splitlines()[0].split() == ["column", "kind", "values", "dimensions", "search"]
-    assert "1,000" in printed
 
 
 @pytest.fixture(scope="module", params=["cosine", "euclidean"])
@@ -135,7 +127,7 @@ def test_what_is_wrong_is_said_in_one_line(run, ask, tmp_path, monkeypatch):
         ((*whole[:2], "--query", "words"), "give --model too"),
         ((*whole[:4],), "--query and --target are missing"),
         ((*whole, "--plot", "curve.svg"), "curve.png"),
-        ((*whole, "--k", "0"), "above 0"),
+        ((*whole, "--k", "0"), "at least 1"),
         ((*whole[:6], "--target", "gene"), "did you mean genre"),
         ((*whole, "--split", "tests"), "did you mean test"),
         (("dims", tmp_path / "no.csv"), "there is no such table"),

@@ -12,7 +12,7 @@ import torch
 
 from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, JointEmbedding, LogMel
 from jointembed.__main__ import main
-from jointembed.cli.console import spoken
+from jointembed.cli.console import format_duration
 from jointembed.indexing import from_folder
 from jointembed.space import audio_windows
 
@@ -143,7 +143,7 @@ def test_a_long_run_says_first_how_long_it_will_take(model, music, tmp_path, cap
     assert run("index", model, music, tmp_path / "songs.index") == 0
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("8 files, about ") and "; with --max-windows 3 about " in first
-    assert [spoken(seconds) for seconds in (0.2, 40, 540, 31 * 3600)] == ["1 s", "40 s", "9 min", "31 h"]
+    assert [format_duration(seconds) for seconds in (0.2, 40, 540, 31 * 3600)] == ["1 s", "40 s", "9 min", "31 h"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_long_run_says_first_how_long_it_will_take(model, music, tmp_path, cap
     [
         (["--column", "caption"], 2, "no column of sounds"),
         (["--column", "audi"], 2, "did you mean audio"),
-        (["--split", "test"], 2, "no splits"),
+        (["--split", "test"], 2, "applies only to a table"),
         (["--max-windows", "0"], 2, "whole number"),
     ],
 )
