@@ -190,8 +190,8 @@ def test_text_that_no_item_contains_gives_no_results(songs, ask):
 def test_a_playlist_that_cannot_be_written_is_refused(songs, ask, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.m3u8").mkdir()
-    places = {"a.txt": "a playlist is written as .m3u8", "file/a.m3u8": "cannot be written here (Not a directory)"}
-    places |= {"folder.m3u8": "cannot be written here (Is a directory)"}
+    places = {"a.txt": "a playlist is written as .m3u8", "file/a.m3u8": "cannot be written (Not a directory)"}
+    places |= {"folder.m3u8": "cannot be written (Is a directory)"}
     for words in (["similar", songs, "x"], ["path", songs, "x", "y"], ["search", songs, "x", "--mode", "text"]):
         for place, said in places.items():
             code, out, err = ask(*words, "--m3u", tmp_path / place)

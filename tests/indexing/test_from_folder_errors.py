@@ -138,7 +138,7 @@ def test_what_is_no_folder_and_what_is_no_index(made, tmp_path, capsys):
     assert "did you mean --max-windows?" in refused(capsys, 2, "index", model, music, new, "--max-windos", "2")
     assert "another folder" in refused(capsys, 2, "index", model, tmp_path / "empty", index)
     assert "no column of words" in refused(capsys, 2, "search", index, "slow waltz")
-    assert run("index", model, music, new, "--max_windows=2") == 0  # spelt either way
+    assert run("index", model, music, new, "--max-windows=2") == 0
 
 
 def test_a_model_that_is_gone_moved_or_another_one(made, tmp_path, capsys):
