@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 
 def serve(
@@ -12,7 +13,9 @@ def serve(
     port: int = 8765,
     host: str = "127.0.0.1",
     root: list[str] | None = None,
-    token: str | None = None,
+    token_file: str | None = None,
+    root_path: str = "",
+    access_log: bool = False,
     trust: list[str] | None = None,
 ) -> None:
     """Serve an index at http://localhost:8765, to this machine only: a page, the sounds, and an API (/docs).
@@ -24,19 +27,44 @@ def serve(
         port: the port to listen on; 0 for any free port.
         host: the address to listen on; addresses other than this machine's require a token.
         root: a further folder to serve sounds from, besides the indexed one.
-        token: the token that clients must send: browsers once as ?token=, programs as a bearer token.
+        token_file: a file with the token that clients must send, browsers once as ?token=, programs as a bearer token;
+            without this file, the token is read from the environment variable JOINTEMBED_TOKEN.
+        root_path: the prefix of all addresses behind a proxy, such as /songs.
+        access_log: print each request on stderr.
         trust: a package whose encoders and readers the model may import.
     """
     from ..indexing.embedders import Embedders
     from ..serve import serve as serve_index
 
     embedders = Embedders(trust)
-    stopped = serve_index(index, _say, host=host, port=port, roots=root or (), token=token, load=embedders.load)
+    stopped = serve_index(
+        index,
+        _say,
+        host=host,
+        port=port,
+        roots=root or (),
+        token=_read_token(token_file),
+        load=embedders.load,
+        root_path=root_path,
+        access_log=access_log,
+    )
     embedders.close()
     sys.stdout.flush()
     sys.stderr.flush()
     if stopped:
         os._exit(128 + stopped)  # threads that load a model or read a disk cannot be stopped otherwise
+
+
+def _read_token(path: str | None) -> str | None:
+    """The token of a file or of the environment; on the command line, other users of the machine could read it."""
+    if path is None:
+        return os.environ.get("JOINTEMBED_TOKEN") or None
+    from ..errors import UsageError
+
+    try:
+        return Path(path).read_text("ascii").strip()
+    except (OSError, ValueError) as error:
+        raise UsageError("--token-file", f"cannot read {path}", "give a text file with the token") from error
 
 
 def _say(line: str) -> None:

@@ -1,14 +1,13 @@
-"""A server over an index that is safe by default: for this machine only, and bounded in size and time.
+"""A server over an index, safe by default: for this machine only, and bounded in size and time.
 
-`limits` says how much one request may ask for, `guard` who may come in, `protocol` how long a request may take, `pool`
-how many are answered at once, `handle` how a new generation or another file is taken up, `audio` which files are heard.
-The extra `serve` is asked for only once a server starts.
+`security` decides who may ask, `schema` what can be asked, `workers` how much is answered at once, `live_index` how a
+new version of the index is picked up, `query_models` how queries are embedded. The extra `serve` is needed only to
+start a server.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import signal
 import socket
@@ -22,19 +21,22 @@ from ..errors import UsageError, missing_extra
 from ..index.index import Index
 from .query_models import Embedder
 
-__all__ = ["Embedder", "Ready", "ready", "serve"]
+__all__ = ["Embedder", "RunningServer", "open_server", "serve"]
+
+_STOP_SECONDS = 4  # for requests that are being answered when the server stops
+_MAX_HEAD_BYTES = 32_768  # of a request, while it is incomplete
 
 
 @dataclass(frozen=True)
-class Ready:
+class RunningServer:
     """A server that listens.
 
     Args:
-        address: where, with the token if there is one.
+        address: its address, with the token if there is one.
         port: its port.
-        count: how many items it has.
-        run: answers until it is stopped.
-        stop: finishes what is under way, for some seconds at most; called twice, at once.
+        count: the number of items.
+        run: answers requests until the server is stopped.
+        stop: finishes the current requests, for a few seconds; called twice, stops at once.
     """
 
     address: str
@@ -44,112 +46,144 @@ class Ready:
     stop: Callable[[], None]
 
 
-def serve(path: Path | str, say: Callable[[str], None] = print, **how: Any) -> int:
-    """Serve an index until a signal comes; the number of that signal is returned.
+def serve(path: Path | str, on_ready: Callable[[str], None] = print, **options: Any) -> int:
+    """Serve an index until a signal comes.
 
     Args:
         path: the index.
-        say: is told the address once it can be asked.
-        how: see `ready`.
+        on_ready: called with a line that contains the address, once the server listens.
+        options: see `open_server`.
+
+    Returns:
+        The number of the signal.
 
     Raises:
-        UsageError: see `ready`.
+        UsageError: see `open_server`.
     """
-    caught: list[int] = []
-    with ready(path, **how) as server:
+    received: list[int] = []
+    with open_server(path, **options) as server:
 
         def stop(number: int, _: Any) -> None:
-            caught.append(number)
+            received.append(number)
             server.stop()
 
-        old = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            say(f"{Path(path).name}: {server.count:,} items at {server.address} (Ctrl-C stops the server)")
+            on_ready(f"{Path(path).name}: {server.count:,} items at {server.address} (Ctrl-C stops the server)")
             server.run()
         finally:
-            for one, handler in old.items():
-                signal.signal(one, handler)
-    return caught[0] if caught else 0
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+    return received[0] if received else 0
 
 
 @contextlib.contextmanager
-def ready(
+def open_server(
     path: Path | str,
     host: str = "127.0.0.1",
     port: int = 8765,
     roots: Sequence[str] = (),
     token: str | None = None,
     load: Callable[[Path, str], Embedder] | None = None,
-    page: Any = None,
-) -> Iterator[Ready]:
-    """A server over an index that listens, and is cleared away in the end.
+    root_path: str = "",
+    access_log: bool = False,
+) -> Iterator[RunningServer]:
+    """A server that listens, and is closed at the end of the block.
 
     Args:
         path: the index.
-        host: where to listen; anything but loopback needs a token.
-        port: which port; 0 for any that is free.
-        roots: folders that sounds may lie in, beside the one that the index is of.
-        token: what clients must show.
-        load: loads what embeds, given the index and a column of it; it is called in a thread.
-        page: `asset`, `about`, `points` and `cells`; those of `jointembed.web.export` if not given.
+        host: the address to listen at; anything but loopback needs a token.
+        port: the port; 0 for any free one.
+        roots: folders that sounds may be in, beside the one that was indexed.
+        token: what clients must present.
+        load: loads the embedder of a field, given the index and the field's name; it is called in a thread.
+        root_path: the prefix of all addresses behind a proxy, such as `/songs`.
+        access_log: whether to print each request on stderr.
 
     Raises:
-        UsageError: the extra is not installed, the index or a root is not there, the port is taken, or others than this
-            machine could ask without a token.
+        UsageError: the extra is not installed, the index or a root does not exist, the port is taken, or other
+            machines could ask without a token.
     """
     try:
-        from .app import build
-        from .protocol import runner
-        from .server import Server
+        import uvicorn
+
+        from .app import build_app
+        from .handlers import Handlers
     except ImportError as error:
         raise missing_extra("serve", "fastapi") from error
-    from .answers import Answers
-    from .index_handle import Shared
-    from .query_models import Model
-    from .security import Doors, Guard
+    from .live_index import LiveIndex
+    from .query_models import ModelRegistry
+    from .security import AccessPolicy, SecurityMiddleware
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Leave signals to the caller: uvicorn would raise them again and end the process."""
+            yield
 
     for root in roots:
         if not os.path.isdir(root):
-            raise UsageError(root, "there is no such folder to serve sounds from", "correct --root")
+            raise UsageError(root, "this folder does not exist", "correct --root")
     with Index.open(path) as index:
         count = len(index)
-    Doors(host, port, token)  # who may come in is settled before anyone can
-    listening = _listening(host, port)
-    doors = Doors(host, listening.getsockname()[1], token)
-    with tempfile.TemporaryDirectory(prefix="jointembed-") as folder:
-        model = Model(load)
-        answers = Answers(doors.secret, tuple(map(os.path.abspath, roots)))
-        page = page or importlib.import_module("..web.export", __name__)
-        server = Server(Shared(Path(path), model.follow), answers, model, page, folder)
-        running = runner(Guard(build(server), doors))
+    AccessPolicy(host, port, token, root_path)  # an unsafe policy is refused before anybody can connect
+    listener = _listen(host, port)
+    policy = AccessPolicy(host, listener.getsockname()[1], token, root_path)
+    models = ModelRegistry(load)
+    live = LiveIndex(Path(path), models.sync)
+    with (
+        contextlib.closing(listener),
+        contextlib.closing(live),
+        tempfile.TemporaryDirectory(prefix="jointembed-") as folder,
+    ):
+        app = build_app(Handlers(live, tuple(map(os.path.abspath, roots))), models, folder)
+        config = uvicorn.Config(
+            SecurityMiddleware(app, policy, access_log),
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            interface="asgi3",
+            log_config=None,
+            log_level="critical",
+            access_log=False,  # its log would contain the token of the page's address
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        server = Server(config)
 
         def run() -> None:
-            running.run(sockets=[listening])
+            server.run(sockets=[listener])
 
         def stop() -> None:
-            running.force_exit, running.should_exit = running.should_exit, True
+            server.force_exit, server.should_exit = server.should_exit, True
 
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{doors.port}/" + (f"?token={token}" if token else "")
-        with contextlib.closing(listening), contextlib.closing(server):
-            yield Ready(address, doors.port, count, run, stop)
+        live.start()
+        name = f"[{host}]" if ":" in host else host
+        address = f"http://{name}:{policy.port}{root_path}/" + (f"?token={token}" if token else "")
+        yield RunningServer(address, policy.port, count, run, stop)
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens, before anything else is begun."""
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, before anything else is started."""
     if not 0 <= port <= 65_535:
-        raise UsageError("--port", f"there is no port {port}", "use one from 1 to 65535")
+        raise UsageError("--port", f"the port must be between 0 and 65535, got {port}", "choose another port")
     try:
-        [(family, kind, number, _, place), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        listening = socket.socket(family, kind, number)
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise UsageError("--host", f"{host} is no address of this machine", "leave it out") from error
+        raise UsageError("--host", f"{host} is not an address of this machine", "leave it out") from error
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
-        listening.listen(128)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
     except OSError as error:
-        listening.close()
-        wrong = f"{host}:{port} cannot be listened at ({os.strerror(error.errno or 0).lower()})"
-        raise UsageError("--port", wrong, "choose another port, or stop what uses this one") from error
-    return listening
+        listener.close()
+        reason = os.strerror(error.errno or 0).lower()
+        raise UsageError(
+            "--port",
+            f"cannot listen at {host}:{port} ({reason})",
+            "choose another port, or stop the program that uses it",
+        ) from error
+    return listener

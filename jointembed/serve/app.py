@@ -1,131 +1,279 @@
-"""The routes: what is asked of whom, and how it is answered. This file needs the extra `serve`."""
+"""The routes of the server. Needs the extra `serve`."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.routing import APIRoute
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.staticfiles import StaticFiles
 
 from ..errors import UserError
-from . import docs, fields
-from .answers import text
-from .fields import Field, Wrong
-from .index_handle import Unknown, Unready, plain
-from .limits import BODY, refusal
-from .pool import Busy
-from .security import log
-from .server import FRESH, Large, Server, reply
+from ..web.export import STATIC
+from . import audio, docs, schema
+from .errors import (
+    InvalidError,
+    NotFoundError,
+    OverloadedError,
+    TooLargeError,
+    UnavailableError,
+    log_error,
+    public_message,
+)
+from .handlers import Handlers, to_json
+from .query_models import MAX_UPLOADS, ModelRegistry
+from .security import MAX_BODY_BYTES, error_body
+from .workers import Workers
 
-Answer = Callable[[Request], Awaitable[Response]]
-Asked = Callable[[dict[str, Any], Request], Awaitable[Response]]
-
-
-def _failed(error: Exception, secrets: Sequence[Any]) -> Response:
-    """What an exception becomes."""
-    match error:
-        case Wrong():
-            return reply(refusal(str(error)), 422)
-        case Unknown():
-            return reply(refusal(str(error)), 404)
-        case Busy():
-            return reply(refusal("too many questions wait; ask again in a second"), 503, **{"retry-after": "1"})
-        case Unready():
-            if error.__cause__ is not None:
-                log(error.__cause__)
-            return reply(refusal(str(error)), 503, **{"retry-after": "1"})
-        case Large():
-            return reply(refusal(f"the body has more than {BODY >> 20} MB"), 413)
-        case UserError():
-            if any(str(secret) == error.subject for secret in secrets):
-                log(error)
-                return reply(refusal(plain(error, *secrets)), 503, **{"retry-after": "1"})
-            return reply(refusal(plain(error, *secrets, fix=True)), 422)
-    log(error)
-    return reply(refusal("the server failed at this; its own messages say how"), 500)
+T = TypeVar("T")
+_REPEATABLE = {"id", "unlike"}
+_UPLOAD_SECONDS = 60.0
+_CLIENT_CLOSED_REQUEST = 499  # nobody reads this answer
 
 
-def build(server: Server) -> FastAPI:
-    """The app of a server."""
+class _Request(Request):
+    """A request whose parameters keep bytes that are not UTF-8 as surrogates, and lack those that are empty."""
+
+    @property
+    def query_params(self) -> QueryParams:
+        query = self.scope["query_string"].decode("latin-1")
+        return QueryParams(parse_qsl(query, errors="surrogateescape"))
+
+
+class _Route(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Refuse parameters that are repeated but may not be."""
+        handle = super().get_route_handler()
+
+        async def check(request: Request) -> Response:
+            request = _Request(request.scope, request.receive)
+            for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
+                if count > 1 and name not in _REPEATABLE:
+                    raise InvalidError(f"{name}: this parameter may be given once, but was given {count} times")
+            return await handle(request)
+
+        return check
+
+
+def build_app(handlers: Handlers, models: ModelRegistry, upload_folder: str) -> FastAPI:
+    """The app of a server.
+
+    Args:
+        handlers: answer questions about the index.
+        models: embed queries.
+        upload_folder: for files that are sent, until they are embedded.
+    """
+    searches = Workers("search", 2, 32)
+    layouts = Workers("layout", 1, 16)  # a new layout takes long: searches do not wait for it
+    uploads = 0
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> Any:
+        yield
+        for workers in (searches, layouts, models):
+            workers.close()
+
     app = FastAPI(
-        title="jointembed", version="1", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="jointembed",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        responses={status: {"model": schema.Error} for status in (404, 422, 503)},
     )
-    secrets = (server.shared.path, *server.answers.roots)
+    app.router.route_class = _Route
+    _handle_errors(app, (handlers.live.path, *handlers.roots))
 
-    def route(
-        path: str, about: str, answer: Answer, asked: Sequence[Field] = (), method: str = "GET", **more: Any
-    ) -> None:
-        async def safely(request: Request) -> Response:
-            try:
-                return await answer(request)
-            except ClientDisconnect:
-                return Response(status_code=400)
-            except Exception as error:
-                return _failed(error, secrets)
+    @app.get("/healthz", summary="Whether the server is up; open without the token")
+    async def healthz() -> dict[str, bool]:
+        return {"ok": True}
 
-        extra = {"parameters": [field.openapi for field in asked], **more}
-        app.add_api_route(
-            path, safely, methods=[method], summary=about, openapi_extra=extra, name=path, response_class=Response
-        )
+    @app.get("/docs", include_in_schema=False)
+    async def documentation() -> HTMLResponse:
+        return HTMLResponse(docs.render(app.openapi()))
 
-    def api(
-        path: str, about: str, answer: Asked, asked: Sequence[Field] = (), method: str = "GET", **more: Any
-    ) -> None:
-        async def read(request: Request) -> Response:
-            return await answer(fields.read(request.scope["query_string"], asked), request)
+    @app.get("/api/info", summary="Summary of the index and available query types", response_model=schema.Info)
+    async def info(request: Request, params: Annotated[schema.InfoParams, Query()]) -> Response:
+        summary = await _unless_disconnected(request, searches.run(handlers.info, params))
+        queries = {name: model.as_json() for name, model in models.models.items()}
+        return _json(to_json({**summary, **models.for_field(params.field).as_json(), "queries": queries}))
 
-        route(path, about, read, asked, method, **more)
+    @app.get("/api/layout", summary="Positions of all items on a map, (N, 3) float32, little-endian")
+    async def layout(request: Request, params: Annotated[schema.LayoutParams, Query()]) -> Response:
+        points, version = await _unless_disconnected(request, layouts.run(handlers.layout, params))
+        return Response(points, headers={"index-version": version}, media_type="application/octet-stream")
 
-    async def healthy(_: Request) -> Response:
-        return reply(b'{"ok":true}')
+    @app.get("/api/column", summary="One metadata column of all items", response_model=schema.ColumnValues)
+    async def column(request: Request, params: Annotated[schema.ColumnParams, Query()]) -> Response:
+        return _json(await _unless_disconnected(request, layouts.run(handlers.column, params)))
 
-    async def openapi(_: Request) -> Response:
-        return reply(text(app.openapi()))
+    @app.get("/api/row", summary="One item", response_model=schema.Row)
+    async def row(request: Request, params: Annotated[schema.RowParams, Query()]) -> Response:
+        return _json(await _unless_disconnected(request, searches.run(handlers.row, params)))
 
-    async def documented(_: Request) -> Response:
-        return Response(docs.page(app.openapi()), media_type="text/html; charset=utf-8", headers=FRESH)
+    @app.get("/api/similar", summary="Items similar to items, and unlike others", response_model=schema.Hits)
+    async def similar(request: Request, params: Annotated[schema.SimilarParams, Query()]) -> Response:
+        return _json(await _unless_disconnected(request, searches.run(handlers.similar, params)))
 
-    narrow = (fields.WHERE, fields.PER, fields.DIVERSE, fields.DISTINCT)
-    for path, name in (
-        ("/", "page.html"),
-        ("/page.css", "page.css"),
-        ("/page.js", "page.js"),
-        ("/icon.svg", "icon.svg"),
-    ):
-        route(path, "a file of the page", functools.partial(server.file, name))
-    route("/healthz", "whether the server is up", healthy)
-    route("/openapi.json", "this description", openapi)
-    route("/docs", "this description, to be read", documented)
-    about = "a sound, by the name that answers give it; one range of bytes is honoured"
-    route("/audio/{opaque}", about, server.sound, [fields.OPAQUE])
-    of = (fields.COLUMN,)
-    api("/api/about", "what the index holds, and what can be asked of each of its columns", server.about, of)
-    api("/api/map", "(N, 3) float32, little-endian: where the items lie on a map", server.map, (fields.AXES, *of))
-    api("/api/cells", "one cell of all items, in the order of the map", server.cells, (fields.NAME, *of))
-    api("/api/row", "an item", server.row, (fields.ID, *of))
-    asked: tuple[Field, ...] = (fields.IDS, fields.MINUS, fields.K, *of, *narrow)
-    api("/api/similar", "the items that are like some and unlike others", server.similar, asked)
-    asked = (fields.START, fields.END, fields.N, *of, fields.WHERE)
-    api("/api/path", "the items on the way from one to another", server.path, asked)
-    api("/api/search", "the items that fit words", server.search, (fields.Q, fields.K, *of, *narrow))
+    @app.get("/api/path", summary="A path of items from one item to another", response_model=schema.Hits)
+    async def path(request: Request, params: Annotated[schema.PathParams, Query()]) -> Response:
+        return _json(await _unless_disconnected(request, searches.run(handlers.path, params)))
+
+    @app.get("/api/search", summary="Items that match a text", response_model=schema.Hits)
+    async def search(request: Request, params: Annotated[schema.TextParams, Query()]) -> Response:
+        model = models.for_field(params.field)
+        try:
+            vector, note = await _unless_disconnected(request, models.embed_text(model, params.q)), model.why
+        except UserError as error:  # the columns may still contain words that the model does not know
+            vector, note = None, public_message(error)
+        if vector is None:
+            return _json(await _unless_disconnected(request, searches.run(handlers.text, params, note)))
+        return _json(await _unless_disconnected(request, searches.run(handlers.vector, params, vector, model)))
+
     body = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-    api(
+
+    @app.post(
         "/api/query",
-        "the items that are like a sound file",
-        server.query,
-        (fields.K, *of, *narrow),
-        "POST",
-        requestBody=body,
+        summary="Items similar to a sound file, which is the body",
+        response_model=schema.Hits,
+        openapi_extra={"requestBody": body},
     )
+    async def query(request: Request, params: Annotated[schema.SearchParams, Query()]) -> Response:
+        nonlocal uploads
+        model = models.for_field(params.field)
+        if model.state == "loading":
+            raise UnavailableError("the model is still loading")
+        if not model.as_json()["file"]:
+            raise InvalidError("the model of this field embeds no sounds" if model.embedder else model.why)
+        if uploads >= MAX_UPLOADS:
+            raise OverloadedError
+        uploads += 1
+        try:
+            with _temporary_file(upload_folder) as path:
+                async with asyncio.timeout(_UPLOAD_SECONDS):
+                    await _receive(request, path)
+                vector = await _unless_disconnected(request, models.embed_audio(model, path))
+        finally:
+            uploads -= 1
+        return _json(await _unless_disconnected(request, searches.run(handlers.vector, params, vector, model)))
 
-    @app.exception_handler(HTTPException)
-    async def unrouted(_: Request, error: HTTPException) -> Response:
-        wrong = {404: "there is nothing here", 405: "this cannot be asked for in this way"}
-        return reply(
-            refusal(wrong.get(error.status_code, str(error.detail))), error.status_code, **(error.headers or {})
-        )
+    @app.get("/audio", summary="The sound of an item; ranges of bytes are supported", response_class=FileResponse)
+    async def sound(request: Request, params: Annotated[schema.RowParams, Query()]) -> Response:
+        path = await _unless_disconnected(request, searches.run(handlers.sound, params.id))
+        return FileResponse(path, media_type=audio.media_type(path))
 
+    app.mount("/", StaticFiles(directory=STATIC, html=True))
     return app
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+async def _unless_disconnected(request: Request, answer: Awaitable[T]) -> T:
+    """Await an answer, and cancel it when the client disconnects: what still waits in a queue is then dropped.
+
+    Raises:
+        ClientDisconnect: nobody waits for the answer.
+    """
+    task = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@contextlib.contextmanager
+def _temporary_file(folder: str) -> Iterator[str]:
+    handle, path = tempfile.mkstemp(dir=folder)
+    os.close(handle)
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+async def _receive(request: Request, path: str) -> None:
+    """Write the body of a request into a file."""
+    size = 0
+    with open(path, "wb") as file:
+        async for block in request.stream():
+            size += len(block)
+            if size > MAX_BODY_BYTES:
+                raise TooLargeError
+            file.write(block)
+    if not size:
+        raise InvalidError("the body is empty; send the bytes of a sound file")
+
+
+def _handle_errors(app: FastAPI, private_paths: tuple[Any, ...]) -> None:
+    """Answer every error with its status and one line of JSON."""
+
+    def answer(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+        retry = {"retry-after": "1"} if status == 503 else {}
+        return Response(error_body(message), status, {**retry, **(headers or {})}, "application/json")
+
+    def handle(kind: Any, respond: Callable[[Any], Response]) -> None:
+        @app.exception_handler(kind)
+        async def _(_: Request, error: Exception) -> Response:
+            return respond(error)
+
+    def user_error(error: UserError) -> Response:
+        if any(str(path) == error.subject for path in private_paths):
+            log_error(error)
+            return answer(503, public_message(error, *private_paths))
+        return answer(422, public_message(error, *private_paths, with_fix=True))
+
+    def http_error(error: HTTPException) -> Response:
+        message = {404: "not found", 405: "this method is not supported"}.get(error.status_code, error.detail)
+        return answer(error.status_code, message, dict(error.headers or {}))
+
+    def unavailable(error: UnavailableError) -> Response:
+        if error.__cause__ is not None:
+            log_error(error.__cause__)
+        return answer(503, str(error))
+
+    handle(RequestValidationError, lambda error: answer(422, _validation_message(error)))
+    handle(InvalidError, lambda error: answer(422, str(error)))
+    handle(NotFoundError, lambda error: answer(404, str(error)))
+    handle(OverloadedError, lambda _: answer(503, "the server is busy; try again in a second"))
+    handle(UnavailableError, unavailable)
+    handle(TooLargeError, lambda _: answer(413, f"the body is larger than {MAX_BODY_BYTES >> 20} MB"))
+    handle(TimeoutError, lambda _: answer(408, f"the body took longer than {_UPLOAD_SECONDS:.0f} s"))
+    handle(ClientDisconnect, lambda _: Response(status_code=_CLIENT_CLOSED_REQUEST))
+    handle(UserError, user_error)
+    handle(HTTPException, http_error)
+    handle(Exception, lambda _: answer(500, "the server failed; see its log"))  # the middleware logs it
+
+
+def _validation_message(error: RequestValidationError) -> str:
+    first = error.errors()[0]
+    name = ascii(str(first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0]))[1:-1][:40]
+    if first["type"] == "extra_forbidden":
+        return f"{name}: there is no such parameter; see /docs"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message[:1].lower()}{message[1:]}"

@@ -1,10 +1,7 @@
-"""The models of an index as the server has them: loaded in the background, a column after another, asked by threads."""
+"""The models of an index's fields: loaded in the background, one after another, then asked by worker threads."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,164 +14,149 @@ import numpy.typing as npt
 
 from ..errors import UserError
 from ..index.index import Index
-from .index_handle import plain
-from .limits import HEARD
-from .pool import Pool
-from .security import log
+from .errors import log_error, public_message
+from .workers import Workers
 
 Vector = npt.NDArray[np.float32]
-UPLOADS = 10  # sounds that are on their way, wait or are heard, the last of which two at once
-_REMEMBERED = 1_000  # vectors of texts
+MAX_UPLOADS = 10  # sounds that are received, wait or are embedded
+_EMBEDDED_AT_ONCE = 2
+_AUDIO_TIMEOUT = 120.0  # seconds
+_MAX_CACHED_TEXTS = 1_000
 
 
 class Embedder(Protocol):
-    """What embeds for a column of an index, once it is loaded; words are asked of it by one thread, sounds by two."""
+    """Embeds queries of one field; texts are embedded by one thread, sounds by two."""
 
-    words: bool  # whether it knows words
-    sounds: bool  # whether it hears sounds
+    words: bool  # whether it embeds texts
+    sounds: bool  # whether it embeds sounds
 
     def text(self, words: str) -> Vector:
-        """The vector (D,) of words; Failure if they have none."""
+        """The vector (D,) of a text; UserError if it has none."""
 
     def sound(self, path: str) -> Vector:
-        """The vector (D,) of a sound file; Failure if it is none."""
+        """The vector (D,) of a sound file; UserError if it is not one."""
 
 
 @dataclass(frozen=True)
-class Column:
-    """What can be asked of a column of an index.
+class QueryModel:
+    """The model of one field.
 
     Args:
-        made: what tells how its vectors were made.
+        signature: identifies how the vectors of the field were made.
         fingerprint: of the model that made them.
-        state: of words: `none`, `loading` or `ready`.
-        why: why words, or all questions, cannot be asked.
-        embedder: what embeds for it, once that is loaded.
+        state: of text queries: `none`, `loading` or `ready`.
+        why: why texts, or all queries, cannot be embedded.
+        embedder: once it is loaded.
     """
 
-    made: str = ""
+    signature: str = ""
     fingerprint: str = ""
     state: str = "none"
     why: str = ""
     embedder: Embedder | None = None
 
-    @property
-    def told(self) -> dict[str, Any]:
-        """It as the API tells it."""
-        told = {"text": self.state, "file": self.embedder is not None and self.embedder.sounds}
-        return {**told, "why": self.why} if self.why else told
+    def as_json(self) -> dict[str, Any]:
+        """The queries that are possible, as the API describes them."""
+        file = self.embedder is not None and self.embedder.sounds
+        return {"text": self.state, "file": file, **({"why": self.why} if self.why else {})}
 
 
-class Model:
-    """Embeds words and sounds as the columns of an index are, each once its model is there.
+class ModelRegistry:
+    """The models of all fields, each once it has loaded.
 
     Args:
-        load: loads what embeds for a column of an index, in a thread of its own and never two at once; Failure if that
-            cannot be had. None if there is none.
+        load: loads the embedder of a field, given the path of the index and the name of the field; it is called in a
+            thread, never twice at once, and raises UserError if there is no model. None: no model is loaded.
     """
 
     def __init__(self, load: Callable[[Path, str], Embedder] | None) -> None:
         self._load = load
-        self.columns: dict[str, Column] = {}
+        self.models: dict[str, QueryModel] = {}
         self._identity = ""
-        self._lock, self._loading = threading.Lock(), threading.Lock()
-        self._texts: OrderedDict[tuple[str, str], Vector] = OrderedDict()  # by model; for the loop's thread alone
-        self._thoughts: Pool[None] = Pool(1, 32, contextlib.nullcontext, "embed")
-        self._uploads: Pool[None] = Pool(2, UPLOADS, contextlib.nullcontext, "hear", HEARD)
+        self._lock, self._load_lock = threading.Lock(), threading.Lock()
+        self._cache: OrderedDict[tuple[str, str], Vector] = OrderedDict()  # used by the event loop alone
+        self._texts = Workers("embed-text", 1, 32)
+        self._sounds = Workers("embed-audio", _EMBEDDED_AT_ONCE, MAX_UPLOADS - _EMBEDDED_AT_ONCE, _AUDIO_TIMEOUT)
 
-    def follow(self, index: Index) -> None:
-        """Load the models of the columns of an index, but those that are there already; of a new index, once more."""
-        new, state = {}, "loading" if self._load else "none"
-        why = "" if self._load else "the server was started without a model"
-        with self._lock, index.reading():  # read under the lock, lest what is older takes the place of what is newer
-            identity = index.meta()["identity"]
+    def sync(self, index: Index) -> None:
+        """Start loading the model of every field that is new; if the file was replaced, retry those that failed."""
+        state, why = ("loading", "") if self._load else ("none", "the server was started without a model")
+        with self._lock, index.reading():  # under the lock, lest an older version replaces a newer one
+            models = {}
             for name in index.columns:
-                space = index.field_info(name)
-                made = "\n".join(str(space.get(key)) for key in ("model", "fingerprint", "of", "how"))
-                new[name] = Column(made, space["fingerprint"], state, why)
-            again, self._identity = identity != self._identity, identity
-            for name, one in new.items():
-                old = self.columns.get(name, one)
-                if old.made == one.made and not (again and old.embedder is None):
-                    new[name] = old
-            fresh = [name for name, one in new.items() if self._load and self.columns.get(name) is not one]
-            self.columns = new
-        if fresh:
-            threading.Thread(target=self._loaded, args=(index.path, fresh), name="load", daemon=True).start()
+                info = index.field_info(name)
+                signature = "\n".join(str(info.get(key)) for key in ("model", "fingerprint", "of", "how"))
+                models[name] = QueryModel(signature, info["fingerprint"], state, why)
+            identity = str(index.meta()["identity"])
+            is_replaced, self._identity = identity != self._identity, identity
+            for name, model in models.items():
+                old = self.models.get(name, model)
+                if old.signature == model.signature and not (is_replaced and old.embedder is None):
+                    models[name] = old
+            new = [name for name, model in models.items() if self.models.get(name) is not model]
+            self.models = models
+        if new and self._load:
+            threading.Thread(target=self._load_all, args=(index.path, new), name="load", daemon=True).start()
 
-    def _loaded(self, path: Path, names: list[str]) -> None:
-        assert self._load is not None
-        for name in names:
-            with self._loading:
-                asked, embedder = self.columns.get(name), None
-                if asked is None or asked.state != "loading":
-                    continue
-                try:
-                    embedder = self._load(path, name)
-                    why = "" if embedder.words else f"the model of the column {name} knows no words"
-                except UserError as error:
-                    log(error)
-                    why = plain(error, path)
-                except BaseException as error:  # a thread that ends must say so
-                    log(error)
-                    why = "the model could not be loaded; the server's own messages say why"
-                with self._lock:
-                    if self.columns.get(name) is asked:
-                        state = "ready" if embedder and embedder.words else "none"
-                        loaded = Column(asked.made, asked.fingerprint, state, why, embedder)
-                        self.columns = {**self.columns, name: loaded}
+    def for_field(self, name: str | None) -> QueryModel:
+        """The model of a field, by default of the first one."""
+        models = self.models
+        name = next(iter(models), None) if name is None else name
+        missing = QueryModel(why="field: the index has no vectors of this field" if models else "the index is empty")
+        return missing if name is None else models.get(name, missing)
 
-    def of(self, name: str | None) -> Column:
-        """What can be asked of a column, or of the first one."""
-        columns = self.columns
-        name = next(iter(columns), None) if name is None else name
-        missing = Column(why="column: the index has no vectors of this column" if columns else "the index is empty")
-        return missing if name is None else columns.get(name, missing)
-
-    async def words(self, column: Column, text: str) -> Vector | None:
-        """The vector of a text; None as long as there is nothing that embeds it.
+    async def embed_text(self, model: QueryModel, text: str) -> Vector | None:
+        """The vector of a text; None as long as no model embeds it.
 
         Raises:
-            Busy: too many wait. UserError: the text has no vector.
+            OverloadedError: too many texts wait. UserError: the text has no vector.
         """
-        embedder = column.embedder
+        embedder = model.embedder
         if embedder is None or not embedder.words:
             return None
-        key = column.fingerprint, text
-        known = self._texts.get(key)
-        if known is None:
-            known = await self._thoughts.ask(lambda _, texts: [embedder.text(one) for one in texts], text)
-            self._texts[key] = known
-            if len(self._texts) > _REMEMBERED:
-                self._texts.popitem(last=False)
-        else:
-            self._texts.move_to_end(key)
-        return known
+        key = model.fingerprint, text
+        if key not in self._cache:
+            self._cache[key] = await self._texts.run(embedder.text, text)
+            if len(self._cache) > _MAX_CACHED_TEXTS:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(key)
+        return self._cache[key]
 
-    async def sound(self, column: Column, path: str) -> Vector:
+    async def embed_audio(self, model: QueryModel, path: str) -> Vector:
         """The vector of a sound file.
 
         Raises:
-            Busy: too many wait. UserError: the file is no sound.
+            OverloadedError: too many files wait. UserError: the file is not a sound.
         """
-        embedder = column.embedder
-        assert embedder is not None and embedder.sounds
-        vector: Vector = await self._uploads.ask(lambda _, paths: [embedder.sound(one) for one in paths], path)
-        return vector
+        assert model.embedder is not None and model.embedder.sounds
+        return await self._sounds.run(model.embedder.sound, path)
 
     def close(self) -> None:
-        """Take no more questions."""
-        self._thoughts.close()
-        self._uploads.close()
+        """Drop what waits."""
+        self._texts.close()
+        self._sounds.close()
 
+    def _load_all(self, path: Path, names: list[str]) -> None:
+        for name in names:
+            with self._load_lock:
+                requested = self.models.get(name)
+                if requested is not None and requested.state == "loading":
+                    self._load_one(path, name, requested)
 
-@contextlib.contextmanager
-def upload(folder: str) -> Any:
-    """An open file for what is sent, under a name of its own, which is removed in the end."""
-    handle, path = tempfile.mkstemp(dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file, path
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    def _load_one(self, path: Path, name: str, requested: QueryModel) -> None:
+        assert self._load is not None
+        embedder = None
+        try:
+            embedder = self._load(path, name)
+            why = "" if embedder.words else f"the model of the field {name} embeds no text"
+        except UserError as error:
+            log_error(error)
+            why = public_message(error, path)
+        except BaseException as error:  # the page must not wait for a thread that has ended
+            log_error(error)
+            why = "the model could not be loaded; see the log of the server"
+        state = "ready" if embedder and embedder.words else "none"
+        with self._lock:
+            if self.models.get(name) is requested:
+                model = QueryModel(requested.signature, requested.fingerprint, state, why, embedder)
+                self.models = {**self.models, name: model}

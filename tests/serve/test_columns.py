@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from web_server import Embedder, ask, filled, serving, told, unit, until
+from web_server import Embedder, ask, filled, get_json, serving, unit, until
 
 from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, JointEmbedding, LogMel
 from jointembed.__main__ import main
 from jointembed.errors import UsageError
 from jointembed.indexing.embedders import Embedders
 from jointembed.indexing.query_encoder import embedded
-from jointembed.serve.query_models import Model
 from jointembed.space.inference import EmbedOptions, threads
 from jointembed.web import export
 
@@ -47,80 +46,78 @@ def load(path, column):
 
 @pytest.fixture
 def port(path):
-    with serving(path, load=load, page=None) as port:
-        until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
+    with serving(path, load=load) as port:
+        until(lambda: get_json(port, "/api/info?field=tags")["text"] == "ready")
         yield port
 
 
-def test_each_column_says_what_may_be_asked_of_it(port):
-    about = told(port, "/api/about")
-    assert (about["column"], about["count"], about["rows"], about["dim"], about["metric"]) == (
+def test_info_names_the_queries_of_each_field(port):
+    about = get_json(port, "/api/info")
+    assert (about["field"], about["count"], about["rows"], about["dim"], about["metric"]) == (
         "audio", 40, 40, 8, "cosine",
     )  # fmt: skip
     assert (about["text"], about["file"], about["why"]) == (
         "none",
         True,
-        "the model of the column audio knows no words",
+        "the model of the field audio embeds no text",
     )
     assert about["queries"] == {
-        "audio": {"text": "none", "file": True, "why": "the model of the column audio knows no words"},
+        "audio": {"text": "none", "file": True, "why": "the model of the field audio embeds no text"},
         "tags": {"text": "ready", "file": False},
     }
-    about = told(port, "/api/about?column=tags")
-    assert (about["column"], about["count"], about["rows"], about["dim"], about["metric"], about["note"]) == (
+    about = get_json(port, "/api/info?field=tags")
+    assert (about["field"], about["count"], about["rows"], about["dim"], about["metric"], about["note"]) == (
         "tags", 14, 40, 5, "euclidean", "by tags",
     )  # fmt: skip
     assert (about["text"], about["file"], "why" in about) == ("ready", False, False)
 
 
-def test_words_are_searched_in_the_column_that_is_asked_for_by_its_own_model(path, port):
-    found = told(port, "/api/search?q=polka&k=5&column=tags")
+def test_text_is_embedded_by_the_model_of_the_field(path, port):
+    found = get_json(port, "/api/search?q=polka&k=5&field=tags")
     with Index.open(path) as index:
         wanted = index.search(Deaf(5).text("polka"), 5, "tags")
-        assert found["how"] == "model"
+        assert found["method"] == "model"
         assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit.id, hit.score) for hit in wanted]
-        assert [index.ids("tags")[hit["place"]] for hit in found["hits"]] == [hit.id for hit in wanted]
 
 
-def test_where_the_model_knows_no_words_they_are_looked_for_in_the_cells(port):
-    found = told(port, "/api/search?q=polka&k=50&column=audio")
-    assert found["how"] == "text" and len(found["hits"]) == 20
-    assert found["note"] == "the model of the column audio knows no words"
-    found = told(port, "/api/search?q=unknown&column=tags")
-    assert found["how"] == "text" and "none of these words" in found["note"]
+def test_text_that_no_model_embeds_is_searched_in_the_columns(port):
+    found = get_json(port, "/api/search?q=polka&k=50&field=audio")
+    assert found["method"] == "text" and len(found["hits"]) == 20
+    assert found["note"] == "the model of the field audio embeds no text"
+    found = get_json(port, "/api/search?q=unknown&field=tags")
+    assert found["method"] == "text" and "none of these words" in found["note"]
 
 
-def test_words_of_cells_find_only_what_the_column_has_unless_none_is_asked_for(path):
-    with serving(path, page=None) as port:
-        assert len(told(port, "/api/search?q=song&k=50")["hits"]) == 40
-        hits = told(port, "/api/search?q=song&k=50&column=tags")["hits"]
+def test_text_search_is_restricted_to_the_rows_of_the_field(path):
+    with serving(path) as port:
+        assert len(get_json(port, "/api/search?q=song&k=50")["hits"]) == 40
+        hits = get_json(port, "/api/search?q=song&k=50&field=tags")["hits"]
         assert {hit["id"] for hit in hits} == {f"s{at}" for at in range(0, 40, 3)}
-        assert all(hit["place"] is not None for hit in hits)
 
 
-def test_a_file_is_heard_for_a_column_that_hears_and_refused_for_one_that_does_not(path, port):
-    found = told(port, "/api/query?k=3&column=audio", method="POST", body=b"RIFF")
-    assert found == told(port, "/api/query?k=3", method="POST", body=b"RIFF")
-    for column, said in (("tags", "the model of this column hears no sounds"), ("nothing", "column: ")):
-        status, _, body = ask(port, f"/api/query?column={column}", "POST", body=b"RIFF")
+def test_upload_is_refused_for_a_field_whose_model_embeds_no_sounds(path, port):
+    found = get_json(port, "/api/query?k=3&field=audio", method="POST", body=b"RIFF")
+    assert found == get_json(port, "/api/query?k=3", method="POST", body=b"RIFF")
+    for column, said in (("tags", "the model of this field embeds no sounds"), ("nothing", "field: ")):
+        status, _, body = ask(port, f"/api/query?field={column}", "POST", body=b"RIFF")
         assert status == 422 and json.loads(body)["error"].startswith(said)
 
 
-def test_maps_cells_rows_and_ways_are_of_the_column(path, port):
+def test_layouts_columns_rows_and_paths_are_of_the_field(path, port):
     with Index.open(path) as index:
         index.set_vocabulary(["far", "near"], unit(2, 5, 4), "tags")
-        assert ask(port, "/api/map?axes=pca2&column=tags")[2] == export.points(index, "pca2", "tags")
-        assert told(port, "/api/cells?name=id&column=tags")["values"] == index.ids("tags")
-        assert set(told(port, "/api/row?id=s3&column=tags")["words"]) == {"far", "near"}
-        assert told(port, "/api/row?id=s1&column=tags")["words"] == told(port, "/api/row?id=s3")["words"] == []
-        way = told(port, "/api/path?start=s3&end=s30&n=4&column=tags")["hits"]
+        assert ask(port, "/api/layout?axes=pca2&field=tags")[2] == export.layout_bytes(index, "pca2", "tags")
+        assert get_json(port, "/api/column?name=id&field=tags")["values"] == index.ids("tags")
+        assert set(get_json(port, "/api/row?id=s3&field=tags")["terms"]) == {"far", "near"}
+        assert get_json(port, "/api/row?id=s1&field=tags")["terms"] == get_json(port, "/api/row?id=s3")["terms"] == []
+        way = get_json(port, "/api/path?start=s3&end=s30&n=4&field=tags")["hits"]
         assert [hit["id"] for hit in way] == [hit.id for hit in index.path_between("s3", "s30", 4, "tags")]
-    for target in ("about?", "map?", "cells?name=id&", "row?id=s1&", "search?q=song&", "similar?id=s1&"):
-        status, _, body = ask(port, f"/api/{target}column=nothing")
-        assert status == 422 and "column" in json.loads(body)["error"], target
+    for target in ("info?", "layout?", "column?name=id&", "row?id=s1&", "search?q=song&", "similar?id=s1&"):
+        status, _, body = ask(port, f"/api/{target}field=nothing")
+        assert status == 422 and "field" in json.loads(body)["error"], target
 
 
-def test_words_do_not_wait_for_a_sound_that_is_heard(path):
+def test_text_does_not_wait_for_sounds(path):
     go, heard = threading.Event(), []
 
     class Slow(Embedder):
@@ -129,60 +126,60 @@ def test_words_do_not_wait_for_a_sound_that_is_heard(path):
             return super().sound(path)
 
     with serving(path, load=lambda *_: Slow()) as port:
-        until(lambda: told(port, "/api/about")["text"] == "ready")
+        until(lambda: get_json(port, "/api/info")["text"] == "ready")
         sending = [
             threading.Thread(target=lambda: heard.append(ask(port, "/api/query", "POST", body=b"RIFF")[0]))
             for _ in range(4)
         ]
         for one in sending:
             one.start()
-        assert told(port, "/api/search?q=polka")["how"] == "model" and not heard
+        assert get_json(port, "/api/search?q=polka")["method"] == "model" and not heard
         go.set()
         for one in sending:
             one.join()
     assert heard == [200] * 4
 
 
-def test_a_column_that_comes_while_the_server_runs_gets_its_model(path):
+def test_new_field_gets_its_model_while_the_server_runs(path):
     loaded = []
 
     def slow(path, column):
         loaded.append(column)
         return load(path, column)
 
-    with serving(path, load=slow, page=None) as port:
-        until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
+    with serving(path, load=slow) as port:
+        until(lambda: get_json(port, "/api/info?field=tags")["text"] == "ready")
         with Index.open(path) as index:
             index.add_field("moods", 3, "cosine", "third", "f3")
             index.add([{"id": "s1"}, {"id": "s2"}], unit(2, 3), "moods")
-        until(lambda: "moods" in told(port, "/api/about")["queries"])
+        until(lambda: "moods" in get_json(port, "/api/info")["queries"])
         until(lambda: loaded == ["audio", "tags", "moods"])
 
 
-def test_a_model_that_fails_leaves_the_others_as_they_are(path):
+def test_model_that_fails_to_load_leaves_the_others_usable(path):
     def some(path, column):
         if column == "audio":
             raise UsageError("model", "it is gone", "put it back")
         return load(path, column)
 
-    with serving(path, load=some, page=None) as port:
-        until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
-        assert "gone" in told(port, "/api/about")["why"]
-        assert told(port, "/api/search?q=polka&column=tags")["how"] == "model"
-        status, _, body = ask(port, "/api/query?column=audio", "POST", body=b"RIFF")
+    with serving(path, load=some) as port:
+        until(lambda: get_json(port, "/api/info?field=tags")["text"] == "ready")
+        assert "gone" in get_json(port, "/api/info")["why"]
+        assert get_json(port, "/api/search?q=polka&field=tags")["method"] == "model"
+        status, _, body = ask(port, "/api/query?field=audio", "POST", body=b"RIFF")
         assert status == 422 and "gone" in json.loads(body)["error"]
 
 
-def test_a_vector_of_another_model_than_the_columns_is_never_searched(path):
-    with serving(path, load=lambda *_: Deaf(), page=None) as port:
-        until(lambda: told(port, "/api/about")["text"] == "ready")
-        assert told(port, "/api/search?q=polka")["how"] == "model"
+def test_vector_of_another_model_is_never_searched(path):
+    with serving(path, load=lambda *_: Deaf()) as port:
+        until(lambda: get_json(port, "/api/info")["text"] == "ready")
+        assert get_json(port, "/api/search?q=polka")["method"] == "model"
         with Index.create(path, 8, "cosine", "model", "f9") as index:
             index.add([{"id": "new", "title": "polka"}], unit(1), "audio")
             found = [ask(port, "/api/search?q=polka") for _ in range(3)]
         for status, headers, body in found:  # refused, or, once the new model is looked for, by the words in the cells
-            assert (status, headers.get("retry-after")) == (503, "1") or json.loads(body)["how"] in ("text", "model")
-        assert found[0][0] == 503 or json.loads(found[0][2])["how"] == "text"
+            assert (status, headers.get("retry-after")) == (503, "1") or json.loads(body)["method"] in ("text", "model")
+        assert found[0][0] == 503 or json.loads(found[0][2])["method"] == "text"
 
 
 def tone(seconds, seed):
@@ -266,33 +263,6 @@ def test_torch_has_its_threads_back_once_all_have_computed():
         torch.set_num_threads(before)
 
 
-def test_a_thread_that_read_an_older_commit_does_not_forget_the_columns_of_a_newer_one(tmp_path, monkeypatch):
-    path, model, newer = filled(tmp_path / "songs.index"), Model(None), []
-
-    def follow():
-        with Index.open(path) as index:
-            index.add_field("tags", 5, "euclidean", "other", "f2")
-            index.add([{"id": "s0"}], unit(1, 5), "tags")
-            model.follow(index)
-
-    def space(index, column=None):
-        if not newer:
-            newer.append(threading.Thread(target=follow))
-            newer[0].start()
-            newer[0].join(0.5)
-        return told(index, column)
-
-    told = Index.field_info
-    monkeypatch.setattr(Index, "field_info", space)
-    try:
-        with Index.open(path) as index:
-            model.follow(index)
-        newer[0].join(10)
-        assert list(model.columns) == ["audio", "tags"]
-    finally:
-        model.close()
-
-
 def test_a_thread_that_was_done_while_another_computed_has_all_threads_the_next_time():
     before, cpu = torch.get_num_threads(), torch.device("cpu")
     torch.set_num_threads(2)
@@ -320,7 +290,7 @@ def test_a_model_that_two_columns_share_is_loaded_once_and_let_go_with_them(made
     monkeypatch.setattr(JointEmbedding, "load", classmethod(lambda *given: loaded.append(1) or load(*given)))
     one, other = (embedders.load(made / "songs.index", column) for column in ("mine", "few"))
     assert one.model.space is other.model.space and len(loaded) == 1
-    assert one.text("slow waltz").tobytes() == other.search_text("slow waltz").tobytes()
+    assert one.text("slow waltz").tobytes() == other.text("slow waltz").tobytes()
     with pytest.raises(UsageError, match="none of these words"):
         one.text("polka")
     del one, other
@@ -331,7 +301,7 @@ def test_each_column_finds_the_file_that_is_sent_by_its_own_vectors(made, embedd
     song = (made / "music" / "2.flac").read_bytes()
     with serving(made / "songs.index", load=embedders.load) as port:
         for column in ("mine", "few"):
-            until(lambda column=column: told(port, f"/api/about?column={column}")["text"] == "ready", 60)
-            found = told(port, f"/api/query?column={column}", method="POST", body=song)["hits"]
+            until(lambda column=column: get_json(port, f"/api/info?field={column}")["text"] == "ready", 60)
+            found = get_json(port, f"/api/query?field={column}", method="POST", body=song)["hits"]
             assert found[0]["id"] == "2.flac" and found[0]["score"] > 0.999999
-            assert told(port, f"/api/search?q=waltz&column={column}")["how"] == "model"
+            assert get_json(port, f"/api/search?q=waltz&field={column}")["method"] == "model"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from web_server import ask, serving, told, until
+from web_server import ask, get_json, serving, until
 
 from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, JointEmbedding, LogMel
 from jointembed.__main__ import main
@@ -51,27 +51,27 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def port(made):
     with embedders() as load, serving(made / "songs.index", load=load) as port:
-        until(lambda: told(port, "/api/about")["text"] == "ready", 60)
+        until(lambda: get_json(port, "/api/info")["text"] == "ready", 60)
         yield port
 
 
 def test_a_song_that_is_sent_finds_itself_and_words_what_the_command_finds(made, port, capsys):
-    assert told(port, "/api/about")["file"]
+    assert get_json(port, "/api/info")["file"]
     for song in sorted((made / "music").iterdir()):
-        first, second, *_ = told(port, "/api/query?k=5", method="POST", body=song.read_bytes())["hits"]
+        first, second, *_ = get_json(port, "/api/query?k=5", method="POST", body=song.read_bytes())["hits"]
         assert first["id"] == song.name and first["score"] > 0.9999 > second["score"]
-        assert ask(port, first["audio"])[2] == song.read_bytes()
-    found = told(port, "/api/search?q=slow+waltz&k=6")
+        assert ask(port, "/" + first["audio"])[2] == song.read_bytes()
+    found = get_json(port, "/api/search?q=slow+waltz&k=6")
     capsys.readouterr()
     assert main(["search", str(made / "songs.index"), "slow waltz", "-k6", "--json"]) == 0
     wanted = json.loads(capsys.readouterr().out)
-    assert found["how"] == "model"
+    assert found["method"] == "model"
     assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit["id"], hit["score"]) for hit in wanted]
 
 
 def test_what_the_model_does_not_know_is_looked_for_in_the_cells(port):
-    found = told(port, "/api/search?q=3.wav")
-    assert found["how"] == "text" and found["hits"][0]["id"] == "3.wav"
+    found = get_json(port, "/api/search?q=3.wav")
+    assert found["method"] == "text" and found["hits"][0]["id"] == "3.wav"
     assert "none of these words" in found["note"]
 
 
@@ -87,14 +87,14 @@ def test_what_is_no_sound_is_said_so_and_costs_nobody_else(made, port):
         assert status == 422 and headers["content-type"] == "application/json"
         line = json.loads(answer)["error"]
         assert line.startswith("the file: ") and "/" not in line and "\n" not in line
-    assert ask(port, "/api/query?column=nothing", "POST", body=b"RIFF")[0] == 422
-    assert told(port, "/api/query", method="POST", body=(made / "music" / "0.wav").read_bytes())["hits"]
+    assert ask(port, "/api/query?field=nothing", "POST", body=b"RIFF")[0] == 422
+    assert get_json(port, "/api/query", method="POST", body=(made / "music" / "0.wav").read_bytes())["hits"]
 
 
 def test_words_are_never_taken_for_a_path(made, port):
     """A path in the query must not make the server open a file."""
-    found = told(port, f"/api/search?q={made / 'music' / '0.wav'}&k=1")
-    assert found["how"] == "text"
+    found = get_json(port, f"/api/search?q={made / 'music' / '0.wav'}&k=1")
+    assert found["method"] == "text"
 
 
 def test_a_model_that_is_gone_or_another_is_said_in_one_line_without_its_place(made, capfd):
@@ -104,10 +104,10 @@ def test_a_model_that_is_gone_or_another_is_said_in_one_line_without_its_place(m
         for change, said in ((lambda: None, "not there any more"), (lambda: other(checkpoint), "no longer the one")):
             change()
             with embedders() as load, serving(made / "songs.index", load=load) as port:
-                until(lambda port=port: told(port, "/api/about")["text"] == "none", 60)
-                found = told(port, "/api/search?q=wav")
-                assert found["how"] == "text" and said in found["note"] and str(made) not in found["note"]
-                assert len(told(port, "/api/similar?id=0.wav")["hits"]) == 5
+                until(lambda port=port: get_json(port, "/api/info")["text"] == "none", 60)
+                found = get_json(port, "/api/search?q=wav")
+                assert found["method"] == "text" and said in found["note"] and str(made) not in found["note"]
+                assert len(get_json(port, "/api/similar?id=0.wav")["hits"]) == 5
     finally:
         kept.rename(checkpoint)
     assert "Traceback" not in capfd.readouterr().err
@@ -134,12 +134,12 @@ def test_a_new_index_of_another_model_gets_that_model(made, tmp_path):
     with Index.create(path, 8, "cosine", str(made / "model.ckpt"), index_print(made / "songs.index")) as index:
         index.add([{"id": id} for id in ids], vectors, "audio")
     with embedders() as load, serving(path, load=load) as port:
-        until(lambda: told(port, "/api/about")["text"] == "ready", 60)
-        assert told(port, "/api/search?q=slow")["how"] == "model"
+        until(lambda: get_json(port, "/api/info")["text"] == "ready", 60)
+        assert get_json(port, "/api/search?q=slow")["method"] == "model"
         with Index.create(path, 8, "cosine", str(second), space.fingerprint) as index:
             index.add([{"id": id} for id in ids], vectors, "caption")
-        until(lambda: told(port, "/api/search?q=polka")["how"] == "model", 20)
-        assert not told(port, "/api/about")["file"]
+        until(lambda: get_json(port, "/api/search?q=polka")["method"] == "model", 20)
+        assert not get_json(port, "/api/info")["file"]
 
 
 def index_print(path):

@@ -1,26 +1,19 @@
-"""A server for tests, with a page and a model that take no time, and a client that sends what it is told to."""
+"""A server for tests, with a model that takes no time, and a client that sends any bytes."""
 
 import contextlib
 import json
 import socket
 import threading
 import time
-import types
 from pathlib import Path
 
 import numpy as np
 
 from jointembed.errors import UsageError
 from jointembed.index.index import Index
-from jointembed.serve import ready
+from jointembed.serve import open_server
 
 DIM = 8
-PAGE = types.SimpleNamespace(
-    asset=lambda name: (f"<!doctype html><p>{name}".encode(), "text/html; charset=utf-8"),
-    about=lambda index, column: {"count": len(index.ids(column)), "generation": index.generation},
-    points=lambda index, axes, column: np.zeros((len(index.ids(column)), 3), "<f4").tobytes(),
-    cells=lambda index, name, of: {"kind": "text", "values": [index.row(id).get(name) for id in index.ids(of)]},
-)
 
 
 def unit(count, dim=DIM, seed=0):
@@ -67,9 +60,9 @@ class Embedder:
 
 
 @contextlib.contextmanager
-def serving(path, **how):
+def serving(path, **options):
     """A server in a thread, and its port."""
-    with ready(path, port=0, **{"page": PAGE, **how}) as server:
+    with open_server(path, port=0, **options) as server:
         thread = threading.Thread(target=server.run)
         thread.start()
         try:
@@ -146,9 +139,9 @@ def ask(port, target, method="GET", headers=(), body=b"", host=None):
         return client.ask(target, method, headers, body, host)
 
 
-def told(port, target, **how):
-    """The JSON of an answer, which must be good."""
-    status, headers, body = ask(port, target, **how)
+def get_json(port, target, **options):
+    """The JSON of a successful answer."""
+    status, headers, body = ask(port, target, **options)
     assert status == 200, (target, status, body)
     assert headers["content-type"] == "application/json"
     return json.loads(body)

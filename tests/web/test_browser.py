@@ -5,18 +5,13 @@ import re
 import threading
 import time
 import wave
-from pathlib import Path
 
 import numpy as np
 import pytest
-from web_server import Embedder, serving, told
+from web_server import Embedder, get_json, serving
 
 from jointembed.index.index import Index
 from jointembed.web import export as pages
-
-CHROMIUM = Path("/usr/bin/chromium")
-pytest.importorskip("playwright")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
 
 HOSTILE = [
     "<script>window.__xss = 1</script>", "<img src=x onerror='window.__xss = 1'>", "</script><svg onload=alert(1)>",
@@ -76,8 +71,8 @@ def server(path):
     for at in range(40):
         (path.parent / f"{at}.wav").write_bytes(tone(0.4))
     asked = []
-    with serving(path, page=None, roots=[str(path.parent)], load=lambda *_: Listener(12)) as port:
-        until(lambda: told(port, "/api/about")["file"])
+    with serving(path, roots=[str(path.parent)], load=lambda *_: Listener(12)) as port:
+        until(lambda: get_json(port, "/api/info")["file"])
         yield f"http://127.0.0.1:{port}/", asked
 
 
@@ -91,24 +86,16 @@ def file(path):
     return (path.parent / "songs.html").as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox",
-             "--autoplay-policy=no-user-gesture-required"]  # fmt: skip
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def shown(browser, server):
     """Opens an address; when the test ends, nothing may have gone wrong in the page."""
     contexts, wrong = [], []
 
-    def show(address, **more):
+    def errors(text, expected):
+        if expected is None or expected not in text:
+            wrong.append(text)
+
+    def show(address, expected=None, **more):
         context = browser.new_context(**{"viewport": SIZE, "reduced_motion": "reduce", **more})
         contexts.append(context)
         page = context.new_page()
@@ -116,7 +103,7 @@ def shown(browser, server):
         page.on("request", lambda request: server[1].append(request.url.removeprefix(server[0][:-1])))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+        page.on("console", lambda message: message.type == "error" and errors(message.text, expected))
         page.goto(address)
         until(lambda: page.evaluate("performance.getEntriesByName('map').length"))
         page.locator(".list li").first.wait_for()
@@ -199,7 +186,7 @@ def test_words_find_items_and_a_result_shows_what_is_like_it(server, path, shown
     page.go_back()
     page.locator("#heading", has_text="Song 42").wait_for()
     page.go_back()
-    page.locator("#heading", has_text="Begin anywhere").wait_for()
+    page.locator("#heading", has_text="Start anywhere").wait_for()
     page.go_forward()
     page.locator("#heading", has_text="Song 42").wait_for()
 
@@ -211,10 +198,10 @@ def test_items_are_added_taken_away_and_joined_by_a_path(server, shown):
     page.locator(".list li").nth(1).get_by_role("button", name=re.compile("^Add")).click()
     page.locator(".token").nth(1).wait_for()
     page.locator(".list li").nth(2).hover()
-    page.locator(".list li").nth(2).get_by_role("button", name=re.compile("^Take")).click()
+    page.locator(".list li").nth(2).get_by_role("button", name=re.compile("^Subtract")).click()
     page.locator(".token.less").wait_for()
     last = [one for one in server[1] if one.startswith("/api/similar")][-1]
-    assert last.count("&id=") + last.count("?id=") == 2 and last.count("minus=") == 1
+    assert last.count("&id=") + last.count("?id=") == 2 and last.count("unlike=") == 1
     page.locator(".token.less button").click()
     until(lambda: page.locator(".token").count() == 2)
     page.locator(".token button").first.click()
@@ -229,17 +216,20 @@ def test_items_are_added_taken_away_and_joined_by_a_path(server, shown):
 def test_a_file_is_searched_for_and_results_are_varied(server, shown):
     page = shown(server[0])
     page.set_input_files("#upload", {"name": "unknown.wav", "mimeType": "audio/wav", "buffer": b"RIFF"})
-    page.locator("#heading", has_text="Like unknown.wav").wait_for()
+    page.locator("#heading", has_text="Similar to unknown.wav").wait_for()
     assert len(titles(page)) == 10
     choose(page, "Song 42")
     page.locator("#filters summary").click()
     page.locator(".variety select").select_option("year")
     until(lambda: page.locator(".list li").count() == 7)
-    page.get_by_label("Fold near-duplicates").check()
-    page.get_by_label("Variety").press("End")
+    page.get_by_label("Merge near-duplicates").check()
+    page.get_by_label("Diversity").press("End")
     # A word with the page lets its requests be heard of.
     until(
-        lambda: page.title() and "per=year&diverse=1&distinct=1" in [one for one in server[1] if "/similar" in one][-1]
+        lambda: (
+            page.title()
+            and "one_per=year&diversity=1&deduplicate=true" in [one for one in server[1] if "/similar" in one][-1]
+        )
     )
 
 
@@ -273,7 +263,7 @@ def test_filters_hold_for_the_results_and_for_the_map(server, path, shown):
         low.press("ArrowRight")
     until(lambda: titles(page) == similar(path, "song/42", where="genre = 'hip & hop''s' and tempo >= 110"))
     page.locator("#clear").click()
-    until(lambda: page.locator("#heading").text_content() == "Begin anywhere")
+    until(lambda: page.locator("#heading").text_content() == "Start anywhere")
     assert not coloured(page, teal)
     page.get_by_role("button", name="Clear all filters").click()
     until(lambda: coloured(page, teal))
@@ -371,7 +361,7 @@ def test_all_of_it_goes_without_a_mouse(server, shown):
     page.keyboard.press("Enter")
     until(lambda: page.locator("#chosen h2").text_content() != "Song 23")
     page.keyboard.press("Escape")
-    until(lambda: page.locator("#heading").text_content() == "Begin anywhere")
+    until(lambda: page.locator("#heading").text_content() == "Start anywhere")
     page.locator("#points").focus()
     page.keyboard.press("Enter")
     page.locator("#chosen h2").wait_for()
@@ -399,7 +389,7 @@ def test_the_exported_page_needs_no_server_and_asks_for_nothing(file, path, show
     until(lambda: titles(page) == similar(path, "song/42", 12))
     page.locator("#filters summary").click()
     page.locator(".chip", has_text="polka").click()
-    until(lambda: "of the 12 nearest" in page.locator("#hint").text_content())
+    until(lambda: "the 12 nearest" in page.locator("#hint").text_content())
     assert page.get_by_role("button", name=re.compile("^Add")).count() == 0
     for axes in ("pca3", ""):
         page.select_option("#map", axes)
@@ -500,8 +490,8 @@ class Reader(Embedder):
 def chooser(double):
     """The address of a server over them."""
     load = {"audio": Listener(12), "tags": Reader(5)}
-    with serving(double, page=None, load=lambda _, column: load[column]) as port:
-        until(lambda: told(port, "/api/about?column=tags")["text"] == "ready")
+    with serving(double, load=lambda _, column: load[column]) as port:
+        until(lambda: get_json(port, "/api/info?field=tags")["text"] == "ready")
         yield f"http://127.0.0.1:{port}/"
 
 
@@ -512,7 +502,7 @@ def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, choos
     select = page.get_by_label("Compare by")
     assert select.evaluate("one => [...one.options].map(each => each.text)") == ["audio", "tags"]
     assert page.locator("#facts").text_content() == "80 items by audio · 12 dimensions · cosine"
-    assert page.locator("#query").get_attribute("placeholder") == "Search in titles and cells"
+    assert page.locator("#query").get_attribute("placeholder") == "Search in titles and columns"
     assert page.locator("#file").is_visible()
     choose(page, "Song 42")
     assert titles(page) == similar(double, "song/42", column="audio")
@@ -523,7 +513,7 @@ def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, choos
     assert page.locator("#chosen h2").text_content() == "Song 42"
     until(lambda: status(page).startswith("Compared by tags. 10 results."))
     assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
-    assert page.locator("#query").get_attribute("placeholder") == "Search by words"
+    assert page.locator("#query").get_attribute("placeholder") == "Search by meaning"
     assert page.locator("#file").is_hidden()
     assert (points(page) != before).any()
     assert select.evaluate("one => document.activeElement === one")
@@ -532,7 +522,7 @@ def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, choos
     until(lambda: page.locator("#chosen h2").text_content() != "Song 42")
     search(page, "polka")
     page.locator("#hint", has_text="by meaning").wait_for()
-    assert asked and all("column=tags" in url for url in asked if "/api/" in url)
+    assert asked and all("field=tags" in url for url in asked if "/api/" in url)
     with Index.open(double) as index:
         wanted = [hit.row["title"] for hit in index.search(Reader(5).text("polka"), 10, "tags")]
     assert [one for one in titles(page) if one.startswith("Song")] == [one for one in wanted if one.startswith("Song")]
@@ -548,9 +538,9 @@ def test_an_item_that_the_other_column_lacks_is_said_so_and_filters_stay(double,
     page.locator(".chip", has_text="polka").click()
     page.locator(".variety select").select_option("year")
     choose(page, "Song 45")
-    page.select_option("#column", "tags")
+    page.select_option("#field", "tags")
     page.locator("#hint", has_text="“Song 45” has no vector in tags.").wait_for()
-    assert page.locator("#heading").text_content() == "Begin anywhere" and page.locator("#chosen").is_hidden()
+    assert page.locator("#heading").text_content() == "Start anywhere" and page.locator("#chosen").is_hidden()
     assert page.locator("#active").text_content() == "1"
     assert page.locator(".chip", has_text="polka").get_attribute("aria-pressed") == "true"
     assert page.locator(".variety select").input_value() == "year"
@@ -560,21 +550,21 @@ def test_an_item_that_the_other_column_lacks_is_said_so_and_filters_stay(double,
     until(lambda: titles(page) == wanted)
     search(page, "Song 45")  # which is found by meaning, so others are
     page.locator("#hint", has_text="by meaning").wait_for()
-    page.select_option("#column", "audio")
-    page.locator("#hint", has_text="by the words in the cells").wait_for()
+    page.select_option("#field", "audio")
+    page.locator("#hint", has_text="by the words in the columns").wait_for()
     assert titles(page)[0] == "Song 45"
 
 
 def test_a_column_that_cannot_be_had_leaves_the_one_that_is_shown(double, chooser, shown):
     page = shown(chooser)
     choose(page, "Song 42")
-    page.route("**/api/map?*column=tags*", lambda route: route.fulfill(status=200, body="x"))
-    page.route("**/api/about?*", lambda route: route.fulfill(status=200, body="<html>"))
-    page.select_option("#column", "tags")
+    page.route("**/api/layout?*field=tags*", lambda route: route.fulfill(status=200, body="x"))
+    page.route("**/api/info?*", lambda route: route.fulfill(status=200, body="<html>"))
+    page.select_option("#field", "tags")
     until(lambda: page.locator("#heading").text_content() == "That did not work")
-    assert page.locator("#column").input_value() == "audio"
-    page.unroute("**/api/about?*")
-    page.unroute("**/api/map?*column=tags*")
+    assert page.locator("#field").input_value() == "audio"
+    page.unroute("**/api/info?*")
+    page.unroute("**/api/layout?*field=tags*")
     choose(page, "Song 42")
     assert titles(page) == similar(double, "song/42", column="audio")
 
@@ -586,7 +576,7 @@ def test_a_file_may_be_sent_once_the_model_has_loaded(double, browser):
         go.wait(20)
         return Listener(12)
 
-    with serving(double, page=None, load=load) as port:
+    with serving(double, load=load) as port:
         page = browser.new_page(viewport=SIZE)
         page.goto(f"http://127.0.0.1:{port}/")
         page.locator(".list li").first.wait_for()
@@ -598,27 +588,27 @@ def test_a_file_may_be_sent_once_the_model_has_loaded(double, browser):
 
 def test_an_exported_page_tells_its_column_and_where_there_is_but_one_none_is_chosen(double, server, shown):
     with Index.open(double) as index:
-        pages.export(index, double.parent / "tags.html", column="tags")
+        pages.export(index, double.parent / "tags.html", field="tags")
     page = shown((double.parent / "tags.html").as_uri())
     assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
-    assert page.locator("#columns").is_hidden()
+    assert page.locator("#fields").is_hidden()
     choose(page, "Song 42")
     assert titles(page) == similar(double, "song/42", column="tags")
     page = shown(server[0])
-    assert page.locator("#columns").is_hidden()
+    assert page.locator("#fields").is_hidden()
     assert page.locator("#facts").text_content() == "80 items · 12 dimensions · cosine"
 
 
 def test_an_index_of_nothing_or_of_one_bare_row_has_a_page(tmp_path, browser):
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         pass
-    with serving(tmp_path / "a.index", page=None) as port, Index.open(tmp_path / "a.index") as index:
+    with serving(tmp_path / "a.index") as port, Index.open(tmp_path / "a.index") as index:
         address = f"http://127.0.0.1:{port}/"
         page = browser.new_page(viewport=SIZE)
         page.goto(address)
         page.locator("#heading", has_text="Nothing here yet").wait_for()
         index.add([{"id": "only/one.wav"}], np.ones((1, 2), np.float32), "x")
-        until(lambda: told(port, "/api/about")["count"])
+        until(lambda: get_json(port, "/api/info")["count"])
         page.reload()
         page.locator(".hit", has_text="one").click()
         page.locator("#chosen h2", has_text="one").wait_for()
@@ -658,7 +648,7 @@ def test_a_refusal_of_the_server_is_told_and_the_page_goes_on(server, shown):
     page = shown(server[0])
     page.route("**/api/search*", lambda route: route.fulfill(status=200, json={"hits": [], "how": "text"}))
     search(page, "nothing")
-    until(lambda: "Nothing fits" in page.locator("#hint").text_content())
+    until(lambda: "No matches" in page.locator("#hint").text_content())
     page.unroute("**/api/search*")
     page.route("**/api/search*", lambda route: route.fulfill(status=200, body="<html>"))
     search(page, "something")
@@ -666,6 +656,138 @@ def test_a_refusal_of_the_server_is_told_and_the_page_goes_on(server, shown):
     page.unroute("**/api/search*")
     search(page, "Song 42")
     until(lambda: titles(page)[:1] == ["Song 42"])
+
+
+@pytest.fixture
+def changing(path, tmp_path):
+    """A copy of the songs that a test may change, and the address of a server over it."""
+    with Index.open(path) as index:
+        ids, vectors = index.vectors()
+        songs = [index.row(id) for id in ids]
+    with Index.create(tmp_path / "songs.index", 12, "cosine") as index:
+        index.add(songs, vectors, "audio")
+    with serving(tmp_path / "songs.index") as port:
+        yield tmp_path / "songs.index", f"http://127.0.0.1:{port}/"
+
+
+def test_items_are_found_by_id_after_rows_were_removed(changing, shown):
+    path, address = changing
+    page = shown(address)
+    search(page, "Song 42")
+    page.locator(".hit", has_text="Song 42").wait_for()
+    with Index.open(path) as index:
+        index.remove([f"song/{at}" for at in range(0, 40, 2)])
+    page.locator(".hit", has_text="Song 42").click()
+    page.locator("#chosen h2", has_text="Song 42").wait_for()
+    assert titles(page) == similar(path, "song/42")
+    assert page.locator("#facts").text_content().startswith("60 items")
+    spots = coloured(page, "#cc6677")
+    page.mouse.click(*spots[len(spots) // 2])  # a point of the new map
+    page.locator("#chosen dd", has_text="polka").wait_for()
+
+
+def test_an_item_that_was_removed_is_reported_and_the_page_goes_on(changing, shown):
+    path, address = changing
+    page = shown(address, expected="status of 404")
+    search(page, "Song 42")
+    page.locator(".hit", has_text="Song 42").wait_for()
+    with Index.open(path) as index:
+        index.remove(["song/42"])
+    page.locator(".hit", has_text="Song 42").click()
+    page.locator("#hint", has_text="the index has no item with this id").wait_for()
+    choose(page, "Song 43")
+    assert page.locator("#facts").text_content().startswith("79 items")
+
+
+def test_an_item_that_was_added_is_found_and_is_on_the_map(changing, shown):
+    path, address = changing
+    page = shown(address)
+    assert page.locator("#facts").text_content().startswith("80 items")
+    with Index.open(path) as index:
+        vector = index.get_vectors(["song/42"]).astype(np.float32)
+        index.add([{"id": "new", "title": "Brand new song", "genre": "reel"}], vector, "audio")
+    choose(page, "Brand new song")
+    assert titles(page)[0] == "Song 42"
+    assert page.locator("#facts").text_content().startswith("81 items")
+    assert page.locator(".list .swatch").first.is_visible()
+
+
+def test_filters_survive_a_change_of_the_index(changing, shown):
+    path, address = changing
+    page = shown(address)
+    page.locator("#filters summary").click()
+    page.locator(".chip", has_text="polka").click()
+    with Index.open(path) as index:
+        index.remove(["song/0", "song/1"])
+    choose(page, "Song 45")
+    assert page.locator(".chip", has_text="polka").get_attribute("aria-pressed") == "true"
+    assert titles(page) == similar(path, "song/45", where="genre = 'polka'")
+
+
+def test_url_restores_a_search_with_its_filters(server, path, shown):
+    page = shown(server[0])
+    choose(page, "Song 42")
+    page.locator("#filters summary").click()
+    page.locator(".chip", has_text="hip & hop's").click()
+    wanted = similar(path, "song/42", where="genre = 'hip & hop''s'")
+    until(lambda: titles(page) == wanted)
+    address = page.url
+    assert "similar=song%2F42" in address and "where=" in address
+    again = shown(address)
+    again.locator("#chosen h2", has_text="Song 42").wait_for()
+    assert titles(again) == wanted and again.locator("#active").text_content() == "1"
+    again.locator("#filters summary").click()
+    assert again.locator(".chip", has_text="hip & hop's").get_attribute("aria-pressed") == "true"
+    odd = shown(f"{server[0]}?similar=caf%E9%20%235%3F.wav&where=not%20(tempo%20%3C%20100)")
+    odd.locator("#chosen h2", has_text="Song 5").wait_for()
+    assert titles(odd) == similar(path, "caf\udce9 #5?.wav", where="not (tempo < 100)")
+    assert shown(f"{server[0]}?q=Song+42").locator(".hit .title").first.text_content() == "Song 42"
+
+
+def test_url_of_an_exported_page_restores_a_search(file, path, shown):
+    page = shown(f"{file}?similar=song%2F42")
+    page.locator("#chosen h2", has_text="Song 42").wait_for()
+    assert titles(page) == similar(path, "song/42")
+
+
+def test_focus_stays_with_the_answer(server, shown):
+    page = shown(server[0])
+    search(page, "Song 42")
+    page.locator(".hit", has_text="Song 42").focus()
+    page.keyboard.press("Enter")
+    page.locator("#chosen h2", has_text="Song 42").wait_for()
+    until(lambda: page.evaluate("document.activeElement.matches('#chosen h2')"))
+
+
+def test_list_is_one_tab_stop_and_arrows_reach_all_of_its_buttons(server, shown):
+    page = shown(server[0])
+    choose(page, "Song 9")
+    assert page.locator(".list button:not([tabindex='-1'])").count() == 1
+    page.locator(".hit").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    label = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert re.match("(Play|Add) ", label)
+    page.keyboard.press("End")
+    assert page.evaluate("document.activeElement.querySelector('.rank').textContent") == "10"
+    assert page.locator(".list button:not([tabindex='-1'])").count() == 1
+
+
+def test_map_announces_the_item_in_its_middle(server, shown):
+    page = shown(server[0])
+    page.locator("#points").focus()
+    page.keyboard.press("+")
+    until(lambda: re.search("Song|Elise|waltz|polka|reel|hip", status(page)))
+
+
+def test_numbers_filter_by_typing(server, path, shown):
+    page = shown(server[0])
+    choose(page, "Song 42")
+    page.locator("#filters summary").click()
+    page.get_by_label("Lowest tempo").fill("110")
+    page.get_by_label("Lowest tempo").press("Enter")
+    until(lambda: titles(page) == similar(path, "song/42", where="tempo >= 110"))
+    assert page.get_by_label("tempo from").input_value() == "30"
 
 
 @pytest.mark.slow

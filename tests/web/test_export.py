@@ -76,8 +76,8 @@ def unpacked(text, kind):
 
 
 def test_about_says_what_each_cell_is_and_which_maps_there_are(songs):
-    about = export.about(songs)
-    kinds = {cell["name"]: (cell["kind"], cell["size"]) for cell in about["cells"]}
+    about = export.page_info(songs)
+    kinds = {cell["name"]: (cell["kind"], cell["size"]) for cell in about["columns"]}
     assert kinds == {
         "title": ("text", 60), "genre": ("category", 3), "tempo": ("number", 60), "rooms": ("category", 4),
         "live": ("category", 2), "tags": ("category", 3), "facts": ("text", 1),
@@ -88,13 +88,13 @@ def test_about_says_what_each_cell_is_and_which_maps_there_are(songs):
 
 
 def test_a_change_of_the_index_is_seen(songs):
-    before = export.about(songs)
+    before = export.page_info(songs)
     songs.add(
         [{"id": "new", "mood": "calm"}, {"id": "newer", "mood": "calm"}], np.eye(8, dtype=np.float32)[:2], "audio"
     )
-    after = export.about(songs)
-    assert after["count"] == 62 and after["generation"] > before["generation"]
-    assert {"name": "mood", "kind": "category", "size": 1} in after["cells"]
+    after = export.page_info(songs)
+    assert after["count"] == 62 and after["version"] != before["version"]
+    assert {"name": "mood", "kind": "category", "size": 1} in after["columns"]
 
 
 def test_categories_come_with_the_most_frequent_first_and_numbers_by_size(tmp_path):
@@ -102,12 +102,12 @@ def test_categories_come_with_the_most_frequent_first_and_numbers_by_size(tmp_pa
     rows = [{"id": str(at), "kind": cell, "stars": [3, 1, 2][at % 3]} for at, cell in enumerate(cells)]
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         index.add(rows, np.zeros((8, 2), np.float32), "x")
-        assert export.cells(index, "kind") == {
+        assert export.column_values(index, "kind") == {
             "kind": "category", "values": ["a", "c", "b"], "codes": [2, 0, 0, -1, [0, 1], -1, 1, 0],
         }  # fmt: skip
-        assert export.cells(index, "stars")["values"] == [1, 2, 3]
-        with pytest.raises(UsageError, match="no row has this cell"):
-            export.cells(index, "kinds")
+        assert export.column_values(index, "stars")["values"] == [1, 2, 3]
+        with pytest.raises(UsageError, match="no row has this column"):
+            export.column_values(index, "kinds")
 
 
 def test_a_category_has_one_place_in_all_columns_and_so_one_colour(tmp_path):
@@ -115,16 +115,20 @@ def test_a_category_has_one_place_in_all_columns_and_so_one_colour(tmp_path):
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         index.add(rows, np.zeros((9, 2), np.float32), "x")
         index.add(rows[:5], np.zeros((5, 2), np.float32), "y")
-        assert export.cells(index, "kind")["values"] == export.cells(index, "kind", "y")["values"] == ["c", "b", "a"]
-        assert export.cells(index, "kind", "y")["codes"] == [2, 2, 1, 1, 1]
-        found = exported(index, tmp_path / "out.html", column="y")
-        assert json.loads(found.data["cell 0"]) == export.cells(index, "kind", "y")
+        assert (
+            export.column_values(index, "kind")["values"]
+            == export.column_values(index, "kind", "y")["values"]
+            == ["c", "b", "a"]
+        )
+        assert export.column_values(index, "kind", "y")["codes"] == [2, 2, 1, 1, 1]
+        found = exported(index, tmp_path / "out.html", field="y")
+        assert json.loads(found.data["column 0"]) == export.column_values(index, "kind", "y")
         index.update([{**row, "kind": ["few", 7, {"a": 1}][at % 3]} for at, row in enumerate(rows[5:])])
         index.update([{**row, "kind": 5 + at % 2} for at, row in enumerate(rows[:5])])
-        few = export.cells(index, "kind", "y")
+        few = export.column_values(index, "kind", "y")
         assert [few["values"][code] for code in few["codes"]] == [5, 6, 5, 6, 5]
         index.add([{"id": f"more{at}", "kind": f"kind {at}"} for at in range(200)], np.zeros((200, 2), np.float32), "x")
-        assert export.cells(index, "kind", "y")["values"] == [5, 6]
+        assert export.column_values(index, "kind", "y")["values"] == [5, 6]
 
 
 def test_odd_cells_become_text_or_nothing_and_ids_stay_whole(tmp_path):
@@ -135,17 +139,17 @@ def test_odd_cells_become_text_or_nothing_and_ids_stay_whole(tmp_path):
     ]
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         index.add(rows, np.zeros((3, 2), np.float32), "x")
-        odd = export.cells(index, "odd")
+        odd = export.column_values(index, "odd")
         assert odd["kind"] == "text" and odd["values"][0] == '{"a": 1}' and odd["values"][2] is None
         assert len(odd["values"][1]) == 500
-        assert export.cells(index, "id")["values"] == [one["id"] for one in rows]
-        assert "big" not in export.about(index)["axes"]
-        assert export.cells(index, "true") == {"kind": "text", "values": ["true", "1", None]}
-        json.dumps([export.cells(index, name) for name in ("odd", "big", "true", "list")], allow_nan=False)
+        assert export.column_values(index, "id")["values"] == [one["id"] for one in rows]
+        assert "big" not in export.page_info(index)["axes"]
+        assert export.column_values(index, "true") == {"kind": "text", "values": ["true", "1", None]}
+        json.dumps([export.column_values(index, name) for name in ("odd", "big", "true", "list")], allow_nan=False)
 
 
 def test_principal_components_are_those_of_numpy_with_a_settled_sign(songs):
-    points = np.frombuffer(export.points(songs, "pca3"), "<f4").reshape(60, 3)
+    points = np.frombuffer(export.layout_bytes(songs, "pca3"), "<f4").reshape(60, 3)
     values = songs.vectors()[1].astype(np.float64)
     centred = values - values.mean(0)
     directions = np.linalg.svd(centred, full_matrices=False)[2][:3]
@@ -154,8 +158,8 @@ def test_principal_components_are_those_of_numpy_with_a_settled_sign(songs):
     low, high = expected.min(0), expected.max(0)
     np.testing.assert_allclose(points, (expected - (low + high) / 2) / ((high - low).max() / 2), atol=1e-6)
     assert points.min() == -1 and points.max() == 1
-    flat = np.frombuffer(export.points(songs, "pca2"), "<f4").reshape(60, 3)
-    assert not flat[:, 2].any() and export.points(songs, "pca2") == flat.tobytes()
+    flat = np.frombuffer(export.layout_bytes(songs, "pca2"), "<f4").reshape(60, 3)
+    assert not flat[:, 2].any() and export.layout_bytes(songs, "pca2") == flat.tobytes()
 
 
 def test_a_map_of_few_or_equal_vectors_has_places_all_the_same(tmp_path):
@@ -163,13 +167,13 @@ def test_a_map_of_few_or_equal_vectors_has_places_all_the_same(tmp_path):
         with Index.create(tmp_path / "a.index", dim, "euclidean") as index:
             index.add([{"id": str(at)} for at in range(count)], np.ones((count, dim), np.float32), "x")
             for axes in ("pca2", "pca3", "umap2"):
-                assert np.frombuffer(export.points(index, axes), "<f4").tolist() == [0.0] * 3 * count
+                assert np.frombuffer(export.layout_bytes(index, axes), "<f4").tolist() == [0.0] * 3 * count
 
 
 def test_an_index_whose_rows_were_all_removed_has_an_empty_map(songs):
     songs.remove(songs.ids())
-    for axes in export.about(songs)["axes"]:
-        assert export.points(songs, axes) == b""
+    for axes in export.page_info(songs)["axes"]:
+        assert export.layout_bytes(songs, axes) == b""
 
 
 def test_cells_as_axes_fill_the_range_and_leave_out_rows_that_lack_one(songs):
@@ -209,20 +213,20 @@ def layout(calls):
 def test_umap_is_computed_once_for_each_state_of_the_index(songs, monkeypatch):
     calls = []
     monkeypatch.setitem(sys.modules, "umap", layout(calls))
-    first = export.points(songs, "umap2")
-    assert export.points(songs, "umap2") == first and len(calls) == 1
+    first = export.layout_bytes(songs, "umap2")
+    assert export.layout_bytes(songs, "umap2") == first and len(calls) == 1
     assert calls[0]["random_state"] == 0 and calls[0]["metric"] == "cosine" and calls[0]["init"].shape == (60, 2)
     songs.add([{"id": "z"}], np.eye(8, dtype=np.float32)[:1], "audio")
-    assert len(export.points(songs, "umap2")) == 61 * 12 and len(calls) == 2
+    assert len(export.layout_bytes(songs, "umap2")) == 61 * 12 and len(calls) == 2
     [kept] = songs.path.parent.glob("*.umap2")
     kept.write_bytes(b"broken")
-    assert len(export.points(songs, "umap2")) == 61 * 12 and len(calls) == 3
+    assert len(export.layout_bytes(songs, "umap2")) == 61 * 12 and len(calls) == 3
 
 
 def test_without_umap_one_line_says_what_to_install(songs, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(UsageError, match=r'pip install "jointembed\[map\]"'):
-        export.points(songs, "umap2")
+        export.layout_bytes(songs, "umap2")
 
 
 @pytest.mark.slow
@@ -244,13 +248,13 @@ def test_umap_keeps_clusters_apart_and_gives_the_same_map_twice(tmp_path):
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 def test_neighbours_are_those_of_the_index(tmp_path, metric, monkeypatch):
-    monkeypatch.setattr(export, "_BLOCK", 7)
+    monkeypatch.setattr(export, "_ROWS_PER_BLOCK", 7)
     rng = np.random.default_rng(1)
     vectors = unit(rng, 90, 6)
     vectors[40:50] = vectors[3]  # ties
     with Index.create(tmp_path / "a.index", 6, metric) as index:
         index.add([{"id": str(at)} for at in range(90)], vectors, "x")
-        places, scores = export.neighbours(index, 5)
+        places, scores = export.neighbors(index, 5)
         for at in range(90):
             hits = index.similar(str(at), 5)
             np.testing.assert_allclose(scores[at], [hit.score for hit in hits], atol=1e-5)
@@ -259,16 +263,16 @@ def test_neighbours_are_those_of_the_index(tmp_path, metric, monkeypatch):
 
 def test_the_exported_page_holds_the_map_the_cells_and_the_neighbours(songs, tmp_path):
     found = exported(songs, tmp_path / "out.html", k=7)
-    about = json.loads(found.data["about"])
+    about = json.loads(found.data["info"])
     assert about["count"] == 60 and about["k"] == 7 and about["start"] == "pca2"
-    steps = unpacked(found.data["map pca2"], "<u2").reshape(60, 2)
+    steps = unpacked(found.data["layout pca2"], "<u2").reshape(60, 2)
     points = project.coordinates(songs, "pca2")
     np.testing.assert_allclose(steps / 65534 * 2 - 1, points[:, :2], atol=2e-5)
-    assert unpacked(found.data["map pca3"], "<u2").size == 180
-    for at, cell in enumerate(about["cells"]):
-        assert json.loads(found.data[f"cell {at}"]) == export.cells(songs, cell["name"])
-    assert json.loads(found.data["cell id"])["values"] == songs.ids()
-    near = unpacked(found.data["near"], "<u4").reshape(60, 7)
+    assert unpacked(found.data["layout pca3"], "<u2").size == 180
+    for at, cell in enumerate(about["columns"]):
+        assert json.loads(found.data[f"column {at}"]) == export.column_values(songs, cell["name"])
+    assert json.loads(found.data["column id"])["values"] == songs.ids()
+    near = unpacked(found.data["neighbors"], "<u4").reshape(60, 7)
     low, high = about["scores"]
     scores = low + unpacked(found.data["scores"], "<u2").reshape(60, 7) / 65535 * (high - low)
     for at in (0, 31, 59):
@@ -284,7 +288,7 @@ def test_what_cells_hold_cannot_break_out_of_the_page(tmp_path):
         index.add(rows, np.zeros((9, 2), np.float32), "x")
         found = exported(index, tmp_path / "out.html")
     assert len(found.texts["script"]) == 1
-    assert json.loads(found.data["cell id"])["values"] == [one["id"] for one in rows]
+    assert json.loads(found.data["column id"])["values"] == [one["id"] for one in rows]
     assert {"onerror", "src"}.isdisjoint(name for name, _ in found.attributes)
 
 
@@ -300,24 +304,25 @@ def test_the_exported_page_allows_its_own_script_and_style_and_nothing_else(song
     addresses = [value for name, value in found.attributes if name in ("href", "src") and not value.startswith("#")]
     assert all(value.startswith("data:image/svg+xml,") for value in addresses)
     data = sum(map(len, found.data.values()))
-    assert (tmp_path / "out.html").stat().st_size - data < 120_000
+    assert (tmp_path / "out.html").stat().st_size - data < 160_000
 
 
-def test_the_parts_of_the_page_are_given_with_their_kinds_and_name_no_other_host():
-    for name, kind in [("page.html", "text/html"), ("page.css", "text/css"), ("page.js", "text/javascript"),
-                       ("icon.svg", "image/svg+xml")]:  # fmt: skip
-        content, media = export.asset(name)
-        assert media.split(";")[0] == kind
-        assert set(re.findall(rb"https?://[^\"' )]+", content)) <= {b"http://www.w3.org/2000/svg"}
-    for name in ("../page.py", "main.js", "page.py", ""):
-        with pytest.raises(KeyError):
-            export.asset(name)
-    html = export.asset("page.html")[0].decode()
+def test_page_names_no_other_host_and_has_no_inline_code():
+    for path in export.STATIC.iterdir():
+        assert set(re.findall(r"https?://[^\"' )]+", path.read_text())) <= {"http://www.w3.org/2000/svg"}
+    html = (export.STATIC / "index.html").read_text()
     assert " style=" not in html and not re.search(r"\son\w+=", html) and html.count("<script") == 1
 
 
+def test_bundle_has_every_module_once_and_no_import():
+    script = export.bundle()
+    for path in export.STATIC.glob("*.js"):
+        assert script.count(path.read_text().splitlines()[1]) == 1, path  # the comment that says what the module is
+    assert not re.search(r"^(import|export)\b", script, re.MULTILINE)
+
+
 def test_every_colour_of_the_text_stands_out_from_what_it_is_written_on():
-    style = export.asset("page.css")[0].decode()
+    style = (export.STATIC / "page.css").read_text()
 
     def light(colour):
         parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
@@ -344,7 +349,7 @@ def test_sounds_are_linked_from_where_the_page_lies_and_only_inside_the_folder(t
         found = exported(index, tmp_path / "pages" / "out.html", root=music)
         link = "./../music%20folder/a%20%231%3F.wav"
         assert json.loads(found.data["links"]) == [link, "", "", "", link, "", ""]
-        with pytest.raises(UsageError, match="no such folder"):
+        with pytest.raises(UsageError, match="does not exist"):
             export.export(index, tmp_path / "out.html", root=tmp_path / "nowhere")
 
 
@@ -352,21 +357,21 @@ def test_one_row_and_rows_without_cells_have_a_page(tmp_path):
     with Index.create(tmp_path / "a.index", 3, "cosine") as index:
         with pytest.raises(UsageError, match="empty"):
             export.export(index, tmp_path / "out.html")
-        assert export.about(index)["count"] == 0
+        assert export.page_info(index)["count"] == 0
         index.add([{"id": "a"}], np.eye(3, dtype=np.float32)[:1], "x")
         found = exported(index, tmp_path / "out.html")
-        assert "near" not in found.data and json.loads(found.data["about"])["k"] == 0
+        assert "neighbors" not in found.data and json.loads(found.data["info"])["k"] == 0
 
 
 def test_the_second_column_has_a_page_of_its_own(songs, tmp_path):
     songs.add([row(at) for at in range(10)], unit(np.random.default_rng(5), 10, 8), "score")
-    found = exported(songs, tmp_path / "out.html", column="score")
-    assert json.loads(found.data["about"])["count"] == 10
-    assert unpacked(found.data["near"], "<u4").tolist()[:3] == [
+    found = exported(songs, tmp_path / "out.html", field="score")
+    assert json.loads(found.data["info"])["count"] == 10
+    assert unpacked(found.data["neighbors"], "<u4").tolist()[:3] == [
         int(hit.id[1:]) for hit in songs.similar("s0", 3, column="score")
     ]
     with pytest.raises(UsageError, match="no vectors"):
-        export.export(songs, tmp_path / "out.html", column="scores")
+        export.export(songs, tmp_path / "out.html", field="scores")
 
 
 def test_a_column_of_another_model_is_told_and_laid_out_by_its_own_metric(songs, monkeypatch):
@@ -374,15 +379,15 @@ def test_a_column_of_another_model_is_told_and_laid_out_by_its_own_metric(songs,
     monkeypatch.setitem(sys.modules, "umap", layout(calls))
     songs.add_field("tags", 3, "euclidean", "other", "f2", "by tags")
     songs.add([row(at) for at in range(10)], np.random.default_rng(5).random((10, 3), np.float32), "tags")
-    about = export.about(songs, "tags")
-    assert (about["column"], about["count"], about["rows"]) == ("tags", 10, 60)
+    about = export.page_info(songs, "tags")
+    assert (about["field"], about["count"], about["rows"]) == ("tags", 10, 60)
     assert (about["dim"], about["metric"], about["note"]) == (3, "euclidean", "by tags")
-    about = export.about(songs)
-    assert (about["column"], about["dim"], about["metric"], about["note"]) == ("audio", 8, "cosine", "a note")
-    export.points(songs, "umap2", "tags")
-    export.points(songs, "umap2")
+    about = export.page_info(songs)
+    assert (about["field"], about["dim"], about["metric"], about["note"]) == ("audio", 8, "cosine", "a note")
+    export.layout_bytes(songs, "umap2", "tags")
+    export.layout_bytes(songs, "umap2")
     assert [call["metric"] for call in calls] == ["euclidean", "cosine"]
-    for read in (export.about, lambda index, column: export.cells(index, "id", column)):
+    for read in (export.page_info, lambda index, column: export.column_values(index, "id", column)):
         with pytest.raises(UsageError, match="no vectors"):
             read(songs, "moods")
 
@@ -391,7 +396,7 @@ def test_the_command_writes_the_page_or_says_in_one_line_why_not(songs, tmp_path
     out = tmp_path / "songs.html"
     assert main(["page", str(songs.path), str(out), "-k", "3", "--map", "tempo,rooms"]) == 0
     assert "60 items" in capsys.readouterr().out
-    assert json.loads(Blocks(out.read_text("utf-8")).data["about"])["start"] == "tempo,rooms"
+    assert json.loads(Blocks(out.read_text("utf-8")).data["info"])["start"] == "tempo,rooms"
     for words in (
         [str(tmp_path / "no.index"), str(out)], [str(songs.path), str(songs.path)], [str(songs.path), "."],
         [str(songs.path), str(tmp_path)],
@@ -409,6 +414,6 @@ def test_the_words_that_rows_lie_near_are_in_the_page(tmp_path):
         index.set_vocabulary(["waltz", "reel", "jig", "</script>"], np.eye(3, dtype=np.float32)[[0, 1, 2, 2]], "audio")
         export.export(index, tmp_path / "a.html")
     content = (tmp_path / "a.html").read_text()
-    told = json.loads(re.search(r'data-name="words">(.*?)</script>', content)[1])
+    told = json.loads(re.search(r'data-name="terms">(.*?)</script>', content)[1])
     assert [told["values"][row[0]] for row in told["near"][:2]] == ["waltz", "reel"]
     assert {told["values"][at] for at in told["near"][2][:2]} == {"jig", "</script>"}

@@ -1,50 +1,55 @@
-// The points: drawn by WebGL 2 all at once, a view in two or three dimensions, and which point lies under the pointer.
+// @ts-check
+// The map: all points drawn at once by WebGL 2, a view in two or three dimensions, and the point under the pointer.
+
+import { reducedMotion } from "./dom.js";
 
 const VERTEX = `#version 300 es
 layout(location = 0) in vec3 from;
 layout(location = 1) in vec3 to;
 layout(location = 2) in vec4 colour;
-layout(location = 3) in float kind;
+layout(location = 3) in float shape;
 uniform mat4 view;
-uniform float moved, size, depth;
-out vec4 tint;
-flat out float ring, wide;
+uniform float progress, size, depth;
+out vec4 shade;
+flat out float ring, diameter;
 void main() {
-  gl_Position = view * vec4(mix(from, to, moved), 1.0);
-  wide = size * (kind < 1.5 ? 0.8 : 1.0) * (depth > 0.0 ? clamp(depth / gl_Position.w, 0.4, 3.0) : 1.0);
-  gl_PointSize = wide + 2.0;
-  ring = kind > 2.5 ? 1.0 : 0.0;
+  gl_Position = view * vec4(mix(from, to, progress), 1.0);
+  diameter = size * (shape < 1.5 ? 0.8 : 1.0) * (depth > 0.0 ? clamp(depth / gl_Position.w, 0.4, 3.0) : 1.0);
+  gl_PointSize = diameter + 2.0;
+  ring = shape > 2.5 ? 1.0 : 0.0;
   float haze = depth > 0.0 ? clamp(1.35 - 0.42 * gl_Position.w / depth, 0.25, 1.0) : 1.0;
-  tint = vec4(colour.rgb, colour.a * haze);
+  shade = vec4(colour.rgb, colour.a * haze);
 }`;
 
 const FRAGMENT = `#version 300 es
 precision highp float;
-in vec4 tint;
-flat in float ring, wide;
+in vec4 shade;
+flat in float ring, diameter;
 uniform vec3 paper;
-uniform float veil, cut;
+uniform float opacity, cut;
 out vec4 pixel;
 void main() {
-  float away = length(gl_PointCoord - 0.5) * (wide + 2.0);
-  float r = wide * 0.5;
+  float away = length(gl_PointCoord - 0.5) * (diameter + 2.0);
+  float r = diameter * 0.5;
   float soft = min(0.7, r * 0.6);
   float alpha = 1.0 - smoothstep(r - soft, r + soft, away);
   if (ring > 0.5) alpha *= smoothstep(r * 0.5 - 0.5, r * 0.5 + 0.5, away);
   if (alpha < cut) discard;
-  alpha *= tint.a * veil;
-  float rim = ring > 0.5 || wide < 6.0 ? 0.0 : 0.75 * smoothstep(r - 1.7, r - 0.5, away);
-  pixel = vec4(mix(tint.rgb, paper, rim) * alpha, alpha);
+  alpha *= shade.a * opacity;
+  float rim = ring > 0.5 || diameter < 6.0 ? 0.0 : 0.75 * smoothstep(r - 1.7, r - 0.5, away);
+  pixel = vec4(mix(shade.rgb, paper, rim) * alpha, alpha);
 }`;
 
-const HIDDEN = 0,
-  GHOST = 1,
-  DISC = 2,
-  RING = 3; // what a point is drawn as
-const NEAR = 14; // pixels within which a point is meant
-const MOVE = 700; // milliseconds from one map to another
+// The shapes of a point.
+export const HIDDEN = 0;
+export const DIMMED = 1;
+export const DISC = 2;
+export const RING = 3;
+export const PICK_RADIUS = 14; // pixels around the pointer
+const TRANSITION_MS = 700; // from one map to another
+const CAMERA_DISTANCE = 2.6; // from the camera to the middle of a 3-D map
 
-class Chart {
+export class Chart {
   constructor(canvas) {
     this.canvas = canvas;
     this.listeners = {};
@@ -55,18 +60,18 @@ class Chart {
     this.inset = { left: 0, right: 0, top: 0, bottom: 0 };
     this.view = { x: 0, y: 0, zoom: 1, yaw: 0.6, pitch: 0.35 };
     this.extent = { x: 1, y: 1 };
-    this.veil = 1;
+    this.opacity = 1;
+    this.paper = [1, 1, 1]; // the background [r, g, b], each in [0, 1]
     this.matrix = new Float32Array(16);
-    this.began = -Infinity;
+    this.started = -Infinity;
     this.alive = this.open();
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     canvas.addEventListener("webglcontextrestored", () => {
       this.open();
       this.upload();
-      this.painted();
+      this.updateBuffers();
     });
     new ResizeObserver(() => this.resize()).observe(canvas);
-    hands(this);
     this.resize();
   }
 
@@ -74,8 +79,8 @@ class Chart {
     this.listeners[name] = listener;
   }
 
-  tell(name, ...given) {
-    this.listeners[name]?.(...given);
+  emit(name, ...values) {
+    this.listeners[name]?.(...values);
   }
 
   open() {
@@ -83,11 +88,11 @@ class Chart {
     if (!gl) return false;
     this.gl = gl;
     const program = gl.createProgram();
-    for (const [kind, text] of [
+    for (const [type, text] of [
       [gl.VERTEX_SHADER, VERTEX],
       [gl.FRAGMENT_SHADER, FRAGMENT],
     ]) {
-      const shader = gl.createShader(kind);
+      const shader = gl.createShader(type);
       gl.shaderSource(shader, text);
       gl.compileShader(shader);
       gl.attachShader(program, shader);
@@ -96,12 +101,12 @@ class Chart {
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return false;
     gl.useProgram(program);
     this.uniform = Object.fromEntries(
-      ["view", "moved", "size", "depth", "paper", "veil", "cut"].map((name) => [
+      ["view", "progress", "size", "depth", "paper", "opacity", "cut"].map((name) => [
         name,
         gl.getUniformLocation(program, name),
       ]),
     );
-    this.buffers = ["from", "to", "colour", "kind"].map((_, at) => {
+    this.buffers = ["from", "to", "colour", "shape"].map((_, at) => {
       const buffer = gl.createBuffer();
       gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
       gl.enableVertexAttribArray(at);
@@ -123,17 +128,17 @@ class Chart {
     this.gl.bufferData(this.gl.ARRAY_BUFFER, values, this.gl.STATIC_DRAW);
   }
 
-  /** Show another map: points (N, 3); scales are those of axes that are cells, else null. */
-  place(points, dims, scales) {
+  /** Show another layout: `points` (N, 3), and the `scales` of axes that are columns, else null. */
+  setPoints(points, dims, scales, keepView = false) {
     const first = this.count === 0;
-    const before = this.points;
+    const previous = this.points;
     this.points = points;
     this.dims = dims;
     this.scales = scales;
     this.count = points.length / 3;
-    this.before = before.length === points.length ? before : points;
-    if (this.count !== this.kinds?.length) {
-      this.kinds = new Uint8Array(this.count).fill(DISC);
+    this.previous = previous.length === points.length ? previous : points;
+    if (this.count !== this.shapes?.length) {
+      this.shapes = new Uint8Array(this.count).fill(DISC);
       this.tints = new Uint8Array(this.count * 4).fill(128);
       this.shuffled = shuffle(this.count);
     }
@@ -145,16 +150,16 @@ class Chart {
       }
     }
     this.extent = extent;
-    this.began = first || still.matches ? -Infinity : performance.now();
+    this.started = first || reducedMotion.matches ? -Infinity : performance.now();
     this.upload();
-    this.painted();
-    this.fit(false);
+    this.updateBuffers();
+    if (!keepView) this.fit(false);
   }
 
   upload() {
     this.fill(
       0,
-      this.before.map((value) => (value === value ? value : 9)),
+      this.previous.map((value) => (value === value ? value : 9)),
     );
     this.fill(
       1,
@@ -162,18 +167,18 @@ class Chart {
     );
   }
 
-  /** Take over `tints` (N, 4) and `kinds` (N). Ghosts are drawn first, the rest in an order that favours none. */
-  painted() {
+  /** Upload `tints` (N, 4) and `shapes` (N). Dimmed points are drawn first, the rest in a shuffled order. */
+  updateBuffers() {
     this.fill(2, this.tints);
-    this.fill(3, this.kinds);
+    this.fill(3, this.shapes);
     const order = new Uint32Array(this.count);
     let drawn = 0;
-    for (const ghosts of [true, false]) {
-      if (!ghosts) this.ghosts = drawn;
-      for (const place of this.shuffled ?? []) {
-        const kind = this.kinds[place];
-        if (kind !== HIDDEN && (kind === GHOST) === ghosts && this.points[place * 3] === this.points[place * 3])
-          order[drawn++] = place;
+    for (const dimmed of [true, false]) {
+      if (!dimmed) this.dimmed = drawn;
+      for (const point of this.shuffled ?? []) {
+        const shape = this.shapes[point];
+        if (shape !== HIDDEN && (shape === DIMMED) === dimmed && this.points[point * 3] === this.points[point * 3])
+          order[drawn++] = point;
       }
     }
     this.drawn = drawn;
@@ -188,24 +193,24 @@ class Chart {
     this.ratio = Math.min(2, window.devicePixelRatio || 1);
     this.canvas.width = Math.round(this.width * this.ratio);
     this.canvas.height = Math.round(this.height * this.ratio);
-    this.now();
+    this.render();
   }
 
-  /** Pixels a unit of the map at zoom 1, and where its middle lies. */
+  /** The scale in pixels a unit at zoom 1, and the middle of the visible part of the map. */
   frame() {
     const { left, right, top, bottom } = this.inset;
-    const wide = Math.max(80, this.width - left - right);
-    const high = Math.max(80, this.height - top - bottom);
-    const middle = { x: left + wide / 2, y: top + high / 2 };
+    const plotWidth = Math.max(80, this.width - left - right);
+    const plotHeight = Math.max(80, this.height - top - bottom);
+    const middle = { x: left + plotWidth / 2, y: top + plotHeight / 2 };
     if (this.scales && this.dims === 2)
-      return { ...middle, x: middle.x + 14, y: middle.y - 14, sx: (wide - 90) / 2, sy: (high - 80) / 2 };
-    if (this.scales) return { ...middle, sx: Math.min(wide, high) * 0.31, sy: Math.min(wide, high) * 0.31 };
+      return { ...middle, x: middle.x + 14, y: middle.y - 14, sx: (plotWidth - 90) / 2, sy: (plotHeight - 80) / 2 };
+    if (this.scales) return { ...middle, sx: Math.min(plotWidth, plotHeight) * 0.31, sy: Math.min(plotWidth, plotHeight) * 0.31 };
     const scale =
-      this.dims === 3 ? Math.min(wide, high) * 0.44 : 0.46 * Math.min(wide / this.extent.x, high / this.extent.y);
+      this.dims === 3 ? Math.min(plotWidth, plotHeight) * 0.44 : 0.46 * Math.min(plotWidth / this.extent.x, plotHeight / this.extent.y);
     return { ...middle, sx: scale, sy: scale };
   }
 
-  look() {
+  updateMatrix() {
     const { x, y, sx, sy } = this.frame();
     const { zoom, yaw, pitch } = this.view;
     const kx = (2 * sx * zoom) / this.width;
@@ -216,7 +221,7 @@ class Chart {
       this.matrix.set([kx, 0, 0, 0, 0, ky, 0, 0, 0, 0, 0, 0, ox - this.view.x * kx, oy - this.view.y * ky, 0, 1]);
       return;
     }
-    // A camera that looks at the middle from FAR away; w is the distance to it, so that what is near is larger.
+    // A perspective camera; w is the distance to it.
     const [cy, sn, cp, sp] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
     const rows = [
       [cy, 0, sn],
@@ -227,19 +232,19 @@ class Chart {
     const scale = 0.8;
     const put = (row, last) => [...row.map((value) => value * scale), last];
     const [right, up, toward] = [put(rows[0], shift[0]), put(rows[1], shift[1]), put(rows[2], 0)];
-    const w = toward.map((value, at) => (at === 3 ? FAR : -value));
+    const w = toward.map((value, at) => (at === 3 ? CAMERA_DISTANCE : -value));
     const clip = [
-      right.map((value, at) => value * kx * FAR + ox * w[at]),
-      up.map((value, at) => value * ky * FAR + oy * w[at]),
-      w.map((value, at) => (at === 3 ? value - FAR : value) * 0.5),
+      right.map((value, at) => value * kx * CAMERA_DISTANCE + ox * w[at]),
+      up.map((value, at) => value * ky * CAMERA_DISTANCE + oy * w[at]),
+      w.map((value, at) => (at === 3 ? value - CAMERA_DISTANCE : value) * 0.5),
       w,
     ];
     for (let column = 0; column < 4; column++)
       for (let row = 0; row < 4; row++) this.matrix[column * 4 + row] = clip[row][column];
   }
 
-  /** Where a place of the map lies on the canvas, in pixels: [x, y, distance]. */
-  seen(x, y, z) {
+  /** The pixel of a position, and its distance from the camera: [x, y, distance]. */
+  project(x, y, z) {
     const m = this.matrix;
     const w = m[3] * x + m[7] * y + m[11] * z + m[15];
     const right = (m[0] * x + m[4] * y + m[8] * z + m[12]) / w;
@@ -247,39 +252,39 @@ class Chart {
     return [((right + 1) / 2) * this.width, ((1 - up) / 2) * this.height, w];
   }
 
-  at(place) {
-    return this.seen(this.points[place * 3], this.points[place * 3 + 1], this.points[place * 3 + 2]);
+  position(point) {
+    return this.project(this.points[point * 3], this.points[point * 3 + 1], this.points[point * 3 + 2]);
   }
 
-  onMap(place) {
-    return place < this.count && this.kinds[place] !== HIDDEN && this.points[place * 3] === this.points[place * 3];
+  onMap(point) {
+    return point < this.count && this.shapes[point] !== HIDDEN && this.points[point * 3] === this.points[point * 3];
   }
 
-  /** The point nearest to a pixel, or null. A pass over 200,000 points takes 3 ms, so that no grid must be kept. */
-  nearest(x, y, within = NEAR) {
-    const { points, kinds, count } = this;
+  /** The point nearest to a pixel, or null. A pass over 200,000 points takes 3 ms, so there is no grid. */
+  nearest(x, y, within = PICK_RADIUS) {
+    const { points, shapes, count } = this;
     const [xx, yx, , wx, xy, yy, , wy, xz, yz, , wz, x1, y1, , w1] = this.matrix;
-    const [wide, high] = [this.width / 2, this.height / 2];
+    const [halfWidth, halfHeight] = [this.width / 2, this.height / 2];
     let best = within * within,
-      found = null;
-    for (let place = 0, at = 0; place < count; place++, at += 3) {
-      if (kinds[place] < DISC) continue;
+      nearest = null;
+    for (let point = 0, at = 0; point < count; point++, at += 3) {
+      if (shapes[point] < DISC) continue;
       const px = points[at],
         py = points[at + 1],
         pz = points[at + 2];
       const w = wx * px + wy * py + wz * pz + w1;
-      const right = ((xx * px + xy * py + xz * pz + x1) / w + 1) * wide - x;
-      const down = (1 - (yx * px + yy * py + yz * pz + y1) / w) * high - y;
+      const right = ((xx * px + xy * py + xz * pz + x1) / w + 1) * halfWidth - x;
+      const down = (1 - (yx * px + yy * py + yz * pz + y1) / w) * halfHeight - y;
       const away = right * right + down * down;
       if (away < best) {
         best = away;
-        found = place;
+        nearest = point;
       }
     }
-    return found;
+    return nearest;
   }
 
-  /** How wide a point is, in pixels: smaller where there are many, larger when near. */
+  /** The diameter of a point in pixels: smaller where there are many, larger when zoomed in. */
   get size() {
     const room = Math.min(1, Math.max(0.62, Math.min(this.width, this.height) / 720));
     const base = Math.max(2, room * Math.min(11, 19 - 3.3 * Math.log10(Math.max(1, this.count))));
@@ -287,17 +292,17 @@ class Chart {
   }
 
   draw() {
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => this.now());
+    if (this.scheduled) return;
+    this.scheduled = true;
+    requestAnimationFrame(() => this.render());
   }
 
-  now() {
-    this.waiting = false;
-    this.step?.();
-    this.look();
-    const share = Math.min(1, (performance.now() - this.began) / MOVE);
-    this.settled = share === 1;
+  render() {
+    this.scheduled = false;
+    this.animate?.();
+    this.updateMatrix();
+    const progress = Math.min(1, (performance.now() - this.started) / TRANSITION_MS);
+    this.isSettled = progress === 1;
     if (this.alive && this.count) {
       const { gl, uniform } = this;
       gl.viewport(0, 0, this.canvas.width, this.canvas.height);
@@ -306,108 +311,106 @@ class Chart {
       if (this.dims === 3) gl.enable(gl.DEPTH_TEST);
       else gl.disable(gl.DEPTH_TEST);
       gl.uniformMatrix4fv(uniform.view, false, this.matrix);
-      gl.uniform1f(uniform.moved, 1 - (1 - share) ** 3);
+      gl.uniform1f(uniform.progress, 1 - (1 - progress) ** 3);
       gl.uniform1f(uniform.size, this.size * this.ratio);
-      gl.uniform1f(uniform.depth, this.dims === 3 ? FAR : 0);
-      gl.uniform1f(uniform.veil, this.veil);
+      gl.uniform1f(uniform.depth, this.dims === 3 ? CAMERA_DISTANCE : 0);
+      gl.uniform1f(uniform.opacity, this.opacity);
       gl.uniform1f(uniform.cut, this.dims === 3 ? 0.4 : 0);
-      gl.uniform3fv(uniform.paper, this.paper ?? [1, 1, 1]);
-      // What a ghost stands before is still to be seen.
+      gl.uniform3fv(uniform.paper, this.paper);
+      // Dimmed points write no depth, so that they hide nothing.
       gl.depthMask(false);
-      gl.drawElements(gl.POINTS, this.ghosts, gl.UNSIGNED_INT, 0);
+      gl.drawElements(gl.POINTS, this.dimmed, gl.UNSIGNED_INT, 0);
       gl.depthMask(true);
-      gl.drawElements(gl.POINTS, this.drawn - this.ghosts, gl.UNSIGNED_INT, 4 * this.ghosts);
+      gl.drawElements(gl.POINTS, this.drawn - this.dimmed, gl.UNSIGNED_INT, 4 * this.dimmed);
     }
-    this.tell("view");
-    if (!this.settled || this.step) this.draw();
+    this.emit("view");
+    if (!this.isSettled || this.animate) this.draw();
   }
 
-  /** Go to another view smoothly. */
-  glide(target, time = 420) {
+  /** Move smoothly to another view. */
+  animateTo(target, time = 420) {
     const start = { ...this.view };
-    const began = performance.now();
+    const started = performance.now();
     const end = { ...start, ...target };
-    this.step = () => {
-      const share = still.matches ? 1 : Math.min(1, (performance.now() - began) / time);
-      const eased = 1 - (1 - share) ** 3;
+    this.animate = () => {
+      const progress = reducedMotion.matches ? 1 : Math.min(1, (performance.now() - started) / time);
+      const eased = 1 - (1 - progress) ** 3;
       for (const name of Object.keys(end)) this.view[name] = start[name] + (end[name] - start[name]) * eased;
       this.view.zoom = start.zoom * (end.zoom / start.zoom) ** eased;
-      if (share === 1) this.step = null;
+      if (progress === 1) this.animate = null;
     };
     this.draw();
   }
 
   fit(smooth = true) {
     const whole = { x: 0, y: 0, zoom: 1, yaw: 0.6, pitch: 0.35 };
-    if (smooth) return this.glide(whole);
-    this.step = null;
+    if (smooth) return this.animateTo(whole);
+    this.animate = null;
     Object.assign(this.view, whole);
     this.draw();
   }
 
   pan(right, down) {
-    this.step = null;
+    this.animate = null;
     const { sx, sy } = this.frame();
-    this.view.x = bound(this.view.x - right / (sx * this.view.zoom), 1.3);
-    this.view.y = bound(this.view.y + down / (sy * this.view.zoom), 1.3);
+    this.view.x = clamp(this.view.x - right / (sx * this.view.zoom), 1.3);
+    this.view.y = clamp(this.view.y + down / (sy * this.view.zoom), 1.3);
     this.draw();
   }
 
-  turn(right, down) {
-    this.step = null;
+  rotate(right, down) {
+    this.animate = null;
     this.view.yaw += right * 0.006;
-    this.view.pitch = bound(this.view.pitch + down * 0.006, 1.5);
+    this.view.pitch = clamp(this.view.pitch + down * 0.006, 1.5);
     this.draw();
   }
 
-  /** Zoom so that what lies under a pixel stays there. */
+  /** Zoom around a pixel, which stays where it is. */
   zoom(factor, x, y) {
-    this.step = null;
+    this.animate = null;
     const { x: mx, y: my, sx, sy } = this.frame();
     const zoom = Math.min(500, Math.max(0.5, this.view.zoom * factor));
     const change = 1 / this.view.zoom - 1 / zoom;
     if (this.dims === 2 && x !== undefined) {
-      this.view.x = bound(this.view.x + ((x - mx) / sx) * change, 1.3);
-      this.view.y = bound(this.view.y - ((y - my) / sy) * change, 1.3);
+      this.view.x = clamp(this.view.x + ((x - mx) / sx) * change, 1.3);
+      this.view.y = clamp(this.view.y - ((y - my) / sy) * change, 1.3);
     }
     this.view.zoom = zoom;
     this.draw();
   }
 
-  /** Bring points into sight if one of them is out of it. */
-  reveal(places) {
-    const shown = places.filter((place) => this.points[place * 3] === this.points[place * 3]);
+  /** Move the view so that all these points are visible. */
+  reveal(indices) {
+    const shown = indices.filter((point) => this.points[point * 3] === this.points[point * 3]);
     const { left, right, top, bottom } = this.inset;
-    this.look();
-    const out = shown.some((place) => {
-      const [x, y] = this.at(place);
+    this.updateMatrix();
+    const out = shown.some((point) => {
+      const [x, y] = this.position(point);
       return x < left + 12 || y < top + 12 || x > this.width - right - 12 || y > this.height - bottom - 12;
     });
     if (!out) return;
-    if (this.dims === 3 || shown.length === 0) return this.glide({ x: 0, y: 0, zoom: 1 });
-    const axis = (at) => shown.map((place) => this.points[place * 3 + at]);
+    if (this.dims === 3 || shown.length === 0) return this.animateTo({ x: 0, y: 0, zoom: 1 });
+    const axis = (at) => shown.map((point) => this.points[point * 3 + at]);
     const [xs, ys] = [axis(0), axis(1)];
     const middle = (values) => (Math.min(...values) + Math.max(...values)) / 2;
     const span = (values) => Math.max(0.02, Math.max(...values) - Math.min(...values));
     const { sx, sy } = this.frame();
     const room = { x: (this.width - left - right) / sx, y: (this.height - top - bottom) / sy };
     const zoom = Math.min(this.view.zoom, 0.75 * Math.min(room.x / span(xs), room.y / span(ys)));
-    this.glide({ x: middle(xs), y: middle(ys), zoom: Math.max(0.8, zoom) });
+    this.animateTo({ x: middle(xs), y: middle(ys), zoom: Math.max(0.8, zoom) });
   }
 }
 
-const FAR = 2.6; // from the camera to the middle of a map in three dimensions
+export const clamp = (value, limit) => Math.min(limit, Math.max(-limit, value));
 
-const bound = (value, most) => Math.min(most, Math.max(-most, value));
-
-/** 0 to count - 1 in an order without order, the same each time. */
+/** 0 to count - 1 in a random order, the same each time. */
 function shuffle(count) {
   const order = Uint32Array.from({ length: count }, (_, at) => at);
   let seed = 1;
   for (let at = count - 1; at > 0; at--) {
     seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-    const other = Math.floor((seed / 4294967296) * (at + 1));
-    [order[at], order[other]] = [order[other], order[at]];
+    const swap = Math.floor((seed / 4294967296) * (at + 1));
+    [order[at], order[swap]] = [order[swap], order[at]];
   }
   return order;
 }

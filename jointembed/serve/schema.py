@@ -1,0 +1,154 @@
+"""The parameters and the answers of the API: FastAPI checks the first and describes both. Needs the extra `serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+_MAX_ID_CHARS = 4_096
+
+
+def _check_id(value: Any) -> str:
+    """An id as it is. Pydantic's own `str` rejects the lone surrogates of a file name that is not UTF-8."""
+    if not isinstance(value, str) or len(value) > _MAX_ID_CHARS:
+        raise ValueError(f"an id has at most {_MAX_ID_CHARS:,} characters")
+    return value
+
+
+Id = Annotated[str, PlainValidator(_check_id), WithJsonSchema({"type": "string", "maxLength": _MAX_ID_CHARS})]
+Where = Annotated[
+    str | None,
+    Field(max_length=4_096, description="a condition on the columns, such as genre = 'waltz' and tempo > 120"),
+]
+
+
+class InfoParams(BaseModel):
+    """A vector field."""
+
+    model_config = ConfigDict(extra="forbid")
+    field: str | None = Field(None, max_length=200, description="the vector field; by default the first one indexed")
+
+
+class LayoutParams(InfoParams):
+    """A layout of the map."""
+
+    axes: str = Field("pca2", max_length=400, description="pca2, pca3, umap2, umap3, or numeric columns as a CSV line")
+
+
+class ColumnParams(InfoParams):
+    """A metadata column."""
+
+    name: str = Field(max_length=200, description="the name of the column")
+
+
+class RowParams(InfoParams):
+    """An item."""
+
+    id: Id = Field(description="the id of the item")
+
+
+class PathParams(InfoParams):
+    """Two items."""
+
+    start: Id = Field(description="the id of the first item")
+    end: Id = Field(description="the id of the last item")
+    n: int = Field(10, ge=2, le=1_000, description="the number of items, with both ends")
+    where: Where = None
+
+
+class SearchParams(InfoParams):
+    """What the results are chosen by."""
+
+    k: int = Field(10, ge=1, le=1_000, description="the number of results")
+    where: Where = None
+    one_per: str | None = Field(None, max_length=200, description="a column, such as artist: one result for each value")
+    diversity: float = Field(0.0, ge=0, le=1, description="from 0, the nearest results, to 1, the most diverse")
+    deduplicate: bool = Field(False, description="merge near-duplicates into one result")
+
+
+class SimilarParams(SearchParams):
+    """The items to search near."""
+
+    id: list[Id] = Field(min_length=1, max_length=50, description="the id of an item; of several, their mean is used")
+    unlike: list[Id] = Field(default_factory=list, max_length=50, description="ids of items to search away from")
+
+
+class TextParams(SearchParams):
+    """The words to search."""
+
+    q: str = Field(max_length=1_000, description="the words")
+
+
+class Error(BaseModel):
+    """Why a request failed, in one line."""
+
+    error: str
+
+
+class Hit(BaseModel):
+    """A result: the higher its score, the nearer it is."""
+
+    id: str
+    rank: int
+    score: float | None
+    row: dict[str, Any]
+    audio: str | None = Field(description="the address of its sound, relative to the page")
+    duplicates: list[str]
+
+
+class Hits(BaseModel):
+    """The results, best first, and the version of the index that they are from."""
+
+    hits: list[Hit]
+    version: str
+    method: Literal["vector", "model", "text"]
+    note: str | None = None
+
+
+class Row(BaseModel):
+    """An item, with the terms of the model's vocabulary that it is nearest to."""
+
+    id: str
+    row: dict[str, Any]
+    terms: list[str]
+    audio: str | None
+    version: str
+
+
+class ColumnKind(BaseModel):
+    """A metadata column."""
+
+    name: str
+    kind: Literal["category", "number", "text"]
+    size: int
+
+
+class Info(BaseModel):
+    """A summary of the index and of one vector field."""
+
+    name: str
+    count: int
+    rows: int
+    version: str
+    metric: str
+    dim: int
+    fields: list[str]
+    field: str | None
+    axes: list[str]
+    columns: list[ColumnKind]
+    title: str
+    note: str
+    text: Literal["none", "loading", "ready"]
+    file: bool
+    why: str | None = None
+    queries: dict[str, dict[str, Any]]
+
+
+class ColumnValues(BaseModel):
+    """One column of all items, in the order of the layout; a category has codes that index its values."""
+
+    kind: Literal["category", "number", "text"]
+    values: list[Any]
+    codes: list[int | list[int]] | None = None
+    version: str

@@ -1,0 +1,62 @@
+// @ts-check
+// Values as people read them. Numbers follow the language of the browser.
+
+const MINUS = "−";
+
+/** Text on one line, without control characters and without marks that change the direction of what follows. */
+export const plainText = (text) =>
+  String(text)
+    .replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]+/g, " ")
+    .trim();
+
+/** The last part of a path, without its extension. */
+export const stem = (id) =>
+  plainText(id.slice(id.lastIndexOf("/") + 1).replace(/\.[a-z0-9]{2,4}$/i, "")) || plainText(id);
+
+/**
+ * A number with the digits that distinguish it within a range. Integers below 10,000, such as years, have no separators.
+ * @param {number} value
+ * @param {number} [range]
+ */
+export function formatNumber(value, range = Math.abs(value) / 20) {
+  if (Number.isInteger(value) && Math.abs(value) < 10000) return String(value).replace("-", MINUS);
+  const digits = Math.max(0, Math.min(6, 2 - Math.floor(Math.log10(range || 1))));
+  return value.toLocaleString(undefined, { maximumFractionDigits: digits }).replace("-", MINUS);
+}
+
+/** A score: three decimals if the metric is cosine, else three significant digits. */
+export function formatScore(score, metric) {
+  const digits =
+    metric === "cosine" ? { minimumFractionDigits: 3, maximumFractionDigits: 3 } : { maximumSignificantDigits: 3 };
+  return score.toLocaleString(undefined, digits).replace("-", MINUS);
+}
+
+/** @param {number} count */
+export const formatCount = (count) => count.toLocaleString();
+
+/** @param {number} count @param {string} noun */
+export const plural = (count, noun, nouns = `${noun}s`) => `${formatCount(count)} ${count === 1 ? noun : nouns}`;
+
+/** A cell on one line. */
+export function formatCell(value) {
+  if (Array.isArray(value)) return value.map(formatCell).join(", ");
+  if (typeof value === "number") return formatNumber(value);
+  return plainText(value !== null && typeof value === "object" ? JSON.stringify(value) : value);
+}
+
+/** Text in lower case and without accents, to be compared. */
+export const normalize = (text) => {
+  const lower = text.toLowerCase();
+  return /[^\x00-\x7f]/.test(lower) ? lower.normalize("NFKD").replace(/\p{M}/gu, "") : lower;
+};
+
+/** An id for a URL. Bytes of a file name that are not UTF-8 arrive as lone surrogates. */
+export const encodeId = (id) => {
+  let text = "";
+  for (const character of id) {
+    const code = character.codePointAt(0);
+    if (code >= 0xdc80 && code <= 0xdcff) text += `%${(code - 0xdc00).toString(16)}`;
+    else text += code >= 0xd800 && code <= 0xdfff ? "%EF%BF%BD" : encodeURIComponent(character);
+  }
+  return text;
+};

@@ -1,0 +1,255 @@
+// @ts-check
+// The page: its parts, their events, and how it starts.
+
+import { parseQuery } from "./address.js";
+import { Chart } from "./chart.js";
+import { theme } from "./colour.js";
+import { AXES, chosenAxes, setColour, setLayout, styleSwatch, updateColours, updateLegend } from "./colouring.js";
+import { showField, showFilterCount } from "./dataset.js";
+import { announce, byId, debounce, isNarrow, memory, option, prefersDark } from "./dom.js";
+import { plainText } from "./format.js";
+import { ResultList } from "./list.js";
+import { Overlay } from "./overlay.js";
+import { Player } from "./player.js";
+import { attachPointer } from "./pointer.js";
+import {
+  addToMix,
+  ask,
+  askSimilar,
+  clear,
+  highlightResults,
+  renderError,
+  switchField,
+  withCurrentMap,
+} from "./queries.js";
+import { attachSheetHandle, updateInset } from "./sheet.js";
+import { PAGE_SIZE, labelOf, parts, pointOf, state, titleOf } from "./state.js";
+
+const TYPING_DELAY = 220; // milliseconds
+const MAX_ZOOM = 500;
+const MIN_ZOOM = 0.5;
+
+/** Show the tooltip of a point. */
+async function showTooltip(point, pixel) {
+  const { overlay, chart } = parts;
+  const tip = byId("tip");
+  overlay.hovered = point;
+  chart.canvas.classList.toggle("over", point !== null);
+  chart.draw();
+  tip.hidden = point === null || !pixel;
+  if (tip.hidden) return;
+  const { title, value } = await labelOf(point);
+  if (overlay.hovered !== point) return;
+  const bold = document.createElement("b");
+  bold.dir = "auto";
+  bold.textContent = title;
+  tip.replaceChildren(bold);
+  if (value) {
+    const text = document.createElement("span");
+    text.dir = "auto";
+    text.textContent = value;
+    tip.append(text);
+  }
+  const [x, y] = chart.position(point);
+  const { width, height } = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(8, Math.min(chart.width - width - 8, x - width / 2))}px`;
+  tip.style.top = `${y - height - 14 < 8 ? y + 16 : y - height - 14}px`;
+}
+
+/** Announce the point that is nearest to the middle of the map. */
+async function announceMiddle() {
+  const { chart } = parts;
+  const { x, y } = chart.frame();
+  const point = chart.nearest(x, y, Infinity);
+  if (point === null || state.ids[point] === undefined) return;
+  const { title, value } = await labelOf(point);
+  announce(value ? `${title}, ${value}` : title);
+}
+
+function applyTheme() {
+  document.documentElement.dataset.theme = memory.get("theme") ?? (prefersDark.matches ? "dark" : "light");
+  byId("theme").setAttribute("aria-pressed", theme() === "dark");
+  if (!parts.chart?.count) return;
+  updateLegend();
+  updateColours();
+  highlightResults();
+}
+
+function onFiltersChanged() {
+  showFilterCount();
+  updateColours();
+  ask();
+}
+
+async function whileBusy(action) {
+  document.body.classList.add("busy");
+  try {
+    await action();
+  } finally {
+    document.body.classList.remove("busy");
+  }
+}
+
+function attachMapEvents() {
+  const { chart } = parts;
+  const onLayout = () => {
+    byId("axes").hidden = byId("map").value !== "";
+    return whileBusy(() => withCurrentMap(() => setLayout(chosenAxes())))
+      .catch(renderError)
+      .then(() => announce(`Map: ${byId("map").selectedOptions[0].textContent}`));
+  };
+  for (const id of ["map", ...AXES]) byId(id).addEventListener("change", onLayout);
+  byId("colour").addEventListener("change", () => {
+    const name = byId("colour").value;
+    withCurrentMap(() => setColour(name)).catch(renderError);
+  });
+  byId("field").addEventListener("change", () =>
+    whileBusy(() => switchField(byId("field").value)).catch((error) => {
+      byId("field").value = state.source.field;
+      renderError(error);
+    }),
+  );
+  const announceLater = debounce(300, () => announceMiddle().catch(() => {}));
+  chart.on("view", () => parts.overlay.draw());
+  chart.on("hover", (point, pixel) => showTooltip(point, pixel).catch(() => {}));
+  chart.on("move", announceLater);
+  chart.on("pick", (point) => {
+    if (point !== null && state.ids[point] !== undefined) askSimilar(state.ids[point]);
+    else if (state.pathStart === null && state.question.kind === "similar") clear();
+  });
+  const zoom = (factor) =>
+    chart.animateTo({ zoom: Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, chart.view.zoom * factor)) }, 260);
+  byId("in").addEventListener("click", () => zoom(1.7));
+  byId("out").addEventListener("click", () => zoom(1 / 1.7));
+  byId("fit").addEventListener("click", () => chart.fit());
+  for (const name of ["focus", "blur"]) chart.canvas.addEventListener(name, () => chart.draw());
+  byId("legend").addEventListener("toggle", updateInset);
+  isNarrow.addEventListener("change", () => {
+    byId("legend").open = !isNarrow.matches;
+    updateInset();
+  });
+  byId("legend").open = !isNarrow.matches;
+  new ResizeObserver(() => updateInset()).observe(byId("panel"));
+}
+
+function attachSearchEvents() {
+  const search = () => {
+    const words = (state.searched = byId("query").value.trim());
+    if (words) ask({ kind: "search", words });
+    else clear();
+  };
+  byId("search").addEventListener("submit", search);
+  byId("query").addEventListener("search", () => {
+    if (!byId("query").value && state.question.kind === "search") clear();
+  });
+  if (!state.source.isLive) {
+    const searchTyped = () => {
+      const words = byId("query").value.trim();
+      if (words.length > 1 && words !== state.searched) search();
+    };
+    byId("query").addEventListener("input", debounce(TYPING_DELAY, searchTyped));
+  }
+  byId("clear").addEventListener("click", clear);
+  byId("more").addEventListener("click", () => ask(state.question, { k: state.k + PAGE_SIZE }));
+  byId("filters").addEventListener("toggle", () =>
+    withCurrentMap(() => parts.filters.open()).catch(renderError),
+  );
+  byId("theme").addEventListener("click", () => {
+    memory.set("theme", theme() === "dark" ? "light" : "dark");
+    applyTheme();
+  });
+  prefersDark.addEventListener("change", applyTheme);
+}
+
+function attachFileEvents() {
+  const searchFile = (files) => files[0] && ask({ kind: "file", blob: files[0] });
+  byId("file").addEventListener("click", () => byId("upload").click());
+  byId("upload").addEventListener("change", () => searchFile(byId("upload").files));
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (state.info.file && event.dataTransfer) searchFile(event.dataTransfer.files);
+  });
+}
+
+function attachPageEvents() {
+  // Back and forward restore the question with its field and filters.
+  window.addEventListener("popstate", async (event) => {
+    const { question, field, where, options } = event.state ?? parseQuery(location.search);
+    try {
+      if (field !== state.source.field && !(await showField(field))) return;
+      await parts.filters.restore(where, options);
+      showFilterCount();
+      updateColours();
+      await ask(question, { isNew: false });
+    } catch (error) {
+      renderError(error);
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    const target = /** @type {any} */ (event.target);
+    const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) && target.type !== "range";
+    if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      byId("query").focus();
+      byId("query").select();
+    }
+    if (event.key === "Escape") clear();
+  });
+}
+
+function createParts(info) {
+  parts.onFilter = onFiltersChanged;
+  parts.chart = new Chart(byId("points"));
+  attachPointer(parts.chart);
+  parts.overlay = new Overlay(byId("marks"), byId("ground"), parts.chart);
+  parts.overlay.title = (point) => {
+    const hit = state.rows.get(state.ids[point]);
+    return hit ? titleOf(hit) : "";
+  };
+  parts.list = new ResultList(byId("list"), info, {
+    similar: (hit) => askSimilar(hit.id),
+    mix: (hit, sign) => addToMix(hit.id, sign),
+    play: (hit, queue) => parts.player.play(hit, queue),
+    hover: (id) => {
+      parts.overlay.hovered = id === null ? null : pointOf(id);
+      parts.chart.draw();
+    },
+    styleSwatch,
+  });
+  parts.player = new Player(byId("player"), titleOf, announce);
+  if (!parts.chart.alive) showNotice("This browser does not support WebGL 2. The list works without the map.");
+}
+
+function showNotice(text) {
+  byId("veil").textContent = text;
+  byId("veil").hidden = false;
+}
+
+async function start() {
+  applyTheme();
+  byId("search").addEventListener("submit", (event) => event.preventDefault());
+  const { question, field, where, options } = parseQuery(location.search);
+  const info = await state.source.info(field);
+  const hasFields = state.source.isLive && info.fields.length > 1;
+  document.title = `${info.name} · jointembed`;
+  byId("name").textContent = info.name;
+  byId("fields").hidden = !hasFields;
+  byId("field").append(...info.fields.map((name) => option(name, plainText(name))));
+  createParts(info);
+  await showField(hasFields ? info.field : "");
+  attachMapEvents();
+  attachSearchEvents();
+  attachFileEvents();
+  attachPageEvents();
+  attachSheetHandle();
+  if (where || Object.keys(options).length) {
+    await parts.filters.restore(where, options);
+    showFilterCount();
+    updateColours();
+  }
+  if (question.kind === "search") byId("query").value = state.searched = question.words;
+  await ask(question, { isNew: false });
+}
+
+start().catch((error) => showNotice(error.message));

@@ -1,0 +1,273 @@
+// @ts-check
+// What is drawn under and over the points: axes, category names, and the lines and rings of the results.
+
+import { css } from "./colour.js";
+import { DISC, RING } from "./chart.js";
+import { cssVariable } from "./dom.js";
+import { formatNumber, plainText } from "./format.js";
+
+export class Overlay {
+  constructor(canvas, ground, chart) {
+    this.canvas = canvas;
+    this.ground = ground;
+    this.chart = chart;
+    this.labels = []; // { text, at: [x, y, z], weight }
+    this.results = { from: [], hits: [], isPath: false };
+    this.hovered = null;
+    /** @type {(point: number) => string} */
+    this.title = () => "";
+  }
+
+  /** Put the names of categories (`only` these, if given) at the medians of their points. */
+  setLabels(values, codes, limit, only) {
+    const members = new Map();
+    const { points, shapes, count } = this.chart;
+    for (let point = 0; point < count; point++) {
+      const code = codes[point];
+      if (shapes[point] < DISC || points[point * 3] !== points[point * 3]) continue;
+      for (const category of Array.isArray(code) ? code : [code]) {
+        if (category < 0 || category >= limit || (only && !only.has(category))) continue;
+        if (!members.has(category)) members.set(category, []);
+        members.get(category).push(point);
+      }
+    }
+    const median = (list, axis) => {
+      const sorted = Float32Array.from(list, (point) => points[point * 3 + axis]).sort();
+      return sorted[sorted.length >> 1];
+    };
+    this.labels = [...members]
+      .map(([code, list]) => ({
+        text: plainText(values[code]),
+        at: [0, 1, 2].map((axis) => median(list, axis)),
+        weight: list.length,
+      }))
+      .sort((a, b) => b.weight - a.weight);
+  }
+
+  draw() {
+    const { chart } = this;
+    const [below, context] = [this.ground, this.canvas].map((canvas) => clearedContext(canvas, chart));
+    if (!chart.count) return;
+    this.ink = cssVariable("--ink");
+    this.paper = cssVariable("--paper");
+    this.quiet = cssVariable("--quiet");
+    this.line = cssVariable("--line");
+    this.accent = cssVariable("--accent");
+    if (chart.scales) (chart.dims === 2 ? this.drawGrid : this.drawBox).call(this, below);
+    if (document.activeElement === chart.canvas && chart.canvas.matches(":focus-visible")) this.drawCross(context);
+    if (!chart.isSettled) return;
+    this.drawResults(context);
+    if (!this.results.hits.length) this.drawNames(context);
+    if (this.hovered !== null && chart.onMap(this.hovered)) this.drawRing(context, this.hovered, 4, this.ink, 1.5);
+  }
+
+  drawCross(context) {
+    const { x, y } = this.chart.frame();
+    context.strokeStyle = this.accent;
+    context.lineWidth = 1.5;
+    context.beginPath();
+    for (const [dx, dy] of [
+      [1, 0],
+      [-1, 0],
+      [0, 1],
+      [0, -1],
+    ]) {
+      context.moveTo(x + dx * 5, y + dy * 5);
+      context.lineTo(x + dx * 13, y + dy * 13);
+    }
+    context.stroke();
+  }
+
+  drawText(context, text, x, y, font, align = "center", fill = this.ink) {
+    context.font = font;
+    context.textAlign = align;
+    context.textBaseline = "middle";
+    context.lineJoin = "round";
+    context.lineWidth = 4;
+    context.strokeStyle = this.paper;
+    context.globalAlpha = 0.85;
+    context.strokeText(text, x, y);
+    context.globalAlpha = 1;
+    context.fillStyle = fill;
+    context.fillText(text, x, y);
+  }
+
+  drawNames(context) {
+    const font = `600 12.5px ${cssVariable("--sans")}`;
+    const drawn = [];
+    for (const { text, at } of this.labels) {
+      const short = [...text].length > 26 ? `${[...text].slice(0, 25).join("")}…` : text;
+      const [x, y] = this.chart.project(...at);
+      context.font = font;
+      const half = context.measureText(short).width / 2 + 4;
+      const free = (top) =>
+        !drawn.some((label) => x - half < label.right && label.left < x + half && Math.abs(label.top - top) < 20);
+      const top = [y, y + 14, y - 14].find(free);
+      if (top === undefined) continue;
+      drawn.push({ left: x - half, right: x + half, top });
+      this.drawText(context, short, x, top, font);
+    }
+  }
+
+  drawRing(context, point, more, colour, wide) {
+    const [x, y] = this.chart.position(point);
+    context.beginPath();
+    context.arc(x, y, this.chart.size / 2 + more, 0, 7);
+    context.strokeStyle = colour;
+    context.lineWidth = wide;
+    context.stroke();
+  }
+
+  drawDot(context, point) {
+    const [x, y] = this.chart.position(point);
+    const tint = this.chart.tints.subarray(point * 4, point * 4 + 3);
+    context.beginPath();
+    context.arc(x, y, this.chart.size / 2 + 1, 0, 7);
+    const ring = this.chart.shapes[point] === RING;
+    context.fillStyle = ring ? this.paper : css([...tint]);
+    context.fill();
+    context.strokeStyle = this.paper;
+    context.lineWidth = 1.5;
+    context.stroke();
+    if (ring) this.drawRing(context, point, -0.75, css([...tint]), 3);
+  }
+
+  drawResults(context) {
+    const { from: queries, hits, isPath } = this.results;
+    const visible = hits.filter((point) => this.chart.onMap(point));
+    const starts = queries.filter((point) => this.chart.onMap(point));
+    context.strokeStyle = this.ink;
+    context.lineWidth = isPath ? 2 : 1;
+    const pairs = isPath
+      ? visible.slice(1).map((point, at) => [visible[at], point, 0.75])
+      : starts.flatMap((start) =>
+          visible.map((point, at) => [start, point, 0.55 - (0.4 * at) / Math.max(1, visible.length)]),
+        );
+    for (const [from, to, alpha] of pairs) {
+      const [x, y] = this.chart.position(from);
+      const [u, v] = this.chart.position(to);
+      context.globalAlpha = alpha;
+      context.beginPath();
+      context.moveTo(x, y);
+      context.lineTo(u, v);
+      context.stroke();
+    }
+    context.globalAlpha = 1;
+    for (const point of [...visible].reverse()) this.drawDot(context, point);
+    for (const point of starts) {
+      this.drawDot(context, point);
+      this.drawRing(context, point, 4.5, this.ink, 2);
+    }
+    if (isPath)
+      for (const point of [visible[0], visible.at(-1)]) if (point !== undefined) this.drawRing(context, point, 4.5, this.ink, 2);
+    const title = starts.length === 1 && this.title(starts[0]);
+    if (title) {
+      const [x, y] = this.chart.position(starts[0]);
+      const short = [...title].length > 32 ? `${[...title].slice(0, 31).join("")}…` : title;
+      const font = `600 13px ${cssVariable("--sans")}`;
+      context.font = font;
+      const [half, away] = [context.measureText(short).width / 2, this.chart.size / 2 + 18];
+      const covered = (/** @type {number[]} */ [right, down]) =>
+        visible.filter((point) => {
+          const [u, v] = this.chart.position(point);
+          return Math.abs(u - x - right) < half + 8 && Math.abs(v - y - down) < 16;
+        }).length +
+        (x + right - half < 0 || x + right + half > this.chart.width - this.chart.inset.right ? visible.length + 1 : 0);
+      const spots = [
+        [0, -away],
+        [0, away],
+        [half + away, 0],
+        [-half - away, 0],
+      ];
+      const [right, down] = spots.reduce((best, spot) => (covered(spot) < covered(best) ? spot : best));
+      this.drawText(context, short, x + right, y + down, font);
+    }
+  }
+
+  /** Grid lines at round values of two columns. */
+  drawGrid(context) {
+    const { chart } = this;
+    const { x: mx, y: my, sx, sy } = chart.frame();
+    const { inset, view, width, height } = chart;
+    const left = inset.left + 8,
+      bottom = height - inset.bottom - 8;
+    const font = `11px ${cssVariable("--sans")}`;
+    const sides = [
+      [mx, sx, view.x, inset.left, width - inset.right, 1],
+      [my, sy, view.y, height - inset.bottom, inset.top, -1],
+    ];
+    sides.forEach(([middle, scale, centre, low, high, sign], axis) => {
+      const { name, least, most } = chart.scales[axis];
+      const half = (most - least) / 2 || 1;
+      const value = (pixel) => least + half * (1 + centre + (sign * (pixel - middle)) / (scale * view.zoom));
+      const step = roundStep((value(high) - value(low)) / (Math.abs(high - low) / 90));
+      for (let at = Math.ceil(value(low) / step) * step; at <= value(high); at += step) {
+        const pixel = middle + sign * ((at - least) / half - 1 - centre) * scale * view.zoom;
+        const text = formatNumber(Math.abs(at) < step / 1e6 ? 0 : Number(at.toPrecision(12)), step);
+        context.strokeStyle = this.line;
+        context.lineWidth = 1;
+        context.beginPath();
+        if (axis === 0) {
+          context.moveTo(pixel, inset.top);
+          context.lineTo(pixel, bottom - 16);
+          context.stroke();
+          if (pixel > left + 40 && pixel < width - inset.right - 20)
+            this.drawText(context, text, pixel, bottom - 6, font, "center", this.quiet);
+        } else {
+          context.moveTo(left + 36, pixel);
+          context.lineTo(width - inset.right, pixel);
+          context.stroke();
+          if (pixel > inset.top + 70 && pixel < bottom - 24)
+            this.drawText(context, text, left + 30, pixel, font, "right", this.quiet);
+        }
+      }
+      const bold = `600 12px ${cssVariable("--sans")}`;
+      if (axis === 0) this.drawText(context, `${plainText(name)} →`, width - inset.right - 70, bottom - 26, bold, "right");
+      else this.drawText(context, `↑ ${plainText(name)}`, left + 44, inset.top + 70, bold, "left");
+    });
+  }
+
+  /** The edges of the box that three columns span. */
+  drawBox(context) {
+    const ends = [
+      [1, -1, -1],
+      [-1, 1, -1],
+      [-1, -1, 1],
+    ];
+    const [x, y] = this.chart.project(-1, -1, -1);
+    ends.forEach((end, axis) => {
+      const [u, v] = this.chart.project(...end);
+      const { name, least, most } = this.chart.scales[axis];
+      context.strokeStyle = this.quiet;
+      context.lineWidth = 1;
+      context.beginPath();
+      context.moveTo(x, y);
+      context.lineTo(u, v);
+      context.stroke();
+      const text = `${plainText(name)} ${formatNumber(least, most - least)} to ${formatNumber(most, most - least)}`;
+      const half = Math.min(this.chart.width / 2, text.length * 3.6);
+      const [left, top] = [
+        Math.max(half, Math.min(this.chart.width - half, u)),
+        Math.max(70, Math.min(this.chart.height - 16, v - 12)),
+      ];
+      this.drawText(context, text, left, top, `600 12px ${cssVariable("--sans")}`);
+    });
+  }
+}
+
+/** The context of an empty canvas as large as the chart. */
+function clearedContext(canvas, { ratio, width, height }) {
+  const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== wide) canvas.width = wide;
+  if (canvas.height !== high) canvas.height = high;
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return context;
+}
+
+/** The next round step: 1, 2 or 5 times a power of ten. */
+function roundStep(step) {
+  const power = 10 ** Math.floor(Math.log10(step));
+  return power * [1, 2, 5, 10].find((factor) => factor * power >= step * 0.999);
+}

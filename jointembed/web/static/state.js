@@ -1,0 +1,59 @@
+// @ts-check
+// What the page shows and asks. Items are identified by id; a point is the position of an item on the map that is shown.
+
+import { EmbeddedSource, ServerSource, valuesOf } from "./api.js";
+import { formatCell, plainText, stem } from "./format.js";
+
+export const PAGE_SIZE = 10; // results at first, and more each time
+
+/** @type {any} */
+export const state = {
+  source: document.querySelector('script[data-name="info"]') ? new EmbeddedSource() : new ServerSource(),
+  info: null,
+  ids: [], // of the points of the map
+  points: new Map(), // id -> point
+  rows: new Map(), // id -> hit, of this version
+  question: { kind: "start" }, // start | similar {plus, minus} | search {words} | path {start, end} | file {blob}
+  hits: [],
+  k: PAGE_SIZE,
+  pathStart: null, // the id where a path begins whose end is still to be chosen
+  colour: "", // the column that colours the points
+  column: null, // its cells
+  range: [0, 1], // of its colours, if it holds numbers
+  hidden: new Set(), // categories that the legend hides
+  turn: 0, // number of the latest question
+  loads: 0, // number of the latest load of a field
+  searched: "", // the words that were searched last
+};
+
+/** @type {any} The chart, overlay, filters, list and player. */
+export const parts = {};
+
+/** The point of an item, or null if it is not on the map. */
+export const pointOf = (id) => state.points.get(id) ?? null;
+
+/** The row of an item, with the terms that it is near. */
+export async function rowOf(id) {
+  if (!state.rows.get(id)?.terms) {
+    const row = await state.source.row(id);
+    state.rows.set(id, { ...state.rows.get(id), ...row });
+  }
+  return state.rows.get(id);
+}
+
+/** The title of a hit. */
+export function titleOf(hit) {
+  const title = hit.row[state.info.title];
+  return (typeof title === "string" && plainText(title)) || (typeof title === "number" && String(title)) || stem(hit.id);
+}
+
+/** The title of a point, and its value in the column that colours the map ("" if that is the title or none). */
+export async function labelOf(point) {
+  const { title } = state.info;
+  const colour = state.colour && state.colour !== title ? state.colour : "";
+  const format = async (name) => valuesOf(await state.source.column(name), point).map(formatCell).join(", ");
+  return {
+    title: (title === "id" ? "" : await format(title)) || stem(state.ids[point]),
+    value: colour ? await format(colour) : "",
+  };
+}
