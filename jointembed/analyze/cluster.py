@@ -180,7 +180,7 @@ def keep(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Seq
                 )
             fresh = [_with(row, name, given.get(row["id"])) for row in rows if row.get(name) != given.get(row["id"])]
             update(db, [(encode(row["id"]), row) for row in fresh])
-        note(db, "cells", [name])
+        note(db, "columns", [name])
         about = json.dumps({**own, name: list(names)})
         db.execute("INSERT OR REPLACE INTO meta VALUES('clusters', ?)", (about,))
 

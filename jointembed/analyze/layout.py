@@ -112,7 +112,7 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
     _, values = index.vectors(column)
     if len(values) < _FEWEST:
         return _pca(index, column, dims)
-    path = cache(index, column or index.columns[0], f"umap{dims}")
+    path = cache(index, column or index.fields[0], f"umap{dims}")
     held = kept(path)
     if held is not None and held.size == len(values) * dims:
         return held.view("<f4").reshape(-1, dims)

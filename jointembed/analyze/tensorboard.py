@@ -152,12 +152,14 @@ def neighbours(
     every, vectors = index.vectors(column)
     place = {id: at for at, id in enumerate(every)}
     mine = np.array([place[id] for id in ids])
-    nearest, _ = index.search_batch(vectors[mine], NEAREST + 1, column)
-    used, where = np.unique(nearest, return_inverse=True)
+    nearest, _ = index.search_batch(vectors[mine], NEAREST, column, exclude=[[id] for id in ids])
+    used, where = np.unique(nearest[nearest >= 0], return_inverse=True)
+    slots = np.full(nearest.shape, -1)
+    slots[nearest >= 0] = where
     rows = [described(row) for row in read(index, [every[at] for at in used.tolist()])]
     made: dict[str, list[str | None]] = {name: [] for name in names}
-    for at, near in enumerate(where.reshape(nearest.shape)):
-        voters = [rows[one] for one in near if used[one] != mine[at]][:NEAREST]
+    for near in slots.tolist():
+        voters = [rows[at] for at in near if at >= 0]
         for name in names:  # of equals the counter gives the one that came first, which is the nearest
             votes = Counter(text(voter[name]) for voter in voters if name in voter)
             made[name].append(votes.most_common(1)[0][0] if votes else None)

@@ -141,7 +141,7 @@ def print_hits(
     """
     if len(hits) <= ends < k:
         require(index, where)
-    terms = index.nearest_terms([hit.id for hit in hits], column=field)
+    terms = index.nearest_terms([hit.id for hit in hits], field=field)
     if as_json:
         facts = [{"id": hit.id, "score": hit.score, "row": hit.row, "alike": list(hit.alike)} for hit in hits]
         print_json([

@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError, did_you_mean
 from ..files import check_writable, write
 from ..files import make_dir as make
-from ..index import rerank
 from ..index.index import Index
-from ..index.search.vectors import Vectors
 from ..index.where import unmet
 
 BLOCK = 8_192  # queries that are kept at once
@@ -71,11 +69,10 @@ def neighbors(
     from rich.progress import track
 
     with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
-        allowed, nearest = opened.candidates(field, where, one_per)
-        if where is not None and allowed is not None and len(allowed) < k:
-            if not len(allowed):
+        if where is not None and (available := opened.count(where, field)) < k:
+            if not available:
                 raise unmet(where)
-            print(f"only {len(allowed)} items meet the condition, so no list is longer", file=sys.stderr)
+            print(f"only {available} items meet the condition, so no list is longer", file=sys.stderr)
         count, block = (
             _items(opened, field)
             if queries is None
@@ -83,20 +80,16 @@ def neighbors(
         )
         asked = (opened.state, _stamp(queries), column, k, exclude, where, one_per, field)
         folder = stack.enter_context(_kept(out, repr((asked, split))))
-        place = {id: at for at, id in enumerate(opened.ids(field))}
-        names = np.array([_utf8(id) for id in place], dtype=object)
-        schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float32())})
+        names = np.array([_utf8(id) for id in opened.ids(field)], dtype=object)
+        schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float64())})
         parts = [folder / f"{at:08}.parquet" for at in range(0, count, BLOCK)]
         for part in track(parts, "Neighbors", disable=not sys.stderr.isatty()):
             if part.exists():
                 continue
             told, vectors, seen = block(int(part.stem))
-            space = Vectors(vectors, opened.field_info(field)["metric"])
-            points = np.stack([rerank.vector(one, space) for one in vectors])
-            skip = [np.array(sorted(place[one] for one in some if one in place), np.int64) for some in seen]
-            places, values = nearest.search(points, k, None, skip)
+            places, values = opened.search_batch(vectors, k, field, where, seen, one_per=one_per)
             near = [names[row[row >= 0]] for row in places]
-            scores = [value[row >= 0].astype(np.float32) for row, value in zip(places, values, strict=True)]
+            scores = [value[row >= 0] for row, value in zip(places, values, strict=True)]
             table = pa.table({"id": list(map(_utf8, told)), "neighbors": near, "scores": scores}, schema)
             write(part, partial(parquet.write_table, table))
         whole = pa.concat_tables([schema.empty_table(), *map(parquet.read_table, parts)])

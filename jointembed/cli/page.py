@@ -23,4 +23,4 @@ def page(
 
     with Index.open(index) as opened:
         size = export(opened, out, k, map_, field, root)
-        print(f"{out}: {len(opened.ids(field)):,} items by {field or opened.columns[0]}, {size / 1e6:.1f} MB")
+        print(f"{out}: {len(opened.ids(field)):,} items by {field or opened.fields[0]}, {size / 1e6:.1f} MB")

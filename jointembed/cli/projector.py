@@ -55,8 +55,8 @@ def projector(
             "by neighbours": made.neighbours(opened, chosen.ids, columns, field) if columns else {},
             "by the model": made.predicted(opened, chosen, columns, field),
         }
-        name = field or opened.columns[0]
-        if image_column is not None and image_column not in (known := opened.meta()["cells"]):
+        name = field or opened.fields[0]
+        if image_column is not None and image_column not in (known := opened.columns):
             raise UsageError(image_column, "no row has this column", did_you_mean(image_column, known))
         shown = image_column or name
         place = Path(root) if root is not None else Path(index).parent

@@ -43,31 +43,31 @@ def similar(
     """
     from pathlib import Path
 
-    import numpy as np
-
-    from ..index import playlist, rerank
+    from ..index import playlist
     from ..index.index import Index
     from ..indexing.query_encoder import embedded, named, unknown
     from .console import print_hits
 
     playlist.check(m3u, root)
     with Index.open(index) as opened:
-        known: list[str] = []
 
-        def point(name: str) -> Any:
+        def resolve(name: str) -> Any:
             id = opened.resolve(name)
             if id is not None:
-                known.append(id)
-                return opened.get_vectors([id], field)
+                return id
             if Path(name).is_file():
-                return embedded(opened, None, name, trust, field)[None].astype(np.float64)
+                return embedded(opened, None, name, trust, field)
             raise unknown(opened, name, "the index has no such id, path or title, and there is no such file")
 
-        def points(items: list[str]) -> Any:
-            found = [point(name) for name in items]
-            return np.concatenate(found) if found else np.empty((0, 0))
-
-        vector = rerank.blend(points(item), points(unlike or []))
-        known += [named(opened, one) for one in exclude or []]
-        found = opened.search(vector, k, field, where, known, one_per=one_per, diversity=diversity, deduplicate=dedupe)
+        found = opened.similar(
+            [resolve(name) for name in item],
+            k,
+            field,
+            where,
+            unlike=[resolve(name) for name in unlike or []],
+            exclude=[named(opened, name) for name in exclude or []],
+            one_per=one_per,
+            diversity=diversity,
+            deduplicate=dedupe,
+        )
         print_hits(opened, found, k, where, field, json_, m3u, root)

@@ -29,7 +29,7 @@ def verify(index: str, *, trust: list[str] | None = None) -> None:
         print(f"{cache}: removed, because this cache did not match the index; the next search rebuilds it")
     without_model: list[str | None] = []
     with Index.open(index) as opened:
-        fields: list[str | None] = [*opened.columns] or [None]
+        fields: list[str | None] = [*opened.fields] or [None]
         for field in fields:
             try:
                 model = Model(opened.field_info(field)["model"], trust)

@@ -33,44 +33,42 @@ class Column:
     numeric: bool
 
 
-def columns(index: Index, column: str | None = None) -> dict[str, Column]:
-    """What each cell is, over the rows that have a vector in the column; remembered until the index changes."""
+def columns(index: Index, field: str | None = None) -> dict[str, Column]:
+    """What each cell is, over the rows that have a vector in the field; remembered until the index changes."""
     state = index.state
-    column = next(iter(index.columns), None) if column is None else column
+    field = next(iter(index.fields), None) if field is None else field
     held = _known.get(index)
     if held is None or held[0] != state:
         held = _known[index] = (state, {})
-    if column not in held[1]:
-        held[1][column] = {name: _kind(values) for name, values in read(index, column).items() if name != "id"}
-    return held[1][column]
+    if field not in held[1]:
+        held[1][field] = {name: _kind(values) for name, values in read(index, field).items() if name != "id"}
+    return held[1][field]
 
 
 def read(
-    index: Index, column: str | None = None, names: set[str] | None = None, every: bool = False
+    index: Index, field: str | None = None, names: set[str] | None = None, every: bool = False
 ) -> dict[str, list[Any]]:
     """The cells of each name, `id` among them, in the order of `Index.ids`; None where a row has none.
 
     Args:
         index: the index.
-        column: of the rows that have a vector in this column; by default the first one indexed.
+        field: of the rows that have a vector in this field; by default the first one indexed.
         names: these only; all if None.
         every: of all rows instead, whatever vectors they have.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: there is no such field.
     """
     with index.reading() as db:
-        known = ["id", *index.meta()["cells"]]
+        known = ["id", *index.columns]
         found: dict[str, list[Any]] = {name: [] for name in known if names is None or name in names}
-        if not index.columns:
+        if not index.fields:
             return found
-        if column not in (None, *index.columns):
-            raise UsageError(
-                column, "this column has no vectors in the index", did_you_mean(str(column), index.columns)
-            )
-        of = "" if every else 'JOIN vectors ON row = number WHERE "column" = :column'
+        if field not in (None, *index.fields):
+            raise UsageError(field, "the index has no such field", did_you_mean(str(field), index.fields))
+        of = "" if every else "JOIN vectors ON row = number WHERE field = :field"
         sql = f"SELECT id, columns FROM rows {of} ORDER BY number"
-        for id, cells in db.execute(sql, {"column": column or index.columns[0]}):
+        for id, cells in db.execute(sql, {"field": field or index.fields[0]}):
             row = json.loads(cells)
             row["id"] = id
             for name, values in found.items():

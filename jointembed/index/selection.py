@@ -40,21 +40,21 @@ class Items:
     total: int
 
 
-def items(index: Index, column: str | None = None, where: str | None = None, most: int | None = None) -> Items:
-    """The items that have a vector in a column, the first one indexed by default, and meet a condition.
+def items(index: Index, field: str | None = None, where: str | None = None, most: int | None = None) -> Items:
+    """The items that have a vector in a field, the first one indexed by default, and meet a condition.
 
     Args:
         index: the index.
-        column: of the vectors.
+        field: of the vectors.
         where: see `where.py`.
         most: of more than so many a seeded random choice.
 
     Raises:
-        UsageError: there is no such column or condition, or nothing meets it.
+        UsageError: there is no such field or condition, or nothing meets it.
     """
     with index.reading():
-        ids, vectors = index.vectors(column)
-        pool, _ = index.candidates(column, where)
+        ids, vectors = index.vectors(field)
+        pool = index.positions(where, field)
         places = np.arange(len(ids)) if pool is None else pool
         total = len(places)
         if not total:
@@ -71,7 +71,7 @@ def require(index: Index, where: str | None) -> None:
     """Raise UsageError unless some row meets a condition, if there is one."""
     if where is not None:
         with index.reading() as db:
-            clause, values = parse(where, index.meta()["cells"]).sql()
+            clause, values = parse(where, index.columns).sql()
             if not db.execute(f"SELECT 1 FROM rows WHERE {clause} LIMIT 1", values).fetchall():
                 raise unmet(where)
 

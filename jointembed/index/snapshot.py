@@ -1,4 +1,4 @@
-"""Files beside an index that spare making something of it anew, and the first of them: the matrix of a column.
+"""Files beside an index that spare making something of it anew, and the first of them: the matrix of a field.
 
 A cache is of one commit of an index, whose `state` is part of its name. Files of ours take the place of older ones only
 as a whole; whoever writes into a cache that is in use, or cuts it, ends the process that reads it (SIGBUS).
@@ -81,8 +81,8 @@ class VectorField:
         return np.sort(positions[self.row_ids[positions] == row_ids[inside]])
 
 
-def load(store: Reader, column: str) -> VectorField:
-    """The matrix of a column as of the store's present commit, from its file, which is made anew if need be.
+def load(store: Reader, field: str) -> VectorField:
+    """The matrix of a field as of the store's present commit, from its file, which is made anew if need be.
 
     The file holds N x D float32, N int64, and the sum of these as 32-bit words, an int64; all little-endian. It is only
     a cache: of another size or sum it is not used, those of other commits are removed, and where it cannot be
@@ -93,21 +93,21 @@ def load(store: Reader, column: str) -> VectorField:
     """
     with _LOADING:
         with store.reading() as db:
-            space = store.field_info(column)
+            space = store.field_info(field)
             dim, state, metric = space["dim"], space["state"], space["metric"]
-            [(count,)] = db.execute('SELECT count(*) FROM vectors WHERE "column" = ?', (column,)).fetchall()
-            path = cache(store, column)
+            [(count,)] = db.execute("SELECT count(*) FROM vectors WHERE field = ?", (field,)).fetchall()
+            path = cache(store, field)
             if (known := _LOADED.get(_which(path))) is not None:
                 return known
             held = cached(path, count, dim)
             if held is None and count:
                 # A cache that cannot be kept is no reason not to search.
                 with contextlib.suppress(OSError, DiskFullError, UsageError):
-                    _write(path, _chunks(db, store.path, column, dim, metric))
+                    _write(path, _chunks(db, store.path, field, dim, metric))
                     held = cached(path, count, dim)
                 tidy(path)
             if held is None:
-                held = read(db, store.path, column, count, dim, metric)
+                held = read(db, store.path, field, count, dim, metric)
         for part in held:
             part.flags.writeable = False
         return _LOADED.setdefault(_which(path), VectorField(state, held[0], SearchVectors(held[1], metric)))
@@ -133,10 +133,10 @@ def _which(path: Path) -> tuple[object, ...]:
     return (path.absolute(),)
 
 
-def cache(store: Reader, column: str | None = None, kind: str = "f32") -> Path:
-    """The file of a kind of cache of the present commit, which is of a column or of all rows."""
+def cache(store: Reader, field: str | None = None, kind: str = "f32") -> Path:
+    """The file of a kind of cache of the present commit, which is of a field or of all rows."""
     meta = store.meta()
-    of = "" if column is None else f"-{meta['columns'].index(column)}"
+    of = "" if field is None else f"-{meta['columns'].index(field)}"
     return store.path.with_name(f"{store.path.name}-{meta['state']}{of}.{kind}")
 
 
@@ -178,24 +178,22 @@ def total(*parts: npt.NDArray[Any]) -> int:
     return sum(map(int, sums)) % 2**64
 
 
-def read(db: sqlite3.Connection, path: Path, column: str, count: int, dim: int, metric: str) -> tuple[Numbers, Vectors]:
-    """The (N,) numbers and (N, D) vectors of a column from the tables.
+def read(db: sqlite3.Connection, path: Path, field: str, count: int, dim: int, metric: str) -> tuple[Numbers, Vectors]:
+    """The (N,) numbers and (N, D) vectors of a field from the tables.
 
     Raises:
         DamagedError: one has another dimension, or is not what may be stored.
     """
     numbers, values = np.empty(count, "<i8"), np.empty((count, dim), "<f4")
     at = 0
-    for some, part in _chunks(db, path, column, dim, metric):
+    for some, part in _chunks(db, path, field, dim, metric):
         numbers[at : at + len(some)], values[at : at + len(some)] = some, part
         at += len(some)
     return numbers, values
 
 
-def _chunks(
-    db: sqlite3.Connection, path: Path, column: str, dim: int, metric: str
-) -> Iterator[tuple[Numbers, Vectors]]:
-    found = db.execute('SELECT row, blob FROM vectors WHERE "column" = ? ORDER BY row', (column,))
+def _chunks(db: sqlite3.Connection, path: Path, field: str, dim: int, metric: str) -> Iterator[tuple[Numbers, Vectors]]:
+    found = db.execute("SELECT row, blob FROM vectors WHERE field = ? ORDER BY row", (field,))
     while chunk := found.fetchmany(_CHUNK):
         if any(len(blob) != 4 * dim for _, blob in chunk):
             raise DamagedError(path, f"a vector has not the {dim} dimensions of this index", anew(path))

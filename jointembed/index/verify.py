@@ -30,11 +30,11 @@ class Verified:
 
     Args:
         rows: how many.
-        vectors: how many, by their column.
+        vectors: how many, by their field.
         files: paths that scans have found.
         missing: how many of these are not there now.
         skips: what the last scan left out, by reason.
-        model: where the model lies that made the vectors of the first column.
+        model: where the model lies that made the vectors of the first field.
         fingerprint: what tells that model from others.
         removed: caches that were not what the index holds.
     """
@@ -90,18 +90,18 @@ def _verified(store: Reader, db: sqlite3.Connection) -> Verified:
         if most is not None and last < most:
             raise wrong("the numbers of its rows would be used again")
     meta = store.meta()
-    counts = dict(db.execute('SELECT "column", count(*) FROM vectors GROUP BY "column"').fetchall())
-    if not set(counts) <= set(meta["columns"]):
-        raise wrong("it has vectors of a column that it does not know")
+    counts = dict(db.execute("SELECT field, count(*) FROM vectors GROUP BY field").fetchall())
+    if not set(counts) <= set(meta["fields"]):
+        raise wrong("it has vectors of a field that it does not know")
     wrongly = []
-    for column, count in counts.items():
-        space = store.field_info(column)
-        numbers, values = read(db, store.path, column, count, space["dim"], space["metric"])
-        path = cache(store, column)
+    for field, count in counts.items():
+        space = store.field_info(field)
+        numbers, values = read(db, store.path, field, count, space["dim"], space["metric"])
+        path = cache(store, field)
         held = cached(path, count, space["dim"])
         if path.is_file() and not (held and _same(held[0], numbers) and _same(held[1], values)):
             wrongly.append(path)
-        words, vectors = store.vocabulary(column)
+        words, vectors = store.vocabulary(field)
         bad = np.flatnonzero(~valid(vectors, space["metric"]))
         if len(bad):
             raise wrong(f"the vector of the word {words[bad[0]]} is not finite, or not of length 1")
@@ -115,7 +115,7 @@ def _verified(store: Reader, db: sqlite3.Connection) -> Verified:
     root = os.fsencode(meta.get("root", ""))
     return Verified(
         rows=int(db.execute("SELECT count(*) FROM rows").fetchall()[0][0]),
-        vectors={column: counts.get(column, 0) for column in meta["columns"]},
+        vectors={field: counts.get(field, 0) for field in meta["fields"]},
         files=len(paths),
         missing=sum(not os.path.exists(os.path.join(root, path)) for path in paths),
         skips=dict(Counter(reason for (reason,) in db.execute("SELECT reason FROM skips ORDER BY reason"))),

@@ -65,7 +65,7 @@ def fill(
             if not index.get_meta("column"):
                 raise UsageError(path, "this index was made from a table", "choose another name for the folder's")
             name = name or column or index.get_meta("column")
-            known = name in index.columns
+            known = name in index.fields
             of = str(index.field_info(name).get("of", name)) if known else _heard(model.space, column)
             if column not in (None, of):
                 raise UsageError(name, f"these vectors are of the column {of}", "choose another --field")
@@ -115,7 +115,7 @@ def fill(
                 decoder_version=version,
                 progress=progress,
             )
-            if index.columns:
+            if index.fields:
                 learn(model, index, name)
             return books
 

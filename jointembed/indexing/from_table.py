@@ -60,7 +60,8 @@ def fill(
         with index:
             listed = list(zip(kept(index, [row for row, _ in listed]), [cell for _, cell in listed], strict=True))
             same = index.unchanged([row for row, _ in listed], name)
-            index.update([row for (row, _), known in zip(listed, same, strict=True) if known])
+            absent = dict.fromkeys(index.columns)  # a column that has left the table leaves the index too
+            index.update([{**absent, **row} for (row, _), known in zip(listed, same, strict=True) if known])
             fresh = [pair for pair, known in zip(listed, same, strict=True) if not known]
             quiet = not sys.stderr.isatty()
             for start in track(range(0, len(fresh), BLOCK), f"Indexing {column}", disable=quiet):

@@ -81,8 +81,8 @@ class Model:
         Raises:
             MismatchError: another model made these vectors, or from another number of windows of a sound.
         """
-        first = not index.columns and column == of
-        if first or column in index.columns or column in index.meta()["spaces"]:
+        first = not index.fields and column == of
+        if first or column in index.fields or column in index.meta()["spaces"]:
             self.matches(index, column)
             self.settle(index, column)
             self.limit(index, windows)

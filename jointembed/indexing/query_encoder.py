@@ -56,7 +56,7 @@ def embedded(
         fix = f"put it back; or, if it lies elsewhere now, run: {mend(index.path)}"
         raise UsageError(index.path, wrong, fix) from error
     model.matches(index, among)
-    own = among or next(iter(index.columns), None)
+    own = among or next(iter(index.fields), None)
     column = column or guess(model.space, query, index.field_info(among).get("of", own))
     cell = parsed(model.space, column, query)
     if column not in model.space.fused:

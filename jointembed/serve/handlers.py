@@ -74,7 +74,7 @@ class Handlers:
             _check_field(index, params.field)
             _check_ids(index, params.id)
             row = index.row(params.id)
-            terms = index.nearest_terms([params.id], column=params.field)[0]
+            terms = index.nearest_terms([params.id], field=params.field)[0]
             url = self._audio(index, params.id, row)
             return to_json({"id": params.id, "row": row, "terms": terms, "audio": url, "version": index.state})
 
@@ -180,8 +180,8 @@ def _options(params: SearchParams) -> dict[str, Any]:
 
 
 def _check_field(index: Index, name: str | None) -> None:
-    if name is not None and name not in index.columns:
-        fields = ", ".join(index.columns)
+    if name is not None and name not in index.fields:
+        fields = ", ".join(index.fields)
         raise UsageError("field", "the index has no vectors of this field", f"use one of: {fields}")
 
 

@@ -87,7 +87,7 @@ class LiveIndex:
                 with self.read() as index:
                     if (version := index.state) != seen:
                         self._on_change(index)
-                        for field in index.columns:
+                        for field in index.fields:
                             index.vectors(field)
                         seen = version
             except (UnavailableError, UserError):

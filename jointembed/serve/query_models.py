@@ -83,7 +83,7 @@ class ModelRegistry:
         state, why = ("loading", "") if self._load else ("none", "the server was started without a model")
         with self._lock, index.reading():  # under the lock, lest an older version replaces a newer one
             models = {}
-            for name in index.columns:
+            for name in index.fields:
                 info = index.field_info(name)
                 signature = "\n".join(str(info.get(key)) for key in ("model", "fingerprint", "of", "how"))
                 models[name] = QueryModel(signature, info["fingerprint"], state, why)

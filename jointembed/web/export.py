@@ -37,7 +37,7 @@ def page_info(index: Index, field: str | None = None) -> dict[str, Any]:
     """What the page loads first: name, counts, vector fields, layouts, and the kind of each metadata column."""
     space = index.field_info(field)
     kinds = columns(index, field)
-    fields = list(space["columns"])
+    fields = index.fields
     return {
         "name": index.path.stem,
         "count": len(index.ids(field)) if fields else 0,
@@ -144,23 +144,18 @@ def _write(index: Index, out: Path, k: int, axes: str, field: str | None, root: 
 
 def _read_all_rows(index: Index, names: set[str]) -> dict[str, list[Any]]:
     """Columns of all rows, where an index has several fields: a category keeps its colour whichever rows are shown."""
-    return read(index, None, names, every=True) if len(index.columns) > 1 else {}
+    return read(index, None, names, every=True) if len(index.fields) > 1 else {}
 
 
-def neighbors(index: Index, k: int, field: str | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+def neighbors(index: Index, k: int, field: str | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """The K nearest other rows of every row, best first: their positions in `Index.ids` and scores, both (N, K)."""
-    _, vectors = index.vectors(field)
-    count = len(vectors)
-    k = min(k, count - 1)
-    positions, scores = np.empty((count, k), np.intp), np.empty((count, k), np.float32)
-    for start in range(0, count, _ROWS_PER_BLOCK):
-        rows = np.arange(start, min(start + _ROWS_PER_BLOCK, count))
-        near, near_scores = index.search_batch(vectors[rows], k + 1, field)
-        itself = near == rows[:, None]
-        itself[~itself.any(1), -1] = True  # more than k rows are equal to this one, which is not among them
-        positions[rows] = near[~itself].reshape(len(rows), k)
-        scores[rows] = near_scores[~itself].reshape(len(rows), k)
-    return positions, scores
+    ids, vectors = index.vectors(field)
+    k = min(k, len(ids) - 1)
+    if k < 1:
+        return np.empty((len(ids), 0), np.intp), np.empty((len(ids), 0))
+    blocks = [slice(start, start + _ROWS_PER_BLOCK) for start in range(0, len(ids), _ROWS_PER_BLOCK)]
+    found = [index.search_batch(vectors[rows], k, field, exclude=[[id] for id in ids[rows]]) for rows in blocks]
+    return np.concatenate([near for near, _ in found]), np.concatenate([scores for _, scores in found])
 
 
 def _terms(index: Index, ids: Sequence[str], field: str | None) -> dict[str, Any]:
@@ -168,7 +163,7 @@ def _terms(index: Index, ids: Sequence[str], field: str | None) -> dict[str, Any
     values = index.vocabulary(field)[0]
     position = {term: number for number, term in enumerate(values)}
     blocks = (ids[at : at + _ROWS_PER_BLOCK] for at in range(0, len(ids), _ROWS_PER_BLOCK))
-    rows = [terms for block in blocks for terms in index.nearest_terms(block, column=field)]
+    rows = [terms for block in blocks for terms in index.nearest_terms(block, field=field)]
     return {"values": values, "near": [[position[term] for term in terms] for terms in rows]}
 
 

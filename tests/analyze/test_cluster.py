@@ -393,7 +393,7 @@ def test_what_is_wrong_is_said_in_one_line(songs, capsys, tmp_path, monkeypatch)
         ((songs, "--k", "0"), "from 1 to 180"),
         ((songs, "--k", "181"), "from 1 to 180"),
         ((songs, "--compare-to", "gene"), "did you mean genre"),
-        ((songs, "--field", "words"), "no vectors"),
+        ((songs, "--field", "words"), "no such field"),
         ((songs, "--where", "genre = 'jig'"), "no item meets"),
         ((songs, "--where", "gener = 'reel'"), "genre"),
         ((songs, "--plot", "a.svg"), "a.png"),

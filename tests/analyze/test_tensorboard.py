@@ -251,7 +251,7 @@ def test_what_is_wrong_is_said_in_one_line(digits, tmp_path, capsys):
         ((digits, tmp_path / "tb", "--where", "digit = 77"), "no item meets"),
         ((digits, tmp_path / "tb", "--where", "id = 'd1'"), "at least 2"),
         ((digits, tmp_path / "tb", "--image-column", "ink"), "no cell of this column is an image"),
-        ((digits, tmp_path / "tb", "--field", "sound"), "no vectors"),
+        ((digits, tmp_path / "tb", "--field", "sound"), "no such field"),
     ]:
         assert main(["projector", *map(str, words)]) == 2
         error = capsys.readouterr().err

@@ -60,7 +60,7 @@ def main():
     print(f"{COUNT:,} rows, medians of {ROUNDS}{'':>26}{'SQL':>9}{'apart':>9}{'first':>9}")
     with tempfile.TemporaryDirectory() as folder, filled(f"{folder}/a.index") as index, index.reading() as db:
         for where in CONDITIONS:
-            condition = parse(where, index.meta()["cells"])
+            condition = parse(where, index.meta()["columns"])
             rows, times = Filter(), {"SQL": [], "apart": []}
             rows.meet(db, condition)
             first = timed(rows.meet, db, condition)

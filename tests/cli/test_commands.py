@@ -299,7 +299,7 @@ def test_indexing_again_replaces_rows_and_another_column_joins_them(home, ask, t
     ask("index", home / "run", home, tmp_path / "songs.index", "--column", "bitmap")
     ask("index", home / "run", home, tmp_path / "songs.index", "--column", "words", "--split", "test")
     with Index.open(tmp_path / "songs.index") as index:
-        assert len(index) == 40 and index.columns == ["bitmap", "words"] and len(index.ids("words")) == 8
+        assert len(index) == 40 and index.fields == ["bitmap", "words"] and len(index.ids("words")) == 8
     assert len(ask("similar", tmp_path / "songs.index", "s39", "--field", "words", "-k", "50", "--json")) == 7
 
 

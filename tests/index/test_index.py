@@ -156,14 +156,14 @@ def test_adding_again_replaces_and_keeps_the_place(songs):
 def test_columns_have_vectors_of_their_own(songs):
     vectors = np.eye(8, dtype=np.float32)[:2]
     songs.add([{"id": "s7"}, {"id": "word"}], vectors, "caption")
-    assert songs.columns == ["audio", "caption"] and len(songs) == 41
+    assert songs.fields == ["audio", "caption"] and len(songs) == 41
     assert songs.ids("caption") == ["s7", "word"]
-    assert [hit.id for hit in songs.similar("word", column="caption")] == ["s7"]
+    assert [hit.id for hit in songs.similar("word", field="caption")] == ["s7"]
     assert len(songs.similar("s7", 100)) == 39
-    with pytest.raises(UsageError, match="no vector in the column"):
+    with pytest.raises(UsageError, match="no vector in this field"):
         songs.similar("word")
     with pytest.raises(UsageError, match="did you mean caption"):
-        songs.search(vectors[0], column="captoin")
+        songs.search(vectors[0], field="captoin")
 
 
 def test_what_was_written_is_there_after_reopening(songs):
@@ -283,7 +283,7 @@ def test_a_broken_vector_is_damage(songs, blob):
 
 def test_an_empty_index(tmp_path):
     with Index.create(tmp_path / "a.index", 4, "cosine") as index:
-        assert len(index) == 0 and index.columns == []
+        assert len(index) == 0 and index.fields == []
         with pytest.raises(UsageError, match="empty"):
             index.search(np.ones(4))
         index.add([], np.empty((0, 4), np.float32), "audio")

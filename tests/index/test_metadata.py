@@ -130,7 +130,7 @@ def condition(rng, depth=3):
 def both(index, where):
     """The numbers of the rows that meet a condition, by SQL and as the index says."""
     with index.reading() as db:
-        clause, values = parse(where, index.meta()["cells"]).sql()
+        clause, values = parse(where, index.meta()["columns"]).sql()
         right = [number for (number,) in db.execute(f"SELECT number FROM rows WHERE {clause}", values)]
         return sorted(right), index._meet(db, where).tolist()
 

@@ -207,10 +207,10 @@ def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
         assert [hit.id for hit in index.search_text("120")] == ["2"]
         assert {hit.id for hit in index.search_text("piano", where="tags = 'calm'")} == {"0"}
         index.add([index.row("2")], np.eye(4, dtype=np.float32)[:1], "other")
-        assert [hit.id for hit in index.search_text("CAFE", column="other")] == []
-        assert [hit.id for hit in index.search_text("pol", column="other")] == ["2"]
-        with pytest.raises(UsageError, match="no vectors"):
-            index.search_text("pol", column="another")
+        assert [hit.id for hit in index.search_text("CAFE", field="other")] == []
+        assert [hit.id for hit in index.search_text("pol", field="other")] == ["2"]
+        with pytest.raises(UsageError, match="no such field"):
+            index.search_text("pol", field="another")
         assert index.search_text("trumpet") == []
         index.add([{"id": "9", "title": "Trumpet voluntary"}], np.eye(4, dtype=np.float32)[:1], "audio")
         assert [hit.id for hit in index.search_text("trumpet")] == ["9"]

@@ -59,7 +59,7 @@ def test_the_file_is_what_it_says(path):
     meta = store.meta()
     store.close()
     assert (meta["model"], meta["fingerprint"], meta["metric"], meta["dim"]) == ("runs/a", "f", "cosine", 3)
-    assert (meta["columns"], meta["cells"], meta["generation"]) == (["audio"], ["title"], 1)
+    assert (meta["fields"], meta["columns"], meta["generation"]) == (["audio"], ["title"], 1)
 
 
 def test_a_clean_close_leaves_one_file(path):
@@ -315,7 +315,7 @@ def test_columns_of_two_models_lie_in_one_index_and_are_kept_apart(path):
     with Index.open(path) as index:
         index.add_field("words", 5, "euclidean", "runs/b", "g", stamp="now")
         index.add([{"id": f"s{at}"} for at in range(3)], 2 * wide, "words")
-        assert index.columns == ["audio", "words"]
+        assert index.fields == ["audio", "words"]
         assert [hit.id for hit in index.search(2 * wide[2], 1, "words")] == ["s2"]
         assert [hit.id for hit in index.search(EYE[1], 1)] == ["s1"]
         assert (index.field_info("words")["dim"], index.field_info("audio")["dim"]) == (5, 3)
@@ -328,7 +328,7 @@ def test_columns_of_two_models_lie_in_one_index_and_are_kept_apart(path):
         with pytest.raises(MismatchError, match="5 dimensions"):
             index.add([{"id": "s0"}], EYE[:1], "words")
         for column in ("audio", "words"):
-            with pytest.raises(UsageError, match="one model already"):
+            with pytest.raises(UsageError, match="this field already"):
                 index.add_field(column, 4, "cosine")
         with pytest.raises(UsageError, match="manhattan"):
             index.add_field("other", 4, "manhattan")

@@ -144,7 +144,7 @@ def test_searches_see_whole_commits_while_a_scan_runs(root, place):
                 last = -1
                 while not over.is_set():
                     now = index.meta()["generation"]
-                    if index.columns:
+                    if index.fields:
                         ids, vectors = index.vectors()
                         assert len(ids) == len(vectors) and now >= last
                         for hit in index.search(np.ones(DIM), 5) if ids else ():

@@ -97,7 +97,7 @@ def opened(path):
 def state(path):
     """Everything that an index holds but the numbers and the order of its rows: {id: (vector, paths, cells)}."""
     with Index.open(path) as index:
-        if not index.columns:
+        if not index.fields:
             return {}
         ids, vectors = index.vectors("audio")
         with index.reading() as db:

@@ -505,11 +505,11 @@ def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, choos
     assert page.locator("#query").get_attribute("placeholder") == "Search in titles and columns"
     assert page.locator("#file").is_visible()
     choose(page, "Song 42")
-    assert titles(page) == similar(double, "song/42", column="audio")
+    assert titles(page) == similar(double, "song/42", field="audio")
     before = points(page)
     select.focus()
     page.keyboard.press("ArrowDown")
-    until(lambda: titles(page) == similar(double, "song/42", column="tags"))
+    until(lambda: titles(page) == similar(double, "song/42", field="tags"))
     assert page.locator("#chosen h2").text_content() == "Song 42"
     until(lambda: status(page).startswith("Compared by tags. 10 results."))
     assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
@@ -528,7 +528,7 @@ def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, choos
     assert [one for one in titles(page) if one.startswith("Song")] == [one for one in wanted if one.startswith("Song")]
     for _ in range(3):
         page.go_back()
-    until(lambda: titles(page) == similar(double, "song/42", column="audio"))
+    until(lambda: titles(page) == similar(double, "song/42", field="audio"))
     assert select.input_value() == "audio" and "by audio" in page.locator("#facts").text_content()
 
 
@@ -546,7 +546,7 @@ def test_an_item_that_the_other_column_lacks_is_said_so_and_filters_stay(double,
     assert page.locator(".variety select").input_value() == "year"
     first = titles(page)[0]
     page.locator(".hit").first.click()
-    wanted = similar(double, first.replace("Song ", "song/"), column="tags", where="genre = 'polka'", one_per="year")
+    wanted = similar(double, first.replace("Song ", "song/"), field="tags", where="genre = 'polka'", one_per="year")
     until(lambda: titles(page) == wanted)
     search(page, "Song 45")  # which is found by meaning, so others are
     page.locator("#hint", has_text="by meaning").wait_for()
@@ -566,7 +566,7 @@ def test_a_column_that_cannot_be_had_leaves_the_one_that_is_shown(double, choose
     page.unroute("**/api/info?*")
     page.unroute("**/api/layout?*field=tags*")
     choose(page, "Song 42")
-    assert titles(page) == similar(double, "song/42", column="audio")
+    assert titles(page) == similar(double, "song/42", field="audio")
 
 
 def test_a_file_may_be_sent_once_the_model_has_loaded(double, browser):
@@ -593,7 +593,7 @@ def test_an_exported_page_tells_its_column_and_where_there_is_but_one_none_is_ch
     assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
     assert page.locator("#fields").is_hidden()
     choose(page, "Song 42")
-    assert titles(page) == similar(double, "song/42", column="tags")
+    assert titles(page) == similar(double, "song/42", field="tags")
     page = shown(server[0])
     assert page.locator("#fields").is_hidden()
     assert page.locator("#facts").text_content() == "80 items · 12 dimensions · cosine"

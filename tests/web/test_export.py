@@ -368,9 +368,9 @@ def test_the_second_column_has_a_page_of_its_own(songs, tmp_path):
     found = exported(songs, tmp_path / "out.html", field="score")
     assert json.loads(found.data["info"])["count"] == 10
     assert unpacked(found.data["neighbors"], "<u4").tolist()[:3] == [
-        int(hit.id[1:]) for hit in songs.similar("s0", 3, column="score")
+        int(hit.id[1:]) for hit in songs.similar("s0", 3, field="score")
     ]
-    with pytest.raises(UsageError, match="no vectors"):
+    with pytest.raises(UsageError, match="no such field"):
         export.export(songs, tmp_path / "out.html", field="scores")
 
 
@@ -388,7 +388,7 @@ def test_a_column_of_another_model_is_told_and_laid_out_by_its_own_metric(songs,
     export.layout_bytes(songs, "umap2")
     assert [call["metric"] for call in calls] == ["euclidean", "cosine"]
     for read in (export.page_info, lambda index, column: export.column_values(index, "id", column)):
-        with pytest.raises(UsageError, match="no vectors"):
+        with pytest.raises(UsageError, match="no such field"):
             read(songs, "moods")
 
 

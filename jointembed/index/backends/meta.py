@@ -50,7 +50,7 @@ def make(path: Path, about: Mapping[str, Any]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     meta = {**about, "identity": token(), "commit": token(), "generation": 0}
-    meta |= {"columns": "[]", "cells": "[]", "spaces": "{}"}
+    meta |= {"fields": "[]", "columns": "[]", "spaces": "{}"}
     with faults(path), contextlib.closing(connect(part, "mode=rwc")) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
@@ -72,8 +72,8 @@ def read(meta: Mapping[str, str]) -> dict[str, Any]:
     """What an index says of itself, as `Reader.meta` gives it; KeyError, ValueError or the like if it is broken."""
     told: dict[str, Any] = {**meta}
     told |= {name: int(meta[name]) for name in ("dim", "generation")}
-    told |= {name: json.loads(meta[name]) for name in ("columns", "cells", "spaces")}
-    named = all(isinstance(name, str) for name in told["columns"] + told["cells"])
+    told |= {name: json.loads(meta[name]) for name in ("fields", "columns", "spaces")}
+    named = all(isinstance(name, str) for name in told["fields"] + told["columns"])
     spaces = [told, *({**told, **one} for one in told["spaces"].values())]
     sound = named and all(1 <= one["dim"] <= WIDEST and one["metric"] in METRICS for one in spaces)
     told["state"] = f"{told['identity']}-{told['generation']}-{told.get('commit', '0' * 8)}"

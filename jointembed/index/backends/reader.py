@@ -90,55 +90,60 @@ class Reader:
         return str(self.meta()["state"])
 
     @property
+    def fields(self) -> list[str]:
+        """The fields that have vectors, the first one indexed first."""
+        return list(self.meta()["fields"])
+
+    @property
     def columns(self) -> list[str]:
-        """The columns that have vectors, the first one indexed first."""
+        """The metadata columns that rows have, in the order in which they first came."""
         return list(self.meta()["columns"])
 
     @property
     def dim(self) -> int:
-        """Numbers in a vector of the first column."""
+        """Numbers in a vector of the first field."""
         return int(self.field_info()["dim"])
 
     @property
     def metric(self) -> str:
-        """That of the first column: `cosine`, `dot` or `euclidean`."""
+        """That of the first field: `cosine`, `dot` or `euclidean`."""
         return str(self.field_info()["metric"])
 
     @property
     def model(self) -> str:
-        """Where the model lies that made the vectors of the first column."""
+        """Where the model lies that made the vectors of the first field."""
         return str(self.field_info()["model"])
 
     @property
     def note(self) -> str:
-        """What a user should know of the vectors of the first column."""
+        """What a user should know of the vectors of the first field."""
         return str(self.field_info()["note"])
 
     def get_meta(self, key: str) -> str:
         """What the index remembers under a key of `create`; "" if nothing."""
         return str(self.meta().get(key, ""))
 
-    def field_info(self, column: str | None = None) -> dict[str, Any]:
-        """What is known of the vectors of a column, of the first one if not given, besides all else in `meta`.
+    def field_info(self, field: str | None = None) -> dict[str, Any]:
+        """What is known of the vectors of a field, of the first one if not given, besides all else in `meta`.
 
         `dim`, `metric`, `model`, `fingerprint`, `note`, and what `create` or `declare` was told to remember.
         """
         meta = self.meta()
-        name = meta["columns"][0] if column is None and meta["columns"] else column
+        name = meta["fields"][0] if field is None and meta["fields"] else field
         return {**meta, **meta["spaces"].get(name, {})}
 
-    def check_model(self, fingerprint: str, column: str | None = None) -> None:
-        """Raise MismatchError unless the model of this fingerprint made the vectors of a column, or the first ones."""
-        space = self.field_info(column)
+    def check_model(self, fingerprint: str, field: str | None = None) -> None:
+        """Raise MismatchError unless the model of this fingerprint made the vectors of a field, or the first ones."""
+        space = self.field_info(field)
         if fingerprint != space["fingerprint"]:
             wrong = f"another model made the vectors of this index ({space['model'] or 'unnamed'})"
             raise MismatchError(self.path, wrong, anew(self.path) + " (with --field it holds those of both)")
 
-    def ids(self, column: str | None = None) -> list[str]:
-        """The ids of the rows that have a vector in the column, in their order."""
+    def ids(self, field: str | None = None) -> list[str]:
+        """The ids of the rows that have a vector in the field, in their order."""
         with self.reading() as db:
-            name = self._column(column)
-            sql = 'SELECT id FROM rows JOIN vectors ON row = number WHERE "column" = ? ORDER BY number'
+            name = self._field(field)
+            sql = "SELECT id FROM rows JOIN vectors ON row = number WHERE field = ? ORDER BY number"
             return [id for (id,) in db.execute(sql, (name,))]
 
     def row(self, id: str) -> dict[str, Any]:
@@ -161,21 +166,21 @@ class Reader:
         with self.reading() as db:
             return names.resolve(db, item)
 
-    def vocabulary(self, column: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
-        """The words of the model's own space that a column, or the first, is told in, and their vectors (N, D)."""
+    def vocabulary(self, field: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """The words of the model's own space that a field, or the first, is told in, and their vectors (N, D)."""
         with self.reading() as db:
-            name = self.columns[0] if column is None and self.columns else column
-            found = db.execute('SELECT word, blob FROM terms WHERE "column" = ? ORDER BY rowid', (name,)).fetchall()
+            name = self.fields[0] if field is None and self.fields else field
+            found = db.execute("SELECT word, blob FROM terms WHERE field = ? ORDER BY rowid", (name,)).fetchall()
             vectors = np.frombuffer(b"".join(blob for _, blob in found), "<f4").reshape(
                 -1, self.field_info(name)["dim"]
             )
         return [word for word, _ in found], vectors
 
     def meta(self) -> dict[str, Any]:
-        """What the file says of itself: model, fingerprint, note, metric, dim, identity, generation, state, columns ...
+        """What the file says of itself: model, fingerprint, note, metric, dim, identity, generation, state, fields ...
 
-        `columns` are those that have vectors, `cells` those that rows have, both in the order of their coming; `spaces`
-        is what is different of columns that another model made, see `space`.
+        `fields` have vectors, `columns` are the metadata that rows have, both in the order of their coming; `spaces`
+        is what is different of fields that another model made, see `space`.
         """
         with self.reading() as db:
             if not self._sure:
@@ -216,13 +221,13 @@ class Reader:
             finally:
                 self._reader.set_authorizer(allowed)
 
-    def _column(self, column: str | None) -> str:
-        columns = self.columns
-        if not columns:
+    def _field(self, field: str | None) -> str:
+        fields = self.fields
+        if not fields:
             raise UsageError(self.path, "this index is empty", f"fill it with: {mend(self.path)}")
-        if column is not None and column not in columns:
-            raise UsageError(column, "this column has no vectors in the index", did_you_mean(column, columns))
-        return columns[0] if column is None else column
+        if field is not None and field not in fields:
+            raise UsageError(field, "the index has no such field", did_you_mean(field, fields))
+        return fields[0] if field is None else field
 
     def _open(self, how: str) -> sqlite3.Connection:
         db = connect(self.path, how)

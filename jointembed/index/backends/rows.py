@@ -53,8 +53,8 @@ def names(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(str(name) for row in rows for name in row if name != "id" and name not in HIDDEN))
 
 
-def upsert(db: sqlite3.Connection, rows: Iterable[tuple[bytes, Row, bytes]], column: str) -> None:
-    """Write (id, row, vector) triples over those of the same id, keeping their numbers and other columns' vectors."""
+def upsert(db: sqlite3.Connection, rows: Iterable[tuple[bytes, Row, bytes]], field: str) -> None:
+    """Write (id, row, vector) triples over those of the same id, keeping their numbers and other fields' vectors."""
     for id, row, vector in rows:
         content = _content(db, id, row.get("_path"), row.get("_hash"))
         [(number,)] = db.execute(
@@ -63,13 +63,13 @@ def upsert(db: sqlite3.Connection, rows: Iterable[tuple[bytes, Row, bytes]], col
             " RETURNING number",
             (id, content, cells(row)),
         ).fetchall()
-        embedded(db, number, column, vector, row.get("_cell"))
+        embedded(db, number, field, vector, row.get("_cell"))
 
 
-def embedded(db: sqlite3.Connection, number: int, column: str, vector: bytes, cell: str | None = None) -> None:
-    """Write a row's vector in one column over an older one; `cell` is the digest of what was embedded."""
-    sql = 'INSERT OR REPLACE INTO vectors(row, "column", blob, cell) VALUES(?, ?, ?, ?)'
-    db.execute(sql, (number, column, vector, cell))
+def embedded(db: sqlite3.Connection, number: int, field: str, vector: bytes, cell: str | None = None) -> None:
+    """Write a row's vector in one field over an older one; `cell` is the digest of what was embedded."""
+    sql = "INSERT OR REPLACE INTO vectors(row, field, blob, cell) VALUES(?, ?, ?, ?)"
+    db.execute(sql, (number, field, vector, cell))
 
 
 def update(db: sqlite3.Connection, rows: Iterable[tuple[bytes, Row]]) -> None:
@@ -79,6 +79,14 @@ def update(db: sqlite3.Connection, rows: Iterable[tuple[bytes, Row]]) -> None:
         found = db.execute(sql, (cells(row), id)).fetchall()
         if found and (content := _content(db, id, row.get("_path"), row.get("_hash"))) is not None:
             db.execute("UPDATE rows SET content = ?, seal = NULL WHERE number = ?", (content, *found[0]))
+
+
+def merge(db: sqlite3.Connection, id: bytes, row: Row) -> dict[str, Any] | None:
+    """A row with its stored cells beside the given ones, without those that are None; None if it is not stored."""
+    found = db.execute("SELECT columns FROM rows WHERE id = CAST(? AS TEXT)", (id,)).fetchall()
+    if not found:
+        return None
+    return {name: cell for name, cell in {**json.loads(found[0][0]), **row}.items() if cell is not None}
 
 
 def differs(db: sqlite3.Connection, id: bytes, row: Row) -> bool:
@@ -92,15 +100,15 @@ def differs(db: sqlite3.Connection, id: bytes, row: Row) -> bool:
     return bool(found) and found != [(cells(row), int(path is not None))]
 
 
-def same(db: sqlite3.Connection, rows: Sequence[Row], column: str) -> list[bool]:
-    """Of each row whether its vector in the column was made from a cell of the same digest as its `_cell`."""
-    sql = 'SELECT cell FROM rows CROSS JOIN vectors ON row = number WHERE id = CAST(? AS TEXT) AND "column" = ?'
-    found = [db.execute(sql, (encode(row.get("id")), column)).fetchall() for row in rows]
+def same(db: sqlite3.Connection, rows: Sequence[Row], field: str) -> list[bool]:
+    """Of each row whether its vector in the field was made from a cell of the same digest as its `_cell`."""
+    sql = "SELECT cell FROM rows CROSS JOIN vectors ON row = number WHERE id = CAST(? AS TEXT) AND field = ?"
+    found = [db.execute(sql, (encode(row.get("id")), field)).fetchall() for row in rows]
     return [row.get("_cell") is not None and old == [(row["_cell"],)] for row, old in zip(rows, found, strict=True)]
 
 
 def note(db: sqlite3.Connection, key: str, new: Iterable[str]) -> None:
-    """Add names to a list of them that the index keeps of itself: `columns` or `cells`."""
+    """Add names to a list of them that the index keeps of itself: `fields` or `columns`."""
     [(old,)] = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchall()
     value = json.dumps(list(dict.fromkeys([*json.loads(old), *new])))
     db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))

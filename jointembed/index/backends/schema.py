@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 APPLICATION = 0x4A6E456D  # "JnEm", at a fixed place of the file's header
-SCHEMA = 2
+SCHEMA = 3
 
 # A row's number is never used again, so that the order of the numbers is the order in which rows came.
 # A path has a size if a scan of a folder found it; it is missing since the time, in seconds, when a scan did not.
@@ -26,16 +26,16 @@ _RECORDS = {  # name: its columns, its constraints, and what is sealed
         ("number", "id", "content", "columns"),
     ),
     "vectors": (
-        'row INTEGER NOT NULL REFERENCES rows(number) ON DELETE CASCADE, "column" TEXT NOT NULL, blob BLOB NOT NULL,'
+        "row INTEGER NOT NULL REFERENCES rows(number) ON DELETE CASCADE, field TEXT NOT NULL, blob BLOB NOT NULL,"
         " cell TEXT",
-        ', PRIMARY KEY("column", row)',
-        ("row", '"column"', "blob", "cell"),
+        ", PRIMARY KEY(field, row)",
+        ("row", "field", "blob", "cell"),
     ),
     # Words of the model's own space, by the column whose vectors they are compared with.
     "terms": (
-        '"column" TEXT NOT NULL, word TEXT NOT NULL, blob BLOB NOT NULL',
-        ', PRIMARY KEY("column", word)',
-        ('"column"', "word", "blob"),
+        "field TEXT NOT NULL, word TEXT NOT NULL, blob BLOB NOT NULL",
+        ", PRIMARY KEY(field, word)",
+        ("field", "word", "blob"),
     ),
     "skips": (
         "path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, hash TEXT, reason TEXT NOT NULL, problem TEXT NOT NULL,"

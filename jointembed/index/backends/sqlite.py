@@ -20,7 +20,7 @@ from ...errors import MismatchError, UsageError, UserError
 from .connection import anew, connect, faults
 from .meta import check, make, token, valid
 from .reader import Reader
-from .rows import Row, differs, ids, names, note, remove, same, update, upsert
+from .rows import Row, differs, ids, merge, names, note, remove, same, update, upsert
 from .schema import close
 
 
@@ -64,15 +64,15 @@ class Store(Reader):
         make(Path(path), told)
         return cls(path)
 
-    def add(self, rows: Sequence[Row], vectors: npt.NDArray[np.float32], column: str) -> None:
-        """Add rows and their vectors of one column, or replace those of the same id; all at once.
+    def add(self, rows: Sequence[Row], vectors: npt.NDArray[np.float32], field: str) -> None:
+        """Add rows and their vectors of one field, or replace those of the same id; all at once.
 
         Args:
             rows: N rows, each with its `id`; their other cells are kept if JSON can hold them in 64 kB.
                 `_path` (relative to the root, text or bytes), `_hash` (of the content that lies there) and `_cell` (of
                 what was embedded; see `same`) are kept apart from them.
             vectors: (N, D), finite; of length 1 if the metric is cosine.
-            column: which column of the rows was embedded.
+            field: the vector field, such as `audio`.
 
         Raises:
             UserError: a vector is not finite, or not of length 1 where the metric is cosine.
@@ -80,21 +80,28 @@ class Store(Reader):
             UsageError: an id is missing, not text, or there twice.
         """
         known = ids(rows)
-        blobs = self.encode_vectors(vectors, len(rows), column)
+        blobs = self.encode_vectors(vectors, len(rows), field)
         with self.writing() as db:
-            upsert(db, zip(known, rows, blobs, strict=True), column)
-            note(db, "columns", [column])
-            note(db, "cells", names(rows))
+            upsert(db, zip(known, rows, blobs, strict=True), field)
+            note(db, "fields", [field])
+            note(db, "columns", names(rows))
 
     def update(self, rows: Sequence[Row]) -> None:
-        """Write the cells and paths of rows that are there over the old ones, where they differ; the vectors stay."""
+        """Merge cells into rows: a cell that is given replaces the old one, None removes it, all others stay.
+
+        Rows that are not in the index are ignored, and vectors stay as they are.
+
+        Raises:
+            UsageError: an id is missing, not text, or there twice.
+        """
         known = ids(rows)
         with self.reading() as db:
-            new = [(id, row) for id, row in zip(known, rows, strict=True) if differs(db, id, row)]
+            merged = [(id, merge(db, id, row)) for id, row in zip(known, rows, strict=True)]
+            new = [(id, row) for id, row in merged if row is not None and differs(db, id, row)]
         if new:
             with self.writing() as db:
                 update(db, new)
-                note(db, "cells", names([row for _, row in new]))
+                note(db, "columns", names([row for _, row in new]))
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove rows with all that belongs to them; ids that are not there are passed over.
@@ -105,48 +112,46 @@ class Store(Reader):
         with self.writing() as db:
             return remove(db, ids)
 
-    def set_vocabulary(self, words: Sequence[str], vectors: npt.NDArray[np.float32], column: str) -> None:
-        """Keep words of the model's own space with their vectors (N, D), in the place of those that the column had."""
-        blobs = self.encode_vectors(vectors, len(words), column)
+    def set_vocabulary(self, words: Sequence[str], vectors: npt.NDArray[np.float32], field: str) -> None:
+        """Keep words of the model's own space with their vectors (N, D), in the place of those that the field had."""
+        blobs = self.encode_vectors(vectors, len(words), field)
         with self.writing() as db:
-            db.execute('DELETE FROM terms WHERE "column" = ?', (column,))
+            db.execute("DELETE FROM terms WHERE field = ?", (field,))
             db.executemany(
-                "INSERT INTO terms VALUES(?, ?, ?, NULL)", zip([column] * len(words), words, blobs, strict=True)
+                "INSERT INTO terms VALUES(?, ?, ?, NULL)", zip([field] * len(words), words, blobs, strict=True)
             )
 
     def add_field(
-        self, column: str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = "", **about: str
+        self, field: str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = "", **about: str
     ) -> None:
-        """Let vectors of a new column be of another model than the first ones; see `create` for what is told.
+        """Let vectors of a new field be of another model than the first ones; see `create` for what is told.
 
         Raises:
-            UsageError: the column has vectors already, or there is no such metric.
+            UsageError: the field has vectors already, or there is no such metric.
         """
-        if column in self.columns:
-            raise UsageError(
-                column, "this column has vectors of one model already", "choose another name for the other's"
-            )
-        check(column, dim, metric)
+        if field in self.fields:
+            raise UsageError(field, "the index has this field already", "choose another name")
+        check(field, dim, metric)
         known = {"dim": dim, "metric": metric, "model": model, "fingerprint": fingerprint, "note": note, **about}
-        self.set_meta({"spaces": json.dumps({**self.meta()["spaces"], column: known})})
+        self.set_meta({"spaces": json.dumps({**self.meta()["spaces"], field: known})})
 
-    def set_meta(self, about: Mapping[str, str], column: str | None = None) -> None:
-        """Write over what the file says of itself, or of a column that another model made."""
-        if column in self.meta()["spaces"]:
+    def set_meta(self, about: Mapping[str, str], field: str | None = None) -> None:
+        """Write over what the file says of itself, or of a field that another model made."""
+        if field in self.meta()["spaces"]:
             spaces = self.meta()["spaces"]
-            about = {"spaces": json.dumps({**spaces, column: {**spaces[column], **about}})}
+            about = {"spaces": json.dumps({**spaces, field: {**spaces[field], **about}})}
         with self.writing() as db:
             sql = "INSERT OR REPLACE INTO meta VALUES(?, CAST(? AS TEXT))"
             db.executemany(sql, [(key, os.fsencode(value)) for key, value in about.items()])
 
-    def unchanged(self, rows: Sequence[Row], column: str) -> list[bool]:
+    def unchanged(self, rows: Sequence[Row], field: str) -> list[bool]:
         """Of each row whether its vector was made from the same cell, as its `_cell` tells; never without one."""
         with self.reading() as db:
-            return same(db, rows, column)
+            return same(db, rows, field)
 
-    def encode_vectors(self, vectors: npt.NDArray[np.float32], count: int, column: str) -> list[bytes]:
-        """The vectors of `count` rows in a column as they are stored, if they may be; see `add`."""
-        space = self.field_info(column)
+    def encode_vectors(self, vectors: npt.NDArray[np.float32], count: int, field: str) -> list[bytes]:
+        """The vectors of `count` rows in a field as they are stored, if they may be; see `add`."""
+        space = self.field_info(field)
         dim, metric = space["dim"], space["metric"]
         if vectors.shape != (count, dim):
             wrong = f"vectors of shape {vectors.shape} came for {count} rows of {dim} dimensions"
