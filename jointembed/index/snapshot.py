@@ -136,7 +136,7 @@ def _which(path: Path) -> tuple[object, ...]:
 def cache(store: Reader, field: str | None = None, kind: str = "f32") -> Path:
     """The file of a kind of cache of the present commit, which is of a field or of all rows."""
     meta = store.meta()
-    of = "" if field is None else f"-{meta['columns'].index(field)}"
+    of = "" if field is None else f"-{meta['fields'].index(field)}"
     return store.path.with_name(f"{store.path.name}-{meta['state']}{of}.{kind}")
 
 

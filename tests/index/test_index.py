@@ -295,7 +295,7 @@ def test_what_cannot_be_searched(songs):
         with pytest.raises(UsageError, match="query"):
             songs.search(vector)
     for k in (0, -1):
-        with pytest.raises(UsageError, match="results"):
+        with pytest.raises(UsageError, match="k: must be at least 1"):
             songs.search(np.ones(8), k)
     with pytest.raises(UsageError, match="did you mean s17"):
         songs.similar("S17")

@@ -148,7 +148,7 @@ def test_a_cache_of_another_index_is_found_and_not_used(place, capsys):
             assert again.similar("0.wav") == before
         other(cached)
     assert main(["verify", str(place)]) == 0 and not cached.exists()
-    assert f"{cached}: removed, as this cache was not what the index holds" in capsys.readouterr().out
+    assert f"{cached}: removed, because this cache did not match the index" in capsys.readouterr().out
     with Index.open(place) as again:
         assert again.similar("0.wav") == before
     assert verify(place).removed == () and cached.exists()
