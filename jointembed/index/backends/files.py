@@ -97,7 +97,7 @@ class FileTable:
         sql = (
             "SELECT path, size, mtime, inode, paths.content, missing FROM paths WHERE size IS NOT NULL AND EXISTS"
             " (SELECT 1 FROM rows CROSS JOIN vectors ON row = number"
-            ' WHERE rows.content = paths.content AND field = ?)'
+            " WHERE rows.content = paths.content AND field = ?)"
         )
         with self.store.reading() as db:
             return {path: IndexedFile(*rest) for path, *rest in db.execute(sql, (self.field,))}
@@ -118,7 +118,7 @@ class FileTable:
         """The number of the content with this hash if it has a vector in the field, else None."""
         sql = (
             "SELECT content.number FROM content CROSS JOIN rows ON rows.content = content.number"
-            ' CROSS JOIN vectors ON row = rows.number WHERE hash = ? AND field = ? LIMIT 1'
+            " CROSS JOIN vectors ON row = rows.number WHERE hash = ? AND field = ? LIMIT 1"
         )
         with self.store.reading() as db:
             numbers = db.execute(sql, (hash, self.field)).fetchall()
