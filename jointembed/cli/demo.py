@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ..errors import UsageError
 
-NOTE = "trained on synthetic songs"
+NOTE = "trained on synthetic songs, so expect little of it on real music"
 
 
 def demo(out: str = "jointembed-demo", *, songs: int = 240, epochs: int | None = None) -> None:
-    """Compose a small catalogue of songs, train one space on its audio, scores, captions, genres and artists, query it.
+    """Compose a small catalogue of songs, train one space on its audio, piano rolls, captions and genres, query it.
 
     Existing files are reused; an interrupted run resumes where it stopped.
 
@@ -87,7 +87,8 @@ def _train(folder: Path, epochs: int | None, console: object) -> None:
     if (run / "last.ckpt").exists():
         words += ["--ckpt_path", str(run / "last.ckpt")]
     print(
-        "Training one space over audio, scores, captions, genres and artists: jointembed fit " + " ".join(words[:6]),
+        "Training one space over audio, piano rolls, captions, genres and artists: jointembed fit "
+        + " ".join(words[:6]),
         flush=True,
     )
     warnings.filterwarnings("ignore")

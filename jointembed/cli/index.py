@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def index(
     model: str,
@@ -40,7 +42,6 @@ def index(
     from time import perf_counter
 
     from ..errors import SkippedError, UsageError
-    from ..index.index import Index
     from ..indexing.index_encoder import Model
 
     if max_windows is not None and max_windows < 1:
@@ -64,6 +65,7 @@ def index(
             wrong = f"{flag} applies only to a folder of sound files, but SOURCE is a table"
             raise UsageError(flag, wrong, f"leave {flag} out")
         print(index_table(encoder, source, index, column, split, max_windows, field))
+        _print_note(index)
         return
     from ..indexing.from_folder import fill as index_folder
 
@@ -78,10 +80,14 @@ def index(
     if profile:
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in times.items())
         print(f"{stages}; {perf_counter() - start:.1f} s in total")
-    with Index.open(index) as opened:
-        if "trained on synthetic songs" in opened.note:
-            from ..indexing.from_table import warn
-
-            warn()
+    _print_note(index)
     if strict and report.skipped:
         raise SkippedError(index, f"{report.skipped} files were skipped", f"jointembed skips {index}")
+
+
+def _print_note(path: str) -> None:
+    from ..index.index import Index
+
+    with Index.open(path) as index:
+        if index.note:
+            print(f"note on the model: {index.note}", file=sys.stderr)

@@ -1,50 +1,86 @@
-"""Composes songs: a key, a harmony, and a small band whose parts are read off the patterns of a genre.
+"""Composes songs: a key, a harmony, and a small band whose parts are read from the patterns of a genre.
 
-Positions are counted in sixteenths from the beginning of a song, and become seconds, with swing and the players' loose
-timing, only at the end.
+Positions are counted in sixteenths from the beginning of a song. They become seconds, with swing and the players'
+loose timing, only at the end. Pitch classes are 0 (C) to 11 (B).
 """
 
 from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from random import Random
 
-from .harmony import TONICS, Chord, chord, ladder, nearest
-from .styles import ARTISTS, STYLES, Artist, Style
 from .synth import DRUMS, Note
 
-GENRES = tuple(STYLES)
+TONICS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+_SCALES = {
+    "major": (0, 2, 4, 5, 7, 9, 11),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+    "blues": (0, 3, 5, 6, 7, 10),  # over major chords: the minor third against the major one is the blue note
+    "minor": (0, 2, 3, 5, 7, 8, 10),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+}
+_ROOTS = {"i": 0, "ii": 2, "iii": 4, "iv": 5, "v": 7, "vi": 9, "vii": 11}
+_FLAT_ROOTS = {"iii": 3, "vi": 8, "vii": 10, "ii": 1}
 
-_FIRST = (
-    "Amber Borrowed Broken Copper Crooked Distant Early Empty Falling Faithful Gentle Glass Golden Hidden Hollow Idle "
-    "Late Little Lonely Lost Narrow Northern Open Paper Patient Quiet Restless Second Secret Silver Sleeping Southern "
-    "Sudden Tangled Tender Unwritten Velvet Wandering Winter Yellow"
-).split()
-_SECOND = (
-    "Almanac Anchor Arrow Avenue Balcony Bridge Candle Carousel Compass Corridor Curtain Drawer Elevator Engine "
-    "Feather Fountain Garden Harbour Hour Island Kettle Ladder Lantern Letter Lighthouse Map Meadow Mirror Orchard "
-    "Parade Passenger Pocket Promise Railway River Sail Shadow Signal Staircase Station Summer Telephone Thread Tower "
-    "Umbrella Valley Weather Window"
-).split()
+
+@dataclass(frozen=True)
+class Genre:
+    """A genre; genres.toml explains the patterns and numbers."""
+
+    tempo: tuple[int, int]
+    changes: list[str]
+    drums: list[dict[str, str]]
+    bass: list[str]
+    comp: list[str]
+    lead: list[str]
+    leads: list[str]
+    comps: list[str]
+    basses: tuple[str, ...] = ("bass",)
+    swing: float = 0.5
+    wide: float = 0.25
+    pad: float = 0.2
+    loose: float = 0.008
+    low: int = 60
+
+
+@dataclass(frozen=True)
+class Artist:
+    """A fictional performer: the genres that they play, and habits that are the same in all of them."""
+
+    name: str
+    genres: list[str]
+    lead: str
+    comp: str
+    octave: int = 0
+    touch: float = 0.0
+
+
+_DATA = tomllib.loads(Path(__file__).with_name("genres.toml").read_text("utf-8"))
+GENRES = {name: Genre(**values) for name, values in _DATA["genres"].items()}
+ARTISTS = [Artist(**values) for values in _DATA["artists"]]
+_ADJECTIVES, _NOUNS = _DATA["title_adjectives"].split(), _DATA["title_nouns"].split()
 
 
 @dataclass
 class Song:
-    """A composed song: its notes in seconds, and what can be said about it.
+    """A composed song: its notes in seconds, and its description.
 
     Args:
-        id: genre, number and a digest of the notes, so that different music never shares a file name.
+        id: genre, number and a digest of the notes, so that different music has different file names.
         tempo: quarters a minute.
         key: such as "A minor".
         meter: quarters a bar.
         seconds: its length.
         parts: the instrument of each part that plays ("lead", "chords", "bass", perhaps "pad").
         drums: the drums that play.
-        sections: name and beginning in seconds of each stretch.
+        sections: the name of each section, and its beginning in seconds.
     """
 
     id: str
@@ -75,46 +111,46 @@ class Event:
 def compose(number: int, seed: int = 0) -> Song:
     """Song `number` of the catalogue of a seed; the genres take turns."""
     random = Random(f"{seed}/{number}")
-    genre = GENRES[number % len(GENRES)]
-    style = STYLES[genre]
-    artist = random.choice([one for one in ARTISTS if genre in one.genres])
-    tempo, tonic, seconds = random.randint(*style.tempo), random.randrange(12), random.uniform(9.0, 11.0)
-    mode, changes = random.choice(style.changes)
-    bar = len(style.lead[0])
+    name = list(GENRES)[number % len(GENRES)]
+    genre = GENRES[name]
+    artist = random.choice([artist for artist in ARTISTS if name in artist.genres])
+    tempo, tonic, seconds = random.randint(*genre.tempo), random.randrange(12), random.uniform(9.0, 11.0)
+    mode, changes = random.choice(genre.changes).split(": ")
+    bar = len(genre.lead[0])
     step = 15 / tempo
     bars = math.ceil(seconds / (bar * step))
     harmony = _harmony(changes, tonic, bars, random)
     # The lead is the artist's own instrument more often than not; the others follow the genre and the artist.
-    lead = artist.lead if random.random() < 0.5 else random.choice(style.leads)
-    chords = artist.comp if random.random() < 0.3 else random.choice(style.comps)
-    parts = {"lead": lead, "chords": chords, "bass": random.choice(style.basses)}
-    if random.random() < style.pad:
+    lead = artist.lead if random.random() < 0.5 else random.choice(genre.leads)
+    chords = artist.comp if random.random() < 0.3 else random.choice(genre.comps)
+    parts = {"lead": lead, "chords": chords, "bass": random.choice(genre.basses)}
+    if random.random() < genre.pad:
         parts["pad"] = random.choice(("synth pad", "strings", "organ"))
-    drums = random.choice(style.drums)
+    drums = random.choice(genre.drums)
     opening = random.choice(("all together", "the band alone", "the tune alone"))
     loud = {part: random.uniform(0.8, 1.15) for part in ("lead", "chords", "bass", "pad", "drums")}
 
     events = [
         *_drums(drums, bars, loud["drums"], random),
-        *_bass(random.choice(style.bass), harmony, bars, parts["bass"], loud["bass"], random),
-        *_chords(random.choice(style.comp), harmony, bars, parts["chords"], style.low, loud["chords"], random),
-        *_melody(style, artist, harmony, ladder(mode, tonic), bars, lead, loud["lead"], random),
+        *_bass(random.choice(genre.bass), harmony, bars, parts["bass"], loud["bass"], random),
+        *_chords(random.choice(genre.comp), harmony, bars, parts["chords"], genre.low, loud["chords"], random),
+        *_melody(genre, artist, harmony, scale_pitches(mode, tonic), bars, lead, loud["lead"], random),
     ]
     if "pad" in parts:
         held = "x" + "-" * (bar - 1)
         events += _chords(held, harmony, bars, parts["pad"], 57, 0.6 * loud["pad"], random)
     if opening == "the band alone":
-        events = [one for one in events if one.at >= bar or one.instrument != lead]
+        events = [event for event in events if event.at >= bar or event.instrument != lead]
     if opening == "the tune alone":
-        events = [one for one in events if one.at >= bar or one.instrument in (lead, chords)]
-    notes = _perform(events, step, seconds, style, artist, random)
-    names = ("opening", "theme", "answer")
+        events = [event for event in events if event.at >= bar or event.instrument in (lead, chords)]
+    notes = _perform(events, step, seconds, genre, artist, random)
+    sections = ("opening", "theme", "answer")
     starts = (0.0, bar * step, bar * step * max(2, (bars + 1) // 2))
     digest = blake2b(repr((seconds, notes)).encode(), digest_size=3).hexdigest()
     return Song(
-        id=f"{genre.replace(' ', '-')}-{number:03d}-{digest}",
+        id=f"{name.replace(' ', '-')}-{number:03d}-{digest}",
         title=_title(number, seed),
-        genre=genre,
+        genre=name,
         artist=artist.name,
         tempo=tempo,
         key=f"{TONICS[tonic]} {'minor' if mode in ('minor', 'dorian', 'phrygian') else 'major'}",
@@ -123,16 +159,16 @@ def compose(number: int, seed: int = 0) -> Song:
         notes=notes,
         parts=parts,
         drums=tuple(drums),
-        sections=tuple((name, start) for name, start in zip(names, starts, strict=True) if start < seconds),
+        sections=tuple((section, start) for section, start in zip(sections, starts, strict=True) if start < seconds),
     )
 
 
 def _title(number: int, seed: int) -> str:
     """Two words; a walk that meets every pair once, so that no title returns within a catalogue of 1,920 songs."""
-    pairs = len(_FIRST) * len(_SECOND)
-    at = (number * 1009 + Random(f"titles {seed}").randrange(pairs)) % pairs  # 1009 is prime
+    pairs = len(_ADJECTIVES) * len(_NOUNS)
+    pair = (number * 1009 + Random(f"titles {seed}").randrange(pairs)) % pairs  # 1009 is prime
     lap = number // pairs
-    return f"{_FIRST[at // len(_SECOND)]} {_SECOND[at % len(_SECOND)]}" + (f" {lap + 1}" if lap else "")
+    return f"{_ADJECTIVES[pair // len(_NOUNS)]} {_NOUNS[pair % len(_NOUNS)]}" + (f" {lap + 1}" if lap else "")
 
 
 def _harmony(changes: str, tonic: int, bars: int, random: Random) -> list[Chord]:
@@ -148,9 +184,9 @@ def _harmony(changes: str, tonic: int, bars: int, random: Random) -> list[Chord]
 
 def _read(pattern: str, bars: int) -> Iterator[tuple[int, int, str]]:
     """A bar's pattern over all bars: position, length (its holds included) and sign of each beginning."""
-    for found in re.finditer(r"[^.\-]-*", pattern):
+    for match in re.finditer(r"[^.\-]-*", pattern):
         for index in range(bars):
-            yield index * len(pattern) + found.start(), len(found.group()), found.group()[0]
+            yield index * len(pattern) + match.start(), len(match.group()), match.group()[0]
 
 
 _FORCE = {"X": 1.0, "x": 0.8, "o": 0.5}
@@ -212,7 +248,7 @@ def _chords(
 
 
 def _melody(
-    style: Style,
+    genre: Genre,
     artist: Artist,
     harmony: list[Chord],
     scale: list[int],
@@ -222,13 +258,13 @@ def _melody(
     random: Random,
 ) -> Iterator[Event]:
     """Two motifs in one of a few forms; each bar sets its motif on the chord, and strong beats keep to chord tones."""
-    bar = len(style.lead[0])
+    bar = len(genre.lead[0])
     motifs = []
-    for pattern in random.choices(style.lead, k=2):
+    for pattern in random.choices(genre.lead, k=2):
         contour, at = [], 0
         for _ in _read(pattern, 1):
             contour.append(at)
-            at += random.choice((-1, 1)) * (random.choice((2, 3, 4)) if random.random() < style.wide else 1)
+            at += random.choice((-1, 1)) * (random.choice((2, 3, 4)) if random.random() < genre.wide else 1)
             at = max(-5, min(5, at))
         motifs.append((pattern, contour))
     form = random.choice(("AABA", "ABAB", "AAAB", "ABBA"))
@@ -237,32 +273,72 @@ def _melody(
     for index in range(bars):
         pattern, contour = motifs["AB".index(form[index % 4])]
         first = harmony[2 * index]
-        anchor = nearest((anchor + centre) // 2, first.pitches)
+        anchor = nearest_pitch((anchor + centre) // 2, first.pitches)
         foot = min(range(len(scale)), key=lambda rung: abs(scale[rung] - anchor))
         for (at, length, _), rise in zip(_read(pattern, 1), contour, strict=True):
             pitch = scale[max(0, min(len(scale) - 1, foot + rise))]
             if at % 4 == 0:
-                pitch = nearest(pitch, harmony[2 * index + at // (bar // 2)].pitches)
+                pitch = nearest_pitch(pitch, harmony[2 * index + at // (bar // 2)].pitches)
             accent = 0.9 if at % 4 == 0 else 0.75
             yield Event(index * bar + at, length, pitch, accent * loud, instrument)
 
 
 def _perform(
-    events: list[Event], step: float, seconds: float, style: Style, artist: Artist, random: Random
+    events: list[Event], step: float, seconds: float, genre: Genre, artist: Artist, random: Random
 ) -> list[Note]:
     """The grid as it is played: swung, a little loose, in seconds, and no longer than the song."""
 
     def swung(at: float) -> float:
         beat, rest = divmod(at, 4.0)
-        late = 2 * style.swing
-        return beat * 4 + (rest * late if rest < 2 else 4 * style.swing + (rest - 2) * (2 - late))
+        late = 2 * genre.swing
+        return beat * 4 + (rest * late if rest < 2 else 4 * genre.swing + (rest - 2) * (2 - late))
 
     notes = []
-    for event in sorted(events, key=lambda one: (one.at, one.instrument, one.pitch)):
-        start = max(0.0, swung(event.at) * step + random.gauss(0, style.loose))
+    for event in sorted(events, key=lambda event: (event.at, event.instrument, event.pitch)):
+        start = max(0.0, swung(event.at) * step + random.gauss(0, genre.loose))
         length = min((swung(event.at + event.length) - swung(event.at)) * step * 0.92, seconds - start)
         if length < 0.04:
             continue
         velocity = min(1.0, max(0.1, event.velocity + artist.touch + random.uniform(-0.05, 0.05)))
         notes.append(Note(start, length, event.pitch, velocity, event.instrument))
     return sorted(notes, key=lambda note: note.start)
+
+
+@dataclass(frozen=True)
+class Chord:
+    """A root (pitch class) and the intervals above it in semitones."""
+
+    root: int
+    intervals: tuple[int, ...]
+
+    @property
+    def pitches(self) -> tuple[int, ...]:
+        return tuple((self.root + interval) % 12 for interval in self.intervals)
+
+
+def chord(numeral: str, tonic: int) -> Chord:
+    """A chord in a key, named by its Roman numeral.
+
+    Example:
+        >>> chord("V7", 0).pitches  # G7 in C: G B D F
+        (7, 11, 2, 5)
+    """
+    match = re.fullmatch(r"(b?)([iv]+)(M7|7|5|)", numeral, re.IGNORECASE)
+    assert match, numeral
+    flat, name, kind = match.groups()
+    low = name.lower()
+    root = (tonic + (_FLAT_ROOTS[low] if flat else _ROOTS[low])) % 12
+    third = 4 if name.isupper() else 3
+    chords = {"": (0, third, 7), "5": (0, 7), "7": (0, third, 7, 10), "M7": (0, third, 7, 11)}
+    return Chord(root, chords[kind])
+
+
+def scale_pitches(mode: str, tonic: int) -> list[int]:
+    """The pitches of a scale over the whole keyboard."""
+    steps = {(tonic + step) % 12 for step in _SCALES[mode]}
+    return [pitch for pitch in range(21, 109) if pitch % 12 in steps]
+
+
+def nearest_pitch(pitch: int, classes: tuple[int, ...]) -> int:
+    """The pitch nearest to a pitch that belongs to one of the pitch classes."""
+    return min((pitch + away for away in range(-6, 7) if (pitch + away) % 12 in classes), key=lambda p: abs(p - pitch))

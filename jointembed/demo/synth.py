@@ -1,7 +1,7 @@
 """A small synthesiser: notes in, mono samples out, by wavetables, frequency modulation and shaped noise.
 
-N samples of one note, H partials, T samples of the whole. Phases are 32-bit integers that wrap once a cycle, so a note
-is a handful of array operations whatever its number of partials: a dense song takes about a hundredth of its duration.
+Letters: N samples of a note, H partials, T samples of a song. Phases are 32-bit integers that wrap once a cycle, so a
+note costs a handful of array operations whatever its number of partials; a dense song takes a hundredth of its length.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CYCLE = 2.0**32
 
 @dataclass
 class Note:
-    """One note: start and length in seconds, MIDI pitch (or a drum's number), velocity (0 to 1), and who plays it."""
+    """A note: start and length in seconds, MIDI pitch (or the number of a drum), velocity (0 to 1), and instrument."""
 
     start: float
     seconds: float
@@ -49,8 +49,8 @@ def render(notes: Iterable[Note], rate: int = 22050, seconds: float | None = Non
         notes: in any order.
         rate: samples a second.
         seconds: length of the result; by default up to a second after the last note.
-        seed: chooses the recording, that is the room, the tone of the microphone, the drum kit and the gain: things
-            that say nothing about the music, as no two recordings of real music share them.
+        seed: chooses the room, the tone of the microphone, the drum kit and the gain, in which recordings of the same
+            music differ too.
     """
     notes = list(notes)
     if seconds is None:
@@ -123,7 +123,7 @@ def _filter(
 
 
 @lru_cache(maxsize=4)
-def _clock(rate: int) -> tuple[NDArray[np.uint32], Samples, Samples]:
+def _ramps(rate: int) -> tuple[NDArray[np.uint32], Samples, Samples]:
     """Sample numbers, their times in seconds and white noise, cut to length by every note."""
     count = 20 * rate
     numbers = np.arange(count, dtype=np.uint32)
@@ -159,11 +159,11 @@ def _tables(name: str, pitch: int, rate: int) -> tuple[Samples, Samples]:
 def _play(note: Note, rate: int) -> Samples:
     """One pitched note, its release included: (N,)."""
     voice, base = VOICES[note.instrument], hertz(note.pitch)
-    numbers, clock, noise = _clock(rate)
+    numbers, seconds, noise = _ramps(rate)
     hold = max(1, round(note.seconds * rate))
     count = min(hold + round(voice.release * rate), len(numbers))
     hold = min(hold, count)
-    time, ramp = clock[:count], numbers[:count]
+    time, ramp = seconds[:count], numbers[:count]
     phase = ramp * np.uint32(round(base / rate * _CYCLE))
     if voice.vibrato:
         depth = voice.vibrato / 1200 * np.log(2) * base / (2 * np.pi * 5.5) * _CYCLE  # cents -> cycles of phase
@@ -173,18 +173,18 @@ def _play(note: Note, rate: int) -> Samples:
     sharp = np.float32(0.35 + 0.65 * note.velocity)  # a soft touch is a duller one
     if voice.fm[0]:
         ratio, index = voice.fm
-        other = _sine()[(ramp * np.uint32(round(base * ratio / rate * _CYCLE))) >> _SHIFT]
-        bend = other * np.exp(time * np.float32(-3.5)) * np.float32(index / (2 * np.pi) * _CYCLE) * sharp
+        modulator = _sine()[(ramp * np.uint32(round(base * ratio / rate * _CYCLE))) >> _SHIFT]
+        bend = modulator * np.exp(time * np.float32(-3.5)) * np.float32(index / (2 * np.pi) * _CYCLE) * sharp
         sound = _sine()[(phase + bend.astype(np.int64).astype(np.uint32)) >> _SHIFT] * np.float32(1.4)
     else:
         bright, dull = _tables(note.instrument, note.pitch, rate)
-        share = np.exp(time * np.float32(-1 / voice.dull)) * sharp if voice.dull else sharp
-        spots = phase >> _SHIFT
-        sound = dull[spots] + (bright - dull)[spots] * share
+        brightness = np.exp(time * np.float32(-1 / voice.dull)) * sharp if voice.dull else sharp
+        positions = phase >> _SHIFT
+        sound = dull[positions] + (bright - dull)[positions] * brightness
         if voice.chorus:
-            apart = base * 2 ** (voice.chorus / 1200)
-            spots = (ramp * np.uint32(round(apart / rate * _CYCLE))) >> _SHIFT
-            sound = (sound + dull[spots] + (bright - dull)[spots] * share) * np.float32(0.7)
+            detuned = base * 2 ** (voice.chorus / 1200)
+            positions = (ramp * np.uint32(round(detuned / rate * _CYCLE))) >> _SHIFT
+            sound = (sound + dull[positions] + (bright - dull)[positions] * brightness) * np.float32(0.7)
     if voice.breath:
         skip = round(note.start * rate) % rate
         sound += noise[skip : skip + count] * np.float32(voice.breath)
@@ -201,20 +201,22 @@ def _strike(name: str, tuning: NDArray[np.float64], rate: int) -> Samples:
     """One drum, tuned a little by three numbers in [-1, 1]: (N,)."""
     drum = DRUMS[name]
     pitch, length, colour = 2.0 ** (tuning * (0.2, 0.3, 0.12))
-    high, low, fade, loud = drum.tone
-    _, clock, noise = _clock(rate)
-    count = round(5 * max(fade, drum.noise[2]) * length * rate)
-    time = clock[:count]
-    start, stop, die, level = drum.noise
+    high, low, tone_decay, tone_level = drum.tone
+    _, seconds, noise = _ramps(rate)
+    count = round(5 * max(tone_decay, drum.noise[2]) * length * rate)
+    time = seconds[:count]
+    start, stop, noise_decay, noise_level = drum.noise
 
     def band(f: Hertz) -> Hertz:
         rising: Hertz = (f / start) ** 4 / (1 + (f / start) ** 4)
         return rising / (1 + (f / stop) ** 8)
 
     hiss = _filter(noise[:count].copy(), rate, lambda f: band(f * (1 / colour)))
-    sound = hiss * np.exp(time / np.float32(-die * length)) * np.float32(level / (np.std(hiss) * 2.5 + 1e-9))
-    if loud:
+    sound = (
+        hiss * np.exp(time / np.float32(-noise_decay * length)) * np.float32(noise_level / (np.std(hiss) * 2.5 + 1e-9))
+    )
+    if tone_level:
         cycles = pitch * (low * time + (high - low) * 0.03 * (1 - np.exp(time / np.float32(-0.03))))
-        sound += np.sin(2 * np.pi * cycles) * np.exp(time / np.float32(-fade * length)) * np.float32(loud)
+        sound += np.sin(2 * np.pi * cycles) * np.exp(time / np.float32(-tone_decay * length)) * np.float32(tone_level)
     sound[-(count // 5) :] *= np.linspace(1, 0, count // 5, dtype=np.float32)
     return np.asarray(sound * np.float32(drum.level * 0.9), np.float32)

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Voice:
-    """How a pitched instrument sounds. Times in seconds, frequencies in Hz.
+    """The sound of a pitched instrument. Times in seconds, frequencies in Hz.
 
     Args:
         tilt: partial h has the amplitude h ** -tilt.
-        even: what is left of the even partials; little of them sounds hollow.
+        even: the level of the even partials; a low one sounds hollow.
         body: centre of a broad resonance, 0 for none.
-        cap: partials above it fade out.
+        cap: the frequency above which partials fade out.
         attack: time to the full level.
-        decay: time constant of a struck or plucked note at 220 Hz; 0 sustains.
+        decay: time constant of a struck or plucked note at 220 Hz; 0 for a sustained one.
         release: time to silence after the note.
-        dull: time constant with which the upper partials die before the rest; 0 keeps them.
+        dull: time constant with which the upper partials decay before the rest; 0 keeps them.
         vibrato: depth in cents, at about 5.5 Hz, once the note has settled.
         chorus: cents between two copies of the voice.
-        breath: level of the noise that is blown or bowed along.
+        breath: level of the noise of breath or bow.
         fm: ratio and index of a modulating sine; it replaces the wavetable.
-        drive: gain into a soft clipper that all notes of the instrument share, as an amplifier does.
+        drive: gain into a soft clipper that all notes of the instrument share, as in an amplifier.
         level: gain in the mix.
     """
 

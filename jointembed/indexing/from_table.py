@@ -47,8 +47,6 @@ def fill(
     column = column or first(space, rows)
     name = name or column
     listed = present(space, rows, column, split)
-    if "trained on synthetic songs" in space.note and not _composed(rows):
-        warn()
     with exclusive_lock(path):
         if Path(path).exists():
             index = Index.open(path)
@@ -70,11 +68,6 @@ def fill(
             learn(model, index, name)
     old = f", {len(listed) - len(fresh)} of them unchanged" if len(fresh) < len(listed) else ""
     return f"{path}: {len(listed)} rows by {name}{old}, {space.dim} dimensions, {space.metric}"
-
-
-def warn() -> None:
-    """Say what a model that was trained on composed songs is worth."""
-    print("warning: this model was trained on synthetic songs; expect little of it on real music", file=sys.stderr)
 
 
 def first(space: Any, rows: Any) -> str:
@@ -153,8 +146,3 @@ def _digest(space: Any, cells: dict[str, Any]) -> str:
                 about = Path(one).stat()
                 digest.update(f"{about.st_size} {about.st_mtime_ns};".encode())
     return digest.hexdigest()
-
-
-def _composed(rows: Any) -> bool:
-    """Whether a table is of songs that the demo composed."""
-    return rows.root is not None and (rows.root / "listen.flac").exists()

@@ -1,4 +1,4 @@
-"""Folk tunes as a table: the columns id, split, audio, score, caption, type, genre, title, artist, key and meter.
+"""Folk tunes as a table: the columns id, split, audio, piano_roll, caption, type, genre, title, artist, key and meter.
 
     python recipes/songs/prepare.py data/nottingham data/rendered out/songs
 
@@ -6,13 +6,13 @@ Sources: the Nottingham tunes, as the jukedeck repository (`MIDI/*.mid` and `ABC
 `nottingham.jsonl.gz`; and optionally a folder of recordings of them with a `rendered.csv`. Without one the tunes are
 played by the package's own synthesiser, 6 s each, in a tempo and a timbre drawn from a hash of the id.
 
-- score: a piano roll as a grey PNG, 88 rows (the lowest note at the bottom) x 128 columns of a sixteenth (6 of 24
-  ticks a quarter note), from the start of the tune, where the audio starts too; the melody is 255, chords are 128. It
+- piano_roll: a grey PNG, 88 rows (the lowest note at the bottom) x 128 columns of a sixteenth (6 of 24 ticks a
+  quarter note), from the start of the tune, where the audio starts too; the melody is 255, chords are 128. It
   shows the first 16 quarter notes, of which the audio plays 10 to 15; the second half is blank.
 - artist: traditional.
 - caption: "TITLE, in KEY, METRE time" with every word that names a kind of dance taken out of the title, so that the
   type is not simply read. The metre still tells much of it: of reel, jig, hornpipe and waltz, 6/8 is nearly always the
-  jig, 3/4 the waltz, 4/4 the reel. Predict the type from the audio or the score, never from the caption.
+  jig, 3/4 the waltz, 4/4 the reel. Predict the type from the audio or the piano roll, never from the caption.
 - type: what the collection says; genre: the same where it is a rhythm (reel, jig, hornpipe, waltz), else missing.
 
 Splits: the jsonl brings train and valid. A tenth of the titles in train becomes `dev`, variants of a tune together;
@@ -37,7 +37,7 @@ FETCH = (
     "git clone https://github.com/jukedeck/nottingham-dataset data/nottingham (10 MB, GPLv3), "
     "then run prepare.py data/nottingham out/songs"
 )
-SHOWN = 64  # columns of the score that are drawn
+SHOWN = 64  # columns of the piano roll that are drawn
 RHYTHMS = {"reel", "jig", "hornpipe", "waltz"}
 DANCES = re.compile(
     r"\b(slip|jigg?s?|reels?|hornpipes?|walt[sz](es)?|morris|polkas?|marche?s?|marching|quadrilles?|quickstep|onestep"
@@ -67,16 +67,16 @@ def caption(tune: Tune) -> str:
     return f"{title}, in {key}, {tune['meter']} time"
 
 
-def score(tune: Tune, path: Path) -> None:
+def draw_piano_roll(tune: Tune, path: Path) -> None:
     """Draw the piano roll; the melody lies over the chords."""
-    roll = np.zeros((88, 128), np.uint8)
+    image = np.zeros((88, 128), np.uint8)
     for start, duration, pitch, track in tune["notes"]:
         if 21 <= pitch <= 108:
             first, last = start // 6, max(start // 6 + 1, round((start + duration) / 6))
-            cells = roll[108 - pitch, first : min(last, SHOWN)]
+            cells = image[108 - pitch, first : min(last, SHOWN)]
             np.maximum(cells, 128 if track else 255, out=cells)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(roll).save(path)
+    Image.fromarray(image).save(path)
 
 
 def play(tune: Tune, path: Path) -> None:
@@ -137,14 +137,14 @@ def main() -> None:
     rows = []
     for tune in tunes:
         name = tune["id"]
-        score(tune, out / "score" / f"{name}.png")
+        draw_piano_roll(tune, out / "piano_roll" / f"{name}.png")
         if not recordings:
             play(tune, out / "audio" / f"{name}.flac")
         row = {
             "id": name,
             "split": side[name],
             "audio": recipe_tools.link_or_copy(recordings[name], out, "audio") if recordings else f"audio/{name}.flac",
-            "score": f"score/{name}.png",
+            "piano_roll": f"piano_roll/{name}.png",
             "caption": caption(tune),
             "artist": "traditional",
         }

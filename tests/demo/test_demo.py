@@ -1,4 +1,4 @@
-"""The demo's catalogue: it can be made again to the byte, it agrees with itself, and nothing trivial gives it away."""
+"""The demo's catalogue: reproducible to the byte, consistent, and not solved by anything trivial."""
 
 import json
 import re
@@ -14,14 +14,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from jointembed.__main__ import main
-from jointembed.demo import score
-from jointembed.demo.caption import SENTENCES, captions
-from jointembed.demo.catalogue import RATE, write
-from jointembed.demo.compose import GENRES, compose
-from jointembed.demo.harmony import chord
-from jointembed.demo.styles import ARTISTS, STYLES
+from jointembed.demo import piano_roll
+from jointembed.demo.captions import QUERIES, captions
+from jointembed.demo.catalogue import RATE, split_songs, write
+from jointembed.demo.compose import ARTISTS, GENRES, chord, compose
 from jointembed.demo.synth import DRUMS, INSTRUMENTS, Note, hertz, render
-from jointembed.errors import DamagedError
 from jointembed.index.index import Index
 
 
@@ -52,8 +49,8 @@ def test_rows_and_files(small):
         info = soundfile.info(out / row["audio"])
         assert (info.samplerate, info.channels, info.subtype) == (22050, 1, "PCM_16")
         assert 9.0 <= info.duration <= 11.0
-        picture = score.read(out / row["score"])
-        assert picture.shape == (88, 128) and picture.dtype == np.uint8 and picture.any()
+        image = piano_roll.read(out / row["piano_roll"])
+        assert image.shape == (88, 128) and image.dtype == np.uint8 and image.any()
         assert 3 <= len(row["caption"]) <= 4 and isinstance(row["tempo"], int)
         assert re.fullmatch(r"[A-G][b#]? (major|minor)", row["key"])
         assert row["id"].startswith(row["genre"].replace(" ", "-"))
@@ -66,28 +63,26 @@ def test_same_seed_same_bytes(small, tmp_path):
     assert contents(tmp_path) == contents(out)
 
 
-def test_another_seed_is_another_catalogue():
-    one, other = [compose(number, 1) for number in range(20)], [compose(number, 2) for number in range(20)]
-    assert not {song.id for song in one} & {song.id for song in other}
-    assert [song.title for song in one] != [song.title for song in other]
+def test_another_seed_gives_another_catalogue():
+    first, second = ([compose(number, seed) for number in range(20)] for seed in (1, 2))
+    assert not {song.id for song in first} & {song.id for song in second}
+    assert [song.title for song in first] != [song.title for song in second]
 
 
-def test_goes_on_where_it_stopped(small, tmp_path):
+def test_interrupted_run_goes_on_where_it_stopped(small, tmp_path):
     out, _ = small
     write(tmp_path, songs=10, seed=3)
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "audio").iterdir()}
-    victim = min(kept)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "audio").iterdir()}
+    victim = min(before)
     victim.unlink()
     write(tmp_path, songs=20, seed=3)
     assert contents(tmp_path) == contents(out)
-    assert all(path.stat().st_mtime_ns == time for path, time in kept.items() if path != victim)
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path != victim)
 
 
 def test_split_is_stratified():
-    from jointembed.demo.catalogue import _split
-
     songs = [compose(number, 0) for number in range(240)]
-    splits = _split(songs, 0)
+    splits = split_songs(songs, 0)
     assert Counter(splits) == {"train": 168, "dev": 24, "test": 48}
     by_genre = Counter((song.genre, split) for song, split in zip(songs, splits, strict=True))
     for genre in GENRES:
@@ -101,12 +96,13 @@ def test_genres_and_artists():
         assert sum(genre in artist.genres for artist in ARTISTS) >= 2
     for artist in ARTISTS:
         assert 1 <= len(artist.genres) <= 3
-    for style in STYLES.values():
-        patterns = [*style.bass, *style.comp, *style.lead, *(one for kit in style.drums for one in kit.values())]
+    for style in GENRES.values():
+        drums = [pattern for kit in style.drums for pattern in kit.values()]
+        patterns = [*style.bass, *style.comp, *style.lead, *drums]
         assert len({len(pattern) for pattern in patterns}) == 1
         assert {*style.leads, *style.comps, *style.basses} <= set(INSTRUMENTS)
         assert style.tempo[0] <= 104 and style.tempo[1] >= 130  # every genre has slow and fast songs
-    users = Counter(name for style in STYLES.values() for name in {*style.leads, *style.comps})
+    users = Counter(name for style in GENRES.values() for name in {*style.leads, *style.comps})
     assert sum(count >= 2 for count in users.values()) > len(users) / 2  # an instrument is rarely a genre's own
 
 
@@ -144,7 +140,7 @@ def test_no_single_statistic_gives_the_genre_away(many):
             assert cross_val_score(judge, column, genres, cv=folds).mean() <= 0.35, name
 
 
-def test_sound_is_sound(many):
+def test_sounds_are_finite_and_evenly_loud(many):
     for sound in many[1]:
         assert sound.dtype == np.float32 and np.isfinite(sound).all()
         assert 0.2 < np.abs(sound).max() <= 1.0 and 0.08 < np.std(sound) < 0.25
@@ -153,8 +149,8 @@ def test_sound_is_sound(many):
 
 def test_render_is_deterministic():
     song = compose(1, 0)
-    first, again, other = (render(song.notes, seed=seed) for seed in (5, 5, 6))
-    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    first, again, different = (render(song.notes, seed=seed) for seed in (5, 5, 6))
+    assert np.array_equal(first, again) and not np.array_equal(first, different)
     assert not render([], seconds=1.0).any() and len(render([], seconds=1.0)) == 22050
     assert len(render([Note(0.0, 2.0, 60, 0.5, "organ")], rate=16000)) == 48000
 
@@ -166,8 +162,8 @@ def test_fundamental_is_at_its_pitch(instrument):
         spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 1 << 17))
         f = np.fft.rfftfreq(1 << 17, 1 / 22050)
         near = (f > hertz(pitch) * 0.75) & (f < hertz(pitch) * 1.3)
-        found = f[near][np.argmax(spectrum[near])]
-        assert abs(12 * np.log2(found / hertz(pitch))) < 0.3
+        peak = f[near][np.argmax(spectrum[near])]
+        assert abs(12 * np.log2(peak / hertz(pitch))) < 0.3
         assert spectrum[near].max() > 0.05 * spectrum.max()
 
 
@@ -177,17 +173,17 @@ def test_drums_sound_and_stop(drum):
     assert np.std(sound[2205:11025]) > 5 * np.std(sound[-33000:-2000])
 
 
-def test_roll_agrees_with_the_audio():
+def test_piano_roll_agrees_with_the_audio():
     """Most of the sounding keys of a drumless song are peaks of its spectrum, and more so than keys a tritone off."""
-    song = next(one for one in map(compose, range(100)) if not one.drums and one.genre == "waltz")
+    song = next(song for song in map(compose, range(100)) if not song.drums and song.genre == "waltz")
     step = 15 / song.tempo
-    picture = score.roll(song.notes, step_seconds=step)
+    image = piano_roll.piano_roll(song.notes, step_seconds=step)
     sound = render(song.notes, RATE, song.seconds)
     f = np.fft.rfftfreq(1 << 14, 1 / RATE)
 
     def strength(shift):
         levels = []
-        for row, column in zip(*np.nonzero(picture), strict=True):
+        for row, column in zip(*np.nonzero(image), strict=True):
             begin = int(column * step * RATE)
             window = sound[begin : begin + 4096]
             base = hertz(108 - row + shift)
@@ -200,50 +196,47 @@ def test_roll_agrees_with_the_audio():
     assert strength(0) > strength(6) + 1.0 and strength(0) > strength(1) + 0.7
 
 
-def test_roll():
+def test_piano_roll_of_notes():
     notes = [Note(0, 0.5, 21, 0.5, "piano"), Note(1, 0.01, 108, 1, "flute"), Note(0, 9, 60, 0.001, "organ")]
-    picture = score.roll([*notes, Note(0, 1, 36, 1, "kick"), Note(0, 1, 20, 1, "bass")], steps=16)
-    assert picture.shape == (88, 16)
-    assert picture[87].tolist() == [128] * 4 + [0] * 12  # the lowest pitch is the bottom row
-    assert picture[0].tolist() == [0] * 8 + [255] + [0] * 7  # a short note is still one column
-    assert set(picture[48]) == {1} and np.count_nonzero(picture.any(axis=1)) == 3
+    image = piano_roll.piano_roll([*notes, Note(0, 1, 36, 1, "kick"), Note(0, 1, 20, 1, "bass")])
+    assert image.shape == (88, 128)
+    assert image[87].tolist() == [128] * 4 + [0] * 124  # the lowest pitch is the bottom row
+    assert image[0].tolist() == [0] * 8 + [255] + [0] * 119  # a short note still has one column
+    assert set(image[48, :72]) == {1} and np.count_nonzero(image.any(axis=1)) == 3
 
 
-def test_score_file(tmp_path):
-    picture = score.roll(compose(4).notes)
-    score.write(tmp_path / "a.png", picture)
-    assert np.array_equal(score.read(tmp_path / "a.png"), picture)
-    (tmp_path / "b.png").write_bytes(b"no picture")
-    with pytest.raises(DamagedError):
-        score.read(tmp_path / "b.png")
+def test_piano_roll_file(tmp_path):
+    image = piano_roll.piano_roll(compose(4).notes)
+    piano_roll.write(tmp_path / "a.png", image)
+    assert np.array_equal(piano_roll.read(tmp_path / "a.png"), image)
 
 
 def test_captions_vary():
     songs = [compose(number, 0) for number in range(200)]
     written = [captions(song, Random(number)) for number, song in enumerate(songs)]
-    every = [caption for some in written for caption in some]
+    every = [caption for group in written for caption in group]
     assert len(set(every)) > 0.9 * len(every)
     words = {word for caption in every for word in re.findall(r"[a-z'-]+", caption.lower())}
     assert 200 <= len(words) <= 600
-    for song, some in zip(songs, written, strict=True):
-        assert 3 <= len(some) <= 4
-        naming = [song.genre in caption.lower() for caption in some]
+    for song, group in zip(songs, written, strict=True):
+        assert 3 <= len(group) <= 4
+        naming = [song.genre in caption.lower() for caption in group]
         assert any(naming) and not all(naming)
         if song.meter == 3:
-            assert not any("four four" in caption or "common time" in caption for caption in some)
+            assert not any("four four" in caption or "common time" in caption for caption in group)
         if not song.drums:
-            assert not any("driven by" in caption for caption in some)
-    known = [word for sentence in SENTENCES for word in sentence.split() if word not in words]
-    assert len(SENTENCES) == 3 and len(known) <= 2  # the example queries speak the captions' language
+            assert not any("driven by" in caption for caption in group)
+    unknown = [word for query in QUERIES for word in query.split() if word not in words]
+    assert len(QUERIES) == 3 and len(unknown) <= 2  # the example queries use the words of the captions
 
 
 @pytest.mark.filterwarnings("ignore")  # of Lightning and what it loads
-def test_the_demo_leaves_a_model_an_index_and_a_page(tmp_path, monkeypatch, capsys):
+def test_demo_leaves_a_model_an_index_and_a_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "songs", "--songs", "60", "--epochs", "1"]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     page = Path("songs/songs.html").read_text()
-    assert "songs/songs.html" in said and "jointembed serve songs/songs.index" in said
+    assert "songs/songs.html" in printed and "jointembed serve songs/songs.index" in printed
     assert "audio/" in page and "waltz" in page
     with Index.open("songs/songs.index") as index:
         assert len(index) == 60 and "waltz" in index.vocabulary()[0]

@@ -75,10 +75,10 @@ def sounds(folder):
 def songs(folder):
     rows = []
     for number in range(COUNT):
-        row = {"audio": sounding(folder, number, 16000), "score": drawn(folder, number, (88, 128)),
+        row = {"audio": sounding(folder, number, 16000), "piano_roll": drawn(folder, number, (88, 128)),
                "caption": ["a slow tune", "in A minor"] if number % 2 else "a fast tune", "genre": "xyz"[number % 3],
                "artist": f"p{number % 4}"}  # fmt: skip
-        row.pop({5: "audio", 6: "score", 7: "caption"}.get(number, ""), None)
+        row.pop({5: "audio", 6: "piano_roll", 7: "caption"}.get(number, ""), None)
         rows.append(row)
     return rows, ("caption", "a slow tune")
 

@@ -265,7 +265,7 @@ def test_songs(prepare, nottingham, tmp_path, capsys):
     assert other["type"] == "ashover" and "genre" not in other
     assert reel["split"] == rows["reelsa-c2"]["split"], "variants stay together"
     assert {"train", "dev"} <= set(splits(list(rows.values())))
-    roll = np.asarray(Image.open(out / reel["score"]))
+    roll = np.asarray(Image.open(out / reel["piano_roll"]))
     assert roll.shape == (88, 128) and roll.dtype == np.uint8
     assert (roll[108 - 60, :4] == 255).all() and (roll[0, 4:6] == 255).all() and (roll[87, :4] == 128).all()
     assert np.count_nonzero(roll) == 10
@@ -371,7 +371,7 @@ def test_a_source_given_twice_is_refused(prepare, mnist, tmp_path, capsys):
 def test_the_real_data(name, sources, options, counts, prepare, data, tmp_path):
     rows = prepare(name, *(data / source for source in sources), tmp_path / "out", *options)
     assert splits(rows) == counts
-    paths = [row[column] for row in rows for column in ("audio", "speech", "score") if row.get(column)]
+    paths = [row[column] for row in rows for column in ("audio", "speech", "piano_roll") if row.get(column)]
     assert all((tmp_path / "out" / path).is_file() for path in paths)
     if name == "songs":
         plain = {"train": set(), "dev": set(), "valid": set()}
