@@ -1,6 +1,6 @@
-"""Clusters of an index's items: k-means or HDBSCAN over the vectors, how well they agree with a column, and where kept.
+"""Clusters of an index's items by k-means or HDBSCAN, their agreement with a column, and the column that stores them.
 
-Letters: N items, D dimension, K clusters. A label is the number of a cluster, 0 for the largest; -1 is in none.
+Letters: N items, D dimension, K clusters. A label is the number of a cluster, 0 for the largest; -1 is in no cluster.
 """
 
 from __future__ import annotations
@@ -23,43 +23,53 @@ from ..values import explode, key
 Labels = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
-DIMS = 16  # principal components that HDBSCAN sees: in more of them everything is about equally far away
-SAMPLE = 20_000  # items whose density is measured; time grows with their square
-LEFT = 0.25  # the share of items that HDBSCAN may leave in no cluster
-LARGE = 4_000_000  # items x clusters above which k-means goes by small batches
-WIDEST = 1_024  # dimensions up to which a covariance matrix is the quicker way to principal components
-FIGURES = ("purity", "homogeneity", "completeness", "v_measure", "ami")
+HDBSCAN_DIMS = 16  # principal components: with more dimensions, all distances become about equal
+HDBSCAN_MAX_ITEMS = 20_000  # time grows with the square of their number
+MAX_NOISE = 0.25  # share of items that HDBSCAN may leave in no cluster
+MINIBATCH_MIN_WORK = 4_000_000  # items x clusters above which k-means uses small batches
+COVARIANCE_MAX_DIM = 1_024  # up to which PCA by the covariance matrix is the fastest
+SILHOUETTE_MAX_ITEMS = 2_000
+SILHOUETTE_CLUSTERS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
+AMI_MAX_TABLE = 10_000_000  # entries of the contingency table
+METRICS = ("purity", "homogeneity", "completeness", "v_measure", "ami")
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """What was found.
+    """Clusters of N items.
 
     Args:
         labels: (N,) the cluster of each item.
-        how: by which method, in words.
+        method: a description for people.
     """
 
     labels: Labels
-    how: str
+    method: str
 
     def __len__(self) -> int:
         return int(self.labels.max(initial=-1)) + 1
 
 
-def clusters(vectors: Vectors, k: int | None = None) -> Clusters:
-    """The clusters of vectors by Euclidean distance, which ranks as the cosine does where all have length 1.
+def cluster(
+    vectors: Vectors,
+    k: int | None = None,
+    hdbscan_max_items: int = HDBSCAN_MAX_ITEMS,
+    minibatch_min_work: int = MINIBATCH_MIN_WORK,
+) -> Clusters:
+    """Cluster vectors by Euclidean distance, which ranks as the cosine does if all have length 1.
 
-    With `k`, k-means (Lloyd 1982; in small batches, Sculley 2010, if there is much to do), the best of several starts.
-    Without it HDBSCAN (Campello, Moulavi and Sander 2013) over the first 16 principal components, which leaves what
-    lies between the clusters in none; of more than 20,000 items, a sample makes the clusters and the others follow
-    their nearest in it. Where that finds no two clusters, or leaves out more than a quarter, k-means takes the number
-    up to 20 of the best silhouette (Rousseeuw 1987). One thread and fixed seeds: the same vectors give the same
-    clusters.
+    With `k`, k-means (Lloyd 1982; mini-batch k-means, Sculley 2010, for much data), the best of several starts. Without
+    it, HDBSCAN (Campello, Moulavi and Sander 2013) over the first 16 principal components, which leaves items between
+    the clusters in no cluster; of more than 20,000 items, a sample forms the clusters and the others follow their
+    nearest neighbor in it. If HDBSCAN finds fewer than two clusters, or leaves out more than a quarter, k-means with
+    the number up to 20 of the best silhouette (Rousseeuw 1987). Seeds are fixed and one thread works, so the same
+    vectors give the same clusters.
 
     Args:
-        vectors: (N, D), finite; as an index of that metric holds them.
-        k: how many clusters; as many as there are dense places if not given.
+        vectors: (N, D), finite.
+        k: number of clusters; as many as there are dense regions if None.
+        hdbscan_max_items: number of items above which HDBSCAN sees a sample.
+        minibatch_min_work: number of items times clusters above which k-means uses small batches.
 
     Raises:
         UsageError: k is not from 1 to N.
@@ -68,37 +78,39 @@ def clusters(vectors: Vectors, k: int | None = None) -> Clusters:
 
     count = len(vectors)
     if k is not None and not 1 <= k <= count:
-        raise UsageError("k", f"{count} items cannot make {k} clusters", f"use a whole number from 1 to {count}")
+        raise UsageError("k", f"must be between 1 and {count}, the number of items, got {k}", "choose another number")
     with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fewer distinct vectors than clusters, or all in one place: no news here
+        warnings.simplefilter("ignore")  # fewer distinct vectors than clusters, or all of them equal
         if k is not None:
-            found = _ordered(_means(vectors, k), "k-means in small batches" if count * k > LARGE else "k-means")
-            fewer = f", but only {len(found)} of {k} clusters got items" if len(found) < k else ""
-            return Clusters(found.labels, found.how + fewer)
-        labels, how = _dense(vectors)
-        if labels.max(initial=-1) >= 1 and (labels < 0).mean() <= LEFT:
-            return _ordered(labels, how)
-        labels = _means(vectors, _silhouette(vectors))
-        return _ordered(labels, "k-means, 2 to 20 by the silhouette, as few items lie in dense places")
+            method = "k-means in small batches" if count * k > minibatch_min_work else "k-means"
+            clusters = _renumber_by_size(_kmeans(vectors, k, minibatch_min_work), method)
+            note = f", but only {len(clusters)} of {k} clusters have items" if len(clusters) < k else ""
+            return Clusters(clusters.labels, clusters.method + note)
+        labels, method = _hdbscan(vectors, hdbscan_max_items)
+        if labels.max(initial=-1) >= 1 and (labels < 0).mean() <= MAX_NOISE:
+            return _renumber_by_size(labels, method)
+        labels = _kmeans(vectors, _choose_k(vectors), minibatch_min_work)
+        method = "k-means with the best silhouette of 2 to 20, as few items lie in dense regions"
+        return _renumber_by_size(labels, method)
 
 
-def principal(vectors: Vectors, dims: int) -> tuple[Vectors, float]:
-    """The first principal components (N, dims), zeros where there are no more, and their share of the variance."""
+def pca(vectors: Vectors, dims: int) -> tuple[Vectors, float]:
+    """Return the first principal components (N, dims), padded with zeros, and their share of the variance."""
     from sklearn.decomposition import PCA
 
-    made = np.zeros((len(vectors), dims), np.float32)
+    components = np.zeros((len(vectors), dims), np.float32)
     if len(vectors) < 2:
-        return made, 0.0
-    solver = "covariance_eigh" if vectors.shape[1] <= WIDEST else "randomized"
-    with np.errstate(invalid="ignore", divide="ignore"):  # no variance at all
+        return components, 0.0
+    solver = "covariance_eigh" if vectors.shape[1] <= COVARIANCE_MAX_DIM else "randomized"
+    with np.errstate(invalid="ignore", divide="ignore"):  # the variance may be 0
         fitted = PCA(min(dims, *vectors.shape), svd_solver=solver, random_state=0).fit(vectors)
     points = fitted.transform(vectors)
-    made[:, : points.shape[1]] = points
-    return made, float(np.nan_to_num(fitted.explained_variance_ratio_).sum())
+    components[:, : points.shape[1]] = points
+    return components, float(np.nan_to_num(fitted.explained_variance_ratio_).sum())
 
 
-def centres(vectors: Vectors, labels: Labels) -> npt.NDArray[np.float64]:
-    """(K, D) the means of the clusters."""
+def centroids(vectors: Vectors, labels: Labels) -> npt.NDArray[np.float64]:
+    """Return the means of the clusters, (K, D)."""
     from scipy.sparse import csr_array
 
     inside = np.flatnonzero(labels >= 0)
@@ -108,53 +120,56 @@ def centres(vectors: Vectors, labels: Labels) -> npt.NDArray[np.float64]:
     return np.asarray(csr_array((weights, (labels[inside], inside)), shape=(count, len(labels))) @ vectors)
 
 
-def central(vectors: Vectors, labels: Labels) -> list[int]:
-    """Of each cluster the place of the item that is nearest to its mean."""
-    means, found = centres(vectors, labels), []
-    for label, mean in enumerate(means):
+def medoids(vectors: Vectors, labels: Labels) -> list[int]:
+    """Return for each cluster the position of the item nearest to its mean."""
+    positions = []
+    for label, mean in enumerate(centroids(vectors, labels)):
         inside = np.flatnonzero(labels == label)
-        found.append(int(inside[np.square(vectors[inside] - mean).sum(1).argmin()]))
-    return found
+        positions.append(int(inside[np.square(vectors[inside] - mean).sum(1).argmin()]))
+    return positions
 
 
 def agreement(labels: Labels, cells: Sequence[Any], permutations: int = 10) -> dict[str, Any]:
-    """How well clusters agree with the cells of a column.
+    """Return how well clusters agree with the cells of a column.
 
-    `purity` (the share of items that have their cluster's commonest cell), `homogeneity`, `completeness` and their
+    `purity` (the share of items that have their cluster's most frequent cell), `homogeneity`, `completeness` and their
     harmonic mean `v_measure` (Rosenberg and Hirschberg 2007), `ami`, adjusted mutual information (Vinh, Epps and Bailey
-    2010; None where it would need a table of more than 10 million entries). Items without a cell do not count; those
-    in no cluster count as one more cluster, so that leaving items out does not pay; one whose cell is a list counts
-    once for each of its elements, so that no clustering reaches 1 on such a column.
+    2010; None if it needs a table of more than 10 million entries). Items without a cell do not count. Items in no
+    cluster count as one more cluster, so that leaving items out does not pay. An item whose cell is a list counts once
+    for each element, so no clustering reaches 1 on a column of lists.
 
     Args:
         labels: (N,).
         cells: N cells.
-        permutations: how many times the labels are shuffled for `chance`, seeded.
+        permutations: number of seeded shuffles of the labels, for `chance`.
 
     Returns:
-        `items`: how many have a cell. `values`: how many different ones. `figures`: of each its `value` and `chance`,
-        the mean over the shuffles.
+        `items`: number of items with a cell; `values`: number of distinct cells; `metrics`: for each its `value` and
+        `chance`, the mean over the shuffles.
 
     Raises:
         UsageError: no item has a cell.
     """
-    pairs = [(place, key(one)) for place, cell in enumerate(cells) for one in explode(cell)]
+    pairs = [(position, key(value)) for position, cell in enumerate(cells) for value in explode(cell)]
     if not pairs:
         raise UsageError("against", "no item has a cell in this column", "name another column")
-    there, owner = np.unique([place for place, _ in pairs], return_inverse=True)
+    with_cell, owner = np.unique([position for position, _ in pairs], return_inverse=True)
     truth = np.unique(np.array([value for _, value in pairs]), return_inverse=True)[1]
-    own, rng = labels[there], np.random.default_rng(0)
-    value = _measured(own[owner], truth)
-    shuffled = [_measured(rng.permutation(own)[owner], truth) for _ in range(permutations)]
-    chance = [None if one is None else float(np.mean(more)) for one, *more in zip(value, *shuffled, strict=True)]
-    figures = {name: {"value": one, "chance": two} for name, one, two in zip(FIGURES, value, chance, strict=True)}
-    return {"items": len(there), "values": int(truth.max()) + 1, "figures": figures}
+    own, rng = labels[with_cell], np.random.default_rng(0)
+    values = _measure_agreement(own[owner], truth)
+    shuffled = [_measure_agreement(rng.permutation(own)[owner], truth) for _ in range(permutations)]
+    chance = [None if value is None else float(np.mean(more)) for value, *more in zip(values, *shuffled, strict=True)]
+    metrics = {
+        name: {"value": value, "chance": expected}
+        for name, value, expected in zip(METRICS, values, chance, strict=True)
+    }
+    return {"items": len(with_cell), "values": int(truth.max()) + 1, "metrics": metrics}
 
 
-def keep(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Sequence[str]) -> None:
-    """Write the names of clusters as a column of the rows, in one transaction; rows in no cluster have no such cell.
+def write_column(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Sequence[str]) -> None:
+    """Store the names of clusters as a column of the rows, in one transaction; rows in no cluster have no such cell.
 
-    An index remembers the names that were given last, so that a column is written over only if nothing else is in it.
+    The index remembers these names, so that a column is overwritten only if it holds nothing else.
 
     Args:
         index: the index.
@@ -164,10 +179,10 @@ def keep(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Seq
         names: K names.
 
     Raises:
-        UsageError: the rows came with a column of this name, or it cannot be one.
+        UsageError: the rows have a column of this name from elsewhere, or the name is not allowed.
     """
     if not name.isprintable() or not name.strip() or set(name) & {'"', "\\"} or name in ("id", *HIDDEN):
-        raise UsageError(name or '""', "a column cannot be called so", "use a plain word, such as cluster")
+        raise UsageError(name or '""', "a column cannot have this name", "use a plain word, such as cluster")
     given = {id: names[label] for id, label in zip(ids, labels.tolist(), strict=True) if label >= 0}
     with index.writing() as db:
         own = json.loads(dict(db.execute("SELECT key, value FROM meta")).get("clusters", "{}"))
@@ -175,9 +190,7 @@ def keep(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Seq
         for at in range(0, len(numbers), 4_096):
             rows = fetch(db, numbers[at : at + 4_096])
             if any(row.get(name) not in (None, *own.get(name, ())) for row in rows):
-                raise UsageError(
-                    name, "the rows have a column of this name of their own", "choose another --output-column"
-                )
+                raise UsageError(name, "the rows already have a column of this name", "choose another --output-column")
             fresh = [_with(row, name, given.get(row["id"])) for row in rows if row.get(name) != given.get(row["id"])]
             update(db, [(encode(row["id"]), row) for row in fresh])
         note(db, "columns", [name])
@@ -185,16 +198,16 @@ def keep(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Seq
         db.execute("INSERT OR REPLACE INTO meta VALUES('clusters', ?)", (about,))
 
 
-def kept(index: Index, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows that are about to be written over those of an index, with the clusters that it has of them."""
+def carry_over(index: Index, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Copy the cluster columns stored in an index into rows that will replace its rows."""
     own = json.loads(index.get_meta("clusters") or "{}")
     if not own:
         return [dict(row) for row in rows]
     with index.reading() as db:
         numbers = [number for row in rows if (number := names.number(db, row["id"])) is not None]
-        told = {row["id"]: row for row in fetch(db, numbers)}
-    old = [{name: cell for name, cell in told.get(row["id"], {}).items() if name in own} for row in rows]
-    return [{**clusters, **row} for clusters, row in zip(old, rows, strict=True)]
+        stored = {row["id"]: row for row in fetch(db, numbers)}
+    clusters = [{name: cell for name, cell in stored.get(row["id"], {}).items() if name in own} for row in rows]
+    return [{**cells, **row} for cells, row in zip(clusters, rows, strict=True)]
 
 
 def _with(row: dict[str, Any], name: str, value: str | None) -> dict[str, Any]:
@@ -202,72 +215,76 @@ def _with(row: dict[str, Any], name: str, value: str | None) -> dict[str, Any]:
     return rest if value is None else {**rest, name: value}
 
 
-def _ordered(labels: Labels, how: str) -> Clusters:
-    """The clusters numbered by size, those of one size by their first items."""
+def _renumber_by_size(labels: Labels, method: str) -> Clusters:
+    """Number clusters by size, and those of the same size by their first items."""
     kinds, first, sizes = np.unique(labels[labels >= 0], return_index=True, return_counts=True)
     order = np.lexsort((first, -sizes))
-    new = np.full(int(labels.max(initial=-1)) + 2, -1, np.int64)  # the last place is that of -1
-    new[kinds[order]] = np.arange(len(order))
-    return Clusters(new[labels], how)
+    number = np.full(int(labels.max(initial=-1)) + 2, -1, np.int64)  # the last entry is that of label -1
+    number[kinds[order]] = np.arange(len(order))
+    return Clusters(number[labels], method)
 
 
-def _means(vectors: Vectors, k: int) -> Labels:
+def _kmeans(vectors: Vectors, k: int, minibatch_min_work: int = MINIBATCH_MIN_WORK) -> Labels:
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     work = len(vectors) * k
-    if work > LARGE:
-        made = MiniBatchKMeans(k, n_init=3, batch_size=4_096, random_state=0)
+    if work > minibatch_min_work:
+        model = MiniBatchKMeans(k, n_init=3, batch_size=4_096, random_state=0)
     else:
-        made = KMeans(k, n_init=10 if work < LARGE / 20 else 3, random_state=0)
-    return np.asarray(made.fit_predict(vectors), np.int64)
+        model = KMeans(k, n_init=10 if work < MINIBATCH_MIN_WORK / 20 else 3, random_state=0)
+    return np.asarray(model.fit_predict(vectors), np.int64)
 
 
-def _dense(vectors: Vectors) -> tuple[Labels, str]:
+def _hdbscan(vectors: Vectors, max_items: int) -> tuple[Labels, str]:
+    """Return labels (N,), -1 for noise, and a description of the method."""
     from sklearn.cluster import HDBSCAN
     from sklearn.neighbors import NearestNeighbors
 
-    points, how = vectors, "HDBSCAN"
-    if vectors.shape[1] > DIMS:
-        points, share = principal(vectors, DIMS)
-        how += f" over {points.shape[1]} principal components ({share:.0%} of the variance)"
+    points, method = vectors, "HDBSCAN"
+    if vectors.shape[1] > HDBSCAN_DIMS:
+        points, share = pca(vectors, HDBSCAN_DIMS)
+        method += f" over {points.shape[1]} principal components ({share:.0%} of the variance)"
     count = len(points)
-    chosen = np.arange(count)
-    if count > SAMPLE:
-        chosen = np.sort(np.random.default_rng(0).choice(count, SAMPLE, replace=False))
-        how += f" of {SAMPLE:,} items; the others follow their nearest"
-    least = max(5, round(float(np.sqrt(len(chosen)))))
-    if least > len(chosen):
-        return np.full(count, -1), how
+    sample = np.arange(count)
+    if count > max_items:
+        sample = np.sort(np.random.default_rng(0).choice(count, max_items, replace=False))
+        method += f" of {max_items:,} items; the others follow their nearest neighbor"
+    min_cluster_size = max(5, round(float(np.sqrt(len(sample)))))
     labels = np.full(count, -1, np.int64)
-    found = np.asarray(HDBSCAN(min_cluster_size=least, min_samples=3, copy=True).fit_predict(points[chosen]), np.int64)
-    labels[chosen] = np.maximum(found, -1)
-    rest = np.setdiff1d(np.arange(count), chosen, assume_unique=True)
+    if min_cluster_size > len(sample):
+        return labels, method
+    model = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=3, copy=True)
+    labels[sample] = np.maximum(np.asarray(model.fit_predict(points[sample]), np.int64), -1)
+    rest = np.setdiff1d(np.arange(count), sample, assume_unique=True)
     if len(rest):
-        nearest = NearestNeighbors(n_neighbors=1).fit(points[chosen])
-        labels[rest] = labels[chosen[nearest.kneighbors(points[rest], return_distance=False)[:, 0]]]
-    return labels, how
+        nearest = NearestNeighbors(n_neighbors=1).fit(points[sample])
+        labels[rest] = labels[sample[nearest.kneighbors(points[rest], return_distance=False)[:, 0]]]
+    return labels, method
 
 
-def _silhouette(vectors: Vectors) -> int:
+def _choose_k(vectors: Vectors) -> int:
+    """Return the number of clusters with the best silhouette on a sample."""
     from sklearn.metrics import silhouette_score
 
-    rng, count = np.random.default_rng(0), len(vectors)
-    part = vectors if count <= 2_000 else vectors[np.sort(rng.choice(count, 2_000, replace=False))]
+    rng, count, sample = np.random.default_rng(0), len(vectors), vectors
+    if count > SILHOUETTE_MAX_ITEMS:
+        sample = vectors[np.sort(rng.choice(count, SILHOUETTE_MAX_ITEMS, replace=False))]
     scores = {1: 0.0}
-    for k in (2, 3, 4, 5, 6, 8, 10, 12, 16, 20):
-        if k < len(part):
-            labels = _means(part, k)
-            if 1 < len(np.unique(labels)) < len(part):
-                scores[k] = float(silhouette_score(part, labels))
+    for k in SILHOUETTE_CLUSTERS:
+        if k < len(sample):
+            labels = _kmeans(sample, k)
+            if 1 < len(np.unique(labels)) < len(sample):
+                scores[k] = float(silhouette_score(sample, labels))
     return max(scores, key=lambda k: scores[k])
 
 
-def _measured(labels: Labels, truth: npt.NDArray[np.intp]) -> list[float | None]:
+def _measure_agreement(labels: Labels, truth: npt.NDArray[np.intp]) -> list[float | None]:
+    """Return the values of `METRICS`."""
     from sklearn.metrics import adjusted_mutual_info_score, homogeneity_completeness_v_measure
     from sklearn.metrics.cluster import contingency_matrix
 
     table = contingency_matrix(truth, labels, sparse=True)
     purity = float(table.max(0).sum() / len(truth))
-    small = table.shape[0] * table.shape[1] <= 10_000_000
-    ami = float(adjusted_mutual_info_score(truth, labels)) if small else None
-    return [purity, *(float(one) for one in homogeneity_completeness_v_measure(truth, labels)), ami]
+    fits = table.shape[0] * table.shape[1] <= AMI_MAX_TABLE
+    ami = float(adjusted_mutual_info_score(truth, labels)) if fits else None
+    return [purity, *map(float, homogeneity_completeness_v_measure(truth, labels)), ami]

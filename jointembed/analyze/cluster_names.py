@@ -1,6 +1,6 @@
-"""What clusters are to be called: what their items' cells have more often than the others', and the nearest words.
+"""Names of clusters: the values that are more frequent in them than elsewhere, and the nearest terms of a vocabulary.
 
-Letters: N items, D dimension, K clusters, V values of a column, T words of the model's text space.
+Letters: N items, D dimension, K clusters, V values of a column, T terms of a vocabulary.
 """
 
 from __future__ import annotations
@@ -15,268 +15,280 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import escape_control
-from .cluster import Labels, Vectors, central, centres
+from .cluster import Labels, Vectors, centroids, medoids
 
 Floats = npt.NDArray[np.float64]
 
-PRIOR = 10.0  # items that the prior of the log-odds counts for
-SURE = 3.0  # standard errors
-LIFT = 1.5  # how much commoner in the cluster than in all
-SHARE = 0.2  # of the cluster's items that have it
-APART = 0.8  # standard deviations between a mean and the mean of all: Cohen's "large"
-VALUES = 20_000  # values of a column that are looked at, the commonest
-FEW = 20  # different whole numbers that are still labels: digits, stars, decades
-MOST = 8  # traits of a cluster
-LONGEST = 32  # characters of a value in a name
+PRIOR_ITEMS = 10.0  # weight of the prior of the log-odds
+MIN_Z = 3.0  # standard errors
+MIN_LIFT = 1.5  # frequency in the cluster relative to that in all items
+MIN_SHARE = 0.2  # of the cluster's items
+MIN_EFFECT = 0.8  # standard deviations between a mean and the overall mean: Cohen's "large"
+MIN_COUNT = 3  # of a value, to be considered
+MAX_VALUES_PER_COLUMN = 20_000
+MAX_INTEGER_LABELS = 20  # distinct integers that are still labels: digits, stars, decades
+MAX_TRAITS = 8
+MAX_VALUE_CHARS = 32
+_SHUFFLES = 19  # of the labels, for a permutation test at 5 %
 _PATH = re.compile(r".*[/\\].*|.*\.[A-Za-z]\w{1,4}", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 @dataclass(frozen=True)
 class Trait:
-    """What tells a cluster from the other items.
+    """A value that distinguishes a cluster from the other items.
 
     Args:
-        column: which cells.
-        value: as a name says it: `waltz`, `digit 3`, `tempo 160`.
-        z: by how many standard errors it stands out.
-        inside: the share of the cluster's items that have it; of a number, its mean in the cluster.
-        all: the same of all items.
-        number: whether these are means.
+        column: the column of the value.
+        value: as it stands in a name: `waltz`, `digit 3`, `tempo 160`.
+        z_score: how significant the difference is, in standard errors.
+        inside: the share of the cluster's items with the value, or the cluster's mean if `is_mean`.
+        overall: the same of all items.
+        is_mean: whether the column is numeric.
     """
 
     column: str
     value: str
-    z: float
+    z_score: float
     inside: float
-    all: float
-    number: bool = False
+    overall: float
+    is_mean: bool = False
 
     def __str__(self) -> str:
-        if self.number:
-            return f"{self.value} (all: {_figure(self.all)})"
-        return f"{self.value} {self.inside:.0%} (all: {self.all:.0%})"
+        if self.is_mean:
+            return f"{self.value} (all: {_format_number(self.overall)})"
+        return f"{self.value} {self.inside:.0%} (all: {self.overall:.0%})"
 
 
 @dataclass(frozen=True)
-class Named:
-    """A cluster.
+class NamedCluster:
+    """A cluster with its name.
 
     Args:
-        name: its number and what it is called, such as `3 waltz, slow`; no two are alike.
-        items: how many.
-        central: the place of its most central item.
-        traits: what its cells have more often, the surest first.
-        words: the nearest words of the model's text space.
+        name: its number and title, such as `3 waltz, slow`; different from all others.
+        items: number of items.
+        medoid: position of the item nearest to the centroid.
+        traits: values more frequent than elsewhere, most significant first.
+        terms: the nearest terms of the vocabulary.
     """
 
     name: str
     items: int
-    central: int
+    medoid: int
     traits: list[Trait]
-    words: list[str]
+    terms: list[str]
 
-    def facts(self, ids: Sequence[str]) -> dict[str, Any]:
-        """The same as JSON can hold it, the central item by its id."""
-        return {**asdict(self), "central": ids[self.central]}
+    def to_json(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Return the cluster as JSON values, with the id of the medoid."""
+        return {**asdict(self), "medoid": ids[self.medoid]}
 
 
-def named(
+def name_clusters(
     vectors: Vectors,
     labels: Labels,
     rows: Sequence[Mapping[str, Any]],
-    terms: tuple[Sequence[str], Vectors] | None = None,
-    leave: Iterable[str] = (),
-) -> list[Named]:
-    """The clusters with what they are called, by number.
+    vocabulary: tuple[Sequence[str], Vectors] | None = None,
+    ignore: Iterable[str] = (),
+) -> list[NamedCluster]:
+    """Return the clusters, in the order of their numbers, with names.
 
     Args:
         vectors: (N, D).
         labels: (N,).
-        rows: N rows of cells; see `items`.
-        terms: T words with their (T, D) vectors.
-        leave: columns that tell nothing of a cluster, such as the one that it is written to.
+        rows: the cells of N items.
+        vocabulary: T terms with their (T, D) vectors.
+        ignore: columns that do not name clusters, such as the one they are stored in.
     """
     count = int(labels.max(initial=-1)) + 1
-    left = {"split", *leave}
-    columns = dict.fromkeys(name for row in rows for name in row if name not in left)
-    found: list[list[Trait]] = [[] for _ in range(count)]
-    for name in columns:
-        for label, traits in enumerate(_traits(name, [row.get(name) for row in rows], labels, count)):
-            found[label] += traits
-    near = words(vectors, labels, *terms) if terms is not None and len(terms[0]) else [[] for _ in range(count)]
+    ignored = {"split", *ignore}
+    traits: list[list[Trait]] = [[] for _ in range(count)]
+    for column in dict.fromkeys(column for row in rows for column in row if column not in ignored):
+        for label, found in enumerate(_traits_of_column(column, [row.get(column) for row in rows], labels, count)):
+            traits[label] += found
+    terms: list[list[str]] = [[] for _ in range(count)]
+    if vocabulary is not None and len(vocabulary[0]):
+        terms = nearest_terms(vectors, labels, *vocabulary)
     sizes = np.bincount(labels[labels >= 0], minlength=count).tolist()
-    made: list[Named] = []
-    taken: set[str] = set()
-    for label, place in enumerate(central(vectors, labels)):
-        traits = _told(
-            sorted(found[label], key=lambda one: (one.number, -one.z if one.number else -one.z * one.inside))
-        )
-        title = _title(traits, near[label], taken)
-        taken.add(title)
-        made.append(Named(f"{label + 1} {title}", sizes[label], place, traits, near[label]))
-    return made
+    clusters: list[NamedCluster] = []
+    titles: set[str] = set()
+    for label, medoid in enumerate(medoids(vectors, labels)):
+        ranked = sorted(traits[label], key=lambda t: (t.is_mean, -t.z_score if t.is_mean else -t.z_score * t.inside))
+        chosen = _drop_redundant(ranked)
+        title = _title(chosen, terms[label], titles)
+        titles.add(title)
+        clusters.append(NamedCluster(f"{label + 1} {title}", sizes[label], medoid, chosen, terms[label]))
+    return clusters
 
 
-def words(vectors: Vectors, labels: Labels, terms: Sequence[str], points: Vectors, most: int = 3) -> list[list[str]]:
-    """Of each cluster the words that lie in the direction in which it differs from the mean of all items.
+def nearest_terms(
+    vectors: Vectors, labels: Labels, terms: Sequence[str], term_vectors: Vectors, n: int = 3
+) -> list[list[str]]:
+    """Return for each cluster up to n terms closest to the direction (cluster mean - overall mean).
 
-    Words count from their own mean, so that a word that is near everything is near nothing, and so that it does not
-    matter that items and words may lie in different parts of the space. Only a word that stands out more than any does
-    for 19 seeded shuffles of the labels is one (a permutation test at 5 %), and only if it is more than half as near as
-    the nearest.
+    Terms are centred on their own mean, so that a term that is near everything is near nothing, and items and terms may
+    lie in different parts of the space. A term must score higher than any term does in 19 seeded shuffles of the labels
+    (a permutation test at 5 %), and at least half as high as the best.
 
     Args:
         vectors: (N, D).
         labels: (N,).
-        terms: T words.
-        points: (T, D) their vectors.
-        most: how many words.
+        terms: T terms.
+        term_vectors: (T, D).
+        n: maximum number of terms.
     """
-    centred = points.astype(np.float64) - points.mean(0, dtype=np.float64)
-    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    directions = term_vectors.astype(np.float64) - term_vectors.mean(0, dtype=np.float64)
+    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
     mean = vectors.mean(0, dtype=np.float64)
-    scores = (centres(vectors, labels) - mean) @ centred.T  # (K, T)
+    scores = (centroids(vectors, labels) - mean) @ directions.T  # (K, T)
     rng = np.random.default_rng(0)
-    least = np.zeros(len(scores))
-    for _ in range(19):
-        least = np.maximum(least, ((centres(vectors, rng.permutation(labels)) - mean) @ centred.T).max(1))
-    least = np.maximum(least, scores.max(1) / 2)
-    found: list[list[str]] = []
-    for own, enough in zip(scores, least, strict=True):
-        found.append([])
-        for at in np.argsort(-own, kind="stable")[: 3 * most]:
-            if own[at] > enough and len(found[-1]) < most and not any(_again(terms[at], one) for one in found[-1]):
-                found[-1].append(_short(terms[at]))
-    return found
+    threshold = np.maximum(0, scores.max(1) / 2)
+    for _ in range(_SHUFFLES):
+        shuffled = centroids(vectors, rng.permutation(labels))
+        threshold = np.maximum(threshold, ((shuffled - mean) @ directions.T).max(1))
+    nearest: list[list[str]] = []
+    for cluster_scores, minimum in zip(scores, threshold, strict=True):
+        chosen: list[str] = []
+        for at in np.argsort(-cluster_scores, kind="stable")[: 3 * n].tolist():
+            redundant = any(_overlaps(terms[at], term) for term in chosen)
+            if cluster_scores[at] > minimum and len(chosen) < n and not redundant:
+                chosen.append(_shorten(terms[at]))
+        nearest.append(chosen)
+    return nearest
 
 
-def log_odds(counts: Floats, prior: float = PRIOR) -> Floats:
-    """(K, V) how many standard errors each value's log-odds in a cluster lie above those in the other items.
+def log_odds(counts: Floats, prior: float = PRIOR_ITEMS) -> Floats:
+    """Return the z-scores (K, V) of each value's log-odds in a cluster against those in the other items.
 
     The weighted log-odds ratio with an informative Dirichlet prior of Monroe, Colaresi and Quinn, "Fightin' Words"
-    (2008, equations 16, 20 and 22); the prior is the distribution in all items.
+    (2008, equations 16, 20 and 22); the prior is the overall distribution.
 
     Args:
-        counts: (K, V) how often each value occurs in each cluster; all other items may be one row of it.
-        prior: how many items the prior counts for.
+        counts: (K, V) how often each value occurs in each cluster; items in no cluster may be one more row.
+        prior: weight of the prior, in items.
     """
-    every = counts.sum(0)
-    alpha = prior * every / max(1.0, every.sum())
-    inside, outside = counts + alpha, every - counts + alpha
-    here = counts.sum(1, keepdims=True) + prior
-    there = every.sum() - counts.sum(1, keepdims=True) + prior
+    overall = counts.sum(0)
+    alpha = prior * overall / max(1.0, overall.sum())
+    inside, outside = counts + alpha, overall - counts + alpha
+    total_inside = counts.sum(1, keepdims=True) + prior
+    total_outside = overall.sum() - counts.sum(1, keepdims=True) + prior
     tiny = 1e-9
-    odds = np.log(inside + tiny) - np.log(here - inside + tiny)
-    odds -= np.log(outside + tiny) - np.log(there - outside + tiny)
+    odds = np.log(inside + tiny) - np.log(total_inside - inside + tiny)
+    odds -= np.log(outside + tiny) - np.log(total_outside - outside + tiny)
     return np.asarray(odds / np.sqrt(1 / (inside + tiny) + 1 / (outside + tiny)))
 
 
-def _traits(name: str, cells: list[Any], labels: Labels, count: int) -> list[list[Trait]]:
-    """Of each cluster the traits that one column gives."""
+def _traits_of_column(column: str, cells: list[Any], labels: Labels, count: int) -> list[list[Trait]]:
+    """Return the traits of each cluster in one column."""
     present = [cell for cell in cells if cell is not None]
     if all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in present):
-        if len(set(present)) > FEW or not all(float(cell).is_integer() for cell in present):
-            return _numbers(name, np.array([np.nan if cell is None else cell for cell in cells], float), labels, count)
-    values = _values(name, cells, present)
-    common = Counter(one for some in values for one in some).most_common(VALUES)
-    known = {value: at for at, (value, times) in enumerate(common) if times > 2}
-    if not known:
+        if len(set(present)) > MAX_INTEGER_LABELS or not all(float(cell).is_integer() for cell in present):
+            numbers = np.array([np.nan if cell is None else cell for cell in cells], float)
+            return _compare_means(column, numbers, labels, count)
+    values = _values_of_items(column, cells, present)
+    common = Counter(value for of_item in values for value in of_item).most_common(MAX_VALUES_PER_COLUMN)
+    index = {value: at for at, (value, occurrences) in enumerate(common) if occurrences >= MIN_COUNT}
+    if not index:
         return [[] for _ in range(count)]
-    pairs = [(label, known[one]) for label, some in zip(labels.tolist(), values, strict=True) for one in some
-             if one in known]  # fmt: skip
-    label, value = np.array(pairs).T
-    counts = np.bincount(label % (count + 1) * len(known) + value, minlength=(count + 1) * len(known))
-    table: Floats = counts.reshape(count + 1, len(known)).astype(np.float64)  # the last row is what is in no cluster
+    pairs = [
+        (label, index[value])
+        for label, of_item in zip(labels.tolist(), values, strict=True)
+        for value in of_item
+        if value in index
+    ]
+    cluster, value = np.array(pairs).T
+    # Label -1 becomes the last row: what is in no cluster.
+    flat = np.bincount(cluster % (count + 1) * len(index) + value, minlength=(count + 1) * len(index))
+    counts: Floats = flat.reshape(count + 1, len(index)).astype(np.float64)
     sizes = np.bincount(labels[labels >= 0], minlength=count)
-    shares, whole = table[:-1] / sizes[:, None], table.sum(0) / len(labels)
-    z = log_odds(table)[:-1]
-    sure = (z >= SURE) & (shares >= SHARE) & (shares >= LIFT * whole)
-    listed = list(known)
+    shares, overall = counts[:-1] / sizes[:, None], counts.sum(0) / len(labels)
+    z_scores = log_odds(counts)[:-1]
+    distinctive = (z_scores >= MIN_Z) & (shares >= MIN_SHARE) & (shares >= MIN_LIFT * overall)
+    names = [_shorten(value) for value in index]
     return [
         [
-            Trait(name, _short(listed[at]), float(z[label, at]), float(shares[label, at]), float(whole[at]))
-            for at in np.flatnonzero(sure[label])
+            Trait(column, names[at], float(z_scores[label, at]), float(shares[label, at]), float(overall[at]))
+            for at in np.flatnonzero(distinctive[label])
         ]
         for label in range(count)
     ]
 
 
-def _values(name: str, cells: list[Any], present: list[Any]) -> list[list[str]]:
-    """Of each item the different values of its cell: labels as they are, the words of longer texts."""
+def _values_of_items(column: str, cells: list[Any], present: list[Any]) -> list[list[str]]:
+    """Return the distinct values of each item's cell: labels as they are, and the words of longer texts."""
     lists = [[] if cell is None else cell if isinstance(cell, list) else [cell] for cell in cells]
-    lists = [[one for one in some if not isinstance(one, str) or one.strip()] for some in lists]
-    texts = [one for some in lists for one in some if isinstance(one, str)]
-    kinds = set(texts)
-    if texts and len(kinds) > len(present) / 2 and sum(bool(_PATH.fullmatch(one)) for one in kinds) > len(kinds) / 2:
-        return [[] for _ in cells]  # paths of files
-    if len(kinds) > max(FEW, len(texts) / 2) or sum(len(one.split()) for one in texts) > 4 * len(texts):
+    lists = [[value for value in cell if not isinstance(value, str) or value.strip()] for cell in lists]
+    texts = [value for cell in lists for value in cell if isinstance(value, str)]
+    distinct = set(texts)
+    paths = sum(bool(_PATH.fullmatch(text)) for text in distinct)
+    if texts and len(distinct) > len(present) / 2 and paths > len(distinct) / 2:
+        return [[] for _ in cells]  # paths of files name nothing
+    words = sum(len(text.split()) for text in texts)
+    if len(distinct) > max(MAX_INTEGER_LABELS, len(texts) / 2) or words > 4 * len(texts):
         return [
-            sorted({word for one in some if isinstance(one, str) for word in _WORD.findall(one.lower())})
-            for some in lists
+            sorted({word for value in cell if isinstance(value, str) for word in _WORD.findall(value.lower())})
+            for cell in lists
         ]
-    said = [[_labelled(name, one) for one in some] for some in lists]
-    return [list(dict.fromkeys(some)) for some in said]
+    return [list(dict.fromkeys(_format_label(column, value) for value in cell)) for cell in lists]
 
 
-def _labelled(name: str, one: Any) -> str:
-    """A label as a name says it: one without a letter says nothing without its column."""
-    said = one if isinstance(one, str) else str(one).lower() if isinstance(one, bool) else f"{one:g}"
-    return said if isinstance(one, str) and any(map(str.isalpha, said)) else f"{name} {said}"
+def _format_label(column: str, value: Any) -> str:
+    """Return a label as it stands in a name: without a letter, it needs its column."""
+    text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else f"{value:g}"
+    return text if isinstance(value, str) and any(map(str.isalpha, text)) else f"{column} {text}"
 
 
-def _numbers(name: str, values: Floats, labels: Labels, count: int) -> list[list[Trait]]:
-    """Welch's t of a cluster's numbers against the others', where the means are far enough apart."""
-    found: list[list[Trait]] = []
-    there = np.isfinite(values)
-    spread, mean = values[there].std(), values[there].mean() if there.any() else np.nan
+def _compare_means(column: str, values: Floats, labels: Labels, count: int) -> list[list[Trait]]:
+    """Return clusters' means that differ from the other items', by Welch's t-test and the size of the effect."""
+    traits: list[list[Trait]] = [[] for _ in range(count)]
+    present = np.isfinite(values)
+    deviation, mean = values[present].std(), values[present].mean() if present.any() else np.nan
     for label in range(count):
-        inside, outside = values[there & (labels == label)], values[there & (labels != label)]
-        found.append([])
-        if min(len(inside), len(outside)) < 5 or not spread > 0:
+        inside, outside = values[present & (labels == label)], values[present & (labels != label)]
+        if min(len(inside), len(outside)) < 5 or not deviation > 0:
             continue
         error = np.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside))
-        z = abs(inside.mean() - outside.mean()) / max(float(error), 1e-12 * float(spread))
-        if z >= SURE and abs(inside.mean() - mean) >= APART * spread:
+        z_score = abs(inside.mean() - outside.mean()) / max(float(error), 1e-12 * float(deviation))
+        if z_score >= MIN_Z and abs(inside.mean() - mean) >= MIN_EFFECT * deviation:
             own = float(inside.mean())
-            found[-1].append(Trait(name, f"{name} {_figure(own)}", float(z), own, float(mean), True))
-    return found
+            name = f"{column} {_format_number(own)}"
+            traits[label].append(Trait(column, name, float(z_score), own, float(mean), True))
+    return traits
 
 
-def _figure(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:.0f}" if 10 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
-def _short(value: str) -> str:
+def _shorten(value: str) -> str:
     value = escape_control(" ".join(value.split()))
-    return value if len(value) <= LONGEST else value[: LONGEST - 1] + "…"
+    return value if len(value) <= MAX_VALUE_CHARS else value[: MAX_VALUE_CHARS - 1] + "…"
 
 
-def _told(traits: Sequence[Trait]) -> list[Trait]:
-    """The first few traits, without those that say again what another says: the word `hip` beside the genre hip hop."""
+def _drop_redundant(traits: Sequence[Trait]) -> list[Trait]:
+    """Return the first few traits, without repetitions such as the word `hip` beside the genre hip hop."""
     kept: list[Trait] = []
     for trait in traits:
-        if len(kept) < MOST and not any(_again(trait.value, one.value) for one in kept):
+        if len(kept) < MAX_TRAITS and not any(_overlaps(trait.value, earlier.value) for earlier in kept):
             kept.append(trait)
     return kept
 
 
-def _title(traits: Sequence[Trait], near: Sequence[str], taken: set[str]) -> str:
-    """The surest label, then what most of the items have, then words, then the rest: two of these.
+def _title(traits: Sequence[Trait], terms: Sequence[str], taken: set[str]) -> str:
+    """Return two values: the most significant label, then labels of most items, then terms, then what is left.
 
-    More of them where another cluster is called so already.
+    Up to four if another cluster has the title already.
     """
-    labels = [one.value for one in traits if not one.number]
-    most = [one.value for one in traits if not one.number and one.inside > 0.5]
+    labels = [trait.value for trait in traits if not trait.is_mean]
+    common = [trait.value for trait in traits if not trait.is_mean and trait.inside > 0.5]
     chosen: list[str] = []
-    for value in (*labels[:1], *most, *near, *labels, *(one.value for one in traits)):
-        if not any(_again(value, one) for one in chosen):
+    for value in (*labels[:1], *common, *terms, *labels, *(trait.value for trait in traits)):
+        if not any(_overlaps(value, earlier) for earlier in chosen):
             chosen.append(value)
         if (len(chosen) > 1 and ", ".join(chosen) not in taken) or len(chosen) == 4:
             break
     return ", ".join(chosen) or "mixed"
 
 
-def _again(one: str, other: str) -> bool:
-    one, other = one.casefold(), other.casefold()
-    return one in other or other in one
+def _overlaps(a: str, b: str) -> bool:
+    a, b = a.casefold(), b.casefold()
+    return a in b or b in a

@@ -1,4 +1,4 @@
-"""The vectors of an index in two or three dimensions: its map.
+"""Layouts of an index in two or three dimensions: the positions of the points on its map.
 
 Letters: N rows, D dimension.
 """
@@ -24,93 +24,91 @@ from ..index.snapshot import cache, keep, kept
 
 Array = npt.NDArray[Any]
 
-_CHUNK = 8_192  # rows in float64 at once
-_FEWEST = 8  # rows that UMAP can lay out
+_CHUNK_ROWS = 8_192  # in float64 at once
+_UMAP_MIN_ROWS = 8
 
 
-def axes(index: Index, column: str | None = None) -> list[str]:
-    """What `coordinates` takes: the projections that can be had here, then the cells that are numbers."""
+def available_axes(index: Index, column: str | None = None) -> list[str]:
+    """Return the axes that `compute_layout` takes: the projections that are installed, then the numeric columns."""
     umap = ["umap2", "umap3"] if importlib.util.find_spec("umap") else []
     numbers = [name for name, one in columns(index, column).items() if one.numeric and one.size > 1]
     return ["pca2", "pca3", *umap, *numbers]
 
 
-def coordinates(index: Index, axes: str, column: str | None = None) -> npt.NDArray[np.float32]:
-    """Where each vector of a column lies on a map: (N, 3) in [-1, 1], in the order of `Index.ids`.
+def compute_layout(index: Index, axes: str, column: str | None = None) -> npt.NDArray[np.float32]:
+    """Return the position of each vector of a field on a map: (N, 3) in [-1, 1], in the order of `Index.ids`.
 
     Args:
         index: the index.
-        axes: `pca2` or `pca3`: principal components; `umap2` or `umap3`: UMAP, which keeps neighbours together; or two
-            or three cells that are numbers, such as `year,price`, as a line of CSV.
-        column: the column; by default the first one indexed.
+        axes: `pca2` or `pca3` for principal components; `umap2` or `umap3` for UMAP, which keeps neighbors together; or
+            two or three numeric columns, such as `year,price`, as a line of CSV.
+        column: the field; the first one if None.
 
     Returns:
-        The map; z is 0 where it has two dimensions. A projection keeps its proportions, cells fill the whole range.
-        A row that lacks such a cell is NaN. The same index gives the same map.
+        The map; z is 0 if it has two dimensions. A projection keeps its proportions, columns fill the whole range.
+        A row without a value is NaN. The same index gives the same map.
 
     Raises:
-        UsageError: there are no such axes, or UMAP is not installed.
+        UsageError: the axes are unknown, or UMAP is not installed.
     """
     kind = re.fullmatch(r"(pca|umap)([23])", axes)
     if kind:
-        flat = _umap if kind[1] == "umap" else _pca
-        return _placed(flat(index, column, int(kind[2])), apart=False)
+        project = _umap if kind[1] == "umap" else _pca
+        return _scale_to_unit_box(project(index, column, int(kind[2])), per_axis=False)
     names: list[str] = []
-    with contextlib.suppress(csv.Error):  # it is more than one line
+    with contextlib.suppress(csv.Error):  # more than one line
         names = next(csv.reader([axes]), [])
-    known = [name for name, one in columns(index, column).items() if one.numeric]
+    numeric = [name for name, kind in columns(index, column).items() if kind.numeric]
     for name in names:
-        if name not in known:
-            raise UsageError(
-                axes, f"{name} is no map and no cell of numbers", did_you_mean(name, ["pca2", "pca3", *known])
-            )
+        if name not in numeric:
+            wrong = f"unknown layout or numeric column: {name}"
+            raise UsageError(axes, wrong, did_you_mean(name, ["pca2", "pca3", *numeric]))
     if len(names) not in (2, 3):
-        raise UsageError(
-            axes, "these are no axes", "use pca2, pca3, umap2, or two or three cells of numbers, such as a,b"
-        )
-    found = read(index, column, set(names))
-    return _placed(np.array([found[name] for name in names], np.float64).T, apart=True)
+        wrong = f"needs two or three numeric columns, got {len(names)}"
+        raise UsageError(axes, wrong, "use pca2, pca3, umap2, umap3, or columns such as year,price")
+    values = read(index, column, set(names))
+    return _scale_to_unit_box(np.array([values[name] for name in names], np.float64).T, per_axis=True)
 
 
-def _placed(points: Array, apart: bool) -> npt.NDArray[np.float32]:
-    """Points (N, 2 or 3) scaled into [-1, 1] and filled up to (N, 3); each axis by itself if `apart`."""
-    placed = np.zeros((len(points), 3), np.float32)
+def _scale_to_unit_box(points: Array, per_axis: bool) -> npt.NDArray[np.float32]:
+    """Scale points (N, 2 or 3) into [-1, 1], all axes alike or each by itself, and pad them to (N, 3)."""
+    scaled = np.zeros((len(points), 3), np.float32)
+    dims = points.shape[1]
     if not np.isfinite(points).any():
-        placed[:, : points.shape[1]] = np.nan
-        return placed
+        scaled[:, :dims] = np.nan
+        return scaled
     low, high = np.nanmin(points, 0), np.nanmax(points, 0)
-    half = (high - low) / 2 if apart else np.full(points.shape[1], (high - low).max() / 2)
-    inside = (points - (low + high) / 2) / np.where(half > 0, half, 1)
-    placed[:, : points.shape[1]] = np.clip(inside, -1, 1)
-    placed[np.isnan(placed).any(1)] = np.nan
-    return placed
+    radius = (high - low) / 2 if per_axis else np.full(dims, (high - low).max() / 2)
+    scaled[:, :dims] = np.clip((points - (low + high) / 2) / np.where(radius > 0, radius, 1), -1, 1)
+    scaled[np.isnan(scaled).any(1)] = np.nan
+    return scaled
 
 
 def _pca(index: Index, column: str | None, dims: int) -> Array:
-    """The first principal components (N, dims); the largest weight of each is positive, so that its sign is settled."""
+    """Return the first principal components (N, dims), with signs such that the largest weight of each is positive."""
     _, values = index.vectors(column)
     count, width = values.shape
     mean = sum((part.sum(0, dtype=np.float64) for part in _parts(values)), np.zeros(width)) / max(count, 1)
-    spread = np.zeros((width, width))
+    scatter = np.zeros((width, width))
     for part in _parts(values):
-        centred = part - mean
-        spread += centred.T @ centred
-    weights = np.linalg.eigh(spread)[1][:, ::-1][:, :dims]
+        centered = part - mean
+        scatter += centered.T @ centered
+    weights = np.linalg.eigh(scatter)[1][:, ::-1][:, :dims]
     weights = weights * np.sign(weights[np.abs(weights).argmax(0), np.arange(weights.shape[1])])
-    flat = np.zeros((count, dims))
-    for rows in iter_slices(values, _CHUNK):
-        flat[rows, : weights.shape[1]] = (values[rows].astype(np.float64) - mean) @ weights
-    return flat
+    points = np.zeros((count, dims))
+    for rows in iter_slices(values, _CHUNK_ROWS):
+        points[rows, : weights.shape[1]] = (values[rows].astype(np.float64) - mean) @ weights
+    return points
 
 
 def _parts(values: npt.NDArray[np.float32]) -> Iterator[Array]:
-    return (values[rows].astype(np.float64) for rows in iter_slices(values, _CHUNK))
+    return (values[rows].astype(np.float64) for rows in iter_slices(values, _CHUNK_ROWS))
 
 
 def _umap(index: Index, column: str | None, dims: int) -> Array:
-    """UMAP (McInnes and others, 2018) from the principal components on, with one seed; kept beside the index."""
+    """Return a UMAP layout (McInnes et al. 2018) that starts from PCA with a fixed seed, cached beside the index."""
     _, values = index.vectors(column)
-    if len(values) < _FEWEST:
+    if len(values) < _UMAP_MIN_ROWS:
         return _pca(index, column, dims)
     path = cache(index, column or index.fields[0], f"umap{dims}")
     held = kept(path)
@@ -124,12 +122,12 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
         raise missing_extra("map", "umap-learn") from error
     start = _pca(index, column, dims)
     start = 10 * start / max(np.abs(start).max(), 1e-9)
-    # One seed needs one thread; neighbours by product have no distance, so a dot index is laid out by angle.
+    # A seed needs a single thread. UMAP needs a distance, so an index with the metric dot is laid out by angle.
     metric = "euclidean" if index.field_info(column)["metric"] == "euclidean" else "cosine"
-    near = min(15, len(values) - 1)
-    layout = umap.UMAP(n_neighbors=near, n_components=dims, metric=metric, init=start, random_state=0, n_jobs=1)
+    n_neighbors = min(15, len(values) - 1)
+    reducer = umap.UMAP(n_neighbors=n_neighbors, n_components=dims, metric=metric, init=start, random_state=0, n_jobs=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        flat = np.asarray(layout.fit_transform(np.array(values)), "<f4")
-    keep(path, flat.tobytes())
-    return flat
+        points = np.asarray(reducer.fit_transform(np.array(values)), "<f4")
+    keep(path, points.tobytes())
+    return points

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..analyze.cluster import Clusters
-    from ..analyze.cluster_names import Named
+    from ..analyze.cluster_names import NamedCluster
     from ..index.selection import Items
 
 MIN_COLUMNS_FOR_WORDS = 120  # a narrower terminal has no room for nearest words, most of which the names hold
@@ -49,8 +49,9 @@ def cluster(
     if dry_run and output_column != "cluster":
         raise UsageError("--output-column", "it cannot be combined with --dry-run", "leave one of the two out")
     check_plot(plot)
-    from ..analyze.cluster import agreement, clusters, keep
-    from ..analyze.cluster_names import named
+    from ..analyze.cluster import agreement, write_column
+    from ..analyze.cluster import cluster as cluster_vectors
+    from ..analyze.cluster_names import name_clusters
     from ..index.index import Index
     from ..index.selection import items
 
@@ -62,44 +63,45 @@ def cluster(
         if compare_to is not None and compare_to not in columns:
             raise UsageError(compare_to, "no item has a cell in this column", did_you_mean(compare_to, columns))
         with status(f"Clustering {len(chosen.ids):,} items ..."):
-            found = clusters(chosen.vectors, k)
+            found = cluster_vectors(chosen.vectors, k)
             earlier = json.loads(opened.get_meta("clusters") or "{}")
-            names = named(chosen.vectors, found.labels, chosen.rows, opened.vocabulary(field), leave=earlier)
+            vocabulary = opened.vocabulary(field)
+            names = name_clusters(chosen.vectors, found.labels, chosen.rows, vocabulary, ignore=earlier)
             cells = None if compare_to is None else [row.get(compare_to) for row in chosen.rows]
             agreed = None if cells is None else agreement(found.labels, cells)
         if not dry_run:
             with status(f"Writing the column {output_column} ..."):
-                keep(opened, output_column, chosen.ids, found.labels, [cluster.name for cluster in names])
+                write_column(opened, output_column, chosen.ids, found.labels, [cluster.name for cluster in names])
     if plot is not None:
         _draw(plot, index, found, names, chosen)
         print(f"{plot}: {len(names)} clusters of {len(chosen.ids):,} items", file=sys.stderr)
     if json_:
-        facts = {"how": found.how, "items": len(chosen.ids), "in no cluster": int((found.labels < 0).sum())}
-        print_json({**facts, "clusters": [cluster.facts(chosen.ids) for cluster in names], "against": agreed})
+        facts = {"method": found.method, "items": len(chosen.ids), "in no cluster": int((found.labels < 0).sum())}
+        print_json({**facts, "clusters": [cluster.to_json(chosen.ids) for cluster in names], "against": agreed})
         return
     _print_clusters(found, names, chosen)
     if compare_to is not None and agreed is not None:
         _print_agreement(compare_to, agreed)
     if not dry_run and names:
-        command = _search_command(index, output_column, names[0].name, chosen.ids[names[0].central], field)
+        command = _search_command(index, output_column, names[0].name, chosen.ids[names[0].medoid], field)
         print(f"\nstored in the column {output_column}; to search the first cluster: {command}")
 
 
-def _print_clusters(found: Clusters, names: Sequence[Named], chosen: Items) -> None:
+def _print_clusters(found: Clusters, names: Sequence[NamedCluster], chosen: Items) -> None:
     """Print clusters with their sizes, names, most central items, and what distinguishes them."""
     from .console import print_table, stdout_console
 
     console = stdout_console()
-    has_words = any(cluster.words for cluster in names)
+    has_words = any(cluster.terms for cluster in names)
     shows_words = has_words and console.width >= MIN_COLUMNS_FOR_WORDS
     rows = []
     for cluster in names:
-        title = chosen.rows[cluster.central].get("title")
-        item = title if isinstance(title, str) else chosen.ids[cluster.central]
+        title = chosen.rows[cluster.medoid].get("title")
+        item = title if isinstance(title, str) else chosen.ids[cluster.medoid]
         room = console.width // 5
         if len(item) > room:  # of an id the end is kept, where a path has its file
             item = item[: room - 1] + "…" if isinstance(title, str) else "…" + item[1 - room :]
-        words = [", ".join(cluster.words)] if shows_words else []
+        words = [", ".join(cluster.terms)] if shows_words else []
         rows.append([f"{cluster.items:,}", cluster.name, item, *words, "; ".join(map(str, cluster.traits[:3]))])
     unclustered = int((found.labels < 0).sum())
     if unclustered:
@@ -111,7 +113,7 @@ def _print_clusters(found: Clusters, names: Sequence[Named], chosen: Items) -> N
         *(["nearest words"] if shows_words else []),
         "more frequent than elsewhere",
     ]
-    print(f"{len(chosen.ids):,} items: {found.how}\n")
+    print(f"{len(chosen.ids):,} items: {found.method}\n")
     print_table(columns, rows, right={"items"}, wrap=False)
     if has_words and not shows_words:
         print("\nnot shown: nearest words (use --json or a wider terminal)")
@@ -125,7 +127,7 @@ def _print_agreement(column: str, agreed: dict[str, Any]) -> None:
         return "" if value is None else f"{round(value, 3) + 0.0:.3f}"
 
     print(f"\ncompared to {column}: {agreed['items']:,} items with one of {agreed['values']:,} values\n")
-    rows = [[name, number(metric["value"]), number(metric["chance"])] for name, metric in agreed["figures"].items()]
+    rows = [[name, number(metric["value"]), number(metric["chance"])] for name, metric in agreed["metrics"].items()]
     print_table(["metric", "value", "chance"], rows, right={"value", "chance"})
 
 
@@ -154,14 +156,14 @@ def _search_command(index: str, column: str, cluster: str, id: str, field: str |
     return escape_control(" ".join(words))
 
 
-def _draw(plot: str, index: str, found: Clusters, names: Sequence[Named], chosen: Items) -> None:
+def _draw(plot: str, index: str, found: Clusters, names: Sequence[NamedCluster], chosen: Items) -> None:
     """Draw the clusters in the plane of the first two principal components."""
     from pathlib import Path
 
-    from ..analyze.cluster import principal
+    from ..analyze.cluster import pca
     from ..analyze.plot import draw
 
-    points, share = principal(chosen.vectors, 2)
+    points, share = pca(chosen.vectors, 2)
     title = f"{Path(index).name}: {len(chosen.ids):,} items, {len(names)} clusters"
     axes = f"principal components 1 and 2 ({share:.0%} of the variance)"
     draw(Path(plot), points, found.labels, [cluster.name for cluster in names], title, axes)

@@ -38,7 +38,7 @@ def projector(
         image_column: the column with the images of the points; if not given, the field's if it has any.
         root: the folder that paths of images are relative to, such as the table's; that of the index if not given.
     """
-    from ..analyze import tensorboard as made
+    from ..analyze import labels, tensorboard
     from ..index.selection import items
 
     if not 2 <= max_points <= 100_000:
@@ -50,10 +50,10 @@ def projector(
         raise UsageError(root, "there is no such folder", "give the folder that the images' paths are relative to")
     with Index.open(index) as opened, status("Writing points ..."):
         chosen = items(opened, field, where, max_points)
-        columns = made.labelling(opened, chosen.rows)
+        columns = labels.label_columns(opened, chosen.rows)
         said = {
-            "by neighbours": made.neighbours(opened, chosen.ids, columns, field) if columns else {},
-            "by the model": made.predicted(opened, chosen, columns, field),
+            "by neighbors": labels.knn_labels(opened, chosen.ids, columns, field) if columns else {},
+            "by the model": labels.nearest_label_points(opened, chosen, columns, field),
         }
         name = field or opened.fields[0]
         if image_column is not None and image_column not in (known := opened.columns):
@@ -62,13 +62,13 @@ def projector(
         place = Path(root) if root is not None else Path(index).parent
         pictures = _pictures(opened, chosen.ids, shown, place, image_column is not None)
     rows = [_row(place, chosen, columns, said, ("split", shown)) for place in range(len(chosen.ids))]
-    made.write(folder, chosen.vectors, rows, pictures, name)
+    tensorboard.write(folder, chosen.vectors, rows, pictures, name)
     chance = f" of {chosen.total:,} items, chosen at random" if chosen.total > len(rows) else ""
     seen = "" if pictures is None else f", {sum(one is not None for one in pictures):,} with an image"
     print(f"{folder}: {len(rows):,} points{chance}, {chosen.vectors.shape[1]} dimensions{seen}")
     for one in columns:
         for how in (how for how in said if one in said[how]):
-            pairs = [(made.text(row[one]), row[f"{one} ({how})"]) for row in rows if row[one] is not None]
+            pairs = [(labels.format_cell(row[one]), row[f"{one} ({how})"]) for row in rows if row[one] is not None]
             right, common = sum(a == b for a, b in pairs), max(Counter(own for own, _ in pairs).values())
             print(f"{one} ({how}): right for {right:,} of {len(pairs):,}; always the commonest for {common:,}")
     print(f"view it: tensorboard --logdir {folder}, then Projector")
@@ -86,12 +86,14 @@ def _row(at: int, chosen: Any, columns: list[str], said: Any, last: tuple[str, .
 
 def _pictures(index: Index, ids: list[str], name: str, root: Path, wanted: bool) -> list[Any] | None:
     """Of each item a thumbnail of its cell in a column; None if there are none, an error if they are wanted."""
-    from ..analyze.tensorboard import PICTURES, side, thumbnail
+    from ..analyze.tensorboard import IMAGE_SUFFIXES, thumbnail, thumbnail_size
     from ..index.selection import read
 
-    most = side(len(ids))
+    most = thumbnail_size(len(ids))
     cells = (row.get(name) for row in read(index, ids))
-    made = [(thumbnail(cell, root, most), isinstance(cell, str) and cell.lower().endswith(PICTURES)) for cell in cells]
+    made = [
+        (thumbnail(cell, root, most), isinstance(cell, str) and cell.lower().endswith(IMAGE_SUFFIXES)) for cell in cells
+    ]
     if any(one is not None for one, _ in made):
         return [one for one, _ in made]
     fix = "give --root, the folder that their paths are relative to"

@@ -78,10 +78,10 @@ def next_steps(folder: Path) -> list[str]:
 
 
 def _show_clusters(console: Any, vectors: Any, genres: list[str]) -> None:
-    from ..analyze.cluster import agreement, clusters
+    from ..analyze.cluster import agreement, cluster
 
     count = len(set(genres))
-    purity = agreement(clusters(vectors, count).labels, genres)["figures"]["purity"]
+    purity = agreement(cluster(vectors, count).labels, genres)["metrics"]["purity"]
     text = f"purity by genre {purity['value']:.2f} (chance {purity['chance']:.2f})"
     console.print(f"\n[bold]k-means, {count} clusters[/] of all songs: {text}")
 

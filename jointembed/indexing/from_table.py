@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..analyze.cluster import kept
+from ..analyze.cluster import carry_over
 from ..errors import UsageError, did_you_mean
 from ..index.index import Index
 from ..ingest import exclusive_lock
@@ -56,7 +56,7 @@ def fill(
             index = model.create(path, table=str(rows.root.absolute()) if rows.root else "")
             model.join(index, name, column, windows)
         with index:
-            listed = list(zip(kept(index, [row for row, _ in listed]), [cell for _, cell in listed], strict=True))
+            listed = list(zip(carry_over(index, [row for row, _ in listed]), [cell for _, cell in listed], strict=True))
             same = index.unchanged([row for row, _ in listed], name)
             absent = dict.fromkeys(index.columns)  # a column that has left the table leaves the index too
             index.update([{**absent, **row} for (row, _), known in zip(listed, same, strict=True) if known])

@@ -47,7 +47,7 @@ def page_info(index: Index, field: str | None = None) -> dict[str, Any]:
         "dim": space["dim"],
         "fields": fields,
         "field": field or next(iter(fields), None),
-        "axes": layout.axes(index, field),
+        "axes": layout.available_axes(index, field),
         "columns": [{"name": name, "kind": column.kind, "size": column.size} for name, column in kinds.items()],
         "title": next((name for name in ("title", "name") if name in kinds), "id"),
         "note": space["note"],
@@ -56,7 +56,7 @@ def page_info(index: Index, field: str | None = None) -> dict[str, Any]:
 
 def layout_bytes(index: Index, axes: str, field: str | None = None) -> bytes:
     """A layout as float32, little-endian, (N, 3), in the order of `Index.ids`; see `analyze.layout`."""
-    return layout.coordinates(index, axes, field).astype("<f4").tobytes()
+    return layout.compute_layout(index, axes, field).astype("<f4").tobytes()
 
 
 def column_values(index: Index, name: str, field: str | None = None) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def export(
         index: the index.
         out: the file to write.
         k: exact nearest neighbors of each row to include.
-        axes: the layout to start with; see `analyze.layout.coordinates`.
+        axes: the layout to start with; see `analyze.layout.compute_layout`.
         field: the vector field; by default the first one indexed.
         root: the folder of the rows' files; the page plays those that exist, from where they are.
 
@@ -113,8 +113,8 @@ def _write(index: Index, out: Path, k: int, axes: str, field: str | None, root: 
     field = info["field"]
     near, scores = neighbors(index, min(k, max(count - 1, 1)), field)
     names = dict.fromkeys([*([axes] if axes in _LAYOUTS else []), "pca2", "pca3"])
-    layouts = {name: layout.coordinates(index, name, field) for name in names}
-    layout.coordinates(index, axes, field)  # columns as axes: the page computes the layout, but they must exist
+    layouts = {name: layout.compute_layout(index, name, field) for name in names}
+    layout.compute_layout(index, axes, field)  # columns as axes: the page computes the layout, but they must exist
     kinds = columns(index, field)
     cells = read(index, field)
     all_rows = _read_all_rows(index, {name for name, column in kinds.items() if column.kind == "category"})

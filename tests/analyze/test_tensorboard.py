@@ -1,4 +1,4 @@
-"""A folder for TensorBoard's projector: exact vectors, a line of labels a point, thumbnails in their places."""
+"""Export to TensorBoard's projector: exact vectors, a line of labels for each point, and thumbnails."""
 
 import contextlib
 import os
@@ -16,10 +16,9 @@ import pytest
 from PIL import Image
 
 from jointembed.__main__ import main
-from jointembed.analyze.tensorboard import labelling, neighbours, side, thumbnail, write
+from jointembed.analyze.tensorboard import thumbnail, thumbnail_size, write
 from jointembed.errors import UsageError
 from jointembed.index.index import Index
-from jointembed.index.selection import items, read
 
 ODD = [
     "a/b",
@@ -68,7 +67,7 @@ def digits(tmp_path):
     return tmp_path / "digits.index"
 
 
-def test_vectors_come_back_bit_for_bit(tmp_path):
+def test_vectors_read_back_bit_for_bit(tmp_path):
     bits = np.random.default_rng(0).integers(0, 1 << 32, (500, 7), dtype=np.uint64).astype(np.uint32)
     vectors = bits.view(np.float32).copy()
     vectors[~np.isfinite(vectors)] = 0.1
@@ -77,14 +76,14 @@ def test_vectors_come_back_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize("dim", [1, 2])
-def test_a_line_or_a_plane_gets_zeros_which_change_no_distance(tmp_path, dim):
+def test_vectors_of_fewer_than_3_dimensions_are_padded(tmp_path, dim):
     vectors = np.random.default_rng(0).standard_normal((4, dim)).astype(np.float32)
     write(tmp_path, vectors, [{"id": str(at)} for at in range(4)])
     assert tensors(tmp_path).shape == (4, 3)
     assert (tensors(tmp_path)[:, :dim] == vectors).all() and not tensors(tmp_path)[:, dim:].any()
 
 
-def test_a_single_column_of_labels_has_no_heading_and_several_have_one(tmp_path):
+def test_metadata_has_a_heading_only_for_several_columns(tmp_path):
     points = np.eye(len(ODD))
     write(tmp_path, points, [{"id": one} for one in ODD])
     assert len(lines(tmp_path)) == len(ODD) and not any("\t" in one for one in lines(tmp_path))
@@ -95,14 +94,14 @@ def test_a_single_column_of_labels_has_no_heading_and_several_have_one(tmp_path)
     assert rest[1].split("\t") == ["tab\\there", "", "3"]
 
 
-def test_a_point_without_labels_still_has_its_line(tmp_path):
+def test_point_without_labels_has_a_line(tmp_path):
     write(tmp_path, np.eye(3), [{"genre": "waltz", "tempo": 3}, {}, {"genre": None, "tempo": None}])
     assert lines(tmp_path) == ["genre\ttempo", "waltz\t3", "-\t", "-\t"]
     write(tmp_path, np.eye(3), [{}, {}, {"id": ""}])
     assert lines(tmp_path) == ["-"] * 3
 
 
-def test_tensorboard_reads_the_folder_as_it_was_meant(tmp_path):
+def test_folder_is_read_by_tensorboard(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         text_format = pytest.importorskip("google.protobuf.text_format")
@@ -120,7 +119,7 @@ def test_tensorboard_reads_the_folder_as_it_was_meant(tmp_path):
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 10, 17])
 @pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4), (5, 8, 3)])
-def test_each_point_has_its_own_picture_whatever_its_shape(tmp_path, count, shape):
+def test_sprite_holds_the_thumbnail_of_each_point(tmp_path, count, shape):
     pictures = [np.full(shape, 10 + at, np.uint8) for at in range(count)]
     pictures[1] = None
     write(tmp_path, np.eye(count), [{"id": str(at)} for at in range(count)], pictures)
@@ -135,12 +134,12 @@ def test_each_point_has_its_own_picture_whatever_its_shape(tmp_path, count, shap
 
 
 @pytest.mark.parametrize("count", [1, 2, 16, 17, 10_000, 16_384, 16_385, 100_000])
-def test_a_sprite_is_never_larger_than_tensorboard_takes(count):
+def test_sprite_stays_within_the_limit_of_tensorboard(count):
     grid = int(np.ceil(np.sqrt(count)))
-    assert 25 <= side(count) <= 64 and grid * side(count) <= 8192
+    assert 25 <= thumbnail_size(count) <= 64 and grid * thumbnail_size(count) <= 8192
 
 
-def test_pictures_are_read_from_paths_arrays_and_grey_levels(tmp_path):
+def test_thumbnail_reads_paths_arrays_and_grey_levels(tmp_path):
     image = np.arange(64, dtype=np.uint8).reshape(8, 8)
     Image.fromarray(image).save(tmp_path / "a.png")
     np.save(tmp_path / "a.npy", image / 63)
@@ -156,7 +155,7 @@ def test_pictures_are_read_from_paths_arrays_and_grey_levels(tmp_path):
     assert wide.shape == (10, 30, 3) and wide[..., 0].min() > 250 and wide[..., 1:].max() < 5
 
 
-def test_what_is_no_picture_or_lies_elsewhere_is_left_out(tmp_path):
+def test_thumbnail_ignores_other_files_and_paths_outside_the_root(tmp_path):
     inside = tmp_path / "in"
     inside.mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "out.png")
@@ -173,32 +172,15 @@ def test_what_is_no_picture_or_lies_elsewhere_is_left_out(tmp_path):
     assert thumbnail("a.png", inside, 20) is not None
 
 
-def test_neighbours_are_the_five_nearest_others_and_the_nearest_breaks_ties(digits):
-    with Index.open(digits) as index:
-        ids, vectors = index.vectors()
-        rows = list(read(index, ids))
-        columns = labelling(index, items(index).rows)
-        said = neighbours(index, ids, columns)
-    assert columns == ["digit", "fold"], "what is nearly different everywhere is no label"
-    scores = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
-    np.fill_diagonal(scores, -np.inf)
-    for at, order in enumerate(np.argsort(-scores, axis=1, kind="stable")[:, :5]):
-        for name in columns:
-            voters = [rows[one][name] for one in order]
-            best = max(map(voters.count, voters))
-            winner = next(one for one in voters if voters.count(one) == best)
-            assert said[name][at] == str(winner)
-
-
-def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
+def test_projector_command_writes_a_folder_with_thumbnails(digits, tmp_path, capsys):
     assert main(["projector", str(digits), str(tmp_path / "tb")]) == 0
     out = capsys.readouterr().out
     assert "200 points, 64 dimensions, 200 with an image" in out and "by the model" not in out
-    [right] = re.findall(r"digit \(by neighbours\): right for (\d+) of 200; always the commonest for 2\d\n", out)
+    [right] = re.findall(r"digit \(by neighbors\): right for (\d+) of 200; always the commonest for 2\d\n", out)
     assert 180 < int(right) < 200
     heading, *rest = lines(tmp_path / "tb")
     assert heading.split("\t") == [
-        "id", "digit", "digit (by neighbours)", "fold", "fold (by neighbours)", "ink", "bitmap"
+        "id", "digit", "digit (by neighbors)", "fold", "fold (by neighbors)", "ink", "bitmap"
     ]  # fmt: skip
     assert len(rest) == 200
     with Image.open(tmp_path / "tb" / "sprite.png") as image, Image.open(tmp_path / "bitmap" / "31.png") as one:
@@ -219,7 +201,7 @@ def test_an_index_becomes_a_folder_with_its_pictures(digits, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
-def test_labels_that_are_points_of_the_space_are_predicted(tmp_path, capsys, metric):
+def test_labels_in_the_vocabulary_are_predicted(tmp_path, capsys, metric):
     rng = np.random.default_rng(0)
     words = ["polka", "reel", "waltz", "loud"]
     points = rng.standard_normal((4, 6)).astype(np.float32) * (1 if metric == "cosine" else [[1], [2], [3], [9]])
@@ -233,7 +215,7 @@ def test_labels_that_are_points_of_the_space_are_predicted(tmp_path, capsys, met
         index.set_vocabulary(words, points.astype(np.float32), "audio")
     assert main(["projector", str(tmp_path / "a.index"), str(tmp_path / "tb")]) == 0
     heading, *rest = (line.split("\t") for line in lines(tmp_path / "tb"))
-    assert heading[1:4] == ["genre", "genre (by neighbours)", "genre (by the model)"]
+    assert heading[1:4] == ["genre", "genre (by neighbors)", "genre (by the model)"]
     assert "mood (by the model)" not in heading, "soft is no point of the space"
     exact = points[:3].astype(np.float64) @ vectors.T.astype(np.float64)
     if metric == "euclidean":
@@ -244,7 +226,7 @@ def test_labels_that_are_points_of_the_space_are_predicted(tmp_path, capsys, met
     assert f"genre (by the model): right for {right} of 59" in capsys.readouterr().out
 
 
-def test_what_is_wrong_is_said_in_one_line(digits, tmp_path, capsys):
+def test_projector_errors_are_one_line(digits, tmp_path, capsys):
     for words, said in [
         ((digits, digits), "not a folder"),
         ((digits, tmp_path / "tb", "--max-points", "1"), "between 2 and 100000"),
@@ -257,7 +239,7 @@ def test_what_is_wrong_is_said_in_one_line(digits, tmp_path, capsys):
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1, error
     assert not (tmp_path / "tb").exists()
-    with pytest.raises(UsageError, match="one of each"):
+    with pytest.raises(UsageError, match="one vector, one row and one thumbnail"):
         write(tmp_path, np.eye(3), [{}] * 2)
 
 

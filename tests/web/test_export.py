@@ -178,20 +178,20 @@ def test_an_index_whose_rows_were_all_removed_has_an_empty_map(songs):
 
 def test_cells_as_axes_fill_the_range_and_leave_out_rows_that_lack_one(songs):
     songs.update([{**row(3), "tempo": None}])
-    points = project.coordinates(songs, "tempo,rooms")
+    points = project.compute_layout(songs, "tempo,rooms")
     assert np.isnan(points[3]).all() and np.isfinite(np.delete(points, 3, 0)).all()
     assert (np.nanmin(points, 0) == [-1, -1, 0]).all() and (np.nanmax(points, 0) == [1, 1, 0]).all()
-    assert project.coordinates(songs, "rooms,tempo,rooms")[5].tolist() == [points[5, 1], points[5, 0], points[5, 1]]
+    assert project.compute_layout(songs, "rooms,tempo,rooms")[5].tolist() == [points[5, 1], points[5, 0], points[5, 1]]
     for wrong in ("tempo", "tempo,genre", "pca4", "", "tempo,rooms,tempo,rooms", "tempo\rrooms", "\n"):
         with pytest.raises(UsageError):
-            project.coordinates(songs, wrong)
+            project.compute_layout(songs, wrong)
 
 
 def test_cells_whose_names_hold_a_comma_are_axes_in_quotes(tmp_path):
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         rows = [{"id": str(at), "a, b": at + 0.5, "c": -at / 7} for at in range(5)]
         index.add(rows, np.zeros((5, 2), np.float32), "x")
-        assert project.coordinates(index, '"a, b",c')[:, :2].tolist()[::4] == [[-1, 1], [1, -1]]
+        assert project.compute_layout(index, '"a, b",c')[:, :2].tolist()[::4] == [[-1, 1], [1, -1]]
 
 
 def layout(calls):
@@ -240,7 +240,7 @@ def test_umap_keeps_clusters_apart_and_gives_the_same_map_twice(tmp_path):
     for name in ("a.index", "b.index"):
         with Index.create(tmp_path / name, 16, "euclidean") as index:
             index.add([{"id": str(at)} for at in range(400)], vectors, "x")
-            maps.append(project.coordinates(index, "umap2"))
+            maps.append(project.compute_layout(index, "umap2"))
     assert (maps[0] == maps[1]).all()
     away = ((maps[0][:, None] - maps[0][None]) ** 2).sum(2) + 9 * np.eye(400)
     assert (labels[away.argmin(1)] == labels).all()
@@ -266,7 +266,7 @@ def test_the_exported_page_holds_the_map_the_cells_and_the_neighbours(songs, tmp
     about = json.loads(found.data["info"])
     assert about["count"] == 60 and about["k"] == 7 and about["start"] == "pca2"
     steps = unpacked(found.data["layout pca2"], "<u2").reshape(60, 2)
-    points = project.coordinates(songs, "pca2")
+    points = project.compute_layout(songs, "pca2")
     np.testing.assert_allclose(steps / 65534 * 2 - 1, points[:, :2], atol=2e-5)
     assert unpacked(found.data["layout pca3"], "<u2").size == 180
     for at, cell in enumerate(about["columns"]):

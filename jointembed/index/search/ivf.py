@@ -103,8 +103,9 @@ class IvfIndex:
         fetch_k = min(fetch_count(k, exclude), len(self.vectors))
         if allowed is not None or fetch_k > MAX_RESULTS or not len(queries) or not k:
             return self.exact.search(queries, k, allowed, exclude)
-        results = [self._search_one(query, fetch_k) for query in queries]
-        positions, scores = (np.stack(arrays) for arrays in zip(*results, strict=True))
+        positions, scores = np.empty((len(queries), fetch_k), np.intp), np.empty((len(queries), fetch_k))
+        for at, query in enumerate(queries):
+            positions[at], scores[at] = self._search_one(query, fetch_k)
         return drop_excluded(positions, scores, k, exclude)
 
     def _search_one(self, query: Query, k: int) -> tuple[Positions, Scores]:
