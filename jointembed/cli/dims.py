@@ -119,7 +119,7 @@ def _measure(
     Raises:
         UsageError: a column is unknown, or there are no queries.
     """
-    from ..data.table import opened
+    from ..data.table import open_as_trained
     from ..errors import UsageError
     from ..evaluation.retrieval import evaluate
     from ..evaluation.retrieval_task import build_task
@@ -128,7 +128,7 @@ def _measure(
     from ..space.space import JointEmbedding
 
     space = JointEmbedding.load(model, trust)
-    dicts = opened(table, model).dicts(None, paths(space))
+    dicts = open_as_trained(table, model).dicts(None, paths(space))
     complete(space, dicts, query, target)
     task = build_task(dicts, query, target, relevant, split, list_columns=set(space.pools))
     if not task.queries:

@@ -22,11 +22,11 @@ def embed(
     import pyarrow as pa
     from pyarrow import parquet
 
-    from ..data.table import opened
+    from ..data.table import open_as_trained
     from ..indexing.from_table import first, present
     from ..space.space import JointEmbedding
 
-    rows = opened(table, model, divide=split != "all")
+    rows = open_as_trained(table, model, add_split=split != "all")
     space = JointEmbedding.load(model, trust or ())
     column = column or first(space, rows)
     pairs = present(space, rows, column, split)

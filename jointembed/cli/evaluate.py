@@ -45,7 +45,7 @@ def evaluate(
         json_: print JSON.
         trust: a package whose encoders and readers the model may import.
     """
-    from ..data.table import opened
+    from ..data.table import open_as_trained
     from ..evaluation import retrieval
     from ..evaluation.retrieval_task import bootstrap_groups, build_task
     from ..indexing.from_table import paths
@@ -66,7 +66,7 @@ def evaluate(
         raise UsageError("evaluate", "--query and --target are missing", fix)
     if dim is not None and not 0 < dim <= space.dim:
         raise UsageError("--dim", f"must be between 1 and {space.dim}, got {dim}", "choose another number")
-    rows = opened(table, model)
+    rows = open_as_trained(table, model)
     if target not in space.columns and target in space.answers:
         if dim is not None:
             wrong = f"{target} is predicted by a network, which needs whole vectors"

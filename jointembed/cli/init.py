@@ -33,7 +33,7 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
         raise UsageError(rows.name, "its rows have no column id", "add one, with a different value in each row")
     if "split" not in rows.columns:
         group = group or "id"
-        rows = rows.divided(group)
+        rows = rows.with_split(group)
     elif group is not None:
         raise UsageError("--group", "the table has a column split already", "leave --group out")
     found = columns(rows)

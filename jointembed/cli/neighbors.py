@@ -115,13 +115,13 @@ def _rows(
     index: Index, table: str, column: str | None, split: str, field: str | None, trust: list[str], exclude: str | None
 ) -> tuple[int, _Block]:
     """The same of a table's rows, by the model of the index."""
-    from ..data.table import opened
+    from ..data.table import open_as_trained
     from ..indexing.from_table import first, present
     from ..indexing.index_encoder import Model
 
     model = Model(index.field_info(field)["model"], trust)
     model.matches(index, field)
-    rows = opened(table, model.file, divide=split != "all")
+    rows = open_as_trained(table, model.file, add_split=split != "all")
     name = column or first(model.space, rows)
     if exclude is not None and exclude not in rows.columns:
         raise UsageError("exclude", f"the table has no column {exclude}", did_you_mean(exclude, rows.columns))

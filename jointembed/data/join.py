@@ -1,4 +1,4 @@
-"""Columns of a second table, looked up by a key: read and encoded once an item, however many rows name it."""
+"""Columns of a second table, looked up by a key: read and encoded once an item, however many rows refer to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import values as table_cells
+from .. import values
 from ..errors import UsageError, did_you_mean
 from ..ragged import Ragged, take
 from ..readers import Category, Reader
@@ -20,160 +20,162 @@ from .rows import Rows
 
 # N rows, I items
 
-Places = NDArray[np.int64]
+ItemNumbers = NDArray[np.int64]
 
 
-class Joined(Rows):
-    """Rows that also have the columns of other tables: those of the item that their key names.
+class JoinedRows(Rows):
+    """Rows that also have the columns of other tables, looked up by a key.
 
-    Keys are compared as ids are, as they are written: 3.0 is 3. A row whose key the other table lacks has none of its
-    columns.
+    Keys are compared as text, as ids are: 3.0 equals 3. A row whose key is not in the other table lacks its columns.
 
     Args:
         rows: the table.
-        join: columns of the table, and for each the other table (see `Rows.open`), which has that column too. A path
-            is relative to the folder of the table.
+        join: for each key column of the table, the other table (see `Rows.open`), which has that column too. A path is
+            relative to the folder of the table.
 
     Raises:
-        UsageError: a table or a column is not there, both have a further column, or a key stands twice.
+        UsageError: a table or a column is missing, both tables have a further column, or a key is not unique.
     """
 
     def __init__(self, rows: Rows, join: Mapping[str, Any]) -> None:
         super().__init__(rows._table, rows.root, rows.name)
         self.join = dict(join)
-        self._items: dict[str, tuple[Rows, Places]] = {}
+        self._items: dict[str, tuple[Rows, ItemNumbers]] = {}
         for key, table in join.items():
-            items = _opened(key, table, rows.root)
-            for one in (rows, items):
-                if key not in one.columns:
-                    wrong = f"{one.name} has no such column (it has {', '.join(one.columns)})"
-                    raise UsageError(f"data.join.{key}", wrong, did_you_mean(key, one.columns))
+            items = _open_items(key, table, rows.root)
+            for side in (rows, items):
+                if key not in side.columns:
+                    wrong = f"{side.name} has no such column (it has {', '.join(side.columns)})"
+                    raise UsageError(f"data.join.{key}", wrong, did_you_mean(key, side.columns))
             added = [column for column in items.columns if column != key]
             for column in added:
                 if column in self.columns:
                     wrong = f"the table and {items.name} both have a column {column}"
                     raise UsageError(f"data.join.{key}", wrong, f"rename {column} in one of them, or leave it out")
             self.columns += added
-            self._items |= dict.fromkeys(added, (items, _places(key, self, items)))
+            self._items |= dict.fromkeys(added, (items, _look_up_items(key, self, items)))
 
     def cells(self, column: str, paths: bool = False) -> list[Any]:
-        """The cells of a column, those of items by reference; see `Rows.cells`."""
+        """The cells of a column; those of items are shared references. See `Rows.cells`."""
         if column not in self._items:
             return super().cells(column, paths)
-        items, places = self._items[column]
-        return _spread(items.cells(column, paths), places)
+        items, numbers = self._items[column]
+        return _repeat_cells(items.cells(column, paths), numbers)
 
-    def divided(self, group: str, split: str = "split") -> Rows:
-        """The rows with a column `split` of their own; `group` may be a column of the items. See `Rows.divided`."""
-        return Joined(super().divided(group, split), self.join)
+    def with_split(self, group: str, split: str = "split") -> Rows:
+        """The rows with a column `split`; `group` may be a column of the items. See `Rows.with_split`."""
+        return JoinedRows(super().with_split(group, split), self.join)
 
-    def source(self, columns: Collection[str]) -> tuple[Rows, Places | None]:
-        """The items that hold all of these columns and the item of each row (N,), I for none; else the rows, None."""
-        held = [self._items.get(column) for column in columns]
-        first = held[0]
-        if first is not None and all(one is not None and one[0] is first[0] for one in held):
+    def source(self, columns: Collection[str]) -> tuple[Rows, ItemNumbers | None]:
+        """The items with all of these columns, and the item of each row (N,), I for no item; else the rows and None."""
+        sources = [self._items.get(column) for column in columns]
+        first = sources[0]
+        if first is not None and all(source is not None and source[0] is first[0] for source in sources):
             return first
         return self, None
 
 
-class Looked:
-    """An encoded column of items as a column of rows: a batch of it is gathered through the item of each row.
+class IndirectColumn:
+    """An encoded column of items as a column of rows: a batch is gathered through the item of each row.
 
     Args:
-        items: the encoded column of I items, and of one missing cell after them.
-        places: (N,) the item of each row, I for none.
+        items: the encoded column of I items, followed by a missing cell.
+        numbers: (N,) the item of each row, I for no item.
     """
 
-    def __init__(self, items: Ragged, places: Places) -> None:
-        self.items, self.places = items, torch.from_numpy(places)
+    def __init__(self, items: Ragged, numbers: ItemNumbers) -> None:
+        self.items, self.numbers = items, torch.from_numpy(numbers)
 
     def __getitem__(self, index: Tensor) -> Ragged:
-        """The rows of `index` (n,), in that order, as if the cells had been copied to them."""
-        places = take(self.places, index)
-        x = self.items[places]
-        # Rows of one item share the key of its cell; but a missing cell equals no other, so its key is the row's own.
-        x.row_keys = torch.where(x.row_keys == -1 - places, -1 - index, x.row_keys)
+        """The rows of `index` (n,), in that order, as if their cells had been copied into the table."""
+        numbers = take(self.numbers, index)
+        x = self.items[numbers]
+        # Rows of one item share the key of its cell, but the key of a missing cell must be unique to its row.
+        x.row_keys = torch.where(x.row_keys == -1 - numbers, -1 - index, x.row_keys)
         return x
 
 
-def taken(rows: Rows, column: str, reader: Reader) -> list[Any]:
-    """The cells that a reader takes for a column; those of items by reference."""
-    items, places = _source(rows, column, reader)
-    if places is not None:
-        return _spread(taken(items, column, reader), places)
+def reader_cells(rows: Rows, column: str, reader: Reader) -> list[Any]:
+    """The cells of a column as its reader takes them; those of items are shared references."""
+    items, numbers = _find_source(rows, column, reader)
+    if numbers is not None:
+        return _repeat_cells(reader_cells(items, column, reader), numbers)
     if not reader.columns:
         return rows.cells(column, reader.reads_files)
-    parts = [rows.cells(name) for name in reader.columns]
-    made = (
-        {name: cell for name, cell in zip(reader.columns, row, strict=True) if not table_cells.missing(cell)}
-        for row in zip(*parts, strict=True)
+    columns = [rows.cells(name) for name in reader.columns]
+    dicts = (
+        {name: cell for name, cell in zip(reader.columns, row, strict=True) if not values.missing(cell)}
+        for row in zip(*columns, strict=True)
     )
-    return [cell or None for cell in made]
+    return [cell or None for cell in dicts]
 
 
-def encoded(rows: Rows, column: str, reader: Reader, encode: Callable[[list[Any]], Ragged]) -> Ragged | Looked:
-    """What `encode` makes of the cells of a column, of those of items once an item."""
-    items, places = _source(rows, column, reader)
-    if places is None:
-        return encode(taken(rows, column, reader))
-    return Looked(encode([*taken(items, column, reader), None]), places)
+def encode_column(
+    rows: Rows, column: str, reader: Reader, encode: Callable[[list[Any]], Ragged]
+) -> Ragged | IndirectColumn:
+    """Encode the cells of a column with `encode`, those of items once an item."""
+    items, numbers = _find_source(rows, column, reader)
+    if numbers is None:
+        return encode(reader_cells(rows, column, reader))
+    return IndirectColumn(encode([*reader_cells(items, column, reader), None]), numbers)
 
 
-def remembered(rows: Rows, join: Mapping[str, str]) -> Rows:
-    """The rows joined as they were for the training of a model, where they have the keys; never with themselves."""
-    kept = {
+def join_as_trained(rows: Rows, join: Mapping[str, str]) -> Rows:
+    """Join rows with the tables that a model was trained with, where they have the keys; never with themselves."""
+    tables = {
         key: table
         for key, table in join.items()
-        if key in rows.columns and _beside(table, rows.root).absolute() != Path(rows.name).absolute()
+        if key in rows.columns and _resolve(table, rows.root).absolute() != Path(rows.name).absolute()
     }
-    return Joined(rows, kept) if kept else rows
+    return JoinedRows(rows, tables) if tables else rows
 
 
-def _source(rows: Rows, column: str, reader: Reader) -> tuple[Rows, Places | None]:
-    return rows.source(reader.columns or [column]) if isinstance(rows, Joined) else (rows, None)
+def _find_source(rows: Rows, column: str, reader: Reader) -> tuple[Rows, ItemNumbers | None]:
+    return rows.source(reader.columns or [column]) if isinstance(rows, JoinedRows) else (rows, None)
 
 
-def _spread(cells: list[Any], places: Places) -> list[Any]:
-    """The cell of each row's item (N,), None where it has none."""
-    whole = [*cells, None]
-    return [whole[place] for place in places.tolist()]
+def _repeat_cells(cells: list[Any], numbers: ItemNumbers) -> list[Any]:
+    """The cell of each row's item (N,); None for a row without an item."""
+    padded = [*cells, None]
+    return [padded[number] for number in numbers.tolist()]
 
 
-def _beside(table: str | Path, root: Path | None) -> Path:
+def _resolve(table: str | Path, root: Path | None) -> Path:
     return (root or Path()) / Path(table).expanduser()
 
 
-def _opened(key: str, table: Any, root: Path | None) -> Rows:
+def _open_items(key: str, table: Any, root: Path | None) -> Rows:
     if not isinstance(table, str | Path):
         return Rows.open(table)
-    path = _beside(table, root)
+    path = _resolve(table, root)
     if not path.exists():
         raise UsageError(f"data.join.{key}", f"there is no table {path}", "write it there, or correct the path")
     return Rows.open(path)
 
 
-def _places(key: str, rows: Rows, items: Rows) -> Places:
-    """The item of each row, (N,): in a file that is mapped, so that it takes none of the process's own memory."""
-    known: dict[str, int] = {}
-    for place, name in enumerate(_names(key, items)):
-        first = place if name is None else known.setdefault(name, place)
-        if first != place:
-            wrong = f"{items.name} has {name} in rows {first + 1} and {place + 1}"
+def _look_up_items(key: str, rows: Rows, items: Rows) -> ItemNumbers:
+    """The item of each row, (N,), memory-mapped from a temporary file, so that it needs no memory of the process."""
+    number_of: dict[str, int] = {}
+    for number, name in enumerate(_read_keys(key, items)):
+        first = number if name is None else number_of.setdefault(name, number)
+        if first != number:
+            wrong = f"{items.name} has {name} in rows {first + 1} and {number + 1}"
             raise UsageError(f"data.join.{key}", wrong, "keep one row for each key")
-    none = len(items)
-    places = np.fromiter((none if one is None else known.get(one, none) for one in _names(key, rows)), np.int64)
-    if places.min() == none:
-        wrong = f"{items.name} holds none of the keys of {rows.name}"
-        raise UsageError(f"data.join.{key}", wrong, "join the table whose keys these are")
+    absent = len(items)
+    keys = _read_keys(key, rows)
+    numbers = np.fromiter((absent if name is None else number_of.get(name, absent) for name in keys), np.int64)
+    if numbers.min() == absent:
+        wrong = f"{items.name} has none of the keys of {rows.name}"
+        raise UsageError(f"data.join.{key}", wrong, "join the table that has these keys")
     with tempfile.TemporaryFile() as file:
-        places.tofile(file)
-        return np.memmap(file, np.int64, "c")  # copied where written to, which torch insists on and nobody does
+        numbers.tofile(file)
+        # Copy on write, because torch refuses read-only arrays; nothing writes to it.
+        return np.memmap(file, np.int64, "c")
 
 
-def _names(key: str, rows: Rows) -> Iterator[str | None]:
+def _read_keys(key: str, rows: Rows) -> Iterator[str | None]:
     for number, cell in enumerate(rows.cells(key), 1):
         if isinstance(cell, list | tuple | dict | np.ndarray):
-            raise UsageError(
-                f"data.join.{key}", f"row {number} of {rows.name} holds several", "join by a column of one id"
-            )
-        yield None if table_cells.missing(cell) else Category.name(cell)
+            wrong = f"row {number} of {rows.name} has several values in this column"
+            raise UsageError(f"data.join.{key}", wrong, "join by a column with one id in each cell")
+        yield None if values.missing(cell) else Category.name(cell)

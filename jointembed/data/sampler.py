@@ -1,4 +1,4 @@
-"""Which rows make which batch: the same for the same seed and epoch, on any number of workers."""
+"""Assigns rows to batches, deterministically by seed and epoch, on any number of workers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ BatchSpec = tuple[int, int, Rows]  # epoch, number of the batch, row numbers
 
 
 class RowBatchSampler(Sampler[BatchSpec]):
-    """Batches of row numbers for one process among many.
+    """Batches of row numbers for one process of a distributed run.
 
-    In training, rows are shuffled by seed and epoch, and an incomplete last batch is left out. Otherwise rows come in
-    their order, each exactly once over all processes, and every process gets equally many batches, some perhaps empty.
+    In training, rows are shuffled by seed and epoch, and an incomplete last batch is dropped. Otherwise rows keep their
+    order, each is seen exactly once over all processes, and every process gets the same number of batches, some of
+    which may be empty.
 
     Args:
         rows: N row numbers.
-        batch_size: rows a batch and process.
-        train: shuffle and leave out the rest.
-        seed: of the shuffling.
-        groups: (N,) a group for each row; each group then gives equally many rows to an epoch, as often as need be.
-        epoch_rows: rows an epoch; N if not given.
+        batch_size: rows in a batch of one process.
+        train: shuffle, and drop an incomplete last batch.
+        seed: the seed of the shuffling.
+        groups: (N,) a group for each row; every group contributes equally many rows to an epoch, repeated if needed.
+        epoch_rows: rows in an epoch; N by default.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class RowBatchSampler(Sampler[BatchSpec]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning tells here which epoch begins."""
+        """Set the epoch, which Lightning does at its start."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -51,7 +52,7 @@ class RowBatchSampler(Sampler[BatchSpec]):
         return max(1, self.total // step) if self.train else -(-self.total // step)
 
     def __iter__(self) -> Iterator[BatchSpec]:
-        order = self._shuffled() if self.train else self.rows
+        order = self._shuffle() if self.train else self.rows
         world = distributed.world()
         rank = distributed.rank()
         step = self.batch_size * world
@@ -59,18 +60,21 @@ class RowBatchSampler(Sampler[BatchSpec]):
             chunk = order[number * step : (number + 1) * step]
             yield self.epoch, number, np.array_split(chunk, world)[rank]
 
-    def _shuffled(self) -> Rows:
+    def _shuffle(self) -> Rows:
         rng = np.random.default_rng([self.seed, self.epoch])
         if self.groups is None:
-            return _cycled(self.rows, self.total, rng)
-        kinds = np.unique(self.groups)
-        shares = [self.total // len(kinds) + (number < self.total % len(kinds)) for number in range(len(kinds))]
-        parts = [_cycled(self.rows[self.groups == kind], share, rng) for kind, share in zip(kinds, shares, strict=True)]
+            return _repeat_shuffled(self.rows, self.total, rng)
+        names = np.unique(self.groups)
+        shares = [self.total // len(names) + (number < self.total % len(names)) for number in range(len(names))]
+        parts = [
+            _repeat_shuffled(self.rows[self.groups == name], share, rng)
+            for name, share in zip(names, shares, strict=True)
+        ]
         order: Rows = rng.permutation(np.concatenate(parts))
         return order
 
 
-def _cycled(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
-    """`count` of the rows: each once in random order, then all of them again."""
+def _repeat_shuffled(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+    """`count` rows: all of them in random order, then all of them again in another."""
     rounds = -(-count // len(rows))
     return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:count]

@@ -28,7 +28,7 @@ from ..ragged import Ragged
 from ..readers import Category, Reader
 from ..space import checkpoint
 from .feature_cache import FeatureCache
-from .join import Joined, Looked, encoded, remembered, taken
+from .join import IndirectColumn, JoinedRows, encode_column, join_as_trained, reader_cells
 from .rows import Rows
 from .sampler import BatchSpec, RowBatchSampler
 
@@ -40,7 +40,7 @@ class _Batched(Dataset[Batch]):
 
     def __init__(
         self,
-        encoded: Mapping[str, Ragged | Looked],
+        encoded: Mapping[str, Ragged | IndirectColumn],
         read: dict[str, tuple[Reader, list[Any], FeatureCache]],
         seed: int,
         train: bool,
@@ -59,12 +59,12 @@ class _Batched(Dataset[Batch]):
         return batch
 
 
-def opened(table: Any, model: str | Path, divide: bool = True) -> Rows:
-    """The rows of a table, joined and, where they have no split, split as for the training of a checkpoint or a run."""
-    known = checkpoint.read(files.checkpoint(model)).get("TableData", {})
-    rows = remembered(Rows.open(table), known.get("join", {}))
-    group = known.get("group") if divide and "split" not in rows.columns else None
-    return rows.divided(group) if group else rows
+def open_as_trained(table: Any, model: str | Path, add_split: bool = True) -> Rows:
+    """The rows of a table, joined and split as for the training of a model; a column `split` in the table stays."""
+    settings = checkpoint.read(files.checkpoint(model)).get("TableData", {})
+    rows = join_as_trained(Rows.open(table), settings.get("join", {}))
+    group = settings.get("group") if add_split and "split" not in rows.columns else None
+    return rows.with_split(group) if group else rows
 
 
 class TableData(lightning.LightningDataModule):
@@ -107,7 +107,7 @@ class TableData(lightning.LightningDataModule):
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
         self.group, self.join = group, dict(join or {})
         self.rows: Rows | None = None
-        self.encoded: dict[str, Ragged | Looked] = {}
+        self.encoded: dict[str, Ragged | IndirectColumn] = {}
         self._model: Any = None
         self._read: dict[str, tuple[Reader, list[Any], FeatureCache]] = {}
 
@@ -117,9 +117,9 @@ class TableData(lightning.LightningDataModule):
         """The rows of the table, read once, with the columns of the tables that it is joined with."""
         if self.rows is None:
             self.rows = Rows.open(self.table)
-            self.rows = Joined(self.rows, self.join) if self.join else self.rows
+            self.rows = JoinedRows(self.rows, self.join) if self.join else self.rows
             if self.group and self.split not in self.rows.columns:
-                self.rows = self.rows.divided(self.group, self.split)
+                self.rows = self.rows.with_split(self.group, self.split)
                 counts = ", ".join(f"{split} {len(self.numbers(split))}" for split in ("train", "dev", "test"))
                 print(
                     f"{self.rows.name}: no column {self.split}, split by {self.group}: {counts} rows", file=sys.stderr
@@ -177,7 +177,7 @@ class TableData(lightning.LightningDataModule):
                 self._encode(rows, column, reader)
         ids = Category()
         for column in model.keyed() - set(self.encoded):
-            self.encoded[column] = encoded(
+            self.encoded[column] = encode_column(
                 rows, column, ids, lambda one: Ragged.keys_only(torch.from_numpy(ids.keys(one)))
             )
 
@@ -202,12 +202,12 @@ class TableData(lightning.LightningDataModule):
         if self.trainer.state.fn == TrainerFn.FITTING and not len(train):
             raise UsageError(str(rows.name), f"no row has `train` in its column {self.split}", "add training rows")
         for reader, columns in readers.values():
-            held = [taken(rows, column, reader) for column in columns]
+            held = [reader_cells(rows, column, reader) for column in columns]
             reader.fit([one[row] for one in held for row in train])
 
     def _encode(self, rows: Rows, column: str, reader: Reader) -> None:
         if not reader.cached:
-            self.encoded[column] = encoded(rows, column, reader, reader.encode)
+            self.encoded[column] = encode_column(rows, column, reader, reader.encode)
             return
         features = FeatureCache(self.folder() / "features", reader)
 
@@ -216,8 +216,8 @@ class TableData(lightning.LightningDataModule):
             features.fill([one for cell in present for one in reader.elements(cell)], f"Reading {column}")
             return Ragged.keys_only(torch.from_numpy(reader.keys(cells)))
 
-        self.encoded[column] = encoded(rows, column, reader, read)
-        self._read[column] = reader, taken(rows, column, reader), features
+        self.encoded[column] = encode_column(rows, column, reader, read)
+        self._read[column] = reader, reader_cells(rows, column, reader), features
 
     def load(self, reader: Reader, element: Any) -> Any:
         """What a reader loads, from the disk where it is kept there: a door for `JointEmbedding.embed`."""

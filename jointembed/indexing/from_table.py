@@ -40,9 +40,9 @@ def fill(
     """
     from rich.progress import track
 
-    from ..data.table import opened
+    from ..data.table import open_as_trained
 
-    rows = opened(table, model.file, divide=split != "all")
+    rows = open_as_trained(table, model.file, add_split=split != "all")
     space = model.space
     column = column or first(space, rows)
     name = name or column

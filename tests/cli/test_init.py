@@ -11,7 +11,7 @@ from PIL import Image
 from jointembed import Index, JointEmbedding, TableData
 from jointembed.__main__ import main
 from jointembed.data.rows import Rows
-from jointembed.data.table import opened
+from jointembed.data.table import open_as_trained
 
 # Lightning asks torch in a way that torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -175,7 +175,7 @@ def test_rows_of_one_group_stay_together_in_training_and_in_the_figures(tmp_path
     assert recipe["data"]["group"] == "artist" and asked(recipe) == {"caption -> genre"}
     assert main(["fit", "-c", "my.yaml", "-c", "tiny", "--trainer.default_root_dir", "run"]) == 0
     capsys.readouterr()
-    seen = opened(".", "run")
+    seen = open_as_trained(".", "run")
     splits = seen.cells("split")
     assert set(splits) == {"train", "dev", "test"} and 0.6 < splits.count("train") / 120 < 0.95
     where = {}
@@ -207,7 +207,7 @@ def test_splits_by_a_group_do_not_depend_on_the_file_or_on_other_rows(kind, tmp_
     frame = pandas.DataFrame(rows)
     path = tmp_path / f"rows.{kind}"
     frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
-    whole = Rows.open(rows).divided("host").cells("split")
-    assert Rows.open(path).divided("host").cells("split") == whole
-    assert Rows.open(rows[:20]).divided("host").cells("split") == whole[:20]
+    whole = Rows.open(rows).with_split("host").cells("split")
+    assert Rows.open(path).with_split("host").cells("split") == whole
+    assert Rows.open(rows[:20]).with_split("host").cells("split") == whole[:20]
     assert len({split for row, split in zip(rows, whole, strict=True) if not row["host"]}) > 1, "by their ids"

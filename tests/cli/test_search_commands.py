@@ -161,9 +161,7 @@ def test_a_place_that_cannot_be_written_to_is_named_in_one_line(ask, tmp_path):
             ["projector", "s.index", tmp_path / "file" / "d"],
         ):
             code, _, err = ask(*words)
-            assert (
-                code == 2 and "cannot be written" in err and err.splitlines()[-1].startswith("jointembed: error")
-            )
+            assert code == 2 and "cannot be written" in err and err.splitlines()[-1].startswith("jointembed: error")
     assert (tmp_path / "file").read_text() == ""
 
 

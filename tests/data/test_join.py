@@ -10,7 +10,7 @@ import torch
 
 from jointembed import MLP, BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, Numbers, TableData
 from jointembed.__main__ import main
-from jointembed.data.join import Joined, Looked
+from jointembed.data.join import IndirectColumn, JoinedRows
 from jointembed.data.rows import Rows
 from jointembed.errors import UsageError
 
@@ -109,7 +109,7 @@ def test_a_joined_column_is_held_once_an_item_however_many_rows_name_it():
     held = []
     for count in (48, 960):
         data = trained(events(count), {"item": ITEMS}, epoch_rows=8)[1]
-        x = {column: one for column, one in data.encoded.items() if isinstance(one, Looked)}
+        x = {column: one for column, one in data.encoded.items() if isinstance(one, IndirectColumn)}
         assert x.keys() == {"words", "kinds", "facts", "price", "maker"}
         parts = [getattr(one.items, part) for one in x.values() for part in ("values", "rows", "row_keys", "offsets")]
         held.append(sum(part.nbytes for part in parts if part is not None))
@@ -120,11 +120,11 @@ def test_a_joined_column_is_held_once_an_item_however_many_rows_name_it():
 
 
 def test_readers_may_read_columns_of_both_tables():
-    rows = Joined(Rows.open(events(6)), {"item": pandas.DataFrame(ITEMS)[["item", "price"]]})
+    rows = JoinedRows(Rows.open(events(6)), {"item": pandas.DataFrame(ITEMS)[["item", "price"]]})
     assert rows.source(["price", "user"])[1] is None and rows.source(["price"])[1].tolist() == [0, 1, 2, 3, 0, 3]
     assert rows.dicts()[0] == {"id": "0", "split": "train", "user": "u0", "item": 3, "price": 9.5}
     assert "price" not in rows.dicts()[3], "an item that no table has"
-    assert rows.divided("price").cells("price") == rows.cells("price")
+    assert rows.with_split("price").cells("price") == rows.cells("price")
 
 
 def wrong(folder):
@@ -220,5 +220,5 @@ def test_two_tables_of_one_folder_keep_a_copy_each(tmp_path):
     for name in ("rows.csv", "items.csv"):
         (tmp_path / name).write_text(f"item,{name[0]}\n3,1\n")
     for _ in range(2):
-        assert Joined(Rows.open(tmp_path / "rows.csv"), {"item": "items.csv"}).cells("i") == [1]
+        assert JoinedRows(Rows.open(tmp_path / "rows.csv"), {"item": "items.csv"}).cells("i") == [1]
     assert sorted(path.name[:5] for path in (tmp_path / ".jointembed").glob("*.arrow")) == ["items", "rows."]

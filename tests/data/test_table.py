@@ -179,7 +179,7 @@ def broken(folder):
     (folder / "latin.csv").write_bytes("id,word\n1,é\n".encode("latin-1"))
     (folder / "bare").mkdir()
     return {
-        "twice": (folder / "twice.csv", UsageError, "stands twice"),
+        "twice": (folder / "twice.csv", UsageError, "two columns have the same name"),
         "ragged": (folder / "ragged.csv", DamagedError, "ragged.csv"),
         "headed": (folder / "headed.csv", UsageError, "no rows"),
         "json": (folder / "bad.jsonl", DamagedError, "line 3"),
@@ -187,13 +187,13 @@ def broken(folder):
         "empty": (folder / "none.jsonl", UsageError, "no rows"),
         "empty list": ([], UsageError, "no rows"),
         "empty DataFrame": (pandas.DataFrame({"id": []}), UsageError, "no rows"),
-        "ending": (folder / "rows.txt", UsageError, "txt is no table"),
+        "ending": (folder / "rows.txt", UsageError, "got .txt"),
         "parquet": (folder / "cut.parquet", DamagedError, "cannot be read"),
         "latin": (folder / "latin.jsonl", DamagedError, "cannot be read"),
         "latin csv": (folder / "latin.csv", DamagedError, "latin.csv"),
         "folder": (folder / "bare", UsageError, "rows.jsonl"),
         "gone": (folder / "gone.csv", UsageError, "no such table"),
-        "other": (3, UsageError, "is no table"),
+        "other": (3, UsageError, "got int"),
     }
 
 
