@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def fit(*words: str) -> None:
@@ -15,8 +17,14 @@ def fit(*words: str) -> None:
     run_lightning("fit", words)
 
 
-def run_lightning(name: str, words: Sequence[str]) -> None:
-    """Run `fit`, `validate`, `test` or `predict` of LightningCLI on `JointEmbedding` and `TableData`."""
+def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()) -> None:
+    """Run `fit`, `validate`, `test` or `predict` of LightningCLI on `JointEmbedding` and `TableData`.
+
+    Args:
+        name: the subcommand.
+        words: its options.
+        callbacks: callbacks of the trainer besides those of the recipe.
+    """
     from .errors import explain_recipe_error
 
     options, recipes = _resolve(words)
@@ -41,11 +49,17 @@ def run_lightning(name: str, words: Sequence[str]) -> None:
             TableData,
             args=[name, *options],
             trainer_class=Trainer,
+            trainer_defaults={"callbacks": list(callbacks)} if callbacks else None,
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},  # our callbacks refuse a folder that holds a run
             seed_everything_default=0,
             parser_kwargs={**raising, **dict.fromkeys(("fit", "validate", "test", "predict"), raising)},
         )
+    except SystemExit as error:
+        if error.code != 1:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores it when it exits at Ctrl-C
+        raise KeyboardInterrupt from error
     except ArgumentError as error:
         raise explain_recipe_error(f"jointembed {name}", recipes, error) from error
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
-
-from ..errors import UsageError, missing_extra
+from typing import Any, Literal
 
 
 def sweep(
@@ -23,27 +19,33 @@ def sweep(
     fit: str = "",
     force: bool = False,
 ) -> None:
-    """Search the settings of a recipe: each trial is a `jointembed fit` of its own, and only the dev rows choose.
+    """Search hyperparameters of a recipe: each trial is a `jointembed fit`, judged by a metric on the dev rows.
 
-    Settings are drawn by Optuna's TPE (Bergstra et al. 2011). From the sixth trial on, one whose best figure so far is
-    behind the median of the others is stopped. A trial's figure is that of the checkpoint that it keeps; the figure
-    found is the best of many on the same rows, so report on rows that took no part.
+    Optuna's TPE draws the values (Bergstra et al. 2011). From the sixth trial on, a trial whose best metric so far is
+    behind the median of the others is pruned. The metric of a trial is that of the checkpoint it keeps. The best of
+    many trials looks better on the dev rows than it is, so report metrics on test rows.
 
-    Stop it as you like: the same command goes on, and tries again what was broken off. The trials lie in folders beside
-    the study, each with its fit.log; only the best one's checkpoints are kept.
+    Stop it at any time: the same command resumes the study, and repeats the interrupted trial. Each trial has a folder
+    beside the study, with its fit.log; only the best trial keeps its checkpoints.
 
     Args:
         recipe: a recipe, or the name of a packaged one.
-        study: sqlite:///FILE.db, where the trials are remembered.
-        set_: what to draw, one `--set KEY=VALUES` each: `model.dim=15:35` (integers, as both ends are),
+        study: sqlite:///FILE.db, where the trials are stored.
+        set_: a key and the values to draw from: `model.dim=15:35` (integers, as both ends are),
             `model.lr=1e-4:1e-2:log`, `data.batch_size=[64,128]`.
-        trials: how many, those that were stopped early among them; a study goes on to so many in all.
-        metric: the dev figure that chooses, as metrics.csv names it; by default what the recipe keeps its best by.
-        mode: whether `max` or `min` of it is best.
-        out: the .yaml file to write the best settings into: jointembed fit -c RECIPE -c best.yaml.
-        fit: further words for each `jointembed fit`: "-c tiny --data.table TABLE".
-        force: write over a file that this study did not write.
+        trials: the total number of completed and pruned trials in the study.
+        metric: a metric on the dev rows, as metrics.csv names it; by default that which chooses the best checkpoint.
+        mode: the direction of the metric.
+        out: the .yaml file to write the best values into, for jointembed fit -c RECIPE -c best.yaml.
+        fit: further options of each `jointembed fit`: "-c tiny --data.table TABLE".
+        force: overwrite a file that this study did not write.
     """
+    import hashlib
+    import json
+    import shlex
+
+    from ..errors import UsageError, missing_extra
+
     try:
         import optuna  # noqa: F401
     except ImportError as error:
@@ -51,32 +53,66 @@ def sweep(
     import yaml
 
     from ..files import check_writable, write
-    from ..tuning import search_space as made
-    from ..tuning import trial
-    from ..tuning.runner import best, done, try_next
+    from ..tuning.runner import best_trial, check_storage, count_finished, open_study, run_trial
+    from ..tuning.search_space import choose_metric, example, parse_ranges, to_layer, to_words
 
-    place, folder = Path(out), made.place(study).with_suffix(".trials")
+    path, folder = Path(out), check_storage(study).with_suffix(".trials")
     head = f"# jointembed sweep --study {study}:"
     check_writable(out, "a recipe", ".yaml", ".yml")
-    if place.exists() and not force and not place.read_text(errors="replace").startswith(head):
-        raise UsageError(out, "the file is there already", "give another --out, or --force to write over it")
+    if path.exists() and not force and not path.read_text(errors="replace").startswith(head):
+        raise UsageError(out, "this file exists already", "give another --out, or --force to overwrite it")
     if trials < 1:
-        raise UsageError("--trials", f"{trials} is no number of trials", "give 1 or more")
-    ranges = made.ranges(set_ or ())
+        raise UsageError("--trials", f"must be at least 1, got {trials}", "use a whole number from 1 on")
+    ranges = parse_ranges(set_ or ())
     words = ["-c", recipe, *shlex.split(fit)]
-    config = trial.settings([*words, *made.words({key: made.last(one) for key, one in ranges.items()})])
-    goal = made.goal(config, metric, mode)
-    print(f"{goal.metric}, {goal.mode}, on dev rows; {study}, trials in {folder}", flush=True)
+    config = read_config([*words, *to_words({key: example(values) for key, values in ranges.items()})])
+    goal = choose_metric(config, metric, mode)
+    print(f"{goal.name}, {goal.mode}, on dev rows; {study}, trials in {folder}", flush=True)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-    record = {"--set": sorted(set_ or ()), "--metric": goal.metric, "--mode": goal.mode, "recipe or --fit": digest}
-    with made.opened(study, goal.mode, record) as trying:
-        if done(trying) >= trials:
-            print(f"all {trials} trials are done; a higher --trials goes on")
-        while done(trying) < trials:
-            try_next(trying, ranges, goal, words, folder, trials)
-        first = best(trying)
-    layer = made.layer(config, first.params)
-    about = f"{head} {goal.metric} {first.value:.4g}, trial {first.number}, the best of {trials}\n"
-    write(place, about + yaml.safe_dump(layer, sort_keys=False))
-    print(f"{out}: {goal.metric} {first.value:.4g}; its model: {folder / str(first.number)}")
+    settings = {"--set": sorted(set_ or ()), "--metric": goal.name, "--mode": goal.mode, "recipe or --fit": digest}
+    with open_study(study, goal.mode, settings) as opened:
+        if count_finished(opened) >= trials:
+            print(f"all {trials} trials are done; a higher --trials continues the study")
+        while count_finished(opened) < trials:
+            run_trial(opened, ranges, goal, words, folder, trials, train)
+        best = best_trial(opened)
+    about = f"{head} {goal.name} {best.value:.4g}, trial {best.number}, the best of {trials}\n"
+    write(path, about + yaml.safe_dump(to_layer(config, best.params), sort_keys=False))
+    print(f"{out}: {goal.name} {best.value:.4g}; its model: {folder / str(best.number)}")
     print(f"train it: jointembed fit {shlex.join(words)} -c {out}")
+
+
+def read_config(words: Sequence[str]) -> dict[str, Any]:
+    """The complete configuration that `jointembed fit` makes of its words, without training.
+
+    Raises:
+        UserError: `fit` refuses them.
+    """
+    import contextlib
+    import io
+
+    import yaml
+
+    from .fit import run_lightning
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        run_lightning("fit", [*words, "--print_config"])
+    config: dict[str, Any] = yaml.safe_load(printed.getvalue())
+    return config
+
+
+def train(words: Sequence[str], folder: Path, report: Callable[[Mapping[str, float]], None]) -> None:
+    """Run `jointembed fit` into a folder, with its output in fit.log, and report each row of metrics that it logs."""
+    import contextlib
+
+    from ..training.callbacks import ReportMetrics
+    from .fit import run_lightning
+
+    options = [*words, "--trainer.default_root_dir", str(folder)]
+    with (
+        open(folder / "fit.log", "w") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        run_lightning("fit", options, [ReportMetrics(report)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 
 from ..data.table import TableData
 from ..errors import UsageError
@@ -140,3 +142,32 @@ class BestAndLast(ModelCheckpoint):
         # `Evaluate` may leave out epochs: until it has spoken there is nothing to choose by.
         unknown = self.monitor is not None and self.monitor not in trainer.callback_metrics
         return unknown or super()._should_skip_saving_checkpoint(trainer)
+
+
+class ReportMetrics(Callback):
+    """Reports each row of metrics that is logged, as metrics.csv has it.
+
+    Args:
+        report: called with the metrics of a row; an exception that it raises ends the training.
+    """
+
+    def __init__(self, report: Callable[[Mapping[str, float]], None]) -> None:
+        self.report = report
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Add a logger that reports."""
+        trainer.loggers = [*trainer.loggers, _ReportingLogger(self.report)]
+
+
+class _ReportingLogger(Logger):
+    name = version = "report"
+
+    def __init__(self, report: Callable[[Mapping[str, float]], None]) -> None:
+        self.report = report
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Ignore them."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Report a row."""
+        self.report(metrics)

@@ -1,4 +1,4 @@
-"""What a sweep draws from, what it looks at, and what it leaves behind."""
+"""The ranges that a sweep draws from, the metric that it optimizes, and the recipe layer that it writes."""
 
 from __future__ import annotations
 
@@ -7,220 +7,152 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from optuna import Study
     from optuna.distributions import BaseDistribution
 
-FORM = "write KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=[ONE,OTHER]"
+SYNTAX = "write KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=[A,B]"
 
 
-def ranges(asked: Sequence[str]) -> dict[str, BaseDistribution]:
-    """What each key is drawn from: integers where both ends are, else numbers; or a list of choices.
+def parse_ranges(settings: Sequence[str]) -> dict[str, BaseDistribution]:
+    """The distribution of each key: integers if both ends are, else numbers; or a list of choices.
 
     Raises:
-        UsageError: a range cannot be drawn from, a key is there twice, or there is none.
+        UsageError: a range is invalid, a key is repeated, or no key is given.
     """
-    found: dict[str, BaseDistribution] = {}
-    for one in asked:
-        key, _, words = one.partition("=")
+    ranges: dict[str, BaseDistribution] = {}
+    for setting in settings:
+        key, _, text = setting.partition("=")
         key = key.strip().removeprefix("--")
-        if not key or key in found:
-            raise UsageError("--set", f"{one!r} names no key, or one that is there already", FORM)
-        found[key] = _choices(one, words) if words.strip().startswith("[") else _range(one, words)
-    if not found:
-        raise UsageError("--set", "there is nothing to draw", FORM)
-    return found
+        if not key or key in ranges:
+            raise UsageError("--set", f"{setting!r} names no key, or a repeated one", SYNTAX)
+        ranges[key] = _parse_choices(setting, text) if text.strip().startswith("[") else _parse_range(setting, text)
+    if not ranges:
+        raise UsageError("--set", "no key is given", SYNTAX)
+    return ranges
 
 
-def _choices(one: str, words: str) -> BaseDistribution:
+def _parse_choices(setting: str, text: str) -> BaseDistribution:
     import yaml
     from optuna.distributions import CategoricalDistribution
 
     try:
-        items = yaml.safe_load(words)
+        items = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError("--set", f"{one!r} is no list", FORM) from error
+        raise UsageError("--set", f"{setting!r} is not a valid list", SYNTAX) from error
     if not isinstance(items, list) or not items:
-        raise UsageError("--set", f"{one!r} is no list of choices", FORM)
-    return CategoricalDistribution([_choice(item) for item in items])
+        raise UsageError("--set", f"{setting!r} is not a list of choices", SYNTAX)
+    return CategoricalDistribution([_parse_choice(item) for item in items])
 
 
-def _choice(item: Any) -> Any:
-    if isinstance(item, str) and re.fullmatch(r"[+-]?[\d.]+e[+-]?\d+", item):  # 1e-3 is no number to YAML 1.1
+def _parse_choice(item: Any) -> Any:
+    if isinstance(item, str) and re.fullmatch(r"[+-]?[\d.]+e[+-]?\d+", item):  # YAML 1.1 reads 1e-3 as text
         return float(item)
     return item if item is None or isinstance(item, (bool, int, float, str)) else json.dumps(item)
 
 
-def _range(one: str, words: str) -> BaseDistribution:
+def _parse_range(setting: str, text: str) -> BaseDistribution:
     from optuna.distributions import FloatDistribution, IntDistribution
 
-    low, high, *rest = [part.strip() for part in words.split(":")] + [""] * (1 - words.count(":"))
+    low, high, *rest = [part.strip() for part in text.split(":")] + [""] * (1 - text.count(":"))
     whole = all(re.fullmatch(r"[+-]?\d+", end) for end in (low, high))
     try:
         ends = float(low), float(high)
     except ValueError as error:
-        raise UsageError("--set", f"{one!r} has no two numbers as its ends", FORM) from error
+        raise UsageError("--set", f"the ends of {setting!r} are not numbers", SYNTAX) from error
     if rest not in ([], ["log"]) or not all(map(math.isfinite, ends)) or ends[0] >= ends[1]:
-        raise UsageError("--set", f"{one!r} is no range", FORM + ", LOW less than HIGH")
+        raise UsageError("--set", f"{setting!r} is not a valid range", SYNTAX + ", with LOW less than HIGH")
     if rest and ends[0] <= 0:
-        raise UsageError("--set", f"{one!r}: a logarithmic range begins above 0", "raise its lower end")
+        raise UsageError("--set", f"{setting!r}: a logarithmic range must begin above 0", "raise its lower end")
     return IntDistribution(int(low), int(high), bool(rest)) if whole else FloatDistribution(*ends, bool(rest))
 
 
-def last(drawn: BaseDistribution) -> Any:
-    """The upper end of a range, or the last choice: a value to try the key with."""
+def example(distribution: BaseDistribution) -> Any:
+    """A value to check a key with: the upper end of a range, or the last choice."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    if isinstance(drawn, CategoricalDistribution):
-        return drawn.choices[-1]
-    assert isinstance(drawn, (IntDistribution, FloatDistribution))
-    return drawn.high
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[-1]
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    return distribution.high
 
 
-def words(values: dict[str, Any]) -> list[str]:
-    """Values as words of a command line."""
+def to_words(values: dict[str, Any]) -> list[str]:
+    """Values as options of `jointembed fit`."""
     return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
 
 
-def layer(config: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Values as a layer over a recipe of which `config` is the whole.
+def to_layer(config: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Values as a layer for a recipe, whose complete configuration is `config`.
 
-    A layer's `encoders` take the place of the recipe's, as every dictionary below `model.` does: one that a key reaches
-    into is therefore given whole.
+    A dictionary below `model.`, such as `encoders`, replaces that of the recipe, so it is given as a whole if a key
+    reaches into it.
     """
-    made: dict[str, Any] = {}
+    layer: dict[str, Any] = {}
     for key, value in values.items():
-        path, at = key.split("."), made
+        path, at = key.split("."), layer
         if len(path) > 2:
-            made.setdefault(path[0], {}).setdefault(path[1], copy.deepcopy(config[path[0]][path[1]]))
+            layer.setdefault(path[0], {}).setdefault(path[1], copy.deepcopy(config[path[0]][path[1]]))
         for part, below in itertools.pairwise(path):
             at[part] = at.get(part) or {}
             at = at[part]
             if "class_path" in at and below != "init_args":
                 at = at.setdefault("init_args", {})
         at[path[-1]] = json.loads(value) if str(value)[:1] in ("[", "{") else value
-    return made
+    return layer
 
 
 @dataclass(frozen=True)
-class Goal:
-    """The dev figure that chooses.
+class SweepMetric:
+    """The metric on the dev rows that a sweep optimizes.
 
     Args:
-        metric: as metrics.csv names it.
+        name: its name in metrics.csv.
         mode: `max` or `min`.
-        monitor: the figure by which a training keeps its best checkpoint; None where it keeps the last.
-        best: whether `max` or `min` of that is best.
+        monitor: the metric by which a training keeps its best checkpoint; None if it keeps the last.
+        monitor_mode: `max` or `min` of the monitor.
     """
 
-    metric: str
+    name: str
     mode: str
     monitor: str | None
-    best: str
+    monitor_mode: str
 
-    def kept(self, rows: Sequence[dict[str, float]]) -> float:
-        """The figure of the checkpoint that the training keeps, of the `rows` that have the figure."""
-        seen = [row for row in rows if self.monitor in row]
-        if self.monitor is None or not seen:
-            return rows[-1][self.metric]
-        pick = max if self.best == "max" else min
-        return pick(seen, key=lambda row: row[str(self.monitor)])[self.metric]
+    def of_checkpoint(self, rows: Sequence[Mapping[str, float]]) -> float:
+        """The value at the checkpoint that a training keeps, from the logged `rows` that have the metric."""
+        monitored = [row for row in rows if self.monitor in row]
+        if self.monitor is None or not monitored:
+            return rows[-1][self.name]
+        pick = max if self.monitor_mode == "max" else min
+        return pick(monitored, key=lambda row: row[str(self.monitor)])[self.name]
 
 
-def goal(config: dict[str, Any], metric: str | None, mode: str | None) -> Goal:
-    """The figure that is asked for, else what the recipe keeps its best by, else its first figure, else the dev loss.
+def choose_metric(config: dict[str, Any], metric: str | None, mode: str | None) -> SweepMetric:
+    """The given metric; else the one that chooses the recipe's best checkpoint, its first one, or the dev loss.
 
     Raises:
-        UsageError: the figure is none of those that the recipe measures on dev rows.
+        UsageError: the recipe does not measure the metric on dev rows.
     """
-    given = config["trainer"]["callbacks"] or []
-    listed = given if isinstance(given, list) else [given]
-    calls = [(one["class_path"].rsplit(".")[-1], one.get("init_args", {})) for one in listed]
-    figures: list[str] = []
-    for name, call in calls:
+    callbacks = config["trainer"]["callbacks"] or []
+    callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+    calls = [(call["class_path"].rsplit(".")[-1], call.get("init_args", {})) for call in callbacks]
+    metrics: list[str] = []
+    for name, args in calls:
         if name == "Evaluate":
-            ks = call["k"] or (1, 5, 10)
-            order = sorted(ks, key=lambda k: (k != 1, -k))
-            made = [f"{figure}@{k}" for figure in ("recall", "hit", "precision", "ndcg") for k in order]
-            figures += [f"{call['query']}-{call['target']}/{figure}" for figure in (*made, "map", "knn@5")]
-    kept = [call for name, call in calls if name in ("BestAndLast", "ModelCheckpoint")]
-    monitor, best = (kept[0].get("monitor"), kept[0].get("mode", "min")) if kept else ("dev/loss", "min")
-    chosen = metric or (monitor if kept else None) or (figures[0] if figures else "dev/loss")
-    if chosen not in figures and not chosen.startswith("dev/"):
-        wrong = f"the recipe measures no {chosen} on dev rows"
-        raise UsageError("--metric", wrong, did_you_mean(chosen, [*figures, "dev/loss"]))
-    direction = best if chosen == monitor else "min" if chosen.startswith("dev/") else "max"
-    return Goal(chosen, mode or direction, monitor, best)
-
-
-def place(url: str) -> Path:
-    """The file of a study.
-
-    Raises:
-        UsageError: it is none of SQLite.
-    """
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path:
-        raise UsageError("--study", f"{url} is no SQLite file", "write sqlite:///FILE.db")
-    return Path(path)
-
-
-@contextmanager
-def opened(url: str, mode: str, record: dict[str, Any]) -> Iterator[Study]:
-    """A study, new or begun before, which one process at a time goes on with; broken trials are queued again.
-
-    Args:
-        url: sqlite:///FILE.db.
-        mode: whether `max` or `min` is best.
-        record: what all trials of a study have in common, by the names that a complaint should use.
-
-    Raises:
-        UsageError: another process is at it, it was begun with another record, or the file is no study.
-    """
-    import fcntl
-
-    import optuna
-    from optuna.trial import TrialState
-    from sqlalchemy.exc import SQLAlchemyError
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path = place(url)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                "--study", f"another sweep is at {path}", "wait until it has finished, or stop it"
-            ) from error
-        try:
-            storage = optuna.storages.RDBStorage(url)
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
-            raise UsageError("--study", f"{path} cannot be opened as a study", "give another file") from error
-        try:
-            study = optuna.create_study(
-                storage=storage, study_name="sweep", load_if_exists=True, pruner=optuna.pruners.MedianPruner(),
-                direction="maximize" if mode == "max" else "minimize",
-            )  # fmt: skip
-            for name, value in record.items():
-                if study.user_attrs.get(name, value) != value:
-                    raise UsageError("--study", f"{path} was begun with another {name}", "give another --study")
-            for name, value in record.items():
-                study.set_user_attr(name, value)
-            for old in study.get_trials(states=(TrialState.RUNNING,)):
-                if old.params:
-                    study.enqueue_trial(old.params)
-                study.tell(old.number, state=TrialState.FAIL)
-            study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # a study that goes on draws anew
-            yield study
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
+            order = sorted(args["k"] or (1, 5, 10), key=lambda k: (k != 1, -k))
+            at_k = [f"{kind}@{k}" for kind in ("recall", "hit", "precision", "ndcg") for k in order]
+            metrics += [f"{args['query']}-{args['target']}/{kind}" for kind in (*at_k, "map", "knn@5")]
+    savers = [args for name, args in calls if name in ("BestAndLast", "ModelCheckpoint")]
+    monitor, monitor_mode = (savers[0].get("monitor"), savers[0].get("mode", "min")) if savers else ("dev/loss", "min")
+    name = metric or (monitor if savers else None) or (metrics[0] if metrics else "dev/loss")
+    if name not in metrics and not name.startswith("dev/"):
+        raise UsageError(
+            "--metric", f"the recipe measures no {name} on dev rows", did_you_mean(name, [*metrics, "dev/loss"])
+        )
+    direction = monitor_mode if name == monitor else "min" if name.startswith("dev/") else "max"
+    return SweepMetric(name, mode or direction, monitor, monitor_mode)
