@@ -94,7 +94,7 @@ def open_server(
         path: the index.
         host: the address to listen at; anything but loopback needs a token.
         port: the port; 0 for any free one.
-        roots: folders that sounds may be in, beside the one that was indexed.
+        roots: folders that sounds may be in, beside the indexed folder.
         token: what clients must present.
         load: loads the embedder of a field, given the index and the field's name; it is called in a thread.
         root_path: the prefix of all addresses behind a proxy, such as `/songs`.

@@ -190,14 +190,14 @@ async def _unless_disconnected(request: Request, answer: Awaitable[T]) -> T:
         ClientDisconnect: nobody waits for the answer.
     """
     task = asyncio.ensure_future(answer)
-    gone = asyncio.ensure_future(_disconnected(request))
+    departed = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, departed}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientDisconnect
         return task.result()
     finally:
-        gone.cancel()
+        departed.cancel()
         task.cancel()
 
 
@@ -274,6 +274,6 @@ def _validation_message(error: RequestValidationError) -> str:
     first = error.errors()[0]
     name = ascii(str(first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0]))[1:-1][:40]
     if first["type"] == "extra_forbidden":
-        return f"{name}: there is no such parameter; see /docs"
+        return f"{name}: unknown parameter; see /docs"
     message = str(first["msg"]).removeprefix("Value error, ")
     return f"{name}: {message[:1].lower()}{message[1:]}"

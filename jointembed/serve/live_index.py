@@ -81,15 +81,15 @@ class LiveIndex:
 
     def _watch(self) -> None:
         """Announce each version, and load its vectors before they are asked for."""
-        seen = ""
+        announced = ""
         while not self._stop.is_set():
             try:
                 with self.read() as index:
-                    if (version := index.state) != seen:
+                    if (version := index.state) != announced:
                         self._on_change(index)
                         for field in index.fields:
                             index.vectors(field)
-                        seen = version
+                        announced = version
             except (UnavailableError, UserError):
                 pass  # the requests say so
             except Exception as error:  # the thread must go on

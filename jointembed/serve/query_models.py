@@ -66,7 +66,7 @@ class ModelRegistry:
 
     Args:
         load: loads the embedder of a field, given the path of the index and the name of the field; it is called in a
-            thread, never twice at once, and raises UserError if there is no model. None: no model is loaded.
+            thread, never twice at once, and raises UserError if the field has none. None: no model is loaded.
     """
 
     def __init__(self, load: Callable[[Path, str], Embedder] | None) -> None:

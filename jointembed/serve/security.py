@@ -138,7 +138,7 @@ class SecurityMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)  # the start and the end of the server; there are no web sockets
+            await self.app(scope, receive, send)  # the start and the end of the server
             return
         status, is_complete, started = 0, False, time.monotonic()
 

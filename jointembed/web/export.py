@@ -154,8 +154,8 @@ def neighbors(index: Index, k: int, field: str | None = None) -> tuple[npt.NDArr
     if k < 1:
         return np.empty((len(ids), 0), np.intp), np.empty((len(ids), 0))
     blocks = [slice(start, start + _ROWS_PER_BLOCK) for start in range(0, len(ids), _ROWS_PER_BLOCK)]
-    found = [index.search_batch(vectors[rows], k, field, exclude=[[id] for id in ids[rows]]) for rows in blocks]
-    return np.concatenate([near for near, _ in found]), np.concatenate([scores for _, scores in found])
+    results = [index.search_batch(vectors[rows], k, field, exclude=[[id] for id in ids[rows]]) for rows in blocks]
+    return np.concatenate([near for near, _ in results]), np.concatenate([scores for _, scores in results])
 
 
 def _terms(index: Index, ids: Sequence[str], field: str | None) -> dict[str, Any]:

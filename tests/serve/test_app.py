@@ -49,7 +49,7 @@ class SlowEmbedder(Embedder):
         self.go = threading.Event()
 
     def text(self, words):
-        self.asked.append(words)
+        self.texts.append(words)
         self.go.wait(20)
         return unit(1, self.dim)[0]
 
@@ -230,7 +230,7 @@ def test_texts_are_searched_in_the_columns_until_the_model_has_loaded(songs):
         for _ in range(3):
             answer = get_json(port, "/api/search?q=polka&k=3&where=genre+%3D+%27waltz%27")
             assert answer["method"] == "model" and {hit["row"]["genre"] for hit in answer["hits"]} == {"waltz"}
-        assert embedder.asked == ["polka"]
+        assert embedder.texts == ["polka"]
         answer = get_json(port, "/api/search?q=unknown")
         assert answer["method"] == "text" and "none of these words" in answer["note"]
 
@@ -305,11 +305,11 @@ def test_abandoned_requests_are_cancelled(slow):
     answers = []
     until(lambda: not answers.append(ask(port, "/api/similar?id=s1")[0]) and answers == [200])
     threads = run_in_threads(lambda: answers.append(ask(port, "/api/search?q=last")[0]), [()])
-    until(lambda: len(embedder.asked) == 1)
+    until(lambda: len(embedder.texts) == 1)
     embedder.go.set()
     join(threads)
     assert answers == [200, 200]
-    assert len(embedder.asked) == 2 and embedder.asked[1] == "last"  # the first was running, the others never ran
+    assert len(embedder.texts) == 2 and embedder.texts[1] == "last"  # the first was running, the others never ran
 
 
 def test_requests_being_answered_are_finished_when_the_server_stops(songs):
@@ -319,7 +319,7 @@ def test_requests_being_answered_are_finished_when_the_server_stops(songs):
         threads = run_in_threads(
             lambda at: answers.append(ask(port, f"/api/search?q=word{at}")[0]), [(at,) for at in range(8)]
         )
-        until(lambda: embedder.asked)
+        until(lambda: embedder.texts)
         threading.Timer(0.3, embedder.go.set).start()
     join(threads)
     assert answers == [200] * 8

@@ -40,7 +40,7 @@ SCRIPTS = [
     "%0d%0aSet-Cookie:%20a=b", "<base href=//evil.example>", "<meta http-equiv=refresh content=0>", "<form action=x>",
     "<input autofocus onfocus=alert(1)>", "<details open ontoggle=alert(1)>", "<video><source onerror=alert(1)>",
 ]  # fmt: skip
-SCRIPTS += [one.replace("<", "&lt;") + " " for one in SCRIPTS]
+SCRIPTS += [client.replace("<", "&lt;") + " " for client in SCRIPTS]
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def port(folder):
 
 def sent(port, data, read=True, seconds=15.0):
     """What bytes of a request are answered with: a status, headers and a body."""
-    with Client(port, seconds) as one:
-        one.send(data)
-        return one.read()
+    with Client(port, seconds) as client:
+        client.send(data)
+        return client.read()
 
 
 def request(port, *lines, line="GET /healthz HTTP/1.1", body=b""):
@@ -83,13 +83,13 @@ def test_path_traversal_never_leaves_the_folder(folder, port):
         "/api/layout?field={}",
         "/api/search?q=song&field={}",
     ]
-    with Client(port) as one:
-        for way, route in itertools.product(TRAVERSALS, routes):
-            target = route.format(way).replace(" ", "%20").replace("\\", "%5C")
-            status, headers, body = one.ask(target)
+    with Client(port) as client:
+        for traversal, route in itertools.product(TRAVERSALS, routes):
+            target = route.format(traversal).replace(" ", "%20").replace("\\", "%5C")
+            status, headers, body = client.ask(target)
             if status == 0 or headers.get("connection") == "close":
-                one.close()
-                one.__init__(port)
+                client.close()
+                client.__init__(port)
             assert status in (400, 404, 422) or (
                 status == 200 and route.startswith(("/api/layout?axes", "/api/column"))
             ), target
@@ -112,15 +112,15 @@ HOSTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("host, origin, wanted", HOSTS)
-def test_host_and_origin_must_be_those_of_the_server(port, host, origin, wanted):
+@pytest.mark.parametrize("host, origin, expected", HOSTS)
+def test_host_and_origin_must_be_those_of_the_server(port, host, origin, expected):
     lines = [f"Host: {host.format(port=port)}"]
     if origin is not None:
         lines.append(f"Origin: {origin.format(port=port)}")
     post = request(port, *lines, "Content-Length: 4", line="POST /api/query HTTP/1.1", body=b"RIFF")
     for data in (post, request(port, *lines, line="GET /api/info HTTP/1.1")):
         status, headers, _ = sent(port, data)
-        assert status == wanted
+        assert status == expected
         assert not [name for name in headers if name.startswith("access-control")]
 
 
@@ -134,8 +134,8 @@ def test_cross_site_requests_are_refused(port):
     status, headers, _ = sent(port, request(port, *socket, "Origin: http://evil.example"))
     assert status == 403
     assert sent(port, request(port, *socket, line="GET /ws HTTP/1.1"))[0] == 404
-    shown = [own, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: audio"]
-    assert sent(port, request(port, *shown))[0] == 403
+    embedded = [own, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: audio"]
+    assert sent(port, request(port, *embedded))[0] == 403
     framed = [own, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"]
     assert sent(port, request(port, *framed))[0] == 403
     followed = [own, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"]
@@ -213,25 +213,25 @@ def test_oversized_request_is_refused(port):
 
 def test_chunked_body_is_counted(port):
     own = f"Host: localhost:{port}"
-    with Client(port) as one:
-        one.send(request(port, own, "Transfer-Encoding: chunked", line="POST /api/query HTTP/1.1"))
+    with Client(port) as client:
+        client.send(request(port, own, "Transfer-Encoding: chunked", line="POST /api/query HTTP/1.1"))
         block = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
         for _ in range(53):
-            one.send(block)
-        assert one.read()[0] in (413, 0)
+            client.send(block)
+        assert client.read()[0] in (413, 0)
     assert get_json(port, "/api/similar?id=s1")["hits"]
 
 
 def test_refused_upload_gets_its_answer(port):
-    with Client(port) as one:
+    with Client(port) as client:
         for target, status in (
             ("/api/info", 405),
             ("/nothing", 405),
             ("/api/query?k=0", 422),
             ("/api/query?k=2", 422),
         ):
-            assert one.ask(target, "POST", body=b"BAD" + bytes(8_000_000))[0] == status
-        assert one.ask("/healthz")[0] == 200
+            assert client.ask(target, "POST", body=b"BAD" + bytes(8_000_000))[0] == status
+        assert client.ask("/healthz")[0] == 200
 
 
 def test_other_methods_are_refused(port):
@@ -247,20 +247,22 @@ def test_other_methods_are_refused(port):
 
 
 def test_every_answer_has_the_security_headers(port):
-    wanted = SECURITY_HEADERS
-    assert "script-src" not in wanted["content-security-policy"] and "unsafe" not in wanted["content-security-policy"]
+    expected = SECURITY_HEADERS
+    assert (
+        "script-src" not in expected["content-security-policy"] and "unsafe" not in expected["content-security-policy"]
+    )
     own = [
         (route, "GET", {})
         for route in (*ROUTES, "/nothing", "/api/row", "/api/similar?id=nobody", "/audio/" + "a" * 24)
     ]
-    for target, method, how in (
+    for target, method, options in (
         *own,
         ("/api/query", "POST", {"body": b"BAD"}),
         ("/", "PUT", {}),
         ("/", "GET", {"host": "x"}),
     ):
-        status, headers, body = ask(port, target, method, **how)
-        assert {name: headers.get(name) for name in wanted} == wanted, target
+        status, headers, body = ask(port, target, method, **options)
+        assert {name: headers.get(name) for name in expected} == expected, target
         assert "server" not in headers and "cache-control" in headers or status >= 400, target
         if status >= 400:
             assert headers["content-type"] == "application/json" and list(json.loads(body)) == ["error"], target
@@ -313,20 +315,20 @@ def test_token_is_required_once_it_is_set(folder):
 
 def test_clients_that_leave_early_cost_nothing(port):
     for _ in range(50):
-        with Client(port) as one:
-            one.send(request(port, f"Host: localhost:{port}", line="GET /api/similar?id=s1 HTTP/1.1"))
-    with Client(port) as one:
-        one.send(
+        with Client(port) as client:
+            client.send(request(port, f"Host: localhost:{port}", line="GET /api/similar?id=s1 HTTP/1.1"))
+    with Client(port) as client:
+        client.send(
             request(port, f"Host: localhost:{port}", "Content-Length: 100", line="POST /api/query HTTP/1.1", body=b"a")
         )
     until(lambda: ask(port, "/api/similar?id=s1")[0] == 200, 1)  # what they asked for may be in the queue for a moment
 
 
 def test_answers_contain_no_path_of_this_machine(folder, port):
-    said = b"".join(
+    text = b"".join(
         ask(port, route)[2] for route in (*ROUTES, "/api/similar?id=nobody", "/api/search?q=x&where=y", "/x")
     )
-    assert str(folder).encode() not in said and not re.search(rb"(/tmp|/home|/root|/usr|site-packages)", said)
+    assert str(folder).encode() not in text and not re.search(rb"(/tmp|/home|/root|/usr|site-packages)", text)
 
 
 @pytest.mark.slow
@@ -335,40 +337,40 @@ def test_slow_connections_at_most_double_the_latency_of_others(folder):
         times = []
 
         def client():
-            with Client(port) as one:
+            with Client(port) as client:
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
                     begun = time.perf_counter()
-                    status, _, _ = one.ask("/api/similar?id=s1")
+                    status, _, _ = client.ask("/api/similar?id=s1")
                     assert status == 200
                     times.append(time.perf_counter() - begun)
 
         threads = [threading.Thread(target=client) for _ in range(4)]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
+        for client in threads:
+            client.start()
+        for client in threads:
+            client.join()
         return sorted(times)[int(0.95 * len(times))]
 
     with serving(folder / "songs.index") as port:
         idle = p95(port, 4)
         slow = [Client(port) for _ in range(200)]
-        for one in slow:
-            one.send(b"GET / HTTP/1.1\r\nX: ")
+        for client in slow:
+            client.send(b"GET / HTTP/1.1\r\nX: ")
         begun, stop = time.monotonic(), threading.Event()
 
         def drip():
             while not stop.wait(1):
-                for one in slow:
-                    one.send(b"a")
+                for client in slow:
+                    client.send(b"a")
 
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
         busy = p95(port, 12)
         assert busy <= 2 * idle + 0.002
-        for one in slow:
-            one.socket.settimeout(max(0.1, begun + 13 - time.monotonic()))
-            one.read()  # it ends: closed, with a status or without
-            one.close()
+        for client in slow:
+            client.socket.settimeout(max(0.1, begun + 13 - time.monotonic()))
+            client.read()  # it ends: closed, with a status or without
+            client.close()
         stop.set()
         thread.join()

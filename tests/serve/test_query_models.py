@@ -25,12 +25,12 @@ def tone(seconds, seed):
 @contextlib.contextmanager
 def embedders():
     """What loads the models of an index."""
-    with contextlib.closing(Embedders()) as made:
-        yield made.load
+    with contextlib.closing(Embedders()) as catalogue:
+        yield catalogue.load
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def catalogue(tmp_path_factory):
     """A folder with a model of sounds and words, six songs and their index."""
     folder = tmp_path_factory.mktemp("made")
     torch.manual_seed(0)
@@ -49,33 +49,33 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def port(made):
-    with embedders() as load, serving(made / "songs.index", load=load) as port:
+def port(catalogue):
+    with embedders() as load, serving(catalogue / "songs.index", load=load) as port:
         until(lambda: get_json(port, "/api/info")["text"] == "ready", 60)
         yield port
 
 
-def test_a_song_that_is_sent_finds_itself_and_words_what_the_command_finds(made, port, capsys):
+def test_upload_finds_itself_and_text_finds_what_the_command_finds(catalogue, port, capsys):
     assert get_json(port, "/api/info")["file"]
-    for song in sorted((made / "music").iterdir()):
+    for song in sorted((catalogue / "music").iterdir()):
         first, second, *_ = get_json(port, "/api/query?k=5", method="POST", body=song.read_bytes())["hits"]
         assert first["id"] == song.name and first["score"] > 0.9999 > second["score"]
         assert ask(port, "/" + first["audio"])[2] == song.read_bytes()
-    found = get_json(port, "/api/search?q=slow+waltz&k=6")
+    answer = get_json(port, "/api/search?q=slow+waltz&k=6")
     capsys.readouterr()
-    assert main(["search", str(made / "songs.index"), "slow waltz", "-k6", "--json"]) == 0
-    wanted = json.loads(capsys.readouterr().out)
-    assert found["method"] == "model"
-    assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit["id"], hit["score"]) for hit in wanted]
+    assert main(["search", str(catalogue / "songs.index"), "slow waltz", "-k6", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert answer["method"] == "model"
+    assert [(hit["id"], hit["score"]) for hit in answer["hits"]] == [(hit["id"], hit["score"]) for hit in expected]
 
 
-def test_what_the_model_does_not_know_is_looked_for_in_the_cells(port):
-    found = get_json(port, "/api/search?q=3.wav")
-    assert found["method"] == "text" and found["hits"][0]["id"] == "3.wav"
-    assert "none of these words" in found["note"]
+def test_words_unknown_to_the_model_are_searched_in_the_columns(port):
+    answer = get_json(port, "/api/search?q=3.wav")
+    assert answer["method"] == "text" and answer["hits"][0]["id"] == "3.wav"
+    assert "none of these words" in answer["note"]
 
 
-def test_what_is_no_sound_is_said_so_and_costs_nobody_else(made, port):
+def test_upload_that_is_not_a_sound_is_refused(catalogue, port):
     for body in (
         b"no sound",
         b"RIFF" + bytes(1000),
@@ -88,39 +88,42 @@ def test_what_is_no_sound_is_said_so_and_costs_nobody_else(made, port):
         line = json.loads(answer)["error"]
         assert line.startswith("the file: ") and "/" not in line and "\n" not in line
     assert ask(port, "/api/query?field=nothing", "POST", body=b"RIFF")[0] == 422
-    assert get_json(port, "/api/query", method="POST", body=(made / "music" / "0.wav").read_bytes())["hits"]
+    assert get_json(port, "/api/query", method="POST", body=(catalogue / "music" / "0.wav").read_bytes())["hits"]
 
 
-def test_words_are_never_taken_for_a_path(made, port):
+def test_text_is_never_read_as_a_path(catalogue, port):
     """A path in the query must not make the server open a file."""
-    found = get_json(port, f"/api/search?q={made / 'music' / '0.wav'}&k=1")
-    assert found["method"] == "text"
+    answer = get_json(port, f"/api/search?q={catalogue / 'music' / '0.wav'}&k=1")
+    assert answer["method"] == "text"
 
 
-def test_a_model_that_is_gone_or_another_is_said_in_one_line_without_its_place(made, capfd):
-    checkpoint = made / "model.ckpt"
-    kept = checkpoint.rename(made / "kept.ckpt")
+def test_missing_or_changed_model_is_reported_without_its_path(catalogue, capfd):
+    checkpoint = catalogue / "model.ckpt"
+    moved = checkpoint.rename(catalogue / "kept.ckpt")
     try:
-        for change, said in ((lambda: None, "not there any more"), (lambda: other(checkpoint), "no longer the one")):
+        for change, message in (
+            (lambda: None, "not there any more"),
+            (lambda: save_model(checkpoint), "no longer the one"),
+        ):
             change()
-            with embedders() as load, serving(made / "songs.index", load=load) as port:
+            with embedders() as load, serving(catalogue / "songs.index", load=load) as port:
                 until(lambda port=port: get_json(port, "/api/info")["text"] == "none", 60)
-                found = get_json(port, "/api/search?q=wav")
-                assert found["method"] == "text" and said in found["note"] and str(made) not in found["note"]
+                answer = get_json(port, "/api/search?q=wav")
+                assert answer["method"] == "text" and message in answer["note"] and str(catalogue) not in answer["note"]
                 assert len(get_json(port, "/api/similar?id=0.wav")["hits"]) == 5
     finally:
-        kept.rename(checkpoint)
+        moved.rename(checkpoint)
     assert "Traceback" not in capfd.readouterr().err
 
 
-def other(path):
+def save_model(path):
     space = JointEmbedding(8, {"caption": EmbeddingBag(BagOfWords())}, [])
     space.encoder("caption").reader.fit(["slow waltz"])
     space.configure_model()
     space.save(path)
 
 
-def test_a_new_index_of_another_model_gets_that_model(made, tmp_path):
+def test_replaced_index_gets_its_own_model(catalogue, tmp_path):
     second = tmp_path / "second.ckpt"
     torch.manual_seed(1)
     words = BagOfWords()
@@ -129,9 +132,11 @@ def test_a_new_index_of_another_model_gets_that_model(made, tmp_path):
     space.configure_model()
     space.save(second)
     path = tmp_path / "a.index"
-    with Index.open(made / "songs.index") as index:
+    with Index.open(catalogue / "songs.index") as index:
         ids, vectors = index.vectors()
-    with Index.create(path, 8, "cosine", str(made / "model.ckpt"), index_print(made / "songs.index")) as index:
+    with Index.create(
+        path, 8, "cosine", str(catalogue / "model.ckpt"), index_print(catalogue / "songs.index")
+    ) as index:
         index.add([{"id": id} for id in ids], vectors, "audio")
     with embedders() as load, serving(path, load=load) as port:
         until(lambda: get_json(port, "/api/info")["text"] == "ready", 60)

@@ -39,15 +39,15 @@ def filled(path, count=40, dim=DIM, seed=0, **about):
 
 
 class Embedder:
-    """Words and sounds as vectors, by their bytes; a sound that begins with BAD is none."""
+    """Embeds words and sounds by their bytes; a file that begins with BAD is not a sound."""
 
     words = sounds = True
 
     def __init__(self, dim=DIM):
-        self.dim, self.asked = dim, []
+        self.dim, self.texts = dim, []
 
     def text(self, words):
-        self.asked.append(words)
+        self.texts.append(words)
         if words == "unknown":
             raise UsageError("q", "the model knows none of these words", "use others")
         return unit(1, self.dim, seed=sum(words.encode()))[0]

@@ -2,6 +2,7 @@ import os
 import shutil
 
 import pytest
+from ci import skip_outside_ci
 
 FLAGS = [
     "--use-gl=angle",
@@ -10,13 +11,6 @@ FLAGS = [
     "--no-sandbox",
     "--autoplay-policy=no-user-gesture-required",
 ]
-
-
-def skip_outside_ci(reason):
-    """Skip; in CI, where nothing may be missing, fail."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

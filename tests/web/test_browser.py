@@ -33,16 +33,16 @@ def tone(seconds):
 
 
 def rows():
-    made = []
+    songs = []
     for at in range(80):
         title = HOSTILE[at // 4] if at % 4 == 0 and at // 4 < len(HOSTILE) else f"Song {at}"
-        made.append(
+        songs.append(
             {"id": f"song/{at}", "title": title, "genre": GENRES[at % 4], "tempo": 80 + at, "year": 1900 + at % 7}
             | ({"path": f"{at}.wav"} if at < 40 else {})
         )
-    made[5]["id"] = "caf\udce9 #5?.wav"
-    made[7].pop("tempo")
-    return made
+    songs[5]["id"] = "caf\udce9 #5?.wav"
+    songs[7].pop("tempo")
+    return songs
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,10 @@ def server(path):
     """Its address, and the paths that pages have asked it for."""
     for at in range(40):
         (path.parent / f"{at}.wav").write_bytes(tone(0.4))
-    asked = []
+    urls = []
     with serving(path, roots=[str(path.parent)], load=lambda *_: Listener(12)) as port:
         until(lambda: get_json(port, "/api/info")["file"])
-        yield f"http://127.0.0.1:{port}/", asked
+        yield f"http://127.0.0.1:{port}/", urls
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def file(path):
 
 
 @pytest.fixture
-def shown(browser, server):
+def open_page(browser, server):
     """Opens an address; when the test ends, nothing may have gone wrong in the page."""
     contexts, wrong = [], []
 
@@ -118,10 +118,10 @@ def shown(browser, server):
 def until(true, seconds=20.0):
     """Wait; the page's policy forbids what playwright would wait with."""
     end = time.monotonic() + seconds
-    while not (found := true()):
+    while not (result := true()):
         assert time.monotonic() < end, "nothing came"
         time.sleep(0.02)
-    return found
+    return result
 
 
 def titles(page):
@@ -166,8 +166,8 @@ def choose(page, title):
     page.locator("#chosen").get_by_role("heading", name=title, exact=True).wait_for()
 
 
-def test_words_find_items_and_a_result_shows_what_is_like_it(server, path, shown):
-    page = shown(server[0])
+def test_search_finds_items_and_a_result_shows_similar_items(server, path, open_page):
+    page = open_page(server[0])
     search(page, "Song 42")
     until(lambda: "result" in status(page))
     assert titles(page)[0] == "Song 42"
@@ -191,8 +191,8 @@ def test_words_find_items_and_a_result_shows_what_is_like_it(server, path, shown
     page.locator("#heading", has_text="Song 42").wait_for()
 
 
-def test_items_are_added_taken_away_and_joined_by_a_path(server, shown):
-    page = shown(server[0])
+def test_mixes_and_paths_are_built_from_the_results(server, open_page):
+    page = open_page(server[0])
     choose(page, "Song 42")
     page.locator(".list li").nth(1).hover()
     page.locator(".list li").nth(1).get_by_role("button", name=re.compile("^Add")).click()
@@ -200,7 +200,7 @@ def test_items_are_added_taken_away_and_joined_by_a_path(server, shown):
     page.locator(".list li").nth(2).hover()
     page.locator(".list li").nth(2).get_by_role("button", name=re.compile("^Subtract")).click()
     page.locator(".token.less").wait_for()
-    last = [one for one in server[1] if one.startswith("/api/similar")][-1]
+    last = [each for each in server[1] if each.startswith("/api/similar")][-1]
     assert last.count("&id=") + last.count("?id=") == 2 and last.count("unlike=") == 1
     page.locator(".token.less button").click()
     until(lambda: page.locator(".token").count() == 2)
@@ -210,11 +210,11 @@ def test_items_are_added_taken_away_and_joined_by_a_path(server, shown):
     search(page, "Song 61")
     page.locator(".hit", has_text="Song 61").click()
     page.locator("#heading", has_text="Path").wait_for()
-    assert titles(page)[-1] == "Song 61" and any(one.startswith("/api/path?start=") for one in server[1])
+    assert titles(page)[-1] == "Song 61" and any(each.startswith("/api/path?start=") for each in server[1])
 
 
-def test_a_file_is_searched_for_and_results_are_varied(server, shown):
-    page = shown(server[0])
+def test_file_is_searched_and_results_are_diversified(server, open_page):
+    page = open_page(server[0])
     page.set_input_files("#upload", {"name": "unknown.wav", "mimeType": "audio/wav", "buffer": b"RIFF"})
     page.locator("#heading", has_text="Similar to unknown.wav").wait_for()
     assert len(titles(page)) == 10
@@ -228,13 +228,13 @@ def test_a_file_is_searched_for_and_results_are_varied(server, shown):
     until(
         lambda: (
             page.title()
-            and "one_per=year&diversity=1&deduplicate=true" in [one for one in server[1] if "/similar" in one][-1]
+            and "one_per=year&diversity=1&deduplicate=true" in [each for each in server[1] if "/similar" in each][-1]
         )
     )
 
 
-def test_a_result_is_played_and_the_next_one_follows(server, shown):
-    page = shown(server[0])
+def test_player_plays_a_result_and_then_the_next(server, open_page):
+    page = open_page(server[0])
     choose(page, "Song 9")
     queue = [at for at in range(10) if page.locator(".list li").nth(at).locator("[data-play]").count()]
     first = page.locator(".list li").nth(queue[0])
@@ -249,8 +249,8 @@ def test_a_result_is_played_and_the_next_one_follows(server, shown):
     assert page.locator("#player").is_hidden()
 
 
-def test_filters_hold_for_the_results_and_for_the_map(server, path, shown):
-    page = shown(server[0])
+def test_filters_apply_to_the_results_and_to_the_map(server, path, open_page):
+    page = open_page(server[0])
     choose(page, "Song 42")
     teal = "#44aa99"
     assert coloured(page, teal)
@@ -269,8 +269,8 @@ def test_filters_hold_for_the_results_and_for_the_map(server, path, shown):
     until(lambda: coloured(page, teal))
 
 
-def test_the_map_is_moved_zoomed_turned_and_its_points_are_taken(server, shown):
-    page = shown(server[0])
+def test_map_moves_zooms_rotates_and_its_points_are_picked(server, open_page):
+    page = open_page(server[0])
     before = points(page)
     box = page.locator("#points").bounding_box()
     middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -313,8 +313,8 @@ def test_the_map_is_moved_zoomed_turned_and_its_points_are_taken(server, shown):
     changed()
 
 
-def test_a_column_colours_the_map_and_its_legend_hides_categories(server, shown):
-    page = shown(server[0])
+def test_column_colours_the_map_and_its_legend_hides_categories(server, open_page):
+    page = open_page(server[0])
     rose = "#cc6677"
     assert page.locator("#legend-name").text_content() == "genre" and coloured(page, rose)
     spots = coloured(page, rose)
@@ -337,8 +337,8 @@ def test_a_column_colours_the_map_and_its_legend_hides_categories(server, shown)
     until(lambda: page.locator("#legend").is_hidden())
 
 
-def test_all_of_it_goes_without_a_mouse(server, shown):
-    page = shown(server[0])
+def test_page_is_usable_by_keyboard(server, open_page):
+    page = open_page(server[0])
     page.keyboard.press("/")
     page.keyboard.type("Song 23")
     page.keyboard.press("Enter")
@@ -367,19 +367,19 @@ def test_all_of_it_goes_without_a_mouse(server, shown):
     page.locator("#chosen h2").wait_for()
 
 
-def test_an_id_that_is_no_utf8_can_be_asked_for(server, path, shown):
-    page = shown(server[0])
+def test_id_that_is_not_utf8_can_be_queried(server, path, open_page):
+    page = open_page(server[0])
     choose(page, "Song 5")
     assert titles(page) == similar(path, "caf\udce9 #5?.wav")
 
 
-def test_the_exported_page_needs_no_server_and_asks_for_nothing(file, path, shown, browser):
-    asked = []
-    page = shown(file)
-    page.on("request", lambda request: asked.append(request.url))
+def test_exported_page_makes_no_requests(file, path, open_page, browser):
+    urls = []
+    page = open_page(file)
+    page.on("request", lambda request: urls.append(request.url))
     page.reload()
     page.locator(".list li").first.wait_for()
-    assert asked == [file]
+    assert urls == [file]
     search(page, "ELISE für")
     until(lambda: "1 result." in status(page))
     assert titles(page) == ["🎈 Für “Elise”"]
@@ -395,17 +395,17 @@ def test_the_exported_page_needs_no_server_and_asks_for_nothing(file, path, show
         page.select_option("#map", axes)
     page.click("#theme")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 18, 22)"
-    assert asked == [file]
+    assert urls == [file]
     page.get_by_role("button", name="Clear all filters").click()
     choose(page, "Song 1")
     page.locator("#chosen [data-play]").click()
     until(lambda: page.evaluate("document.querySelector('audio').currentTime > 0"))
-    assert all(url.startswith("file:///") for url in asked)
+    assert all(url.startswith("file:///") for url in urls)
 
 
 @pytest.mark.parametrize("where", ["served", "saved"])
-def test_an_item_is_told_in_the_words_of_the_models_own_space(where, server, file, shown):
-    page = shown(server[0] if where == "served" else file)
+def test_item_is_shown_with_its_nearest_terms(where, server, file, open_page):
+    page = open_page(server[0] if where == "served" else file)
     choose(page, "Song 42")
     until(lambda: "running" in page.locator("#chosen .cells").text_content())
     page.locator(".list .hit").first.click()  # what was a result is told likewise
@@ -413,8 +413,8 @@ def test_an_item_is_told_in_the_words_of_the_models_own_space(where, server, fil
 
 
 @pytest.mark.parametrize("where", ["served", "saved"])
-def test_what_cells_hold_is_shown_as_text_and_never_runs(where, server, file, shown):
-    page = shown(server[0] if where == "served" else file)
+def test_cells_are_shown_as_text_and_never_run(where, server, file, open_page):
+    page = open_page(server[0] if where == "served" else file)
     for text in HOSTILE[:2]:
         search(page, "xss")
         hit = page.locator(".hit", has_text=text).first
@@ -428,8 +428,8 @@ def test_what_cells_hold_is_shown_as_text_and_never_runs(where, server, file, sh
 
 
 @pytest.mark.parametrize("where", ["saved", pytest.param("served", marks=pytest.mark.slow)])
-def test_a_phone_has_a_sheet_and_no_sideways_scroll(where, server, file, shown):
-    page = shown(server[0] if where == "served" else file, viewport={"width": 390, "height": 800}, has_touch=True)
+def test_phone_has_a_sheet_and_no_horizontal_scroll(where, server, file, open_page):
+    page = open_page(server[0] if where == "served" else file, viewport={"width": 390, "height": 800}, has_touch=True)
     wide = "[document.documentElement, document.body, document.querySelector('#body')].map(node => node.scrollWidth)"
     assert max(page.evaluate(wide)) <= 390
     handle = page.locator("#handle")
@@ -446,8 +446,8 @@ def test_a_phone_has_a_sheet_and_no_sideways_scroll(where, server, file, shown):
 
 
 @pytest.mark.parametrize("where", ["served", pytest.param("saved", marks=pytest.mark.slow)])
-def test_every_control_has_a_name_and_every_part_a_landmark(where, server, file, shown):
-    page = shown(server[0] if where == "served" else file)
+def test_controls_have_names_and_regions_have_landmarks(where, server, file, open_page):
+    page = open_page(server[0] if where == "served" else file)
     choose(page, "Song 42")
     page.locator("#filters summary").click()
     page.locator(".chip").first.wait_for()
@@ -472,11 +472,11 @@ def double(tmp_path_factory):
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("double") / "songs.index"
     vectors = rng.standard_normal((80, 12)).astype(np.float32)
-    some = [row for at, row in enumerate(rows()) if at % 5]
+    with_tags = [row for at, row in enumerate(rows()) if at % 5]
     with Index.create(path, 12, "cosine", "one", "f1") as index:
         index.add(rows(), vectors / np.linalg.norm(vectors, axis=1, keepdims=True), "audio")
         index.add_field("tags", 5, "euclidean", "other", "f2")
-        index.add(some, rng.standard_normal((64, 5)).astype(np.float32), "tags")
+        index.add(with_tags, rng.standard_normal((64, 5)).astype(np.float32), "tags")
     return path
 
 
@@ -495,10 +495,10 @@ def chooser(double):
         yield f"http://127.0.0.1:{port}/"
 
 
-def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, chooser, shown):
-    page = shown(chooser)
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+def test_field_is_switched_by_keys_with_everything_shown(double, chooser, open_page):
+    page = open_page(chooser)
+    urls = []
+    page.on("request", lambda request: urls.append(request.url))
     select = page.get_by_label("Compare by")
     assert select.evaluate("one => [...one.options].map(each => each.text)") == ["audio", "tags"]
     assert page.locator("#facts").text_content() == "80 items by audio · 12 dimensions · cosine"
@@ -517,23 +517,25 @@ def test_a_column_is_chosen_by_keys_and_all_that_is_shown_is_of_it(double, choos
     assert page.locator("#file").is_hidden()
     assert (points(page) != before).any()
     assert select.evaluate("one => document.activeElement === one")
-    asked.clear()
+    urls.clear()
     page.locator(".hit").first.click()
     until(lambda: page.locator("#chosen h2").text_content() != "Song 42")
     search(page, "polka")
     page.locator("#hint", has_text="by meaning").wait_for()
-    assert asked and all("field=tags" in url for url in asked if "/api/" in url)
+    assert urls and all("field=tags" in url for url in urls if "/api/" in url)
     with Index.open(double) as index:
-        wanted = [hit.row["title"] for hit in index.search(Reader(5).text("polka"), 10, "tags")]
-    assert [one for one in titles(page) if one.startswith("Song")] == [one for one in wanted if one.startswith("Song")]
+        expected = [hit.row["title"] for hit in index.search(Reader(5).text("polka"), 10, "tags")]
+    assert [each for each in titles(page) if each.startswith("Song")] == [
+        each for each in expected if each.startswith("Song")
+    ]
     for _ in range(3):
         page.go_back()
     until(lambda: titles(page) == similar(double, "song/42", field="audio"))
     assert select.input_value() == "audio" and "by audio" in page.locator("#facts").text_content()
 
 
-def test_an_item_that_the_other_column_lacks_is_said_so_and_filters_stay(double, chooser, shown):
-    page = shown(chooser)
+def test_item_that_a_field_lacks_is_reported_and_filters_stay(double, chooser, open_page):
+    page = open_page(chooser)
     page.locator("#filters summary").click()
     page.locator(".chip", has_text="polka").click()
     page.locator(".variety select").select_option("year")
@@ -546,8 +548,8 @@ def test_an_item_that_the_other_column_lacks_is_said_so_and_filters_stay(double,
     assert page.locator(".variety select").input_value() == "year"
     first = titles(page)[0]
     page.locator(".hit").first.click()
-    wanted = similar(double, first.replace("Song ", "song/"), field="tags", where="genre = 'polka'", one_per="year")
-    until(lambda: titles(page) == wanted)
+    expected = similar(double, first.replace("Song ", "song/"), field="tags", where="genre = 'polka'", one_per="year")
+    until(lambda: titles(page) == expected)
     search(page, "Song 45")  # which is found by meaning, so others are
     page.locator("#hint", has_text="by meaning").wait_for()
     page.select_option("#field", "audio")
@@ -555,8 +557,8 @@ def test_an_item_that_the_other_column_lacks_is_said_so_and_filters_stay(double,
     assert titles(page)[0] == "Song 45"
 
 
-def test_a_column_that_cannot_be_had_leaves_the_one_that_is_shown(double, chooser, shown):
-    page = shown(chooser)
+def test_field_that_fails_to_load_leaves_the_present_field(double, chooser, open_page):
+    page = open_page(chooser)
     choose(page, "Song 42")
     page.route("**/api/layout?*field=tags*", lambda route: route.fulfill(status=200, body="x"))
     page.route("**/api/info?*", lambda route: route.fulfill(status=200, body="<html>"))
@@ -569,7 +571,7 @@ def test_a_column_that_cannot_be_had_leaves_the_one_that_is_shown(double, choose
     assert titles(page) == similar(double, "song/42", field="audio")
 
 
-def test_a_file_may_be_sent_once_the_model_has_loaded(double, browser):
+def test_file_search_appears_when_the_model_has_loaded(double, browser):
     go = threading.Event()
 
     def load(*_):
@@ -586,20 +588,20 @@ def test_a_file_may_be_sent_once_the_model_has_loaded(double, browser):
         page.close()
 
 
-def test_an_exported_page_tells_its_column_and_where_there_is_but_one_none_is_chosen(double, server, shown):
+def test_exported_page_names_its_field(double, server, open_page):
     with Index.open(double) as index:
         pages.export(index, double.parent / "tags.html", field="tags")
-    page = shown((double.parent / "tags.html").as_uri())
+    page = open_page((double.parent / "tags.html").as_uri())
     assert page.locator("#facts").text_content() == "64 of 80 items by tags · 5 dimensions · euclidean"
     assert page.locator("#fields").is_hidden()
     choose(page, "Song 42")
     assert titles(page) == similar(double, "song/42", field="tags")
-    page = shown(server[0])
+    page = open_page(server[0])
     assert page.locator("#fields").is_hidden()
     assert page.locator("#facts").text_content() == "80 items · 12 dimensions · cosine"
 
 
-def test_an_index_of_nothing_or_of_one_bare_row_has_a_page(tmp_path, browser):
+def test_empty_index_and_index_of_one_row_have_a_page(tmp_path, browser):
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         pass
     with serving(tmp_path / "a.index") as port, Index.open(tmp_path / "a.index") as index:
@@ -616,7 +618,7 @@ def test_an_index_of_nothing_or_of_one_bare_row_has_a_page(tmp_path, browser):
         page.close()
 
 
-def test_a_tenth_genre_is_told_from_the_first_in_the_results_too(tmp_path, browser):
+def test_tenth_category_is_a_ring_in_the_results_too(tmp_path, browser):
     points = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
     with Index.create(tmp_path / "ten.index", 4, "euclidean") as index:
         index.add([{"id": f"song{at}", "genre": f"genre {at % 10}"} for at in range(40)], points, "audio")
@@ -644,8 +646,8 @@ def test_a_tenth_genre_is_told_from_the_first_in_the_results_too(tmp_path, brows
     page.close()
 
 
-def test_a_refusal_of_the_server_is_told_and_the_page_goes_on(server, shown):
-    page = shown(server[0])
+def test_error_of_the_server_is_shown_and_the_page_goes_on(server, open_page):
+    page = open_page(server[0])
     page.route("**/api/search*", lambda route: route.fulfill(status=200, json={"hits": [], "how": "text"}))
     search(page, "nothing")
     until(lambda: "No matches" in page.locator("#hint").text_content())
@@ -670,9 +672,9 @@ def changing(path, tmp_path):
         yield tmp_path / "songs.index", f"http://127.0.0.1:{port}/"
 
 
-def test_items_are_found_by_id_after_rows_were_removed(changing, shown):
+def test_items_are_found_by_id_after_rows_were_removed(changing, open_page):
     path, address = changing
-    page = shown(address)
+    page = open_page(address)
     search(page, "Song 42")
     page.locator(".hit", has_text="Song 42").wait_for()
     with Index.open(path) as index:
@@ -686,9 +688,9 @@ def test_items_are_found_by_id_after_rows_were_removed(changing, shown):
     page.locator("#chosen dd", has_text="polka").wait_for()
 
 
-def test_an_item_that_was_removed_is_reported_and_the_page_goes_on(changing, shown):
+def test_an_item_that_was_removed_is_reported_and_the_page_goes_on(changing, open_page):
     path, address = changing
-    page = shown(address, expected="status of 404")
+    page = open_page(address, expected="status of 404")
     search(page, "Song 42")
     page.locator(".hit", has_text="Song 42").wait_for()
     with Index.open(path) as index:
@@ -699,9 +701,9 @@ def test_an_item_that_was_removed_is_reported_and_the_page_goes_on(changing, sho
     assert page.locator("#facts").text_content().startswith("79 items")
 
 
-def test_an_item_that_was_added_is_found_and_is_on_the_map(changing, shown):
+def test_an_item_that_was_added_is_found_and_is_on_the_map(changing, open_page):
     path, address = changing
-    page = shown(address)
+    page = open_page(address)
     assert page.locator("#facts").text_content().startswith("80 items")
     with Index.open(path) as index:
         vector = index.get_vectors(["song/42"]).astype(np.float32)
@@ -712,9 +714,9 @@ def test_an_item_that_was_added_is_found_and_is_on_the_map(changing, shown):
     assert page.locator(".list .swatch").first.is_visible()
 
 
-def test_filters_survive_a_change_of_the_index(changing, shown):
+def test_filters_survive_a_change_of_the_index(changing, open_page):
     path, address = changing
-    page = shown(address)
+    page = open_page(address)
     page.locator("#filters summary").click()
     page.locator(".chip", has_text="polka").click()
     with Index.open(path) as index:
@@ -724,34 +726,34 @@ def test_filters_survive_a_change_of_the_index(changing, shown):
     assert titles(page) == similar(path, "song/45", where="genre = 'polka'")
 
 
-def test_url_restores_a_search_with_its_filters(server, path, shown):
-    page = shown(server[0])
+def test_url_restores_a_search_with_its_filters(server, path, open_page):
+    page = open_page(server[0])
     choose(page, "Song 42")
     page.locator("#filters summary").click()
     page.locator(".chip", has_text="hip & hop's").click()
-    wanted = similar(path, "song/42", where="genre = 'hip & hop''s'")
-    until(lambda: titles(page) == wanted)
+    expected = similar(path, "song/42", where="genre = 'hip & hop''s'")
+    until(lambda: titles(page) == expected)
     address = page.url
     assert "similar=song%2F42" in address and "where=" in address
-    again = shown(address)
+    again = open_page(address)
     again.locator("#chosen h2", has_text="Song 42").wait_for()
-    assert titles(again) == wanted and again.locator("#active").text_content() == "1"
+    assert titles(again) == expected and again.locator("#active").text_content() == "1"
     again.locator("#filters summary").click()
     assert again.locator(".chip", has_text="hip & hop's").get_attribute("aria-pressed") == "true"
-    odd = shown(f"{server[0]}?similar=caf%E9%20%235%3F.wav&where=not%20(tempo%20%3C%20100)")
+    odd = open_page(f"{server[0]}?similar=caf%E9%20%235%3F.wav&where=not%20(tempo%20%3C%20100)")
     odd.locator("#chosen h2", has_text="Song 5").wait_for()
     assert titles(odd) == similar(path, "caf\udce9 #5?.wav", where="not (tempo < 100)")
-    assert shown(f"{server[0]}?q=Song+42").locator(".hit .title").first.text_content() == "Song 42"
+    assert open_page(f"{server[0]}?q=Song+42").locator(".hit .title").first.text_content() == "Song 42"
 
 
-def test_url_of_an_exported_page_restores_a_search(file, path, shown):
-    page = shown(f"{file}?similar=song%2F42")
+def test_url_of_an_exported_page_restores_a_search(file, path, open_page):
+    page = open_page(f"{file}?similar=song%2F42")
     page.locator("#chosen h2", has_text="Song 42").wait_for()
     assert titles(page) == similar(path, "song/42")
 
 
-def test_focus_stays_with_the_answer(server, shown):
-    page = shown(server[0])
+def test_focus_stays_with_the_answer(server, open_page):
+    page = open_page(server[0])
     search(page, "Song 42")
     page.locator(".hit", has_text="Song 42").focus()
     page.keyboard.press("Enter")
@@ -759,8 +761,8 @@ def test_focus_stays_with_the_answer(server, shown):
     until(lambda: page.evaluate("document.activeElement.matches('#chosen h2')"))
 
 
-def test_list_is_one_tab_stop_and_arrows_reach_all_of_its_buttons(server, shown):
-    page = shown(server[0])
+def test_list_is_one_tab_stop_and_arrows_reach_all_of_its_buttons(server, open_page):
+    page = open_page(server[0])
     choose(page, "Song 9")
     assert page.locator(".list button:not([tabindex='-1'])").count() == 1
     page.locator(".hit").first.focus()
@@ -773,15 +775,15 @@ def test_list_is_one_tab_stop_and_arrows_reach_all_of_its_buttons(server, shown)
     assert page.locator(".list button:not([tabindex='-1'])").count() == 1
 
 
-def test_map_announces_the_item_in_its_middle(server, shown):
-    page = shown(server[0])
+def test_map_announces_the_item_in_its_middle(server, open_page):
+    page = open_page(server[0])
     page.locator("#points").focus()
     page.keyboard.press("+")
     until(lambda: re.search("Song|Elise|waltz|polka|reel|hip", status(page)))
 
 
-def test_numbers_filter_by_typing(server, path, shown):
-    page = shown(server[0])
+def test_numbers_filter_by_typing(server, path, open_page):
+    page = open_page(server[0])
     choose(page, "Song 42")
     page.locator("#filters summary").click()
     page.get_by_label("Lowest tempo").fill("110")
@@ -791,7 +793,7 @@ def test_numbers_filter_by_typing(server, path, shown):
 
 
 @pytest.mark.slow
-def test_two_hundred_thousand_points_are_on_the_screen_within_three_seconds(tmp_path, browser, monkeypatch):
+def test_map_of_200000_points_is_drawn_within_three_seconds(tmp_path, browser, monkeypatch):
     rng = np.random.default_rng(0)
     count, k = 200_000, 20
     labels = rng.integers(12, size=count)

@@ -75,19 +75,19 @@ def unpacked(text, kind):
     return np.frombuffer(base64.b64decode(text), kind)
 
 
-def test_about_says_what_each_cell_is_and_which_maps_there_are(songs):
-    about = export.page_info(songs)
-    kinds = {cell["name"]: (cell["kind"], cell["size"]) for cell in about["columns"]}
+def test_page_info_has_the_kinds_of_columns_and_the_layouts(songs):
+    info = export.page_info(songs)
+    kinds = {cell["name"]: (cell["kind"], cell["size"]) for cell in info["columns"]}
     assert kinds == {
         "title": ("text", 60), "genre": ("category", 3), "tempo": ("number", 60), "rooms": ("category", 4),
         "live": ("category", 2), "tags": ("category", 3), "facts": ("text", 1),
     }  # fmt: skip
-    assert about["axes"][:2] == ["pca2", "pca3"] and about["axes"][-2:] == ["tempo", "rooms"]
-    assert (about["name"], about["count"], about["title"], about["note"]) == ("songs", 60, "title", "a note")
-    assert json.dumps(about)
+    assert info["axes"][:2] == ["pca2", "pca3"] and info["axes"][-2:] == ["tempo", "rooms"]
+    assert (info["name"], info["count"], info["title"], info["note"]) == ("songs", 60, "title", "a note")
+    assert json.dumps(info)
 
 
-def test_a_change_of_the_index_is_seen(songs):
+def test_page_info_follows_the_index(songs):
     before = export.page_info(songs)
     songs.add(
         [{"id": "new", "mood": "calm"}, {"id": "newer", "mood": "calm"}], np.eye(8, dtype=np.float32)[:2], "audio"
@@ -97,7 +97,7 @@ def test_a_change_of_the_index_is_seen(songs):
     assert {"name": "mood", "kind": "category", "size": 1} in after["columns"]
 
 
-def test_categories_come_with_the_most_frequent_first_and_numbers_by_size(tmp_path):
+def test_categories_are_sorted_by_frequency_and_numbers_by_value(tmp_path):
     cells = ["b", "a", "a", None, ["a", "c", "a"], "", ["c"], "a"]
     rows = [{"id": str(at), "kind": cell, "stars": [3, 1, 2][at % 3]} for at, cell in enumerate(cells)]
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
@@ -110,7 +110,7 @@ def test_categories_come_with_the_most_frequent_first_and_numbers_by_size(tmp_pa
             export.column_values(index, "kinds")
 
 
-def test_a_category_has_one_place_in_all_columns_and_so_one_colour(tmp_path):
+def test_category_has_the_same_code_in_every_field(tmp_path):
     rows = [{"id": str(at), "kind": kind} for at, kind in enumerate("aabbbcccc")]
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         index.add(rows, np.zeros((9, 2), np.float32), "x")
@@ -121,8 +121,8 @@ def test_a_category_has_one_place_in_all_columns_and_so_one_colour(tmp_path):
             == ["c", "b", "a"]
         )
         assert export.column_values(index, "kind", "y")["codes"] == [2, 2, 1, 1, 1]
-        found = exported(index, tmp_path / "out.html", field="y")
-        assert json.loads(found.data["column 0"]) == export.column_values(index, "kind", "y")
+        page = exported(index, tmp_path / "out.html", field="y")
+        assert json.loads(page.data["column 0"]) == export.column_values(index, "kind", "y")
         index.update([{**row, "kind": ["few", 7, {"a": 1}][at % 3]} for at, row in enumerate(rows[5:])])
         index.update([{**row, "kind": 5 + at % 2} for at, row in enumerate(rows[:5])])
         few = export.column_values(index, "kind", "y")
@@ -131,7 +131,7 @@ def test_a_category_has_one_place_in_all_columns_and_so_one_colour(tmp_path):
         assert export.column_values(index, "kind", "y")["values"] == [5, 6]
 
 
-def test_odd_cells_become_text_or_nothing_and_ids_stay_whole(tmp_path):
+def test_odd_cells_become_text_and_ids_stay_whole(tmp_path):
     rows = [
         {"id": "bad\udce9/" + "x" * 900, "odd": {"a": 1}, "big": 10**400, "true": True, "list": [1, [2]]},
         {"id": "b", "odd": "text" * 400, "big": 1, "true": 1, "list": []},
@@ -142,13 +142,13 @@ def test_odd_cells_become_text_or_nothing_and_ids_stay_whole(tmp_path):
         odd = export.column_values(index, "odd")
         assert odd["kind"] == "text" and odd["values"][0] == '{"a": 1}' and odd["values"][2] is None
         assert len(odd["values"][1]) == 500
-        assert export.column_values(index, "id")["values"] == [one["id"] for one in rows]
+        assert export.column_values(index, "id")["values"] == [each["id"] for each in rows]
         assert "big" not in export.page_info(index)["axes"]
         assert export.column_values(index, "true") == {"kind": "text", "values": ["true", "1", None]}
         json.dumps([export.column_values(index, name) for name in ("odd", "big", "true", "list")], allow_nan=False)
 
 
-def test_principal_components_are_those_of_numpy_with_a_settled_sign(songs):
+def test_principal_components_equal_those_of_numpy(songs):
     points = np.frombuffer(export.layout_bytes(songs, "pca3"), "<f4").reshape(60, 3)
     values = songs.vectors()[1].astype(np.float64)
     centred = values - values.mean(0)
@@ -162,7 +162,7 @@ def test_principal_components_are_those_of_numpy_with_a_settled_sign(songs):
     assert not flat[:, 2].any() and export.layout_bytes(songs, "pca2") == flat.tobytes()
 
 
-def test_a_map_of_few_or_equal_vectors_has_places_all_the_same(tmp_path):
+def test_layout_of_few_or_equal_vectors_is_finite(tmp_path):
     for count, dim in [(1, 1), (2, 1), (5, 2)]:
         with Index.create(tmp_path / "a.index", dim, "euclidean") as index:
             index.add([{"id": str(at)} for at in range(count)], np.ones((count, dim), np.float32), "x")
@@ -170,13 +170,13 @@ def test_a_map_of_few_or_equal_vectors_has_places_all_the_same(tmp_path):
                 assert np.frombuffer(export.layout_bytes(index, axes), "<f4").tolist() == [0.0] * 3 * count
 
 
-def test_an_index_whose_rows_were_all_removed_has_an_empty_map(songs):
+def test_layout_of_an_emptied_index_is_empty(songs):
     songs.remove(songs.ids())
     for axes in export.page_info(songs)["axes"]:
         assert export.layout_bytes(songs, axes) == b""
 
 
-def test_cells_as_axes_fill_the_range_and_leave_out_rows_that_lack_one(songs):
+def test_columns_as_axes_fill_the_range_and_omit_rows_without_a_value(songs):
     songs.update([{**row(3), "tempo": None}])
     points = project.compute_layout(songs, "tempo,rooms")
     assert np.isnan(points[3]).all() and np.isfinite(np.delete(points, 3, 0)).all()
@@ -187,7 +187,7 @@ def test_cells_as_axes_fill_the_range_and_leave_out_rows_that_lack_one(songs):
             project.compute_layout(songs, wrong)
 
 
-def test_cells_whose_names_hold_a_comma_are_axes_in_quotes(tmp_path):
+def test_axes_with_a_comma_are_quoted(tmp_path):
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         rows = [{"id": str(at), "a, b": at + 0.5, "c": -at / 7} for at in range(5)]
         index.add(rows, np.zeros((5, 2), np.float32), "x")
@@ -210,7 +210,7 @@ def layout(calls):
     return module
 
 
-def test_umap_is_computed_once_for_each_state_of_the_index(songs, monkeypatch):
+def test_umap_is_computed_once_per_version(songs, monkeypatch):
     calls = []
     monkeypatch.setitem(sys.modules, "umap", layout(calls))
     first = export.layout_bytes(songs, "umap2")
@@ -218,19 +218,19 @@ def test_umap_is_computed_once_for_each_state_of_the_index(songs, monkeypatch):
     assert calls[0]["random_state"] == 0 and calls[0]["metric"] == "cosine" and calls[0]["init"].shape == (60, 2)
     songs.add([{"id": "z"}], np.eye(8, dtype=np.float32)[:1], "audio")
     assert len(export.layout_bytes(songs, "umap2")) == 61 * 12 and len(calls) == 2
-    [kept] = songs.path.parent.glob("*.umap2")
-    kept.write_bytes(b"broken")
+    [cached] = songs.path.parent.glob("*.umap2")
+    cached.write_bytes(b"broken")
     assert len(export.layout_bytes(songs, "umap2")) == 61 * 12 and len(calls) == 3
 
 
-def test_without_umap_one_line_says_what_to_install(songs, monkeypatch):
+def test_missing_umap_is_reported_with_its_extra(songs, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(UsageError, match=r'pip install "jointembed\[map\]"'):
         export.layout_bytes(songs, "umap2")
 
 
 @pytest.mark.slow
-def test_umap_keeps_clusters_apart_and_gives_the_same_map_twice(tmp_path):
+def test_umap_separates_clusters_and_is_deterministic(tmp_path):
     pytest.importorskip("umap")
     rng = np.random.default_rng(0)
     centres = 10 * rng.standard_normal((4, 16))
@@ -247,7 +247,7 @@ def test_umap_keeps_clusters_apart_and_gives_the_same_map_twice(tmp_path):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
-def test_neighbours_are_those_of_the_index(tmp_path, metric, monkeypatch):
+def test_neighbors_equal_those_of_the_index(tmp_path, metric, monkeypatch):
     monkeypatch.setattr(export, "_ROWS_PER_BLOCK", 7)
     rng = np.random.default_rng(1)
     vectors = unit(rng, 90, 6)
@@ -261,49 +261,49 @@ def test_neighbours_are_those_of_the_index(tmp_path, metric, monkeypatch):
             assert places[at].tolist() == [int(hit.id) for hit in hits]
 
 
-def test_the_exported_page_holds_the_map_the_cells_and_the_neighbours(songs, tmp_path):
-    found = exported(songs, tmp_path / "out.html", k=7)
-    about = json.loads(found.data["info"])
-    assert about["count"] == 60 and about["k"] == 7 and about["start"] == "pca2"
-    steps = unpacked(found.data["layout pca2"], "<u2").reshape(60, 2)
+def test_exported_page_holds_layouts_columns_and_neighbors(songs, tmp_path):
+    page = exported(songs, tmp_path / "out.html", k=7)
+    info = json.loads(page.data["info"])
+    assert info["count"] == 60 and info["k"] == 7 and info["start"] == "pca2"
+    steps = unpacked(page.data["layout pca2"], "<u2").reshape(60, 2)
     points = project.compute_layout(songs, "pca2")
     np.testing.assert_allclose(steps / 65534 * 2 - 1, points[:, :2], atol=2e-5)
-    assert unpacked(found.data["layout pca3"], "<u2").size == 180
-    for at, cell in enumerate(about["columns"]):
-        assert json.loads(found.data[f"column {at}"]) == export.column_values(songs, cell["name"])
-    assert json.loads(found.data["column id"])["values"] == songs.ids()
-    near = unpacked(found.data["neighbors"], "<u4").reshape(60, 7)
-    low, high = about["scores"]
-    scores = low + unpacked(found.data["scores"], "<u2").reshape(60, 7) / 65535 * (high - low)
+    assert unpacked(page.data["layout pca3"], "<u2").size == 180
+    for at, cell in enumerate(info["columns"]):
+        assert json.loads(page.data[f"column {at}"]) == export.column_values(songs, cell["name"])
+    assert json.loads(page.data["column id"])["values"] == songs.ids()
+    near = unpacked(page.data["neighbors"], "<u4").reshape(60, 7)
+    low, high = info["scores"]
+    scores = low + unpacked(page.data["scores"], "<u2").reshape(60, 7) / 65535 * (high - low)
     for at in (0, 31, 59):
         hits = songs.similar(f"s{at}", 7)
         assert [f"s{place}" for place in near[at]] == [hit.id for hit in hits]
         np.testing.assert_allclose(scores[at], [hit.score for hit in hits], atol=1e-4)
-    assert "links" not in found.data
+    assert "links" not in page.data
 
 
-def test_what_cells_hold_cannot_break_out_of_the_page(tmp_path):
+def test_cells_cannot_break_out_of_the_exported_page(tmp_path):
     rows = [{"id": f"{HOSTILE}{at}", "title": HOSTILE, HOSTILE: HOSTILE, "half": "\udcff" + HOSTILE} for at in range(9)]
     with Index.create(tmp_path / "a.index", 2, "euclidean", note=HOSTILE) as index:
         index.add(rows, np.zeros((9, 2), np.float32), "x")
-        found = exported(index, tmp_path / "out.html")
-    assert len(found.texts["script"]) == 1
-    assert json.loads(found.data["column id"])["values"] == [one["id"] for one in rows]
-    assert {"onerror", "src"}.isdisjoint(name for name, _ in found.attributes)
+        page = exported(index, tmp_path / "out.html")
+    assert len(page.texts["script"]) == 1
+    assert json.loads(page.data["column id"])["values"] == [each["id"] for each in rows]
+    assert {"onerror", "src"}.isdisjoint(name for name, _ in page.attributes)
 
 
-def test_the_exported_page_allows_its_own_script_and_style_and_nothing_else(songs, tmp_path):
-    found = exported(songs, tmp_path / "out.html")
-    [policy] = [value for _, value in found.attributes if value and value.startswith("default-src")]
+def test_exported_page_allows_only_its_own_script_and_style(songs, tmp_path):
+    page = exported(songs, tmp_path / "out.html")
+    [policy] = [value for _, value in page.attributes if value and value.startswith("default-src")]
     assert policy.startswith("default-src 'none';")
     for tag in ("script", "style"):
-        [text] = found.texts[tag]
+        [text] = page.texts[tag]
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}';" in policy
-    assert not [name for name, _ in found.attributes if name == "style" or name.startswith("on")]
-    addresses = [value for name, value in found.attributes if name in ("href", "src") and not value.startswith("#")]
+    assert not [name for name, _ in page.attributes if name == "style" or name.startswith("on")]
+    addresses = [value for name, value in page.attributes if name in ("href", "src") and not value.startswith("#")]
     assert all(value.startswith("data:image/svg+xml,") for value in addresses)
-    data = sum(map(len, found.data.values()))
+    data = sum(map(len, page.data.values()))
     assert (tmp_path / "out.html").stat().st_size - data < 160_000
 
 
@@ -321,12 +321,12 @@ def test_bundle_has_every_module_once_and_no_import():
     assert not re.search(r"^(import|export)\b", script, re.MULTILINE)
 
 
-def test_every_colour_of_the_text_stands_out_from_what_it_is_written_on():
+def test_text_colours_have_enough_contrast():
     style = (export.STATIC / "page.css").read_text()
 
     def light(colour):
         parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        parts = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+        parts = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
         return np.dot(parts, [0.2126, 0.7152, 0.0722])
 
     themes = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part)) for part in style.split("data-theme")[:2]]
@@ -337,7 +337,7 @@ def test_every_colour_of_the_text_stands_out_from_what_it_is_written_on():
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
 
 
-def test_sounds_are_linked_from_where_the_page_lies_and_only_inside_the_folder(tmp_path):
+def test_sounds_are_linked_relative_to_the_page_and_inside_the_folder(tmp_path):
     music = tmp_path / "music folder"
     music.mkdir()
     (music / "a #1?.wav").write_bytes(b"RIFF")
@@ -346,44 +346,44 @@ def test_sounds_are_linked_from_where_the_page_lies_and_only_inside_the_folder(t
     rows = [{"id": str(at) if cell else "a #1?.wav", "audio": cell} for at, cell in enumerate(cells)]
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         index.add(rows, np.zeros((7, 2), np.float32), "audio")
-        found = exported(index, tmp_path / "pages" / "out.html", root=music)
+        page = exported(index, tmp_path / "pages" / "out.html", root=music)
         link = "./../music%20folder/a%20%231%3F.wav"
-        assert json.loads(found.data["links"]) == [link, "", "", "", link, "", ""]
+        assert json.loads(page.data["links"]) == [link, "", "", "", link, "", ""]
         with pytest.raises(UsageError, match="does not exist"):
             export.export(index, tmp_path / "out.html", root=tmp_path / "nowhere")
 
 
-def test_one_row_and_rows_without_cells_have_a_page(tmp_path):
+def test_one_row_without_columns_has_a_page(tmp_path):
     with Index.create(tmp_path / "a.index", 3, "cosine") as index:
         with pytest.raises(UsageError, match="empty"):
             export.export(index, tmp_path / "out.html")
         assert export.page_info(index)["count"] == 0
         index.add([{"id": "a"}], np.eye(3, dtype=np.float32)[:1], "x")
-        found = exported(index, tmp_path / "out.html")
-        assert "neighbors" not in found.data and json.loads(found.data["info"])["k"] == 0
+        page = exported(index, tmp_path / "out.html")
+        assert "neighbors" not in page.data and json.loads(page.data["info"])["k"] == 0
 
 
-def test_the_second_column_has_a_page_of_its_own(songs, tmp_path):
+def test_second_field_has_its_own_page(songs, tmp_path):
     songs.add([row(at) for at in range(10)], unit(np.random.default_rng(5), 10, 8), "score")
-    found = exported(songs, tmp_path / "out.html", field="score")
-    assert json.loads(found.data["info"])["count"] == 10
-    assert unpacked(found.data["neighbors"], "<u4").tolist()[:3] == [
+    page = exported(songs, tmp_path / "out.html", field="score")
+    assert json.loads(page.data["info"])["count"] == 10
+    assert unpacked(page.data["neighbors"], "<u4").tolist()[:3] == [
         int(hit.id[1:]) for hit in songs.similar("s0", 3, field="score")
     ]
     with pytest.raises(UsageError, match="no such field"):
         export.export(songs, tmp_path / "out.html", field="scores")
 
 
-def test_a_column_of_another_model_is_told_and_laid_out_by_its_own_metric(songs, monkeypatch):
+def test_field_of_another_model_is_laid_out_by_its_own_metric(songs, monkeypatch):
     calls = []
     monkeypatch.setitem(sys.modules, "umap", layout(calls))
     songs.add_field("tags", 3, "euclidean", "other", "f2", "by tags")
     songs.add([row(at) for at in range(10)], np.random.default_rng(5).random((10, 3), np.float32), "tags")
-    about = export.page_info(songs, "tags")
-    assert (about["field"], about["count"], about["rows"]) == ("tags", 10, 60)
-    assert (about["dim"], about["metric"], about["note"]) == (3, "euclidean", "by tags")
-    about = export.page_info(songs)
-    assert (about["field"], about["dim"], about["metric"], about["note"]) == ("audio", 8, "cosine", "a note")
+    info = export.page_info(songs, "tags")
+    assert (info["field"], info["count"], info["rows"]) == ("tags", 10, 60)
+    assert (info["dim"], info["metric"], info["note"]) == (3, "euclidean", "by tags")
+    info = export.page_info(songs)
+    assert (info["field"], info["dim"], info["metric"], info["note"]) == ("audio", 8, "cosine", "a note")
     export.layout_bytes(songs, "umap2", "tags")
     export.layout_bytes(songs, "umap2")
     assert [call["metric"] for call in calls] == ["euclidean", "cosine"]
@@ -392,7 +392,7 @@ def test_a_column_of_another_model_is_told_and_laid_out_by_its_own_metric(songs,
             read(songs, "moods")
 
 
-def test_the_command_writes_the_page_or_says_in_one_line_why_not(songs, tmp_path, capsys):
+def test_page_command_writes_the_page_or_reports_why_not(songs, tmp_path, capsys):
     out = tmp_path / "songs.html"
     assert main(["page", str(songs.path), str(out), "-k", "3", "--map", "tempo,rooms"]) == 0
     assert "60 items" in capsys.readouterr().out
@@ -408,12 +408,12 @@ def test_the_command_writes_the_page_or_says_in_one_line_why_not(songs, tmp_path
     Index.open(songs.path).close()
 
 
-def test_the_words_that_rows_lie_near_are_in_the_page(tmp_path):
+def test_nearest_terms_are_in_the_exported_page(tmp_path):
     with Index.create(tmp_path / "a.index", 3, "cosine") as index:
         index.add([{"id": str(at)} for at in range(3)], np.eye(3, dtype=np.float32), "audio")
         index.set_vocabulary(["waltz", "reel", "jig", "</script>"], np.eye(3, dtype=np.float32)[[0, 1, 2, 2]], "audio")
         export.export(index, tmp_path / "a.html")
     content = (tmp_path / "a.html").read_text()
-    told = json.loads(re.search(r'data-name="terms">(.*?)</script>', content)[1])
-    assert [told["values"][row[0]] for row in told["near"][:2]] == ["waltz", "reel"]
-    assert {told["values"][at] for at in told["near"][2][:2]} == {"jig", "</script>"}
+    terms = json.loads(re.search(r'data-name="terms">(.*?)</script>', content)[1])
+    assert [terms["values"][row[0]] for row in terms["near"][:2]] == ["waltz", "reel"]
+    assert {terms["values"][at] for at in terms["near"][2][:2]} == {"jig", "</script>"}

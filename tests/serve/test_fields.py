@@ -1,4 +1,4 @@
-"""The server over an index of several columns, whose vectors several models made."""
+"""The server over an index with several fields, each with its own model."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ RATE = 8_000
 
 @pytest.fixture
 def path(tmp_path):
-    """40 songs with vectors by their sound, of which every third has one by its tags too, of another model."""
+    """40 songs with vectors of their audio; every third also has a vector of its tags, from another model."""
     path = filled(tmp_path / "songs.index")
     with Index.open(path) as index:
         index.add_field("tags", 5, "euclidean", "other", "f2", "by tags")
@@ -52,40 +52,40 @@ def port(path):
 
 
 def test_info_names_the_queries_of_each_field(port):
-    about = get_json(port, "/api/info")
-    assert (about["field"], about["count"], about["rows"], about["dim"], about["metric"]) == (
+    info = get_json(port, "/api/info")
+    assert (info["field"], info["count"], info["rows"], info["dim"], info["metric"]) == (
         "audio", 40, 40, 8, "cosine",
     )  # fmt: skip
-    assert (about["text"], about["file"], about["why"]) == (
+    assert (info["text"], info["file"], info["why"]) == (
         "none",
         True,
         "the model of the field audio embeds no text",
     )
-    assert about["queries"] == {
+    assert info["queries"] == {
         "audio": {"text": "none", "file": True, "why": "the model of the field audio embeds no text"},
         "tags": {"text": "ready", "file": False},
     }
-    about = get_json(port, "/api/info?field=tags")
-    assert (about["field"], about["count"], about["rows"], about["dim"], about["metric"], about["note"]) == (
+    info = get_json(port, "/api/info?field=tags")
+    assert (info["field"], info["count"], info["rows"], info["dim"], info["metric"], info["note"]) == (
         "tags", 14, 40, 5, "euclidean", "by tags",
     )  # fmt: skip
-    assert (about["text"], about["file"], "why" in about) == ("ready", False, False)
+    assert (info["text"], info["file"], "why" in info) == ("ready", False, False)
 
 
 def test_text_is_embedded_by_the_model_of_the_field(path, port):
-    found = get_json(port, "/api/search?q=polka&k=5&field=tags")
+    answer = get_json(port, "/api/search?q=polka&k=5&field=tags")
     with Index.open(path) as index:
-        wanted = index.search(Deaf(5).text("polka"), 5, "tags")
-        assert found["method"] == "model"
-        assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit.id, hit.score) for hit in wanted]
+        expected = index.search(Deaf(5).text("polka"), 5, "tags")
+        assert answer["method"] == "model"
+        assert [(hit["id"], hit["score"]) for hit in answer["hits"]] == [(hit.id, hit.score) for hit in expected]
 
 
 def test_text_that_no_model_embeds_is_searched_in_the_columns(port):
-    found = get_json(port, "/api/search?q=polka&k=50&field=audio")
-    assert found["method"] == "text" and len(found["hits"]) == 20
-    assert found["note"] == "the model of the field audio embeds no text"
-    found = get_json(port, "/api/search?q=unknown&field=tags")
-    assert found["method"] == "text" and "none of these words" in found["note"]
+    answer = get_json(port, "/api/search?q=polka&k=50&field=audio")
+    assert answer["method"] == "text" and len(answer["hits"]) == 20
+    assert answer["note"] == "the model of the field audio embeds no text"
+    answer = get_json(port, "/api/search?q=unknown&field=tags")
+    assert answer["method"] == "text" and "none of these words" in answer["note"]
 
 
 def test_text_search_is_restricted_to_the_rows_of_the_field(path):
@@ -96,11 +96,11 @@ def test_text_search_is_restricted_to_the_rows_of_the_field(path):
 
 
 def test_upload_is_refused_for_a_field_whose_model_embeds_no_sounds(path, port):
-    found = get_json(port, "/api/query?k=3&field=audio", method="POST", body=b"RIFF")
-    assert found == get_json(port, "/api/query?k=3", method="POST", body=b"RIFF")
-    for column, said in (("tags", "the model of this field embeds no sounds"), ("nothing", "field: ")):
+    answer = get_json(port, "/api/query?k=3&field=audio", method="POST", body=b"RIFF")
+    assert answer == get_json(port, "/api/query?k=3", method="POST", body=b"RIFF")
+    for column, message in (("tags", "the model of this field embeds no sounds"), ("nothing", "field: ")):
         status, _, body = ask(port, f"/api/query?field={column}", "POST", body=b"RIFF")
-        assert status == 422 and json.loads(body)["error"].startswith(said)
+        assert status == 422 and json.loads(body)["error"].startswith(message)
 
 
 def test_layouts_columns_rows_and_paths_are_of_the_field(path, port):
@@ -110,15 +110,15 @@ def test_layouts_columns_rows_and_paths_are_of_the_field(path, port):
         assert get_json(port, "/api/column?name=id&field=tags")["values"] == index.ids("tags")
         assert set(get_json(port, "/api/row?id=s3&field=tags")["terms"]) == {"far", "near"}
         assert get_json(port, "/api/row?id=s1&field=tags")["terms"] == get_json(port, "/api/row?id=s3")["terms"] == []
-        way = get_json(port, "/api/path?start=s3&end=s30&n=4&field=tags")["hits"]
-        assert [hit["id"] for hit in way] == [hit.id for hit in index.path_between("s3", "s30", 4, "tags")]
+        path_hits = get_json(port, "/api/path?start=s3&end=s30&n=4&field=tags")["hits"]
+        assert [hit["id"] for hit in path_hits] == [hit.id for hit in index.path_between("s3", "s30", 4, "tags")]
     for target in ("info?", "layout?", "column?name=id&", "row?id=s1&", "search?q=song&", "similar?id=s1&"):
         status, _, body = ask(port, f"/api/{target}field=nothing")
         assert status == 422 and "field" in json.loads(body)["error"], target
 
 
 def test_text_does_not_wait_for_sounds(path):
-    go, heard = threading.Event(), []
+    go, statuses = threading.Event(), []
 
     class Slow(Embedder):
         def sound(self, path):
@@ -128,16 +128,16 @@ def test_text_does_not_wait_for_sounds(path):
     with serving(path, load=lambda *_: Slow()) as port:
         until(lambda: get_json(port, "/api/info")["text"] == "ready")
         sending = [
-            threading.Thread(target=lambda: heard.append(ask(port, "/api/query", "POST", body=b"RIFF")[0]))
+            threading.Thread(target=lambda: statuses.append(ask(port, "/api/query", "POST", body=b"RIFF")[0]))
             for _ in range(4)
         ]
-        for one in sending:
-            one.start()
-        assert get_json(port, "/api/search?q=polka")["method"] == "model" and not heard
+        for first in sending:
+            first.start()
+        assert get_json(port, "/api/search?q=polka")["method"] == "model" and not statuses
         go.set()
-        for one in sending:
-            one.join()
-    assert heard == [200] * 4
+        for first in sending:
+            first.join()
+    assert statuses == [200] * 4
 
 
 def test_new_field_gets_its_model_while_the_server_runs(path):
@@ -157,12 +157,12 @@ def test_new_field_gets_its_model_while_the_server_runs(path):
 
 
 def test_model_that_fails_to_load_leaves_the_others_usable(path):
-    def some(path, column):
+    def load_tags(path, column):
         if column == "audio":
             raise UsageError("model", "it is gone", "put it back")
         return load(path, column)
 
-    with serving(path, load=some) as port:
+    with serving(path, load=load_tags) as port:
         until(lambda: get_json(port, "/api/info?field=tags")["text"] == "ready")
         assert "gone" in get_json(port, "/api/info")["why"]
         assert get_json(port, "/api/search?q=polka&field=tags")["method"] == "model"
@@ -176,10 +176,10 @@ def test_vector_of_another_model_is_never_searched(path):
         assert get_json(port, "/api/search?q=polka")["method"] == "model"
         with Index.create(path, 8, "cosine", "model", "f9") as index:
             index.add([{"id": "new", "title": "polka"}], unit(1), "audio")
-            found = [ask(port, "/api/search?q=polka") for _ in range(3)]
-        for status, headers, body in found:  # refused, or, once the new model is looked for, by the words in the cells
+            answer = [ask(port, "/api/search?q=polka") for _ in range(3)]
+        for status, headers, body in answer:  # refused, or, once the new model is looked for, by the words in the cells
             assert (status, headers.get("retry-after")) == (503, "1") or json.loads(body)["method"] in ("text", "model")
-        assert found[0][0] == 503 or json.loads(found[0][2])["method"] == "text"
+        assert answer[0][0] == 503 or json.loads(answer[0][2])["method"] == "text"
 
 
 def tone(seconds, seed):
@@ -189,7 +189,7 @@ def tone(seconds, seed):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def catalogue(tmp_path_factory):
     """A folder with a model of two columns of sounds and one of words, three songs, one long, and their index."""
     folder = tmp_path_factory.mktemp("made")
     torch.manual_seed(0)
@@ -224,84 +224,82 @@ def embedders():
         yield embedders
 
 
-def test_a_file_gets_the_bits_of_the_column_it_is_asked_in_whatever_that_is_called_and_however_long_it_is(
-    made, embedders
-):
-    with Index.open(made / "songs.index") as index:
+def test_uploaded_file_gets_the_vector_of_its_field_bit_for_bit(catalogue, embedders):
+    with Index.open(catalogue / "songs.index") as index:
         for column in ("mine", "few"):
             embedder = embedders.load(index.path, column)
             for id, vector in zip(*index.vectors(column), strict=True):
-                song = str(made / "music" / id)
+                song = str(catalogue / "music" / id)
                 assert embedder.sound(song).tobytes() == vector.tobytes(), (column, id)
                 assert embedded(index, None, song, None, column).tobytes() == vector.tobytes(), (column, id)
         assert index.vectors("mine")[1].tobytes() != index.vectors("few")[1].tobytes()
 
 
-def test_sounds_and_words_that_are_asked_at_once_get_the_same_bits(made, embedders):
-    embedder = embedders.load(made / "songs.index", "mine")
-    songs = [str(made / "music" / name) for name in ("0.wav", "1.ogg", "2.flac")] * 3
+def test_concurrent_queries_get_the_same_bits(catalogue, embedders):
+    embedder = embedders.load(catalogue / "songs.index", "mine")
+    songs = [str(catalogue / "music" / name) for name in ("0.wav", "1.ogg", "2.flac")] * 3
     alone = [embedder.sound(song).tobytes() for song in songs], embedder.text("slow waltz").tobytes()
     with ThreadPoolExecutor(2) as hearing, ThreadPoolExecutor(1) as reading:
         texts = [reading.submit(embedder.text, "slow waltz") for _ in range(50)]
-        assert [one.tobytes() for one in hearing.map(embedder.sound, songs)] == alone[0]
-        assert {one.result().tobytes() for one in texts} == {alone[1]}
+        assert [first.tobytes() for first in hearing.map(embedder.sound, songs)] == alone[0]
+        assert {first.result().tobytes() for first in texts} == {alone[1]}
 
 
-def test_torch_has_its_threads_back_once_all_have_computed():
+def test_torch_threads_are_restored_after_concurrent_use():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    hows, cpu = [EmbedOptions(), EmbedOptions()], torch.device("cpu")
+    options, cpu = [EmbedOptions(), EmbedOptions()], torch.device("cpu")
     try:
         with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
-            first.enter_context(threads(hows[0], cpu))
-            second.enter_context(threads(hows[1], cpu))
+            first.enter_context(threads(options[0], cpu))
+            second.enter_context(threads(options[1], cpu))
             first.close()
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
-        assert [how.threads for how in hows] == [2, 2]
+        assert [options_.threads for options_ in options] == [2, 2]
     finally:
         torch.set_num_threads(before)
 
 
-def test_a_thread_that_was_done_while_another_computed_has_all_threads_the_next_time():
+def test_torch_threads_are_all_available_to_the_next_query():
     before, cpu = torch.get_num_threads(), torch.device("cpu")
     torch.set_num_threads(2)
     try:
-        with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
             for _ in range(2):
                 inside = [threads(EmbedOptions(), cpu), threads(EmbedOptions(), cpu)]
-                for thread, held in zip((one, other), inside, strict=True):
-                    thread.submit(held.__enter__).result(10)
-                for thread, held in zip((one, other), inside, strict=True):
-                    thread.submit(held.__exit__, None, None, None).result(10)
-            for thread in (one, other):
-                how = EmbedOptions()
+                for thread, context in zip((first, second), inside, strict=True):
+                    thread.submit(context.__enter__).result(10)
+                for thread, context in zip((first, second), inside, strict=True):
+                    thread.submit(context.__exit__, None, None, None).result(10)
+            for thread in (first, second):
+                options_ = EmbedOptions()
                 with contextlib.ExitStack() as stack:
-                    thread.submit(stack.enter_context, threads(how, cpu)).result(10)
+                    thread.submit(stack.enter_context, threads(options_, cpu)).result(10)
                     thread.submit(stack.close).result(10)
-                assert how.threads == 2
+                assert options_.threads == 2
     finally:
         torch.set_num_threads(before)
 
 
-def test_a_model_that_two_columns_share_is_loaded_once_and_let_go_with_them(made, embedders, monkeypatch):
+def test_model_shared_by_two_fields_is_loaded_once_and_released(catalogue, embedders, monkeypatch):
     loaded = []
     load = JointEmbedding.load.__func__
-    monkeypatch.setattr(JointEmbedding, "load", classmethod(lambda *given: loaded.append(1) or load(*given)))
-    one, other = (embedders.load(made / "songs.index", column) for column in ("mine", "few"))
-    assert one.model.space is other.model.space and len(loaded) == 1
-    assert one.text("slow waltz").tobytes() == other.text("slow waltz").tobytes()
+    monkeypatch.setattr(JointEmbedding, "load", classmethod(lambda *arguments: loaded.append(1) or load(*arguments)))
+    first, second = (embedders.load(catalogue / "songs.index", column) for column in ("mine", "few"))
+    assert first.model.space is second.model.space and len(loaded) == 1
+    assert first.text("slow waltz").tobytes() == second.text("slow waltz").tobytes()
     with pytest.raises(UsageError, match="none of these words"):
-        one.text("polka")
-    del one, other
+        first.text("polka")
+    del first, second
     assert not embedders.spaces
 
 
-def test_each_column_finds_the_file_that_is_sent_by_its_own_vectors(made, embedders):
-    song = (made / "music" / "2.flac").read_bytes()
-    with serving(made / "songs.index", load=embedders.load) as port:
+def test_upload_is_searched_in_the_vectors_of_its_field(catalogue, embedders):
+    song = (catalogue / "music" / "2.flac").read_bytes()
+    with serving(catalogue / "songs.index", load=embedders.load) as port:
         for column in ("mine", "few"):
             until(lambda column=column: get_json(port, f"/api/info?field={column}")["text"] == "ready", 60)
-            found = get_json(port, f"/api/query?field={column}", method="POST", body=song)["hits"]
-            assert found[0]["id"] == "2.flac" and found[0]["score"] > 0.999999
+            answer = get_json(port, f"/api/query?field={column}", method="POST", body=song)["hits"]
+            assert answer[0]["id"] == "2.flac" and answer[0]["score"] > 0.999999
             assert get_json(port, f"/api/search?q=waltz&field={column}")["method"] == "model"

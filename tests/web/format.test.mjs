@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { encodeId, formatCell, formatNumber, formatScore, normalize, plainText, stem } from "../../jointembed/web/static/format.js";
+
+test("integers below 10,000 have no separators", () => {
+  assert.equal(formatNumber(1999), "1999");
+  assert.equal(formatNumber(-7), "−7");
+});
+
+test("numbers have the digits that distinguish them within the range", () => {
+  assert.equal(formatNumber(0.123456, 1), (0.12).toLocaleString());
+  assert.equal(formatNumber(0.123456, 0.01), (0.1235).toLocaleString(undefined, { maximumFractionDigits: 4 }));
+  assert.equal(formatNumber(1234567.8, 1e6), (1234568).toLocaleString());
+  assert.equal(formatNumber(0.5, 0), (0.5).toLocaleString());
+});
+
+test("cosine scores have three decimals and other scores three digits", () => {
+  assert.equal(formatScore(0.5, "cosine"), (0.5).toLocaleString(undefined, { minimumFractionDigits: 3 }));
+  assert.equal(formatScore(-1234.5, "euclidean"), `−${(1230).toLocaleString()}`);
+});
+
+test("text is one line without control characters and bidirectional marks", () => {
+  assert.equal(plainText("a\nb\u202ec"), "a b c");
+  assert.equal(formatCell([1, "x", { a: 1 }, null]), '1, x, {"a":1}, null');
+});
+
+test("stem is the last part of a path without its extension", () => {
+  assert.equal(stem("a/b/song.mp3"), "song");
+  assert.equal(stem("a/.mp3"), "a/.mp3");
+});
+
+test("normalize ignores case and accents", () => assert.equal(normalize("Für ÉLISE"), "fur elise"));
+
+test("ids keep bytes that are not UTF-8", () => assert.equal(encodeId("caf\udce9 #é"), "caf%e9%20%23%C3%A9"));
