@@ -1,32 +1,34 @@
-"""Two decoders, each as blocks of samples as they are in the file: soundfile, and PyAV for what that does not know."""
+"""Two decoders, soundfile and PyAV, which both yield blocks of samples as they are in the file."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import Head, Undecodable, bounded
+from .formats import Header, Undecodable, check_bounds
 
 BLOCK = 1 << 16
-# PyAV is faster for these, or the only one.
-_AV_FIRST = {"vorbis", "opus", "aac", "mp4"}
-# No playlists: they make a decoder open other files.
-_AV_FORMATS = (
+PYAV_FIRST = {"vorbis", "opus", "aac", "mp4"}  # PyAV is faster for these, or the only decoder
+PYAV_FORMATS = (  # without playlists, which make a decoder open other files
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,iff,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,"
     "mpc,mpc8,mpeg,mpegts,oga,ogg,rm,shn,spdif,tak,tta,voc,w64,wav,wv,xwma"
 )
-_GUESSES = {"mp3", "aac", "ac3", "eac3", "dts", "mpeg", "mpegts", "amr"}  # these have no header that claims a length
+FORMATS_WITHOUT_LENGTH = {"mp3", "aac", "ac3", "eac3", "dts", "mpeg", "mpegts", "amr"}  # in their headers
 
 
-class Unknown(Exception):
-    """This decoder does not know the file; the second argument may be a reason code."""
+class UnknownFormatError(Exception):
+    """This decoder cannot read the file; `reason` is a code, or ""."""
+
+    def __init__(self, problem: str, reason: str = "") -> None:
+        super().__init__(problem)
+        self.reason = reason
 
 
 @dataclass
@@ -35,12 +37,12 @@ class Stream:
 
     Args:
         format: its name, in lower case.
-        rate: Hz.
-        channels: their number.
-        claimed: seconds that the header promises, 0 where it promises none.
-        expected: seconds that the decoder expects to find, 0 if it does not know.
+        rate: in Hz.
+        channels: the number of channels.
+        claimed: the length in seconds by the header, 0 if it gives none.
+        expected: the length in seconds that the decoder expects, 0 if unknown.
         blocks: arrays (N, channels) of float or integer samples.
-        broken: whether the decoder met something that it could not decode; known once the blocks are used up.
+        broken: whether a part could not be decoded; valid once the blocks are exhausted.
     """
 
     format: str
@@ -52,38 +54,42 @@ class Stream:
     broken: bool = False
 
 
-def openers(head: Head) -> list[Any]:
+Opener = Callable[[int, Header, object], contextlib.AbstractContextManager[Stream]]
+
+
+def openers(header: Header) -> list[Opener]:
     """The decoders for a file, the best one first."""
-    # libsndfile stops where it guesses the end of an MP3 whose header does not say: it may lose a third of the sound.
-    guessed = head.format == "mp3" and head.claimed == 0
-    return [by_av, by_soundfile] if guessed or head.format in _AV_FIRST else [by_soundfile, by_av]
+    # libsndfile guesses the end of an MP3 without a length in its header, and may lose a third of the sound.
+    guessed = header.format == "mp3" and header.claimed == 0
+    pyav_first = guessed or header.format in PYAV_FIRST
+    return [open_with_pyav, open_with_soundfile] if pyav_first else [open_with_soundfile, open_with_pyav]
 
 
 @contextlib.contextmanager
-def by_soundfile(handle: int, head: Head, subject: object) -> Iterator[Stream]:
-    """A file by libsndfile: wav, aiff, au, caf, w64, flac, ogg, opus, mp3 and some old ones."""
+def open_with_soundfile(descriptor: int, header: Header, subject: object) -> Iterator[Stream]:
+    """Open a file with libsndfile: wav, aiff, au, caf, w64, flac, ogg, opus, mp3 and some old formats."""
     import soundfile
 
-    os.lseek(handle, 0, os.SEEK_SET)
+    os.lseek(descriptor, 0, os.SEEK_SET)
     try:
-        file = soundfile.SoundFile(handle, closefd=False)
+        file = soundfile.SoundFile(descriptor, closefd=False)
     except (soundfile.LibsndfileError, RuntimeError, OSError, TypeError, ValueError) as error:
-        raise Unknown(str(error).partition(": ")[2] or str(error)) from error
+        raise UnknownFormatError(str(error).partition(": ")[2] or str(error)) from error
     with file:
-        bounded(subject, file.samplerate, file.channels)
-        name = head.format or file.format.lower()
+        check_bounds(subject, file.samplerate, file.channels)
+        name = header.format or file.format.lower()
         expected = file.frames / file.samplerate
-        if file.frames > 2**40 or (name == "mp3" and (head.claimed == 0 or not head.format)):
-            expected = 0.0  # the header leaves it open, and the decoder guesses
-        claimed = expected if head.claimed is None else head.claimed
+        if file.frames > 2**40 or (name == "mp3" and (header.claimed == 0 or not header.format)):
+            expected = 0.0  # the header does not say, and the decoder guesses
+        claimed = expected if header.claimed is None else header.claimed
         stream = Stream(name, file.samplerate, file.channels, claimed, expected)
 
         def blocks() -> Iterator[NDArray[Any]]:
-            block, left = np.empty((BLOCK, file.channels), np.float32), file.frames if expected else 1 << 62
+            block, remaining = np.empty((BLOCK, file.channels), np.float32), file.frames if expected else 1 << 62
             try:
-                # Not beyond the claimed end: what stands there may be no sound, and would cost the whole block.
-                while left > 0 and len(part := file.read(min(left, BLOCK), out=block)):
-                    left -= len(part)
+                # Not beyond the claimed end: bytes there may not be sound, and would cost the whole block.
+                while remaining > 0 and len(part := file.read(min(remaining, BLOCK), out=block)):
+                    remaining -= len(part)
                     yield part
             except (soundfile.LibsndfileError, RuntimeError):
                 stream.broken = True
@@ -93,32 +99,32 @@ def by_soundfile(handle: int, head: Head, subject: object) -> Iterator[Stream]:
 
 
 @contextlib.contextmanager
-def by_av(handle: int, head: Head, subject: object) -> Iterator[Stream]:
-    """A file by FFmpeg: nearly everything. It gets no name to open, only bytes to read."""
+def open_with_pyav(descriptor: int, header: Header, subject: object) -> Iterator[Stream]:
+    """Open a file with FFmpeg, which reads nearly every format; it gets bytes to read and never a name to open."""
     try:
-        # The wheel bundles many codecs and takes a while to import: only files that need it pay for it.
+        # Its import is slow, as the wheel bundles many codecs: only files that need it pay for it.
         import av
     except ImportError as error:
-        raise Unknown("PyAV is not installed") from error
-    os.lseek(handle, 0, os.SEEK_SET)
-    options = {"format_whitelist": _AV_FORMATS, "protocol_whitelist": "none"}
+        raise UnknownFormatError("PyAV is not installed") from error
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    options = {"format_whitelist": PYAV_FORMATS, "protocol_whitelist": "none"}
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(handle, "rb", buffering=0, closefd=False))
+        file = stack.enter_context(open(descriptor, "rb", buffering=0, closefd=False))
         try:
             container = stack.enter_context(av.open(file, "r", options=options, metadata_errors="ignore"))
             if not container.streams.audio:
-                raise Unknown("it has no audio stream", "no-audio")
+                raise UnknownFormatError("it has no audio stream", "no-audio")
             track = container.streams.audio[0]
             if track.codec_context is None:
-                raise Unknown("there is no decoder for its codec")
+                raise UnknownFormatError("its codec has no decoder")
             length = track.duration and track.time_base and float(track.duration * track.time_base)
             claimed = max(0.0, length or (container.duration or 0) / 1e6)
         except (av.FFmpegError, ValueError, OverflowError, OSError) as error:
-            raise Unknown(str(getattr(error, "strerror", "") or error)) from error
-        name = head.format if head.format not in ("", "ogg", "mp4") else track.codec_context.name
-        if head.claimed is not None:
-            claimed = head.claimed
-        elif container.format.name in _GUESSES and head.format != "mp3":
+            raise UnknownFormatError(str(getattr(error, "strerror", "") or error)) from error
+        name = header.format if header.format not in ("", "ogg", "mp4") else track.codec_context.name
+        if header.claimed is not None:
+            claimed = header.claimed
+        elif container.format.name in FORMATS_WITHOUT_LENGTH and header.format != "mp3":
             claimed = 0.0
         stream = Stream(name, track.codec_context.rate or 0, track.codec_context.channels or 0, claimed, claimed)
 
@@ -128,7 +134,7 @@ def by_av(handle: int, head: Head, subject: object) -> Iterator[Stream]:
                     try:
                         decoded = packet.decode()
                     except (av.FFmpegError, ValueError):
-                        stream.broken = True  # one bad packet must not cost the rest of the file
+                        stream.broken = True  # a bad packet must not cost the rest of the file
                         continue
                     yield from decoded
             except (av.FFmpegError, ValueError, OSError):
@@ -139,8 +145,8 @@ def by_av(handle: int, head: Head, subject: object) -> Iterator[Stream]:
             queue = av.AudioFifo()  # frames are small: some codecs give a thousand a second
             for frame in itertools.chain([first], rest):
                 if (frame.sample_rate, frame.layout.nb_channels, frame.format.name) != (rate, channels, kind):
-                    wrong = "its rate or its channels change in the middle"
-                    raise Undecodable(subject, wrong, "convert it with one rate and one layout", "format-change")
+                    problem = "its rate or its channels change in the middle"
+                    raise Undecodable(subject, problem, "convert it with one rate and one layout", "format-change")
                 frame.pts = None
                 queue.write(frame)
                 if queue.samples >= BLOCK:
@@ -149,13 +155,13 @@ def by_av(handle: int, head: Head, subject: object) -> Iterator[Stream]:
                 yield _native(queue.read())
 
         if stream.channels and stream.rate:
-            bounded(subject, stream.rate, stream.channels)
+            check_bounds(subject, stream.rate, stream.channels)
         rest = frames()
         frame = next(rest, None)
         if frame is not None:
-            # What is decoded is right where it and the header differ, as for AAC with band replication.
+            # Where the header and the frame differ, as in AAC with spectral band replication, the frame is right.
             stream.rate, stream.channels = rate, channels = frame.sample_rate, frame.layout.nb_channels
-            bounded(subject, rate, channels)
+            check_bounds(subject, rate, channels)
             stream.blocks = blocks(frame)
         try:
             yield stream
@@ -164,6 +170,6 @@ def by_av(handle: int, head: Head, subject: object) -> Iterator[Stream]:
 
 
 def _native(frame: Any) -> NDArray[Any]:
-    """One frame (N, channels) as it is: PyAV's own mono downmix is 3 dB louder than the mean of the channels."""
+    """A frame (N, channels) as it is: PyAV's own downmix to mono is 3 dB louder than the mean of the channels."""
     data: NDArray[Any] = frame.to_ndarray()
     return data.T if frame.format.is_planar else data.reshape(-1, frame.layout.nb_channels)

@@ -137,8 +137,8 @@ def compose(number: int, seed: int = 0) -> Song:
         *_melody(genre, artist, harmony, scale_pitches(mode, tonic), bars, lead, loud["lead"], random),
     ]
     if "pad" in parts:
-        held = "x" + "-" * (bar - 1)
-        events += _chords(held, harmony, bars, parts["pad"], 57, 0.6 * loud["pad"], random)
+        sustained = "x" + "-" * (bar - 1)
+        events += _chords(sustained, harmony, bars, parts["pad"], 57, 0.6 * loud["pad"], random)
     if opening == "the band alone":
         events = [event for event in events if event.at >= bar or event.instrument != lead]
     if opening == "the tune alone":

@@ -101,9 +101,9 @@ def fill(
                 return model.stream(index, name, of, sounds, times)
 
             def progress(books: ScanReport) -> None:
-                bar.committed(books.seen - books.unsupported)
+                bar.committed(books.files - books.unsupported)
 
-            version = audio.version()
+            version = audio.decoder_version()
             books = scan(
                 index,
                 folder,

@@ -35,7 +35,7 @@ class LastScan:
         return True
 
     def is_unchanged(self, file: File, old: IndexedFile) -> bool:
-        """Whether the file is the one that the last scan found at its path."""
+        """Whether the last scan found the same file at this path."""
         stats = (old.size, old.mtime)
         # Some file systems number their files anew at every mount, so the inode counts only where it must.
         return stats == (file.size, file.mtime) and (file.inode == old.inode or stats not in self._ambiguous_stats)

@@ -9,10 +9,10 @@ from ..errors import UserError
 
 @dataclass
 class ScanReport:
-    """The counts of one scan: seen = indexed + unchanged + skipped + duplicate + unsupported.
+    """The counts of one scan: files = indexed + unchanged + skipped + duplicate + unsupported.
 
     Args:
-        seen: entries that the walk came to, without folders and hidden files.
+        files: entries that the walk came to, without folders and hidden files.
         indexed: decoded, embedded and committed.
         unchanged: already in the index, under this path or, if `moved`, under a path that is gone.
         skipped: left out, each for a reason that the index records.
@@ -22,7 +22,7 @@ class ScanReport:
         missing: indexed files that are no longer in the folder; they are marked, and their rows kept.
     """
 
-    seen: int = 0
+    files: int = 0
     indexed: int = 0
     unchanged: int = 0
     skipped: int = 0
@@ -33,13 +33,13 @@ class ScanReport:
 
     def check(self) -> None:
         """Raise UserError unless the counts add up; if they do not, a file was lost on the way."""
-        if self.seen != self.indexed + self.unchanged + self.skipped + self.duplicate + self.unsupported:
+        if self.files != self.indexed + self.unchanged + self.skipped + self.duplicate + self.unsupported:
             raise UserError("scan", f"the file counts do not add up: {self}", "report this; the index itself is intact")
 
     def __str__(self) -> str:
         moved = f" ({self.moved} moved)" if self.moved else ""
         missing = f"; {self.missing} missing" if self.missing else ""
         return (
-            f"{self.seen} seen = {self.indexed} indexed + {self.unchanged} unchanged{moved} + {self.skipped} skipped"
+            f"{self.files} files = {self.indexed} indexed + {self.unchanged} unchanged{moved} + {self.skipped} skipped"
             f" + {self.duplicate} duplicate + {self.unsupported} unsupported{missing}"
         )

@@ -88,7 +88,7 @@ class Stages:
         """Walk: yield files that the last scan did not find as they are, with the content number that they had."""
         changed = []
         for entry in self.walk:
-            self.report.seen += 1
+            self.report.files += 1
             if entry is None:
                 self.report.unsupported += 1
             elif isinstance(entry, Skip):
@@ -106,7 +106,7 @@ class Stages:
                 else:
                     changed.append((entry, old.content))
             self.commit_if_due()
-            if self.progress and self.report.seen % ENTRIES_BETWEEN_REPORTS == 0:
+            if self.progress and self.report.files % ENTRIES_BETWEEN_REPORTS == 0:
                 self.progress(self.report)
         for file, content in changed:  # last, so that a content that moved away is known at its new path by then
             yield file, content

@@ -86,7 +86,7 @@ class LogMel(FileReader, Standardized):
 
     def preprocess(self, cell: Any) -> Array:
         """The log-mel frames of a whole sound (T, n_mels)."""
-        samples = audio.samples(cell, self.sample_rate)
+        samples = audio.load(cell, self.sample_rate)
         blocks = -(-self._count_frames(samples) // self.frames)
         return np.concatenate([self._compute_block(samples, number) for number in range(blocks)])
 
@@ -99,7 +99,7 @@ class LogMel(FileReader, Standardized):
 
     def windows(self, cell: Any, max_windows: int | None = None) -> list[Array]:
         """The windows of a sound; only those returned are computed. See `Reader.windows`."""
-        samples = audio.samples(cell, self.sample_rate)
+        samples = audio.load(cell, self.sample_rate)
         count = count_windows(self._count_frames(samples), self.frames)
         numbers = evenly_spaced(count, max_windows)
         return [self._pad_window(self._compute_block(samples, number), number) for number in numbers]

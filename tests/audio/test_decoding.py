@@ -1,4 +1,4 @@
-"""Every format gives the samples that the others give, and what is no sound is refused in one line."""
+"""All formats give the same samples, and anything else is refused in one line."""
 
 import numpy as np
 import pytest
@@ -21,9 +21,9 @@ from jointembed.errors import DamagedError, UsageError
 def test_lossless_formats_give_the_mean_of_the_channels(tmp_path, name, subtype, error):
     samples = melody()
     soundfile.write(tmp_path / name, samples, RATE, subtype=subtype)
-    got = audio.read(tmp_path / name, RATE)
-    assert got.dtype == np.float32 and got.shape == (len(samples),)
-    assert np.abs(got - (samples[:, 0] + samples[:, 1]) / 2).max() <= error + 1e-7
+    samples_read = audio.read(tmp_path / name, RATE)
+    assert samples_read.dtype == np.float32 and samples_read.shape == (len(samples),)
+    assert np.abs(samples_read - (samples[:, 0] + samples[:, 1]) / 2).max() <= error + 1e-7
 
 
 @pytest.mark.parametrize("name", ["a.ogg", "a.mp3"])
@@ -33,7 +33,7 @@ def test_lossy_formats_sound_alike(tmp_path, name):
     assert likeness(audio.read(tmp_path / name, RATE), samples.mean(1)) > 0.99
 
 
-def test_flac_is_wav_bit_for_bit_and_the_content_decides_not_the_name(tmp_path):
+def test_flac_equals_wav_and_the_content_decides_not_the_name(tmp_path):
     whole = (melody() * 32767).astype(np.int16)
     soundfile.write(tmp_path / "a.wav", whole, RATE)
     soundfile.write(tmp_path / "a.flac", whole, RATE)
@@ -45,21 +45,21 @@ def test_flac_is_wav_bit_for_bit_and_the_content_decides_not_the_name(tmp_path):
 def test_mono_is_the_mean_of_any_number_of_channels():
     for channels in (1, 2, 3, 6):
         samples = np.random.default_rng(0).normal(size=(50, channels)).astype(np.float32)
-        assert np.allclose(audio.mono(samples), samples.astype(float).mean(1), atol=1e-7)
-    assert audio.mono(np.ones(7)).shape == (7,)
+        assert np.allclose(audio.to_mono(samples), samples.astype(float).mean(1), atol=1e-7)
+    assert audio.to_mono(np.ones(7)).shape == (7,)
 
 
-def test_a_tone_above_the_new_band_leaves_no_alias():
+def test_resampling_leaves_no_alias():
     time = np.arange(44100 * 2) / 44100
     tone = np.sin(2 * np.pi * 11_500 * time).astype(np.float32)
     low = audio.resample(tone, 44100, 22050)[2000:-2000]
     assert len(low) == 44100 - 4000
     assert 20 * np.log10(np.sqrt(np.mean(low.astype(float) ** 2)) / np.sqrt(0.5)) < -80
-    kept = audio.resample(np.sin(2 * np.pi * 9_000 * time).astype(np.float32), 44100, 22050)[2000:-2000]
-    assert abs(np.sqrt(np.mean(kept**2)) - np.sqrt(0.5)) < 0.001, "what is within the band stays as loud"
+    low_tone = audio.resample(np.sin(2 * np.pi * 9_000 * time).astype(np.float32), 44100, 22050)[2000:-2000]
+    assert abs(np.sqrt(np.mean(low_tone**2)) - np.sqrt(0.5)) < 0.001, "what is within the band stays as loud"
 
 
-def test_every_door_takes_the_same_sound(tmp_path):
+def test_load_accepts_paths_arrays_and_dicts(tmp_path):
     samples = melody()
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
     expected = soxr.resample((samples[:, 0] + samples[:, 1]) / 2, RATE, 8000, quality="HQ")
@@ -70,12 +70,12 @@ def test_every_door_takes_the_same_sound(tmp_path):
         {"array": samples.T, "sampling_rate": RATE},
         {"array": samples.mean(1).tolist(), "sampling_rate": RATE},
     ):
-        assert np.allclose(audio.samples(cell, 8000), expected, atol=1e-5)
-    assert np.array_equal(audio.samples(samples[:, 0], RATE), samples[:, 0]), (
+        assert np.allclose(audio.load(cell, 8000), expected, atol=1e-5)
+    assert np.array_equal(audio.load(samples[:, 0], RATE), samples[:, 0]), (
         "a bare array has the rate that is asked for"
     )
     whole = (samples[:, 0] * 32767).astype(np.int16)
-    assert np.allclose(audio.samples(whole, RATE), samples[:, 0], atol=1e-4)
+    assert np.allclose(audio.load(whole, RATE), samples[:, 0], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_every_door_takes_the_same_sound(tmp_path):
         np.array([1 + 2j]),
     ],
 )
-def test_what_is_no_sound_is_refused_in_one_line(cell):
+def test_load_refuses_other_cells_in_one_line(cell):
     with pytest.raises(UsageError) as failure:
-        audio.samples(cell, 8000)
+        audio.load(cell, 8000)
     assert "\n" not in str(failure.value) and "Fix: " in str(failure.value)
 
 
@@ -121,7 +121,7 @@ def test_broken_files_are_damaged_in_one_line(tmp_path, kind):
     assert path.name in str(failure.value) and "\n" not in str(failure.value) and "Fix: " in str(failure.value)
 
 
-def test_a_cut_wav_gives_what_is_there(tmp_path):
+def test_truncated_wav_gives_the_part_that_it_has(tmp_path):
     soundfile.write(tmp_path / "a.wav", melody(), RATE, subtype="PCM_16")
     whole = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])

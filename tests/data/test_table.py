@@ -26,9 +26,9 @@ from jointembed import (
     Regression,
     SparseImage,
     TableData,
-    audio,
 )
 from jointembed import values as table_cells
+from jointembed.audio import decoding
 from jointembed.data.feature_cache import FeatureCache
 from jointembed.data.rows import Rows
 from jointembed.errors import DamagedError, UsageError
@@ -350,13 +350,13 @@ def heard(**settings):
 def reads(monkeypatch):
     """The names of the sounds that were decoded."""
     names = []
-    read = audio.read
+    read = decoding.read
 
     def counted(path, rate):
         names.append(os.path.basename(path))
         return read(path, rate)
 
-    monkeypatch.setattr(audio, "read", counted)
+    monkeypatch.setattr(decoding, "read", counted)
     return names
 
 

@@ -29,9 +29,9 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     out = tmp_path_factory.mktemp("catalogue")
-    seen = []
-    table = write(out, songs=20, seed=3, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(done, 20) for done in range(1, 21)]
+    calls = []
+    table = write(out, songs=20, seed=3, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 20) for done in range(1, 21)]
     return out, [json.loads(line) for line in table.read_text().splitlines()]
 
 

@@ -36,25 +36,25 @@ def test_nothing_is_deleted_because_a_scan_saw_nothing(root, place, monkeypatch,
             run(root, place)
     root.rmdir()
     away.rename(root)
-    assert run(root, place) == (ScanReport(seen=100, unchanged=100), 0)
+    assert run(root, place) == (ScanReport(files=100, unchanged=100), 0)
     aside = root.with_name("aside")
     aside.mkdir()
-    gone = sorted(root.rglob("*.wav"))[:19]
-    for at, file in enumerate(gone):
+    removed = sorted(root.rglob("*.wav"))[:19]
+    for at, file in enumerate(removed):
         file.rename(aside / str(at))
-    assert run(root, place) == (ScanReport(seen=81, unchanged=81, missing=19), 0)
+    assert run(root, place) == (ScanReport(files=81, unchanged=81, missing=19), 0)
     assert len(ids_of(place)) == 100 and verify(place).missing == 19
-    for at, file in enumerate(gone):
+    for at, file in enumerate(removed):
         (aside / str(at)).rename(file)
-    assert run(root, place) == (ScanReport(seen=100, unchanged=100), 0)
+    assert run(root, place) == (ScanReport(files=100, unchanged=100), 0)
     assert state(place) == before
-    for file in gone:
+    for file in removed:
         file.unlink()
     run(root, place)
-    gone[0].write_bytes(b"back again, unseen by a scan")
+    removed[0].write_bytes(b"back again, unseen by a scan")
     assert main(["prune", str(place)]) == 0
     assert "18 rows removed, 82 kept" in capsys.readouterr().out
-    gone[0].unlink()
+    removed[0].unlink()
     for file in sorted(root.rglob("*.wav"))[:60]:
         file.unlink()
     run(root, place)

@@ -26,8 +26,8 @@ def test_folder_becomes_rows(root, place):
     (root / "nan.wav").write_bytes(b"NAN")
     (root / "tagged.flac").write_bytes(b"TAG" * 100)
     report, decoded = run(root, place)
-    assert report == ScanReport(seen=54, indexed=51, skipped=2, unsupported=1) and decoded == 53
-    assert str(report).startswith("54 seen = 51 indexed + 0 unchanged + 2 skipped + 0 duplicate + 1 unsupported")
+    assert report == ScanReport(files=54, indexed=51, skipped=2, unsupported=1) and decoded == 53
+    assert str(report).startswith("54 files = 51 indexed + 0 unchanged + 2 skipped + 0 duplicate + 1 unsupported")
     with Index.open(place) as index:
         assert index.row("album 3/3.wav") == {
             "id": "album 3/3.wav",
@@ -62,7 +62,7 @@ def test_unchanged_files_are_not_read(root, place):
         status = path.stat()
         path.write_bytes(b"x" * status.st_size)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert run(root, place) == (ScanReport(seen=1001, unchanged=1000, skipped=1), 0)
+    assert run(root, place) == (ScanReport(files=1001, unchanged=1000, skipped=1), 0)
     assert place.stat().st_size == size
 
 
@@ -72,14 +72,14 @@ def test_skips_are_tried_again_when_they_change_or_on_demand(root, place):
     run(root, place)
     os.utime(bad)
     (root / "copy of bad.wav").write_bytes(b"BAD")
-    assert run(root, place) == (ScanReport(seen=2, skipped=2), 0)
-    assert run(root, place, retry=True) == (ScanReport(seen=2, skipped=2), 1)
-    assert run(root, place, decoder_version="2") == (ScanReport(seen=2, skipped=2), 1)
-    assert run(root, place, decoder_version="2") == (ScanReport(seen=2, skipped=2), 0)
+    assert run(root, place) == (ScanReport(files=2, skipped=2), 0)
+    assert run(root, place, retry=True) == (ScanReport(files=2, skipped=2), 1)
+    assert run(root, place, decoder_version="2") == (ScanReport(files=2, skipped=2), 1)
+    assert run(root, place, decoder_version="2") == (ScanReport(files=2, skipped=2), 0)
     bad.write_bytes(b"GOOD")
-    assert run(root, place, decoder_version="2") == (ScanReport(seen=2, indexed=1, skipped=1), 1)
+    assert run(root, place, decoder_version="2") == (ScanReport(files=2, indexed=1, skipped=1), 1)
     (root / "copy of bad.wav").unlink()
-    assert run(root, place, decoder_version="2") == (ScanReport(seen=1, unchanged=1), 0)
+    assert run(root, place, decoder_version="2") == (ScanReport(files=1, unchanged=1), 0)
     with Index.open(place) as index:
         assert list_skips(index) == []
 
@@ -95,7 +95,7 @@ def test_moves_and_renames_keep_their_rows_and_decode_nothing(root, place):
         file.rename(root / "new" / f"{file.parent.name} {file.name}")
     for at, file in enumerate(files[500:600]):
         file.rename(file.with_name(f"renamed {at}.wav"))
-    assert run(root, place) == (ScanReport(seen=1000, unchanged=1000, moved=600), 0)
+    assert run(root, place) == (ScanReport(files=1000, unchanged=1000, moved=600), 0)
     with Index.open(place) as index:
         assert index.ids() == ids and index.vectors()[1].tobytes() == vectors.tobytes()
         moved = files[0]
@@ -103,7 +103,7 @@ def test_moves_and_renames_keep_their_rows_and_decode_nothing(root, place):
         assert index.row(str(files[500].relative_to(root)))["title"] == "renamed 0"
     whole = verify(place)
     assert (whole.files, whole.missing) == (1000, 0)
-    assert run(root, place) == (ScanReport(seen=1000, unchanged=1000), 0)
+    assert run(root, place) == (ScanReport(files=1000, unchanged=1000), 0)
 
 
 def test_swaps_chains_and_new_files_in_old_places(root, place):
@@ -120,8 +120,8 @@ def test_swaps_chains_and_new_files_in_old_places(root, place):
     report, decoded = run(root, place)
     assert decoded == 1 and report.indexed == 1
     content = {path.name: path.read_bytes() for path in root.iterdir()}
-    found = {paths[0].decode(): blob for blob, paths, _ in state(place).values()}
-    assert found == {name: vector(one).tobytes() for name, one in content.items()}
+    blobs = {paths[0].decode(): blob for blob, paths, _ in state(place).values()}
+    assert blobs == {name: vector(sound).tobytes() for name, sound in content.items()}
     assert all(row["path"] == paths[0].decode() for _, paths, row in state(place).values())
     verify(place)
 
@@ -133,13 +133,13 @@ def test_changed_file_replaces_its_row(root, place):
     with Index.open(place) as index:
         ids = index.ids()
     file.write_bytes(b"quite another song")
-    assert run(root, place) == (ScanReport(seen=5, indexed=1, unchanged=4), 1)
+    assert run(root, place) == (ScanReport(files=5, indexed=1, unchanged=4), 1)
     assert state(place)["album 2/2.wav"][0] == vector(b"quite another song").tobytes()
     file.write_bytes(b"BAD now")
-    assert run(root, place) == (ScanReport(seen=5, unchanged=4, skipped=1, missing=1), 1)
-    assert run(root, place) == (ScanReport(seen=5, unchanged=4, skipped=1, missing=1), 0)
+    assert run(root, place) == (ScanReport(files=5, unchanged=4, skipped=1, missing=1), 1)
+    assert run(root, place) == (ScanReport(files=5, unchanged=4, skipped=1, missing=1), 0)
     file.write_bytes((root / "album 3" / "3.wav").read_bytes())
-    assert run(root, place) == (ScanReport(seen=5, unchanged=4, duplicate=1), 0)
+    assert run(root, place) == (ScanReport(files=5, unchanged=4, duplicate=1), 0)
     with Index.open(place) as index:
         assert index.ids() == [id for id in ids if id != "album 2/2.wav"]
     verify(place)
@@ -149,14 +149,14 @@ def test_copies_share_a_vector(root, place):
     for at in range(100):
         (root / f"{at}.wav").write_bytes(b"one song")
     report, decoded = run(root, place)
-    assert report == ScanReport(seen=100, indexed=1, duplicate=99) and decoded == 1
+    assert report == ScanReport(files=100, indexed=1, duplicate=99) and decoded == 1
     [(_, paths, _)] = state(place).values()
     assert len(paths) == 100
-    assert run(root, place) == (ScanReport(seen=100, unchanged=100), 0)
+    assert run(root, place) == (ScanReport(files=100, unchanged=100), 0)
     with Index.open(place) as index:
         assert len({index.resolve(path.decode()) for path in paths}) == 1
     (root / "1.wav").write_bytes(b"another song")
-    assert run(root, place) == (ScanReport(seen=100, indexed=1, unchanged=99), 1)
+    assert run(root, place) == (ScanReport(files=100, indexed=1, unchanged=99), 1)
     assert sorted(len(paths) for _, paths, _ in state(place).values()) == [1, 99]
     verify(place)
 
@@ -171,9 +171,9 @@ def test_file_that_changes_during_the_scan_is_left_for_the_next(root, place):
 
     with opened(place) as index:
         report = scan(index, root, Decoder(each=write), Embedder())
-        assert report == ScanReport(seen=20, indexed=19, skipped=1)
+        assert report == ScanReport(files=20, indexed=19, skipped=1)
         assert [skip.reason for skip in list_skips(index)] == ["changing"]
-    assert run(root, place) == (ScanReport(seen=20, indexed=1, unchanged=19), 1)
+    assert run(root, place) == (ScanReport(files=20, indexed=1, unchanged=19), 1)
     with Index.open(place) as index:
         assert list_skips(index) == []
 
@@ -181,13 +181,13 @@ def test_file_that_changes_during_the_scan_is_left_for_the_next(root, place):
 def test_second_field_is_embedded_and_keeps_the_rows(root, place):
     fill(root, 5)
     run(root, place)
-    assert run(root, place, field="rhythm") == (ScanReport(seen=5, indexed=5), 5)
-    assert run(root, place) == (ScanReport(seen=5, unchanged=5), 0)
+    assert run(root, place, field="rhythm") == (ScanReport(files=5, indexed=5), 5)
+    assert run(root, place) == (ScanReport(files=5, unchanged=5), 0)
     assert verify(place).vectors == {"audio": 5, "rhythm": 5} and len(ids_of(place)) == 5
 
 
 def test_counts_that_do_not_add_up_are_an_error(root, place, monkeypatch):
-    ScanReport(seen=3, indexed=1, duplicate=2).check()
+    ScanReport(files=3, indexed=1, duplicate=2).check()
     fill(root, 3)
     decode = Decoder.decode
     monkeypatch.setattr(Decoder, "__call__", lambda self, paths: (decode(self, path) for path in list(paths)[1:]))
@@ -197,7 +197,7 @@ def test_counts_that_do_not_add_up_are_an_error(root, place, monkeypatch):
     with pytest.raises(UserError, match="stopped before the end"):
         run(root, place)
     with pytest.raises(UserError, match="do not add up"):
-        ScanReport(seen=3, indexed=1).check()
+        ScanReport(files=3, indexed=1).check()
 
 
 CONTENT = st.sampled_from([b"a", b"b", b"c", b"d", b"BAD1", b"BAD2", b"NAN"])
@@ -224,16 +224,16 @@ def test_index_mirrors_the_folder_and_counts_add_up(trees, batch):
                 stamp = 10**18 + int.from_bytes(content, "big")  # the same content has the same time
                 os.utime(root / name, ns=(stamp, stamp))
         report, _ = run(root, place, batch=batch)
-        assert report.seen == len(tree) + 1
-        sounds = {name: one for name, one in tree.items() if one and name != "y/cover.jpg"} | {"keep.wav": b"keep"}
-        good = {name: vector(one).tobytes() for name, one in sounds.items() if one[:3] not in (b"BAD", b"NAN")}
+        assert report.files == len(tree) + 1
+        sounds = {"keep.wav": b"keep"} | {name: data for name, data in tree.items() if data and name != "y/cover.jpg"}
+        good = {name: vector(data).tobytes() for name, data in sounds.items() if data[:3] not in (b"BAD", b"NAN")}
         with Index.open(place) as index, index.reading() as db:
             sql = "SELECT path, blob FROM paths JOIN rows USING(content) JOIN vectors ON row = number"
-            found = {path.decode(): blob for path, blob in db.execute(f"{sql} WHERE missing IS NULL")}
+            blobs = {path.decode(): blob for path, blob in db.execute(f"{sql} WHERE missing IS NULL")}
             for number, cell in db.execute("SELECT content, json_extract(columns, '$.path') FROM rows").fetchall():
                 assert (cell.encode(),) in db.execute("SELECT path FROM paths WHERE content = ?", (number,)).fetchall()
-        unseen = {name for name, one in tree.items() if one is None}  # a broken link: what lay there may come back
-        assert {name: one for name, one in found.items() if name not in unseen} == good
+        broken_links = {name for name, data in tree.items() if data is None}  # a file there may come back
+        assert {name: blob for name, blob in blobs.items() if name not in broken_links} == good
         verify(place)
     shutil.rmtree(top)
 

@@ -1,4 +1,4 @@
-"""Names of any bytes, links and folders: where files lie, and what is there though it was not seen."""
+"""File names of any bytes, links, loops, and folders that cannot be read."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ NAMES = [
 ]
 
 
-def test_names_of_any_bytes(root, place, capsys):
+def test_file_names_may_be_any_bytes(root, place, capsys):
     names = [name.encode() for name in NAMES] + [b"\xe9t\xe9", b"\xff\xfe", b"a\x80", b"\xed\xa0\x80", b"\xc3"]
     names = [name for name in dict.fromkeys(names) if not name.startswith(b".")]
     assert len(names) >= 50
@@ -46,7 +46,7 @@ def test_names_of_any_bytes(root, place, capsys):
     with open(os.path.join(os.fsencode(root), b"\xe9\x1b[2J.wav"), "wb") as file:
         file.write(b"BAD")
     report, _ = run(root, place)
-    assert report == ScanReport(seen=len(names) + 1, indexed=len(names), skipped=1)
+    assert report == ScanReport(files=len(names) + 1, indexed=len(names), skipped=1)
     with Index.open(place) as index:
         for at, name in enumerate(names):
             id = os.fsdecode(name + b".wav")
@@ -59,18 +59,18 @@ def test_names_of_any_bytes(root, place, capsys):
         os.rename(
             os.path.join(os.fsencode(root), name + b".wav"), os.path.join(os.fsencode(root), b"moved", name + b".wav")
         )
-    assert run(root, place) == (ScanReport(seen=len(names) + 1, unchanged=len(names), skipped=1, moved=len(names)), 0)
+    assert run(root, place) == (ScanReport(files=len(names) + 1, unchanged=len(names), skipped=1, moved=len(names)), 0)
     with Index.open(place) as index:
         assert index.resolve(os.fsdecode(b"moved/\xe9t\xe9.wav")) == os.fsdecode(b"\xe9t\xe9.wav")
     verify(place)
     assert main(["skips", str(place)]) == 0
-    shown = capsys.readouterr().out
-    assert "\\udce9\\x1b[2J.wav" in shown and "1 skipped: 1 no-audio" in shown
+    output = capsys.readouterr().out
+    assert "\\udce9\\x1b[2J.wav" in output and "1 skipped: 1 no-audio" in output
     assert main(["skips", str(place), "--json"]) == 0
     capsys.readouterr().out.encode()
 
 
-def test_a_name_is_found_in_either_form_of_unicode(root, place):
+def test_name_is_resolved_in_either_form_of_unicode(root, place):
     for at, name in enumerate(["café", "über"]):
         (root / f"{unicodedata.normalize('NFD', name)}.wav").write_bytes(b"%d" % at)
     run(root, place)
@@ -79,7 +79,7 @@ def test_a_name_is_found_in_either_form_of_unicode(root, place):
         assert index.row(index.resolve("über"))["title"] == "über"
 
 
-def test_links_and_loops(root, place, tmp_path):
+def test_links_and_loops_are_followed_once(root, place, tmp_path):
     fill(root, 3)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "far.wav").write_bytes(b"far")
@@ -104,7 +104,7 @@ def test_links_and_loops(root, place, tmp_path):
         os.link(root / "album 1" / "1.wav", root / name)
     os.mkfifo(root / "pipe.wav")
     report, decoded = run(root, place)
-    assert report == ScanReport(seen=19, indexed=3, skipped=len(links), duplicate=3, unsupported=1) and decoded == 3
+    assert report == ScanReport(files=19, indexed=3, skipped=len(links), duplicate=3, unsupported=1) and decoded == 3
     with Index.open(place) as index:
         assert {os.fsdecode(skip.path) for skip in list_skips(index)} == set(links)
         assert {skip.reason for skip in list_skips(index)} == {"link"}
@@ -116,7 +116,7 @@ def test_links_and_loops(root, place, tmp_path):
     assert (report.unchanged, report.missing) == (6, 0)  # what cannot be seen now is not missing
 
 
-def test_a_folder_that_cannot_be_read_is_not_missing(root, place, monkeypatch):
+def test_files_of_an_unreadable_folder_are_not_missing(root, place, monkeypatch):
     fill(root, 20)
     run(root, place)
     scandir = os.scandir
@@ -129,23 +129,23 @@ def test_a_folder_that_cannot_be_read_is_not_missing(root, place, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", failing)
         report, _ = run(root, place)
-    assert report == ScanReport(seen=18, unchanged=17, skipped=1)
-    assert run(root, place)[0] == ScanReport(seen=20, unchanged=20)
+    assert report == ScanReport(files=18, unchanged=17, skipped=1)
+    assert run(root, place)[0] == ScanReport(files=20, unchanged=20)
 
 
-def test_an_index_is_of_one_folder(root, place, tmp_path):
+def test_index_belongs_to_one_folder(root, place, tmp_path):
     fill(root, 3)
     run(root, place)
-    other = tmp_path / "other"
-    other.mkdir()
-    fill(other, 3)
+    second = tmp_path / "other"
+    second.mkdir()
+    fill(second, 3)
     with pytest.raises(UsageError, match="another folder"):
-        run(other, place)
-    shutil.rmtree(other)
-    root.rename(other)  # with its files, whose times stay
-    assert run(other, place) == (ScanReport(seen=3, unchanged=3), 0)
+        run(second, place)
+    shutil.rmtree(second)
+    root.rename(second)  # with its files, whose times stay
+    assert run(second, place) == (ScanReport(files=3, unchanged=3), 0)
     table = tmp_path / "table.index"
     with opened(table) as index:
         index.add([{"id": "a"}], np.eye(DIM, dtype=np.float32)[:1], "audio")
     with pytest.raises(UsageError, match="from a table"):
-        run(other, table)
+        run(second, table)

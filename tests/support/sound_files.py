@@ -108,7 +108,7 @@ def damage(data, where=0.5, width=400, seed=0):
 
 
 def bad():
-    """Name -> (bytes, what may become of it): "" is fine, "partial" is kept with a flag, else reason codes."""
+    """Name -> (bytes, the allowed results): "" for a good file, "partial" for a part, else reason codes."""
     tune = melody(8)
     pcm = (melody(1, 8000)[:, 0] * 32767).astype("<i2").tobytes()
     noise = np.random.default_rng(1).bytes(3000)
@@ -116,7 +116,7 @@ def bad():
     flac, ogg, opus = pack(tune, "FLAC"), pack(tune, "OGG"), encode(tune[:22050], "ogg", "libopus")
     m4a = encode(tune, "mp4", "aac")
     pages, short = ogg_pages(ogg), ogg_pages(opus)
-    other = encode(tune[:, :1], "mp3", "libmp3lame", rate=44100, write_xing="0", id3v2_version="0")
+    mono_mp3 = encode(tune[:, :1], "mp3", "libmp3lame", rate=44100, write_xing="0", id3v2_version="0")
     open_length = bytearray(flac)
     open_length[21] &= 0xF0
     open_length[22:26] = bytes(4)
@@ -133,7 +133,7 @@ def bad():
         wilds[name] = chunk(b"RIFF", body)
     form, data = wav(b"")[12:36], chunk(b"data", pcm)
     deep = b"".join(struct.pack(">I4s", 8 * (10_000 - depth), b"moov") for depth in range(10_000))
-    some = ("bad-format", "no-audio", "truncated", "too-short", "format-change", "silent", "partial", "encrypted", "")
+    any_reason = tuple("bad-format no-audio truncated too-short format-change silent partial encrypted".split()) + ("",)
     stts, stco = m4a.index(b"stts"), m4a.index(b"stco")
     return {
         "a01.mp3": (b"", "empty"),
@@ -150,18 +150,18 @@ def bad():
         "a09-odd.wav": (wav(pcm, before=chunk(b"LIST", b"INFOx")), ("", "bad-format", "no-audio")),
         "a09-list.wav": (wav(pcm, before=chunk(b"LIST", b"", 0xFFFFFFFF)), ("", "bad-format", "no-audio", "truncated")),
         "a09-after.wav": (wav(pcm, after=chunk(b"LIST", b"INFO", 0xFFFFFFFF)), ""),
-        "a10.wav": (wav(noise, 17, 1, 8000, 4, 50_000), (*some, "too-long", "decoder-crash", "memory")),
+        "a10.wav": (wav(noise, 17, 1, 8000, 4, 50_000), (*any_reason, "too-long", "decoder-crash", "memory")),
         **{f"a11-{name}.wav": (content, "non-finite") for name, content in wilds.items()},
         "a15.mp3": (damage(mp3), "partial"),
         "a16.mp3": (id3(30 << 20, bytes(30 << 20)) + mp3, ""),
         "a16-claim.mp3": (id3(60, b"APIC" + b"\x0b\x7f\x7f\x7f" + bytes(52)) + mp3, ""),
-        "a17-past.mp3": (id3(200 << 20) + mp3, some),
-        "a17-nested.mp3": (id3(20, id3(10, bytes(10))) + mp3, some),
+        "a17-past.mp3": (id3(200 << 20) + mp3, any_reason),
+        "a17-nested.mp3": (id3(20, id3(10, bytes(10))) + mp3, any_reason),
         "a17-chain.mp3": (id3(10, bytes(10)) * 3 + mp3, ""),
         "a18.mp3": (vbr, ""),
-        "a19.mp3": (vbr + other, ("", "format-change", "partial")),
+        "a19.mp3": (vbr + mono_mp3, ("", "format-change", "partial")),
         "a21-open.flac": (bytes(open_length), ""),
-        "a21-block.flac": (sparse, some),
+        "a21-block.flac": (sparse, any_reason),
         "a21-md5.flac": (flac[:26] + bytes([1] * 16) + flac[42:], ""),
         "a23-chain.ogg": (ogg + ogg, ("", "partial")),
         "a23-end.ogg": (b"".join(pages[:-1]), "partial"),
@@ -170,9 +170,9 @@ def bad():
             ogg_sum(short[0].replace(opus[28:40], opus[28:38] + b"\xff\xff")) + b"".join(short[1:]),
             ("no-audio", "truncated"),
         ),
-        "a25-stts.m4a": (m4a[: stts + 12] + b"\xff\xff\xff\xff" + m4a[stts + 16 :], (*some, "too-long")),
-        "a25-stco.m4a": (m4a[: stco + 12] + struct.pack(">I", stco) + m4a[stco + 16 :], some),
-        "a25-deep.m4a": (m4a[:32] + deep, some[:3]),
+        "a25-stts.m4a": (m4a[: stts + 12] + b"\xff\xff\xff\xff" + m4a[stts + 16 :], (*any_reason, "too-long")),
+        "a25-stco.m4a": (m4a[: stco + 12] + struct.pack(">I", stco) + m4a[stco + 16 :], any_reason),
+        "a25-deep.m4a": (m4a[:32] + deep, any_reason[:3]),
         "a26.mp4": (video(), "no-audio"),
         "a27.m4p": (m4a.replace(b"mp4a", b"drms", 1), "encrypted"),
         "a28-text.mp3": (b"hello\n" * 500, "no-audio"),
@@ -224,7 +224,7 @@ def hostile(path, rate, limit):
     elif name == "sleep":
         with open(path + b".pid", "w") as file:
             file.write(str(os.getpid()))
-        time.sleep(1000)
+        time.sleep(10**6)
     elif name == "slow":
         time.sleep(1.5)
     elif name == "large":
@@ -232,7 +232,7 @@ def hostile(path, rate, limit):
     elif name == "forks":  # the child holds the pipe, and its parent dies
         child = os.fork()
         if not child:
-            time.sleep(1000)
+            time.sleep(10**6)
         with open(path + b".pid", "w") as file:
             file.write(str(child))
         os._exit(0)
@@ -262,12 +262,12 @@ def slow_tags(path, rate, limit):
     from jointembed import audio
     from jointembed.audio.workers import worker
 
-    worker.tags = lambda path: time.sleep(1000)
+    worker.tags = lambda path: time.sleep(10**6)
     return audio.decode(path, rate, limit)
 
 
 def likeness(a, b, lag=4000):
-    """The cosine of two sounds where both sound, once the delay that a codec adds is taken away."""
+    """The cosine of two sounds over their common length, after the delay of the codec is removed."""
     length = 2 ** int(np.ceil(np.log2(len(a) + len(b))))
     cross = np.fft.irfft(np.fft.rfft(a, length) * np.fft.rfft(b, length).conj(), length)
     delay = int(np.argmax(cross[:lag]))

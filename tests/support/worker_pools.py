@@ -1,4 +1,4 @@
-"""What every answer of a pool of decoders keeps to."""
+"""The promises of every result of a pool of decoders."""
 
 import numpy as np
 
@@ -9,11 +9,10 @@ CODES = {
 
 
 def check(decoded):
-    """The promises of every answer."""
     assert decoded.reason in CODES, decoded
     if decoded.reason:
-        assert decoded.samples is None and decoded.wrong and decoded.fix, decoded
-        assert "\n" not in decoded.wrong
+        assert decoded.samples is None and decoded.problem and decoded.fix, decoded
+        assert "\n" not in decoded.problem
     else:
         assert decoded.samples.dtype == np.float32 and np.isfinite(decoded.samples).all()
         assert decoded.seconds >= 0.5

@@ -1,4 +1,4 @@
-"""Sounds of a catalogue decoded in processes that may be killed: a file that breaks a decoder costs only itself."""
+"""Worker processes that decode and may be killed: a file that crashes or hangs a decoder costs only itself."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ __all__ = ["Decoded", "Decoders"]
 
 
 class Decoders:
-    """Processes that decode the files of a catalogue; a context manager.
+    """A pool of decoding processes; a context manager.
 
     Args:
         rate: of the samples, in Hz.
-        workers: processes.
-        seconds: a file may take, and a quarter of a second more a megabyte.
-        memory: bytes a process may take; a sound that does not fit into half of it is refused as too long.
-        recycle: files after which a process is replaced.
+        workers: the number of processes.
+        seconds: the time that a file may take; 4 MB of its size add a second.
+        memory: the bytes that a process may use; a sound that does not fit into half of it is refused as too long.
+        recycle: the number of files after which a process is replaced.
+        function: the decoder that the processes call, as `module:name`.
     """
 
-    function = "jointembed.audio:decode"
-
     def __init__(
-        self, rate: int, workers: int = 2, seconds: float = 30.0, memory: int = 2 << 30, recycle: int = 200
+        self,
+        rate: int,
+        workers: int = 2,
+        seconds: float = 30.0,
+        memory: int = 2 << 30,
+        recycle: int = 200,
+        function: str = "jointembed.audio:decode",
     ) -> None:
-        self.workers = [Worker(rate, seconds, memory, recycle, self.function) for _ in range(workers)]
+        self.workers = [Worker(rate, seconds, memory, recycle, function) for _ in range(workers)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self.workers:
             self._idle.put(worker)
@@ -46,20 +51,21 @@ class Decoders:
         self.close()
 
     def map(self, paths: Iterable[bytes], ahead: int | None = None) -> Iterator[Decoded]:
-        """What becomes of each file, in the order of the paths, which are taken as they are needed.
+        """Decode files; the results are in the order of the paths, which are drawn as they are needed.
 
         Args:
             paths: the files.
-            ahead: how many files are decoded or wait, decoded, to be taken; twice the number of workers by default.
+            ahead: the number of files that are being decoded or wait to be yielded; by default twice the number of
+                workers.
 
         Raises:
-            UserError: no process can be started.
+            UserError: a process cannot be started.
         """
         ahead = max(1, 2 * len(self.workers) if ahead is None else ahead)
         waiting: deque[Future[Decoded]] = deque()
         try:
             for path in paths:
-                waiting.append(self._threads.submit(self._one, path))
+                waiting.append(self._threads.submit(self._decode, path))
                 if len(waiting) >= ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -68,7 +74,7 @@ class Decoders:
             for future in waiting:
                 future.cancel()
 
-    def _one(self, path: bytes) -> Decoded:
+    def _decode(self, path: bytes) -> Decoded:
         worker = self._idle.get()
         try:
             return worker.decode(path)
@@ -78,7 +84,7 @@ class Decoders:
             self._idle.put(worker)
 
     def close(self) -> None:
-        """End all processes; what they are decoding is lost."""
+        """Kill all processes; the files that they are decoding are lost."""
         for worker in self.workers:
             worker.closed = True
         self._threads.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""One process that decodes, as its parent sees it: asked, waited for, killed and started again."""
+"""A decoding process as its parent sees it: it gets jobs, is waited for, killed and started again."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UserError
+from ..formats import FIX
 
-_LINE = 1 << 20  # bytes of an answer's line, at most
-_START = 60.0  # seconds that a worker may take to start on a busy machine
-_TAGS = 3.0  # seconds that the tags of a decoded file may take
-_SPEED = 4e6  # bytes a second that any decoder manages: large files get more time
+MAX_LINE_BYTES = 1 << 20
+MAX_START_SECONDS = 60.0  # on a busy machine
+MAX_TAG_SECONDS = 3.0
+MIN_BYTES_PER_SECOND = 4e6  # any decoder is faster; large files get more time
+MAX_SOUND_SECONDS = 12 * 3600.0
 _MAIN = (
     "import sys; sys.path.append(sys.argv[1]); from jointembed.audio.workers.worker import main; "
     "main(int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])"
 )
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX")
-_FIX = "replace the file or leave it out"
+_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of one file.
+    """The result for one file.
 
     Args:
-        path: its name as the system has it.
+        path: as the system has it.
         samples: (N,) mono float32 at the rate of the `Decoders`; None if the file cannot be used.
-        reason: "" if it is fine, else a code: one of `jointembed.audio.Undecodable`, timeout, decoder-crash or memory.
-        problem: what is wrong with it.
+        reason: "", or a code: one of `jointembed.audio.Undecodable`, timeout, decoder-crash or memory.
+        problem: what is wrong with the file.
         fix: how to correct it.
-        partial: something of the sound is missing.
-        seconds: its length as decoded.
-        tags: title, artist, album, genre and year, as far as the file has them.
+        partial: whether a part of the sound is missing.
+        seconds: the length as decoded.
+        tags: those of title, artist, album, genre and year that the file has.
         times: seconds spent in read, decode, mono and resample.
     """
 
@@ -59,8 +60,8 @@ class Decoded:
     times: dict[str, float] = field(default_factory=dict)
 
 
-class _Lost(Exception):
-    """The worker died, broke the protocol or was too slow; its only argument is the reason."""
+class _WorkerLostError(Exception):
+    """The worker died, broke the protocol or was too slow; the argument is the reason code."""
 
 
 class Worker:
@@ -70,7 +71,7 @@ class Worker:
         self.rate, self.seconds, self.memory, self.recycle, self.function = rate, seconds, memory, recycle, function
         self.process: subprocess.Popen[bytes] | None = None
         self.pipe = -1
-        self.rest = b""
+        self.buffer = b""
         self.done = 0
         self.closed = False
 
@@ -79,141 +80,144 @@ class Worker:
             size = os.stat(path).st_size
         except (OSError, ValueError):
             size = 0
-        wait = self.seconds + size / _SPEED
+        wait = self.seconds + size / MIN_BYTES_PER_SECOND
         if self.process is None:
             self._start()
         try:
-            result = self._ask(path, wait)
-        except _Lost as lost:
+            result = self._request(path, wait)
+        except _WorkerLostError as error:
             self.kill()
-            reason, wrong = str(lost), f"the decoder took more than {wait:.0f} s"
-            if reason == "decoder-crash":
-                wrong = "the decoder crashed"
-            return Decoded(path, None, reason, wrong, _FIX)
+            reason = str(error)
+            problem = "the decoder crashed" if reason == "decoder-crash" else f"the decoder took more than {wait:.0f} s"
+            return Decoded(path, None, reason, problem, FIX)
         self.done += 1
         if result.reason == "memory" or self.done >= self.recycle:
             self.kill()
         return result
 
     def _start(self) -> None:
-        ours, theirs = os.pipe()
+        read_end, write_end = os.pipe()
         try:
             if hasattr(fcntl, "F_SETPIPE_SZ"):
                 with contextlib.suppress(OSError):
-                    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 1 << 20)
+                    fcntl.fcntl(read_end, fcntl.F_SETPIPE_SZ, 1 << 20)
             root = str(Path(__file__).parents[3])
-            words = [root, str(theirs), str(os.getpid()), str(self.memory), self.function]
+            words = [root, str(write_end), str(os.getpid()), str(self.memory), self.function]
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _MAIN, *words],  # -P: a folder of music may hold a numpy.py
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs],
+                pass_fds=[write_end],
                 start_new_session=True,
-                # Each more would reserve memory that counts against the limit.
-                env={**os.environ, **dict.fromkeys(_THREADS, "1")},
+                # Every thread would reserve memory that counts against the limit.
+                env={**os.environ, **dict.fromkeys(_THREAD_VARIABLES, "1")},
             )
         except BaseException:
-            os.close(ours)
+            os.close(read_end)
             raise
         finally:
-            os.close(theirs)
-        os.set_blocking(ours, False)
-        self.pipe, self.rest, self.done = ours, b"", 0
+            os.close(write_end)
+        os.set_blocking(read_end, False)
+        self.pipe, self.buffer, self.done = read_end, b"", 0
         try:
-            self._line(time.monotonic() + _START)
-        except _Lost as lost:
+            self._read_line(time.monotonic() + MAX_START_SECONDS)
+        except _WorkerLostError as error:
             self.kill()
             if self.closed:
                 raise
-            wrong = "a process that decodes sounds does not start"
-            raise UserError("decode", wrong, "free some memory, or give the decoders more") from lost
+            problem = "the decoding process does not start"
+            raise UserError("decode", problem, "free some memory, or give the decoders more") from error
 
-    def _ask(self, path: bytes, wait: float) -> Decoded:
+    def _request(self, path: bytes, wait: float) -> Decoded:
         assert self.process is not None and self.process.stdin is not None
-        limit = min(12 * 3600.0, self.memory / (8 * self.rate))  # of the memory, half for the samples
+        limit = min(MAX_SOUND_SECONDS, self.memory / (8 * self.rate))  # half of the memory is for the samples
         job = {"path": path.hex(), "rate": self.rate, "cpu": wait, "limit": limit}
         try:
             self.process.stdin.write(json.dumps(job).encode() + b"\n")
             self.process.stdin.flush()
         except OSError as error:
-            raise _Lost("decoder-crash") from error
+            raise _WorkerLostError("decoder-crash") from error
         end = time.monotonic() + wait
-        head = self._line(end)
-        if "reason" in head:
-            return Decoded(path, None, str(head["reason"]), str(head.get("problem")), str(head.get("fix")) or _FIX)
+        answer = self._read_line(end)
+        if "reason" in answer:
+            reason, problem, fix = (str(answer.get(name, "")) for name in ("reason", "problem", "fix"))
+            return Decoded(path, None, reason, problem, fix or FIX)
         try:
-            count = int(head["count"])
+            count = int(answer["count"])
             if not 0 < count <= (limit + 60) * self.rate:
                 raise ValueError(count)
             samples = np.empty(count, np.float32)
-            partial, seconds = bool(head["partial"]), float(head["seconds"])
-            times = {str(name): float(value) for name, value in head["times"].items()}
+            partial, seconds = bool(answer["partial"]), float(answer["seconds"])
+            times = {str(name): float(value) for name, value in answer["times"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _Lost("decoder-crash") from error
-        self._fill(samples.data.cast("B"), end)
+            raise _WorkerLostError("decoder-crash") from error
+        self._read_into(samples.data.cast("B"), end)
         tags: dict[str, str] = {}
         try:
-            tags = {str(name): str(text) for name, text in self._line(time.monotonic() + _TAGS)["tags"].items()}
-        except (_Lost, KeyError, AttributeError):
+            tags = {
+                str(name): str(text)
+                for name, text in self._read_line(time.monotonic() + MAX_TAG_SECONDS)["tags"].items()
+            }
+        except (_WorkerLostError, KeyError, AttributeError):
             self.kill()
         return Decoded(path, samples, "", "", "", partial, seconds, tags, times)
 
     def _wait(self, end: float) -> None:
-        """Return when the pipe holds something; that it is open proves nothing: a dead worker's child may hold it."""
+        """Return when the pipe has data. That it is open proves nothing: a child of a dead worker may have it open."""
         poll = select.poll()
         poll.register(self.pipe, select.POLLIN)
         while not poll.poll(50):
-            if self.closed or self._dead():
+            if self.closed or self._is_dead():
                 if poll.poll(0):
                     return
-                raise _Lost("decoder-crash")
+                raise _WorkerLostError("decoder-crash")
             if time.monotonic() > end:
-                raise _Lost("timeout")
+                raise _WorkerLostError("timeout")
 
-    def _dead(self) -> bool:
+    def _is_dead(self) -> bool:
         assert self.process is not None
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def _line(self, end: float) -> dict[str, Any]:
-        parts = self.rest
+    def _read_line(self, end: float) -> dict[str, Any]:
+        parts = self.buffer
         while b"\n" not in parts:
             self._wait(end)
             part = os.read(self.pipe, 1 << 16)
             if not part:
-                raise _Lost(self._why())
+                raise _WorkerLostError(self._reason_of_end())
             parts += part
-            if len(parts) > _LINE + (1 << 16):
-                raise _Lost("decoder-crash")
-        line, _, self.rest = parts.partition(b"\n")
+            if len(parts) > MAX_LINE_BYTES + (1 << 16):
+                raise _WorkerLostError("decoder-crash")
+        line, _, self.buffer = parts.partition(b"\n")
         try:
             words = json.loads(line)
         except ValueError as error:
-            raise _Lost("decoder-crash") from error
+            raise _WorkerLostError("decoder-crash") from error
         if not isinstance(words, dict):
-            raise _Lost("decoder-crash")
+            raise _WorkerLostError("decoder-crash")
         return words
 
-    def _fill(self, view: memoryview, end: float) -> None:
-        have = min(len(self.rest), len(view))
-        view[:have], self.rest = self.rest[:have], self.rest[have:]
-        while have < len(view):
+    def _read_into(self, view: memoryview, end: float) -> None:
+        filled = min(len(self.buffer), len(view))
+        view[:filled], self.buffer = self.buffer[:filled], self.buffer[filled:]
+        while filled < len(view):
             self._wait(end)
-            got = os.readv(self.pipe, [view[have:]])
-            if not got:
-                raise _Lost(self._why())
-            have += got
+            count = os.readv(self.pipe, [view[filled:]])
+            if not count:
+                raise _WorkerLostError(self._reason_of_end())
+            filled += count
             if time.monotonic() > end:
-                raise _Lost("timeout")
+                raise _WorkerLostError("timeout")
 
-    def _why(self) -> str:
-        """Why the pipe ended: the kernel may have stopped the worker for its CPU time."""
+    def _reason_of_end(self) -> str:
+        """The reason code after the pipe has ended: the kernel may have stopped the worker for its CPU time."""
         assert self.process is not None
         status = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         return "timeout" if status is not None and status.si_status == signal.SIGXCPU else "decoder-crash"
 
     def kill(self) -> None:
-        """End the process and all that it started. It is reaped last: until then nobody else can get its number."""
+        """Kill the process and its children. It is reaped last: until then no other process can get its number."""
         process, self.process = self.process, None
         if process is None:
             return

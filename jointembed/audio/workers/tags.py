@@ -1,4 +1,4 @@
-"""What a sound file says of itself, as short clean text."""
+"""The tags of a sound file, as short clean text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 import unicodedata
 from typing import Any
 
-_LONGEST = 1000
-_LARGEST = 16 << 20  # bytes of an ID3 tag: more is no text, and reading it takes memory
+MAX_TAG_CHARS = 1000
+MAX_ID3_BYTES = 16 << 20  # a larger ID3 tag holds pictures, and reading it takes memory
 _KEYS = {
     "title": ("title", "TIT2", "\xa9nam", "WM/Title", "Title"),
     "artist": ("artist", "TPE1", "\xa9ART", "Author", "Artist"),
@@ -15,40 +15,42 @@ _KEYS = {
     "genre": ("genre", "TCON", "\xa9gen", "WM/Genre", "Genre"),
     "year": ("date", "year", "TDRC", "TYER", "\xa9day", "WM/Year", "Year"),
 }
-# They turn the text that follows them round, on a page as in a terminal.
-_BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# They reverse the text that follows them, on a page and in a terminal.
+_BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def clean(text: str) -> str:
     """A tag without control, bidirectional and unencodable characters, its white space joined, cut to 1,000."""
-    text = text[: 8 * _LONGEST]
-    kept = (" " if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in text if one not in _BIDI)
-    return " ".join("".join(one for one in kept if unicodedata.category(one) != "Cs").split())[:_LONGEST].strip()
+    text = text[: 8 * MAX_TAG_CHARS]
+    characters = []
+    for character in text:
+        category = unicodedata.category(character)
+        if character not in _BIDIRECTIONAL and category != "Cs":
+            characters.append(" " if category in ("Cc", "Zl", "Zp") else character)
+    return " ".join("".join(characters).split())[:MAX_TAG_CHARS].strip()
 
 
 def tags(path: str | bytes) -> dict[str, str]:
-    """The title, artist, album, genre and year (four digits) of a file, as far as it has them; never an error."""
+    """The tags that a file has: title, artist, album, genre and year (four digits); never an error."""
     try:
         import mutagen
 
         with open(path, "rb") as file:
-            head = file.read(10)
-            if head[:3] == b"ID3" and (head[6] & 127) << 21 >= _LARGEST:
+            header = file.read(10)
+            if header[:3] == b"ID3" and (header[6] & 127) << 21 >= MAX_ID3_BYTES:
                 return {}
             file.seek(0)
-            found: Any = mutagen.File(file)
-        held = getattr(found, "tags", None)
-        if not held:
-            return {}
-        return {name: text for name, keys in _KEYS.items() if (text := _first(held, keys, name))}
+            parsed: Any = mutagen.File(file)
+        raw = getattr(parsed, "tags", None)
+        return {name: text for name, keys in _KEYS.items() if raw and (text := _first_value(raw, keys, name))}
     except (Exception, RecursionError):
-        return {}  # a broken tag never costs the sound
+        return {}  # a corrupt tag must not cost the sound
 
 
-def _first(held: Any, keys: tuple[str, ...], name: str) -> str:
+def _first_value(raw: Any, keys: tuple[str, ...], name: str) -> str:
     for key in keys:
         try:
-            value = held[key]
+            value = raw[key]
         except (KeyError, ValueError):
             continue
         value = getattr(value, "genres", None) or getattr(value, "text", value)

@@ -54,7 +54,7 @@ class PretrainedAudio(FileReader):
 
     def preprocess(self, cell: Any) -> Array:
         """The samples (N,) of a whole sound."""
-        return audio.samples(cell, self.sample_rate)
+        return audio.load(cell, self.sample_rate)
 
     def pieces(self, array: Array) -> list[Array]:
         """Samples (N,) -> a prepared window a piece."""

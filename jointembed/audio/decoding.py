@@ -1,0 +1,238 @@
+"""A sound file -> mono float32 samples at a given rate."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from .formats import FIX, Header, Undecodable, sniff
+from .resampling import Mixer, Samples, resample, to_mono
+from .streams import Opener, UnknownFormatError, openers
+
+MAX_SECONDS = 12 * 3600.0
+MIN_SECONDS = 0.5
+MIN_SECONDS_OF_PARTIAL = 5.0
+MAX_SECONDS_OF_SILENCE = 3600.0  # at the beginning; hours of silence make a tiny file
+EXACT_FORMATS = {"wav", "aiff", "flac", "mp3"}  # their headers count samples; others may claim up to 0.1 s too many
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A decoded file.
+
+    Args:
+        samples: (N,) mono float32 at the requested rate.
+        seconds: the length as decoded.
+        claimed: the length in seconds by the header; 0 if it gives none.
+        partial: whether the end, or packets in between, are missing.
+        own_rate: the rate of the file, in Hz.
+        channels: the number of channels of the file.
+        format: wav, flac, mp3, vorbis, opus, aac and so on.
+        times: seconds spent in read, decode, mono and resample.
+        silent: whether nothing in it is louder than -70 dBFS (RMS about its mean).
+    """
+
+    samples: Samples
+    seconds: float
+    claimed: float
+    partial: bool
+    own_rate: int
+    channels: int
+    format: str
+    times: dict[str, float]
+    silent: bool = False
+
+
+def decode(path: str | bytes | Path, rate: int, limit_seconds: float = MAX_SECONDS) -> Sound:
+    """Decode a file for an index by its content, not its name, to mono samples at `rate` Hz.
+
+    Stereo is mixed to the mean of the channels; if they cancel out, the left one is used. A partial sound is accepted
+    if it has at least 5 s and half of the length in the header.
+
+    Raises:
+        Undecodable: the file cannot be used; its `reason` is a code.
+    """
+    subject = _printable(path)
+    sound = _decode(path, rate, limit_seconds)
+    if sound.partial and (sound.seconds < MIN_SECONDS_OF_PARTIAL or sound.seconds < sound.claimed / 2):
+        claim = f" of the {sound.claimed:.1f} s that it claims" if sound.claimed else ""
+        raise Undecodable(subject, f"only {sound.seconds:.1f} s{claim} can be decoded", FIX, "truncated")
+    if sound.seconds < MIN_SECONDS:
+        raise Undecodable(subject, f"it lasts {sound.seconds:.3f} s, less than {MIN_SECONDS}", FIX, "too-short")
+    if sound.silent:
+        raise Undecodable(subject, "it is silent: nothing is louder than -70 dBFS", FIX, "silent")
+    return sound
+
+
+def read(path: str | Path, rate: int) -> Samples:
+    """Decode a file by its content, not its name, to mono samples (N,) in [-1, 1] at `rate` Hz.
+
+    soundfile or PyAV, whichever is faster, reads wav, flac, ogg, opus, aiff, au and mp3; PyAV reads m4a, aac, webm, wma
+    and so on. The sound may be short or silent; a truncated file gives the part that it has.
+
+    Raises:
+        UsageError: the file does not exist.
+        Undecodable: the file has no sound that can be decoded.
+    """
+    if not Path(path).is_file():
+        raise UsageError(path, "the sound file does not exist", "correct the path, or put the file there")
+    return _decode(path, rate, MAX_SECONDS).samples
+
+
+def _printable(path: str | bytes | Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def _open(path: str | bytes | Path, subject: str) -> Iterator[tuple[int, int]]:
+    """The descriptor and size in bytes of a regular file; a pipe or device is refused without waiting for it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise _unreadable(subject, error) from error
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise Undecodable(subject, "it is not a regular file")
+        if not before.st_size:
+            raise Undecodable(subject, "the file is empty", FIX, "empty")
+        yield descriptor, before.st_size
+        after = os.fstat(descriptor)
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise Undecodable(subject, "the file was changed while it was read", "run the command again")
+    except OSError as error:
+        raise _unreadable(subject, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(subject: str, error: Exception) -> Undecodable:
+    problem = f"it cannot be read ({getattr(error, 'strerror', None) or error})"
+    return Undecodable(subject, problem, "make it readable or leave it out")
+
+
+def _decode(path: str | bytes | Path, rate: int, limit: float) -> Sound:
+    """Decode with the first decoder that can; a second one may complete a sound that the first one gave up on."""
+    subject = _printable(path)
+    start = perf_counter()
+    best: Sound | None = None
+    refusals: list[UnknownFormatError] = []
+    with _open(path, subject) as (descriptor, size), np.errstate(all="ignore"):
+        header = sniff(descriptor, size, subject)
+        for opener in openers(header):
+            try:
+                sound = _collect(opener, descriptor, header, rate, limit, subject, start)
+            except UnknownFormatError as error:
+                refusals.append(error)
+                continue
+            except Undecodable:
+                if best is None:
+                    raise
+                break
+            if best is not None and sound.claimed:
+                sound = replace(sound, partial=True)  # this decoder passed over what stopped the first one
+            if best is None or not sound.partial or sound.seconds > best.seconds:
+                best = sound
+            if not best.partial:
+                break
+        finite = best is None or bool(np.isfinite(np.dot(best.samples, best.samples)))
+    if best is None:
+        words = "; ".join(str(error) for error in refusals)
+        problem = " ".join(f"it cannot be decoded as sound ({words})".split())
+        reason = next(
+            (error.reason for error in refusals if error.reason), "bad-format" if header.format else "no-audio"
+        )
+        raise Undecodable(subject, problem, FIX, reason)
+    if not best.seconds:
+        reason = "truncated" if best.partial and best.claimed else "no-audio"
+        raise Undecodable(subject, "it holds no samples", FIX, reason)
+    if not finite:
+        raise Undecodable(subject, "it holds samples that are not finite", FIX, "non-finite")
+    return best
+
+
+def _collect(
+    opener: Opener,
+    descriptor: int,
+    header: Header,
+    rate: int,
+    limit: float,
+    subject: str,
+    start: float,
+    left: bool = False,
+) -> Sound:
+    """All samples of a file by one decoder, optionally of the left channel alone."""
+    times = dict.fromkeys(("read", "decode", "mono", "resample"), 0.0)
+    with opener(descriptor, header, subject) as stream:
+        problem = f"it is longer than {limit / 3600:.4g} hours"
+        too_long = Undecodable(subject, problem, "cut it into pieces", "too-long")
+        if stream.expected > limit:
+            raise too_long
+        mixer = Mixer(stream.rate or rate, rate, stream.expected, times, left)
+        begin = perf_counter()
+        times["read"] = begin - start
+        for block in stream.blocks:
+            mixer.add(block)
+            if mixer.frames > limit * stream.rate:
+                raise too_long
+            if mixer.silent and not mixer.cancelled and mixer.frames > MAX_SECONDS_OF_SILENCE * stream.rate:
+                raise Undecodable(subject, "it begins with an hour of silence", FIX, "silent")
+        samples = mixer.finish(stream.channels)
+        times["decode"] = perf_counter() - begin - times["mono"] - times["resample"]
+    if mixer.silent and mixer.cancelled and not left:
+        return _collect(opener, descriptor, header, rate, limit, subject, start, left=True)
+    seconds = mixer.frames / stream.rate if mixer.frames else 0.0
+    exact = header.format in EXACT_FORMATS and stream.claimed > 0
+    short = seconds < stream.claimed - (0.02 if exact else 0.1)
+    # Anything may follow the last sample that the header counts: tags of old kinds, padding.
+    partial = header.cut or short or (stream.broken and not exact)
+    return Sound(
+        samples, seconds, stream.claimed, partial, stream.rate, stream.channels, stream.format, times, mixer.silent
+    )
+
+
+def load(cell: Any, rate: int) -> Samples:
+    """The samples (N,) of a cell: a path, an array at `rate`, or {"array": ..., "sampling_rate": Hz}.
+
+    An array is (N,), (N, channels) or (channels, N): the longer side is time.
+
+    Raises:
+        UsageError: the cell is anything else.
+    """
+    if isinstance(cell, str | Path):
+        return read(cell, rate)
+    own_rate = rate
+    if isinstance(cell, Mapping):
+        if "array" not in cell or "sampling_rate" not in cell:
+            fix = 'give {"array": ..., "sampling_rate": Hz}'
+            raise UsageError("sound", f"a dict with {sorted(cell)} is not a sound", fix)
+        cell, own_rate = cell["array"], int(cell["sampling_rate"])
+    array = np.asarray(cell)
+    if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or not array.size:
+        fix = "give a path, an array, or a dict with array and sampling_rate"
+        raise UsageError("sound", f"{type(cell).__name__} is not a sound", fix)
+    if array.dtype.kind in "iu":
+        array = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max + 1.0)
+    if array.ndim == 2 and array.shape[0] < array.shape[1]:
+        array = array.T
+    return resample(to_mono(array), own_rate, rate)
+
+
+def decoder_version() -> str:
+    """The decoders and their versions: a file that one version refused may be read by another."""
+    import soundfile
+
+    try:
+        import av
+    except ImportError:
+        return f"libsndfile {soundfile.__libsndfile_version__}"
+    return f"libsndfile {soundfile.__libsndfile_version__}, av {av.__version__}"
