@@ -183,7 +183,7 @@ def write_column(index: Index, name: str, ids: Sequence[str], labels: Labels, na
     """
     if not name.isprintable() or not name.strip() or set(name) & {'"', "\\"} or name in ("id", *HIDDEN):
         raise UsageError(name or '""', "a column cannot have this name", "use a plain word, such as cluster")
-    given = {id: names[label] for id, label in zip(ids, labels.tolist(), strict=True) if label >= 0}
+    name_of = {id: names[label] for id, label in zip(ids, labels.tolist(), strict=True) if label >= 0}
     with index.writing() as db:
         own = json.loads(dict(db.execute("SELECT key, value FROM meta")).get("clusters", "{}"))
         numbers = [number for (number,) in db.execute("SELECT number FROM rows ORDER BY number")]
@@ -191,7 +191,9 @@ def write_column(index: Index, name: str, ids: Sequence[str], labels: Labels, na
             rows = fetch(db, numbers[at : at + 4_096])
             if any(row.get(name) not in (None, *own.get(name, ())) for row in rows):
                 raise UsageError(name, "the rows already have a column of this name", "choose another --output-column")
-            fresh = [_with(row, name, given.get(row["id"])) for row in rows if row.get(name) != given.get(row["id"])]
+            fresh = [
+                _with(row, name, name_of.get(row["id"])) for row in rows if row.get(name) != name_of.get(row["id"])
+            ]
             update(db, [(encode(row["id"]), row) for row in fresh])
         note(db, "columns", [name])
         about = json.dumps({**own, name: list(names)})

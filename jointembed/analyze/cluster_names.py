@@ -103,8 +103,8 @@ def name_clusters(
     ignored = {"split", *ignore}
     traits: list[list[Trait]] = [[] for _ in range(count)]
     for column in dict.fromkeys(column for row in rows for column in row if column not in ignored):
-        for label, found in enumerate(_traits_of_column(column, [row.get(column) for row in rows], labels, count)):
-            traits[label] += found
+        for label, of_cluster in enumerate(_traits_of_column(column, [row.get(column) for row in rows], labels, count)):
+            traits[label] += of_cluster
     terms: list[list[str]] = [[] for _ in range(count)]
     if vocabulary is not None and len(vocabulary[0]):
         terms = nearest_terms(vectors, labels, *vocabulary)
@@ -113,10 +113,10 @@ def name_clusters(
     titles: set[str] = set()
     for label, medoid in enumerate(medoids(vectors, labels)):
         ranked = sorted(traits[label], key=lambda t: (t.is_mean, -t.z_score if t.is_mean else -t.z_score * t.inside))
-        chosen = _drop_redundant(ranked)
-        title = _title(chosen, terms[label], titles)
+        distinct = _drop_redundant(ranked)
+        title = _title(distinct, terms[label], titles)
         titles.add(title)
-        clusters.append(NamedCluster(f"{label + 1} {title}", sizes[label], medoid, chosen, terms[label]))
+        clusters.append(NamedCluster(f"{label + 1} {title}", sizes[label], medoid, distinct, terms[label]))
     return clusters
 
 
@@ -147,12 +147,12 @@ def nearest_terms(
         threshold = np.maximum(threshold, ((shuffled - mean) @ directions.T).max(1))
     nearest: list[list[str]] = []
     for cluster_scores, minimum in zip(scores, threshold, strict=True):
-        chosen: list[str] = []
+        picked: list[str] = []
         for at in np.argsort(-cluster_scores, kind="stable")[: 3 * n].tolist():
-            redundant = any(_overlaps(terms[at], term) for term in chosen)
-            if cluster_scores[at] > minimum and len(chosen) < n and not redundant:
-                chosen.append(_shorten(terms[at]))
-        nearest.append(chosen)
+            redundant = any(_overlaps(terms[at], term) for term in picked)
+            if cluster_scores[at] > minimum and len(picked) < n and not redundant:
+                picked.append(_shorten(terms[at]))
+        nearest.append(picked)
     return nearest
 
 
@@ -266,27 +266,27 @@ def _shorten(value: str) -> str:
 
 def _drop_redundant(traits: Sequence[Trait]) -> list[Trait]:
     """Return the first few traits, without repetitions such as the word `hip` beside the genre hip hop."""
-    kept: list[Trait] = []
+    distinct: list[Trait] = []
     for trait in traits:
-        if len(kept) < MAX_TRAITS and not any(_overlaps(trait.value, earlier.value) for earlier in kept):
-            kept.append(trait)
-    return kept
+        if len(distinct) < MAX_TRAITS and not any(_overlaps(trait.value, earlier.value) for earlier in distinct):
+            distinct.append(trait)
+    return distinct
 
 
-def _title(traits: Sequence[Trait], terms: Sequence[str], taken: set[str]) -> str:
+def _title(traits: Sequence[Trait], terms: Sequence[str], titles: set[str]) -> str:
     """Return two values: the most significant label, then labels of most items, then terms, then what is left.
 
     Up to four if another cluster has the title already.
     """
     labels = [trait.value for trait in traits if not trait.is_mean]
     common = [trait.value for trait in traits if not trait.is_mean and trait.inside > 0.5]
-    chosen: list[str] = []
+    values: list[str] = []
     for value in (*labels[:1], *common, *terms, *labels, *(trait.value for trait in traits)):
-        if not any(_overlaps(value, earlier) for earlier in chosen):
-            chosen.append(value)
-        if (len(chosen) > 1 and ", ".join(chosen) not in taken) or len(chosen) == 4:
+        if not any(_overlaps(value, earlier) for earlier in values):
+            values.append(value)
+        if (len(values) > 1 and ", ".join(values) not in titles) or len(values) == 4:
             break
-    return ", ".join(chosen) or "mixed"
+    return ", ".join(values) or "mixed"
 
 
 def _overlaps(a: str, b: str) -> bool:

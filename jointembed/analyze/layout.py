@@ -31,7 +31,7 @@ _UMAP_MIN_ROWS = 8
 def available_axes(index: Index, column: str | None = None) -> list[str]:
     """Return the axes that `compute_layout` takes: the projections that are installed, then the numeric columns."""
     umap = ["umap2", "umap3"] if importlib.util.find_spec("umap") else []
-    numbers = [name for name, one in columns(index, column).items() if one.numeric and one.size > 1]
+    numbers = [name for name, kind in columns(index, column).items() if kind.numeric and kind.size > 1]
     return ["pca2", "pca3", *umap, *numbers]
 
 
@@ -111,9 +111,9 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
     if len(values) < _UMAP_MIN_ROWS:
         return _pca(index, column, dims)
     path = cache(index, column or index.fields[0], f"umap{dims}")
-    held = kept(path)
-    if held is not None and held.size == len(values) * dims:
-        return held.view("<f4").reshape(-1, dims)
+    points = kept(path)
+    if points is not None and points.size == len(values) * dims:
+        return points.view("<f4").reshape(-1, dims)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -53,23 +53,23 @@ def draw(
     figure = Figure(figsize=(10, 7.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    count, shown = len(names), np.arange(len(points))
+    count, visible = len(names), np.arange(len(points))
     if len(points) > MAX_POINTS:
-        shown = np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False)
-    area = float(np.clip(24_000 / max(1, len(shown)), 4, 36))
+        visible = np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False)
+    area = float(np.clip(24_000 / max(1, len(visible)), 4, 36))
     sizes = np.bincount(labels[labels >= 0], minlength=count)
     outside = int((labels < 0).sum())
     if outside:
-        x, y = points[shown[labels[shown] < 0]].T
+        x, y = points[visible[labels[visible] < 0]].T
         name = f"in no cluster  ({outside:,})"
         axes.scatter(x, y, s=0.6 * area, c=NO_CLUSTER_COLOR, alpha=0.45, linewidths=0, label=name)
     for label, name in enumerate(names[:MAX_LEGEND]):
-        x, y = points[shown[labels[shown] == label]].T
+        x, y = points[visible[labels[visible] == label]].T
         color, marker = COLORS[label % 7], MARKERS[label // 7 % 7]
         name = f"{_escape_math(name[:MAX_NAME_CHARS])}  ({sizes[label]:,})"
         axes.scatter(x, y, s=area, c=color, marker=marker, alpha=0.8, linewidths=0, label=name)
     if count > MAX_LEGEND:
-        rest = shown[labels[shown] >= MAX_LEGEND]
+        rest = visible[labels[visible] >= MAX_LEGEND]
         colors = [COLORS[label % 7] for label in labels[rest].tolist()]
         x, y = points[rest].T
         axes.scatter(x, y, s=area, c=colors, alpha=0.8, linewidths=0)

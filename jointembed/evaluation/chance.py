@@ -23,8 +23,8 @@ _Polynomial = dict[
 def expected_hit(pool: Ints, relevant: Ints, k: int) -> Floats:
     """Return the expected `hit@k`: 1 minus the hypergeometric probability of no relevant candidate among k."""
     miss = np.ones(len(pool))
-    for drawn in range(k):
-        miss *= np.maximum(pool - relevant - drawn, 0) / np.maximum(pool - drawn, 1)
+    for rank in range(k):
+        miss *= np.maximum(pool - relevant - rank, 0) / np.maximum(pool - rank, 1)
     return 1 - miss
 
 
@@ -70,10 +70,10 @@ def expected_knn_accuracy(pool: Ints, relevant: Ints, excluded: Ints, label_size
         votes: _Polynomial = {(0, 0): 1}
         for size in label_sizes.tolist():
             votes = _multiply(votes, _vote_polynomial(size, c), k)
-        for candidates, same, own in accuracy:
+        for candidates, same, own in accuracy:  # own: whether the query is a candidate itself
             voters = min(k, candidates)
-            others = _divide(votes, _vote_polynomial(same + own, c), k)
-            wins = sum((Fraction(n, t + 1) for (drawn, t), n in others.items() if drawn == voters - c), Fraction())
+            rest = _divide(votes, _vote_polynomial(same + own, c), k)
+            wins = sum((Fraction(n, t + 1) for (x, t), n in rest.items() if x == voters - c), Fraction())
             accuracy[candidates, same, own] += float(wins * comb(same, c) / comb(candidates, voters))
     return np.array([accuracy[case] for case in cases])
 

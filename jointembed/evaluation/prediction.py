@@ -113,5 +113,5 @@ def _with_intervals(
 ) -> dict[str, Metric]:
     bootstrap, all_rows = Bootstrap(len(predicted), groups, n_resamples), np.ones(len(predicted))
     resampled = [measure(predicted, weights.astype(np.float64)) for weights in bootstrap.weights()]
-    values, chance = ([float(value) for value in measure(given, all_rows)] for given in (predicted, baseline))
+    values, chance = ([float(value) for value in measure(answers, all_rows)] for answers in (predicted, baseline))
     return bootstrap.metrics(names, values, resampled, chance)

@@ -55,7 +55,7 @@ def evaluate(
 
     Returns:
         For each metric its `value`; `low` and `high`, the 95 % percentile bootstrap interval, None for a single query
-        or group; and `chance`, the exact expectation of a random ranking. All None if there are no queries.
+        or group; and `chance`, the exact expectation of a random ranking. All None without any query.
 
     Raises:
         UsageError: a k is less than 1.

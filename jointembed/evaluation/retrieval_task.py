@@ -36,7 +36,7 @@ class RetrievalTask:
         query_groups: the groups of all queries, one query after another.
         group_offsets: (G + 1,), where the candidates of each group begin in `group_members`.
         group_members: the candidates of all groups, ascending within each group.
-        self_candidate: (Q,), the candidate that is the query itself, which is not ranked; -1 if there is none.
+        self_candidate: (Q,), the candidate that is the query itself, which is not ranked; else -1.
         excluded: for each query the candidates that it does not rank; None if it ranks all.
         query_rows: for each query, the first row that holds it.
         labels: (C,) the group of each candidate, -1 for none, if they vote in `knn@5`: if query and target are the same
@@ -126,25 +126,27 @@ def build_task(
         cell: [group for group in query_groups[cell] if members.get(group, set()) not in (set(), {own[cell]})]
         for cell in queries
     }
-    kept = [cell for cell in queries if answers[cell]]
+    answerable = [cell for cell in queries if answers[cell]]
     first_row = {cell: row for row in reversed(query_rows) for cell in cells[query][row]}
     group_number = {group: at for at, group in enumerate(members)}
-    single = all(len(labels) < 2 for labels in [*candidate_groups.values(), *(query_groups[cell] for cell in kept)])
-    votes = relevant is not None and query == target and single
+    labelled = [*candidate_groups.values(), *(query_groups[cell] for cell in answerable)]
+    votes = relevant is not None and query == target and all(len(labels) < 2 for labels in labelled)
     return RetrievalTask(
         query=query,
         target=target,
-        queries=[queries[cell] for cell in kept],
+        queries=[queries[cell] for cell in answerable],
         candidates=list(candidates.values()),
-        query_offsets=_offsets(len(answers[cell]) for cell in kept),
-        query_groups=np.array([group_number[group] for cell in kept for group in answers[cell]], np.int64),
+        query_offsets=_offsets(len(answers[cell]) for cell in answerable),
+        query_groups=np.array([group_number[group] for cell in answerable for group in answers[cell]], np.int64),
         group_offsets=_offsets(map(len, members.values())),
         group_members=np.array([at for group in members.values() for at in sorted(group)], np.int64),
-        self_candidate=np.array([own[cell] for cell in kept], np.int64),
-        excluded=None if exclude is None else _exclusions(rows, exclude, query_rows, cells[query], kept, position),
-        query_rows=[first_row[cell] for cell in kept],
+        self_candidate=np.array([own[cell] for cell in answerable], np.int64),
+        excluded=None
+        if exclude is None
+        else _exclusions(rows, exclude, query_rows, cells[query], answerable, position),
+        query_rows=[first_row[cell] for cell in answerable],
         labels=_candidate_labels(position, candidate_groups, group_number) if votes else None,
-        unanswerable=len(queries) - len(kept),
+        unanswerable=len(queries) - len(answerable),
     )
 
 
@@ -179,13 +181,15 @@ def _cells_by_key(cell: Any, whole: bool) -> dict[int, Any]:
     return {key(value): value for value in ([cell] if whole and not missing(cell) else explode(cell))}
 
 
-def _paired_candidates(queries: _Cells, targets: _Cells, kept: Collection[int], position: dict[int, int]) -> _Groups:
+def _paired_candidates(
+    queries: _Cells, targets: _Cells, query_keys: Collection[int], position: dict[int, int]
+) -> _Groups:
     """Return for each query the candidates that any row pairs it with."""
     members: _Groups = {}
     for row, targets_of_row in zip(queries, targets, strict=True):
         paired = {position[cell] for cell in targets_of_row if cell in position}
         for cell in row:
-            if cell in kept:
+            if cell in query_keys:
                 members.setdefault(cell, set()).update(paired)
     return members
 

@@ -1,7 +1,7 @@
 """Export to TensorBoard's projector: exact vectors, a line of labels for each point, and thumbnails."""
 
 import contextlib
-import os
+import io
 import re
 import shutil
 import socket
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from jointembed.analyze.tensorboard import thumbnail, thumbnail_size, write
 from jointembed.errors import UsageError
 from jointembed.index.index import Index
 
-ODD = [
+UNUSUAL_TEXTS = [
     "a/b",
     "tab\there",
     "new\nline",
@@ -35,12 +34,11 @@ ODD = [
     "\r",
     "-",
 ]
-CHROMIUM = "/usr/bin/chromium"
 
 
 def lines(folder):
-    """The lines as TensorBoard's page counts them: split at \\n alone, blank ones skipped."""
-    return [one for one in (folder / "metadata.tsv").read_bytes().decode().split("\n") if one.strip()]
+    """The lines as TensorBoard counts them: split at \\n alone, without blank lines."""
+    return [line for line in (folder / "metadata.tsv").read_bytes().decode().split("\n") if line.strip()]
 
 
 def tensors(folder):
@@ -49,16 +47,16 @@ def tensors(folder):
 
 @pytest.fixture
 def digits(tmp_path):
-    """sklearn's digits as an index beside their pictures."""
+    """Handwritten digits of scikit-learn as an index beside their images."""
     from sklearn.datasets import load_digits
 
-    known = load_digits()
-    images = known.images[:200]
+    data = load_digits()
+    images = data.images[:200]
     vectors = images.reshape(200, -1).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     (tmp_path / "bitmap").mkdir()
     rows = []
-    for at, (image, digit) in enumerate(zip(images, known.target[:200].tolist(), strict=True)):
+    for at, (image, digit) in enumerate(zip(images, data.target[:200].tolist(), strict=True)):
         Image.fromarray((image * 15.9).astype(np.uint8)).save(tmp_path / "bitmap" / f"{at}.png")
         rows.append({"id": f"d{at}", "bitmap": f"bitmap/{at}.png", "digit": digit, "ink": float(image.mean()),
                      "fold": f"f{at % 3}"})  # fmt: skip
@@ -84,13 +82,13 @@ def test_vectors_of_fewer_than_3_dimensions_are_padded(tmp_path, dim):
 
 
 def test_metadata_has_a_heading_only_for_several_columns(tmp_path):
-    points = np.eye(len(ODD))
-    write(tmp_path, points, [{"id": one} for one in ODD])
-    assert len(lines(tmp_path)) == len(ODD) and not any("\t" in one for one in lines(tmp_path))
-    write(tmp_path, points, [{"id": one, "a\tb": None, "n": 3} for one in ODD])
+    points = np.eye(len(UNUSUAL_TEXTS))
+    write(tmp_path, points, [{"id": text} for text in UNUSUAL_TEXTS])
+    assert len(lines(tmp_path)) == len(UNUSUAL_TEXTS) and not any("\t" in text for text in lines(tmp_path))
+    write(tmp_path, points, [{"id": text, "a\tb": None, "n": 3} for text in UNUSUAL_TEXTS])
     heading, *rest = lines(tmp_path)
     assert heading.split("\t") == ["id", "a\\tb", "n"]
-    assert [len(one.split("\t")) for one in rest] == [3] * len(ODD)
+    assert [len(text.split("\t")) for text in rest] == [3] * len(UNUSUAL_TEXTS)
     assert rest[1].split("\t") == ["tab\\there", "", "3"]
 
 
@@ -109,11 +107,11 @@ def test_folder_is_read_by_tensorboard(tmp_path):
     vectors = np.zeros((5, 4), np.float32)  # as bytes they would be UTF-8, which TensorBoard takes for numbers in text
     write(tmp_path, vectors, [{"id": str(at)} for at in range(5)], [np.zeros((3, 5), np.uint8)] * 5, 'naïve "a\\b"\n')
     config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), plugin.ProjectorConfig())
-    [one] = config.embeddings
-    assert one.tensor_name == 'naïve "a\\b"\\n' and list(one.tensor_shape) == [5, 4]
-    assert (plugin._read_tensor_tsv_file(str(tmp_path / one.tensor_path)) == vectors).all()
-    assert (tmp_path / one.metadata_path).is_file() and list(one.sprite.single_image_dim) == [5, 5]
-    with Image.open(tmp_path / one.sprite.image_path) as sprite:
+    [embedding] = config.embeddings
+    assert embedding.tensor_name == 'naïve "a\\b"\\n' and list(embedding.tensor_shape) == [5, 4]
+    assert (plugin._read_tensor_tsv_file(str(tmp_path / embedding.tensor_path)) == vectors).all()
+    assert (tmp_path / embedding.metadata_path).is_file() and list(embedding.sprite.single_image_dim) == [5, 5]
+    with Image.open(tmp_path / embedding.sprite.image_path) as sprite:
         assert sprite.size == (15, 15)
 
 
@@ -183,18 +181,20 @@ def test_projector_command_writes_a_folder_with_thumbnails(digits, tmp_path, cap
         "id", "digit", "digit (by neighbors)", "fold", "fold (by neighbors)", "ink", "bitmap"
     ]  # fmt: skip
     assert len(rest) == 200
-    with Image.open(tmp_path / "tb" / "sprite.png") as image, Image.open(tmp_path / "bitmap" / "31.png") as one:
+    with Image.open(tmp_path / "tb" / "sprite.png") as image, Image.open(tmp_path / "bitmap" / "31.png") as original:
         assert image.size == (120, 120)
-        assert (np.array(image)[16:24, 8:16, 0] == np.array(one)).all(), "15 in a row: 31 is the second of the third"
+        assert (np.array(image)[16:24, 8:16, 0] == np.array(original)).all(), (
+            "of 15 in a row, 31 is the second in the third"
+        )
     words = ["projector", str(digits), str(tmp_path / "few"), "--where", "digit in (3, 4)", "--max-points", "20"]
     assert main(words) == 0
     assert "20 points of 4" in capsys.readouterr().out
-    assert {one.split("\t")[1] for one in lines(tmp_path / "few")[1:]} == {"3", "4"}
+    assert {line.split("\t")[1] for line in lines(tmp_path / "few")[1:]} == {"3", "4"}
     with Index.open(digits) as index:
         ids, vectors = index.vectors()
-    known = [ids.index(one.split("\t")[0]) for one in lines(tmp_path / "few")[1:]]
-    assert (tensors(tmp_path / "few") == vectors[known]).all()
-    assert known == sorted(known) and known[-1] > 120, "chosen among all of them"
+    positions = [ids.index(line.split("\t")[0]) for line in lines(tmp_path / "few")[1:]]
+    assert (tensors(tmp_path / "few") == vectors[positions]).all()
+    assert positions == sorted(positions) and positions[-1] > 120, "a sample of all of them"
     shutil.move(tmp_path / "bitmap", tmp_path / "moved")
     assert main(["projector", str(digits), str(tmp_path / "none")]) == 0
     assert "give --root" in capsys.readouterr().err and not (tmp_path / "none" / "sprite.png").exists()
@@ -207,7 +207,8 @@ def test_labels_in_the_vocabulary_are_predicted(tmp_path, capsys, metric):
     points = rng.standard_normal((4, 6)).astype(np.float32) * (1 if metric == "cosine" else [[1], [2], [3], [9]])
     vectors = rng.standard_normal((60, 6)).astype(np.float32)
     if metric == "cosine":
-        points, vectors = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (points, vectors))
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     rows = [{"id": str(at), "genre": words[at % 3], "mood": ["loud", "soft"][at % 2]} for at in range(60)]
     del rows[7]["genre"]
     with Index.create(tmp_path / "a.index", 6, metric) as index:
@@ -216,18 +217,18 @@ def test_labels_in_the_vocabulary_are_predicted(tmp_path, capsys, metric):
     assert main(["projector", str(tmp_path / "a.index"), str(tmp_path / "tb")]) == 0
     heading, *rest = (line.split("\t") for line in lines(tmp_path / "tb"))
     assert heading[1:4] == ["genre", "genre (by neighbors)", "genre (by the model)"]
-    assert "mood (by the model)" not in heading, "soft is no point of the space"
+    assert "mood (by the model)" not in heading, "soft is not in the vocabulary"
     exact = points[:3].astype(np.float64) @ vectors.T.astype(np.float64)
     if metric == "euclidean":
         exact = -np.square(points[:3, None].astype(np.float64) - vectors[None]).sum(2)
-    told = [one[heading.index("genre (by the model)")] for one in rest]
-    assert told == [words[at] for at in exact.argmax(0)]
-    right = sum(one[1] == one[3] for one in rest)
+    predictions = [cells[heading.index("genre (by the model)")] for cells in rest]
+    assert predictions == [words[at] for at in exact.argmax(0)]
+    right = sum(cells[1] == cells[3] for cells in rest)
     assert f"genre (by the model): right for {right} of 59" in capsys.readouterr().out
 
 
 def test_projector_errors_are_one_line(digits, tmp_path, capsys):
-    for words, said in [
+    for words, message in [
         ((digits, digits), "not a folder"),
         ((digits, tmp_path / "tb", "--max-points", "1"), "between 2 and 100000"),
         ((digits, tmp_path / "tb", "--where", "digit = 77"), "no item meets"),
@@ -237,7 +238,7 @@ def test_projector_errors_are_one_line(digits, tmp_path, capsys):
     ]:
         assert main(["projector", *map(str, words)]) == 2
         error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1, error
+        assert message in error and error.count("\n") == 1, error
     assert not (tmp_path / "tb").exists()
     with pytest.raises(UsageError, match="one vector, one row and one thumbnail"):
         write(tmp_path, np.eye(3), [{}] * 2)
@@ -249,8 +250,8 @@ def tensorboard(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port), "--load_fast", "false"]
-    done = subprocess.Popen([sys.executable, "-m", "tensorboard.main", *words], stderr=subprocess.DEVNULL)
+    arguments = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port), "--load_fast", "false"]
+    process = subprocess.Popen([sys.executable, "-m", "tensorboard.main", *arguments], stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -259,48 +260,41 @@ def tensorboard(folder):
             time.sleep(0.1)
         raise AssertionError("TensorBoard did not start")
     finally:
-        done.terminate()
-        done.wait()
+        process.terminate()
+        process.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("odd", [False, True])
-def test_tensorboard_shows_every_point_in_a_browser(tmp_path, odd):
+@pytest.mark.parametrize("unusual", [False, True])
+def test_tensorboard_shows_every_point_in_a_browser(tmp_path, browser, unusual):
     pytest.importorskip("tensorboard")
-    sync = pytest.importorskip("playwright.sync_api")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no {CHROMIUM}")
+    from playwright.sync_api import expect
     from sklearn.datasets import load_digits
 
-    known = load_digits()
-    if odd:
-        count, dim = len(ODD), 3
-        write(tmp_path, np.random.default_rng(0).standard_normal((count, 2)), [{"id": one} for one in ODD])
+    data = load_digits()
+    if unusual:
+        count, dim = len(UNUSUAL_TEXTS), 3
+        write(tmp_path, np.random.default_rng(0).standard_normal((count, 2)), [{"id": text} for text in UNUSUAL_TEXTS])
     else:
         count, dim = 500, 64
-        rows = [{"id": f"d{at}", "digit": int(digit)} for at, digit in enumerate(known.target[:500])]
-        pictures = [(image * 15.9).astype(np.uint8) for image in known.images[:500]]
-        write(tmp_path, known.data[:500], rows, pictures, "digits")
-    shot = os.environ.get("JOINTEMBED_SHOT")
-    flags = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
-    with tensorboard(tmp_path) as address, sync.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=flags)
+        rows = [{"id": f"d{at}", "digit": int(digit)} for at, digit in enumerate(data.target[:500])]
+        images = [(image * 15.9).astype(np.uint8) for image in data.images[:500]]
+        write(tmp_path, data.data[:500], rows, images, "digits")
+    with tensorboard(tmp_path) as address:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        wrong = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{address}/#projector")
-        inner = page.frame_locator("iframe").frame_locator("iframe")
-        sync.expect(inner.locator(".numDataPoints")).to_have_text(str(count), timeout=60_000)
-        sync.expect(inner.locator(".dim")).to_have_text(str(dim))
+        frame = page.frame_locator("iframe").frame_locator("iframe")
+        expect(frame.locator(".numDataPoints")).to_have_text(str(count), timeout=60_000)
+        expect(frame.locator(".dim")).to_have_text(str(dim))
         page.wait_for_timeout(4_000)
-        picture = page.screenshot(path=shot)
-        sync.expect(inner.get_by_text("do not match")).to_have_count(0)
-        browser.close()
-    assert not wrong
-    if not odd:
-        from io import BytesIO
-
-        with Image.open(BytesIO(picture)) as image:
+        screenshot = page.screenshot()
+        expect(frame.get_by_text("do not match")).to_have_count(0)
+        page.close()
+    assert not errors
+    if not unusual:
+        with Image.open(io.BytesIO(screenshot)) as image:
             scene = np.array(image.convert("L"))[130:, 320:1110]
-        assert (scene < 20).mean() > 0.05, "the black of the pictures"
+        assert (scene < 20).mean() > 0.05, "the images have black pixels"

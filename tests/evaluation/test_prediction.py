@@ -88,12 +88,12 @@ def test_evaluate_reports_the_predictions_of_a_network(tmp_path, capsys):
     words = ["evaluate", str(tmp_path / "homes.ckpt"), str(tmp_path / "rows.jsonl"), "--query", "home"]
     capsys.readouterr()
     assert main([*words, "--target", "price", "--group", "year", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["queries"] == 30 and found["metrics"]["r2"]["value"] > 0.9
+    report = json.loads(capsys.readouterr().out)
+    assert report["queries"] == 30 and report["metrics"]["r2"]["value"] > 0.9
     test = [row for row in rows if row["split"] == "test"]
-    given = space.answer("home", test, "price")
-    assert found["metrics"]["mae"]["value"] == pytest.approx(
-        np.abs(given - [row["price"] for row in test]).mean(), rel=1e-3
+    predicted = space.answer("home", test, "price")
+    assert report["metrics"]["mae"]["value"] == pytest.approx(
+        np.abs(predicted - [row["price"] for row in test]).mean(), rel=1e-3
     )
     assert main([*words, "--target", "kind"]) == 0
     assert "balanced" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def oracle(task, queries, candidates, metric, ks):
             ideal = sum(1 / math.log2(rank + 2) for rank in range(min(k, len(relevant))))
             values.setdefault(f"ndcg@{k}", []).append(dcg / ideal)
         ranks = [rank for rank, hit in enumerate(hits) if hit]
-        precisions = [(found + 1) / (rank + 1) for found, rank in enumerate(ranks)]
+        precisions = [(before + 1) / (rank + 1) for before, rank in enumerate(ranks)]
         values.setdefault("map", []).append(sum(precisions) / len(ranks))
         if task.labels is not None:
             nearest = [task.labels[at] for at in order[:5]]

@@ -56,6 +56,6 @@ def take_first(positions: Positions, scores: Scores, k: int, keep: npt.NDArray[n
     """Return the first min(k, n) results of (M, n) for which `keep` is true, padded with -1 and -inf."""
     k = min(k, positions.shape[1])
     order = np.argsort(~keep, 1, kind="stable")[:, :k]
-    kept = np.take_along_axis(keep, order, 1)
-    first = np.where(kept, np.take_along_axis(positions, order, 1), -1)
-    return first, np.where(kept, np.take_along_axis(scores, order, 1), -np.inf)
+    is_kept = np.take_along_axis(keep, order, 1)
+    first = np.where(is_kept, np.take_along_axis(positions, order, 1), -1)
+    return first, np.where(is_kept, np.take_along_axis(scores, order, 1), -np.inf)

@@ -85,23 +85,25 @@ class GroupedSearch:
     ) -> tuple[Positions, Scores]:
         """See `NearestNeighbors.search`."""
         fetch_k = _FETCH_PER_GROUP * k
-        found, found_scores = self.nearest.search(queries, fetch_k, allowed, exclude)
-        positions, scores, complete = self._keep_first(found, found_scores, k)
-        while found.shape[1] == fetch_k and not complete.all():
+        candidates, candidate_scores = self.nearest.search(queries, fetch_k, allowed, exclude)
+        positions, scores, complete = self._keep_first(candidates, candidate_scores, k)
+        while candidates.shape[1] == fetch_k and not complete.all():
             pending = np.flatnonzero(~complete)
             fetch_k *= _FETCH_PER_GROUP
             excluded = None if exclude is None else [exclude[query] for query in pending.tolist()]
-            found, found_scores = self.nearest.search(queries[pending], fetch_k, allowed, excluded)
-            positions[pending], scores[pending], complete[pending] = self._keep_first(found, found_scores, k)
+            candidates, candidate_scores = self.nearest.search(queries[pending], fetch_k, allowed, excluded)
+            positions[pending], scores[pending], complete[pending] = self._keep_first(candidates, candidate_scores, k)
         return positions, scores
 
-    def _keep_first(self, found: Positions, scores: Scores, k: int) -> tuple[Positions, Scores, npt.NDArray[np.bool_]]:
+    def _keep_first(
+        self, candidates: Positions, scores: Scores, k: int
+    ) -> tuple[Positions, Scores, npt.NDArray[np.bool_]]:
         """Keep the first k rows of different groups for each query, and tell for which queries there are k."""
-        keep = np.zeros(found.shape, bool)
-        for row, positions in zip(keep, found, strict=True):
+        keep = np.zeros(candidates.shape, bool)
+        for row, positions in zip(keep, candidates, strict=True):
             real = positions[positions >= 0]
             row[np.unique(self.groups[real], return_index=True)[1]] = True  # padding is at the end
-        return *take_first(found, scores, k, keep), keep.sum(1) >= min(k, found.shape[1])
+        return *take_first(candidates, scores, k, keep), keep.sum(1) >= min(k, candidates.shape[1])
 
 
 def _run_in_threads(
@@ -209,8 +211,8 @@ class _Candidates:
         starts = np.searchsorted(query_index, np.arange(len(self.kth_score)))
         enough = np.append(starts[1:], len(query_index)) - starts >= self.k
         self.kth_score[enough] = np.maximum(self.kth_score[enough], scores[starts[enough] + self.k - 1])
-        kept = scores >= (self.kth_score - self.margin)[query_index]
-        self.parts = [(rows[kept], query_index[kept], scores[kept])]
+        high = scores >= (self.kth_score - self.margin)[query_index]
+        self.parts = [(rows[high], query_index[high], scores[high])]
         self.size = len(self.parts[0][0])
 
 
@@ -221,12 +223,12 @@ def _rescore_top_k(
     if len(rows) > _MAX_RESCORED_PER_RESULT * k * len(queries):  # float32 first, which has a narrower margin
         ends = np.searchsorted(query_index, np.arange(len(queries) + 1))
         error = vectors.score_error(queries)
-        kept = []
+        survivors = []
         for query, margin, start, end in zip(queries, 2 * error, ends, ends[1:], strict=False):
             scores = vectors.approx_scores_at(rows[start:end], query)
             threshold = np.partition(scores, len(scores) - k)[len(scores) - k] - margin
-            kept.append(start + np.flatnonzero(scores >= threshold))
-        pairs = np.concatenate(kept)
+            survivors.append(start + np.flatnonzero(scores >= threshold))
+        pairs = np.concatenate(survivors)
         rows, query_index = rows[pairs], query_index[pairs]
     exact = vectors.rescore(rows, queries, query_index)
     order = np.lexsort((rows, -exact, query_index))

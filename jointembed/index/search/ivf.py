@@ -87,8 +87,8 @@ class IvfIndex:
         neighbors, _ = exact.search(queries, 10, None, exclude)
         index.nprobe = 1
         while True:
-            found, _ = ivf.search(queries, 10, None, exclude)
-            hits = sum(len(np.intersect1d(right, near)) for right, near in zip(neighbors, found, strict=True))
+            positions, _ = ivf.search(queries, 10, None, exclude)
+            hits = sum(len(np.intersect1d(right, row)) for right, row in zip(neighbors, positions, strict=True))
             ivf.recall_at_10 = hits / neighbors.size
             nprobe = math.ceil(index.nprobe * _NPROBE_STEP)
             if ivf.recall_at_10 >= target_recall or nprobe > max(1, cells // 16):
@@ -109,8 +109,8 @@ class IvfIndex:
         return drop_excluded(positions, scores, k, exclude)
 
     def _search_one(self, query: Query, k: int) -> tuple[Positions, Scores]:
-        _, found = self.index.search(query[None].astype(np.float32), _CANDIDATES_PER_RESULT * k)
-        candidates = np.sort(found[0][found[0] >= 0]).astype(np.intp)
+        _, rows = self.index.search(query[None].astype(np.float32), _CANDIDATES_PER_RESULT * k)
+        candidates = np.sort(rows[0][rows[0] >= 0]).astype(np.intp)
         if len(candidates) >= k:
             return take_best(self.vectors, query, k, candidates)
         positions, scores = self.exact.search(query[None], k)

@@ -63,11 +63,11 @@ class PcaPrefilter:
         costs = {}
         for size in sorted({max(1, round(dim * share) - 1 - is_euclidean) for share in _AXES_SHARES}):
             trial = cls._project(sampled, axes[:, :size])
-            kept = np.mean([
+            share_left = np.mean([
                 (trial.head @ trial.project_query(query) >= score).mean()
                 for query, score in zip(queries, kth_scores, strict=True)
             ])  # fmt: skip
-            costs[size] = (size + 1 + is_euclidean + float(kept) * dim * _GATHER_COST) / dim
+            costs[size] = (size + 1 + is_euclidean + float(share_left) * dim * _GATHER_COST) / dim
         size = min(costs, key=lambda size: costs[size])
         return cls._project(vectors, axes[:, :size]) if costs[size] <= _MAX_RELATIVE_COST else None
 

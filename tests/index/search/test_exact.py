@@ -93,10 +93,10 @@ def test_single_query_finds_the_float64_neighbors_with_ties_in_row_order(
         right = brute_force(vectors, query, k)
         assert search.search(query[None], k)[0].tolist() == [right]
         assert prefiltered.search(query[None], k)[0].tolist() == [right]
-        [found], [scores] = search.search(query[None], k, allowed, [excluded])
+        [positions], [scores] = search.search(query[None], k, allowed, [excluded])
         right = brute_force(vectors, query, k, allowed[~np.isin(allowed, excluded)])
-        assert found[: len(right)].tolist() == right
-        assert (found[len(right) :] == -1).all() and (scores[len(right) :] == -np.inf).all()
+        assert positions[: len(right)].tolist() == right
+        assert (positions[len(right) :] == -1).all() and (scores[len(right) :] == -np.inf).all()
         right = brute_force(vectors.euclidean, query, k, allowed)
         assert ExactSearch(vectors.euclidean).search(query[None], k, allowed)[0].tolist() == [right]
 
@@ -182,8 +182,8 @@ def test_batch_memory_stays_bounded_when_nearly_all_rows_may_be_among_the_best(k
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 15e6  # all pairs of rows and queries would take 25 MB, and several times that while they are sorted
-    for query, found in zip(queries, positions, strict=True):
-        assert found.tolist() == brute_force(vectors, query, 5)
+    for query, row in zip(queries, positions, strict=True):
+        assert row.tolist() == brute_force(vectors, query, 5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -215,8 +215,8 @@ def test_prefilter_is_built_after_three_queries_and_leaves_few_candidates():
     vectors = clustered(40_000, 64)
     queries = unit(vectors.values[:20].astype(np.float64) + 0.01)
     search = ExactSearch(vectors)
-    found = [search.search(query[None], 10)[0][0].tolist() for query in queries]
-    assert found == [brute_force(vectors, query, 10) for query in queries]
+    positions = [search.search(query[None], 10)[0][0].tolist() for query in queries]
+    assert positions == [brute_force(vectors, query, 10) for query in queries]
     assert search.query_count == 20
     assert search.prefilter is not None and search.prefilter.axes.shape[1] <= 32
     assert all(len(search.prefilter.candidates(query, 10)) < 4_000 for query in queries)

@@ -35,28 +35,30 @@ def test_ivf_finds_nearly_all_neighbors_and_scores_them_exactly(metric, dim, coa
     own = np.arange(1, 401, 4)  # other vectors than those it was measured with
     queries, exclude = exact.vectors.values[own].astype(np.float64), list(own[:, None])
     right, right_scores = exact.search(queries, 10, exclude=exclude)
-    found, scores = ivf.search(queries, 10, exclude=exclude)
-    assert sum(len(np.intersect1d(*pair)) for pair in zip(right, found, strict=True)) >= 0.97 * 1000
+    positions, scores = ivf.search(queries, 10, exclude=exclude)
+    assert sum(len(np.intersect1d(*pair)) for pair in zip(right, positions, strict=True)) >= 0.97 * 1000
     for at in range(len(own)):
-        known = dict(zip(right[at].tolist(), right_scores[at].tolist(), strict=True))
-        assert all(known.get(row, score) == score for row, score in zip(found[at].tolist(), scores[at], strict=True))
-        assert own[at] not in found[at]
+        score_of = dict(zip(right[at].tolist(), right_scores[at].tolist(), strict=True))
+        pairs = zip(positions[at].tolist(), scores[at], strict=True)
+        assert all(score_of.get(row, score) == score for row, score in pairs)
+        assert own[at] not in positions[at]
 
 
 def test_ivf_measures_its_own_recall(narrow):
     exact, ivf = narrow
     held_out = np.sort(np.random.default_rng(0).permutation(20_000)[:HELD_OUT])
     queries, exclude = exact.vectors.values[held_out].astype(np.float64), list(held_out[:, None])
-    right, found = (nearest.search(queries, 10, exclude=exclude)[0] for nearest in narrow)
-    hits = sum(len(np.intersect1d(*pair)) for pair in zip(right, found, strict=True))
+    right, positions = (nearest.search(queries, 10, exclude=exclude)[0] for nearest in narrow)
+    hits = sum(len(np.intersect1d(*pair)) for pair in zip(right, positions, strict=True))
     assert ivf.recall_at_10 == hits / right.size
 
 
 def test_ivf_searches_allowed_rows_exactly(narrow):
     exact, ivf = narrow
     allowed, queries = np.arange(7, 20_000, 20), exact.vectors.values[:50].astype(np.float64)
-    for right, found in zip(exact.search(queries, 10, allowed), ivf.search(queries, 10, allowed), strict=True):
-        assert right.tolist() == found.tolist()
+    right, scores = exact.search(queries, 10, allowed)
+    positions, ivf_scores = ivf.search(queries, 10, allowed)
+    assert right.tolist() == positions.tolist() and scores.tolist() == ivf_scores.tolist()
 
 
 def test_ivf_answers_requests_for_many_results_exactly(narrow):
