@@ -19,9 +19,8 @@ from typing import Any
 
 from ..errors import UsageError, missing_extra
 from ..index.index import Index
-from .query_models import Embedder
 
-__all__ = ["Embedder", "RunningServer", "open_server", "serve"]
+__all__ = ["RunningServer", "open_server", "serve"]
 
 _STOP_SECONDS = 4  # for requests that are being answered when the server stops
 _MAX_HEAD_BYTES = 32_768  # of a request, while it is incomplete
@@ -84,7 +83,7 @@ def open_server(
     port: int = 8765,
     roots: Sequence[str] = (),
     token: str | None = None,
-    load: Callable[[Path, str], Embedder] | None = None,
+    load: Callable[[Path, str], Any] | None = None,
     root_path: str = "",
     access_log: bool = False,
 ) -> Iterator[RunningServer]:
@@ -96,7 +95,7 @@ def open_server(
         port: the port; 0 for any free one.
         roots: folders that sounds may be in, beside the indexed folder.
         token: what clients must present.
-        load: loads the embedder of a field, given the index and the field's name; it is called in a thread.
+        load: loads the `Embedder` of a field, given the index and the field's name; it is called in a thread.
         root_path: the prefix of all addresses behind a proxy, such as `/songs`.
         access_log: whether to print each request on stderr.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from typing import Annotated, Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from http import HTTPStatus
+from typing import IO, Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Query, Request, Response
@@ -23,15 +23,7 @@ from starlette.staticfiles import StaticFiles
 from ..errors import UserError
 from ..web.export import STATIC
 from . import audio, docs, schema
-from .errors import (
-    InvalidError,
-    NotFoundError,
-    OverloadedError,
-    TooLargeError,
-    UnavailableError,
-    log_error,
-    public_message,
-)
+from .errors import log_error, public_message, unavailable
 from .handlers import Handlers, to_json
 from .query_models import MAX_UPLOADS, ModelRegistry
 from .security import MAX_BODY_BYTES, error_body
@@ -61,7 +53,7 @@ class _Route(APIRoute):
             request = _Request(request.scope, request.receive)
             for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
                 if count > 1 and name not in _REPEATABLE:
-                    raise InvalidError(f"{name}: this parameter may be given once, but was given {count} times")
+                    raise HTTPException(422, f"{name}: this parameter may be given once, but was given {count} times")
             return await handle(request)
 
         return check
@@ -155,17 +147,16 @@ def build_app(handlers: Handlers, models: ModelRegistry, upload_folder: str) -> 
         nonlocal uploads
         model = models.for_field(params.field)
         if model.state == "loading":
-            raise UnavailableError("the model is still loading")
+            raise unavailable("the model is still loading")
         if not model.as_json()["file"]:
-            raise InvalidError("the model of this field embeds no sounds" if model.embedder else model.why)
+            raise HTTPException(422, "the model of this field embeds no sounds" if model.embedder else model.why)
         if uploads >= MAX_UPLOADS:
-            raise OverloadedError
+            raise unavailable("too many files are sent; try again in a second")
         uploads += 1
         try:
-            with _temporary_file(upload_folder) as path:
-                async with asyncio.timeout(_UPLOAD_SECONDS):
-                    await _receive(request, path)
-                vector = await _unless_disconnected(request, models.embed_audio(model, path))
+            with tempfile.NamedTemporaryFile(dir=upload_folder) as file:
+                await _receive(request, file)
+                vector = await _unless_disconnected(request, models.embed_audio(model, file.name))
         finally:
             uploads -= 1
         return _json(await _unless_disconnected(request, searches.run(handlers.vector, params, vector, model)))
@@ -206,68 +197,52 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-@contextlib.contextmanager
-def _temporary_file(folder: str) -> Iterator[str]:
-    handle, path = tempfile.mkstemp(dir=folder)
-    os.close(handle)
-    try:
-        yield path
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-
-
-async def _receive(request: Request, path: str) -> None:
+async def _receive(request: Request, file: IO[bytes]) -> None:
     """Write the body of a request into a file."""
-    size = 0
-    with open(path, "wb") as file:
-        async for block in request.stream():
-            size += len(block)
-            if size > MAX_BODY_BYTES:
-                raise TooLargeError
-            file.write(block)
-    if not size:
-        raise InvalidError("the body is empty; send the bytes of a sound file")
+    try:
+        async with asyncio.timeout(_UPLOAD_SECONDS):
+            async for block in request.stream():
+                file.write(block)
+                if file.tell() > MAX_BODY_BYTES:
+                    raise HTTPException(413, f"the body is larger than {MAX_BODY_BYTES >> 20} MB")
+    except TimeoutError:
+        raise HTTPException(408, f"the body took longer than {_UPLOAD_SECONDS:.0f} s") from None
+    file.flush()
+    if not file.tell():
+        raise HTTPException(422, "the body is empty; send the bytes of a sound file")
 
 
 def _handle_errors(app: FastAPI, private_paths: tuple[Any, ...]) -> None:
     """Answer every error with its status and one line of JSON."""
 
-    def answer(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-        retry = {"retry-after": "1"} if status == 503 else {}
-        return Response(error_body(message), status, {**retry, **(headers or {})}, "application/json")
+    def answer(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+        return Response(error_body(message), status, headers, "application/json")
 
-    def handle(kind: Any, respond: Callable[[Any], Response]) -> None:
-        @app.exception_handler(kind)
-        async def _(_: Request, error: Exception) -> Response:
-            return respond(error)
-
-    def user_error(error: UserError) -> Response:
-        if any(str(path) == error.subject for path in private_paths):
-            log_error(error)
-            return answer(503, public_message(error, *private_paths))
-        return answer(422, public_message(error, *private_paths, with_fix=True))
-
-    def http_error(error: HTTPException) -> Response:
-        message = {404: "not found", 405: "this method is not supported"}.get(error.status_code, error.detail)
-        return answer(error.status_code, message, dict(error.headers or {}))
-
-    def unavailable(error: UnavailableError) -> Response:
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> Response:
         if error.__cause__ is not None:
             log_error(error.__cause__)
-        return answer(503, str(error))
+        is_default = error.detail == HTTPStatus(error.status_code).phrase
+        return answer(error.status_code, error.detail.lower() if is_default else error.detail, error.headers)
 
-    handle(RequestValidationError, lambda error: answer(422, _validation_message(error)))
-    handle(InvalidError, lambda error: answer(422, str(error)))
-    handle(NotFoundError, lambda error: answer(404, str(error)))
-    handle(OverloadedError, lambda _: answer(503, "the server is busy; try again in a second"))
-    handle(UnavailableError, unavailable)
-    handle(TooLargeError, lambda _: answer(413, f"the body is larger than {MAX_BODY_BYTES >> 20} MB"))
-    handle(TimeoutError, lambda _: answer(408, f"the body took longer than {_UPLOAD_SECONDS:.0f} s"))
-    handle(ClientDisconnect, lambda _: Response(status_code=_CLIENT_CLOSED_REQUEST))
-    handle(UserError, user_error)
-    handle(HTTPException, http_error)
-    handle(Exception, lambda _: answer(500, "the server failed; see its log"))  # the middleware logs it
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return answer(422, _validation_message(error))
+
+    @app.exception_handler(UserError)
+    async def user_error(_: Request, error: UserError) -> Response:
+        if any(str(path) == error.subject for path in private_paths):
+            log_error(error)
+            return answer(503, public_message(error, *private_paths), {"retry-after": "1"})
+        return answer(422, public_message(error, *private_paths, with_fix=True))
+
+    @app.exception_handler(ClientDisconnect)
+    async def disconnected(_: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> Response:
+        return answer(500, "the server failed; see its log")  # the middleware logs it
 
 
 def _validation_message(error: RequestValidationError) -> str:

@@ -1,4 +1,4 @@
-"""What a request can fail with, beside the errors of the package, and the one line that a client and the log get."""
+"""Errors as clients and the log get them: in one line, without the paths of this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 import traceback
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from ..errors import UserError
 
 _REPEAT_SECONDS = 10.0  # after which the same failure is logged again
@@ -16,24 +18,9 @@ _ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:/[^/\s'\"()]+)+/([^/\s'\"()]+)")
 _last = ("", 0.0)
 
 
-class NotFoundError(Exception):
-    """The item does not exist; the message says which."""
-
-
-class InvalidError(Exception):
-    """The request is not valid; the message says why."""
-
-
-class UnavailableError(Exception):
-    """The index or the model cannot be used now; the message says why without naming a path."""
-
-
-class OverloadedError(Exception):
-    """Too many requests wait, or an answer took too long."""
-
-
-class TooLargeError(Exception):
-    """The body is too large."""
+def unavailable(reason: str) -> HTTPException:
+    """An error for a request that may succeed when it is repeated; the reason names no path."""
+    return HTTPException(503, reason, {"retry-after": "1"})
 
 
 def public_message(error: UserError, *paths: Any, with_fix: bool = False) -> str:

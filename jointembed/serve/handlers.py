@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from starlette.exceptions import HTTPException
 
 from ..errors import UsageError
 from ..index import ids
@@ -17,7 +17,7 @@ from ..index.hits import Hit
 from ..index.index import Index
 from ..web import export as page
 from . import audio
-from .errors import NotFoundError, UnavailableError
+from .errors import unavailable
 from .live_index import LiveIndex
 from .query_models import QueryModel
 from .schema import (
@@ -110,7 +110,7 @@ class Handlers:
 
         def search(index: Index) -> list[Hit]:
             if index.field_info(params.field)["fingerprint"] != model.fingerprint:
-                raise UnavailableError("the index has just been replaced")
+                raise unavailable("the index has just been replaced")
             return index.search(vector, params.k, params.field, params.where, **_options(params))
 
         return self._hits(params, search, method="model")
@@ -121,7 +121,7 @@ class Handlers:
             _check_ids(index, id)
             path = audio.find_sound(index.row(id), self._all_roots(index))
         if path is None:
-            raise NotFoundError("this item has no sound file in the folders that are served")
+            raise HTTPException(404, "this item has no sound file in the folders that are served")
         return path
 
     def _hits(self, params: InfoParams, search: Callable[[Index], list[Hit]], **more: Any) -> bytes:
@@ -160,19 +160,8 @@ class Handlers:
 
 
 def to_json(answer: Any) -> bytes:
-    """JSON in ASCII, so that ids that are not UTF-8 survive as escapes; numbers that JSON lacks are null."""
-    try:
-        return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        return json.dumps(_finite(answer), separators=(",", ":"), allow_nan=False).encode()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    """JSON in ASCII, so that ids that are not UTF-8 survive as escapes."""
+    return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _options(params: SearchParams) -> dict[str, Any]:
@@ -186,8 +175,8 @@ def _check_field(index: Index, name: str | None) -> None:
 
 
 def _check_ids(index: Index, *names: str) -> None:
-    """NotFoundError for an unknown id, without the slow search for similar ids."""
+    """Refuse an unknown id with 404, without the slow search for similar ids."""
     with index.reading() as db:
         for name in names:
             if ids.number(db, name) is None:
-                raise NotFoundError("id: the index has no item with this id")
+                raise HTTPException(404, "id: the index has no item with this id")

@@ -11,9 +11,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from starlette.exceptions import HTTPException
+
 from ..errors import DamagedError, MismatchError, UserError
 from ..index.index import Index
-from .errors import UnavailableError, log_error, public_message
+from .errors import log_error, public_message, unavailable
 
 _POLL_SECONDS = 1.0
 
@@ -47,7 +49,7 @@ class LiveIndex:
         """The index of this thread, at one version until the end of the block.
 
         Raises:
-            UnavailableError: it is missing, damaged, or of another format. The next block tries again.
+            HTTPException: 503, it is missing, damaged, or of another format. The next block tries again.
         """
         try:
             index = self._open()
@@ -55,21 +57,21 @@ class LiveIndex:
                 yield index
         except (DamagedError, MismatchError) as error:
             self._close()
-            raise UnavailableError(public_message(error, self.path)) from error
+            raise unavailable(public_message(error, self.path)) from error
 
     def _open(self) -> Index:
         """The index of this thread, opened again if another file has taken its place."""
         try:
             stat = os.stat(self.path)
         except OSError as error:
-            raise UnavailableError("the index does not exist at the moment") from error
+            raise unavailable("the index does not exist at the moment") from error
         file = stat.st_dev, stat.st_ino
         if getattr(self._local, "file", None) != file:
             self._close()
             try:
                 self._local.index, self._local.file = Index.open(self.path), file
             except UserError as error:
-                raise UnavailableError(public_message(error, self.path)) from error
+                raise unavailable(public_message(error, self.path)) from error
         index: Index = self._local.index
         return index
 
@@ -90,7 +92,7 @@ class LiveIndex:
                         for field in index.fields:
                             index.vectors(field)
                         announced = version
-            except (UnavailableError, UserError):
+            except (HTTPException, UserError):
                 pass  # the requests say so
             except Exception as error:  # the thread must go on
                 log_error(error)

@@ -109,7 +109,7 @@ class ModelRegistry:
         """The vector of a text; None as long as no model embeds it.
 
         Raises:
-            OverloadedError: too many texts wait. UserError: the text has no vector.
+            HTTPException: 503, too many texts wait. UserError: the text has no vector.
         """
         embedder = model.embedder
         if embedder is None or not embedder.words:
@@ -126,7 +126,7 @@ class ModelRegistry:
         """The vector of a sound file.
 
         Raises:
-            OverloadedError: too many files wait. UserError: the file is not a sound.
+            HTTPException: 503, too many files wait. UserError: the file is not a sound.
         """
         assert model.embedder is not None and model.embedder.sounds
         return await self._sounds.run(model.embedder.sound, path)

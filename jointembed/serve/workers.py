@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from .errors import OverloadedError
+from .errors import unavailable
 
 T = TypeVar("T")
 
@@ -36,11 +36,11 @@ class Workers:
         """The result of a call in one of the threads; cancel it to leave the queue.
 
         Raises:
-            OverloadedError: the queue is full, or the call took too long.
+            HTTPException: 503, the queue is full or the call takes too long.
         """
         with self._lock:
             if self._pending >= self._limit:
-                raise OverloadedError
+                raise unavailable("the server is busy; try again in a second")
             self._pending += 1
         future = self._executor.submit(function, *args)
         future.add_done_callback(self._release)
@@ -48,7 +48,7 @@ class Workers:
             async with asyncio.timeout(self._timeout):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
-            raise OverloadedError from None
+            raise unavailable("the answer takes too long; try again in a second") from None
 
     def close(self) -> None:
         """Drop what waits; what runs is not waited for."""

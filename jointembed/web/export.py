@@ -147,13 +147,15 @@ def _read_all_rows(index: Index, names: set[str]) -> dict[str, list[Any]]:
     return read(index, None, names, every=True) if len(index.fields) > 1 else {}
 
 
-def neighbors(index: Index, k: int, field: str | None = None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+def neighbors(
+    index: Index, k: int, field: str | None = None, rows_per_block: int = _ROWS_PER_BLOCK
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """The K nearest other rows of every row, best first: their positions in `Index.ids` and scores, both (N, K)."""
     ids, vectors = index.vectors(field)
     k = min(k, len(ids) - 1)
     if k < 1:
         return np.empty((len(ids), 0), np.intp), np.empty((len(ids), 0))
-    blocks = [slice(start, start + _ROWS_PER_BLOCK) for start in range(0, len(ids), _ROWS_PER_BLOCK)]
+    blocks = [slice(start, start + rows_per_block) for start in range(0, len(ids), rows_per_block)]
     results = [index.search_batch(vectors[rows], k, field, exclude=[[id] for id in ids[rows]]) for rows in blocks]
     return np.concatenate([near for near, _ in results]), np.concatenate([scores for _, scores in results])
 

@@ -9,8 +9,14 @@ const ALL = { k: 10, accept: () => true };
 beforeEach(() => {
   const blocks = {
     info: JSON.stringify({
-      count: 3, k: 2, scores: [0, 1], title: "title",
-      columns: [{ name: "title", kind: "text" }, { name: "genre", kind: "category" }],
+      count: 3,
+      k: 2,
+      scores: [0, 1],
+      title: "title",
+      columns: [
+        { name: "title", kind: "text" },
+        { name: "genre", kind: "category" },
+      ],
     }),
     "layout pca2": base64(new Uint16Array([0, 65534, 32767, 32767, 65535, 65535])),
     "column 0": JSON.stringify({ kind: "text", values: ["Für Elise", "Waltz in A", null] }),
@@ -31,15 +37,24 @@ beforeEach(() => {
 
 test("embedded search ignores accents and ranks titles first", async () => {
   const { hits, total } = await new EmbeddedSource().search("waltz", ALL);
-  assert.deepEqual(hits.map((hit) => hit.id), ["b", "c"]);
+  assert.deepEqual(
+    hits.map((hit) => hit.id),
+    ["b", "c"],
+  );
   assert.equal(total, 2);
 });
 
 test("embedded search combines words, filters and k", async () => {
   const source = new EmbeddedSource();
-  assert.deepEqual((await source.search("fur ELEGIE", ALL)).hits.map((hit) => hit.id), ["a"]);
+  assert.deepEqual(
+    (await source.search("fur ELEGIE", ALL)).hits.map((hit) => hit.id),
+    ["a"],
+  );
   const accept = (point) => point !== 0;
-  assert.deepEqual((await source.search("elegie", { k: 10, accept })).hits.map((hit) => hit.id), ["c"]);
+  assert.deepEqual(
+    (await source.search("elegie", { k: 10, accept })).hits.map((hit) => hit.id),
+    ["c"],
+  );
   const { hits, total } = await source.search("l", { k: 1, accept: () => true });
   assert.deepEqual([hits.length, total], [1, 3]);
 });
@@ -47,7 +62,13 @@ test("embedded search combines words, filters and k", async () => {
 test("embedded neighbors and rows are found by id", async () => {
   const source = new EmbeddedSource();
   const { hits } = await source.similar(["b"], [], ALL);
-  assert.deepEqual(hits.map(({ id, rank, score }) => [id, rank, score]), [["c", 1, 1], ["a", 2, 0]]);
+  assert.deepEqual(
+    hits.map(({ id, rank, score }) => [id, rank, score]),
+    [
+      ["c", 1, 1],
+      ["a", 2, 0],
+    ],
+  );
   assert.deepEqual((await source.row("c")).row, { id: "c", genre: ["waltz", "élégie"] });
   assert.deepEqual((await source.row("c")).terms, ["slow", "fast"]);
   await assert.rejects(source.row("unknown"), /no item unknown/);

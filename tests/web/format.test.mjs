@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { encodeId, formatCell, formatNumber, formatScore, normalize, plainText, stem } from "../../jointembed/web/static/format.js";
+import {
+  encodeId,
+  formatCell,
+  formatNumber,
+  formatScore,
+  normalize,
+  plainText,
+  stem,
+} from "../../jointembed/web/static/format.js";
 
 test("integers below 10,000 have no separators", () => {
   assert.equal(formatNumber(1999), "1999");

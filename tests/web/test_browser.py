@@ -793,16 +793,13 @@ def test_numbers_filter_by_typing(server, path, open_page):
 
 
 @pytest.mark.slow
-def test_map_of_200000_points_is_drawn_within_three_seconds(tmp_path, browser, monkeypatch):
+def test_map_of_200000_points_is_drawn_within_three_seconds(tmp_path, browser):
     rng = np.random.default_rng(0)
-    count, k = 200_000, 20
+    count, k = 200_000, 5
     labels = rng.integers(12, size=count)
     vectors = (4 * rng.standard_normal((12, 16))[labels] + rng.standard_normal((count, 16))).astype(np.float32)
     rows = [{"id": f"{at:06}.flac", "title": f"Title of song {at}", "genre": f"kind {label}", "tempo": at % 90 + 0.5}
             for at, label in enumerate(labels.tolist())]  # fmt: skip
-    # What the lists hold does not matter to the time, only how long they are.
-    near = (rng.integers(count, size=(count, k)), rng.random((count, k), dtype=np.float32))
-    monkeypatch.setattr(pages, "neighbours", lambda *arguments: near)
     with Index.create(tmp_path / "a.index", 16, "euclidean") as index:
         index.add(rows, vectors, "x")
         size = pages.export(index, tmp_path / "a.html", k)

@@ -247,14 +247,13 @@ def test_umap_separates_clusters_and_is_deterministic(tmp_path):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
-def test_neighbors_equal_those_of_the_index(tmp_path, metric, monkeypatch):
-    monkeypatch.setattr(export, "_ROWS_PER_BLOCK", 7)
+def test_neighbors_equal_those_of_the_index(tmp_path, metric):
     rng = np.random.default_rng(1)
     vectors = unit(rng, 90, 6)
     vectors[40:50] = vectors[3]  # ties
     with Index.create(tmp_path / "a.index", 6, metric) as index:
         index.add([{"id": str(at)} for at in range(90)], vectors, "x")
-        places, scores = export.neighbors(index, 5)
+        places, scores = export.neighbors(index, 5, rows_per_block=7)
         for at in range(90):
             hits = index.similar(str(at), 5)
             np.testing.assert_allclose(scores[at], [hit.score for hit in hits], atol=1e-5)

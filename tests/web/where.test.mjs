@@ -43,7 +43,10 @@ test("filters restore a condition of their own and accept the points that meet i
   const where = `"genre" in ('reel') and "tempo" >= 100 and "tempo" <= 130`;
   const filters = await restored(where, { one_per: "genre", diversity: 0.5 });
   assert.equal(filters.where(), where);
-  assert.deepEqual([0, 1, 2, 3].map((point) => filters.accepts(point)), [false, true, false, false]);
+  assert.deepEqual(
+    [0, 1, 2, 3].map((point) => filters.accepts(point)),
+    [false, true, false, false],
+  );
   assert.deepEqual(filters.options, { one_per: "genre", diversity: 0.5 });
 });
 
@@ -56,7 +59,11 @@ test("filters keep a condition that they cannot show", async () => {
 });
 
 test("questions survive the URL", () => {
-  const scope = { field: "tags", where: `"a" in ('b&c=d')`, options: { one_per: "artist", diversity: 0.5, deduplicate: true } };
+  const scope = {
+    field: "tags",
+    where: `"a" in ('b&c=d')`,
+    options: { one_per: "artist", diversity: 0.5, deduplicate: true },
+  };
   for (const question of [
     { kind: "start" },
     { kind: "similar", plus: ["caf\udce9/é 🎵", "a+b"], minus: ["c%20"] },

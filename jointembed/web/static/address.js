@@ -40,8 +40,7 @@ export function parseQuery(query) {
   if (list("similar").length)
     return { ...scope, question: { kind: "similar", plus: list("similar"), minus: list("unlike") } };
   if (get("q")) return { ...scope, question: { kind: "search", words: get("q") } };
-  if (get("start") && get("end"))
-    return { ...scope, question: { kind: "path", start: get("start"), end: get("end") } };
+  if (get("start") && get("end")) return { ...scope, question: { kind: "path", start: get("start"), end: get("end") } };
   return { ...scope, question: { kind: "start" } };
 }
 
@@ -51,7 +50,9 @@ function decodeId(text) {
     let decoded = "";
     while (run) {
       const character = [4, 3, 2, 1].map((bytes) => run.slice(0, 3 * bytes)).find(isUtf8);
-      decoded += character ? decodeURIComponent(character) : String.fromCharCode(0xdc00 + parseInt(run.slice(1, 3), 16));
+      decoded += character
+        ? decodeURIComponent(character)
+        : String.fromCharCode(0xdc00 + parseInt(run.slice(1, 3), 16));
       run = run.slice(character ? character.length : 3);
     }
     return decoded;

@@ -100,20 +100,41 @@ export class ServerSource {
   similar(plus, minus, { k, where, options }) {
     const ids = [...plus.map((id) => ["id", id]), ...minus.map((id) => ["unlike", id])];
     const { one_per, diversity, deduplicate } = options;
-    const chosen = [["one_per", one_per], ["diversity", diversity], ["deduplicate", deduplicate]];
+    const chosen = [
+      ["one_per", one_per],
+      ["diversity", diversity],
+      ["deduplicate", deduplicate],
+    ];
     return this.json("similar", [...ids, ["k", k], ["where", where], ...chosen]);
   }
 
   search(words, { k, where, options }) {
-    return this.json("search", [["q", words], ["k", k], ["where", where], ["one_per", options.one_per]]);
+    return this.json("search", [
+      ["q", words],
+      ["k", k],
+      ["where", where],
+      ["one_per", options.one_per],
+    ]);
   }
 
   path(start, end, { where }) {
-    return this.json("path", [["start", start], ["end", end], ["n", PATH_ITEMS], ["where", where]]);
+    return this.json("path", [
+      ["start", start],
+      ["end", end],
+      ["n", PATH_ITEMS],
+      ["where", where],
+    ]);
   }
 
   file(blob, { k, where }) {
-    return this.json("query", [["k", k], ["where", where]], { method: "POST", body: blob });
+    return this.json(
+      "query",
+      [
+        ["k", k],
+        ["where", where],
+      ],
+      { method: "POST", body: blob },
+    );
   }
 }
 

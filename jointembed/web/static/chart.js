@@ -204,9 +204,12 @@ export class Chart {
     const middle = { x: left + plotWidth / 2, y: top + plotHeight / 2 };
     if (this.scales && this.dims === 2)
       return { ...middle, x: middle.x + 14, y: middle.y - 14, sx: (plotWidth - 90) / 2, sy: (plotHeight - 80) / 2 };
-    if (this.scales) return { ...middle, sx: Math.min(plotWidth, plotHeight) * 0.31, sy: Math.min(plotWidth, plotHeight) * 0.31 };
+    if (this.scales)
+      return { ...middle, sx: Math.min(plotWidth, plotHeight) * 0.31, sy: Math.min(plotWidth, plotHeight) * 0.31 };
     const scale =
-      this.dims === 3 ? Math.min(plotWidth, plotHeight) * 0.44 : 0.46 * Math.min(plotWidth / this.extent.x, plotHeight / this.extent.y);
+      this.dims === 3
+        ? Math.min(plotWidth, plotHeight) * 0.44
+        : 0.46 * Math.min(plotWidth / this.extent.x, plotHeight / this.extent.y);
     return { ...middle, sx: scale, sy: scale };
   }
 

@@ -70,7 +70,9 @@ function apply({ info, source, choices, layout, column, filters }, isReload) {
   showFilterCount();
   showChoices(choices);
   const isSameColour = choices.colour === state.colour && column?.kind === "category";
-  state.hidden = new Set(isSameColour ? hidden.map((value) => column.values.indexOf(value)).filter((at) => at >= 0) : []);
+  state.hidden = new Set(
+    isSameColour ? hidden.map((value) => column.values.indexOf(value)).filter((at) => at >= 0) : [],
+  );
   useColour(choices.colour, column);
   parts.chart.setPoints(layout.points, layout.dims, layout.scales, isReload);
   updateColours();

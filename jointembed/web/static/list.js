@@ -28,7 +28,10 @@ export class ResultList {
     const limit = (list, at) => list[Math.min(list.length - 1, Math.max(0, at))];
     const down = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
     const right = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (down) limit(rows, rows.indexOf(row) + down).querySelector(".hit").focus();
+    if (down)
+      limit(rows, rows.indexOf(row) + down)
+        .querySelector(".hit")
+        .focus();
     else if (right) limit(buttons, buttons.indexOf(document.activeElement) + right).focus();
     else return;
     event.preventDefault();
@@ -133,7 +136,6 @@ export function rowDetails(row, info, terms) {
       el("dt", {}, plainText(name)),
       el("dd", { dir: "auto" }, formatCell(row[name]).slice(0, MAX_CHARS)),
     ]);
-  if (terms?.length)
-    nodes.unshift(el("dt", {}, "near"), el("dd", { dir: "auto" }, terms.map(plainText).join(", ")));
+  if (terms?.length) nodes.unshift(el("dt", {}, "near"), el("dd", { dir: "auto" }, terms.map(plainText).join(", ")));
   return nodes.length ? el("dl", { class: "cells" }, ...nodes) : null;
 }

@@ -151,9 +151,7 @@ function attachSearchEvents() {
   }
   byId("clear").addEventListener("click", clear);
   byId("more").addEventListener("click", () => ask(state.question, { k: state.k + PAGE_SIZE }));
-  byId("filters").addEventListener("toggle", () =>
-    withCurrentMap(() => parts.filters.open()).catch(renderError),
-  );
+  byId("filters").addEventListener("toggle", () => withCurrentMap(() => parts.filters.open()).catch(renderError));
   byId("theme").addEventListener("click", () => {
     memory.set("theme", theme() === "dark" ? "light" : "dark");
     applyTheme();

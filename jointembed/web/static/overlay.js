@@ -159,7 +159,8 @@ export class Overlay {
       this.drawRing(context, point, 4.5, this.ink, 2);
     }
     if (isPath)
-      for (const point of [visible[0], visible.at(-1)]) if (point !== undefined) this.drawRing(context, point, 4.5, this.ink, 2);
+      for (const point of [visible[0], visible.at(-1)])
+        if (point !== undefined) this.drawRing(context, point, 4.5, this.ink, 2);
     const title = starts.length === 1 && this.title(starts[0]);
     if (title) {
       const [x, y] = this.chart.position(starts[0]);
@@ -222,7 +223,8 @@ export class Overlay {
         }
       }
       const bold = `600 12px ${cssVariable("--sans")}`;
-      if (axis === 0) this.drawText(context, `${plainText(name)} →`, width - inset.right - 70, bottom - 26, bold, "right");
+      if (axis === 0)
+        this.drawText(context, `${plainText(name)} →`, width - inset.right - 70, bottom - 26, bold, "right");
       else this.drawText(context, `↑ ${plainText(name)}`, left + 44, inset.top + 70, bold, "left");
     });
   }

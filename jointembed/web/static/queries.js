@@ -209,9 +209,7 @@ function renderChosen(hit) {
 async function renderMix() {
   const { question } = state;
   const signs =
-    question.kind === "similar"
-      ? [...question.plus.map((id) => [id, 1]), ...question.minus.map((id) => [id, -1])]
-      : [];
+    question.kind === "similar" ? [...question.plus.map((id) => [id, 1]), ...question.minus.map((id) => [id, -1])] : [];
   const isMix = signs.length > 1;
   const tokens = await Promise.all(
     (isMix ? signs : []).map(async ([id, sign]) => {
@@ -232,7 +230,9 @@ async function renderMix() {
       renderMix();
     };
     const label = el("span", { class: "title", dir: "auto" }, `From ${title} to …`);
-    tokens.push(el("span", { class: "token wide" }, icon("path"), label, iconButton("close", "Cancel the path", cancel)));
+    tokens.push(
+      el("span", { class: "token wide" }, icon("path"), label, iconButton("close", "Cancel the path", cancel)),
+    );
   }
   byId("mix").replaceChildren(...tokens);
   byId("mix").hidden = !tokens.length;

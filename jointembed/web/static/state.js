@@ -44,14 +44,19 @@ export async function rowOf(id) {
 /** The title of a hit. */
 export function titleOf(hit) {
   const title = hit.row[state.info.title];
-  return (typeof title === "string" && plainText(title)) || (typeof title === "number" && String(title)) || stem(hit.id);
+  return (
+    (typeof title === "string" && plainText(title)) || (typeof title === "number" && String(title)) || stem(hit.id)
+  );
 }
 
 /** The title of a point, and its value in the column that colours the map ("" if that is the title or none). */
 export async function labelOf(point) {
   const { title } = state.info;
   const colour = state.colour && state.colour !== title ? state.colour : "";
-  const format = async (name) => valuesOf(await state.source.column(name), point).map(formatCell).join(", ");
+  const format = async (name) =>
+    valuesOf(await state.source.column(name), point)
+      .map(formatCell)
+      .join(", ");
   return {
     title: (title === "id" ? "" : await format(title)) || stem(state.ids[point]),
     value: colour ? await format(colour) : "",
