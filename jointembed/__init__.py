@@ -15,7 +15,7 @@ _MODULES = {
     "index.hits": ["Hit"],
     "index.index": ["Index"],
     "objectives": ["Match", "NextItem", "NextSet", "Objective", "Regression"],
-    "pretrained.huggingface.encoder": ["Pretrained"],
+    "pretrained.huggingface.encoder": ["PretrainedEncoder"],
     "ragged": ["Ragged"],
     "readers": [
         "BagOfWords",

@@ -74,9 +74,9 @@ def spaces(home):
     """The space of each of them."""
     from tiny_models import KINDS_OF_MODEL
 
-    from jointembed.pretrained.huggingface.adopt import adopted
+    from jointembed.pretrained.huggingface.adopt import convert_model
 
-    return {name: adopted(home[0] / name, name) for name in KINDS_OF_MODEL}
+    return {name: convert_model(home[0] / name, name) for name in KINDS_OF_MODEL}
 
 
 @pytest.fixture

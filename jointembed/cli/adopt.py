@@ -27,9 +27,9 @@ def adopt(source: str, model: str) -> None:
     if path != target and path.exists() and not path.is_dir():
         raise UsageError(path, "this file is not a .ckpt file", "give a .ckpt file to write, or a folder")
     folder, name = local(source)
-    from ..pretrained.huggingface.adopt import adopted
+    from ..pretrained.huggingface.adopt import convert_model
 
-    space = adopted(folder, name)
+    space = convert_model(folder, name)
     space.save(target)
     columns = " and ".join(space.columns)
     print(f"{target}: {space.note}; {columns}, {space.dim} dimensions, {space.metric}")

@@ -26,7 +26,7 @@ from jointembed import JointEmbedding
 from jointembed.audio.workers import Decoders
 from jointembed.indexing.index_encoder import Model
 from jointembed.pretrained.huggingface.audio import ClapFeatures
-from jointembed.pretrained.huggingface.encoder import Pretrained, settings
+from jointembed.pretrained.huggingface.encoder import PretrainedEncoder, complete_settings
 from jointembed.space.embed import stream
 from jointembed.space.inference import EmbedOptions
 
@@ -56,12 +56,12 @@ def songs(folder):
     return paths
 
 
-def adopted(model, path):
+def convert_model(model, path):
     """The audio half of a ClapModel as `jointembed adopt` keeps it."""
-    made = settings("clap_audio_model", model.config.audio_config.to_dict())
-    space = JointEmbedding(512, {"audio": Pretrained(ClapFeatures(EXTRACTOR), "clap_audio_model", made)}, [])
+    settings = complete_settings("clap_audio_model", model.config.audio_config.to_dict())
+    space = JointEmbedding(512, {"audio": PretrainedEncoder(ClapFeatures(EXTRACTOR), "clap_audio_model", settings)}, [])
     space.configure_model()
-    space.encoder("audio").adopt(model.state_dict())
+    space.encoder("audio").load_weights(model.state_dict())
     space.eval().save(path)
     return Model(path)
 
@@ -99,7 +99,7 @@ def main(rounds=3, threads=0):
     theirs = transformers.ClapModel(transformers.ClapConfig()).eval()
     with tempfile.TemporaryDirectory() as place:
         paths = songs(Path(place))
-        model = adopted(theirs, Path(place) / "clap.ckpt")
+        model = convert_model(theirs, Path(place) / "clap.ckpt")
         model.choose("audio", [librosa.load(path, sr=RATE, duration=20)[0] for path in paths[:2]])
         heard, seconds = FILES * SECONDS, {"peer": [], "ours": []}
         stages = {"peer": {"decode": [], "features": [], "network": []}, "ours": {}}

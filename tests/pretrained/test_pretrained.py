@@ -1,4 +1,4 @@
-"""Adopted models give what transformers gives, alone or in company, in any process."""
+"""Adopted models give the vectors of transformers, in any batch and in any process."""
 
 import json
 import pickle
@@ -15,12 +15,12 @@ from jointembed import Index, JointEmbedding
 from jointembed.__main__ import main
 from jointembed.errors import UserError
 from jointembed.pretrained.huggingface.audio import AstFeatures, ClapFeatures, Wav2Vec2Features, WhisperFeatures
-from jointembed.pretrained.huggingface.encoder import BATCH, KINDS
+from jointembed.pretrained.huggingface.encoder import ARCHITECTURES, WINDOWS_IN_BATCH
 from jointembed.pretrained.huggingface.tokenizer import PretrainedTokenizer
 
 
 @pytest.mark.parametrize("name", KINDS_OF_MODEL)
-def test_a_sound_has_the_vector_that_transformers_gives(home, spaces, name):
+def test_vectors_of_sounds_equal_those_of_transformers(home, spaces, name):
     model, extractor, _ = home[1][name]
     space = spaces[name]
     full = SECONDS.get(name, 10.0)
@@ -34,15 +34,15 @@ def test_a_sound_has_the_vector_that_transformers_gives(home, spaces, name):
 
 
 @pytest.mark.parametrize("name", KINDS_OF_MODEL)
-def test_a_long_sound_is_the_mean_of_its_windows_and_nothing_is_random(home, spaces, name):
+def test_vector_of_a_long_sound_is_the_mean_of_its_windows(home, spaces, name):
     model, extractor, _ = home[1][name]
     space, reader = spaces[name], spaces[name].reader("audio")
-    span = reader.span
+    span = reader.window_length
     samples = sound(2.7 * span / rate(space), rate(space), 1)
     windows = [samples[:span], samples[span : 2 * span], samples[2 * span :]]
     with torch.inference_mode():
         h = space.encoder("audio").pieces(reader.encode([samples]))
-    expected = [theirs(name, model, extractor, one) for one in windows]
+    expected = [theirs(name, model, extractor, window) for window in windows]
     assert np.abs(F.normalize(h, dim=-1).numpy() - expected).max() <= 1e-5
     mean = F.normalize(h.mean(0), dim=-1).numpy()
     assert np.abs(space.embed("audio", [samples])[0] - mean).max() <= 1e-6
@@ -53,7 +53,7 @@ def test_a_long_sound_is_the_mean_of_its_windows_and_nothing_is_random(home, spa
 
 
 @pytest.mark.parametrize("name", ["clap", "fused"])
-def test_words_have_the_vector_that_transformers_gives(home, spaces, name):
+def test_vectors_of_texts_equal_those_of_transformers(home, spaces, name):
     model, _, tokenizer = home[1][name]
     for texts in ([TEXTS[0]], TEXTS):
         inputs = tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
@@ -62,10 +62,10 @@ def test_words_have_the_vector_that_transformers_gives(home, spaces, name):
         expected = F.normalize(getattr(out, "pooler_output", out), dim=-1).numpy()
         assert np.abs(spaces[name].embed("caption", texts) - expected).max() <= 1e-5
     long = spaces[name].embed("caption", ["jazz " * 200])
-    assert np.isfinite(long).all(), "a text of more sub-words than the model has places is cut"
+    assert np.isfinite(long).all(), "a text longer than the model reads is cut off"
 
 
-def test_the_score_of_words_and_sounds_is_claps_own(home, spaces):
+def test_score_of_a_text_and_a_sound_equals_that_of_clap(home, spaces):
     model, extractor, tokenizer = home[1]["clap"]
     sounds = [sound(1.0, 8000, n) for n in range(3)]
     inputs = extractor(sounds, sampling_rate=8000, return_tensors="pt")
@@ -78,23 +78,23 @@ def test_the_score_of_words_and_sounds_is_claps_own(home, spaces):
 
 
 @pytest.mark.parametrize("name", KINDS_OF_MODEL)
-def test_a_vector_does_not_depend_on_its_neighbours(spaces, name):
+def test_vector_does_not_depend_on_its_batch(spaces, name):
     space = spaces[name]
     sounds = [sound(seconds, rate(space), n) for n, seconds in enumerate([0.3, 1.1, 0.02, 2.3, 0.7])]
     together = space.embed("audio", sounds)
-    assert np.array_equal(np.concatenate([space.embed("audio", [one]) for one in sounds]), together)
+    assert np.array_equal(np.concatenate([space.embed("audio", [samples]) for samples in sounds]), together)
     assert np.array_equal(space.embed("audio", sounds[::-1])[::-1], together)
     for pieces in (1, 3, 4):
         assert np.array_equal(space.embed("audio", sounds, pieces=pieces), together)
     rough = space.embed("audio", sounds, bf16=True)
-    assert np.array_equal(np.concatenate([space.embed("audio", [one], bf16=True) for one in sounds]), rough)
+    assert np.array_equal(np.concatenate([space.embed("audio", [samples], bf16=True) for samples in sounds]), rough)
     assert np.array_equal(space.embed("audio", sounds[::-1], bf16=True)[::-1], rough)
     if "caption" in space.columns:
         texts = space.embed("caption", TEXTS)
-        assert np.array_equal(np.concatenate([space.embed("caption", [one]) for one in TEXTS]), texts)
+        assert np.array_equal(np.concatenate([space.embed("caption", [text]) for text in TEXTS]), texts)
 
 
-def test_copies_that_fill_up_a_batch_are_not_computed(spaces):
+def test_padding_of_a_batch_is_not_computed(spaces):
     for name in ("ast", "wav2vec2"):
         calls = []
         hook = spaces[name].encoder("audio").network.register_forward_hook(lambda *_: calls.append(1))  # noqa: B023
@@ -104,10 +104,10 @@ def test_copies_that_fill_up_a_batch_are_not_computed(spaces):
 
 
 @pytest.mark.parametrize("name", KINDS_OF_MODEL)
-def test_whole_windows_are_computed_several_at_once_and_in_bfloat16_give_float32(spaces, name):
+def test_full_windows_are_computed_in_batches_and_bfloat16_returns_float32(spaces, name):
     space, shapes = spaces[name], []
     encoder = space.encoder("audio")
-    x = encoder.reader.encode([sound(9 * encoder.reader.span / rate(space), rate(space))])
+    x = encoder.reader.encode([sound(9 * encoder.reader.window_length / rate(space), rate(space))])
     hook = encoder.network.register_forward_pre_hook(
         lambda _, args, named: shapes.append((args or [named["input_features"]])[0].shape), with_kwargs=True
     )
@@ -115,23 +115,23 @@ def test_whole_windows_are_computed_several_at_once_and_in_bfloat16_give_float32
         h = encoder.pieces(x)
     hook.remove()
     assert h.shape == (9, encoder.width) and h.dtype == torch.float32
-    assert len(shapes) == 3 and set(shapes) == {shapes[0]} and len(shapes[0]) > 1 and shapes[0][0] == BATCH
+    assert len(shapes) == 3 and set(shapes) == {shapes[0]} and len(shapes[0]) > 1 and shapes[0][0] == WINDOWS_IN_BATCH
 
 
 @pytest.mark.parametrize("padding", ["repeatpad", "repeat", "pad"])
 @pytest.mark.parametrize("truncation", ["rand_trunc", "fusion"])
-def test_claps_spectrogram_is_that_of_transformers(truncation, padding):
+def test_clap_spectrogram_equals_that_of_transformers(truncation, padding):
     reader = ClapFeatures({"truncation": truncation, "padding": padding})
     tone = 0.5 * np.sin(np.arange(200_000) / 48000 * 2 * np.pi * 440).astype(np.float32)
     for samples in (sound(10, 48000), sound(3.3, 48000), tone, np.zeros(100_000, np.float32), tone[:100]):
-        known = reader.extractor(samples, sampling_rate=48000, return_tensors="np")["input_features"][0]
-        made = reader.prepared(samples)
-        assert made.dtype == np.float32 and made.shape == known.shape == reader.shape
-        assert np.abs(made - known).max() <= 1e-4, "decibels"
+        expected = reader.extractor(samples, sampling_rate=48000, return_tensors="np")["input_features"][0]
+        spectrogram = reader.prepare_window(samples)
+        assert spectrogram.dtype == np.float32 and spectrogram.shape == expected.shape == reader.shape
+        assert np.abs(spectrogram - expected).max() <= 1e-4, "decibels"
 
 
-def test_fresh_processes_give_the_same_bits_without_the_source_or_the_network(home, tmp_path):
-    """Also adopting itself: it makes no connection, and buffers that no file holds are as they should be."""
+def test_another_process_computes_the_same_bits_without_the_source_or_the_network(home, tmp_path):
+    """Neither adopting nor embedding opens a connection, and buffers that are not in the weights are correct."""
     sources = tmp_path / "sources"
     shutil.copytree(home[0], sources)
     script = f"""
@@ -139,9 +139,9 @@ def test_fresh_processes_give_the_same_bits_without_the_source_or_the_network(ho
         for name in {KINDS_OF_MODEL!r}:
             assert main(["adopt", {str(sources)!r} + "/" + name, {str(tmp_path)!r} + "/" + name]) == 0
     """
-    done = fresh(script)
-    assert done.returncode == 0, done.stderr
-    assert "next: jointembed index" in done.stdout and "LOAD REPORT" not in done.stderr
+    process = fresh(script)
+    assert process.returncode == 0, process.stderr
+    assert "next: jointembed index" in process.stdout and "LOAD REPORT" not in process.stderr
     shutil.rmtree(sources)
     expected = {}
     for name in KINDS_OF_MODEL:
@@ -149,7 +149,7 @@ def test_fresh_processes_give_the_same_bits_without_the_source_or_the_network(ho
         vectors = {"audio": space.embed("audio", [sound(1.3, rate(space))])}
         if "caption" in space.columns:
             vectors["caption"] = space.embed("caption", TEXTS)
-        expected[name] = {column: one.tolist() for column, one in vectors.items()} | {"is": space.fingerprint}
+        expected[name] = {column: array.tolist() for column, array in vectors.items()} | {"is": space.fingerprint}
         assert space.note.startswith(f"adopted from {name} (")
         again = JointEmbedding.load(tmp_path / name)
         assert all(np.array_equal(again.embed("audio", [sound(1.3, rate(space))]), vectors["audio"]) for _ in range(2))
@@ -158,21 +158,21 @@ def test_fresh_processes_give_the_same_bits_without_the_source_or_the_network(ho
         import json
         import numpy as np
         from jointembed import JointEmbedding
-        for name, known in json.load(open({str(tmp_path / "expected.json")!r})).items():
+        for name, expected in json.load(open({str(tmp_path / "expected.json")!r})).items():
             space = JointEmbedding.load({str(tmp_path)!r} + "/" + name)
             rate = space.reader("audio").sample_rate
             samples = np.random.default_rng(0).normal(0, 0.1, round(1.3 * rate)).astype(np.float32)
-            assert np.array_equal(space.embed("audio", [samples]), np.array(known["audio"], np.float32)), name
-            if "caption" in known:
-                assert np.array_equal(space.embed("caption", {TEXTS!r}), np.array(known["caption"], np.float32)), name
-            assert space.fingerprint == known["is"], name
+            assert np.array_equal(space.embed("audio", [samples]), np.array(expected["audio"], np.float32)), name
+            if "caption" in expected:
+                assert np.array_equal(space.embed("caption", {TEXTS!r}), np.array(expected["caption"], np.float32)), name
+            assert space.fingerprint == expected["is"], name
         print("the same")
     """
-    done = fresh(script, HF_HUB_OFFLINE="1")
-    assert done.returncode == 0 and "the same" in done.stdout, done.stderr
+    process = fresh(script, HF_HUB_OFFLINE="1")
+    assert process.returncode == 0 and "the same" in process.stdout, process.stderr
 
 
-def test_an_adopted_model_finds_songs_by_sound_and_by_words(home, tmp_path, capsys):
+def test_adopted_model_searches_songs_by_sound_and_by_text(home, tmp_path, capsys):
     rows = []
     for number in range(4):
         soundfile.write(tmp_path / f"{number}.wav", sound(1.5, 8000, number % 3), 8000)
@@ -197,16 +197,16 @@ def test_an_adopted_model_finds_songs_by_sound_and_by_words(home, tmp_path, caps
     assert [hit["score"] for hit in hits] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
 
 
-def test_cells_that_are_no_sound_and_no_text_are_refused(spaces):
+def test_cells_of_the_wrong_type_are_refused(spaces):
     for column, cell in (("caption", 3), ("audio", "nowhere.wav"), ("audio", {"array": [1.0]})):
         with pytest.raises(UserError) as error:
             spaces["clap"].embed(column, [cell])
         assert "\n" not in str(error.value)
 
 
-def test_readers_keep_transformers_defaults_and_every_kind_is_allowed_for_a_reason(spaces):
-    assert set(KINDS) == {"clap_audio_model", "clap_text_model", "audio-spectrogram-transformer", "wav2vec2", "hubert",
-                          "wavlm", "whisper"}  # fmt: skip
+def test_readers_use_the_defaults_of_transformers(spaces):
+    names = "clap_audio_model clap_text_model audio-spectrogram-transformer wav2vec2 hubert wavlm whisper"
+    assert set(ARCHITECTURES) == set(names.split())
     assert ClapFeatures({}).shape == (4, 1001, 64) and AstFeatures({}).shape == (1024, 128)
     assert WhisperFeatures({"feature_size": 128}).shape == (129, 3000) and Wav2Vec2Features({}).shape == (160000,)
     assert isinstance(spaces["clap"].reader("caption"), PretrainedTokenizer)

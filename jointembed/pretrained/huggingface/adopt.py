@@ -1,4 +1,4 @@
-"""A model of Hugging Face -> a space, with no training: no code of its is run, what decides a vector is kept."""
+"""Converts a Hugging Face model into a model of jointembed, without training and without running any code of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import DamagedError, MismatchError, UnsafeError, UsageError, UserError
 from ...space.space import JointEmbedding
 from .audio import AstFeatures, ClapFeatures, PretrainedAudio, Wav2Vec2Features, WhisperFeatures
-from .encoder import Pretrained, settings
+from .encoder import PretrainedEncoder, complete_settings
 from .tokenizer import PretrainedTokenizer
 
 READERS: dict[str, type[PretrainedAudio]] = {
@@ -25,173 +25,170 @@ READERS: dict[str, type[PretrainedAudio]] = {
     "wavlm": Wav2Vec2Features,
     "whisper": WhisperFeatures,
 }
-CODE = ("auto_map", "custom_pipelines")  # keys that name code in the model's own folder
-AGAIN = "get the model from its maker again"
+CODE_KEYS = ("auto_map", "custom_pipelines")  # settings that name code in the folder of a model
+FETCH_AGAIN = "get the model from its maker again"
 
 
-def adopted(folder: Path, name: str) -> JointEmbedding:
-    """The space of a model in a folder: columns `audio` and, for CLAP, `caption`; its own vectors, no projection.
+def convert_model(folder: Path, name: str) -> JointEmbedding:
+    """The space of a model in a folder, with the vectors of the model: columns `audio` and, for CLAP, `caption`.
 
     Args:
-        folder: what `save_pretrained` wrote: config.json, preprocessor_config.json, model.safetensors and, for words,
-            tokenizer.json.
-        name: what the model's note says that it was adopted from.
+        folder: a folder that `save_pretrained` wrote: config.json, preprocessor_config.json, model.safetensors and, for
+            text, tokenizer.json.
+        name: the name of the model in the description of the space.
 
     Raises:
-        UsageError: a file is missing, or it is a model of another type.
-        UnsafeError: its weights are pickled, or its settings
-            name code. Damaged, Mismatch: its files are broken, or do not fit each other.
+        UsageError: a file is missing, or the type of the model is not supported.
+        UnsafeError: the weights are pickled, or the settings name code.
+        DamagedError: a file cannot be parsed.
+        MismatchError: the files do not match each other.
     """
-    config = _json(folder / "config.json", "give a folder that `save_pretrained` wrote")
-    _plain(folder / "config.json", config)
-    kind = str(config.get("model_type"))
-    if kind not in READERS:
-        raise UsageError(
-            folder, f"models of the type {kind} cannot be adopted", "adopt one of the type " + ", ".join(READERS)
-        )
-    weights = _weights(folder)
-    with _quiet(), _fitting(folder):
-        note = f"adopted from {name} ({str((config.get('architectures') or [kind])[0])[:60]})"
-        encoders = _encoders(folder, kind, config)
+    config = _read_json(folder / "config.json", "give a folder that `save_pretrained` wrote")
+    _refuse_code(folder / "config.json", config)
+    model_type = str(config.get("model_type"))
+    if model_type not in READERS:
+        wrong = f"models of the type {model_type} are not supported"
+        raise UsageError(folder, wrong, "adopt a model of one of the types " + ", ".join(READERS))
+    weights = _load_weights(folder)
+    with _silence_transformers(), _report_mismatch(folder):
+        note = f"adopted from {name} ({str((config.get('architectures') or [model_type])[0])[:60]})"
+        encoders = _make_encoders(folder, model_type, config)
         space = JointEmbedding(encoders["audio"].width, dict(encoders), [], note=note)
         space.configure_model()
         for encoder in encoders.values():
-            encoder.adopt(weights)
-        # A second of silence and a word: what does not fit is found now, and not by the first search.
+            encoder.load_weights(weights)
+        # Embed a second of silence and a word, so that a mismatch is reported here and not by the first search.
         space.eval().embed("audio", [{"array": np.zeros(16000, np.float32), "sampling_rate": 16000}])
         if "caption" in encoders:
             space.embed("caption", ["a word"])
     return space
 
 
-def _encoders(folder: Path, kind: str, config: dict[str, Any]) -> dict[str, Pretrained]:
+def _make_encoders(folder: Path, model_type: str, config: dict[str, Any]) -> dict[str, PretrainedEncoder]:
     """The encoder of each column."""
-    if kind != "clap":
-        made = settings(kind, config)
-        return {"audio": Pretrained(_ears(folder, kind, made), kind, made)}
+    if model_type != "clap":
+        settings = complete_settings(model_type, config)
+        return {"audio": PretrainedEncoder(_make_audio_reader(folder, model_type, settings), model_type, settings)}
     shared = {"projection_dim": config.get("projection_dim", 512)}
     shared["projection_hidden_act"] = config.get("projection_hidden_act", "relu")
-    sound, words = ({**(config.get(half) or {}), **shared} for half in ("audio_config", "text_config"))
-    made = settings("clap_audio_model", sound)
-    said = settings("clap_text_model", words)
-    # Like RoBERTa it counts places from the one after the empty sub-word's number.
-    reader = PretrainedTokenizer(max_length=said["max_position_embeddings"] - said["pad_token_id"] - 1)
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UsageError(
-            path,
-            "there is no such file, so words cannot be read",
-            "save the model's fast tokenizer beside it: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)",
-        )
-    try:
-        reader.restore({"tokenizer": path.read_text(encoding="utf-8")})
-    except Exception as error:  # the tokenizers library raises nothing more special
-        raise DamagedError(path, f"it is no tokenizer ({error})", AGAIN) from error
-    if reader.size > said["vocab_size"]:
-        wrong = f"it knows {reader.size} sub-words, the model {said['vocab_size']}"
-        raise MismatchError(path, wrong, AGAIN)
+    audio = complete_settings("clap_audio_model", {**(config.get("audio_config") or {}), **shared})
+    text = complete_settings("clap_text_model", {**(config.get("text_config") or {}), **shared})
     return {
-        "audio": Pretrained(_ears(folder, kind, made), "clap_audio_model", made),
-        "caption": Pretrained(reader, "clap_text_model", said),
+        "audio": PretrainedEncoder(_make_audio_reader(folder, model_type, audio), "clap_audio_model", audio),
+        "caption": PretrainedEncoder(_make_text_reader(folder, text), "clap_text_model", text),
     }
 
 
-def _ears(folder: Path, kind: str, made: dict[str, Any]) -> PretrainedAudio:
-    """The reader of a model's sounds, by the settings of its feature extractor."""
+def _make_text_reader(folder: Path, settings: dict[str, Any]) -> PretrainedTokenizer:
+    # Like RoBERTa, CLAP numbers positions from the one after the id of the padding token.
+    reader = PretrainedTokenizer(max_length=settings["max_position_embeddings"] - settings["pad_token_id"] - 1)
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        fix = "save the model's fast tokenizer beside it: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
+        raise UsageError(path, "there is no such file, so text cannot be read", fix)
+    try:
+        reader.restore({"tokenizer": path.read_text(encoding="utf-8")})
+    except Exception as error:  # the tokenizers library raises no subclass
+        raise DamagedError(path, f"it is not a tokenizer ({error})", FETCH_AGAIN) from error
+    if reader.size > settings["vocab_size"]:
+        wrong = f"it has {reader.size} subwords, but the model has {settings['vocab_size']}"
+        raise MismatchError(path, wrong, FETCH_AGAIN)
+    return reader
+
+
+def _make_audio_reader(folder: Path, model_type: str, settings: dict[str, Any]) -> PretrainedAudio:
+    """The audio reader of a model, with the settings of its feature extractor."""
     path = folder / "preprocessor_config.json"
     if path.is_file():
-        given = _json(path, AGAIN)
-    else:  # processors of transformers 5 write one file for all that they hold
-        given = _json(
-            folder / "processor_config.json",
-            "save its feature extractor beside it: AutoFeatureExtractor.from_pretrained(NAME).save_pretrained(FOLDER)",
-        )
-        given = given.get("feature_extractor") or {}
-    _plain(path, given)
-    full = READERS[kind](given).settings
-    if READERS[kind] is not Wav2Vec2Features:
-        return READERS[kind](full)
-    least = 1
-    for size, step in zip(reversed(made["conv_kernel"]), reversed(made["conv_stride"]), strict=True):
-        least = (least - 1) * step + size
-    return Wav2Vec2Features(full, least=least)
+        extractor = _read_json(path, FETCH_AGAIN)
+    else:  # processors of transformers 5 write a single file
+        path = folder / "processor_config.json"
+        fix = "save its feature extractor: AutoFeatureExtractor.from_pretrained(NAME).save_pretrained(FOLDER)"
+        extractor = _read_json(path, fix).get("feature_extractor") or {}
+    _refuse_code(path, extractor)
+    reader_class = READERS[model_type]
+    complete = reader_class(extractor).settings
+    if reader_class is not Wav2Vec2Features:
+        return reader_class(complete)
+    min_samples = 1
+    for size, stride in zip(reversed(settings["conv_kernel"]), reversed(settings["conv_stride"]), strict=True):
+        min_samples = (min_samples - 1) * stride + size
+    return Wav2Vec2Features(complete, min_samples=min_samples)
 
 
-def _weights(folder: Path) -> dict[str, Tensor]:
-    """All weights of a folder, from safetensors alone."""
+def _load_weights(folder: Path) -> dict[str, Tensor]:
+    """All weights of a folder, from safetensors only."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     names = ["model.safetensors"]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted({str(name) for name in _json(index, AGAIN).get("weight_map", {}).values()})
+        names = sorted({str(name) for name in _read_json(index, FETCH_AGAIN).get("weight_map", {}).values()})
         if any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
-            raise UnsafeError(index, "it names files outside of the folder", AGAIN)
-    found: dict[str, Tensor] = {}
+            raise UnsafeError(index, "it names files outside of the folder", FETCH_AGAIN)
+    weights: dict[str, Tensor] = {}
     for path in (folder / name for name in names):
         if not path.is_file():
             convert = "convert them where you trust them: AutoModel.from_pretrained(NAME).save_pretrained(FOLDER)"
             if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
                 raise UnsafeError(folder, "its weights are pickled, which may run code, and are not read", convert)
-            raise UsageError(path, "there are no such weights; only safetensors are read", convert)
+            raise UsageError(path, "there is no such file; weights are read from safetensors only", convert)
         try:
-            found.update(load_file(path))
+            weights.update(load_file(path))
         except (SafetensorError, OSError, ValueError) as error:
-            raise DamagedError(path, f"the weights are damaged ({error})", AGAIN) from error
-    return found
+            raise DamagedError(path, f"the weights are damaged ({error})", FETCH_AGAIN) from error
+    return weights
 
 
-def _json(path: Path, fix: str) -> dict[str, Any]:
+def _read_json(path: Path, fix: str) -> dict[str, Any]:
     if not path.is_file():
-        raise UsageError(path, "there is no such file, so this is no whole model", fix)
+        raise UsageError(path, "there is no such file, so the model is incomplete", fix)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DamagedError(path, f"it is no JSON ({error})", AGAIN) from error
-    if not isinstance(found, dict):
-        raise DamagedError(path, "it holds no settings", AGAIN)
-    return found
+        raise DamagedError(path, f"it is not JSON ({error})", FETCH_AGAIN) from error
+    if not isinstance(settings, dict):
+        raise DamagedError(path, "it does not contain settings", FETCH_AGAIN)
+    return settings
 
 
-def _plain(path: Path, found: dict[str, Any]) -> None:
-    """Refuse settings that name code of their own, at any depth."""
-    for key, value in found.items():
-        if key in CODE:
-            raise UnsafeError(
-                path,
-                f"it names code of its own ({key}), which is never run",
-                "adopt a model whose classes are transformers' own: " + ", ".join(READERS),
-            )
+def _refuse_code(path: Path, settings: dict[str, Any]) -> None:
+    """Refuse settings that name code of the model, at any depth."""
+    for key, value in settings.items():
+        if key in CODE_KEYS:
+            wrong = f"it names code of its own ({key}), which is never run"
+            fix = "adopt a model whose classes are part of transformers: " + ", ".join(READERS)
+            raise UnsafeError(path, wrong, fix)
         if isinstance(value, dict):
-            _plain(path, value)
+            _refuse_code(path, value)
 
 
 @contextlib.contextmanager
-def _fitting(folder: Path) -> Iterator[None]:
-    """Say in one line what transformers finds wrong with settings and files."""
+def _report_mismatch(folder: Path) -> Iterator[None]:
+    """Turn the exceptions of transformers into errors of one line."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         reason = [*str(error).strip().splitlines(), type(error).__name__][0]
-        raise MismatchError(folder, f"its files do not fit each other ({reason[:200]})", AGAIN) from error
+        raise MismatchError(folder, f"its files do not match each other ({reason[:200]})", FETCH_AGAIN) from error
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from reporting the weights that are left out, such as those of a classifier."""
+def _silence_transformers() -> Iterator[None]:
+    """Keep transformers from reporting unused weights, such as those of a classifier."""
     import transformers
 
     logging: Any = transformers.utils.logging
-    before = logging.get_verbosity()
-    bars = logging.is_progress_bar_enabled()
+    verbosity = logging.get_verbosity()
+    progress_bar = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
-        if bars:
+        logging.set_verbosity(verbosity)
+        if progress_bar:
             logging.enable_progress_bar()

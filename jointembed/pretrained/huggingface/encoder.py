@@ -1,4 +1,4 @@
-"""Networks of transformers as encoders: built of plain settings, with their weights in the checkpoint."""
+"""Networks of transformers as encoders, built from plain settings, with their weights in the checkpoint."""
 
 from __future__ import annotations
 
@@ -19,166 +19,172 @@ from ...readers import Reader
 
 # B windows, P pieces, T steps, W width
 
-BATCH = 4  # windows at once: a quarter faster in bfloat16 than one by one on a CPU; more gain little
+WINDOWS_IN_BATCH = 4  # a quarter faster than single windows, in bfloat16 on a CPU; more gain little
 
 
-def _clap(network: nn.Module, windows: Tensor) -> Tensor:
-    """(B, C, T, bands) -> (B, W), unit vectors as `ClapModel` gives them; no window is longer than the model's."""
-    longer = torch.zeros(len(windows), 1, dtype=torch.bool, device=windows.device)
+def _embed_clap_audio(network: nn.Module, windows: Tensor) -> Tensor:
+    """(B, C, T, bands) -> (B, W), unit vectors as `ClapModel` returns them."""
+    longer = torch.zeros(len(windows), 1, dtype=torch.bool, device=windows.device)  # than the windows of the model
     return F.normalize(to_float32(network(input_features=windows, is_longer=longer).audio_embeds), dim=-1)
 
 
-def _words(network: nn.Module, ids: Tensor) -> Tensor:
-    """(B, T) sub-words -> (B, W), unit vectors as `ClapModel` gives them."""
+def _embed_clap_text(network: nn.Module, ids: Tensor) -> Tensor:
+    """(B, T) subwords -> (B, W), unit vectors as `ClapModel` returns them."""
     return F.normalize(to_float32(network(input_ids=ids, attention_mask=torch.ones_like(ids)).text_embeds), dim=-1)
 
 
-def _patches(network: nn.Module, windows: Tensor) -> Tensor:
+def _embed_patches(network: nn.Module, windows: Tensor) -> Tensor:
     """(B, T, bands) -> (B, W): the model's own pooling, the mean of its class and distillation tokens."""
     return to_float32(network(windows).pooler_output)
 
 
-def _samples(network: nn.Module, windows: Tensor) -> Tensor:
+def _embed_samples(network: nn.Module, windows: Tensor) -> Tensor:
     """(B, N) -> (B, W): the mean over the frames of the last layer."""
     return to_float32(network(windows).last_hidden_state).mean(1)
 
 
-def _speech(network: nn.Module, windows: Tensor) -> Tensor:
-    """(B, bands + 1, T) -> (B, W): the mean over the frames of the encoder's last layer that begin in the sound."""
+def _embed_speech(network: nn.Module, windows: Tensor) -> Tensor:
+    """(B, bands + 1, T) -> (B, W): the mean over those frames of the last layer that begin in the sound."""
     steps = to_float32(network(windows[:, :-1]).last_hidden_state)  # (B, T / 2, W)
-    heard = windows[:, -1, ::2, None]
-    return (steps * heard).sum(1) / heard.sum(1)
+    mask = windows[:, -1, ::2, None]
+    return (steps * mask).sum(1) / mask.sum(1)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of network: its classes in transformers, and how a window or a text becomes a vector.
+class Architecture:
+    """An architecture of transformers: its classes, and how it embeds windows or texts.
 
     Args:
-        home: the module under `transformers.models`.
-        config: the class of its settings.
+        module: the module under `transformers.models`.
+        config: the class of its configuration.
         network: the class of the network.
         width: the setting that is the width of its vectors.
-        prefix: of its weights' names in a whole model.
-        vector: network and windows or texts of one shape (B, ...) -> (B, W).
+        prefix: the prefix of its weights in a whole model.
+        embed: network and windows or texts of one shape (B, ...) -> (B, W).
     """
 
-    home: str
+    module: str
     config: str
     network: str
     width: str = "hidden_size"
     prefix: str = ""
-    vector: Callable[[nn.Module, Tensor], Tensor] = _samples
+    embed: Callable[[nn.Module, Tensor], Tensor] = _embed_samples
+
+    def import_class(self, file: str, name: str) -> Any:
+        """A class of transformers from `configuration_...` or `modeling_...`."""
+        return getattr(importlib.import_module(f"transformers.models.{self.module}.{file}_{self.module}"), name)
 
 
-# Nothing else is ever built: a name in somebody's file chooses among these, and names no class.
-KINDS = {
-    "clap_audio_model": Kind("clap", "ClapAudioConfig", "ClapAudioModelWithProjection", "projection_dim", "", _clap),
-    "clap_text_model": Kind("clap", "ClapTextConfig", "ClapTextModelWithProjection", "projection_dim", "", _words),
-    "audio-spectrogram-transformer": Kind(
-        "audio_spectrogram_transformer", "ASTConfig", "ASTModel", "hidden_size", "", _patches
+# The only networks that are ever built: a name in an untrusted file selects one of these, and never a class.
+ARCHITECTURES = {
+    "clap_audio_model": Architecture(
+        "clap", "ClapAudioConfig", "ClapAudioModelWithProjection", "projection_dim", "", _embed_clap_audio
     ),
-    "wav2vec2": Kind("wav2vec2", "Wav2Vec2Config", "Wav2Vec2Model"),
-    "hubert": Kind("hubert", "HubertConfig", "HubertModel"),
-    "wavlm": Kind("wavlm", "WavLMConfig", "WavLMModel"),
-    "whisper": Kind("whisper", "WhisperConfig", "WhisperEncoder", "d_model", "encoder.", _speech),
+    "clap_text_model": Architecture(
+        "clap", "ClapTextConfig", "ClapTextModelWithProjection", "projection_dim", "", _embed_clap_text
+    ),
+    "audio-spectrogram-transformer": Architecture(
+        "audio_spectrogram_transformer", "ASTConfig", "ASTModel", "hidden_size", "", _embed_patches
+    ),
+    "wav2vec2": Architecture("wav2vec2", "Wav2Vec2Config", "Wav2Vec2Model"),
+    "hubert": Architecture("hubert", "HubertConfig", "HubertModel"),
+    "wavlm": Architecture("wavlm", "WavLMConfig", "WavLMModel"),
+    "whisper": Architecture("whisper", "WhisperConfig", "WhisperEncoder", "d_model", "encoder.", _embed_speech),
 }
 
 
-def configured(kind: str, config: dict[str, Any]) -> Any:
-    """The settings of a network as transformers' object.
+def make_config(architecture: str, settings: dict[str, Any]) -> Any:
+    """The configuration object of transformers.
 
-    Only those that belong to the architecture are taken: no key can name code, a kernel or another file.
+    Only settings of the architecture are used, so that no key can name code, a kernel or another file.
 
     Raises:
-        UsageError: there is no such kind, or a setting is of the wrong type.
+        UsageError: the architecture is unknown, or a setting has the wrong type.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import PreTrainedConfig
 
-    if kind not in KINDS:
-        raise UsageError(kind, "there is no such kind of network", did_you_mean(kind, KINDS))
-    home = importlib.import_module(f"transformers.models.{KINDS[kind].home}.configuration_{KINDS[kind].home}")
-    made = getattr(home, KINDS[kind].config)
-    names = {field.name for field in fields(made)} - {field.name for field in fields(PreTrainedConfig)}
+    if architecture not in ARCHITECTURES:
+        raise UsageError(architecture, "unknown architecture", did_you_mean(architecture, ARCHITECTURES))
+    config_class = ARCHITECTURES[architecture].import_class("configuration", ARCHITECTURES[architecture].config)
+    names = {field.name for field in fields(config_class)} - {field.name for field in fields(PreTrainedConfig)}
     try:
-        return made(**{name: config[name] for name in sorted(names) if name in config})
+        return config_class(**{name: settings[name] for name in sorted(names) if name in settings})
     except (StrictDataclassError, TypeError, ValueError) as error:
-        raise UsageError(kind, f"its settings are none ({error})", "get the model from its maker again") from error
+        fix = "get the model from its maker again"
+        raise UsageError(architecture, f"its settings are not valid ({error})", fix) from error
 
 
-def settings(kind: str, config: dict[str, Any]) -> dict[str, Any]:
-    """All settings of an architecture as plain data, also those that `config` leaves to transformers' version."""
-    made = configured(kind, config)
+def complete_settings(architecture: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """All settings of an architecture as plain data, including the defaults of this version of transformers."""
     from transformers import PreTrainedConfig
 
+    config = make_config(architecture, settings)
     common = {field.name for field in fields(PreTrainedConfig)}
-    names = sorted(field.name for field in fields(made) if field.name not in common)
-    return {name: list(value) if isinstance(value := getattr(made, name), tuple) else value for name in names}
+    names = sorted(field.name for field in fields(config) if field.name not in common)
+    return {name: list(value) if isinstance(value := getattr(config, name), tuple) else value for name in names}
 
 
-def architecture(kind: str) -> Any:
-    """The class of a kind's network."""
-    home = importlib.import_module(f"transformers.models.{KINDS[kind].home}.modeling_{KINDS[kind].home}")
-    return getattr(home, KINDS[kind].network)
+class PretrainedEncoder(Encoder):
+    """A network of transformers: either half of CLAP, AST, wav2vec2, HuBERT, WavLM, or the encoder of Whisper.
 
-
-class Pretrained(Encoder):
-    """A network of transformers: half of CLAP, AST, wav2vec2, HuBERT, WavLM or Whisper's encoder.
-
-    Its weights come with the checkpoint: `jointembed adopt` takes them from a model of Hugging Face. The vector of a
-    window or a text is the model's own: CLAP's projection, AST's pooler output, the mean over the frames of the last
-    layer of the others. That of a sound is the mean of its windows'.
+    Its weights are in the checkpoint, where `jointembed adopt` puts them. The vector of a window or a text is that of
+    the model: CLAP's projection, AST's pooler output, the mean over the frames of the last layer for the others. The
+    vector of a sound is the mean over its windows.
 
     Args:
-        reader: what prepares sounds or texts as the network was trained with.
-        kind: which network: `clap_audio_model`, `clap_text_model`, `audio-spectrogram-transformer`, `wav2vec2`,
-            `hubert`, `wavlm` or `whisper`.
-        config: its settings, as in transformers' `config.json`.
+        reader: prepares sounds or texts as in the training of the network.
+        architecture: `clap_audio_model`, `clap_text_model`, `audio-spectrogram-transformer`, `wav2vec2`, `hubert`,
+            `wavlm` or `whisper`.
+        config: its settings, as in `config.json` of transformers.
     """
 
-    def __init__(self, reader: Reader, kind: str, config: dict[str, Any]) -> None:
-        self.made = configured(kind, config)
-        wide_out = getattr(self.made, "add_adapter", False)
-        super().__init__(reader, int(getattr(self.made, "output_hidden_size" if wide_out else KINDS[kind].width)))
-        self.kind = kind
+    def __init__(self, reader: Reader, architecture: str, config: dict[str, Any]) -> None:
+        self.config = make_config(architecture, config)
+        self.architecture = ARCHITECTURES[architecture]
+        adapter = getattr(self.config, "add_adapter", False)
+        super().__init__(
+            reader, int(getattr(self.config, "output_hidden_size" if adapter else self.architecture.width))
+        )
+
+    def _network_class(self) -> Any:
+        return self.architecture.import_class("modeling", self.architecture.network)
 
     def build(self, dim: int) -> None:
-        """Make the network, in float32 whatever the weights were stored in; they come from the checkpoint."""
-        self.network = architecture(self.kind)(self.made).float()
+        """Make the network in float32, whatever the precision of the stored weights, which are loaded later."""
+        self.network = self._network_class()(self.config).float()
 
-    def adopt(self, weights: dict[str, Tensor]) -> None:
-        """Take the weights of a whole model, under the names that transformers saved them with.
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Load the weights of a whole model, under the names that transformers saved them with.
 
-        They go through transformers' own renaming of older files into a copy that is then thrown away. The network
-        itself was made by its constructor, so what is not in the weights (positions, windows) is as it should be.
+        transformers loads them into a temporary copy, because it renames the weights of older files. The network keeps
+        the buffers that are not among the weights (positions, windows) from its constructor.
 
         Raises:
-            MismatchError: some are missing, or of another shape.
+            MismatchError: weights are missing, or have another shape.
         """
-        start = KINDS[self.kind].prefix
-        names = {name: name.removeprefix("model.") if start else name for name in weights}
-        own = {names[name][len(start) :]: value for name, value in weights.items() if names[name].startswith(start)}
+        prefix = self.architecture.prefix
+        names = {name: name.removeprefix("model.") if prefix else name for name in weights}
+        own = {names[name][len(prefix) :]: value for name, value in weights.items() if names[name].startswith(prefix)}
         try:
-            loaded, report = architecture(self.kind).from_pretrained(
-                None, config=self.made, state_dict=own, dtype=torch.float32, output_loading_info=True
+            loaded, report = self._network_class().from_pretrained(
+                None, config=self.config, state_dict=own, dtype=torch.float32, output_loading_info=True
             )
-            lost = sorted(report["missing_keys"])
+            missing = sorted(report["missing_keys"])
         except RuntimeError as error:
-            lost = [str(error).strip().splitlines()[-1]]
-        if lost:
-            raise MismatchError(
-                "weights", f"they do not fit the settings beside them ({lost[0]})", "get the model from its maker again"
-            )
+            missing = [str(error).strip().splitlines()[-1]]
+        if missing:
+            wrong = f"they do not match the settings beside them ({missing[0]})"
+            raise MismatchError("weights", wrong, "get the model from its maker again")
         self.network.load_state_dict(loaded.state_dict())
         assert all(value.dtype == torch.float32 for value in self.network.parameters())
 
     def pieces(self, x: Ragged) -> Tensor:
-        """A vector a window or a text: (P, width).
+        """A vector for each window or text: (P, width).
 
-        Whole windows are computed `BATCH` at once, and a batch that is not full is filled up: with one shape, the bits
-        of a vector depend on nothing beside it. Texts, and sounds that end within a window of samples, are of many
-        lengths: each is computed alone, so it needs no mask. Copies that fill up a batch of `embed` are not computed.
+        Full windows are computed in batches of `WINDOWS_IN_BATCH`, and an incomplete batch is padded: in one shape, the
+        bits of a vector do not depend on its neighbours. Texts, and sounds that end inside a window of samples, vary in
+        length: each is computed alone, so that it needs no mask. The copies that pad a batch of `embed` are skipped.
         """
         if not len(x.rows):
             return x.values.new_zeros(0, self.width)
@@ -186,18 +192,18 @@ class Pretrained(Encoder):
             parts = [x.values[start:stop] for start, stop in itertools.pairwise(x.offsets.tolist())]
         else:
             parts = [part[part.isfinite()] if part.ndim == 1 else part for part in x.values]
-        source, fresh = [], list[int]()  # of each part, the one that is computed for it
+        sources, distinct = [], list[int]()  # for each part, the number of the equal part that is computed
         for number, part in enumerate(parts):
             if not number or not torch.equal(part, parts[number - 1]):
-                fresh.append(number)
-            source.append(fresh[-1])
-        whole = [number for number in fresh if x.offsets is None and parts[number].shape == x.values.shape[1:]]
-        batches = [whole[start : start + BATCH] for start in range(0, len(whole), BATCH)]
-        batches += [[number] for number in sorted({*fresh} - {*whole})]
-        made: dict[int, Tensor] = {}
+                distinct.append(number)
+            sources.append(distinct[-1])
+        full = [number for number in distinct if x.offsets is None and parts[number].shape == x.values.shape[1:]]
+        batches = [full[start : start + WINDOWS_IN_BATCH] for start in range(0, len(full), WINDOWS_IN_BATCH)]
+        batches += [[number] for number in sorted({*distinct} - {*full})]
+        vectors: dict[int, Tensor] = {}
         for batch in batches:
-            # Training needs no equal bits, so it computes nothing in vain.
-            fill = BATCH - len(batch) if batch[0] in whole and not torch.is_grad_enabled() else 0
-            windows = torch.stack([parts[number] for number in batch + batch[-1:] * fill])
-            made.update(zip(batch, KINDS[self.kind].vector(self.network, windows), strict=False))
-        return torch.stack([made[number] for number in source])
+            # Training does not need equal bits, so its batches are not padded.
+            padding = WINDOWS_IN_BATCH - len(batch) if batch[0] in full and not torch.is_grad_enabled() else 0
+            windows = torch.stack([parts[number] for number in batch + batch[-1:] * padding])
+            vectors.update(zip(batch, self.architecture.embed(self.network, windows), strict=False))
+        return torch.stack([vectors[number] for number in sources])

@@ -1,4 +1,4 @@
-"""Text as the sub-words of a pretrained model."""
+"""Text as the subwords of a pretrained model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import UsageError
-from ...readers.text import Subwords
+from ...readers.text import Subwords, check_text
 
 
 class PretrainedTokenizer(Subwords):
-    """Text as the sub-words that a pretrained model was trained with, by its `tokenizer.json`.
+    """Text as the subwords that a pretrained model was trained with, from its `tokenizer.json`.
 
-    The file is read by the tokenizers library itself: what transformers makes of it has changed between its versions.
-    Its text is the reader's state, so a checkpoint carries it.
+    The file is read by the tokenizers library, because its interpretation by transformers depends on the version. Its
+    text is the state of the reader, so a checkpoint includes it.
 
     Args:
         max_length: the number of subwords, the start and end marks included, at which a text is cut off.
@@ -23,23 +23,21 @@ class PretrainedTokenizer(Subwords):
         super().__init__(0, max_length)
 
     def fit(self, cells: Sequence[Any]) -> None:
-        """Nothing: the sub-words belong to the model."""
+        """Do nothing: the subwords belong to the model."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take the text of a `tokenizer.json` as {"tokenizer": text}; its own padding and cut are not used."""
+        """Set the tokenizer from {"tokenizer": text of a tokenizer.json}, without its own padding and truncation."""
         super().restore(state)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length)
 
     def token_ids(self, element: Any) -> Sequence[int]:
-        """The numbers of the sub-words of a text, those that begin and end it included.
+        """The ids of the subwords of a text, start and end marks included.
 
         Raises:
-            UsageError: it is no text, or no sub-word is found in it.
+            UsageError: the cell is not text, or the tokenizer finds no subword in it.
         """
-        if not isinstance(element, str):
-            raise UsageError("text", f"{type(element).__name__} is no text", "give words, or a list of sentences")
-        ids: list[int] = self._tokenizer.encode(element).ids
+        ids: list[int] = self._tokenizer.encode(check_text(element)).ids
         if not ids:
             raise UsageError("text", f"the model finds no word in {element!r}", "give words")
         return ids
