@@ -71,9 +71,7 @@ def test_load_accepts_paths_arrays_and_dicts(tmp_path):
         {"array": samples.mean(1).tolist(), "sampling_rate": RATE},
     ):
         assert np.allclose(audio.load(cell, 8000), expected, atol=1e-5)
-    assert np.array_equal(audio.load(samples[:, 0], RATE), samples[:, 0]), (
-        "a bare array has the rate that is asked for"
-    )
+    assert np.array_equal(audio.load(samples[:, 0], RATE), samples[:, 0]), "a bare array has the rate that is asked for"
     whole = (samples[:, 0] * 32767).astype(np.int16)
     assert np.allclose(audio.load(whole, RATE), samples[:, 0], atol=1e-4)
 

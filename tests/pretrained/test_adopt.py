@@ -122,9 +122,10 @@ def test_settings_that_name_code_or_are_not_supported_are_refused(home, tmp_path
 
 
 def test_settings_cannot_select_a_kernel_another_model_or_quantisation(home, tmp_path, spaces):
-    folder = copy_model(home, tmp_path, "wavlm", _attn_implementation="somebody/kernel", attn_implementation="some/kernel",
-                    quantization_config={"quant_method": "bitsandbytes"}, _name_or_path="somebody/model",
-                    base_model_name_or_path="somebody/model", transformers_weights="evil.bin")  # fmt: skip
+    changes = {"_attn_implementation": "somebody/kernel", "attn_implementation": "some/kernel"}
+    changes |= {"quantization_config": {"quant_method": "bitsandbytes"}, "_name_or_path": "somebody/model"}
+    changes |= {"base_model_name_or_path": "somebody/model", "transformers_weights": "evil.bin"}
+    folder = copy_model(home, tmp_path, "wavlm", **changes)
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "somebody/model"}))
     space = convert_model(folder, "wavlm")
     assert space.fingerprint == spaces["wavlm"].fingerprint

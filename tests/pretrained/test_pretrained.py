@@ -164,7 +164,8 @@ def test_another_process_computes_the_same_bits_without_the_source_or_the_networ
             samples = np.random.default_rng(0).normal(0, 0.1, round(1.3 * rate)).astype(np.float32)
             assert np.array_equal(space.embed("audio", [samples]), np.array(expected["audio"], np.float32)), name
             if "caption" in expected:
-                assert np.array_equal(space.embed("caption", {TEXTS!r}), np.array(expected["caption"], np.float32)), name
+                vectors = np.array(expected["caption"], np.float32)
+                assert np.array_equal(space.embed("caption", {TEXTS!r}), vectors), name
             assert space.fingerprint == expected["is"], name
         print("the same")
     """
@@ -227,12 +228,12 @@ def test_training_sees_the_same_vectors_and_gradients_reach_the_network(spaces, 
     batch = {column: space.reader(column).encode(cells[column]) for column in space.columns}
     codes = space(batch)
     for column in space.columns:
-        kept = [cell for cell in cells[column] if cell is not None]
+        present = [cell for cell in cells[column] if cell is not None]
         z = F.normalize(codes[column].z[codes[column].present]).detach().numpy()
-        assert np.abs(z - space.embed(column, kept)).max() <= 1e-5
+        assert np.abs(z - space.embed(column, present)).max() <= 1e-5
     rough, exact = (space.embed("audio", [cells["audio"][0]], bf16=half)[0] for half in (True, False))
     assert rough @ exact > 0.95
     codes["audio"].z.square().sum().backward()
     gradients = [value.grad for value in space.encoder("audio").parameters() if value.grad is not None]
-    assert gradients and all(one.isfinite().all() for one in gradients)
+    assert gradients and all(gradient.isfinite().all() for gradient in gradients)
     space.zero_grad(set_to_none=True)
