@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
@@ -87,8 +86,8 @@ class FeatureCache:
         from rich.progress import track
 
         workers = workers or files.available_cores()
-        with open(self.data, "ab") as data, ThreadPoolExecutor(workers) as pool:
-            fcntl.flock(data, fcntl.LOCK_EX)
+        lock = files.lock(self.data.with_name(self.data.name + ".lock"), wait=True)
+        with lock, open(self.data, "ab") as data, ThreadPoolExecutor(workers) as pool:
             self._refresh()
             self._drop_missing()
             keyed = {self.key(element): element for element in elements}

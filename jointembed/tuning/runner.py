@@ -6,10 +6,11 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import files
 from ..errors import DamagedError, UsageError, UserError, did_you_mean
 from .search_space import SweepMetric, to_words
 
@@ -48,8 +49,6 @@ def open_study(url: str, mode: str, settings: Mapping[str, Any]) -> Iterator[Stu
     Raises:
         UsageError: another process uses the study, it was begun with other settings, or the file is not a study.
     """
-    import fcntl
-
     import optuna
     from optuna.trial import TrialState
     from sqlalchemy.exc import SQLAlchemyError
@@ -57,10 +56,10 @@ def open_study(url: str, mode: str, settings: Mapping[str, Any]) -> Iterator[Stu
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = check_storage(url)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "w") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            stack.enter_context(files.lock(path.with_name(path.name + ".lock")))
+        except files.LockedError as error:
             wrong = f"another sweep is using {path}"
             raise UsageError("--study", wrong, "wait until it has finished, or stop it") from error
         try:

@@ -1,6 +1,5 @@
 """A sweep trains, resumes, and ends in a recipe layer that trains."""
 
-import fcntl
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ pytest.importorskip("optuna")
 
 import optuna
 
-from jointembed import JointEmbedding
+from jointembed import JointEmbedding, files
 from jointembed.__main__ import main
 from jointembed.errors import DamagedError, UsageError, UserError
 from jointembed.tuning.runner import best_trial, count_finished, open_study, run_trial
@@ -209,10 +208,8 @@ def test_a_study_refuses_other_ranges_and_a_second_sweep(here):
     search(Trainings(lambda nth: [0.5]), 1)
     with pytest.raises(UsageError, match="another --set"):
         search(Trainings(lambda nth: [0.5]), 1, "model.dim=4:13")
-    with open(here / "x.db.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="another sweep"):
-            search(Trainings(lambda nth: [0.5]), 1)
+    with files.lock(here / "x.db.lock"), pytest.raises(UsageError, match="another sweep"):
+        search(Trainings(lambda nth: [0.5]), 1)
 
 
 def test_without_optuna_the_error_names_the_extra_to_install(here, monkeypatch, capsys):

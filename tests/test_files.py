@@ -1,0 +1,91 @@
+"""Files are complete or absent, and one process at a time holds a lock."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from jointembed import files
+from jointembed.errors import DiskFullError, UsageError
+
+HOLDER = """
+import sys, time
+from jointembed import files
+with files.lock(sys.argv[1], "pid 7, a test"):
+    print("locked", flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "a.json"
+    files.write(path, "old")
+    with pytest.raises(ValueError, match="half-way"):
+        with files.atomic_write(path) as file:
+            file.write(b"new")
+            raise ValueError("half-way")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_full_disk_is_named_and_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    files.write(path, "old")
+
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DiskFullError, match="a.json: no space is left"):
+        files.write(path, "new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_unwritable_paths_are_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    for path in (tmp_path / "a.txt", tmp_path / "file" / "a.json", tmp_path / "folder.json"):
+        with pytest.raises(UsageError, match=path.name):
+            files.check_writable(path, "a report", ".json")
+    files.check_writable(tmp_path / "new" / "a.JSON", "a report", ".json")
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "x.lock")], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"locked\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_lock_of_another_process_is_refused_and_names_it(tmp_path, holder):
+    with pytest.raises(files.LockedError) as refused:
+        with files.lock(tmp_path / "x.lock"):
+            pass
+    assert refused.value.holder == "pid 7, a test"
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with files.lock(tmp_path / "x.lock"):
+        assert (tmp_path / "x.lock").exists()
+    assert not (tmp_path / "x.lock").exists()
+
+
+def test_waiting_lock_is_taken_once_it_is_free(tmp_path):
+    order = []
+
+    def wait():
+        with files.lock(tmp_path / "x.lock", wait=True):
+            order.append("second")
+
+    with files.lock(tmp_path / "x.lock"):
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        time.sleep(0.05)
+        order.append("first")
+    waiter.join()
+    assert order == ["first", "second"]
