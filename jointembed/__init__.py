@@ -31,8 +31,9 @@ _MODULES = {
         "SparseImage",
         "Subwords",
     ],
-    "space.space": ["JointEmbedding"],
+    "space.space": ["Space"],
     "training.callbacks": ["BestAndLast", "Evaluate"],
+    "training.joint_embedding": ["JointEmbedding"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

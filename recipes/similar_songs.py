@@ -3,16 +3,16 @@
 import sys
 from pathlib import Path
 
-from jointembed import Index, JointEmbedding
+from jointembed import Index, Space
 from jointembed.data.rows import Rows
 
 run, table, asked = sys.argv[1:]
-model = JointEmbedding.load(run)
+space = Space.load(run)
 rows = Rows.open(table).dicts(paths=["audio"])  # paths in cells are relative to the table's folder
-vectors = model.embed("audio", [row["audio"] for row in rows])  # (N, D), unit length: the same bits every time
+vectors = space.embed("audio", [row["audio"] for row in rows])  # (N, D), unit length: the same bits every time
 
 index = Path(run) / "similar.index"
-with Index.create(index, model.dim, model.metric, run, model.fingerprint) as songs:
+with Index.create(index, space.dim, space.metric, run, space.fingerprint) as songs:
     songs.add(rows, vectors, "audio")
     for hit in songs.similar(asked, k=5):
         print(f"{hit.score:.3f}  {hit.id}  {hit.row.get('title', '')}")

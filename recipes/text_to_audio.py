@@ -2,14 +2,14 @@
 
 import sys
 
-from jointembed import JointEmbedding
+from jointembed import Space
 from jointembed.data.rows import Rows
 
 run, table, sentence = sys.argv[1:]
-model = JointEmbedding.load(run)
+space = Space.load(run)
 rows = Rows.open(table).dicts(paths=["audio"])
-audio = model.embed("audio", [row["audio"] for row in rows])  # (N, D)
-words = model.embed("caption", [sentence])[0]  # (D,): words and sounds are points of one space
+audio = space.embed("audio", [row["audio"] for row in rows])  # (N, D)
+words = space.embed("caption", [sentence])[0]  # (D,): words and sounds are points of one space
 
 scores = audio @ words  # the cosine, as vectors have unit length
 for place in (-scores).argsort()[:5]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ..space.space import JointEmbedding
+from ..space.space import Space
 
 
 class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -42,17 +42,17 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, cells: Sequence[Any]) -> NDArray[np.float32]:
-        """The vectors (N, D) of N cells; see `JointEmbedding.embed`."""
+        """The vectors (N, D) of N cells; see `Space.embed`."""
         return self._space().embed(self.column, list(cells))
 
     def get_feature_names_out(self, names: Any = None) -> NDArray[Any]:
         """`audio0`, `audio1`, ..."""
         return np.array([f"{self.column}{at}" for at in range(self._space().dim)], dtype=object)
 
-    def _space(self) -> JointEmbedding:
+    def _space(self) -> Space:
         if not hasattr(self, "_loaded"):
-            self._loaded = JointEmbedding.load(self.model, self.trust)
-            if self.column not in self._loaded.fused:
+            self._loaded = Space.load(self.model, self.trust)
+            if self.column not in self._loaded.fusions:
                 self._loaded.encoder(self.column)
         return self._loaded
 

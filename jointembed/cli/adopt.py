@@ -32,7 +32,7 @@ def adopt(source: str, model: str) -> None:
     space = convert_model(folder, name)
     space.save(target)
     columns = " and ".join(space.columns)
-    print(f"{target}: {space.note}; {columns}, {space.dim} dimensions, {space.metric}")
+    print(f"{target}: {space.description}; {columns}, {space.dim} dimensions, {space.metric}")
     print(f"next: jointembed index {model} FOLDER songs.index")
 
 

@@ -79,7 +79,7 @@ def _train(folder: Path, epochs: int | None, console: object) -> None:
         str(folder),
         "--trainer.default_root_dir",
         str(run),
-        "--model.note",
+        "--model.description",
         NOTE,
     ]
     words += ["--trainer.max_epochs", str(epochs)] if epochs is not None else []

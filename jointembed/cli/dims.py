@@ -124,12 +124,12 @@ def _measure(
     from ..evaluation.retrieval import evaluate
     from ..evaluation.retrieval_task import build_task
     from ..indexing.from_table import paths
-    from ..space.embed import complete
-    from ..space.space import JointEmbedding
+    from ..training.joint_embedding import JointEmbedding
 
-    space = JointEmbedding.load(model, trust)
+    loaded = JointEmbedding.load(model, trust)
+    space, nested = loaded.space, loaded.matryoshka_dims
     dicts = open_as_trained(table, model).dicts(None, paths(space))
-    complete(space, dicts, query, target)
+    space.compose_cells(dicts, query, target)
     task = build_task(dicts, query, target, relevant, split, list_columns=set(space.pools))
     if not task.queries:
         wrong = f"no {target} of {split} is relevant to any of its cells"
@@ -138,14 +138,14 @@ def _measure(
     candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
     shown = [f"recall@{k}", f"precision@{k}", "map"]
     measured = []
-    for dim in prefixes(space.dim, space.dims):
+    for dim in prefixes(space.dim, nested):
         # Whole vectors have length 1; `evaluate` normalizes each prefix if the metric asks for it.
         metrics = evaluate(task, queries[:, :dim], candidates[:, :dim], space.metric, (k,))
-        trained = dim in (space.dims or [space.dim])
+        trained = dim in (nested or [space.dim])
         measured.append({"dim": dim, "trained": trained, "metrics": {name: metrics[name] for name in shown}})
     counts = {"queries": len(task.queries), "pool": len(task.candidates)}
     columns = {"query": query, "target": target}
-    return {**columns, "metric": shown[0], **counts, "nested": bool(space.dims), "prefixes": measured}
+    return {**columns, "metric": shown[0], **counts, "nested": bool(nested), "prefixes": measured}
 
 
 def _print_curve(curve: dict[str, Any]) -> None:

@@ -24,10 +24,10 @@ def embed(
 
     from ..data.table import open_as_trained
     from ..indexing.from_table import first, present
-    from ..space.space import JointEmbedding
+    from ..space.space import Space
 
     rows = open_as_trained(table, model, add_split=split != "all")
-    space = JointEmbedding.load(model, trust or ())
+    space = Space.load(model, trust or ())
     column = column or first(space, rows)
     pairs = present(space, rows, column, split)
     vectors = space.embed(column, [cell for _, cell in pairs])

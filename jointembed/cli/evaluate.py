@@ -49,9 +49,7 @@ def evaluate(
     from ..evaluation import retrieval
     from ..evaluation.retrieval_task import bootstrap_groups, build_task
     from ..indexing.from_table import paths
-    from ..objectives.likelihood import judge
-    from ..space.embed import complete
-    from ..space.space import JointEmbedding
+    from ..training.joint_embedding import JointEmbedding
     from .console import print_metrics
 
     try:
@@ -60,23 +58,24 @@ def evaluate(
         ks = ()
     if not ks or ks[0] < 1:
         raise UsageError("-k", f"must be positive numbers separated by commas, got {k!r}", "write it like 1,5,10")
-    space = JointEmbedding.load(model, trust or ())
+    trained = JointEmbedding.load(model, trust or ())
+    space = trained.space
     if query is None or target is None:
-        fix = f"give two of the model's columns: {', '.join([*space.columns, *space.fused])}"
+        fix = f"give two of the model's columns: {', '.join([*space.columns, *space.fusions])}"
         raise UsageError("evaluate", "--query and --target are missing", fix)
     if dim is not None and not 0 < dim <= space.dim:
         raise UsageError("--dim", f"must be between 1 and {space.dim}, got {dim}", "choose another number")
     rows = open_as_trained(table, model)
-    if target not in space.columns and target in space.answers:
+    if target not in space.columns and target in trained.predicted_columns:
         if dim is not None:
             wrong = f"{target} is predicted by a network, which needs whole vectors"
             raise UsageError("--dim", wrong, "leave it out")
-        print_metrics(_measure_predictions(space, rows, query, target, split, group), json_)
-    elif query == target and relevant is None and judge(space, query):
-        print_metrics(_measure_likelihood(space, rows, query, split, group), json_)
+        print_metrics(_measure_predictions(trained, rows, query, target, split, group), json_)
+    elif query == target and relevant is None and (likelihood := trained.likelihood_objective(query)):
+        print_metrics(_measure_likelihood(likelihood, space, rows, query, split, group), json_)
     else:
         dicts = rows.dicts(None, paths(space))
-        complete(space, dicts, query, target)
+        space.compose_cells(dicts, query, target)
         task = build_task(dicts, query, target, relevant, split, candidates_split, exclude, set(space.pools))
         queries = space.embed(query, task.queries)
         candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
@@ -88,7 +87,7 @@ def evaluate(
 
 
 def _measure_predictions(
-    space: Any, rows: Any, query: str, target: str, split: str, group: str | None
+    model: Any, rows: Any, query: str, target: str, split: str, group: str | None
 ) -> dict[str, Any]:
     """The metrics of what the model predicts for the rows of a split."""
     import numpy as np
@@ -98,11 +97,11 @@ def _measure_predictions(
     from ..values import missing
 
     training = trained(rows, target, group)
-    pairs = [(row, cell) for row, cell in present(space, rows, query, split) if not missing(row.get(target))]
+    pairs = [(row, cell) for row, cell in present(model.space, rows, query, split) if not missing(row.get(target))]
     if not pairs or not training:
         wrong = f"no row of {split if training else 'train'} has it"
         raise UsageError(target, wrong, "choose another --target or --split")
-    predicted = space.answer(query, [cell for _, cell in pairs], target)
+    predicted = model.predict(query, [cell for _, cell in pairs], target)
     groups = [row.get(group) for row, _ in pairs] if group else None
     if predicted.dtype.kind == "f":
         truth = np.array([float(row[target]) for row, _ in pairs])
@@ -116,7 +115,9 @@ def _measure_predictions(
     return {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": len(set(map(str, training)))}
 
 
-def _measure_likelihood(space: Any, rows: Any, column: str, split: str, group: str | None) -> dict[str, Any]:
+def _measure_likelihood(
+    objective: Any, space: Any, rows: Any, column: str, split: str, group: str | None
+) -> dict[str, Any]:
     """Nats per step of a sequence model over the rows of a split, with an interval over rows or groups.
 
     Raises:
@@ -124,13 +125,14 @@ def _measure_likelihood(space: Any, rows: Any, column: str, split: str, group: s
     """
     from ..evaluation import prediction
     from ..indexing.from_table import present, trained
-    from ..objectives.likelihood import frequent, nats
+    from ..objectives.likelihood import frequency_baseline, negative_log_likelihoods
 
     training, pairs = trained(rows, column, group), present(space, rows, column, split)
     if not training:
         raise UsageError(column, "no row of train has it", "give the table that the model was trained on")
     cells = [cell for _, cell in pairs]
-    ours, baseline = nats(space, column, cells), frequent(space, column, training, cells)
+    ours = negative_log_likelihoods(objective, space, column, cells)
+    baseline = frequency_baseline(space, column, training, cells)
     groups = [row.get(group) for row, _ in pairs] if group else None
     metrics = prediction.likelihood(ours, baseline, groups)
     return {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": space.reader(column).size}

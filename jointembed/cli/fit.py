@@ -39,7 +39,7 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
     for package in ("lightning.pytorch", "lightning.fabric"):  # tips and device listings are noise
         logging.getLogger(package).setLevel(logging.WARNING)
     from ..data.table import TableData
-    from ..space.space import JointEmbedding
+    from ..training.joint_embedding import JointEmbedding
     from ..training.trainer import Trainer
 
     raising = {"exit_on_error": False}

@@ -167,16 +167,16 @@ class TableData(lightning.LightningDataModule):
         self._model, self.encoded, self._read = model, {}, {}
         rows = self.open()
         readers = model.readers()
-        self._paths = {column for reader, columns in readers.values() for column in columns if reader.reads_files}
-        for reader, columns in readers.values():
+        self._paths = {column for reader, columns in readers for column in columns if reader.reads_files}
+        for reader, columns in readers:
             self._check(rows, reader.columns or columns)
-        self._check(rows, [*model.keyed(), *self.balance])
+        self._check(rows, [*model.key_columns, *self.balance])
         self._fit(model, rows, readers)
-        for reader, columns in readers.values():
+        for reader, columns in readers:
             for column in columns:
                 self._encode(rows, column, reader)
         ids = Category()
-        for column in model.keyed() - set(self.encoded):
+        for column in model.key_columns - set(self.encoded):
             self.encoded[column] = encode_column(
                 rows, column, ids, lambda one: Ragged.keys_only(torch.from_numpy(ids.keys(one)))
             )
@@ -191,17 +191,17 @@ class TableData(lightning.LightningDataModule):
                     did_you_mean(column, rows.columns),
                 )
 
-    def _fit(self, model: Any, rows: Rows, readers: dict[str, tuple[Reader, list[str]]]) -> None:
+    def _fit(self, model: Any, rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:
         assert self.trainer is not None
         if model.built:
             return
         if self.trainer.ckpt_path:
-            checkpoint.restore(model, checkpoint.read(Path(self.trainer.ckpt_path)))
+            model.restore(checkpoint.read(Path(self.trainer.ckpt_path)))
             return
         train = self.numbers("train")
         if self.trainer.state.fn == TrainerFn.FITTING and not len(train):
             raise UsageError(str(rows.name), f"no row has `train` in its column {self.split}", "add training rows")
-        for reader, columns in readers.values():
+        for reader, columns in readers:
             held = [reader_cells(rows, column, reader) for column in columns]
             reader.fit([one[row] for one in held for row in train])
 
@@ -220,7 +220,7 @@ class TableData(lightning.LightningDataModule):
         self._read[column] = reader, reader_cells(rows, column, reader), features
 
     def load(self, reader: Reader, element: Any) -> Any:
-        """What a reader loads, from the disk where it is kept there: a door for `JointEmbedding.embed`."""
+        """What a reader loads, from the disk where it is kept there: a door for `Space.embed`."""
         for own, _, features in self._read.values():
             if own is reader:
                 return features(reader, element)

@@ -23,10 +23,10 @@ def show(folder: Path, console: Any) -> None:
     """Print the tour: similar songs, songs for a text, a genre and a piano roll, clusters, metrics."""
     from ..data.rows import Rows
     from ..index.index import Index
-    from ..space.space import JointEmbedding
+    from ..space.space import Space
 
     rows = Rows.open(folder).dicts(paths=("audio", "piano_roll"))
-    model = JointEmbedding.load(folder / "run")
+    model = Space.load(folder / "run")
     song = next(row for row in rows if row["split"] == "test")
     genre = rows[0]["genre"]
     with Index.open(folder / "songs.index") as index:

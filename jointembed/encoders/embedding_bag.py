@@ -86,7 +86,6 @@ class EmbeddingBag(Encoder):
             return self._summed(x.values, x.starts[:-1], x.counts, None)
         return super().forward(x)
 
-    @property
-    def known(self) -> Tensor:
-        """The vectors (K, width) of all known things, the unknown one left out."""
+    def vocabulary_vectors(self) -> Tensor:
+        """The vectors (K, width) of all K known items, without the one of everything unknown."""
         return cast(Tensor, self.after(self.table.weight[: self.reader.size]))

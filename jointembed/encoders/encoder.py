@@ -59,3 +59,7 @@ class Encoder(Configurable, nn.Module):
     def length(self, x: Ragged) -> Tensor:
         """(P,) how long each piece is computed: pieces of one length make batches of one shape in `embed`."""
         return torch.zeros(len(x.rows), dtype=torch.int64)
+
+    def vocabulary_vectors(self) -> Tensor | None:
+        """The vectors (K, width) of all K ids that its reader knows, if it has a table of them."""
+        return None

@@ -86,12 +86,12 @@ def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[s
     Raises:
         UsageError: the column is unknown, or no row has it.
     """
-    from ..space.embed import cell_of
+    from ..space.embed import row_cell
 
-    fused = column in space.fused
+    fused = column in space.fusions
     reader = None if fused else space.reader(column)
     reads = () if reader is None else reader.columns
-    needed = space.fused[column] if fused else reads or [column]
+    needed = space.fusions[column] if fused else reads or [column]
     for name in needed:
         if name not in rows.columns and not fused:
             raise UsageError(
@@ -105,7 +105,7 @@ def present(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[s
     plain, found = rows.dicts(), rows.dicts(None, paths(space))
     kept = []
     for row, located in zip(plain, found, strict=True):
-        cell = located if fused else cell_of(located, column, reads)
+        cell = located if fused else row_cell(located, column, reads)
         empty = all(missing(located.get(part)) for part in needed) if fused else missing(cell)
         if not empty and split in ("all", row.get("split")):
             path = {"_path": row[column]} if column in paths(space) and isinstance(row[column], str) else {}
@@ -132,7 +132,7 @@ def trained(rows: Any, column: str, unit: str | None = None) -> list[Any]:
 
 def paths(space: Any) -> set[str]:
     """The columns of a model whose cells are paths."""
-    return {column for reader, columns in space.readers().values() if reader.reads_files for column in columns}
+    return {column for reader, columns in space.readers() if reader.reads_files for column in columns}
 
 
 def _digest(space: Any, cells: dict[str, Any]) -> str:

@@ -40,10 +40,10 @@ class Model:
 
     @cached_property
     def space(self) -> Any:
-        """The JointEmbedding."""
-        from ..space.space import JointEmbedding
+        """The Space."""
+        from ..space.space import Space
 
-        return JointEmbedding.load(self.file, self.trust)
+        return Space.load(self.file, self.trust)
 
     @property
     def stamp(self) -> str:
@@ -89,7 +89,7 @@ class Model:
             return
         self.windows, space = windows, self.space
         told = {"stamp": self.stamp, "how": self._how, "of": of}
-        index.add_field(column, space.dim, space.metric, str(self.path), space.fingerprint, space.note, **told)
+        index.add_field(column, space.dim, space.metric, str(self.path), space.fingerprint, space.description, **told)
 
     def create(self, path: Path | str, **about: str) -> Index:
         """A new index of this model, that remembers how it embeds."""
@@ -100,7 +100,7 @@ class Model:
             space.metric,
             str(self.path),
             space.fingerprint,
-            space.note,
+            space.description,
             stamp=self.stamp,
             how=self._how,
             **about,
@@ -122,10 +122,10 @@ class Model:
 
     def embed(self, column: str, cells: Sequence[Any]) -> NDArray[np.float32]:
         """The vectors (N, D) of cells of a column, as the index has them."""
-        from ..space.embed import embed
-        from ..space.inference import EmbedOptions
-
-        return embed(self.space, column, cells, EmbedOptions(windows=self.windows, bf16=self.bf16 == column))
+        vectors: NDArray[np.float32] = self.space.embed(
+            column, cells, max_windows=self.windows, bf16=self.bf16 == column
+        )
+        return vectors
 
     def stream(
         self, index: Index, name: str, column: str, sounds: Iterable[Any], times: dict[str, float]
@@ -138,29 +138,23 @@ class Model:
         first = list(itertools.islice(source, TRIED if self.bf16 is None else 1))
         if not first:
             return
-        from ..space.embed import stream
-        from ..space.inference import EmbedOptions
-
         if self.bf16 is None:
             self.choose(column, first)
             index.set_meta({"how": self._how}, name)
-        how = EmbedOptions(windows=self.windows, bf16=self.bf16 == column, times=times)
-        for vectors in stream(self.space, column, itertools.chain(_drained(first), source), how):
+        drawn = itertools.chain(_drained(first), source)
+        for vectors in self.space.embed_stream(column, drawn, self.windows, self.bf16 == column, times):
             yield from vectors
 
     def choose(self, column: str, sounds: Sequence[Any]) -> None:
         """Compute in bfloat16 from now on if that is fast here and leaves the vectors of these sounds as they are."""
-        from ..space.embed import embed
-        from ..space.inference import EmbedOptions
-        from ..training.optim import native_bf16
+        from ..space.precision import native_bf16
 
         self.bf16 = ""
         if not sounds or not native_bf16():
             return
         # Few windows are stricter than many, over whose mean the differences would cancel out.
         exact, fast = (
-            embed(self.space, column, sounds, EmbedOptions(windows=2, bf16=bf16)).astype(np.float64)
-            for bf16 in (False, True)
+            self.space.embed(column, sounds, max_windows=2, bf16=bf16).astype(np.float64) for bf16 in (False, True)
         )
         lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
         if (np.einsum("nd,nd->n", exact, fast) >= EXACT * lengths).all():

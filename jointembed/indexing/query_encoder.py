@@ -59,7 +59,7 @@ def embedded(
     own = among or next(iter(index.fields), None)
     column = column or guess(model.space, query, index.field_info(among).get("of", own))
     cell = parsed(model.space, column, query)
-    if column not in model.space.fused:
+    if column not in model.space.fusions:
         known(model.space, column, cell)
     vector: NDArray[np.float32] = model.embed(column, [cell])[0]
     return vector
@@ -72,8 +72,8 @@ def guess(model: Any, query: str, own: str | None = None) -> str:
     """
     from ..audio.formats import AUDIO_EXTENSIONS
 
-    if query.startswith("{") and model.fused:
-        return str(next(iter(model.fused)))
+    if query.startswith("{") and model.fusions:
+        return str(next(iter(model.fusions)))
     ending = Path(query).suffix.lower()
     picture = ending in PICTURES
     if not Path(query).is_file() and (picture or os.fsencode(ending) in AUDIO_EXTENSIONS):
@@ -106,11 +106,11 @@ def worded(model: Any) -> list[str]:
 
 def parsed(model: Any, column: str, query: str) -> Any:
     """The query as a cell: JSON where it is a list or a row, else the text itself."""
-    if column not in model.fused:
+    if column not in model.fusions:
         return model.reader(column).parse(query)
     if query[:1] not in "[{":
         raise UsageError(
-            column, "it is made of " + ", ".join(model.fused[column]), 'give a row, such as \'{"words": "..."}\''
+            column, "it is made of " + ", ".join(model.fusions[column]), 'give a row, such as \'{"words": "..."}\''
         )
     return parse_cell(query)
 

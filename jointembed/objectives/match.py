@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 
 import numpy as np
 import torch
@@ -11,18 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.mixup import Mix
 from ..encoders import make_mlp
 from ..errors import UsageError
 from ..ragged import Ragged
 from ..readers import Category, Reader
+from ..space.encoded import Encoded, Mix
+from ..space.space import Space
 from . import distributed
 from .objective import Batch, Objective
 from .softmax import cross_entropy, sampled
-
-if TYPE_CHECKING:
-    from ..encoders.fusion import Encoded
-    from ..space.space import JointEmbedding
 
 # B rows, D dimension, K known things, C candidates
 
@@ -35,8 +32,8 @@ class Match(Objective):
     - `candidates: all`: among all known ids of the target: softmax classification, or tagging with `loss: sigmoid`.
     - `candidates: batch`: among the targets of the batch, both ways: InfoNCE (van den Oord et al. 2018, CLIP) or SigLIP
       (Zhai et al. 2023). Row i and row j match too if their targets or their queries are equal, or their cells of
-      `same`; the loss of a query is then the mean over all of its targets (Khosla et al. 2020). Several captions or
-      tags of a cell are targets one by one.
+      `positives_by`; the loss of a query is then the mean over all of its targets (Khosla et al. 2020). Several
+      captions or tags of a cell are targets one by one.
     - `candidates: 512`: among so many ids drawn by their frequency in the training rows, with the logQ correction
       (Bengio and Senecal 2008): a sampled softmax that never touches the rest of a large table.
 
@@ -45,8 +42,8 @@ class Match(Objective):
         target: column of what is to be found.
         candidates: `all`, `batch` or a number of samples.
         loss: `softmax`: one of the candidates is right. `sigmoid`: each is right or wrong on its own.
-        same: further column; rows with equal cells there match each other (`candidates: batch` only).
-        hidden: layers of a network between the vector and the answer. The target then is no point of the space.
+        positives_by: further column; rows with equal cells there match each other (`candidates: batch` only).
+        head: hidden layers of a network between the vector and the answer. The target then is no point of the space.
         weight: in the sum of all objectives.
     """
 
@@ -56,33 +53,48 @@ class Match(Objective):
         target: str,
         candidates: Literal["all", "batch"] | int = "batch",
         loss: Literal["softmax", "sigmoid"] = "softmax",
-        same: str | None = None,
-        hidden: list[int] | None = None,
+        positives_by: str | None = None,
+        head: list[int] | None = None,
         weight: float = 1.0,
     ) -> None:
         super().__init__()
         name = f"Match({query}, {target})"
-        if hidden and candidates != "all":
+        if head and candidates != "all":
             raise UsageError(name, "a network between the vector and the answer needs `candidates: all`", "write that")
-        if same and candidates != "batch":
+        if positives_by and candidates != "batch":
             raise UsageError(
-                name, "`same` makes further rows of a batch match", "add `candidates: batch`, or leave it out"
+                name, "`positives_by` makes further rows of a batch match", "add `candidates: batch`, or leave it out"
             )
         if isinstance(candidates, int) and candidates < 1:
             raise UsageError(name, f"{candidates} candidates are none", "give a number above 0, or all, or batch")
         self.query, self.target, self.candidates, self.loss = query, target, candidates, loss
-        self.same, self.hidden, self.weight = same, list(hidden or []), weight
-        self.own = {target: Category()} if hidden else {}
+        self.positives_by, self.head, self.weight = positives_by, list(head or []), weight
+        self.own = {target: Category()} if head else {}
+        self.uses_score = not head
+        self.supports_mixup = not isinstance(candidates, int)
 
     def readers(self) -> dict[str, Reader]:
         """The reader of the target where that is an answer and no point of the space."""
         return dict(self.own)
 
-    def columns(self) -> set[str]:
-        """The columns of the space whose codes it takes."""
-        return {self.query} if self.own or self.candidates != "batch" else {self.query, self.target}
+    def columns(self) -> list[str]:
+        """The query, and the target where its vectors are taken from the batch."""
+        return [self.query] if self.candidates != "batch" else [self.query, self.target]
 
-    def _ids(self, space: JointEmbedding) -> Category:
+    def piece_columns(self) -> set[str]:
+        """The target of the batch: several captions or tags of a cell are targets one by one."""
+        return {self.target} if self.candidates == "batch" else set()
+
+    def key_columns(self) -> set[str]:
+        """The column of `positives_by`."""
+        return {self.positives_by} if self.positives_by else set()
+
+    @property
+    def name(self) -> str:
+        """The query and the target."""
+        return f"{self.query}_{self.target}"
+
+    def _ids(self, space: Space) -> Category:
         reader = self.own[self.target] if self.own else space.reader(self.target)
         if not isinstance(reader, Category):
             raise UsageError(
@@ -92,18 +104,18 @@ class Match(Objective):
             )
         return reader
 
-    def build(self, space: JointEmbedding) -> None:
+    def build(self, space: Space) -> None:
         """Make the scale of the scores, and the network or the frequencies where there are such."""
         if self.candidates == "batch":
             size = 1
         else:
             size = self._ids(space).size
-            if self.candidates == "all" and size > MANY and (self.hidden or self.loss == "sigmoid"):
+            if self.candidates == "all" and size > MANY and (self.head or self.loss == "sigmoid"):
                 self._refuse(f"{size} candidates are too many to score for each row")
             if not size:
                 raise UsageError(self.target, "no training row has such a cell", "check the column and the split")
-        if self.hidden:
-            self.network = make_mlp(space.dim, self.hidden, size)
+        if self.head:
+            self.network = make_mlp(space.dim, self.head, size)
             return
         # CLIP's temperature of 0.07, SigLIP's of 0.1 and its bias, for scores of -1 to 1; others have their own scale.
         softmax = self.loss == "softmax"
@@ -112,9 +124,6 @@ class Match(Objective):
         if not softmax:
             self.bias = nn.Parameter(torch.tensor(-10.0 if self.candidates == "batch" else -math.log(size + 1.0)))
         if isinstance(self.candidates, int):
-            if self.query in space.mixup:
-                wrong = f"`candidates: {self.candidates}` draws for each row what a mixed row has two of"
-                raise UsageError(f"mixup.{self.query}", wrong, "leave it out of `mixup`, or use other candidates")
             counts = torch.tensor(self._ids(space).counts, dtype=torch.float64)
             self.register_buffer("shares", counts / counts.sum(), persistent=False)
             self.register_buffer("rising", (counts / counts.sum()).cumsum(0), persistent=False)
@@ -129,20 +138,18 @@ class Match(Objective):
         scaled = scores * self.factor
         return scaled + self.bias if self.loss == "sigmoid" else scaled
 
-    def forward(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding) -> Tensor:
-        """The loss, averaged over the prefixes of nested dimensions where the space has such."""
-        if self.hidden:
-            query = z[self.query]
+    def forward(self, encoded: dict[str, Encoded], batch: Batch, space: Space, dim: int | None = None) -> Tensor:
+        """The loss; see `Objective.forward`."""
+        if self.head:
+            query = encoded[self.query]
             return self._among(self.network(query.z), query, batch[self.target])
         work = self._batch if self.candidates == "batch" else self._all if self.candidates == "all" else self._sampled
-        prefixes: list[int | None] = [*space.dims] or [None]
-        losses = [work(z, batch, space, dim) for dim in prefixes]
-        return torch.stack(losses).mean()
+        return work(encoded, batch, space, dim)
 
     # -- among all ----------------------------------------------------------------------------------------------------
 
-    def _all(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding, dim: int | None) -> Tensor:
-        query, target, known = z[self.query], batch[self.target], space.known(self.target)
+    def _all(self, z: dict[str, Encoded], batch: Batch, space: Space, dim: int | None) -> Tensor:
+        query, target, known = z[self.query], batch[self.target], space.vocabulary_vectors(self.target)
         if self.loss == "softmax" and not query.mix and int(target.counts.max() if len(target) else 0) < 2:
             return self._exact(query, target, known, space, dim)
         if len(known) > MANY:
@@ -154,10 +161,10 @@ class Match(Objective):
         fix = "use a number of samples, such as `candidates: 512`"
         raise UsageError(f"Match({self.query}, {self.target})", wrong, fix)
 
-    def _exact(self, query: Encoded, target: Ragged, known: Tensor, space: JointEmbedding, dim: int | None) -> Tensor:
+    def _exact(self, query: Encoded, target: Ragged, known: Tensor, space: Space, dim: int | None) -> Tensor:
         """The loss where each row has one target at most: the matrix of scores (B, K) need not be there."""
         fits = (target.values < len(known)) & query.present[target.rows]
-        a, b = space.factors(query.z[target.rows], known, dim)
+        a, b = space.score_factors(query.z[target.rows], known, dim)
         weights = distributed.weights(fits.to(a.dtype))
         return cross_entropy(a * self.factor, b, target.values.clamp(max=len(known) - 1), weights)
 
@@ -176,7 +183,7 @@ class Match(Objective):
 
     # -- among samples ------------------------------------------------------------------------------------------------
 
-    def _sampled(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding, dim: int | None) -> Tensor:
+    def _sampled(self, z: dict[str, Encoded], batch: Batch, space: Space, dim: int | None) -> Tensor:
         query, target = z[self.query], batch[self.target]
         shares = cast(Tensor, self.shares)
         known = len(shares)
@@ -185,18 +192,18 @@ class Match(Objective):
         asks = query.z[target.rows]  # (P, D): each id of a cell is a target of its own
         drawn = self._draw()
         # One gather for both, and so one gradient of rows: several would be put together first.
-        both = space.look(self.target, torch.cat([ids, drawn]))  # (P + C, D)
+        both = space.embed_ids(self.target, torch.cat([ids, drawn]))  # (P + C, D)
         hit = drawn == ids[:, None]
         weights = fits / target.counts[target.rows]
         expected = shares[drawn] * len(drawn)
         if self.loss == "softmax":
-            a, b = space.factors(asks, both, dim)
+            a, b = space.score_factors(asks, both, dim)
             right, others = b.tensor_split([len(ids)])
             counted = distributed.weights(weights.to(a.dtype))
             return sampled(a * self.factor, right, others, expected.log().to(a.dtype), hit, counted)
         # Each drawn one stands for 1 / (n q) of its kind, so that the sum is that over the whole table in the mean.
         right, others = both.tensor_split([len(ids)])
-        own = self.logits(space.pairs(asks, right, dim))  # (P,)
+        own = self.logits(space.paired_score(asks, right, dim))  # (P,)
         wrong = F.softplus(self.logits(space.score(asks, others, dim))) / expected.to(own.dtype)  # (P, C)
         return distributed.mean(F.softplus(-own) + wrong.masked_fill(hit, 0).sum(1), weights)
 
@@ -208,19 +215,18 @@ class Match(Objective):
 
     # -- among the batch ----------------------------------------------------------------------------------------------
 
-    def _batch(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding, dim: int | None) -> Tensor:
+    def _batch(self, z: dict[str, Encoded], batch: Batch, space: Space, dim: int | None) -> Tensor:
         query, target = z[self.query], z[self.target]
-        keys = {name: space.keys(name, batch) for name in (self.query, self.target)}
         rows = torch.arange(len(query.z), device=query.z.device)
         if target.pieces is not None:
             t, t_rows, t_there = target.pieces, batch[self.target].rows, torch.ones_like(batch[self.target].rows).bool()
             t_keys = cast(Tensor, batch[self.target].piece_keys)
         else:
-            t, t_rows, t_there, t_keys = target.z, rows, target.present, keys[self.target]
+            t, t_rows, t_there, t_keys = target.z, rows, target.present, target.row_keys
         all_q, first = distributed.gather(query.z)
-        there = {"q": query.present, "t": t_there, "qk": keys[self.query], "tk": t_keys, "tr": t_rows + first}
-        if self.same:
-            there["same"] = batch[self.same].row_keys
+        there = {"q": query.present, "t": t_there, "qk": query.row_keys, "tk": t_keys, "tr": t_rows + first}
+        if self.positives_by:
+            there["label"] = batch[self.positives_by].row_keys
         (all_t, t_first), all_ = (
             distributed.gather(t),
             {name: distributed.gather(part)[0] for name, part in there.items()},
@@ -259,8 +265,8 @@ class Match(Objective):
         if pieces:
             equal = equal.new_zeros(count, len(rows), dtype=torch.int32).index_add_(0, rows, equal.int()) > 0
         match = match | equal
-        if "same" in all_:
-            match = match | (all_["same"][:, None] == all_["same"][rows][None])
+        if "label" in all_:
+            match = match | (all_["label"][:, None] == all_["label"][rows][None])
         return match & all_["q"][:, None] & all_["t"][None]
 
     @staticmethod
@@ -276,14 +282,14 @@ class Match(Objective):
         losses = (match * F.softplus(-logits) + (1 - match) * F.softplus(logits)) * there[None]
         return distributed.mean(losses.sum(1), asks & (match > 0).any(1))
 
-    def answer(self, z: Tensor) -> NDArray[Any]:
+    def predict(self, z: Tensor) -> NDArray[Any]:
         """The likeliest id for each of the vectors z (N, D), where a network stands between them; else search.
 
         Raises:
             UsageError: the target is a point of the space.
         """
-        if not self.hidden:
-            return super().answer(z)
+        if not self.head:
+            return super().predict(z)
         with torch.inference_mode():
             best = self.network(z).argmax(1)
         labels = self.own[self.target].vocabulary()

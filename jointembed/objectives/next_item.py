@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..encoders.fusion import Encoded
 from ..errors import UsageError
 from ..ragged import Ragged
+from ..space.encoded import Encoded
+from ..space.space import Space
 from .match import Match
 from .objective import Batch
-
-if TYPE_CHECKING:
-    from ..space.space import JointEmbedding
 
 
 class NextItem(Match):
@@ -40,7 +38,7 @@ class NextItem(Match):
     ) -> None:
         super().__init__(history, history, candidates, loss, weight=weight)
 
-    def build(self, space: JointEmbedding) -> None:
+    def build(self, space: Space) -> None:
         """Make the scale of the scores, and the frequencies where there are such.
 
         Raises:
@@ -51,12 +49,12 @@ class NextItem(Match):
             raise UsageError(self.query, wrong, f"add `pools: {{{self.query}: CausalTransformer}}` to the model")
         super().build(space)
 
-    def forward(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding) -> Tensor:
+    def forward(self, encoded: dict[str, Encoded], batch: Batch, space: Space, dim: int | None = None) -> Tensor:
         """The loss of every place that has a next one."""
-        history = z[self.query].history
-        assert history is not None
-        states, seen = history
-        before = (seen.rows[1:] == seen.rows[:-1]).nonzero()[:, 0]
-        asks = Encoded(states[before], torch.ones(len(before), dtype=torch.bool, device=states.device))
+        states, read = encoded[self.query].states, encoded[self.query].sequence
+        assert states is not None and read is not None
+        before = (read.rows[1:] == read.rows[:-1]).nonzero()[:, 0]
         order = torch.arange(len(before), device=states.device)
-        return super().forward({self.query: asks}, {self.query: Ragged(seen.values[before + 1], order, order)}, space)
+        query = Encoded(states[before], torch.ones_like(before, dtype=torch.bool), order)
+        target = Ragged(read.values[before + 1], order, order)
+        return super().forward({self.query: query}, {self.query: target}, space, dim)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,12 +9,10 @@ from torch.nn import functional as F
 from ..encoders import make_mlp
 from ..errors import UsageError
 from ..ragged import Ragged, repeat_index
+from ..space.encoded import Encoded
+from ..space.space import Space
 from . import distributed
 from .objective import Batch, Objective
-
-if TYPE_CHECKING:
-    from ..encoders.fusion import Encoded
-    from ..space.space import JointEmbedding
 
 # P pieces, S symbols, K known things, W width, D dimension
 
@@ -41,7 +37,9 @@ class NextSet(Objective):
         weight: in the sum of all objectives.
     """
 
-    exact = True
+    gives_likelihood = True
+    uses_score = False
+    supports_mixup = False
 
     def __init__(
         self, history: str, width: int = 32, reach: int = 16, dropout: float = 0.2, weight: float = 1.0
@@ -50,7 +48,11 @@ class NextSet(Objective):
         self.query, self.weight = history, weight
         self.width, self.reach, self.dropout = width, reach, dropout
 
-    def build(self, space: JointEmbedding) -> None:
+    def columns(self) -> list[str]:
+        """The history."""
+        return [self.query]
+
+    def build(self, space: Space) -> None:
         """Make the network.
 
         Raises:
@@ -71,21 +73,21 @@ class NextSet(Objective):
         self.end = make_mlp(space.dim + 2 * self.things, [2 * self.width], 1)
         self.drop = nn.Dropout(self.dropout)
 
-    def forward(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding) -> Tensor:
+    def forward(self, encoded: dict[str, Encoded], batch: Batch, space: Space, dim: int | None = None) -> Tensor:
         """The mean negative log likelihood of a piece, in nats."""
-        history = z[self.query].history
-        assert history is not None
-        nats = self.nats(*history)
+        states, sequence = encoded[self.query].states, encoded[self.query].sequence
+        assert states is not None and sequence is not None
+        nats = self.negative_log_likelihood(states, sequence)
         return distributed.mean(nats, torch.ones_like(nats))
 
-    def nats(self, states: Tensor, seen: Ragged) -> Tensor:
+    def negative_log_likelihood(self, states: Tensor, sequence: Ragged) -> Tensor:
         """The negative log likelihood (P,) of each piece given those before it in its row; `states` (P, D) at each."""
-        assert seen.offsets is not None
-        sizes, count = seen.offsets.diff(), self.things
-        sets = states.new_zeros(len(seen.rows), count + 1)
-        sets[repeat_index(sizes), seen.values] = 1
+        assert sequence.offsets is not None
+        sizes, count = sequence.offsets.diff(), self.things
+        sets = states.new_zeros(len(sequence.rows), count + 1)
+        sets[repeat_index(sizes), sequence.values] = 1
         sets = sets[:, :count]  # what is unknown is in no set
-        begins = seen.starts[:-1][seen.rows]  # (P,) the first piece of each one's row
+        begins = sequence.starts[:-1][sequence.rows]  # (P,) the first piece of each one's row
         place = torch.arange(len(sets), device=sets.device) - begins
         known = torch.where((place > 0)[:, None], states.roll(1, 0), self.first.to(states.dtype))
         once = sets.roll(1, 0) * (place > 0)[:, None]

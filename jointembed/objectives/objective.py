@@ -1,8 +1,8 @@
-"""What every objective is."""
+"""The base class of objectives."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -11,42 +11,65 @@ from ..config import Configurable
 from ..errors import UsageError
 from ..ragged import Ragged
 from ..readers import Reader
-
-if TYPE_CHECKING:
-    from ..encoders.fusion import Encoded
-    from ..space.space import JointEmbedding
+from ..space.encoded import Encoded
+from ..space.space import Space
 
 Batch = dict[str, Ragged]
 
 
 class Objective(Configurable, nn.Module):
-    """A loss over the codes of a batch; `weight` is its share in the sum of all objectives."""
+    """A loss over the encoded columns of a batch.
 
-    weight: float
-    query: str
-    exact: ClassVar[bool] = False  # it gives the probability of each piece of its query: `nats`
+    An objective of one's own needs `columns` and `forward`. It sees vectors only; of the space it may ask `score`,
+    `score_factors`, `paired_score`, `vocabulary_vectors` and `embed_ids`.
+    """
+
+    weight: float = 1.0  # its share in the sum of all objectives
+    uses_score: bool = True  # the loss depends on `dim`: with nested dimensions it is averaged over the prefixes
+    supports_mixup: bool = True  # `forward` mixes the targets as `Encoded.mix` says
+    gives_likelihood: bool = False  # `negative_log_likelihood` is there
+
+    def columns(self) -> list[str]:
+        """The columns of the space whose vectors it takes; the query first."""
+        raise UsageError(type(self).__name__, "it has no method `columns`", "write one that lists columns")
+
+    def piece_columns(self) -> set[str]:
+        """Columns whose pieces are targets one by one: several captions or tags in a cell."""
+        return set()
+
+    def key_columns(self) -> set[str]:
+        """Further columns of which only the keys are needed: whether two rows are equal there."""
+        return set()
 
     def readers(self) -> dict[str, Reader]:
-        """Readers of the columns that only this objective needs: targets that are no points of the space."""
+        """Readers of the columns that it predicts, and that are not points of the space."""
         return {}
 
-    def columns(self) -> set[str]:
-        """The columns of the space whose codes it takes."""
-        return {self.query}
+    @property
+    def name(self) -> str:
+        """What its loss is logged as, after its number."""
+        return "_".join(dict.fromkeys([*self.columns(), *self.readers()]))
 
-    def build(self, space: JointEmbedding) -> None:
+    def build(self, space: Space) -> None:
         """Make its parameters; all readers are fitted by now."""
 
-    def forward(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding) -> Tensor:
-        """The loss, a number: 0 and connected to the codes where no row has what it needs."""
-        raise UsageError(type(self).__name__, "it has no method `forward`", "write one: (z, batch, space) -> Tensor")
+    def forward(self, encoded: dict[str, Encoded], batch: Batch, space: Space, dim: int | None = None) -> Tensor:
+        """The loss, a number: 0, and connected to the vectors, if no row has what it needs.
 
-    def answer(self, z: Tensor) -> NDArray[Any]:
+        Args:
+            encoded: the vectors of each column.
+            batch: the columns, with the keys and the targets.
+            space: that gives scores.
+            dim: score by the first `dim` dimensions only.
+        """
+        raise UsageError(type(self).__name__, "it has no method `forward`", "write one that returns the loss")
+
+    def predict(self, z: Tensor) -> NDArray[Any]:
         """What it predicts for vectors z (N, D), in the units of the target column."""
         raise UsageError(
-            type(self).__name__, "its target is a point of the space, not an answer", "search for it instead"
+            type(self).__name__, "its target is a point of the space, so nothing is predicted", "search for it instead"
         )
 
-    def nats(self, states: Tensor, seen: Ragged) -> Tensor:
-        """The negative log likelihood (P,) of each piece given those before it in its row; `states` (P, D) at each."""
+    def negative_log_likelihood(self, states: Tensor, sequence: Ragged) -> Tensor:
+        """The negative log likelihood (P,) in nats of each piece given those before it; `states` (P, D) at each."""
         raise UsageError(type(self).__name__, "it gives no probability of a piece", "use `NextSet`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -10,12 +10,10 @@ from torch import Tensor
 
 from ..encoders import make_mlp
 from ..readers import Numbers, Reader
+from ..space.encoded import Encoded
+from ..space.space import Space
 from . import distributed
 from .objective import Batch, Objective
-
-if TYPE_CHECKING:
-    from ..encoders.fusion import Encoded
-    from ..space.space import JointEmbedding
 
 
 class Regression(Objective):
@@ -24,32 +22,38 @@ class Regression(Objective):
     Args:
         query: column of the space.
         target: column of numbers.
-        hidden: layers of the network.
+        head: hidden layers of the network.
         weight: in the sum of all objectives.
     """
 
-    def __init__(self, query: str, target: str, hidden: list[int] | None = None, weight: float = 1.0) -> None:
+    uses_score = False
+
+    def __init__(self, query: str, target: str, head: list[int] | None = None, weight: float = 1.0) -> None:
         super().__init__()
         self.query, self.target, self.weight = query, target, weight
-        self.hidden = list(hidden or [])
+        self.head = list(head or [])
         self.own = Numbers()
 
     def readers(self) -> dict[str, Reader]:
         """The reader of the target."""
         return {self.target: self.own}
 
-    def build(self, space: JointEmbedding) -> None:
-        """Make the network."""
-        self.network = make_mlp(space.dim, self.hidden, self.own.size)
+    def columns(self) -> list[str]:
+        """The query."""
+        return [self.query]
 
-    def forward(self, z: dict[str, Encoded], batch: Batch, space: JointEmbedding) -> Tensor:
+    def build(self, space: Space) -> None:
+        """Make the network."""
+        self.network = make_mlp(space.dim, self.head, self.own.size)
+
+    def forward(self, encoded: dict[str, Encoded], batch: Batch, space: Space, dim: int | None = None) -> Tensor:
         """The mean squared error over rows that have both."""
-        query, target = z[self.query], batch[self.target]
+        query, target = encoded[self.query], batch[self.target]
         right = target.mean(target.values)
         errors = (self.network(query.z) - (query.mix(right) if query.mix else right)).square().mean(1)
         return distributed.mean(errors, query.present & target.present)
 
-    def answer(self, z: Tensor) -> NDArray[Any]:
+    def predict(self, z: Tensor) -> NDArray[Any]:
         """The predicted numbers (N,) for vectors z (N, D), in the units of the target column."""
         with torch.inference_mode():
             return self.own.inverse_transform(self.network(z).float().cpu().numpy())[:, 0]

@@ -46,7 +46,7 @@ class Draft:
         self.encoders: list[Line] = []
         self.shared: list[Line] = []
         self.pools: list[Line] = []
-        self.fused: list[Line] = []
+        self.fusions: list[Line] = []
         self.objectives: list[Line] = []
         self.figure: tuple[str, str] | None = None
         self.used: dict[str, Column] = {}
@@ -128,7 +128,7 @@ class Draft:
         else:
             name = self._free("item")
             listed = ", ".join(quoted(part) for part in parts)
-            self.fused.append((2, f"{name}: [{listed}]", "one vector from all that may tell it"))
+            self.fusions.append((2, f"{name}: [{listed}]", "one vector from all that may tell it"))
         for target in targets:
             self._regress(name, target, [])
 
@@ -157,7 +157,7 @@ class Draft:
 
     def _regress(self, query: str, target: Column, things: list[Column]) -> None:
         self.used[target.name] = target
-        call = f"Regression, init_args: {{query: {quoted(query)}, target: {quoted(target.name)}, hidden: [64]}}"
+        call = f"Regression, init_args: {{query: {quoted(query)}, target: {quoted(target.name)}, head: [64]}}"
         self._add(call, "a number with the name of a target", things)
 
     def _add(self, call: str, why: str, columns: list[Column]) -> None:
@@ -249,7 +249,7 @@ class Draft:
             (1, f"dim: {dim}", why),
             (1, "encoders:", ""), *self.encoders,
         ]  # fmt: skip
-        for word, part in (("columns", self.shared), ("pools", self.pools), ("fused", self.fused)):
+        for word, part in (("columns", self.shared), ("pools", self.pools), ("fusions", self.fusions)):
             lines += [(1, f"{word}:", ""), *part] if part else []
         lines += [(1, "objectives:", ""), *self.objectives]
         lines += [(1, "lr: 1.0e-3", "networks") if self.slow or self.pools else (1, "lr: 1.0e-2", "tables of vectors")]

@@ -91,10 +91,10 @@ def _windows(reader: Reader, cell: Any, how: EmbedOptions) -> Ragged:
     cut: list[Any] = []
     for element in reader.elements(cell):
         if how.load is None:
-            cut += reader.windows(element, how.windows)
+            cut += reader.windows(element, how.max_windows)
         else:
             whole = reader.pieces(how.load(reader, element))
-            cut += [whole[number] for number in evenly_spaced(len(whole), how.windows)]
+            cut += [whole[number] for number in evenly_spaced(len(whole), how.max_windows)]
     values = torch.from_numpy(np.stack(cut) if cut else np.zeros((0, *reader.shape), np.float32))
     how.took("features", begun)
     return Ragged(values, torch.zeros(len(cut), dtype=torch.int64), torch.zeros(1, dtype=torch.int64))

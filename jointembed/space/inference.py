@@ -31,32 +31,32 @@ class EmbedOptions:
     """How vectors are computed: it decides their last bits.
 
     Args:
-        pieces: in a batch; the last batch is filled up, so that all are of one shape. If not given: 32, but 8 windows
-            of sounds on a CPU, where what lies between two layers then stays in its cache.
-        load: what loads things instead of the reader.
-        windows: of a long thing, at most so many windows, spread evenly over it; all of them if not given.
+        batch_size: pieces a batch; the last batch is filled up, so that all have one shape. If not given: 32, but 8
+            windows of sounds on a CPU, whose activations then stay in its cache.
+        load: loads elements instead of the reader.
+        max_windows: of a long sound, at most this many windows, spread evenly over it; all if not given.
         bf16: compute the encoders in bfloat16.
-        raw: leave the vectors as they are where the metric is cosine: what answers of the model are made from.
-        times: the seconds of each stage are added to it, those of all threads together.
-        threads: batches that are computed at once; `stream` finds out.
+        normalize: give unit vectors if the metric is cosine.
+        seconds: the time of each stage is added to it, summed over all threads.
+        threads: batches that are computed at once; set by `threads`.
     """
 
-    pieces: int | None = None
+    batch_size: int | None = None
     load: Preprocess | None = None
-    windows: int | None = None
+    max_windows: int | None = None
     bf16: bool = False
-    raw: bool = False
-    times: dict[str, float] | None = None
+    normalize: bool = True
+    seconds: dict[str, float] | None = None
     threads: int = 1
 
     def batch(self, encoder: Encoder, device: torch.device) -> int:
         """How many pieces make a batch of an encoder."""
-        return self.pieces or (8 if encoder.reader.windowed and device.type == "cpu" else PIECES)
+        return self.batch_size or (8 if encoder.reader.windowed and device.type == "cpu" else PIECES)
 
     def took(self, stage: str, start: float) -> None:
         """Note how long a stage took that began at `start`."""
-        if self.times is not None:
-            self.times[stage] = self.times.get(stage, 0.0) + perf_counter() - start
+        if self.seconds is not None:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - start
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The one score: how near two vectors of a space are. It trains, ranks and evaluates alike."""
+"""The score: how near two vectors of a space are. Training, ranking and evaluation all use it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch.nn import functional as F
 Metric = Literal["cosine", "dot", "euclidean"]
 
 
-def _ready(z: Tensor, metric: Metric, dim: int | None) -> Tensor:
+def _prepare(z: Tensor, metric: Metric, dim: int | None) -> Tensor:
     z = z if dim is None else z[..., :dim]
     return F.normalize(z, dim=-1) if metric == "cosine" else z
 
 
 def score(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tensor:
-    """How near each of a (N, D) is to each of b (M, D), as (N, M); see `JointEmbedding.score`."""
-    a, b = _ready(a, metric, dim), _ready(b, metric, dim)
+    """How near each of a (N, D) is to each of b (M, D), as (N, M); see `Space.score`."""
+    a, b = _prepare(a, metric, dim), _prepare(b, metric, dim)
     if metric != "euclidean":
         return a @ b.T
     return 2 * a @ b.T - a.square().sum(1)[:, None] - b.square().sum(1)
 
 
-def factors(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> tuple[Tensor, Tensor]:
-    """Two matrices (N, E), (M, E) whose product is the score, apart from a number for each row of a (N, D)."""
-    a, b = _ready(a, metric, dim), _ready(b, metric, dim)
+def score_factors(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> tuple[Tensor, Tensor]:
+    """Two matrices (N, E), (M, E) whose product is the score, apart from a constant for each row of a (N, D)."""
+    a, b = _prepare(a, metric, dim), _prepare(b, metric, dim)
     if metric != "euclidean":
         return a, b
     return torch.cat([2 * a, -torch.ones_like(a[:, :1])], 1), torch.cat([b, b.square().sum(1, keepdim=True)], 1)
 
 
-def pairs(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tensor:
-    """How near each of a (N, D) is to the one of b (N, D) in its place, as (N,)."""
-    a, b = _ready(a, metric, dim), _ready(b, metric, dim)
+def paired_score(a: Tensor, b: Tensor, metric: Metric, dim: int | None = None) -> Tensor:
+    """How near row i of a (N, D) is to row i of b (N, D), as (N,)."""
+    a, b = _prepare(a, metric, dim), _prepare(b, metric, dim)
     return -(a - b).square().sum(-1) if metric == "euclidean" else (a * b).sum(-1)

@@ -1,66 +1,57 @@
-"""The space: encoders that project columns into it, objectives that shape it, and the one score that ranks in it."""
+"""The space: all that decides the vector of a cell, and the score that ranks vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recompute
 
-from ..config import Configurable
-from ..data.mixup import mixed
-from ..encoders import CausalTransformer, EmbeddingBag, Encoder, to_float32
-from ..encoders.fusion import Encoded, Fusion
-from ..errors import UsageError, did_you_mean
-from ..objectives import Match, Objective
+from .. import files
+from ..config import Configurable, from_config, to_config
+from ..encoders import CausalTransformer, Encoder
+from ..encoders.fusion import Fusion
+from ..errors import DamagedError, MismatchError, UsageError, did_you_mean
 from ..ragged import Ragged
 from ..readers import Preprocess, Reader
-from ..training import optim
-from ..training.joint_embedding import Training
-from . import checkpoint as saved
-from . import embed as embedding
-from .columns import declared
-from .inference import EmbedOptions
-from .score import Metric, factors, pairs, score
+from ..values import missing
+from . import checkpoint
+from .column import Column
+from .embed import blocks, embed_column, fuse, row_cell
+from .encoded import Encoded
+from .inference import EmbedOptions, Vectors, threads
+from .named_modules import NamedModules
+from .score import Metric, paired_score, score, score_factors
 
-# B rows, P pieces, W width, D dimension, K known things, N vectors
-
-Vectors = NDArray[np.float32]
+# B rows, P pieces, D dimension, K ids of a vocabulary, N vectors
 
 
-class JointEmbedding(Configurable, Training):
-    """One space for several modalities.
+class Space(Configurable, nn.Module):
+    """One vector space for several columns.
+
+    A space holds everything that decides a vector, and nothing else: two spaces with the same `fingerprint` give the
+    same vectors. How it is trained is up to `JointEmbedding`.
 
     Args:
         dim: D, the number of dimensions. The fourth root of the number of values is a start.
         encoders: a name and what encodes it; a name is a column of the table, unless `columns` says otherwise.
-        objectives: what it is trained for.
-        columns: columns that share an encoder: `{en: text, de: text}`.
+        columns: columns that share an encoder: `{en: text, de: text}`. An encoder named here is a column itself only
+            if it is listed too: `{film: film, history: film}`.
         pools: columns whose pieces are read in their order: `{history: CausalTransformer}`.
-        fused: columns that are made of others: `{home: [words, facts, place]}`.
-        mix: hidden layers of the network that fuses.
-        drop: share of training rows in which a part of a fused column is left out: `{film: 0.3}`.
-        mixup: in training, mix the rows of these columns two by two, by shares of Beta(a, a), and their targets with
-            them: `{audio: 0.4}` (Zhang et al. 2018).
-        dims: nested dimensions (Kusupati et al. 2022): each objective averages over these prefixes of the vectors.
+        fusions: columns made of other columns: `{home: [words, facts, place]}`.
+        fusion_hidden: hidden layers of the network that fuses; `[64]` if not given.
+        modality_dropout: share of training rows in which a part of a fusion is left out: `{film: 0.3}`.
         metric: how near two vectors are: `cosine`; `euclidean` (minus the squared distance); or `dot`, the product
-            of vectors whose length counts: what is popular may be long.
-        chunk: recompute encoders in the backward pass, so many rows at a time: a large batch in little memory, exactly.
-        lr: learning rate of the networks.
-        rows_lr: learning rate of large tables with sparse gradients.
-        weight_decay: of the networks.
-        warmup: share of the steps in which the learning rate rises; it falls to 0 along a cosine afterwards.
-        bf16: train the encoders in bfloat16; by default where the processor computes it natively.
-        note: a sentence about the model that whoever uses it should see.
+            of vectors whose length counts: popular items may have long vectors.
 
-    >>> from jointembed import Category, EmbeddingBag, Match
-    >>> encoders = {"film": EmbeddingBag(Category()), "genre": EmbeddingBag(Category())}
-    >>> space = JointEmbedding(8, encoders, [Match("film", "genre", "all")])
+    >>> from jointembed import Category, EmbeddingBag
+    >>> space = Space(8, {"film": EmbeddingBag(Category()), "genre": EmbeddingBag(Category())})
     >>> space.score(torch.eye(8)[:1], torch.eye(8)[:2]).tolist()
     [[1.0, 0.0]]
     """
@@ -69,160 +60,158 @@ class JointEmbedding(Configurable, Training):
         self,
         dim: int,
         encoders: dict[str, Encoder],
-        objectives: list[Objective],
         columns: dict[str, str] | None = None,
         pools: dict[str, CausalTransformer] | None = None,
-        fused: dict[str, list[str]] | None = None,
-        mix: list[int] | None = None,
-        drop: dict[str, float] | None = None,
-        mixup: dict[str, float] | None = None,
-        dims: list[int] | None = None,
+        fusions: dict[str, list[str]] | None = None,
+        fusion_hidden: list[int] | None = None,
+        modality_dropout: dict[str, float] | None = None,
         metric: Metric = "cosine",
-        chunk: int = 0,
-        lr: float = 1e-3,
-        rows_lr: float = 0.05,
-        weight_decay: float = 0.01,
-        warmup: float = 0.05,
-        bf16: bool | None = None,
-        note: str = "",
     ) -> None:
         super().__init__()
-        self.dim, self.metric, self.chunk, self.note = dim, metric, chunk, note
-        self.dims = list(dims or [])
-        self.lr, self.rows_lr, self.weight_decay, self.warmup = lr, rows_lr, weight_decay, warmup
-        self.bf16 = optim.native_bf16() if bf16 is None else bf16
-        self.encoders = nn.ModuleDict(encoders)
-        self.objectives = nn.ModuleList(objectives)
-        self.pools = nn.ModuleDict(pools or {})
-        self.fused = {name: list(parts) for name, parts in (fused or {}).items()}
-        self.mix, self.drop = [64] if mix is None else list(mix), dict(drop or {})
-        self.mixup = dict(mixup or {})
-        self.columns = declared(encoders, objectives, dict(columns or {}), self.fused)
-        self.projections = nn.ModuleDict()
-        self.fusions = nn.ModuleDict()
+        self.dim, self.metric = dim, metric
+        self.fusion_hidden = [64] if fusion_hidden is None else list(fusion_hidden)
+        self.modality_dropout = dict(modality_dropout or {})
+        self.fusions = {name: list(parts) for name, parts in (fusions or {}).items()}
+        self.columns = _resolve_columns(encoders, columns or {}, self.fusions)
+        self.encoders: NamedModules[Encoder] = NamedModules(encoders)
+        self.pools: NamedModules[CausalTransformer] = NamedModules(pools)
+        self.projections: NamedModules[nn.Module] = NamedModules()
+        self.fusion_networks: NamedModules[Fusion] = NamedModules()
         self.built = False
-        if self.dim < 1 or any(not 0 < prefix <= self.dim for prefix in self.dims):
-            raise UsageError("dim", f"{self.dim} with prefixes {self.dims} is no space", "use prefixes of 1 to dim")
+        self.description = ""
+        self.predicted_columns: frozenset[str] = frozenset()  # targets of a model over this space, without vectors
+        self._check()
 
-    # -- making it ----------------------------------------------------------------------------------------------------
+    def _check(self) -> None:
+        if self.dim < 1:
+            raise UsageError("dim", f"it must be at least 1, got {self.dim}", "give a number above 0")
+        if self.metric not in get_args(Metric):
+            known = get_args(Metric)
+            raise UsageError("metric", f"there is no metric {self.metric}", did_you_mean(self.metric, known))
+        for name, parts in self.fusions.items():
+            if name in self.columns:
+                raise UsageError(f"fusions.{name}", f"{name} is a column with an encoder", "choose another name")
+            if not parts:
+                raise UsageError(f"fusions.{name}", "it has no parts", "list the columns that it is made of")
+            check_names(f"fusions.{name}", parts, self.columns)
+        check_names("pools", self.pools, self.columns)
+        check_names(
+            "modality_dropout", self.modality_dropout, {part for all_ in self.fusions.values() for part in all_}
+        )
+        for part, share in self.modality_dropout.items():
+            if not 0 <= share < 1:
+                wrong = f"it must be at least 0 and below 1, got {share}"
+                raise UsageError(f"modality_dropout.{part}", wrong, "give the share of rows, such as 0.3")
+
+    # -- columns, encoders, readers -----------------------------------------------------------------------------------
 
     def encoder(self, column: str) -> Encoder:
         """The encoder of a column.
 
         Raises:
-            UsageError: the model has no such column, or it is made of others.
+            UsageError: the space has no such column, or it is a fusion.
         """
-        if column in self.fused:
-            raise UsageError(column, "it is made of " + ", ".join(self.fused[column]), "give a row with these columns")
-        if column not in self.columns:
-            for objective in self.objectives:
-                if column in cast(Objective, objective).readers():
-                    raise UsageError(
-                        column,
-                        "it is an answer of this model and no point of its space",
-                        "use `JointEmbedding.answer`, or `jointembed evaluate`",
-                    )
-            raise UsageError(column, "the model has no such column", did_you_mean(column, [*self.columns, *self.fused]))
-        return cast(Encoder, self.encoders[self.columns[column]])
+        if column in self.columns:
+            return self.encoders[self.columns[column]]
+        if column in self.fusions:
+            raise UsageError(
+                column, "it is made of " + ", ".join(self.fusions[column]), "give a row with these columns"
+            )
+        if column in self.predicted_columns:
+            raise UsageError(
+                column,
+                "the model predicts it, so it has no vectors",
+                "use `JointEmbedding.predict`, or `jointembed evaluate`",
+            )
+        raise UsageError(column, "the model has no such column", did_you_mean(column, [*self.columns, *self.fusions]))
 
     def reader(self, column: str) -> Reader:
         """The reader of a column; see `encoder` for what is raised."""
         return self.encoder(column).reader
 
-    def readers(self) -> dict[str, tuple[Reader, list[str]]]:
-        """All readers by a name of their own, each with the columns that it reads and is fitted on."""
-        found = {}
-        for name, encoder in self.encoders.items():
-            own = [column for column, encoder_name in self.columns.items() if encoder_name == name]
-            found[name] = (cast(Encoder, encoder).reader, own)
-        for number, objective in enumerate(self.objectives):
-            for column, reader in cast(Objective, objective).readers().items():
-                found[f"objective.{number}.{column}"] = (reader, [column])
-        return found
+    def readers(self) -> list[tuple[Reader, list[str]]]:
+        """Each reader, with the columns that it reads and is fitted on."""
+        return [
+            (encoder.reader, [column for column, encoder_name in self.columns.items() if encoder_name == name])
+            for name, encoder in self.encoders.items()
+        ]
 
-    def keyed(self) -> set[str]:
-        """Columns of which only the keys are needed: those of `same`."""
-        return {objective.same for objective in self.objectives if isinstance(objective, Match) and objective.same}
+    def column(self, name: str) -> Column:
+        """The path from the cells of a column to its vectors; see `encoder` for what is raised."""
+        encoder = self.encoder(name)
+        sequence = self.pools[name] if name in self.pools else None
+        return Column(encoder, self.projections[self.columns[name]], self.dim, sequence)
 
-    def configure_model(self) -> None:
-        """Make all parameters, at the sizes that the fitted readers know; called once, by Lightning or by `load`."""
+    def build(self) -> None:
+        """Make all parameters, at the sizes that the fitted readers know; a second call changes nothing."""
         if self.built:
             return
         for name, encoder in self.encoders.items():
-            assert isinstance(encoder, Encoder)
             encoder.build(self.dim)
             linear = encoder.width != self.dim
             self.projections[name] = nn.Linear(encoder.width, self.dim) if linear else nn.Identity()
-        for pool in self.pools.values():
-            cast(CausalTransformer, pool).build(self.dim)
-        for name, parts in self.fused.items():
-            self.fusions[name] = Fusion(self.dim, parts, self.mix, self.drop)
-        for objective in self.objectives:
-            cast(Objective, objective).build(self)
+        for _, pool in self.pools.items():
+            pool.build(self.dim)
+        for name, parts in self.fusions.items():
+            dropout = [self.modality_dropout.get(part, 0.0) for part in parts]
+            self.fusion_networks[name] = Fusion(self.dim, self.fusion_hidden, dropout)
         self.built = True
 
-    # -- codes and scores ---------------------------------------------------------------------------------------------
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
-    def _targets(self) -> set[str]:
-        return {one.target for one in self.objectives if isinstance(one, Match) and one.candidates == "batch"}
+    # -- vectors and scores -------------------------------------------------------------------------------------------
 
-    def forward(self, batch: dict[str, Ragged]) -> dict[str, Encoded]:
-        """The codes of every column of a batch; every declared one, also where no row has it."""
-        codes: dict[str, Encoded] = {}
-        targets = self._targets()
-        for column, name in self.columns.items():
-            encoder, project = cast(Encoder, self.encoders[name]), self.projections[name]
-            x, mix, history = batch[column], None, None
-            if self.training and column in self.mixup:
-                x, mix = mixed(x, self.mixup[column])
-            with torch.autocast(x.row_keys.device.type, torch.bfloat16, enabled=self.training and self.bf16):
-                if column in self.pools:
-                    pool = cast(CausalTransformer, self.pools[column])
-                    seen = pool.seen(x)
-                    states = to_float32(pool.states(project(encoder.pieces(seen)), seen))
-                    z, pieces, history = pool.last(states, seen), None, (states, seen)
-                elif x.piece_keys is not None and column in targets:
-                    h = encoder.pieces(x)
-                    z, pieces = to_float32(project(encoder.pool(h, x))), to_float32(project(h))
-                else:
-                    z, pieces = to_float32(project(self._pooled(encoder, x))), None
-            codes[column] = Encoded(z, x.present, pieces, mix, history)
-        for column, parts in self.fused.items():
-            codes[column] = self.fusions[column]([codes[part] for part in parts])
-        return codes
+    def forward(
+        self, batch: Mapping[str, Ragged], pieces: Collection[str] = (), chunk: int = 0, bf16: bool = False
+    ) -> dict[str, Encoded]:
+        """The vectors of every column of a batch, also of those that no row has.
 
-    def _pooled(self, encoder: Encoder, x: Ragged) -> Tensor:
-        if not (self.chunk and torch.is_grad_enabled()):
-            return cast(Tensor, encoder(x))
-        chunks = torch.arange(len(x), device=x.row_keys.device).split(self.chunk)  # type: ignore[no-untyped-call]
-        return torch.cat([cast(Tensor, recompute(encoder, x[rows], use_reentrant=False)) for rows in chunks])
+        Args:
+            batch: the columns.
+            pieces: columns whose pieces get a vector each besides that of their row.
+            chunk: recompute the networks in the backward pass, for this many rows at a time; 0: keep all activations.
+            bf16: compute the encoders in bfloat16.
+        """
+        encoded: dict[str, Encoded] = {}
+        for name in self.columns:
+            x = batch[name]
+            with torch.autocast(x.row_keys.device.type, torch.bfloat16, enabled=bf16):
+                encoded[name] = self.column(name).encode(x, name in pieces, chunk)
+        for name, parts in self.fusions.items():
+            encoded[name] = self._fuse(name, [encoded[part] for part in parts])
+        return encoded
 
-    def keys(self, column: str, batch: dict[str, Ragged]) -> Tensor:
-        """(B,) keys of a column: equal things have equal ones, also of a fused column."""
-        if column not in self.fused:
-            return batch[column].row_keys
-        keys = [batch[part].row_keys for part in self.fused[column]]
-        mixed = keys[0]
-        for key in keys[1:]:
-            mixed = mixed * 1_000_003 + key
-        return mixed
+    def _fuse(self, name: str, parts: Sequence[Encoded]) -> Encoded:
+        present = torch.stack([part.present for part in parts], 1)
+        z = self.fusion_networks[name](torch.stack([part.z for part in parts], 1), present)
+        keys = parts[0].row_keys
+        for part in parts[1:]:
+            keys = keys * 1_000_003 + part.row_keys
+        return Encoded(z, present.any(1), keys)
 
-    def known(self, column: str) -> Tensor:
-        """The vectors (K, D) of all ids that the column knows."""
-        encoder = self.encoder(column)
-        if not isinstance(encoder, EmbeddingBag):
+    def vocabulary_vectors(self, column: str) -> Tensor:
+        """The vectors (K, D) of all ids that a column knows, in the order of its vocabulary.
+
+        Raises:
+            UsageError: the column has no vocabulary.
+        """
+        vectors = self.encoder(column).vocabulary_vectors()
+        if vectors is None:
             raise UsageError(
                 column,
-                "what it may hold cannot be counted",
+                "it has no vocabulary whose vectors could be listed",
                 "encode it with EmbeddingBag(Category), or use `candidates: batch`",
             )
-        return cast(Tensor, self.projections[self.columns[column]](encoder.known))
+        return self.column(column).project(vectors)
 
-    def look(self, column: str, ids: Tensor) -> Tensor:
-        """The vectors (N, D) of known ids (N,), without touching the rest of the table."""
-        encoder = cast(EmbeddingBag, self.encoder(column))
+    def embed_ids(self, column: str, ids: Tensor) -> Tensor:
+        """The vectors (N, D) of ids (N,) of a column's vocabulary, without touching the rest of its table."""
         order = torch.arange(len(ids), device=ids.device)
-        return cast(Tensor, self.projections[self.columns[column]](encoder.pieces(Ragged(ids, order, ids))))
+        column_of = self.column(column)
+        return column_of.project(column_of.encoder.pieces(Ragged(ids, order, ids)))
 
     def score(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
         """How near each of a (N, D) is to each of b (M, D), as (N, M): more is nearer.
@@ -231,91 +220,236 @@ class JointEmbedding(Configurable, Training):
         """
         return score(a, b, self.metric, dim)
 
-    def factors(self, a: Tensor, b: Tensor, dim: int | None = None) -> tuple[Tensor, Tensor]:
-        """Two matrices (N, E), (M, E) whose product is the score, apart from a number for each row of a (N, D)."""
-        return factors(a, b, self.metric, dim)
+    def score_factors(self, a: Tensor, b: Tensor, dim: int | None = None) -> tuple[Tensor, Tensor]:
+        """Two matrices (N, E), (M, E) whose product is the score, apart from a constant for each row of a (N, D)."""
+        return score_factors(a, b, self.metric, dim)
 
-    def pairs(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
-        """How near each of a (N, D) is to the one of b (N, D) in its place, as (N,)."""
-        return pairs(a, b, self.metric, dim)
+    def paired_score(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
+        """How near row i of a (N, D) is to row i of b (N, D), as (N,)."""
+        return paired_score(a, b, self.metric, dim)
 
-    # -- keeping ------------------------------------------------------------------------------------------------------
+    # -- embedding ----------------------------------------------------------------------------------------------------
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put what makes this model into its checkpoint: its description and what its readers know."""
-        checkpoint[saved.KEY] = saved.card(self)
+    def embed(
+        self,
+        column: str,
+        cells: Sequence[Any],
+        batch_size: int | None = None,
+        load: Preprocess | None = None,
+        max_windows: int | None = None,
+        bf16: bool = False,
+        normalize: bool = True,
+    ) -> Vectors:
+        """Embed cells of a column, as (N, D) float32; unit vectors if the metric is cosine.
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the readers from the checkpoint and build at their sizes, unless that has been done."""
-        saved.restore(self, checkpoint)
+        The same cell gives the same bits, alone or among others: it is computed in batches of one shape, counted in
+        pieces, and pooled in a fixed order. The vector of a sound is the mean over all of its windows, from its start
+        to its end; nothing is cut out at random.
+
+        Args:
+            column: of the space; the cells of a fusion are rows as dicts.
+            cells: N cells, none missing.
+            batch_size: pieces a batch. It affects the last bits of the vectors, so leave it alone; see `EmbedOptions`.
+            load: loads elements instead of the reader, such as a store of loaded arrays.
+            max_windows: of a long sound, at most this many windows, spread evenly over it; all if not given.
+            bf16: compute the encoders in bfloat16, twice as fast where the processor can; the last bits differ.
+            normalize: give unit vectors if the metric is cosine.
+
+        Raises:
+            UsageError: a cell is missing or of the wrong kind, or the column does not exist.
+        """
+        options = EmbedOptions(batch_size, load, max_windows, bf16, normalize)
+        for number, cell in enumerate(cells):
+            if missing(cell):
+                raise UsageError(f"{column}, cell {number}", "it is missing, so it has no vector", "leave it out")
+        z = np.concatenate([np.empty((0, self.dim), np.float32), *self._stream(column, cells, options)])
+        if not np.isfinite(z).all():
+            raise DamagedError(column, "the model gives vectors that are not finite", "use an earlier checkpoint")
+        return z
+
+    def embed_stream(
+        self,
+        column: str,
+        cells: Iterable[Any],
+        max_windows: int | None = None,
+        bf16: bool = False,
+        seconds: dict[str, float] | None = None,
+    ) -> Iterator[Vectors]:
+        """Embed cells, none missing, as they are drawn: some vectors (N, D) at a time, in the order of the cells.
+
+        Cells are drawn in the thread that iterates, as they are needed: sounds one by one, and the next ones are read
+        while a batch of windows, of whatever sounds, is computed.
+
+        Args:
+            column: of the space.
+            cells: none missing.
+            max_windows: see `embed`.
+            bf16: see `embed`.
+            seconds: the time of each stage is added to it, summed over all threads.
+        """
+        return self._stream(column, cells, EmbedOptions(None, None, max_windows, bf16, seconds=seconds))
+
+    def _stream(self, column: str, cells: Iterable[Any], options: EmbedOptions) -> Iterator[Vectors]:
+        if not self.built:
+            raise UsageError("model", "it has not been trained", "fit it, or load it from a checkpoint")
+        training = self.training
+        self.eval()
+        try:
+            with threads(options, self.device) as pool:
+                if column in self.fusions:
+                    parts = self._embed_fusion(column, cells, options, pool)
+                else:
+                    parts = embed_column(self.column(column), column, cells, options, self.device, pool)
+                for z in parts:
+                    if self.metric == "cosine" and options.normalize:
+                        norms = np.sqrt((z.astype(np.float64) ** 2).sum(1, keepdims=True))
+                        z = np.asarray(z / np.maximum(norms, 1e-30), np.float32)
+                    yield z
+        finally:
+            self.train(training)
+
+    def _embed_fusion(
+        self, name: str, cells: Iterable[Any], options: EmbedOptions, pool: ThreadPoolExecutor
+    ) -> Iterator[Vectors]:
+        number = 0
+        for block in blocks(cells):
+            vectors, presence = [], []
+            for part in self.fusions[name]:
+                values = [row_cell(cell, part, self.reader(part).columns) for cell in block]
+                present = np.array([not missing(value) for value in values])
+                z = np.zeros((len(block), self.dim), np.float32)
+                known = [value for value, there in zip(values, present, strict=True) if there]
+                if known:
+                    column = self.column(part)
+                    z[present] = np.concatenate(list(embed_column(column, part, known, options, self.device, pool)))
+                vectors.append(z)
+                presence.append(present)
+            z, present = np.stack(vectors, 1), np.stack(presence, 1)
+            if not present.any(1).all():
+                raise UsageError(
+                    f"{name}, cell {number + int(np.flatnonzero(~present.any(1))[0])}",
+                    "none of its parts is there",
+                    "give at least one of " + ", ".join(self.fusions[name]),
+                )
+            number += len(block)
+            yield fuse(self.fusion_networks[name], z, present, options, self.device)
+
+    def input_columns(self, column: str) -> list[str]:
+        """The columns of a table that a column is made from: its own, those that its reader names, those of its parts.
+
+        Raises:
+            UsageError: the space has no such column.
+        """
+        parts = self.fusions.get(column) or [column]
+        return [name for part in parts for name in self.reader(part).columns or [part]]
+
+    def compose_cells(self, rows: Sequence[dict[str, Any]], *columns: str) -> None:
+        """Put into rows the cells of columns that are made from others: dicts of the cells that the rows have.
+
+        Raises:
+            UsageError: the space has no such column.
+        """
+        for column in columns:
+            names = self.input_columns(column)
+            for row in rows if names != [column] else ():
+                cell = row_cell(row, column, names)
+                if cell:
+                    row[column] = cell
+
+    # -- saving -------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """What makes this space besides its weights, as plain data for a checkpoint."""
+        return {
+            "version": checkpoint.VERSION,
+            "space": to_config(self),
+            "readers": {name: encoder.reader.state() for name, encoder in self.encoders.items()},
+            "description": self.description,
+            "predicted_columns": sorted(self.predicted_columns),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Give the readers what a checkpoint holds of them, then build; nothing happens if that has been done.
+
+        Raises:
+            MismatchError: the checkpoint belongs to a space with other encoders.
+        """
+        if set(state["readers"]) != set(self.encoders):
+            raise MismatchError(
+                "checkpoint",
+                f"it has the encoders {sorted(state['readers'])}, the recipe {sorted(self.encoders)}",
+                "use the recipe that it was trained with",
+            )
+        if self.built:
+            return
+        for name, encoder in self.encoders.items():
+            encoder.reader.restore(state["readers"][name])
+        self.description = state["description"]
+        self.predicted_columns = frozenset(state["predicted_columns"])
+        self.build()
 
     @classmethod
-    def load(cls, path: str | Path, trust: Collection[str] = ()) -> JointEmbedding:
-        """The model of a checkpoint, or of a run folder (its best), ready to embed; it needs nothing but that file.
+    def load(cls, path: str | Path, trust: Collection[str] = ()) -> Space:
+        """Load the space of a checkpoint, or of a run folder (its best), ready to embed; it needs only that file.
 
         Args:
             path: a .ckpt file or a folder that `fit` wrote.
             trust: packages whose encoders and readers may be imported.
 
         Raises:
-            UsageError: there is no such model.
-            UnsafeError: it asks for classes that are not trusted.
-            DamagedError: it is broken.
+            UsageError: there is no such file.
+            UnsafeError: it names classes that are not trusted.
+            DamagedError: it is damaged.
         """
-        return saved.load(path, trust)
+        file = files.checkpoint(path)
+        content = checkpoint.read(file)
+        state = content[checkpoint.KEY]
+        space = from_config(state["space"], trust, str(file))
+        if not isinstance(space, cls):
+            raise MismatchError(file, "it does not describe a space", "use a checkpoint that `jointembed fit` wrote")
+        space.restore(state)
+        weights = {
+            name.removeprefix("space."): value
+            for name, value in content["state_dict"].items()
+            if name.startswith("space.")
+        }
+        checkpoint.load_weights(space, weights, file)
+        return space.eval()
 
     def save(self, path: str | Path) -> None:
-        """Write the model alone, without the state of its training, as a checkpoint that `load` reads."""
-        saved.write(Path(path), {"state_dict": self.state_dict(), saved.KEY: saved.card(self)})
+        """Write the space as a checkpoint that `load` reads."""
+        weights = {f"space.{name}": value for name, value in self.state_dict().items()}
+        checkpoint.write(Path(path), {"state_dict": weights, checkpoint.KEY: self.state()})
 
     @property
     def fingerprint(self) -> str:
-        """What tells models apart that would give different vectors: weights, preprocessing, vocabulary, pooling."""
-        return saved.fingerprint(self)
+        """A hash of all that decides a vector: configuration, what the readers learned, weights; 16 hex digits."""
+        state = self.state()
+        digest = hashlib.sha256(json.dumps([state["space"], state["readers"]], sort_keys=True).encode())
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
-    # -- vectors ------------------------------------------------------------------------------------------------------
 
-    def embed(
-        self,
-        column: str,
-        cells: Sequence[Any],
-        pieces: int | None = None,
-        load: Preprocess | None = None,
-        windows: int | None = None,
-        bf16: bool = False,
-    ) -> Vectors:
-        """Cells of a column -> what is searched, (N, D) float32; unit vectors where the metric is cosine.
+def check_names(setting: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Check that a setting names columns that exist.
 
-        The same cell gives the same bits, alone or among others: it is computed in batches of one shape, counted in
-        pieces, and pooled in a fixed order. Of a sound all windows are taken, from its start to its end: a vector is
-        their mean, and nothing is cut out at random.
+    Raises:
+        UsageError: it does not.
+    """
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{setting}.{name}", "there is no such column", did_you_mean(name, known))
 
-        Args:
-            column: of the model; for a fused one each cell is a row as a dict.
-            cells: N cells, none missing.
-            pieces: a batch; it belongs to the vectors' last bits, so leave it alone (see `inference.EmbedOptions`).
-            load: what loads things instead of the reader, such as a store of loaded arrays.
-            windows: of a long sound, at most so many, spread evenly over it; all of them if not given.
-            bf16: compute the encoders in bfloat16, twice as fast where the processor can; the last bits differ.
 
-        Raises:
-            UsageError: a cell is missing or of the wrong kind, or the column does not exist.
-        """
-        return embedding.embed(self, column, cells, EmbedOptions(pieces, load, windows, bf16))
-
-    @property
-    def answers(self) -> set[str]:
-        """The columns that the model answers by a network, and that are no points of its space."""
-        return {name for one in self.objectives for name in cast(Objective, one).readers()}
-
-    def answer(self, column: str, cells: Sequence[Any], target: str) -> NDArray[Any]:
-        """What the model predicts of `target` for cells of a column, (N,): numbers, or labels, in the table's units.
-
-        Raises:
-            UsageError: the model was not trained to answer that; see `embed` for what else is raised.
-        """
-        for objective in cast("list[Objective]", self.objectives):
-            if objective.query == column and target in objective.readers():
-                z = embedding.embed(self, column, cells, EmbedOptions(raw=True))
-                return objective.answer(torch.from_numpy(z).to(self.device))
-        raise UsageError(target, f"the model does not answer it for {column}", did_you_mean(target, self.answers))
+def _resolve_columns(
+    encoders: Collection[str], shared: Mapping[str, str], fusions: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Each column that is encoded, and the name of its encoder."""
+    for column, name in shared.items():
+        if name not in encoders:
+            raise UsageError(f"columns.{column}", f"there is no encoder {name}", did_you_mean(name, encoders))
+    parts = {part for parts in fusions.values() for part in parts}
+    own = [name for name in encoders if name in shared or name in parts or name not in shared.values()]
+    return {name: name for name in own} | dict(shared)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -14,10 +14,7 @@ from ..data.table import TableData
 from ..errors import UsageError
 from ..evaluation import retrieval
 from ..evaluation.retrieval_task import RetrievalTask, build_task
-from ..space.embed import complete
-
-if TYPE_CHECKING:
-    from ..space.space import JointEmbedding
+from ..space.space import Space
 
 
 class Evaluate(Callback):
@@ -58,15 +55,15 @@ class Evaluate(Callback):
         """What its figures are logged under."""
         return f"{self.query}-{self.target}"
 
-    def _prepared(self, data: TableData, model: JointEmbedding) -> RetrievalTask:
+    def _prepared(self, data: TableData, space: Space) -> RetrievalTask:
         if self._task is None:
             rows = data.dicts("train", "dev", *([self.against] if self.against else []))
-            complete(model, rows, self.query, self.target)
+            space.compose_cells(rows, self.query, self.target)
             if self.most is not None:
                 seen = [row for row in rows if row.get(data.split) == "dev" and self.query in row]
                 late = {id(row) for row in seen[self.most :]}
                 rows = [row for row in rows if id(row) not in late]
-            whole = set(model.pools)
+            whole = set(space.pools)
             self._task = build_task(
                 rows, self.query, self.target, self.relevant, "dev", self.against, self.exclude, whole
             )
@@ -75,15 +72,16 @@ class Evaluate(Callback):
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Embed the queries and the candidates, and log the figures."""
         model: Any = pl_module
+        space: Space = model.space
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
         if trainer.sanity_checking or ((trainer.current_epoch + 1) % self.every and not last):
             return
-        asked = self._prepared(data, model)
-        queries = model.embed(self.query, asked.queries, load=data.load)
+        asked = self._prepared(data, space)
+        queries = space.embed(self.query, asked.queries, load=data.load)
         same = self.query == self.target and asked.candidates is asked.queries
-        candidates = queries if same else model.embed(self.target, asked.candidates, load=data.load)
-        found = retrieval.evaluate(asked, queries, candidates, model.metric, self.k, n_resamples=1)
+        candidates = queries if same else space.embed(self.target, asked.candidates, load=data.load)
+        found = retrieval.evaluate(asked, queries, candidates, space.metric, self.k, n_resamples=1)
         values = {f"{self.name}/{key}": figure["value"] for key, figure in found.items()}
         model.log_dict({key: float(value) for key, value in values.items() if value is not None}, rank_zero_only=True)
 

@@ -1,41 +1,180 @@
-"""How a space is trained: its losses, what is logged of them, and its optimizer."""
+"""Training a space: objectives, their logged losses, and the optimizer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import inspect
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import lightning
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from .. import files
+from ..config import Configurable, from_config, to_config
+from ..encoders import CausalTransformer, Encoder
+from ..errors import MismatchError, UsageError, did_you_mean
+from ..objectives import Objective
 from ..ragged import Ragged
+from ..readers import Reader
+from ..space import checkpoint
+from ..space.encoded import Encoded
+from ..space.precision import native_bf16
+from ..space.score import Metric
+from ..space.space import Space, check_names
 from . import optim
+from .mixup import mix_rows
 
-if TYPE_CHECKING:
-    from ..objectives import Objective
-    from ..space.space import JointEmbedding
+# B rows, N vectors, D dimension of the space
 
 
-class Training(lightning.LightningModule):
-    """The half of a JointEmbedding that Lightning's Trainer calls."""
+class JointEmbedding(Configurable, lightning.LightningModule):
+    """A `Space`, what it is trained for, and how.
 
-    objectives: nn.ModuleList
-    lr: float
-    rows_lr: float
-    weight_decay: float
-    warmup: float
+    Args:
+        dim: number of dimensions; see `Space`.
+        encoders: a name and what encodes it; see `Space`.
+        objectives: what the space is trained for.
+        columns: columns that share an encoder: `{en: text, de: text}`.
+        pools: columns whose pieces are read in their order: `{history: CausalTransformer}`.
+        fusions: columns made of other columns: `{home: [words, facts, place]}`.
+        fusion_hidden: hidden layers of the network that fuses; `[64]` if not given.
+        modality_dropout: share of training rows in which a part of a fusion is left out: `{film: 0.3}`.
+        metric: how near two vectors are: `cosine`, `euclidean` or `dot`; see `Space`.
+        matryoshka_dims: nested dimensions (Kusupati et al. 2022): each objective averages over these prefixes of the
+            vectors.
+        mixup: in training, mix the rows of these columns two by two, by shares of Beta(a, a), and their targets with
+            them: `{audio: 0.4}` (Zhang et al. 2018).
+        grad_cache_chunk: recompute the encoders in the backward pass, for this many rows at a time (GradCache, Gao et
+            al. 2021): the exact gradients of a large batch in the memory of a small one. 0: keep all activations.
+        lr: learning rate of the networks.
+        sparse_lr: learning rate of large tables with sparse gradients.
+        weight_decay: of the networks.
+        warmup: share of the steps in which the learning rate rises; it falls to 0 along a cosine afterwards.
+        bf16: train the encoders in bfloat16; by default where the processor computes it natively.
+        description: a sentence about the model, shown to whoever uses it.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        encoders: dict[str, Encoder],
+        objectives: list[Objective],
+        columns: dict[str, str] | None = None,
+        pools: dict[str, CausalTransformer] | None = None,
+        fusions: dict[str, list[str]] | None = None,
+        fusion_hidden: list[int] | None = None,
+        modality_dropout: dict[str, float] | None = None,
+        metric: Metric = "cosine",
+        matryoshka_dims: list[int] | None = None,
+        mixup: dict[str, float] | None = None,
+        grad_cache_chunk: int = 0,
+        lr: float = 1e-3,
+        sparse_lr: float = 0.05,
+        weight_decay: float = 0.01,
+        warmup: float = 0.05,
+        bf16: bool | None = None,
+        description: str = "",
+    ) -> None:
+        super().__init__()
+        # An encoder that columns share is a column of its own where an objective names it.
+        needed = {column for objective in objectives for column in objective.columns()}
+        columns = {name: name for name in encoders if name in needed and name not in (fusions or {})} | (columns or {})
+        self.space = Space(dim, encoders, columns, pools, fusions, fusion_hidden, modality_dropout, metric)
+        self.space.description = description
+        self.space.predicted_columns = frozenset(
+            column for objective in objectives for column in objective.readers() if column not in self.space.columns
+        )
+        self.objectives = nn.ModuleList(objectives)
+        self.matryoshka_dims, self.mixup = list(matryoshka_dims or []), dict(mixup or {})
+        self.grad_cache_chunk = grad_cache_chunk
+        self.lr, self.sparse_lr, self.weight_decay, self.warmup = lr, sparse_lr, weight_decay, warmup
+        self.bf16 = native_bf16() if bf16 is None else bf16
+        self._check(needed)
+
+    def _check(self, needed: Collection[str]) -> None:
+        space = self.space
+        columns = [*space.columns, *space.fusions]
+        for column in sorted(set(needed) - set(columns)):
+            raise UsageError(column, "an objective names it, but nothing encodes it", did_you_mean(column, columns))
+        for dim in self.matryoshka_dims:
+            if not 0 < dim <= space.dim:
+                wrong = f"prefixes must have 1 to {space.dim} dimensions, got {dim}"
+                raise UsageError("matryoshka_dims", wrong, "leave it out")
+        if self.grad_cache_chunk < 0:
+            raise UsageError("grad_cache_chunk", f"it must not be negative, got {self.grad_cache_chunk}", "give rows")
+        check_names("mixup", self.mixup, space.columns)
+        for column, alpha in self.mixup.items():
+            if alpha <= 0:
+                raise UsageError(f"mixup.{column}", f"it must be above 0, got {alpha}", "give a number such as 0.4")
+            if column in space.pools:
+                raise UsageError(f"mixup.{column}", "lists that are read in order cannot be mixed", "leave it out")
+            for name, parts in space.fusions.items():
+                if column in parts:
+                    wrong = f"it is part of the fusion {name}, whose targets would not be mixed"
+                    raise UsageError(f"mixup.{column}", wrong, "leave it out")
+            for objective in self._objectives:
+                if column in objective.columns() and not objective.supports_mixup:
+                    wrong = f"{objective.name} draws its candidates for rows that are not mixed"
+                    raise UsageError(f"mixup.{column}", wrong, "leave it out of `mixup`, or use other candidates")
+
+    @property
+    def _objectives(self) -> Sequence[Objective]:
+        return cast("Sequence[Objective]", self.objectives)
+
+    # -- what the data module asks ------------------------------------------------------------------------------------
+
+    @property
+    def built(self) -> bool:
+        """Whether the readers are fitted and the parameters made."""
+        return self.space.built
+
+    def readers(self) -> list[tuple[Reader, list[str]]]:
+        """All readers, each with the columns that it reads and is fitted on."""
+        own = [(reader, [column]) for one in self._objectives for column, reader in one.readers().items()]
+        return [*self.space.readers(), *own]
+
+    @property
+    def key_columns(self) -> set[str]:
+        """Columns of which only the keys are needed, to know which rows are equal there."""
+        return {column for objective in self._objectives for column in objective.key_columns()}
+
+    def configure_model(self) -> None:
+        """Make all parameters, at the sizes that the fitted readers know; a second call changes nothing."""
+        if not self.built:
+            self.space.build()
+            for objective in self._objectives:
+                objective.build(self.space)
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def forward(self, batch: dict[str, Ragged]) -> dict[str, Encoded]:
+        """The vectors of every column of a batch."""
+        mixes = {}
+        if self.training and self.mixup:
+            batch = dict(batch)
+            for column, alpha in self.mixup.items():
+                batch[column], mixes[column] = mix_rows(batch[column], alpha, column)
+        pieces = {column for objective in self._objectives for column in objective.piece_columns()}
+        encoded: dict[str, Encoded] = self.space(batch, pieces, self.grad_cache_chunk, self.training and self.bf16)
+        for column, mix in mixes.items():
+            encoded[column].mix = mix
+        return encoded
 
     def losses(self, batch: dict[str, Ragged]) -> dict[str, Tensor]:
-        """The weighted loss of each objective, by its name."""
-        codes = self(batch)
-        space = cast("JointEmbedding", self)
-        return {
-            f"{number}_{objective.query}": objective.weight * objective(codes, batch, space)
-            for number, objective in enumerate(cast("list[Objective]", self.objectives))
-        }
+        """The weighted loss of each objective, under its number and name."""
+        encoded = self(batch)
+        losses = {}
+        for number, objective in enumerate(self._objectives):
+            dims = self.matryoshka_dims if objective.uses_score and self.matryoshka_dims else [None]
+            values = [objective(encoded, batch, self.space, dim) for dim in dims]
+            losses[f"{number}_{objective.name}"] = objective.weight * torch.stack(values).mean()
+        return losses
 
-    def _logged(self, stage: str, batch: dict[str, Ragged], step: bool) -> Tensor:
+    def _log_losses(self, stage: str, batch: dict[str, Ragged], step: bool) -> Tensor:
         losses = self.losses(batch)
         total = torch.stack(list(losses.values())).sum()
         size = len(next(iter(batch.values())))
@@ -52,23 +191,23 @@ class Training(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
         """The sum of all objectives."""
-        return self._logged("train", batch, True)
+        return self._log_losses("train", batch, True)
 
     def validation_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
         """The same objectives on rows that are not trained on."""
-        return self._logged("dev", batch, False)
+        return self._log_losses("dev", batch, False)
 
     def test_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
         """The same objectives on the rows that are reported on."""
-        return self._logged("test", batch, False)
+        return self._log_losses("test", batch, False)
 
     def predict_step(self, batch: dict[str, Ragged], number: int) -> dict[str, Tensor]:
         """The vectors of every column."""
-        return {column: code.z for column, code in self(batch).items()}
+        return {column: encoded.z for column, encoded in self(batch).items()}
 
     def configure_optimizers(self) -> Any:
         """AdamW for the networks, row-wise Adagrad for large tables, and a learning rate that rises and falls."""
-        optimizer = optim.AdamWWithSparseAdagrad(optim.groups(self), self.lr, self.weight_decay, self.rows_lr)
+        optimizer = optim.AdamWWithSparseAdagrad(optim.groups(self), self.lr, self.weight_decay, self.sparse_lr)
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "steps"):
             return optimizer
@@ -83,3 +222,97 @@ class Training(lightning.LightningModule):
         """Clip the dense gradients by their common norm, if the trainer asks for it."""
         if gradient_clip_val:
             optim.clip(optimizer, gradient_clip_val)
+
+    # -- predictions --------------------------------------------------------------------------------------------------
+
+    @property
+    def predicted_columns(self) -> set[str]:
+        """The columns that `predict` can give."""
+        return {column for objective in self._objectives for column in objective.readers()}
+
+    def predict(self, column: str, cells: Sequence[Any], target: str) -> NDArray[Any]:
+        """What the model predicts of `target` for cells of a column, (N,): numbers, or labels, in the table's units.
+
+        Raises:
+            UsageError: the model was not trained to predict that; see `Space.embed` for what else is raised.
+        """
+        for objective in self._objectives:
+            if column in objective.columns() and target in objective.readers():
+                z = self.space.embed(column, cells, normalize=False)
+                return objective.predict(torch.from_numpy(z).to(self.device))
+        wrong = f"the model does not predict it from {column}"
+        raise UsageError(target, wrong, did_you_mean(target, self.predicted_columns))
+
+    def likelihood_objective(self, column: str) -> Objective | None:
+        """The objective that gives the probability of each piece of a column, if there is one."""
+        for objective in self._objectives:
+            if objective.gives_likelihood and column in objective.columns():
+                return objective
+        return None
+
+    # -- saving -------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """What makes this model besides its weights, as plain data for a checkpoint."""
+        model = to_config(self)
+        shared = inspect.signature(Space).parameters  # of these, the space has its own record
+        model["init_args"] = {name: value for name, value in model["init_args"].items() if name not in shared}
+        readers = [{name: reader.state() for name, reader in one.readers().items()} for one in self._objectives]
+        return {**self.space.state(), "model": model, "objective_readers": readers}
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Give the readers what a checkpoint holds of them, then build; nothing happens if that has been done.
+
+        Raises:
+            MismatchError: the checkpoint belongs to a model with other columns.
+        """
+        state = content[checkpoint.KEY]
+        built, states = self.built, state.get("objective_readers", [])
+        if [sorted(one) for one in states] != [sorted(one.readers()) for one in self._objectives]:
+            raise MismatchError(
+                "checkpoint", "it has other objectives than the recipe", "use the recipe that it was trained with"
+            )
+        self.space.restore(state)
+        if not built:
+            for objective, known in zip(self._objectives, states, strict=True):
+                for name, reader in objective.readers().items():
+                    reader.restore(known[name])
+                objective.build(self.space)
+
+    def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Put what makes this model into its checkpoint: its configuration and what its readers know."""
+        checkpoint_[checkpoint.KEY] = self.state()
+
+    def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Take the readers from the checkpoint and build at their sizes, unless that has been done."""
+        self.restore(checkpoint_)
+
+    @classmethod
+    def load(cls, path: str | Path, trust: Collection[str] = ()) -> JointEmbedding:
+        """Load the model of a checkpoint, or of a run folder (its best). For vectors alone, `Space.load` is enough.
+
+        Args:
+            path: a .ckpt file or a folder that `fit` wrote.
+            trust: packages whose encoders, readers and objectives may be imported.
+
+        Raises:
+            UsageError: there is no such file.
+            UnsafeError: it names classes that are not trusted.
+            DamagedError: it is damaged.
+        """
+        file = files.checkpoint(path)
+        content = checkpoint.read(file)
+        state = content[checkpoint.KEY]
+        # The checkpoint of a space alone is that of a model without objectives.
+        config = state.get("model", {"class_path": f"{cls.__module__}.{cls.__name__}", "init_args": {"objectives": []}})
+        arguments = {**state["space"]["init_args"], **config["init_args"], "description": state["description"]}
+        model = from_config({"class_path": config["class_path"], "init_args": arguments}, trust, str(file))
+        if not isinstance(model, JointEmbedding):
+            raise MismatchError(file, "it does not describe a model", "use a checkpoint that `jointembed fit` wrote")
+        model.restore(content)
+        checkpoint.load_weights(model, content["state_dict"], file)
+        return model.eval()
+
+    def save(self, path: str | Path) -> None:
+        """Write the model, without the state of its training, as a checkpoint that `load` and `Space.load` read."""
+        checkpoint.write(Path(path), {"state_dict": self.state_dict(), checkpoint.KEY: self.state()})

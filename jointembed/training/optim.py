@@ -21,7 +21,7 @@ class AdamWWithSparseAdagrad(AdamW):
         params: parameters or groups of them; in a group, `rows=True` marks tables with sparse gradients.
         lr: learning rate of the dense parameters.
         weight_decay: of the dense parameters.
-        rows_lr: learning rate of the tables.
+        sparse_lr: learning rate of the tables.
         betas: of AdamW.
     """
 
@@ -30,7 +30,7 @@ class AdamWWithSparseAdagrad(AdamW):
         params: Iterable[Any],
         lr: float = 1e-3,
         weight_decay: float = 0.01,
-        rows_lr: float = 0.05,
+        sparse_lr: float = 0.05,
         betas: tuple[float, float] = (0.9, 0.98),
     ) -> None:
         groups = list(params)
@@ -38,7 +38,7 @@ class AdamWWithSparseAdagrad(AdamW):
         for group in groups:
             group.setdefault("rows", False)
             if group["rows"]:
-                group["lr"] = rows_lr
+                group["lr"] = sparse_lr
         # Fused, the tables are gone through once a step and not six times: four to five times faster on a CPU.
         super().__init__(groups, lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
 
@@ -124,14 +124,3 @@ def clip(optimizer: Optimizer, most: float) -> None:
         if parameter.grad is not None and not parameter.grad.is_sparse
     ]
     torch.nn.utils.clip_grad_norm_(dense, most)
-
-
-def native_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 faster than float32."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    try:
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    except AttributeError:
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -8,9 +8,22 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ..space.checkpoint import SafeIO
+from ..space import checkpoint
 from .callbacks import BestAndLast, RefuseExistingRun
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Reads and writes Lightning's checkpoints with `space.checkpoint`."""
+
+    def save_checkpoint(self, checkpoint_: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint; see `space.checkpoint.write`."""
+        checkpoint.write(Path(path), checkpoint_)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint; see `space.checkpoint.read`."""
+        return checkpoint.read(Path(path), map_location)
 
 
 class Trainer(lightning.Trainer):
@@ -32,7 +45,7 @@ class Trainer(lightning.Trainer):
         if kwargs.get("logger") is None:
             kwargs["logger"] = CSVLogger(folder, name="", version="")
         kwargs["callbacks"] = [RefuseExistingRun(), *callbacks]
-        kwargs["plugins"] = [SafeIO(), *(kwargs.get("plugins") or [])]
+        kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
         kwargs["use_distributed_sampler"] = False  # ours knows the processes already
         super().__init__(*args, **kwargs)
 

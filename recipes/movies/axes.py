@@ -55,12 +55,12 @@ def by_hand(rated: dict[str, list[str]], people: dict[str, Row]) -> dict[str, tu
 
 def learned(out: Path, words: list[str]) -> Any:
     """The model of `axes.yaml`, in which a history is the mean of its films, trained on the table in OUT."""
-    from jointembed import JointEmbedding
+    from jointembed import Space
     from jointembed.__main__ import run as command
 
     recipe, run = Path(__file__).with_suffix(".yaml"), out / "run"
     command(["fit", "-c", str(recipe), "--data.table", str(out), "--trainer.default_root_dir", str(run), *words])
-    return JointEmbedding.load(run)
+    return Space.load(run)
 
 
 def recall(rows: list[Row], points: dict[str, Any], split: str = "test") -> dict[str, float | None]:

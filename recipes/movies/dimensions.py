@@ -36,7 +36,7 @@ def fitted(run: Path, table: str, words: list[str]) -> tuple[Any, float]:
     return JointEmbedding.load(run), process_time() - begun
 
 
-def measured(model: Any, rows: list[dict[str, Any]], dims: list[int]) -> list[dict[str, Any]]:
+def measured(space: Any, rows: list[dict[str, Any]], dims: list[int]) -> list[dict[str, Any]]:
     """The figure on rows to train on and on dev rows, for prefixes of the vectors."""
     from jointembed.evaluation.retrieval import evaluate
     from jointembed.evaluation.retrieval_task import build_task
@@ -49,10 +49,10 @@ def measured(model: Any, rows: list[dict[str, Any]], dims: list[int]) -> list[di
         asked = build_task(
             listed, "history", "film", split=split, candidate_split="films", exclude="history", list_columns=["history"]
         )
-        queries, films = model.embed("history", asked.queries), model.embed("film", asked.candidates)
+        queries, films = space.embed("history", asked.queries), space.embed("film", asked.candidates)
         for one in found:
             cut = queries[:, : one["dim"]], films[:, : one["dim"]]
-            one[split] = evaluate(asked, *cut, model.metric, (10,))[FIGURE]
+            one[split] = evaluate(asked, *cut, space.metric, (10,))[FIGURE]
     return found
 
 
@@ -65,9 +65,9 @@ def results(table: str, out: Path, words: list[str]) -> list[dict[str, Any]]:
         run = out / ("nested" if alone is None else f"alone-{alone}")
         finished = run / "finished.json"
         if not finished.is_file():
-            size = [] if alone is None else ["--model.dim", str(alone), "--model.dims", "[]"]
+            size = [] if alone is None else ["--model.dim", str(alone), "--model.matryoshka_dims", "[]"]
             model, seconds = fitted(run, table, [*size, *words])
-            found = measured(model, rows, sorted({*model.dims, model.dim}))
+            found = measured(model.space, rows, sorted({*model.matryoshka_dims, model.space.dim}))
             files.write(finished, json.dumps([{**one, "nested": alone is None, "seconds": seconds} for one in found]))
         made += json.loads(finished.read_text())
     return made

@@ -31,7 +31,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from jointembed import MLP, Category, Embedder, EmbeddingBag, JointEmbedding, Match, Numbers, TableData, recipe_tools
+from jointembed import (
+    MLP,
+    Category,
+    Embedder,
+    EmbeddingBag,
+    JointEmbedding,
+    Match,
+    Numbers,
+    Space,
+    TableData,
+    recipe_tools,
+)
 from jointembed.config import from_config, to_config
 from jointembed.data.rows import Rows
 from jointembed.errors import UsageError, did_you_mean
@@ -40,8 +51,8 @@ Row = dict[str, Any]
 Way = Callable[[list[Row], list[Row]], NDArray[Any]]  # examples, questions -> the answers to these
 
 
-def trained(space: JointEmbedding, rows: list[Row], steps: int, seed: int, cache: Path) -> TableData:
-    """Train a space on a few rows for so many steps; the table that it was trained on."""
+def trained(model: JointEmbedding, rows: list[Row], steps: int, seed: int, cache: Path) -> TableData:
+    """Train a model on a few rows for so many steps; the table that it was trained on."""
     lightning.seed_everything(seed, verbose=False)
     batch = min(32, len(rows))
     data = TableData([{**row, "split": "train"} for row in rows], batch_size=batch, seed=seed, cache=str(cache))
@@ -56,11 +67,11 @@ def trained(space: JointEmbedding, rows: list[Row], steps: int, seed: int, cache
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-        trainer.fit(space, data)
+        trainer.fit(model, data)
     return data
 
 
-def nearest(space: JointEmbedding, label: str, rows: list[Row], z: NDArray[np.float32]) -> NDArray[Any]:
+def nearest(space: Space, label: str, rows: list[Row], z: NDArray[np.float32]) -> NDArray[Any]:
     """For each of the vectors z (N, D), the label of the rows that is nearest to it."""
     labels = np.array(sorted({row[label] for row in rows}))
     return labels[(z @ space.embed(label, labels.tolist()).T).argmax(1)]
@@ -74,7 +85,7 @@ def ways(run: Path, table: Path, rows: list[Row], column: str, label: str, steps
     for row, vector in zip(rows, vectors, strict=True):
         row |= dict(zip(names, vector.tolist(), strict=True))
     known = JointEmbedding.load(run)
-    encoder, reader = to_config(known.encoder(column)), known.reader(column)
+    encoder, reader = to_config(known.space.encoder(column)), known.space.reader(column)
     frames = [reader.preprocess(row[column]) for row in rows]
     bands = {row["id"]: np.r_[one.mean(0), one.std(0)] for row, one in zip(rows, frames, strict=True)}
     cache = table / ".jointembed"
@@ -89,23 +100,24 @@ def ways(run: Path, table: Path, rows: list[Row], column: str, label: str, steps
 
     def other(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
         encoders = {"vector": MLP(Numbers(names), 64), label: EmbeddingBag(Category())}
-        space = JointEmbedding(len(names), encoders, [Match("vector", label, "all")], lr=3e-3, weight_decay=0.1)
-        trained(space, examples, steps, 0, cache)
-        return nearest(space, label, examples, space.embed("vector", questions))
+        model = JointEmbedding(len(names), encoders, [Match("vector", label, "all")], lr=3e-3, weight_decay=0.1)
+        trained(model, examples, steps, 0, cache)
+        return nearest(model.space, label, examples, model.space.embed("vector", questions))
 
     def scratch(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
         encoders = {column: from_config(encoder), label: EmbeddingBag(Category())}
         mixup = {name: share for name, share in known.mixup.items() if name == column}
-        space = JointEmbedding(
-            known.dim,
+        model = JointEmbedding(
+            known.space.dim,
             encoders,
             [Match(column, label, "all")],
             mixup=mixup,
             lr=known.lr,
             weight_decay=known.weight_decay,
         )
-        data = trained(space, examples, steps, 0, cache)
-        return nearest(space, label, examples, space.embed(column, [row[column] for row in questions], load=data.load))
+        data = trained(model, examples, steps, 0, cache)
+        vectors = model.space.embed(column, [row[column] for row in questions], load=data.load)
+        return nearest(model.space, label, examples, vectors)
 
     return {
         "frozen, scikit-learn": linear(lambda row: [row[name] for name in names]),

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from jointembed import BagOfWords, Embedder, EmbeddingBag, JointEmbedding
+from jointembed import BagOfWords, Embedder, EmbeddingBag, Space
 from jointembed.errors import UsageError
 
 TEXTS = ["slow sad strings", "fast wild fiddle", "sad slow piano", "wild fast drums"] * 10
@@ -20,9 +20,9 @@ KINDS = ["waltz", "reel", "waltz", "reel"] * 10
 @pytest.fixture
 def model(tmp_path):
     torch.manual_seed(0)
-    space = JointEmbedding(8, {"words": EmbeddingBag(BagOfWords())}, [])
+    space = Space(8, {"words": EmbeddingBag(BagOfWords())})
     space.reader("words").fit(TEXTS)
-    space.configure_model()
+    space.build()
     space.save(tmp_path / "words.ckpt")
     return tmp_path / "words.ckpt"
 
@@ -31,7 +31,7 @@ def test_it_stands_in_a_pipeline_and_is_scored_there(model):
     pipeline = make_pipeline(Embedder(model, "words"), LogisticRegression())
     assert cross_val_score(pipeline, TEXTS, KINDS, cv=4).mean() == 1.0
     vectors = Embedder(model, "words").fit_transform(TEXTS[:3])
-    assert (vectors == JointEmbedding.load(model).embed("words", TEXTS[:3])).all()
+    assert (vectors == Space.load(model).embed("words", TEXTS[:3])).all()
     assert Embedder(model, "words").get_feature_names_out()[-1] == "words7"
 
 

@@ -22,13 +22,11 @@ import soundfile
 import torch
 import transformers
 
-from jointembed import JointEmbedding
+from jointembed import Space
 from jointembed.audio.workers import Decoders
 from jointembed.indexing.index_encoder import Model
 from jointembed.pretrained.huggingface.audio import ClapFeatures
 from jointembed.pretrained.huggingface.encoder import PretrainedEncoder, complete_settings
-from jointembed.space.embed import stream
-from jointembed.space.inference import EmbedOptions
 
 warnings.filterwarnings("ignore")
 RATE, SECONDS, FILES, WINDOW = 48000, 60, 4, 480_000
@@ -59,8 +57,8 @@ def songs(folder):
 def convert_model(model, path):
     """The audio half of a ClapModel as `jointembed adopt` keeps it."""
     settings = complete_settings("clap_audio_model", model.config.audio_config.to_dict())
-    space = JointEmbedding(512, {"audio": PretrainedEncoder(ClapFeatures(EXTRACTOR), "clap_audio_model", settings)}, [])
-    space.configure_model()
+    space = Space(512, {"audio": PretrainedEncoder(ClapFeatures(EXTRACTOR), "clap_audio_model", settings)})
+    space.build()
     space.encoder("audio").load_weights(model.state_dict())
     space.eval().save(path)
     return Model(path)
@@ -86,8 +84,8 @@ def peer(model, extractor, paths, times):
 def ours(model, paths, times):
     with Decoders(RATE) as decoders:
         sounds = (one.samples for one in decoders.map(os.fsencode(path) for path in paths))
-        how = EmbedOptions(bf16=model.bf16 == "audio", times=times)
-        return np.concatenate(list(stream(model.space, "audio", sounds, how)))
+        vectors = model.space.embed_stream("audio", sounds, bf16=model.bf16 == "audio", seconds=times)
+        return np.concatenate(list(vectors))
 
 
 def main(rounds=3, threads=0):

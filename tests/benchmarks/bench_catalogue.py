@@ -56,7 +56,7 @@ def full(items, lr=0.01):
     return step, module.table.weight
 
 
-def sampled(items, counts, rows_lr=0.1):
+def sampled(items, counts, sparse_lr=0.1):
     """A step of `Match(history, item, candidates: 512)` with the optimizer of `fit`, and its table."""
     reader = Category()
     space = JointEmbedding(
@@ -64,7 +64,7 @@ def sampled(items, counts, rows_lr=0.1):
     )
     reader.restore({"ids": [str(number) for number in range(items)], "counts": counts.tolist()})
     space.configure_model()
-    optimizer = optim.AdamWWithSparseAdagrad(optim.groups(space), rows_lr=rows_lr)
+    optimizer = optim.AdamWWithSparseAdagrad(optim.groups(space), sparse_lr=sparse_lr)
 
     def step(drawn):
         rows = torch.arange(len(drawn))

@@ -22,7 +22,7 @@ import soundfile
 import torch
 import torchaudio
 
-from jointembed import ConvNet, JointEmbedding, LogMel, audio
+from jointembed import ConvNet, LogMel, Space, audio
 from jointembed.index.index import Index
 from jointembed.indexing import from_folder
 from jointembed.indexing.index_encoder import Model
@@ -76,8 +76,8 @@ def network(path):
     torch.manual_seed(0)
     reader = LogMel(seconds=5.0, **SETTINGS)
     reader.fit([np.random.default_rng(0).normal(0, 0.1, 5 * RATE).astype(np.float32)])
-    space = JointEmbedding(128, {"audio": ConvNet(reader, [64, 128, 256, 512], 256)}, [])
-    space.configure_model()
+    space = Space(128, {"audio": ConvNet(reader, [64, 128, 256, 512], 256)})
+    space.build()
     space.eval().save(path)
     return space
 
@@ -99,7 +99,7 @@ def peer(space, paths):
             windows = torch.stack(list(frames[: len(frames) // 500 * 500].split(500)))[:, None]
             h = stages((windows - encoder.mean) / encoder.std)
             h = torch.cat([h.mean(2), h.amax(2)], 1).flatten(1)
-            space.projections["audio"](encoder.head(h)).mean(0)
+            space.column("audio").project(encoder.head(h)).mean(0)
 
 
 def ours(checkpoint, folder, index):

@@ -54,7 +54,7 @@ def ours(rows, asked, epochs, lr, **reader):
     )
     with Stopwatch() as taken:
         trainer.fit(space, TableData(rows, batch_size=BATCH))
-    return taken, recall(*(space.embed(language, [row[language] for row in asked]) for language in ("en", "de")))
+    return taken, recall(*(space.space.embed(language, [row[language] for row in asked]) for language in ("en", "de")))
 
 
 def theirs(rows, asked, epochs, lr):

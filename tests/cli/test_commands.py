@@ -23,6 +23,7 @@ from jointembed import (
     Index,
     JointEmbedding,
     Match,
+    Space,
     SparseImage,
     TableData,
 )
@@ -47,7 +48,7 @@ model:
   objectives:
     - {class_path: Match, init_args: {query: bitmap, target: genre, candidates: all}}
     - {class_path: Match, init_args: {query: words, target: genre, candidates: all}}
-  fused:
+  fusions:
     item: [bitmap, words]
   lr: 0.1
 data:
@@ -167,7 +168,7 @@ def test_where_narrows_every_query(home, ask):
 
 def test_search_by_words_ids_pictures_and_rows(home, ask, capsys):
     index = home / "songs.index"
-    model = JointEmbedding.load(home / "run")
+    model = Space.load(home / "run")
     with Index.open(index) as opened:
         ids, vectors = opened.vectors()
 
@@ -209,7 +210,7 @@ def test_evaluate_prints_the_agreed_json(home, ask):
         if figure["low"] is not None:
             assert figure["low"] - 1e-9 <= figure["value"] <= figure["high"] + 1e-9
     assert figures["recall@1"]["chance"] == pytest.approx(0.25)
-    model, seen = JointEmbedding.load(home / "run"), [row for row in rows() if row["split"] == "test"]
+    model, seen = Space.load(home / "run"), [row for row in rows() if row["split"] == "test"]
     scores = model.embed("bitmap", [row["bitmap"] for row in seen]) @ model.embed("genre", GENRES).T
     right = [GENRES[best] == row["genre"] for best, row in zip(scores.argmax(1), seen, strict=True)]
     assert figures["recall@1"]["value"] == pytest.approx(np.mean(right))
@@ -229,7 +230,7 @@ def test_embed_writes_the_vectors_of_the_index(home, ask, tmp_path):
         ids, expected = index.vectors()
     assert table["id"].to_pylist() == ids == [row["id"] for row in rows()] and np.array_equal(vectors, expected)
     assert table.schema.metadata[b"metric"] == b"cosine"
-    assert table.schema.metadata[b"model"].decode() == JointEmbedding.load(home / "run").fingerprint
+    assert table.schema.metadata[b"model"].decode() == Space.load(home / "run").fingerprint
     ask("embed", home / "run", home, tmp_path / "t.parquet", "--column", "item", "--split", "test")
     assert parquet.read_table(tmp_path / "t.parquet").num_rows == 8
 
@@ -272,7 +273,7 @@ def test_a_checkpoint_brings_its_vocabulary_to_another_table(home, capsys, tmp_p
     shutil.copytree(home / "run", tmp_path / "run")
     place = ["--trainer.default_root_dir", str(tmp_path / "run"), "--data.table", str(other), "--ckpt_path"]
     assert main(fit(home, *place, "last", "--trainer.max_epochs", "3")) == 0, capsys.readouterr().err
-    old, new = JointEmbedding.load(home / "run" / "last.ckpt"), JointEmbedding.load(tmp_path / "run" / "last.ckpt")
+    old, new = Space.load(home / "run" / "last.ckpt"), Space.load(tmp_path / "run" / "last.ckpt")
     assert new.reader("genre").vocabulary() == old.reader("genre").vocabulary() == sorted(GENRES)
     assert new.reader("words").vocabulary() == old.reader("words").vocabulary()
 
@@ -286,8 +287,10 @@ def test_validate_test_and_predict_run_on_a_checkpoint(home, where, capsys):
         printed = capsys.readouterr().out
         if command == "test":
             batch = {}
-            for column in model.columns:
-                batch[column] = model.reader(column).encode([row[column] for row in rows() if row["split"] == "test"])
+            for column in model.space.columns:
+                batch[column] = model.space.reader(column).encode(
+                    [row[column] for row in rows() if row["split"] == "test"]
+                )
             with torch.no_grad():
                 expected = float(sum(model.losses(batch).values()))
             got = re.search(r"test/loss\W+([0-9.]+)", printed)
@@ -319,16 +322,17 @@ def test_fifteen_lines_of_python(tmp_path):
     trainer = lightning.Trainer(max_epochs=30, logger=False, enable_checkpointing=False, enable_progress_bar=False,
                                 enable_model_summary=False, default_root_dir=tmp_path)  # fmt: skip
     trainer.fit(model, TableData(table, batch_size=10))
-    vectors = model.embed("bitmap", [row["bitmap"] for row in table])
-    with Index.create(tmp_path / "bitmaps.index", 8, model.metric, fingerprint=model.fingerprint) as index:
+    space = model.space
+    vectors = space.embed("bitmap", [row["bitmap"] for row in table])
+    with Index.create(tmp_path / "bitmaps.index", 8, space.metric, fingerprint=space.fingerprint) as index:
         index.add(table, vectors, "bitmap")
         hits = index.similar("3", 5)
-        assert [hit.row["digit"] for hit in index.search(model.embed("digit", [2])[0], 5)] == [2] * 5
+        assert [hit.row["digit"] for hit in index.search(space.embed("digit", [2])[0], 5)] == [2] * 5
     assert [hit.row["digit"] for hit in hits] == [3] * 5
     model.save(tmp_path / "model.ckpt")
-    again = JointEmbedding.load(tmp_path / "model.ckpt")
+    again = Space.load(tmp_path / "model.ckpt")
     assert np.array_equal(again.embed("bitmap", [row["bitmap"] for row in table]), vectors)
-    assert again.fingerprint == model.fingerprint
+    assert again.fingerprint == space.fingerprint
 
 
 def test_a_euclidean_space_is_searched_by_its_distance(tmp_path, ask):
@@ -346,7 +350,7 @@ def test_a_euclidean_space_is_searched_by_its_distance(tmp_path, ask):
                       log_every_n_steps=1, callbacks=[Evaluate("bitmap", "genre")])  # fmt: skip
     trainer.fit(model, TableData(str(tmp_path), batch_size=8))
     ask("index", tmp_path / "run", tmp_path, tmp_path / "flat.index")
-    model = JointEmbedding.load(tmp_path / "run")
+    model = Space.load(tmp_path / "run")
     vectors = model.embed("bitmap", [row["bitmap"] for row in rows()]).astype(np.float64)
     assert np.linalg.norm(vectors, axis=1).std() > 1e-3
     for number in (0, 17):
@@ -467,7 +471,7 @@ def trial(name, home, folder):
     if name == "embed ending":
         return ["embed", run, table, folder / "v.csv"]
     if name in ("other model", "other model, search"):
-        model = JointEmbedding.load(run)
+        model = Space.load(run)
         with torch.no_grad():
             model.encoders["words"].table.weight += 1
         model.save(folder / "other.ckpt")

@@ -9,7 +9,7 @@ import soundfile
 import torch
 from PIL import Image
 
-from jointembed import BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, TableData
+from jointembed import BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, Space, TableData
 from jointembed.__main__ import main
 from jointembed.cli.dims import prefixes
 from jointembed.recipe_writer.column_types import root
@@ -76,7 +76,7 @@ def run(request, tmp_path_factory, one_thread):
     torch.manual_seed(0)
     space = JointEmbedding(12, {"words": EmbeddingBag(BagOfWords()), "genre": EmbeddingBag(Category())}, 
                            [Match("words", "genre", "all")],
-                           dims=[3, 12], metric=request.param, lr=0.05)  # fmt: skip
+                           matryoshka_dims=[3, 12], metric=request.param, lr=0.05)  # fmt: skip
     trainer = Trainer(max_epochs=4, default_root_dir=folder / "run", enable_progress_bar=False,
                       enable_model_summary=False, log_every_n_steps=1)  # fmt: skip
     trainer.fit(space, TableData(str(folder), batch_size=25))
@@ -96,7 +96,7 @@ def test_figures_of_prefixes_are_those_of_the_score_that_trained_them(run, ask):
     assert [one["dim"] for one in report["prefixes"] if one["trained"]] == [3, 12] and report["nested"]
     words = list(dict.fromkeys(row["words"] for row in rows))
     truth = {row["words"]: row["genre"] for row in rows}
-    model = JointEmbedding.load(folder / "run")
+    model = Space.load(folder / "run")
     a, b = (torch.from_numpy(model.embed(column, cells)) for column, cells in (("words", words), ("genre", GENRES)))
     for one in report["prefixes"][1:]:  # in one dimension every cosine is 1 or -1, and ties go by lot
         best = model.score(a, b, one["dim"]).argmax(1)

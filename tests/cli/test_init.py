@@ -8,7 +8,7 @@ import soundfile
 import yaml
 from PIL import Image
 
-from jointembed import Index, JointEmbedding, TableData
+from jointembed import Index, Space, TableData
 from jointembed.__main__ import main
 from jointembed.data.rows import Rows
 from jointembed.data.table import open_as_trained
@@ -113,7 +113,7 @@ def test_a_recipe_of_a_table_runs_unedited_and_says_why(make, tmp_path, monkeypa
         capsys.readouterr().err
     )
     assert "no column split, split by id: train" in capsys.readouterr().err
-    model = JointEmbedding.load(tmp_path / "runs" / "my")
+    model = Space.load(tmp_path / "runs" / "my")
     assert model.dim == recipe["model"]["dim"] >= 8
 
 

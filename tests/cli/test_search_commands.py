@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from jointembed import BagOfWords, Category, EmbeddingBag, Index, JointEmbedding, Match, TableData
+from jointembed import BagOfWords, Category, EmbeddingBag, Index, JointEmbedding, Match, Space, TableData
 from jointembed.__main__ import main
 from jointembed.cli.neighbors import _kept
 from jointembed.errors import UsageError
@@ -194,7 +194,7 @@ def test_an_index_holds_vectors_of_two_models(ask, home, tmp_path):
     for among, model in ((None, "a"), ("small", "b")):
         more = [] if among is None else ["--field", among]
         hits = found(ask("search", place, "sad guitar", "--json", *more)[1])
-        space = JointEmbedding.load(home / f"{model}.ckpt")
+        space = Space.load(home / f"{model}.ckpt")
         with Index.open(place) as index:
             asked = space.embed("words", ["sad guitar"])[0]
             assert [hit["id"] for hit in hits] == [hit.id for hit in index.search(asked, 10, among)]
@@ -307,7 +307,7 @@ def test_what_is_excluded_is_an_item(ask):
 
 def test_an_empty_index_answers_in_one_line(ask, home, tmp_path):
     place = tmp_path / "empty.index"
-    Index.create(place, 8, "cosine", str(home / "a.ckpt"), JointEmbedding.load(home / "a.ckpt").fingerprint).close()
+    Index.create(place, 8, "cosine", str(home / "a.ckpt"), Space.load(home / "a.ckpt").fingerprint).close()
     for *words, said in (
         ["search", place, "sad guitar", "this index is empty"],
         ["similar", place, "rows.jsonl", "no column for such a query"],

@@ -8,7 +8,7 @@ import pandas
 import pytest
 import torch
 
-from jointembed import MLP, BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, Numbers, TableData
+from jointembed import MLP, BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, Numbers, Space, TableData
 from jointembed.__main__ import main
 from jointembed.data.join import IndirectColumn, JoinedRows
 from jointembed.data.rows import Rows
@@ -53,8 +53,8 @@ def model():
         "price": EmbeddingBag(Category()),
     }
     parts = ["item", "words", "kinds", "facts"]
-    objectives = [Match("user", "thing"), Match("user", "kinds", same="maker"), Match("words", "price", "all")]
-    return JointEmbedding(4, encoders, objectives, fused={"thing": parts}, drop={"item": 0.3})
+    objectives = [Match("user", "thing"), Match("user", "kinds", positives_by="maker"), Match("words", "price", "all")]
+    return JointEmbedding(4, encoders, objectives, fusions={"thing": parts}, modality_dropout={"item": 0.3})
 
 
 def trained(table, join=None, **settings):
@@ -166,7 +166,7 @@ model:
     user: {class_path: EmbeddingBag, init_args: {reader: {class_path: Category}}}
   objectives:
     - {class_path: Match, init_args: {query: user, target: thing}}
-  fused:
+  fusions:
     thing: [item, words]
 data:
   join: {item: items.jsonl}
@@ -201,7 +201,7 @@ def test_a_run_remembers_what_its_table_was_joined_with(home, capsys):
     assert main(["index", run, table, str(home / "all.index"), "--column", "thing"]) == 0
     assert main(["embed", run, table, str(home / "all.parquet"), "--column", "thing"]) == 0
     vectors = pandas.read_parquet(home / "all.parquet").set_index("id")["vector"]
-    space = JointEmbedding.load(run)
+    space = Space.load(run)
     for row, cell in {"0": {"item": 3, "words": "a red kite"}, "2": {"item": 8}}.items():
         assert np.array_equal(vectors[row], space.embed("thing", [cell])[0])
     assert main(["embed", run, str(home / "items.jsonl"), str(home / "no.parquet"), "--column", "words"]) == 2

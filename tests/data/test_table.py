@@ -255,11 +255,13 @@ def test_readers_learn_from_the_training_rows_alone():
     ]  # fmt: skip
     model = worded()
     data = made(rows, model, batch_size=2)
-    assert model.reader("words").vocabulary() == ["fast", "slow", "waltz"] and model.reader("genre").vocabulary() == [
+    assert model.space.reader("words").vocabulary() == ["fast", "slow", "waltz"] and model.space.reader(
+        "genre"
+    ).vocabulary() == [
         "reel",
         "waltz",
     ]
-    assert model.reader("genre").counts == [1, 1]
+    assert model.space.reader("genre").counts == [1, 1]
     [batch] = list(data.val_dataloader())
     assert batch["words"].values.tolist() == [1, 3] and batch["genre"].values.tolist() == [2]
     assert [
@@ -302,7 +304,7 @@ def test_a_column_of_same_needs_no_encoder():
     model = JointEmbedding(
         4,
         {"words": EmbeddingBag(BagOfWords()), "genre": EmbeddingBag(Category())},
-        [Match("words", "genre", same="artist")],
+        [Match("words", "genre", positives_by="artist")],
     )
     [batch] = list(made(rows, model, batch_size=4).predict_dataloader())
     keys = batch["artist"].row_keys.tolist()
@@ -316,7 +318,7 @@ def test_a_resume_takes_the_vocabulary_from_the_checkpoint(tmp_path):
     old.save(tmp_path / "last.ckpt")
     model = worded()
     data = made([{"words": "quite other waltz", "genre": "waltz"}], model, ckpt_path=str(tmp_path / "last.ckpt"))
-    assert model.reader("words").vocabulary() == ["fast", "slow", "waltz"]
+    assert model.space.reader("words").vocabulary() == ["fast", "slow", "waltz"]
     [batch] = list(data.predict_dataloader())
     assert batch["words"].values.tolist() == [3, 3, 2] and batch["genre"].values.tolist() == [1]
 
@@ -416,12 +418,12 @@ def test_a_sound_is_decoded_once_and_again_when_it_changes(songs, reads):
     made(songs, heard(shift=0.1))  # what training changes is no part of what is kept
     fitted = len(reads)  # the reader's own statistics
     assert fitted <= 11
-    features = FeatureCache(first.folder() / "features", heard().reader("audio"))
+    features = FeatureCache(first.folder() / "features", heard().space.reader("audio"))
     reads.clear()
     features.fill([str(songs / name) for name in files])
     assert reads == []
     soundfile.write(songs / "3.wav", np.zeros(5000), 8000)
-    features = FeatureCache(first.folder() / "features", heard().reader("audio"))
+    features = FeatureCache(first.folder() / "features", heard().space.reader("audio"))
     features.fill([str(songs / name) for name in files])
     assert reads == ["3.wav"]
     silence = features(features.reader, str(songs / "3.wav"))
@@ -437,7 +439,7 @@ def test_another_front_does_not_take_the_arrays_of_this_one(songs, reads):
 
 
 def test_what_is_kept_is_what_the_reader_loads_bit_for_bit(songs):
-    reader = heard().reader("audio")
+    reader = heard().space.reader("audio")
     paths = [str(songs / f"{number}.wav") for number in range(12)]
     cells = [*paths, {"array": np.ones(3000, np.float32), "sampling_rate": 8000}]
     features = FeatureCache(songs / "kept", reader)
@@ -456,7 +458,7 @@ def test_what_is_kept_is_what_the_reader_loads_bit_for_bit(songs):
 
 @pytest.mark.parametrize("harm", ["unlisted", "odd", "torn", "cut", "lost", "blank"])
 def test_a_process_that_died_while_writing_costs_no_more_than_its_last_sounds(songs, harm):
-    reader = heard().reader("audio")
+    reader = heard().space.reader("audio")
     paths = [str(songs / f"{number}.wav") for number in range(12)]
     expected = [reader.preprocess(path) for path in paths]
     features = FeatureCache(songs / "kept", reader)

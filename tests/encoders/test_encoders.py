@@ -74,7 +74,7 @@ def test_a_bag_of_words_is_their_mean_forward_and_backward():
 def test_a_row_of_several_ids_is_the_mean_of_their_vectors(hidden):
     bag = built(EmbeddingBag(Category(), hidden=hidden), ["a", "b", "c"], 4)
     x = bag.reader.encode([["a", "c"], "b", None, "new"])
-    a, b, c = bag.known
+    a, b, c = bag.vocabulary_vectors()
     unknown = bag.after(bag.table.weight[3])
     assert torch.allclose(bag(x), torch.stack([(a + c) / 2, b, torch.zeros(4), unknown]), atol=1e-6)
     assert torch.allclose(bag.pieces(x), torch.stack([a, c, b, unknown]), atol=1e-6)
@@ -84,12 +84,12 @@ def test_in_training_a_bag_leaves_things_out_and_is_the_mean_of_the_others():
     bag = built(EmbeddingBag(Category(), drop=0.5), ["a", "b", "c"], 4)
     x = bag.reader.encode([["a", "b", "c"]] * 500 + [None])
     whole = bag.eval()(x)
-    assert torch.equal(whole[0], whole[1]) and torch.allclose(whole[0], bag.known.mean(0), atol=1e-6)
+    assert torch.equal(whole[0], whole[1]) and torch.allclose(whole[0], bag.vocabulary_vectors().mean(0), atol=1e-6)
     torch.manual_seed(0)
     parts = bag.train()(x)
     possible = [
         torch.zeros(4),
-        *(bag.known[list(some)].mean(0) for n in (1, 2, 3) for some in combinations(range(3), n)),
+        *(bag.vocabulary_vectors()[list(some)].mean(0) for n in (1, 2, 3) for some in combinations(range(3), n)),
     ]
     near = torch.cdist(parts, torch.stack(possible))
     assert near.min(1).values.max() < 1e-5, "each is the mean of what was left"
@@ -119,7 +119,7 @@ def test_sparse_gradients_hold_the_touched_rows_only(reader):
 def test_large_tables_are_sparse_by_themselves():
     for count, sparse in ((100, False), (50_001, True)):
         bag = built(EmbeddingBag(Category()), range(count), 2)
-        assert bag.table.sparse is sparse and len(bag.known) == count
+        assert bag.table.sparse is sparse and len(bag.vocabulary_vectors()) == count
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_sparse_tables_learn_and_untouched_rows_keep_their_bits(restart):
 def test_a_row_of_a_table_is_adagrad_with_one_number():
     table = torch.nn.Embedding(9, 3, sparse=True)
     expected = table.weight.detach().clone().double()
-    optimizer = optim.AdamWWithSparseAdagrad([{"params": [table.weight], "rows": True}], rows_lr=0.1)
+    optimizer = optim.AdamWWithSparseAdagrad([{"params": [table.weight], "rows": True}], sparse_lr=0.1)
     squares = torch.zeros(9).double()
     for ids in ([1, 2, 2], [2, 5], [1]):
         optimizer.zero_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jointembed import Category, CausalTransformer, EmbeddingBag, JointEmbedding, Match, NextItem, TableData
+from jointembed import Category, CausalTransformer, EmbeddingBag, JointEmbedding, Match, NextItem, Space, TableData
 from jointembed.errors import UsageError
 from jointembed.objectives import softmax
 
@@ -39,7 +39,7 @@ def space(pool=None, candidates="all", loss="softmax", **more):
 
 
 def built(model):
-    model.reader("film").fit([FILMS] * 3)
+    model.space.reader("film").fit([FILMS] * 3)
     torch.manual_seed(0)
     model.configure_model()
     return model.eval()
@@ -63,22 +63,22 @@ def fitted(model, rows, epochs=30):
 @pytest.mark.parametrize(("candidates", "loss"), [("all", "softmax"), (8, "softmax"), (8, "sigmoid")])
 def test_it_learns_what_comes_next_from_more_than_the_last(candidates, loss, tmp_path):
     model = fitted(space(candidates=candidates, loss=loss), cycles())
-    films = model.embed("film", FILMS)
-    up, down = model.embed("history", [["f1", "f2", "f3"], ["f5", "f4", "f3"]])
+    films = model.space.embed("film", FILMS)
+    up, down = model.space.embed("history", [["f1", "f2", "f3"], ["f5", "f4", "f3"]])
     assert FILMS[int((films @ up).argmax())] == "f4" and FILMS[int((films @ down).argmax())] == "f2"
     model.save(tmp_path / "films.ckpt")
-    again = JointEmbedding.load(tmp_path / "films.ckpt")
+    again = Space.load(tmp_path / "films.ckpt")
     assert (again.embed("history", [["f1", "f2", "f3"]])[0] == up).all()
 
 
 def test_a_state_knows_nothing_of_what_comes_after():
     model = built(space())
-    pool = model.pools["history"]
-    x = model.reader("film").encode([["f0", "f5", "f2", "f7"], ["f0", "f5", "f9"], None])
+    pool = model.space.pools["history"]
+    x = model.space.reader("film").encode([["f0", "f5", "f2", "f7"], ["f0", "f5", "f9"], None])
     with torch.inference_mode():
-        states = pool.states(model.encoder("film").pieces(x), x)
-        other = model.reader("film").encode([["f0", "f5", "f2", "f1"], ["f0", "f5", "f1"], None])
-        changed = pool.states(model.encoder("film").pieces(other), other)
+        states = pool.states(model.space.encoder("film").pieces(x), x)
+        other = model.space.reader("film").encode([["f0", "f5", "f2", "f1"], ["f0", "f5", "f1"], None])
+        changed = pool.states(model.space.encoder("film").pieces(other), other)
     same = [0, 1, 2, 4, 5]
     assert torch.equal(states[same], changed[same])
     assert not torch.allclose(states[[3, 6]], changed[[3, 6]])
@@ -88,8 +88,8 @@ def test_a_state_knows_nothing_of_what_comes_after():
 def test_only_the_last_are_read_and_in_training_any_stretch():
     model = built(space())
     long = [f"f{number % 12}" for number in range(30)]
-    assert (model.embed("history", [long]) == model.embed("history", [long[-8:]])).all()
-    pool, x = model.pools["history"].train(), model.reader("film").encode([long, long[:3]])
+    assert (model.space.embed("history", [long]) == model.space.embed("history", [long[-8:]])).all()
+    pool, x = model.space.pools["history"].train(), model.space.reader("film").encode([long, long[:3]])
     firsts = {int(pool.seen(x).values[0]) for _ in range(50)}
     assert len(firsts) > 5 and all(len(pool.seen(x).values) == 11 for _ in range(5))
 
@@ -98,15 +98,15 @@ def test_the_same_history_has_the_same_bits_beside_any_others():
     model = built(space(CausalTransformer(length=64, layers=2)))
     rng = np.random.default_rng(0)
     cells = [[FILMS[n] for n in rng.integers(12, size=rng.integers(1, 70))] for _ in range(80)]
-    together = model.embed("history", cells)
+    together = model.space.embed("history", cells)
     for number in (0, 7, 79):
-        assert (model.embed("history", [cells[number]])[0] == together[number]).all()
-    assert (model.embed("history", cells[::-1])[::-1] == together).all()
+        assert (model.space.embed("history", [cells[number]])[0] == together[number]).all()
+    assert (model.space.embed("history", cells[::-1])[::-1] == together).all()
 
 
 def test_what_comes_next_needs_a_pool():
     model = JointEmbedding(4, {"film": EmbeddingBag(Category())}, [NextItem("film", "all")])
-    model.reader("film").fit([FILMS])
+    model.space.reader("film").fit([FILMS])
     with pytest.raises(UsageError, match="pools: {film: CausalTransformer}"):
         model.configure_model()
 
@@ -134,13 +134,15 @@ def test_all_is_exact_in_both_metrics(metric):
     model = JointEmbedding(3, films, [Match("user", "film", "all")], metric=metric, bf16=False)
     cells = {"user": ["a", "b", "c", "a"], "film": ["x", "y", None, "z"]}
     for column, values in cells.items():
-        model.reader(column).fit(values)
+        model.space.reader(column).fit(values)
     torch.manual_seed(0)
     model.configure_model()
-    batch = {column: model.reader(column).encode(values) for column, values in cells.items()}
+    batch = {column: model.space.reader(column).encode(values) for column, values in cells.items()}
     codes = model(batch)
-    loss = model.objectives[0](codes, batch, model)
-    scores = model.objectives[0].logits(model.score(codes["user"].z[[0, 1, 3]], model.known("film")))
+    loss = model.objectives[0](codes, batch, model.space)
+    scores = model.objectives[0].logits(
+        model.space.score(codes["user"].z[[0, 1, 3]], model.space.vocabulary_vectors("film"))
+    )
     torch.testing.assert_close(loss, F.cross_entropy(scores, torch.tensor([0, 1, 2])))
 
 
@@ -148,8 +150,8 @@ def test_how_a_history_is_read_belongs_to_the_fingerprint():
     def made(heads):
         torch.manual_seed(0)
         model = space(CausalTransformer(length=8, layers=1, heads=heads, dropout=0.0))
-        model.reader("film").fit(FILMS)
+        model.space.reader("film").fit(FILMS)
         model.configure_model()
-        return model.fingerprint
+        return model.space.fingerprint
 
     assert made(2) == made(2) != made(4)

@@ -74,8 +74,8 @@ def test_evaluate_reports_the_predictions_of_a_network(tmp_path, capsys):
     space = JointEmbedding(
         8,
         {"rooms": MLP(Numbers(), 8), "year": EmbeddingBag(Quantiles(bins=8))},
-        [Regression("home", "price", hidden=[16]), Match("home", "kind", "all", hidden=[16])],
-        fused={"home": ["rooms", "year"]},
+        [Regression("home", "price", head=[16]), Match("home", "kind", "all", head=[16])],
+        fusions={"home": ["rooms", "year"]},
         lr=0.02,
         bf16=False,
     )
@@ -91,7 +91,7 @@ def test_evaluate_reports_the_predictions_of_a_network(tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["queries"] == 30 and report["metrics"]["r2"]["value"] > 0.9
     test = [row for row in rows if row["split"] == "test"]
-    predicted = space.answer("home", test, "price")
+    predicted = space.predict("home", test, "price")
     assert report["metrics"]["mae"]["value"] == pytest.approx(
         np.abs(predicted - [row["price"] for row in test]).mean(), rel=1e-3
     )
@@ -100,14 +100,12 @@ def test_evaluate_reports_the_predictions_of_a_network(tmp_path, capsys):
     assert main([*words, "--target", "prise"]) == 2
     assert "no such column" in capsys.readouterr().err
     with pytest.raises(UsageError, match="kind"):
-        space.answer("home", test, "kinds")
+        space.predict("home", test, "kinds")
 
 
 def test_plain_column_predicts_too():
-    space = JointEmbedding(
-        4, {"word": EmbeddingBag(Category())}, [Match("word", "kind", "all", hidden=[8])], bf16=False
-    )
-    for reader, columns in space.readers().values():
+    space = JointEmbedding(4, {"word": EmbeddingBag(Category())}, [Match("word", "kind", "all", head=[8])], bf16=False)
+    for reader, columns in space.readers():
         reader.fit({"word": ["x", "y"], "kind": ["p", "q"]}[columns[0]])
     space.configure_model()
-    assert set(space.answer("word", ["x", "y"], "kind")) <= {"p", "q"}
+    assert set(space.predict("word", ["x", "y"], "kind")) <= {"p", "q"}

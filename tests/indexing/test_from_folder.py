@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, JointEmbedding, LogMel
+from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, LogMel, Space
 from jointembed.__main__ import main
 from jointembed.cli.console import format_duration
 from jointembed.indexing import from_folder
@@ -33,8 +33,8 @@ def model(tmp_path_factory):
     words = BagOfWords()
     reader.fit([tone(2, 0)])
     words.fit(["slow waltz", "fast reel"])
-    space = JointEmbedding(8, {"audio": ConvNet(reader, [8, 16], 16), "caption": EmbeddingBag(words)}, [])
-    space.configure_model()
+    space = Space(8, {"audio": ConvNet(reader, [8, 16], 16), "caption": EmbeddingBag(words)})
+    space.build()
     path = tmp_path_factory.mktemp("model") / "model.ckpt"
     space.save(path)
     return str(path)
@@ -71,7 +71,7 @@ def test_a_folder_becomes_an_index_whose_books_balance(model, music, tmp_path, c
     assert "9 seen = 6 indexed + 0 unchanged + 1 skipped + 1 duplicate + 1 unsupported" in said
     assert f"jointembed skips {index}" in said
     assert set(indexed(index)) == {"0.wav", "1.flac", "2.ogg", "3.wav", "b/4.flac", "b/5.ogg"}
-    space = JointEmbedding.load(model)
+    space = Space.load(model)
     for id, vector in indexed(index).items():
         cosine = float(vector @ space.embed("audio", [str(music / id)])[0])
         assert cosine >= 0.9999, id  # not always the same bits: an index may be computed in bfloat16
@@ -84,9 +84,9 @@ def test_a_folder_becomes_an_index_whose_books_balance(model, music, tmp_path, c
 def test_a_second_run_loads_neither_model_nor_torch_and_decodes_nothing(model, wordless, music, tmp_path):
     index = tmp_path / "songs.index"
     if wordless:  # nor does it ask again for words that the model has not
-        reader = JointEmbedding.load(model).reader("audio")
-        space = JointEmbedding(8, {"audio": ConvNet(reader, [8, 16], 16)}, [])
-        space.configure_model()
+        reader = Space.load(model).reader("audio")
+        space = Space(8, {"audio": ConvNet(reader, [8, 16], 16)})
+        space.build()
         model = str(tmp_path / "wordless.ckpt")
         space.save(model)
     assert run("index", model, music, index) == 0
@@ -123,9 +123,9 @@ def test_what_is_new_moved_and_changed_is_all_that_is_done(model, music, tmp_pat
 def test_few_windows_belong_to_the_index(model, music, tmp_path, capsys):
     index = tmp_path / "few.index"
     assert run("index", model, music, index, "--max-windows", 2) == 0
-    space = JointEmbedding.load(model)
+    space = Space.load(model)
     for id, vector in indexed(index).items():
-        assert vector @ space.embed("audio", [str(music / id)], windows=2)[0] >= 0.9999
+        assert vector @ space.embed("audio", [str(music / id)], max_windows=2)[0] >= 0.9999
     capsys.readouterr()
     assert run("index", model, music, index) == 0  # it goes on as it was begun
     assert run("index", model, music, index, "--max-windows", 3) == 4
@@ -198,7 +198,7 @@ def test_a_table_again_embeds_changed_rows_only(model, music, tmp_path, capsys, 
 
 def test_a_folder_may_be_indexed_by_a_second_model_beside_the_first(model, music, tmp_path, capsys):
     place, other = tmp_path / "songs.index", tmp_path / "other.ckpt"
-    space = JointEmbedding.load(model)
+    space = Space.load(model)
     with torch.no_grad():
         for one in space.parameters():
             one.add_(0.05 * torch.sin(torch.arange(one.numel()).reshape(one.shape)))
@@ -215,7 +215,7 @@ def test_a_folder_may_be_indexed_by_a_second_model_beside_the_first(model, music
         (ids, one), (again, two) = index.vectors("audio"), index.vectors("second")
         assert ids == again and len(ids) > 1
         assert not np.allclose(one, two, atol=1e-4)
-        again = JointEmbedding.load(other).embed("audio", [music / id for id in ids])
+        again = Space.load(other).embed("audio", [music / id for id in ids])
         assert np.abs(again - two).max() < 1e-2
     (music / ids[0]).unlink()
     assert run("index", other, music, place, "--field", "second") == 0

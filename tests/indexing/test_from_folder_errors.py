@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 
-from jointembed import ConvNet, Index, JointEmbedding, LogMel
+from jointembed import ConvNet, Index, LogMel, Space
 from jointembed.__main__ import main
 from jointembed.cli.console import FolderProgress
 
@@ -27,8 +27,8 @@ def save(path, seed):
     torch.manual_seed(seed)
     reader = LogMel(sample_rate=RATE, seconds=1.0, n_mels=16, n_fft=256, hop_length=80)
     reader.fit([np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32)])
-    space = JointEmbedding(8, {"audio": ConvNet(reader, [8, 16], 16)}, [])
-    space.configure_model()
+    space = Space(8, {"audio": ConvNet(reader, [8, 16], 16)})
+    space.build()
     path.parent.mkdir(exist_ok=True)
     space.save(path)
 

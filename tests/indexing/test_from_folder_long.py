@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from jointembed import ConvNet, Index, JointEmbedding, LogMel
+from jointembed import ConvNet, Index, LogMel, Space
 from jointembed.index.verify import verify
 
 RATE = 8000
@@ -39,8 +39,8 @@ def model(tmp_path_factory):
     torch.manual_seed(0)
     reader = LogMel(sample_rate=RATE, seconds=1.0, n_mels=16, n_fft=256, hop_length=80)
     reader.fit([np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)])
-    space = JointEmbedding(8, {"audio": ConvNet(reader, [8, 16], 16)}, [])
-    space.configure_model()
+    space = Space(8, {"audio": ConvNet(reader, [8, 16], 16)})
+    space.build()
     path = tmp_path_factory.mktemp("model") / "model.ckpt"
     space.save(path)
     return str(path)

@@ -47,13 +47,13 @@ CASES = {
     "softmax, no query": (lambda: Match("song", "words"), "song"),
     "softmax, several ask": (lambda: Match("words", "song"), "words"),
     "softmax, whole": (lambda: Match("song", "words"), None),
-    "softmax, same": (lambda: Match("song", "words", same="artist"), "words"),
+    "softmax, same": (lambda: Match("song", "words", positives_by="artist"), "words"),
     "sigmoid": (lambda: Match("song", "words", loss="sigmoid"), "words"),
-    "sigmoid, same": (lambda: Match("song", "words", loss="sigmoid", same="artist"), "song"),
+    "sigmoid, same": (lambda: Match("song", "words", loss="sigmoid", positives_by="artist"), "song"),
     "all": (lambda: Match("song", "genre", "all"), "genre"),
     "all, no query": (lambda: Match("song", "genre", "all"), "song"),
     "all, sigmoid": (lambda: Match("song", "genre", "all", loss="sigmoid"), "genre"),
-    "hidden": (lambda: Match("song", "genre", "all", hidden=[5]), "genre"),
+    "hidden": (lambda: Match("song", "genre", "all", head=[5]), "genre"),
     "sampled": (lambda: Match("song", "genre", 6), "genre"),
     "sampled, sigmoid": (lambda: Match("song", "genre", 6, loss="sigmoid"), "genre"),
     "regress": (lambda: Regression("song", "price", [4]), "price"),
@@ -77,25 +77,25 @@ def made(name):
     """The model of a case, and its whole batch; the second process has nothing of the gap's column."""
     objective, gap = CASES[name]
     objective = objective()
-    columns = {"fused": ["song", "facts", "words"]}.get(name, [objective.query, getattr(objective, "target", None)])
+    columns = {"fused": ["song", "facts", "words"]}.get(name, [objective.columns()[0], objective.target])
     cells = {column: list(CELLS[column]) for column in CELLS}
     if gap:
         cells[gap][SPLIT:] = [None] * (len(cells[gap]) - SPLIT)
     kinds = {"words": lambda: EmbeddingBag(BagOfWords()), "facts": lambda: MLP(Numbers(["p", "q"]), 6)}
     points = [column for column in columns if column not in objective.readers()]
     encoders = {column: kinds.get(column, lambda: EmbeddingBag(Category()))() for column in points}
-    fused = {"item": ["song", "facts"]} if name == "fused" else {}
-    model = JointEmbedding(6, encoders, [objective], fused=fused, bf16=False)
+    fusions = {"item": ["song", "facts"]} if name == "fused" else {}
+    model = JointEmbedding(6, encoders, [objective], fusions=fusions, bf16=False)
     batch = {}
-    for reader, listed in model.readers().values():
+    for reader, listed in model.readers():
         reader.fit(CELLS[listed[0]])
         batch |= {column: reader.encode(cells[column]) for column in listed}
-    if getattr(objective, "same", None):
+    if objective.key_columns():
         batch["artist"] = Category().encode(CELLS["artist"])
     torch.manual_seed(0)
     model.configure_model()
     model.double()
-    for fusion in model.fusions.values():
+    for fusion in [fusion for _, fusion in model.space.fusion_networks.items()]:
         nn.init.normal_(fusion.network[-1].weight)
         nn.init.normal_(fusion.absent)
     for x in batch.values():

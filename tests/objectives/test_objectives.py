@@ -7,18 +7,18 @@ import torch
 from torch.nn import functional as F
 
 from jointembed import BagOfWords, Category, ConvNet, EmbeddingBag, JointEmbedding, LogMel, Match, Ragged, Regression
-from jointembed.data.mixup import mixed
 from jointembed.errors import UsageError
+from jointembed.training.mixup import mix_rows
 
 
 def built(model, cells):
     """A model whose readers are fitted on the cells of its columns, and the batch of those cells."""
     batch = {}
-    for reader, columns in model.readers().values():
+    for reader, columns in model.readers():
         reader.fit([cell for column in columns for cell in cells[column]])
     torch.manual_seed(0)
     model.configure_model()
-    for reader, columns in model.readers().values():
+    for reader, columns in model.readers():
         batch |= {column: reader.encode(cells[column]) for column in columns}
     for x in batch.values():
         x.values = x.values.double() if x.values.is_floating_point() else x.values
@@ -41,51 +41,51 @@ SONGS = {"song": ["a", "b", "c", "d"], "genre": ["jazz", "waltz", "jazz", "reel"
 def test_softmax_among_all_is_cross_entropy(metric):
     match = Match("song", "genre", "all")
     model, batch = pair(match, SONGS, metric=metric)
-    z, table = vectors(model, batch, "song"), model.known("genre")
+    z, table = vectors(model, batch, "song"), model.space.vocabulary_vectors("genre")
     scores = {
         "cosine": F.normalize(z) @ F.normalize(table).T,
         "dot": z @ table.T,
         "euclidean": -(torch.cdist(z, table) ** 2),
     }[metric]
     expected = F.cross_entropy(scores * match.scale.exp(), torch.tensor([0, 2, 0, 1]))
-    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+    assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
 
 def test_tags_are_one_yes_or_no_each():
     match = Match("song", "tags", "all", loss="sigmoid")
     model, batch = pair(match, {"song": ["a", "b", "c"], "tags": [["slow", "sad"], ["fast"], None]})
     right = torch.zeros(2, 3).double()
-    known = model.reader("tags").vocabulary()
+    known = model.space.reader("tags").vocabulary()
     for row, tag in [(0, "slow"), (0, "sad"), (1, "fast")]:
         right[row, known.index(tag)] = 1
-    logits = match.logits(model.score(vectors(model, batch, "song")[:2], model.known("tags")))
+    logits = match.logits(model.space.score(vectors(model, batch, "song")[:2], model.space.vocabulary_vectors("tags")))
     expected = F.binary_cross_entropy_with_logits(logits, right, reduction="sum") / 2
-    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+    assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
 
 def test_info_nce_goes_both_ways():
     match = Match("song", "words")
     model, batch = pair(match, {"song": ["a", "b", "c"], "words": ["x", "y", "z"]})
-    logits = match.scale.exp() * model.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
+    logits = match.scale.exp() * model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
     order = torch.arange(3)
     expected = (F.cross_entropy(logits, order) + F.cross_entropy(logits.T, order)) / 2
-    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+    assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
 
 def test_siglip():
     match = Match("song", "words", loss="sigmoid")
     model, batch = pair(match, {"song": ["a", "b", "c"], "words": ["x", "y", "z"]})
-    scores = model.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
+    scores = model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
     logits = match.scale.exp() * scores + match.bias
     expected = -F.logsigmoid((2 * torch.eye(3).double() - 1) * logits).sum() / 3
-    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+    assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
 
 def test_equal_targets_equal_queries_and_equal_labels_are_never_negatives():
     cells = {"song": ["a", "b", "a", "d"], "words": ["x", "x", "z", "w"], "artist": ["p", "q", "r", "q"]}
 
     def loss(same, right):
-        match = Match("song", "words", same=same)
+        match = Match("song", "words", positives_by=same)
         model = JointEmbedding(
             6,
             {"song": EmbeddingBag(Category()), "words": EmbeddingBag(Category()), "artist": EmbeddingBag(Category())},
@@ -93,10 +93,10 @@ def test_equal_targets_equal_queries_and_equal_labels_are_never_negatives():
             bf16=False,
         )
         model, batch = built(model, cells)
-        logits = match.scale.exp() * model.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
+        logits = match.scale.exp() * model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
         forth = -(logits.log_softmax(1) * right).sum(1) / right.sum(1)
         back = -(logits.T.log_softmax(1) * right.T).sum(1) / right.sum(0)
-        return match(model(batch), batch, model), (forth.mean() + back.mean()) / 2
+        return match(model(batch), batch, model.space), (forth.mean() + back.mean()) / 2
 
     # a-x, b-x share a target; rows 0 and 2 share the query a.
     right = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]).double()
@@ -111,12 +111,12 @@ def test_several_captions_of_a_cell_are_targets_one_by_one():
     cells = {"song": ["a", "b"], "words": [["x", "y"], ["y", "z"]]}
     match = Match("song", "words")
     model, batch = pair(match, cells)
-    captions = torch.stack([model.encoders["words"].known[i] for i in (0, 1, 1, 2)])
-    logits = match.scale.exp() * model.score(vectors(model, batch, "song"), captions)
+    captions = torch.stack([model.space.encoders["words"].vocabulary_vectors()[i] for i in (0, 1, 1, 2)])
+    logits = match.scale.exp() * model.space.score(vectors(model, batch, "song"), captions)
     right = torch.tensor([[1, 1, 1, 0], [0, 1, 1, 1]]).double()  # the caption y belongs to both
     forth = -(logits.log_softmax(1) * right).sum(1) / right.sum(1)
     back = -(logits.T.log_softmax(1) * right.T).sum(1) / right.sum(0)
-    assert torch.allclose(match(model(batch), batch, model), (forth.mean() + back.mean()) / 2, atol=1e-6)
+    assert torch.allclose(match(model(batch), batch, model.space), (forth.mean() + back.mean()) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", [{}, {"loss": "sigmoid"}, {"candidates": "all"}])
@@ -125,25 +125,25 @@ def test_rows_that_hold_neither_change_nothing(settings):
     gaps = {"song": ["a", None, "b", "c", None], "words": ["x", None, "y", "z", None]}
     match = Match("song", "words", **settings)
     model, batch = pair(match, whole)
-    expected = match(model(batch), batch, model)
-    batch = {column: model.reader(column).encode(gaps[column]) for column in gaps}
-    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+    expected = match(model(batch), batch, model.space)
+    batch = {column: model.space.reader(column).encode(gaps[column]) for column in gaps}
+    assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
 
 def test_a_target_without_its_query_is_a_wrong_answer_for_the_others():
     match = Match("song", "words")
     model, batch = pair(match, {"song": ["a", "b", None], "words": ["x", "y", "z"]})
-    logits = match.scale.exp() * model.score(vectors(model, batch, "song")[:2], vectors(model, batch, "words"))
+    logits = match.scale.exp() * model.space.score(vectors(model, batch, "song")[:2], vectors(model, batch, "words"))
     order = torch.arange(2)
     expected = (F.cross_entropy(logits, order) + F.cross_entropy(logits.T[:2], order)) / 2
-    assert torch.allclose(match(model(batch), batch, model), expected, atol=1e-6)
+    assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
 
 def test_no_pair_at_all_gives_a_zero_that_is_connected():
     model, batch = pair(Match("song", "words"), {"song": ["a", None], "words": [None, "x"]})
-    loss = model.objectives[0](model(batch), batch, model)
+    loss = model.objectives[0](model(batch), batch, model.space)
     loss.backward()
-    assert loss == 0 and all(parameter.grad is not None for parameter in model.encoders.parameters())
+    assert loss == 0 and all(parameter.grad is not None for parameter in model.space.encoders.parameters())
 
 
 def sampled_and_full(candidates, draws=400):
@@ -154,15 +154,15 @@ def sampled_and_full(candidates, draws=400):
     model = JointEmbedding(
         5, {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}, [sampled, full], bf16=False
     )
-    model.reader("user").fit(cells["user"])
-    model.reader("film").fit([name for number, name in enumerate(names) for _ in range(1 + number % 7)])
+    model.space.reader("user").fit(cells["user"])
+    model.space.reader("film").fit([name for number, name in enumerate(names) for _ in range(1 + number % 7)])
     model.configure_model()
-    batch = {column: model.reader(column).encode(cells[column]) for column in cells}
+    batch = {column: model.space.reader(column).encode(cells[column]) for column in cells}
     model.double()
     with torch.no_grad():
         codes = model(batch)
-        losses = torch.stack([sampled(codes, batch, model) for _ in range(draws)])
-        return losses.mean(), full(codes, batch, model), losses.std() / math.sqrt(draws)
+        losses = torch.stack([sampled(codes, batch, model.space) for _ in range(draws)])
+        return losses.mean(), full(codes, batch, model.space), losses.std() / math.sqrt(draws)
 
 
 def test_sampled_softmax_tends_to_the_full_one():
@@ -174,49 +174,45 @@ def test_sampled_softmax_tends_to_the_full_one():
 
 def test_nested_dimensions_average_over_the_prefixes():
     match = Match("song", "genre", "all")
-    model, batch = pair(match, SONGS, dims=[2, 6])
-    losses = []
-    for dims in ([2], [6], [2, 6]):
-        model.dims = dims
-        losses.append(match(model(batch), batch, model))
-    assert torch.allclose((losses[0] + losses[1]) / 2, losses[2])
+    model, batch = pair(match, SONGS, matryoshka_dims=[2, 6])
+    losses = [match(model(batch), batch, model.space, dim) for dim in (2, 6)]
+    [whole] = model.losses(batch).values()
+    assert losses[0] != losses[1] and torch.allclose((losses[0] + losses[1]) / 2, whole)
 
 
 def test_regress_answers_in_the_units_of_the_table():
     cells = {"words": ["big", "small", "big", None], "price": [300.0, 100.0, 300.0, 200.0]}
     model = JointEmbedding(
-        4, {"words": EmbeddingBag(BagOfWords())}, [Regression("words", "price", hidden=[8])], bf16=False
+        4, {"words": EmbeddingBag(BagOfWords())}, [Regression("words", "price", head=[8])], bf16=False
     )
     model, batch = built(model, cells)
     objective = model.objectives[0]
     z = vectors(model, batch, "words")
     standard = (torch.tensor([300.0, 100.0, 300.0]) - 225) / math.sqrt((75**2 * 2 + 125**2 + 25**2) / 4)
     expected = F.mse_loss(objective.network(z)[:3, 0], standard.double())
-    assert torch.allclose(objective(model(batch), batch, model), expected, atol=1e-5)
-    answer = objective.answer(z)
+    assert torch.allclose(objective(model(batch), batch, model.space), expected, atol=1e-5)
+    answer = objective.predict(z)
     assert answer.shape == (4,) and abs(answer - 225).max() < 500
 
 
 def test_hidden_layers_answer_with_labels_and_are_no_points():
-    model = JointEmbedding(
-        3, {"song": EmbeddingBag(Category())}, [Match("song", "genre", "all", hidden=[8])], bf16=False
-    )
+    model = JointEmbedding(3, {"song": EmbeddingBag(Category())}, [Match("song", "genre", "all", head=[8])], bf16=False)
     model, batch = built(model, SONGS)
     optimizer = torch.optim.Adam(model.parameters(), 0.05)
     for _ in range(150):
         optimizer.zero_grad()
-        model.objectives[0](model(batch), batch, model).backward()
+        model.objectives[0](model(batch), batch, model.space).backward()
         optimizer.step()
-    assert model.objectives[0].answer(vectors(model, batch, "song")).tolist() == SONGS["genre"]
-    with pytest.raises(UsageError, match="answer"):
-        model.encoder("genre")
+    assert model.objectives[0].predict(vectors(model, batch, "song")).tolist() == SONGS["genre"]
+    with pytest.raises(UsageError, match="predict"):
+        model.space.encoder("genre")
 
 
 def test_what_cannot_be_is_refused_in_one_line():
     with pytest.raises(UsageError, match="candidates: all"):
-        Match("a", "b", "batch", hidden=[3])
-    with pytest.raises(UsageError, match="same"):
-        Match("a", "b", "all", same="c")
+        Match("a", "b", "batch", head=[3])
+    with pytest.raises(UsageError, match="positives_by"):
+        Match("a", "b", "all", positives_by="c")
     with pytest.raises(UsageError, match="did you mean song"):
         JointEmbedding(3, {"song": EmbeddingBag(Category())}, [Match("son", "song")])
     model = JointEmbedding(
@@ -232,8 +228,8 @@ def test_a_table_of_half_a_million_asks_for_samples():
         {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())},
         [Match("user", "film", "all", "sigmoid")],
     )
-    model.reader("user").fit(["u"])
-    model.reader("film").fit([f"f{number}" for number in range(20_001)])
+    model.space.reader("user").fit(["u"])
+    model.space.reader("film").fit([f"f{number}" for number in range(20_001)])
     with pytest.raises(UsageError, match="candidates: 512"):
         model.configure_model()
 
@@ -254,15 +250,21 @@ def test_mixed_rows_have_mixed_targets():
     assert ((mix.share >= 0.5) & (mix.share <= 1)).all() and sorted(mix.partner.tolist()) == [0, 1, 2, 3]
     right = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 0]]).double()
     right = mix.share[:, None] * right + (1 - mix.share[:, None]) * right[mix.partner]
-    logits = match.scale.exp() * model.score(codes["audio"].z, model.known("genre"))
+    logits = match.scale.exp() * model.space.score(codes["audio"].z, model.space.vocabulary_vectors("genre"))
     there = right.sum(1) > 0
     expected = (-(logits.log_softmax(1) * right).sum(1)[there] / right.sum(1)[there]).mean()
-    assert torch.allclose(match(codes, batch, model), expected, atol=1e-6)
-    assert pair_up(codes, batch, model).isfinite()
+    assert torch.allclose(match(codes, batch, model.space), expected, atol=1e-6)
+    assert pair_up(codes, batch, model.space).isfinite()
     assert model.eval()(batch)["audio"].mix is None
 
 
-def test_what_is_mixed_with_nothing_stays_itself():
-    x = Ragged(torch.rand(3, 2), torch.tensor([0, 0, 1]), torch.arange(2))
-    same, mix = mixed(x, 0.4)
-    assert torch.equal(same.values, x.values) and mix.share.tolist() == [1, 1]
+def test_only_rows_with_one_piece_are_mixed():
+    x = Ragged(torch.rand(4, 2), torch.tensor([0, 0, 1, 3]), torch.arange(4))
+    torch.manual_seed(0)
+    mixed, mix = mix_rows(x, 0.4, "facts")
+    assert torch.equal(mixed.values[:2], x.values[:2]) and mix.share[[0, 2]].tolist() == [1, 1]
+    assert {mix.partner[1].item(), mix.partner[3].item()} == {1, 3} and mix.partner[[0, 2]].tolist() == [0, 2]
+    share = mix.share[[1, 3], None]
+    assert torch.allclose(
+        mixed.values[2:], share * x.values[2:] + (1 - share) * x.values[1 + (mix.partner[[1, 3]] + 1) // 2]
+    )

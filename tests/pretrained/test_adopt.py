@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import fresh
 from tokenizers import Tokenizer as Fast
 
-from jointembed import JointEmbedding
+from jointembed import Space
 from jointembed.__main__ import main
 from jointembed.cli.adopt import local
 from jointembed.errors import DamagedError, MismatchError, UnsafeError, UsageError
@@ -36,7 +36,7 @@ def test_half_precision_becomes_float32(home, tmp_path):
     space = convert_model(folder, "ast")
     assert {value.dtype for value in space.parameters()} == {torch.float32}
     space.save(tmp_path / "a.ckpt")
-    assert {value.dtype for value in JointEmbedding.load(tmp_path / "a.ckpt").parameters()} == {torch.float32}
+    assert {value.dtype for value in Space.load(tmp_path / "a.ckpt").parameters()} == {torch.float32}
 
 
 def test_subwords_come_from_tokenizer_json_and_no_other_file(home, tmp_path, spaces):

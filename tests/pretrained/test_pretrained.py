@@ -11,7 +11,7 @@ import torch
 from tiny_models import KINDS_OF_MODEL, SECONDS, TEXTS, fresh, rate, sound, theirs
 from torch.nn import functional as F
 
-from jointembed import Index, JointEmbedding
+from jointembed import Index, Space
 from jointembed.__main__ import main
 from jointembed.errors import UserError
 from jointembed.pretrained.huggingface.audio import AstFeatures, ClapFeatures, Wav2Vec2Features, WhisperFeatures
@@ -85,7 +85,7 @@ def test_vector_does_not_depend_on_its_batch(spaces, name):
     assert np.array_equal(np.concatenate([space.embed("audio", [samples]) for samples in sounds]), together)
     assert np.array_equal(space.embed("audio", sounds[::-1])[::-1], together)
     for pieces in (1, 3, 4):
-        assert np.array_equal(space.embed("audio", sounds, pieces=pieces), together)
+        assert np.array_equal(space.embed("audio", sounds, batch_size=pieces), together)
     rough = space.embed("audio", sounds, bf16=True)
     assert np.array_equal(np.concatenate([space.embed("audio", [samples], bf16=True) for samples in sounds]), rough)
     assert np.array_equal(space.embed("audio", sounds[::-1], bf16=True)[::-1], rough)
@@ -145,21 +145,21 @@ def test_another_process_computes_the_same_bits_without_the_source_or_the_networ
     shutil.rmtree(sources)
     expected = {}
     for name in KINDS_OF_MODEL:
-        space = JointEmbedding.load(tmp_path / name)
+        space = Space.load(tmp_path / name)
         vectors = {"audio": space.embed("audio", [sound(1.3, rate(space))])}
         if "caption" in space.columns:
             vectors["caption"] = space.embed("caption", TEXTS)
         expected[name] = {column: array.tolist() for column, array in vectors.items()} | {"is": space.fingerprint}
-        assert space.note.startswith(f"adopted from {name} (")
-        again = JointEmbedding.load(tmp_path / name)
+        assert space.description.startswith(f"adopted from {name} (")
+        again = Space.load(tmp_path / name)
         assert all(np.array_equal(again.embed("audio", [sound(1.3, rate(space))]), vectors["audio"]) for _ in range(2))
     (tmp_path / "expected.json").write_text(json.dumps(expected))
     script = f"""
         import json
         import numpy as np
-        from jointembed import JointEmbedding
+        from jointembed import Space
         for name, expected in json.load(open({str(tmp_path / "expected.json")!r})).items():
-            space = JointEmbedding.load({str(tmp_path)!r} + "/" + name)
+            space = Space.load({str(tmp_path)!r} + "/" + name)
             rate = space.reader("audio").sample_rate
             samples = np.random.default_rng(0).normal(0, 0.1, round(1.3 * rate)).astype(np.float32)
             assert np.array_equal(space.embed("audio", [samples]), np.array(expected["audio"], np.float32)), name
@@ -191,7 +191,7 @@ def test_adopted_model_searches_songs_by_sound_and_by_text(home, tmp_path, capsy
     assert json.loads(capsys.readouterr().out)[0]["id"] == "s1"
     assert main(["search", index, "a slow waltz", "--json"]) == 0
     hits = json.loads(capsys.readouterr().out)
-    space = JointEmbedding.load(model)
+    space = Space.load(model)
     with Index.open(index) as opened:
         ids, vectors = opened.vectors()
     scores = vectors @ space.embed("caption", ["a slow waltz"])[0]

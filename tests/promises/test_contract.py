@@ -28,7 +28,7 @@ def model(recordings):
     lightning.seed_everything(0)
     reader = LogMel(sample_rate=RATE, seconds=3.0, n_mels=32, n_fft=512, hop_length=320, gain=6.0, equalizer=3.0)
     encoders = {"audio": ConvNet(reader, [16, 32], 32), "song": EmbeddingBag(Category())}
-    space = JointEmbedding(16, encoders, [Match("audio", "song", "all")], lr=5e-3)
+    model = JointEmbedding(16, encoders, [Match("audio", "song", "all")], lr=5e-3)
     rows = [
         {"id": f"{copy} {name}", "split": "train", "audio": samples, "song": name}
         for copy, (name, samples) in itertools.product(range(4), recordings.items())
@@ -36,8 +36,8 @@ def model(recordings):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = lightning.Trainer(max_epochs=8, logger=False, enable_checkpointing=False, enable_progress_bar=False)
-        trainer.fit(space, TableData(rows, batch_size=len(recordings)))
-    return space
+        trainer.fit(model, TableData(rows, batch_size=len(recordings)))
+    return model.space
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,6 @@ def test_silence_before_a_song_changes_little(model, recordings, vectors):
 
 def test_few_windows_are_near_all_of_them_and_bf16_is_nearly_exact(model, recordings, vectors):
     sounds = list(recordings.values())
-    some, half = model.embed("audio", sounds, windows=3), model.embed("audio", sounds, bf16=True)
+    some, half = model.embed("audio", sounds, max_windows=3), model.embed("audio", sounds, bf16=True)
     assert not np.array_equal(some, vectors) and np.median((some * vectors).sum(1)) >= 0.95
     assert (half * vectors).sum(1).min() >= 0.9999

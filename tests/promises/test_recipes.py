@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 from pyarrow import parquet
 
-from jointembed import Index, JointEmbedding
+from jointembed import Index, Space
 from jointembed.__main__ import main
 from jointembed.cli.recipes import folder, names
 
@@ -248,7 +248,7 @@ def test_a_recipe_runs_from_fit_to_search(name, tmp_path, capsys):
     assert len(hits) == min(3, len(ids) - 1) and ids[0] not in [hit["id"] for hit in hits]
     assert all(np.isfinite(hit["score"]) for hit in hits)
     hits = ask("search", index, cell, "--column", column, "-k", "3", "--json")
-    model = JointEmbedding.load(run)
+    model = Space.load(run)
     with Index.open(index) as opened:
         expected = [
             hit.id for hit in opened.search(model.embed(column, [json.loads(cell) if cell[0] in "[{" else cell])[0], 3)

@@ -5,7 +5,7 @@ import PIL.Image
 import pytest
 import torch
 
-from jointembed import ConvNet, JointEmbedding, Match
+from jointembed import ConvNet, Space
 from jointembed.errors import DamagedError, UsageError
 from jointembed.readers.image import Image
 
@@ -83,15 +83,15 @@ def test_what_is_no_picture_is_refused_in_one_line(tmp_path, harm):
 
 def test_a_network_over_colours_comes_back_with_its_checkpoint(tmp_path):
     torch.manual_seed(0)
-    space = JointEmbedding(4, {"image": ConvNet(Image([16, 16]), [4, 8], 8, axis=None)}, [Match("image", "image")])
+    space = Space(4, {"image": ConvNet(Image([16, 16]), [4, 8], 8, axis=None)})
     cells = [rng.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(6)]
     space.reader("image").fit([*cells, None])
     assert np.allclose(np.ravel(space.reader("image").mean), np.stack(cells).mean((0, 1, 2)) / 255, atol=1e-3)
-    space.configure_model()
+    space.build()
     before = space.embed("image", cells)
     assert np.array_equal(space.embed("image", cells[2:3])[0], before[2]), "alone as among others"
     assert not np.allclose(space.embed("image", [cells[0][..., ::-1]])[0], before[0]), "red is not blue"
     space.save(tmp_path / "image.ckpt")
-    assert np.array_equal(JointEmbedding.load(tmp_path / "image.ckpt").embed("image", cells), before)
+    assert np.array_equal(Space.load(tmp_path / "image.ckpt").embed("image", cells), before)
     space.train()
     assert space({"image": space.reader("image").encode([None, None])})["image"].z.shape == (2, 4)

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from jointembed import MLP, JointEmbedding, Regression
+from jointembed import MLP, JointEmbedding, Regression, Space
 from jointembed.errors import UsageError
 from jointembed.readers.piecewise_linear import PiecewiseLinear
 
@@ -50,12 +50,13 @@ def test_it_comes_back_with_a_checkpoint_and_from_a_worker(tmp_path):
     cell = {"rooms": 2.5, "year": 1955}
     for other in (again, pickle.loads(pickle.dumps(reader))):
         assert other.size == reader.size and np.array_equal(other.preprocess(cell), reader.preprocess(cell))
-    space = JointEmbedding(4, {"facts": MLP(PiecewiseLinear(["rooms"], 3), 8)}, [Regression("facts", "price")])
+    model = JointEmbedding(4, {"facts": MLP(PiecewiseLinear(["rooms"], 3), 8)}, [Regression("facts", "price")])
+    space = model.space
     rows = [{"rooms": number, "price": float(number)} for number in range(9)]
-    for own, columns in space.readers().values():
+    for own, columns in model.readers():
         own.fit([row[columns[0]] if not own.columns else row for row in rows])
-    space.configure_model()
+    model.configure_model()
     before = space.embed("facts", rows)
-    space.save(tmp_path / "facts.ckpt")
-    assert np.array_equal(JointEmbedding.load(tmp_path / "facts.ckpt").embed("facts", rows), before)
+    model.save(tmp_path / "facts.ckpt")
+    assert np.array_equal(Space.load(tmp_path / "facts.ckpt").embed("facts", rows), before)
     assert space.reader("facts").encode([None, None]).values.shape == (0, space.reader("facts").size)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jointembed import EmbeddingBag, HashedCross, JointEmbedding, Quantiles, Regression
+from jointembed import EmbeddingBag, HashedCross, JointEmbedding, Quantiles, Regression, Space
 from jointembed.errors import UsageError
 
 
@@ -55,11 +55,12 @@ def test_they_come_back_with_a_checkpoint(tmp_path):
         "facts": EmbeddingBag(Quantiles(["rooms"], bins=3)),
         "place": EmbeddingBag(HashedCross(["x", "street"], bins=3, buckets=50)),
     }
-    space = JointEmbedding(4, encoders, [Regression("home", "price")], fused={"home": ["facts", "place"]})
+    model = JointEmbedding(4, encoders, [Regression("home", "price")], fusions={"home": ["facts", "place"]})
+    space = model.space
     rows = [{"rooms": n, "x": n, "street": "ab"[n % 2], "price": float(n)} for n in range(20)]
-    for reader, columns in space.readers().values():
+    for reader, columns in model.readers():
         reader.fit([row[columns[0]] if not reader.columns else row for row in rows])
-    space.configure_model()
+    model.configure_model()
     before = space.embed("home", rows)
-    space.save(tmp_path / "home.ckpt")
-    assert (JointEmbedding.load(tmp_path / "home.ckpt").embed("home", rows) == before).all()
+    model.save(tmp_path / "home.ckpt")
+    assert (Space.load(tmp_path / "home.ckpt").embed("home", rows) == before).all()

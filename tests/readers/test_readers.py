@@ -17,9 +17,9 @@ from jointembed import (
     Category,
     ConvNet,
     EmbeddingBag,
-    JointEmbedding,
     LogMel,
     Numbers,
+    Space,
     SparseImage,
     Subwords,
 )
@@ -94,8 +94,8 @@ def test_augmentation_never_runs_at_embed(monkeypatch):
     models = []
     for one in (reader, plain):
         torch.manual_seed(0)
-        model = JointEmbedding(4, {"audio": ConvNet(one, [4], 8)}, [])
-        model.configure_model()
+        model = Space(4, {"audio": ConvNet(one, [4], 8)})
+        model.build()
         models.append(model)
     expected = models[1].embed("audio", [SAMPLES])
     models[0].train()  # a figure computed in the middle of training
@@ -344,7 +344,7 @@ def test_a_column_without_any_cell_has_the_form_of_one_with(name, tmp_path):
 
 
 def test_a_reader_that_learned_nothing_says_so():
-    model = JointEmbedding(4, {"genre": EmbeddingBag(Category())}, [])
+    model = Space(4, {"genre": EmbeddingBag(Category())})
     model.reader("genre").fit([None])
     with pytest.raises(UsageError, match="knows nothing"):
-        model.configure_model()
+        model.build()

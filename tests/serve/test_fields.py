@@ -11,7 +11,7 @@ import soundfile
 import torch
 from web_server import Embedder, ask, filled, get_json, serving, unit, until
 
-from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, JointEmbedding, LogMel
+from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, LogMel, Space
 from jointembed.__main__ import main
 from jointembed.errors import UsageError
 from jointembed.indexing.embedders import Embedders
@@ -203,8 +203,8 @@ def catalogue(tmp_path_factory):
         "slow": ConvNet(slow, [8, 16], 16),
         "caption": EmbeddingBag(words),
     }
-    space = JointEmbedding(8, encoders, [])
-    space.configure_model()
+    space = Space(8, encoders)
+    space.build()
     space.save(folder / "model.ckpt")
     (folder / "music").mkdir()
     for number, (seconds, end) in enumerate([(2, "wav"), (1.6, "ogg"), (100, "flac")]):
@@ -284,8 +284,8 @@ def test_torch_threads_are_all_available_to_the_next_query():
 
 def test_model_shared_by_two_fields_is_loaded_once_and_released(catalogue, embedders, monkeypatch):
     loaded = []
-    load = JointEmbedding.load.__func__
-    monkeypatch.setattr(JointEmbedding, "load", classmethod(lambda *arguments: loaded.append(1) or load(*arguments)))
+    load = Space.load.__func__
+    monkeypatch.setattr(Space, "load", classmethod(lambda *arguments: loaded.append(1) or load(*arguments)))
     first, second = (embedders.load(catalogue / "songs.index", column) for column in ("mine", "few"))
     assert first.model.space is second.model.space and len(loaded) == 1
     assert first.text("slow waltz").tobytes() == second.text("slow waltz").tobytes()

@@ -9,7 +9,7 @@ import soundfile
 import torch
 from web_server import ask, get_json, serving, until
 
-from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, JointEmbedding, LogMel
+from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, LogMel, Space
 from jointembed.__main__ import main
 from jointembed.indexing.embedders import Embedders
 
@@ -37,8 +37,8 @@ def catalogue(tmp_path_factory):
     reader, words = LogMel(sample_rate=RATE, seconds=1.0, n_mels=16, n_fft=256, hop_length=80), BagOfWords()
     reader.fit([tone(2, 0)])
     words.fit(["slow waltz", "fast reel"])
-    space = JointEmbedding(8, {"audio": ConvNet(reader, [8, 16], 16), "caption": EmbeddingBag(words)}, [])
-    space.configure_model()
+    space = Space(8, {"audio": ConvNet(reader, [8, 16], 16), "caption": EmbeddingBag(words)})
+    space.build()
     space.save(folder / "model.ckpt")
     (folder / "music").mkdir()
     for number in range(6):
@@ -117,9 +117,9 @@ def test_missing_or_changed_model_is_reported_without_its_path(catalogue, capfd)
 
 
 def save_model(path):
-    space = JointEmbedding(8, {"caption": EmbeddingBag(BagOfWords())}, [])
+    space = Space(8, {"caption": EmbeddingBag(BagOfWords())})
     space.encoder("caption").reader.fit(["slow waltz"])
-    space.configure_model()
+    space.build()
     space.save(path)
 
 
@@ -128,8 +128,8 @@ def test_replaced_index_gets_its_own_model(catalogue, tmp_path):
     torch.manual_seed(1)
     words = BagOfWords()
     words.fit(["polka"])
-    space = JointEmbedding(8, {"caption": EmbeddingBag(words)}, [])
-    space.configure_model()
+    space = Space(8, {"caption": EmbeddingBag(words)})
+    space.build()
     space.save(second)
     path = tmp_path / "a.index"
     with Index.open(catalogue / "songs.index") as index:

@@ -11,9 +11,11 @@ import torch
 
 import jointembed
 from jointembed import (
+    GRU,
     MLP,
     BagOfWords,
     Category,
+    CausalTransformer,
     ConvNet,
     EmbeddingBag,
     Encoder,
@@ -23,6 +25,7 @@ from jointembed import (
     Numbers,
     Ragged,
     Regression,
+    Space,
     SparseImage,
     Subwords,
     TextTransformer,
@@ -61,22 +64,27 @@ def model(sounds):
             "facts": MLP(Numbers(["tempo", "length"]), 8),
         },
         [Match("audio", "genre", "all"), Match("audio", "caption"), Regression("words", "price")],
-        fused={"song": ["audio", "words", "facts"]},
+        fusions={"song": ["audio", "words", "facts"]},
     )
     cells = {
         "audio": sounds,
         "caption": WORDS,
         "words": WORDS,
         "genre": ["a", "b"],
-        "objective.2.price": [1.0, 3.0],
+        "price": [1.0, 3.0],
         "facts": [{"tempo": 100, "length": 3}, {"tempo": 90}],
         "bitmap": [],
         "lit": [],
     }
-    for name, (reader, _) in model.readers().items():
-        reader.fit(cells[name])
+    for reader, columns in model.readers():
+        reader.fit(cells[columns[0]])
     model.configure_model()
     return model.eval()
+
+
+@pytest.fixture(scope="module")
+def space(model):
+    return model.space
 
 
 @pytest.fixture(scope="module")
@@ -100,75 +108,77 @@ COLUMNS = ["audio", "bitmap", "lit", "caption", "words", "genre", "song"]
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_a_vector_does_not_depend_on_its_neighbours(model, cells, column):
+def test_a_vector_does_not_depend_on_its_neighbours(space, cells, column):
     listed = cells[column]
-    together = model.embed(column, listed)
+    together = space.embed(column, listed)
     for size in (1, 2, 8):
-        parts = [model.embed(column, listed[start : start + size]) for start in range(0, 16, size)]
+        parts = [space.embed(column, listed[start : start + size]) for start in range(0, 16, size)]
         assert np.array_equal(np.concatenate(parts), together[:16]), f"in batches of {size}"
-    assert np.array_equal(model.embed(column, listed[::-1])[::-1], together)
+    assert np.array_equal(space.embed(column, listed[::-1])[::-1], together)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_another_number_of_threads_changes_the_last_bits_at_most(model, cells, column):
+def test_another_number_of_threads_changes_the_last_bits_at_most(space, cells, column):
     before = torch.get_num_threads()
     vectors = []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            vectors.append(model.embed(column, cells[column][:12]))
+            vectors.append(space.embed(column, cells[column][:12]))
     finally:
         torch.set_num_threads(before)
     assert np.abs(vectors[0] - vectors[1]).max() <= 1e-5
 
 
-def test_a_fresh_process_with_only_the_checkpoint_gives_the_same_bits(model, cells, tmp_path):
+def test_a_fresh_process_with_only_the_checkpoint_gives_the_same_bits(model, space, cells, tmp_path):
     model.save(tmp_path / "model.ckpt")
     np.savez(
         tmp_path / "expected.npz",
-        **{column: model.embed(column, cells[column][:5]) for column in COLUMNS if column != "song"},
+        **{column: space.embed(column, cells[column][:5]) for column in COLUMNS if column != "song"},
     )
     np.save(tmp_path / "bitmaps.npy", np.stack(cells["bitmap"][:5]))
     script = f"""
         import numpy as np
-        from jointembed import JointEmbedding
-        model = JointEmbedding.load({str(tmp_path / "model.ckpt")!r})
+        import sys
+        from jointembed import Space
+        space = Space.load({str(tmp_path / "model.ckpt")!r})
         expected = np.load({str(tmp_path / "expected.npz")!r})
         bitmaps = list(np.load({str(tmp_path / "bitmaps.npy")!r}))
         cells = {dict(audio=cells["audio"][:5], caption=WORDS[:5], words=WORDS[:5], genre=cells["genre"][:5])!r}
         cells |= {{"bitmap": bitmaps, "lit": bitmaps}}
         for column in cells:
-            assert np.array_equal(model.embed(column, cells[column]), expected[column]), column
-        print(model.fingerprint)
+            assert np.array_equal(space.embed(column, cells[column]), expected[column]), column
+        assert "lightning" not in sys.modules, "vectors need no Lightning"
+        print(space.fingerprint)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == model.fingerprint
+    assert done.stdout.strip() == space.fingerprint
 
 
-def test_vectors_are_what_training_sees(model, cells):
+def test_vectors_are_what_training_sees(space, cells):
     """`forward` and `embed` are one path: no skew between training and look-up."""
-    model.eval()
-    batch = {column: model.reader(column).encode(cells[column][:6]) for column in model.columns if column != "facts"}
-    batch["facts"] = model.reader("facts").encode([None] * 6)
+    space.eval()
+    batch = {column: space.reader(column).encode(cells[column][:6]) for column in space.columns if column != "facts"}
+    batch["facts"] = space.reader("facts").encode([None] * 6)
     with torch.no_grad():
-        codes = model(batch)
+        codes = space(batch)
     for column in ("audio", "bitmap", "lit", "caption", "words", "genre"):
         z = torch.nn.functional.normalize(codes[column].z).numpy()
-        assert np.allclose(z, model.embed(column, cells[column][:6]), atol=1e-5), column
+        assert np.allclose(z, space.embed(column, cells[column][:6]), atol=1e-5), column
 
 
-def test_a_long_file_is_the_mean_of_its_windows(model):
+def test_a_long_file_is_the_mean_of_its_windows(space):
     samples = rng.normal(0, 0.1, 8000 * 4).astype(np.float32)
-    reader = model.reader("audio")
+    reader = space.reader("audio")
     windows = reader.pieces(reader.preprocess(samples))
     assert len(windows) == 4
     with torch.inference_mode():
-        h = model.encoders["audio"].pieces(
+        h = space.encoders["audio"].pieces(
             Ragged(torch.from_numpy(np.stack(windows)), torch.zeros(4).long(), torch.zeros(1).long())
         )
-        z = torch.nn.functional.normalize(model.projections["audio"](h.mean(0, keepdim=True)))
-    assert np.allclose(z.numpy(), model.embed("audio", [samples]), atol=1e-5)
+        z = torch.nn.functional.normalize(space.projections["audio"](h.mean(0, keepdim=True)))
+    assert np.allclose(z.numpy(), space.embed("audio", [samples]), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -179,20 +189,20 @@ def test_the_rest_of_a_file_counts_once_or_not_at_all(seconds, windows):
     assert len(reader.pieces(reader.preprocess(np.ones(int(8000 * seconds), np.float32)))) == windows
 
 
-def test_a_fused_row_needs_any_of_its_parts_and_no_more(model):
-    some = model.embed("song", [{"words": "jazz"}, {"words": "jazz", "tempo": 120, "length": 3}])
+def test_a_fused_row_needs_any_of_its_parts_and_no_more(space):
+    some = space.embed("song", [{"words": "jazz"}, {"words": "jazz", "tempo": 120, "length": 3}])
     assert np.isfinite(some).all() and not np.allclose(some[0], some[1])
     with pytest.raises(UsageError, match="none of its parts"):
-        model.embed("song", [{"words": None}])
+        space.embed("song", [{"words": None}])
 
 
 def test_euclidean_vectors_keep_their_length():
-    model = JointEmbedding(4, {"genre": EmbeddingBag(Category())}, [], metric="euclidean")
-    model.reader("genre").fit(["a", "b"])
-    model.configure_model()
-    assert not np.allclose(np.linalg.norm(model.embed("genre", ["a", "b"]), axis=1), 1)
-    a, b = model.known("genre")
-    assert torch.allclose(model.score(a[None], b[None]), -(a - b).square().sum(), atol=1e-6)
+    space = Space(4, {"genre": EmbeddingBag(Category())}, metric="euclidean")
+    space.reader("genre").fit(["a", "b"])
+    space.build()
+    assert not np.allclose(np.linalg.norm(space.embed("genre", ["a", "b"]), axis=1), 1)
+    a, b = space.vocabulary_vectors("genre")
+    assert torch.allclose(space.score(a[None], b[None]), -(a - b).square().sum(), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -202,16 +212,16 @@ def test_euclidean_vectors_keep_their_length():
         ("genre", {"a": 1}, "an id must be text or a number, got dict"),
         ("words", 3, "must be text, got int"),
         ("bitmap", np.zeros((3, 3)), "expected an image"),
-        ("audio", "nowhere.wav", "no such sound"),
+        ("audio", "nowhere.wav", "does not exist"),
         ("rythm", "x", "no such column"),
-        ("price", 3.0, "answer"),
-        ("song", "x", "no row"),
+        ("price", 3.0, "predict"),
+        ("song", "x", "dict of columns"),
         ("bitmap", np.full((12, 10), np.nan), "grey levels"),
     ],
 )
-def test_cells_that_have_no_vector_are_refused_in_one_line(model, column, cell, words):
+def test_cells_that_have_no_vector_are_refused_in_one_line(space, column, cell, words):
     with pytest.raises(UsageError, match=words) as error:
-        model.embed(column, [cell])
+        space.embed(column, [cell])
     assert "\n" not in str(error.value) and "Fix: " in str(error.value)
 
 
@@ -239,32 +249,34 @@ class Twice(Encoder):
 
 
 def test_code_of_others_runs_only_where_it_is_trusted(tmp_path, monkeypatch):
-    model = JointEmbedding(4, {"words": Twice(Shout())}, [])
-    model.reader("words").fit(["jazz!", "rock"])
-    model.configure_model()
-    vectors = model.embed("words", ["jazz", "rock", "jazz rock!"])
-    model.save(tmp_path / "theirs.ckpt")
+    space = Space(4, {"words": Twice(Shout())})
+    space.reader("words").fit(["jazz!", "rock"])
+    space.build()
+    vectors = space.embed("words", ["jazz", "rock", "jazz rock!"])
+    space.save(tmp_path / "theirs.ckpt")
     with pytest.raises(UnsafeError, match="--trust"):
-        JointEmbedding.load(tmp_path / "theirs.ckpt")
+        Space.load(tmp_path / "theirs.ckpt")
     package = __name__.split(".")[0]
-    again = JointEmbedding.load(tmp_path / "theirs.ckpt", trust=[package])
+    again = Space.load(tmp_path / "theirs.ckpt", trust=[package])
     assert np.array_equal(again.embed("words", ["jazz", "rock", "jazz rock!"]), vectors)
 
 
-def test_only_what_decides_a_vector_changes_the_fingerprint(model, tmp_path):
+def test_only_what_decides_a_vector_changes_the_fingerprint(model, space, tmp_path):
     model.save(tmp_path / "a.ckpt")
     again = JointEmbedding.load(tmp_path / "a.ckpt")
-    assert again.fingerprint == model.fingerprint
+    assert again.space.fingerprint == space.fingerprint
     with torch.no_grad():
         again.objectives[0].scale += 1
-    assert again.fingerprint == model.fingerprint
+    assert again.space.fingerprint == space.fingerprint
     with torch.no_grad():
-        weight = again.projections["audio"].weight
+        weight = again.space.projections["audio"].weight
         weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(9.0))
-    assert again.fingerprint != model.fingerprint
-    other = JointEmbedding.load(tmp_path / "a.ckpt")
+    assert again.space.fingerprint != space.fingerprint
+    other = Space.load(tmp_path / "a.ckpt")
     other.reader("words").restore({"terms": list(reversed(other.reader("words").vocabulary()))})
-    assert other.fingerprint != model.fingerprint
+    assert other.fingerprint != space.fingerprint
+    other.save(tmp_path / "space.ckpt")
+    assert Space.load(tmp_path / "space.ckpt").fingerprint == other.fingerprint
 
 
 def test_damaged_checkpoints_are_recognised(model, tmp_path):
@@ -278,7 +290,7 @@ def test_damaged_checkpoints_are_recognised(model, tmp_path):
             place = len(whole) * (number - 12) // 13
             broken.write_bytes(whole[:place] + bytes(b ^ 255 for b in whole[place : place + 64]) + whole[place + 64 :])
         with pytest.raises((DamagedError, MismatchError, UnsafeError)) as error:
-            JointEmbedding.load(broken)
+            Space.load(broken)
         assert "broken.ckpt" in str(error.value) and "\n" not in str(error.value)
 
 
@@ -289,19 +301,20 @@ def test_pickles_and_strange_files_run_nothing(tmp_path):
 
     torch.save({"state_dict": {}, "jointembed": Canary()}, tmp_path / "evil.ckpt")
     with pytest.raises(UnsafeError):
-        JointEmbedding.load(tmp_path / "evil.ckpt")
+        Space.load(tmp_path / "evil.ckpt")
     hidden = {
-        "version": 1,
-        "model": {"class_path": "os.system", "init_args": {"command": f"touch {tmp_path}/canary"}},
+        "version": 2,
+        "space": {"class_path": "os.system", "init_args": {"command": f"touch {tmp_path}/canary"}},
         "readers": {},
-        "note": "",
+        "description": "",
+        "predicted_columns": [],
     }
     torch.save({"state_dict": {}, "jointembed": hidden}, tmp_path / "plain.ckpt")
     with pytest.raises(UnsafeError, match="os.system"):
-        JointEmbedding.load(tmp_path / "plain.ckpt")
+        Space.load(tmp_path / "plain.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(MismatchError):
-        JointEmbedding.load(tmp_path / "foreign.ckpt")
+        Space.load(tmp_path / "foreign.ckpt")
     assert not (tmp_path / "canary").exists()
 
 
@@ -312,23 +325,106 @@ def test_every_public_name_loads_and_nothing_else():
         jointembed.nothing  # noqa: B018
 
 
-def test_chunks_change_the_memory_and_not_the_gradients(sounds):
-    gradients = []
-    for chunk in (0, 4):
+SEQUENCES = [["a", "b", "c"], ["c"], None, ["b", "a"], ["a", "a", "b", "c", "c"], ["c", "b"], ["a"]]
+
+
+@pytest.mark.parametrize("kind", ["rows", "several captions", "sequence", "fusion"])
+def test_chunks_bound_what_is_computed_at_once_and_keep_the_gradients(kind):
+    texts = [*WORDS[:4], "rain", None, "waltz in the night"]
+    cells = {"words": texts, "genre": texts}
+    if kind == "several captions":
+        cells["words"] = [["a slow waltz", "jazz"], "reel", None, ["blues", "jazz", "a drum"], "rain", "reel", ["jazz"]]
+    if kind == "sequence":
+        cells["words"] = SEQUENCES
+    query = "both" if kind == "fusion" else "genre"
+    gradients, rows, peaks = [], 3, []
+    for chunk in (0, rows):
         torch.manual_seed(0)
         model = JointEmbedding(
             8,
-            {"words": TextTransformer(Subwords(300, 32), 16, 1, 2, dropout=0.0), "genre": EmbeddingBag(Category())},
-            [Match("words", "genre")],
-            chunk=chunk,
+            {
+                "words": TextTransformer(Subwords(300, 32), 16, 1, 2, dropout=0.0),
+                "genre": EmbeddingBag(Category()),
+            },
+            [Match(query, "words")],
+            pools={"words": CausalTransformer(8, 1, 2, dropout=0.0)} if kind == "sequence" else {},
+            fusions={"both": ["genre", "words"]} if kind == "fusion" else {},
+            grad_cache_chunk=chunk,
             bf16=False,
         )
-        model.reader("words").fit(WORDS)
-        model.reader("genre").fit(WORDS)
+        for column in ("words", "genre"):
+            model.space.reader(column).fit(WORDS)
         model.configure_model()
         model.double()
-        texts = [*WORDS[:4], "rain", None, "waltz in the night", "two drums", "reel and jazz"]
-        batch = {column: model.reader(column).encode(texts) for column in ("words", "genre")}
-        torch.stack(list(model.losses(batch).values())).sum().backward()
-        gradients.append(model.encoders["words"].table.weight.grad.clone())
+        batch = {column: model.space.reader(column).encode(cells[column]) for column in ("words", "genre")}
+        seen = []
+        model.space.encoders["words"].blocks[0].register_forward_pre_hook(
+            lambda _, args, seen=seen: seen.append(args[0])
+        )
+        loss = torch.stack(list(model.losses(batch).values())).sum()
+        assert loss > 0
+        loss.backward()
+        peaks.append(max(len(h) for h in seen))
+        gradients.append(torch.cat([value.grad.ravel() for value in model.parameters() if value.grad is not None]))
     assert torch.allclose(gradients[0], gradients[1], atol=1e-12)
+    counts = [0 if cell is None else len(cell) if isinstance(cell, list) else 1 for cell in cells["words"]]
+    most = max(sum(counts[start : start + rows]) for start in range(0, len(counts), rows))
+    assert peaks == [sum(counts), most]
+
+
+@pytest.mark.parametrize(
+    "name", ["type", "keys", "values", "weight", "half", "float", "training", "items", "a.b", "ü %2E", ""]
+)
+def test_any_name_may_be_that_of_a_column(name, tmp_path):
+    encoders = {name: EmbeddingBag(Category()), "words": EmbeddingBag(BagOfWords())}
+    model = JointEmbedding(
+        4, encoders, [Match("words", name, "all")], pools={"words": GRU(4)}, fusions={"pop": ["words", name]}
+    )
+    model.space.reader(name).fit(["x", "y"])
+    model.space.reader("words").fit(WORDS)
+    model.configure_model()
+    model.save(tmp_path / "model.ckpt")
+    for again in (Space.load(tmp_path / "model.ckpt"), JointEmbedding.load(tmp_path / "model.ckpt").space):
+        assert list(again.encoders) == [name, "words"]
+        assert np.array_equal(again.embed(name, ["x", "y"]), model.space.embed(name, ["x", "y"]))
+        assert again.fingerprint == model.space.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"modality_dropout": {"word": 0.3}}, "did you mean words"),
+        ({"modality_dropout": {"words": 1.0}}, "below 1"),
+        ({"mixup": {"word": 0.4}}, "did you mean words"),
+        ({"mixup": {"words": 0.0}}, "above 0"),
+        ({"mixup": {"genre": 0.4}}, "part of the fusion both"),
+        ({"pools": {"genres": CausalTransformer()}}, "did you mean genre"),
+        ({"columns": {"text": "word"}}, "did you mean words"),
+        ({"fusions": {"both": ["words", "gener"]}}, "did you mean genre"),
+        ({"fusions": {"both": []}}, "no parts"),
+        ({"fusions": {"both": ["words", "genre"], "all": ["both", "genre"]}}, "fusions.all.both"),
+        ({"fusions": {"words": ["genre"]}}, "fusions.words"),
+        ({"metric": "cosin"}, "did you mean cosine"),
+        ({"dim": 0}, "at least 1"),
+        ({"matryoshka_dims": [2, 16]}, "1 to 8"),
+    ],
+)
+def test_settings_that_name_nothing_are_refused_in_one_line(settings, words):
+    encoders = {"words": EmbeddingBag(BagOfWords()), "genre": EmbeddingBag(Category())}
+    base = {"dim": 8, "fusions": {"both": ["words", "genre"]}}
+    with pytest.raises(UsageError, match=words) as error:
+        JointEmbedding(encoders=encoders, objectives=[], **{**base, **settings})
+    assert "\n" not in str(error.value)
+
+
+def test_columns_that_cannot_be_mixed_are_refused():
+    model = JointEmbedding(
+        8, {"words": EmbeddingBag(BagOfWords()), "genre": EmbeddingBag(Category())}, [Match("words", "genre", "all")],
+        mixup={"words": 0.4},
+    )  # fmt: skip
+    for column in ("words", "genre"):
+        model.space.reader(column).fit(WORDS)
+    model.configure_model()
+    batch = {column: model.space.reader(column).encode(WORDS[:4]) for column in ("words", "genre")}
+    with pytest.raises(UsageError, match="mixup.words"):
+        model.train().losses(batch)

@@ -15,7 +15,7 @@ pytest.importorskip("optuna")
 
 import optuna
 
-from jointembed import JointEmbedding, files
+from jointembed import Space, files
 from jointembed.__main__ import main
 from jointembed.errors import DamagedError, UsageError, UserError
 from jointembed.tuning.runner import best_trial, count_finished, open_study, run_trial
@@ -101,7 +101,7 @@ def test_a_sweep_ends_in_a_layer_that_trains_and_goes_on_to_more_trials(here, ca
     assert len(list(here.glob("x.trials/*/best.ckpt"))) == 1, "checkpoints of the best trial only"
     table = ["--data.table", "rows.jsonl", "--trainer.default_root_dir", "run"]
     assert main(["fit", "-c", "recipe.yaml", "-c", "tiny", "-c", "best.yaml", *table]) == 0
-    assert JointEmbedding.load(here / "run").dim == layer["model"]["dim"]
+    assert Space.load(here / "run").dim == layer["model"]["dim"]
     capsys.readouterr()
     assert sweep(*FIT, "--trials", "2", keys=keys) == 0
     assert "all 2 trials are done" in capsys.readouterr().out and not (here / "x.trials" / "2").exists()

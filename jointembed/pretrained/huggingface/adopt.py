@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import DamagedError, MismatchError, UnsafeError, UsageError, UserError
-from ...space.space import JointEmbedding
+from ...space.space import Space
 from .audio import AstFeatures, ClapFeatures, PretrainedAudio, Wav2Vec2Features, WhisperFeatures
 from .encoder import PretrainedEncoder, complete_settings
 from .tokenizer import PretrainedTokenizer
@@ -29,7 +29,7 @@ CODE_KEYS = ("auto_map", "custom_pipelines")  # settings that name code in the f
 FETCH_AGAIN = "get the model from its maker again"
 
 
-def convert_model(folder: Path, name: str) -> JointEmbedding:
+def convert_model(folder: Path, name: str) -> Space:
     """The space of a model in a folder, with the vectors of the model: columns `audio` and, for CLAP, `caption`.
 
     Args:
@@ -53,8 +53,9 @@ def convert_model(folder: Path, name: str) -> JointEmbedding:
     with _silence_transformers(), _report_mismatch(folder):
         note = f"adopted from {name} ({str((config.get('architectures') or [model_type])[0])[:60]})"
         encoders = _make_encoders(folder, model_type, config)
-        space = JointEmbedding(encoders["audio"].width, dict(encoders), [], note=note)
-        space.configure_model()
+        space = Space(encoders["audio"].width, dict(encoders))
+        space.description = note
+        space.build()
         for encoder in encoders.values():
             encoder.load_weights(weights)
         # Embed a second of silence and a word, so that a mismatch is reported here and not by the first search.
