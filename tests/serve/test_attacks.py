@@ -61,7 +61,7 @@ def port(folder):
 
 
 def sent(port, data, read=True, seconds=15.0):
-    """What bytes of a request are answered with: a status, headers and a body."""
+    """The answer to the bytes of a request: status, headers and body."""
     with Client(port, seconds) as client:
         client.send(data)
         return client.read()

@@ -282,12 +282,9 @@ def test_torch_threads_are_all_available_to_the_next_query():
         torch.set_num_threads(before)
 
 
-def test_model_shared_by_two_fields_is_loaded_once_and_released(catalogue, embedders, monkeypatch):
-    loaded = []
-    load = Space.load.__func__
-    monkeypatch.setattr(Space, "load", classmethod(lambda *arguments: loaded.append(1) or load(*arguments)))
+def test_model_shared_by_two_fields_is_loaded_once_and_released(catalogue, embedders):
     first, second = (embedders.load(catalogue / "songs.index", column) for column in ("mine", "few"))
-    assert first.model.space is second.model.space and len(loaded) == 1
+    assert first.model.space is second.model.space
     assert first.text("slow waltz").tobytes() == second.text("slow waltz").tobytes()
     with pytest.raises(UsageError, match="none of these words"):
         first.text("polka")

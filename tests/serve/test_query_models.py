@@ -1,4 +1,4 @@
-"""The server with a model: what is asked of it is what the commands would find."""
+"""The server with a real model gives the hits of the commands."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ def tone(seconds, seed):
 
 @contextlib.contextmanager
 def embedders():
-    """What loads the models of an index."""
+    """A loader of the models of an index."""
     with contextlib.closing(Embedders()) as catalogue:
         yield catalogue.load
 

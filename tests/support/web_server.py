@@ -22,7 +22,7 @@ def unit(count, dim=DIM, seed=0):
 
 
 def filled(path, count=40, dim=DIM, seed=0, **about):
-    """An index of songs, made anew."""
+    """A new index of songs."""
     rows = [
         {
             "id": f"s{at}",

@@ -60,14 +60,14 @@ def path(tmp_path_factory):
 
 
 class Listener(Embedder):
-    """Hears files, and knows no words, so that these are looked for in the rows."""
+    """Embeds sounds but no texts, which are searched in the columns."""
 
     words = False
 
 
 @pytest.fixture(scope="module")
 def server(path):
-    """Its address, and the paths that pages have asked it for."""
+    """The address of a server, and the paths that pages requested."""
     for at in range(40):
         (path.parent / f"{at}.wav").write_bytes(tone(0.4))
     urls = []
@@ -88,7 +88,7 @@ def file(path):
 
 @pytest.fixture
 def open_page(browser, server):
-    """Opens an address; when the test ends, nothing may have gone wrong in the page."""
+    """Opens a page, and checks at the end that it had no errors."""
     contexts, wrong = [], []
 
     def errors(text, expected):
@@ -116,7 +116,7 @@ def open_page(browser, server):
 
 
 def until(true, seconds=20.0):
-    """Wait; the page's policy forbids what playwright would wait with."""
+    """Wait for a condition; the policy of the page forbids the functions of playwright."""
     end = time.monotonic() + seconds
     while not (result := true()):
         assert time.monotonic() < end, "nothing came"
@@ -133,7 +133,7 @@ def status(page):
 
 
 def points(page):
-    """The map as it is drawn, (H, W, 3)."""
+    """The pixels of the map, (H, W, 3)."""
     from PIL import Image
 
     page.wait_for_timeout(60)
@@ -141,7 +141,7 @@ def points(page):
 
 
 def coloured(page, hexes):
-    """Where on the screen the map has this colour."""
+    """The positions on the screen where the map has a colour."""
     colour = [int(hexes[at : at + 2], 16) for at in (1, 3, 5)]
     down, right = np.nonzero((abs(points(page) - colour) < 24).all(2))
     box = page.locator("#points").bounding_box()
@@ -160,7 +160,7 @@ def search(page, words):
 
 
 def choose(page, title):
-    """Search for a title and show what is like it."""
+    """Search for a title and show its similar items."""
     search(page, title)
     page.locator(".hit").filter(has=page.get_by_text(title, exact=True)).click()
     page.locator("#chosen").get_by_role("heading", name=title, exact=True).wait_for()
@@ -468,7 +468,7 @@ def test_controls_have_names_and_regions_have_landmarks(where, server, file, ope
 
 @pytest.fixture(scope="module")
 def double(tmp_path_factory):
-    """The songs by their sound, and all but every fifth by their tags too."""
+    """The songs with vectors of their audio, and four of five also of their tags."""
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("double") / "songs.index"
     vectors = rng.standard_normal((80, 12)).astype(np.float32)
@@ -481,14 +481,14 @@ def double(tmp_path_factory):
 
 
 class Reader(Embedder):
-    """Knows words, and hears no files."""
+    """Embeds texts but no sounds."""
 
     sounds = False
 
 
 @pytest.fixture(scope="module")
 def chooser(double):
-    """The address of a server over them."""
+    """The address of a server over both fields."""
     load = {"audio": Listener(12), "tags": Reader(5)}
     with serving(double, load=lambda _, column: load[column]) as port:
         until(lambda: get_json(port, "/api/info?field=tags")["text"] == "ready")
@@ -759,6 +759,18 @@ def test_focus_stays_with_the_answer(server, open_page):
     page.keyboard.press("Enter")
     page.locator("#chosen h2", has_text="Song 42").wait_for()
     until(lambda: page.evaluate("document.activeElement.matches('#chosen h2')"))
+
+
+def test_focus_stays_with_the_answer_after_an_item_left_the_mix(server, open_page):
+    page = open_page(server[0])
+    choose(page, "Song 42")
+    page.locator(".list li").nth(1).hover()
+    page.locator(".list li").nth(1).get_by_role("button", name=re.compile("^Add")).click()
+    page.locator(".token").nth(1).wait_for()
+    page.locator(".token button").first.focus()
+    page.keyboard.press("Enter")
+    page.locator("#chosen h2").wait_for()
+    until(lambda: page.evaluate("document.activeElement.matches('#heading, #chosen h2')"))
 
 
 def test_list_is_one_tab_stop_and_arrows_reach_all_of_its_buttons(server, open_page):

@@ -2,18 +2,15 @@
 
 import base64
 import hashlib
-import importlib.machinery
 import json
 import re
-import sys
-import types
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from jointembed.__main__ import main
-from jointembed.analyze import layout as project
+from jointembed.analyze.layout import compute_layout
 from jointembed.errors import UsageError
 from jointembed.index.index import Index
 from jointembed.web import export
@@ -148,104 +145,6 @@ def test_odd_cells_become_text_and_ids_stay_whole(tmp_path):
         json.dumps([export.column_values(index, name) for name in ("odd", "big", "true", "list")], allow_nan=False)
 
 
-def test_principal_components_equal_those_of_numpy(songs):
-    points = np.frombuffer(export.layout_bytes(songs, "pca3"), "<f4").reshape(60, 3)
-    values = songs.vectors()[1].astype(np.float64)
-    centred = values - values.mean(0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:3]
-    directions *= np.sign(directions[np.arange(3), np.abs(directions).argmax(1)])[:, None]
-    expected = centred @ directions.T
-    low, high = expected.min(0), expected.max(0)
-    np.testing.assert_allclose(points, (expected - (low + high) / 2) / ((high - low).max() / 2), atol=1e-6)
-    assert points.min() == -1 and points.max() == 1
-    flat = np.frombuffer(export.layout_bytes(songs, "pca2"), "<f4").reshape(60, 3)
-    assert not flat[:, 2].any() and export.layout_bytes(songs, "pca2") == flat.tobytes()
-
-
-def test_layout_of_few_or_equal_vectors_is_finite(tmp_path):
-    for count, dim in [(1, 1), (2, 1), (5, 2)]:
-        with Index.create(tmp_path / "a.index", dim, "euclidean") as index:
-            index.add([{"id": str(at)} for at in range(count)], np.ones((count, dim), np.float32), "x")
-            for axes in ("pca2", "pca3", "umap2"):
-                assert np.frombuffer(export.layout_bytes(index, axes), "<f4").tolist() == [0.0] * 3 * count
-
-
-def test_layout_of_an_emptied_index_is_empty(songs):
-    songs.remove(songs.ids())
-    for axes in export.page_info(songs)["axes"]:
-        assert export.layout_bytes(songs, axes) == b""
-
-
-def test_columns_as_axes_fill_the_range_and_omit_rows_without_a_value(songs):
-    songs.update([{**row(3), "tempo": None}])
-    points = project.compute_layout(songs, "tempo,rooms")
-    assert np.isnan(points[3]).all() and np.isfinite(np.delete(points, 3, 0)).all()
-    assert (np.nanmin(points, 0) == [-1, -1, 0]).all() and (np.nanmax(points, 0) == [1, 1, 0]).all()
-    assert project.compute_layout(songs, "rooms,tempo,rooms")[5].tolist() == [points[5, 1], points[5, 0], points[5, 1]]
-    for wrong in ("tempo", "tempo,genre", "pca4", "", "tempo,rooms,tempo,rooms", "tempo\rrooms", "\n"):
-        with pytest.raises(UsageError):
-            project.compute_layout(songs, wrong)
-
-
-def test_axes_with_a_comma_are_quoted(tmp_path):
-    with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
-        rows = [{"id": str(at), "a, b": at + 0.5, "c": -at / 7} for at in range(5)]
-        index.add(rows, np.zeros((5, 2), np.float32), "x")
-        assert project.compute_layout(index, '"a, b",c')[:, :2].tolist()[::4] == [[-1, 1], [1, -1]]
-
-
-def layout(calls):
-    """A stand-in for umap-learn, which takes ten seconds to import."""
-    module = types.ModuleType("umap")
-    module.__spec__ = importlib.machinery.ModuleSpec("umap", None)
-
-    class UMAP:
-        def __init__(self, **settings):
-            calls.append(settings)
-
-        def fit_transform(self, values):
-            return values[:, : calls[-1]["n_components"]]
-
-    module.UMAP = UMAP
-    return module
-
-
-def test_umap_is_computed_once_per_version(songs, monkeypatch):
-    calls = []
-    monkeypatch.setitem(sys.modules, "umap", layout(calls))
-    first = export.layout_bytes(songs, "umap2")
-    assert export.layout_bytes(songs, "umap2") == first and len(calls) == 1
-    assert calls[0]["random_state"] == 0 and calls[0]["metric"] == "cosine" and calls[0]["init"].shape == (60, 2)
-    songs.add([{"id": "z"}], np.eye(8, dtype=np.float32)[:1], "audio")
-    assert len(export.layout_bytes(songs, "umap2")) == 61 * 12 and len(calls) == 2
-    [cached] = songs.path.parent.glob("*.umap2")
-    cached.write_bytes(b"broken")
-    assert len(export.layout_bytes(songs, "umap2")) == 61 * 12 and len(calls) == 3
-
-
-def test_missing_umap_is_reported_with_its_extra(songs, monkeypatch):
-    monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(UsageError, match=r'pip install "jointembed\[map\]"'):
-        export.layout_bytes(songs, "umap2")
-
-
-@pytest.mark.slow
-def test_umap_separates_clusters_and_is_deterministic(tmp_path):
-    pytest.importorskip("umap")
-    rng = np.random.default_rng(0)
-    centres = 10 * rng.standard_normal((4, 16))
-    labels = np.arange(400) % 4
-    vectors = (centres[labels] + rng.standard_normal((400, 16))).astype(np.float32)
-    maps = []
-    for name in ("a.index", "b.index"):
-        with Index.create(tmp_path / name, 16, "euclidean") as index:
-            index.add([{"id": str(at)} for at in range(400)], vectors, "x")
-            maps.append(project.compute_layout(index, "umap2"))
-    assert (maps[0] == maps[1]).all()
-    away = ((maps[0][:, None] - maps[0][None]) ** 2).sum(2) + 9 * np.eye(400)
-    assert (labels[away.argmin(1)] == labels).all()
-
-
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 def test_neighbors_equal_those_of_the_index(tmp_path, metric):
     rng = np.random.default_rng(1)
@@ -265,7 +164,7 @@ def test_exported_page_holds_layouts_columns_and_neighbors(songs, tmp_path):
     info = json.loads(page.data["info"])
     assert info["count"] == 60 and info["k"] == 7 and info["start"] == "pca2"
     steps = unpacked(page.data["layout pca2"], "<u2").reshape(60, 2)
-    points = project.compute_layout(songs, "pca2")
+    points = compute_layout(songs, "pca2")
     np.testing.assert_allclose(steps / 65534 * 2 - 1, points[:, :2], atol=2e-5)
     assert unpacked(page.data["layout pca3"], "<u2").size == 180
     for at, cell in enumerate(info["columns"]):
@@ -373,9 +272,7 @@ def test_second_field_has_its_own_page(songs, tmp_path):
         export.export(songs, tmp_path / "out.html", field="scores")
 
 
-def test_field_of_another_model_is_laid_out_by_its_own_metric(songs, monkeypatch):
-    calls = []
-    monkeypatch.setitem(sys.modules, "umap", layout(calls))
+def test_page_info_is_of_the_field(songs):
     songs.add_field("tags", 3, "euclidean", "other", "f2", "by tags")
     songs.add([row(at) for at in range(10)], np.random.default_rng(5).random((10, 3), np.float32), "tags")
     info = export.page_info(songs, "tags")
@@ -383,9 +280,6 @@ def test_field_of_another_model_is_laid_out_by_its_own_metric(songs, monkeypatch
     assert (info["dim"], info["metric"], info["note"]) == (3, "euclidean", "by tags")
     info = export.page_info(songs)
     assert (info["field"], info["dim"], info["metric"], info["note"]) == ("audio", 8, "cosine", "a note")
-    export.layout_bytes(songs, "umap2", "tags")
-    export.layout_bytes(songs, "umap2")
-    assert [call["metric"] for call in calls] == ["euclidean", "cosine"]
     for read in (export.page_info, lambda index, column: export.column_values(index, "id", column)):
         with pytest.raises(UsageError, match="no such field"):
             read(songs, "moods")

@@ -223,8 +223,10 @@ async function renderMix() {
       );
     }),
   ).catch(() => []);
-  if (state.pathStart !== null) {
-    const title = titleOf(await rowOf(state.pathStart));
+  const start = state.pathStart === null ? null : await rowOf(state.pathStart).catch(() => null);
+  if (!start) state.pathStart = null;
+  else {
+    const title = titleOf(start);
     const cancel = () => {
       state.pathStart = null;
       renderMix();
@@ -234,8 +236,11 @@ async function renderMix() {
       el("span", { class: "token wide" }, icon("path"), label, iconButton("close", "Cancel the path", cancel)),
     );
   }
-  byId("mix").replaceChildren(...tokens);
-  byId("mix").hidden = !tokens.length;
+  const box = byId("mix");
+  const hadFocus = box.contains(document.activeElement);
+  box.replaceChildren(...tokens);
+  box.hidden = !tokens.length;
+  if (hadFocus) byId("heading").focus({ preventScroll: true });
 }
 
 export function askSimilar(id) {
