@@ -1,10 +1,11 @@
-"""What the `prepare.py` of every recipe shares: its arguments, its errors, its splits and the table that it writes."""
+"""Shared by the scripts of recipes: their command line, errors, splits and the tables they write."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import gzip
+import importlib.util
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,11 +27,11 @@ Row = dict[str, Any]
 
 
 class Arguments(argparse.ArgumentParser):
-    """The command line of a prepare script: `SOURCE... OUT`, and the options that it adds.
+    """The command line of a prepare script: `SOURCE... OUT` and its options.
 
     Args:
         about: the docstring of the script, shown by `--help`.
-        fetch: what to fetch, its size and licence, and where to put it, as one sentence without its full stop.
+        fetch: how to get the data, with its size and licence: a sentence without a full stop.
     """
 
     def __init__(self, about: str | None, fetch: str) -> None:
@@ -38,14 +40,14 @@ class Arguments(argparse.ArgumentParser):
         self.add_argument("places", nargs="*", metavar="SOURCE... OUT", help="folders of data, then the table's folder")
 
     def error(self, message: str) -> NoReturn:
-        """Keep argparse's own complaints to one line too."""
+        """Report the errors of argparse in one line."""
         raise UsageError(self.prog, message, f"python {sys.argv[0]} --help")
 
     def read(self) -> tuple[list[Path], Path, argparse.Namespace]:
         """The sources, the folder to write and the options.
 
         Raises:
-            UsageError: there is no source, or one is not a folder; the line says what to fetch.
+            UsageError: there is no source, or a source is not a folder; the message says what to fetch.
         """
         options = self.parse_intermixed_args()
         *sources, out = [Path(place) for place in options.places] or [Path()]
@@ -58,10 +60,10 @@ class Arguments(argparse.ArgumentParser):
 
 
 def lines(source: Path, *names: str) -> list[str]:
-    """The lines of the first of these files that a source holds, plain or gzipped, UTF-8 or Latin-1; none without any.
+    """The lines of the first of these files that exists, gzipped or not, in UTF-8 or Latin-1; [] if none does.
 
     Raises:
-        DamagedError: it cannot be unpacked.
+        DamagedError: the file cannot be unpacked.
     """
     for path in (source / (name + end) for name in names for end in ("", ".gz")):
         if path.is_file():
@@ -78,21 +80,30 @@ def lines(source: Path, *names: str) -> list[str]:
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a prepare script; what a user can mend becomes one line on stderr and the exit code of its kind."""
+    """Run a script; an error that the user can fix becomes one line on stderr and its exit code."""
     try:
         try:
             main()
         except OSError as error:
             raise UsageError(
-                error.filename, error.strerror or "cannot be used", "check the path and its rights"
+                error.filename, error.strerror or "cannot be used", "check the path and its permissions"
             ) from error
     except UserError as failure:
         print(failure, file=sys.stderr)
         raise SystemExit(failure.code) from None
 
 
+def load_script(path: Path) -> ModuleType:
+    """Import a script of a recipe by its path, to share its functions; recipes are not a package."""
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def hash_fraction(key: str) -> float:
-    """A number in [0, 1) that depends on nothing but the key: the same on every machine and in every run.
+    """A number in [0, 1) that depends only on the key, on every machine and in every run.
 
     >>> hash_fraction("0_george_1")
     0.6247163503893042
@@ -100,14 +111,14 @@ def hash_fraction(key: str) -> float:
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) / 2**64
 
 
-def hold_out(keys: Iterable[str], part: float) -> set[str]:
-    """A part of the distinct keys, at least one, that looks random and is the same in every run."""
+def hold_out(keys: Iterable[str], share: float) -> set[str]:
+    """A pseudo-random share of the distinct keys, at least one; the same in every run."""
     ranked = sorted(set(keys), key=lambda key: (hash_fraction(key), key))
-    return set(ranked[: max(1, round(part * len(ranked)))])
+    return set(ranked[: max(1, round(share * len(ranked)))])
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file that has at least these columns.
+    """The rows of a CSV file with at least these columns.
 
     Raises:
         UsageError: a column is missing.
@@ -116,16 +127,16 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         reader = csv.DictReader(file)
         for column in columns:
             if column not in (reader.fieldnames or ()):
-                raise UsageError(path, f"has no column {column}", "use the file as it was published")
+                raise UsageError(path, f"it has no column {column}", "use the file as it was published")
         return list(reader)
 
 
 def link_or_copy(source: Path, out: Path, folder: str) -> str:
-    """Put a file into a folder beside the table, without a second copy where the disk allows; its path in the table."""
+    """Put a file into a folder beside the table, as a hard link where possible; returns its path in the table."""
     target = out / folder / source.name
     if not (target.exists() and target.samefile(source)):
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Writing into an old hard link would change the file that it was made from.
+        # Writing to an existing hard link would change its source.
         target.unlink(missing_ok=True)
         try:
             os.link(source.resolve(), target)
@@ -135,22 +146,22 @@ def link_or_copy(source: Path, out: Path, folder: str) -> str:
 
 
 def write_rows(out: Path, rows: Sequence[Row], skipped: int = 0) -> None:
-    """Write the table, `rows.parquet` if a cell is an array and `rows.jsonl` if none is, and print its rows by split.
+    """Write the table as `rows.parquet` if any cell is an array, else as `rows.jsonl`; print its splits.
 
     Args:
-        out: the folder; its table is replaced only once the new one is whole.
-        rows: one dict a row; a missing cell is left out. Arrays of one column are uint8 and of one length.
-        skipped: how many items the source lists without holding them.
+        out: the folder of the table, which is replaced atomically.
+        rows: a dict for each row, without missing cells. Arrays of a column are uint8 and of the same length.
+        skipped: number of items that the source lists but does not contain.
 
     Raises:
-        UsageError: there is no row, or two have one id.
+        UsageError: there is no row, or an id is not unique.
     """
     if not rows:
         raise UsageError(
             out, f"nothing to write, {skipped} listed files are missing", "give the folder that holds them"
         )
     if len({row["id"] for row in rows}) < len(rows):
-        raise UsageError(out, "some items come twice", "give every source once")
+        raise UsageError(out, "some ids are not unique", "give every source once")
     if any(isinstance(cell, np.ndarray) for row in rows for cell in row.values()):
         path = out / "rows.parquet"
         _write_parquet(path, rows)
@@ -168,12 +179,12 @@ def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
     columns = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         cells = [row.get(name) for row in rows]
-        known = next(cell for cell in cells if cell is not None)
-        if isinstance(known, np.ndarray):
-            blank = np.zeros_like(known)
+        first = next(cell for cell in cells if cell is not None)
+        if isinstance(first, np.ndarray):
+            blank = np.zeros_like(first)
             values = pyarrow.array(np.concatenate([blank if cell is None else cell for cell in cells]))
             missing = pyarrow.array([cell is None for cell in cells])
-            columns[name] = pyarrow.FixedSizeListArray.from_arrays(values, known.size, mask=missing)
+            columns[name] = pyarrow.FixedSizeListArray.from_arrays(values, first.size, mask=missing)
         else:
             columns[name] = pyarrow.array(cells)
     with atomic_write(path) as file:

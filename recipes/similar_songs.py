@@ -6,7 +6,7 @@ from pathlib import Path
 from jointembed import Index, Space
 from jointembed.data.rows import Rows
 
-run, table, asked = sys.argv[1:]
+run, table, id = sys.argv[1:]
 space = Space.load(run)
 rows = Rows.open(table).dicts(paths=["audio"])  # paths in cells are relative to the table's folder
 vectors = space.embed("audio", [row["audio"] for row in rows])  # (N, D), unit length: the same bits every time
@@ -14,5 +14,5 @@ vectors = space.embed("audio", [row["audio"] for row in rows])  # (N, D), unit l
 index = Path(run) / "similar.index"
 with Index.create(index, space.dim, space.metric, run, space.fingerprint) as songs:
     songs.add(rows, vectors, "audio")
-    for hit in songs.similar(asked, k=5):
+    for hit in songs.similar(id, k=5):
         print(f"{hit.score:.3f}  {hit.id}  {hit.row.get('title', '')}")

@@ -1,13 +1,13 @@
-"""Who listens to whom, as a table: the columns id, split, user, heard, artist, name, tags.
+"""Listening histories as a table: the columns id, split, user, heard, artist, name, tags.
 
     python recipes/artists/prepare.py data/hetrec2011-lastfm-2k out/artists --seed 1
 
 Source: HetRec 2011 Last.fm (`user_artists.dat`, `artists.dat`, `tags.dat`, `user_taggedartists.dat`), or the same as
 `user_artists.csv`, `artists.csv`, `tags.csv` and `artist_tags.csv`.
 
-A fifth of each user's artists, drawn by the seed, is what a `test` row asks for, given the others (`heard`). Of every
-tenth user a fifth of the others is kept for a `dev` row. What is left is a `train` row, in which `heard` and `artist`
-are the same: the model leaves a part of `heard` out. The rows of `artists` are the catalogue.
+A fifth of each user's artists, drawn by the seed, is the target of a `test` row, given the others (`heard`). For every
+tenth user, a fifth of the others is the target of a `dev` row. The rest is a `train` row, in which `heard` and `artist`
+are equal: the model leaves a part of `heard` out. The rows of `artists` are the catalogue.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ FETCH = (
     "fetch https://files.grouplens.org/datasets/hetrec2011/hetrec2011-lastfm-2k.zip (3 MB, for research, not "
     "commercial), unpack it, then run prepare.py data/hetrec2011-lastfm-2k out/artists"
 )
-TAGS = 5  # of an artist, the commonest ones
+TAGS = 5  # kept for an artist, the most common
 
 
 def read(source: Path, *names: str) -> list[dict[str, str]]:
-    """The rows of the first of these files that a source holds; none without any."""
-    found = recipe_tools.lines(source, *names)
-    tabs = bool(found) and "\t" in found[0]
-    return list(csv.DictReader(found, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else 0))
+    """The rows of the first of these files that exists in a source; an empty list if none does."""
+    records = recipe_tools.lines(source, *names)
+    tabs = bool(records) and "\t" in records[0]
+    return list(csv.DictReader(records, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else 0))
 
 
 def column(rows: list[dict[str, str]], *names: str) -> str:
@@ -40,66 +40,69 @@ def column(rows: list[dict[str, str]], *names: str) -> str:
     for name in names:
         if rows and name in rows[0]:
             return name
-    raise DamagedError(names[0], "no column of this name is in its file", FETCH)
+    raise DamagedError(names[0], "its file has no column of this name", FETCH)
 
 
-def tagged(source: Path) -> dict[str, list[str]]:
-    """The commonest tags of each artist."""
+def common_tags(source: Path) -> dict[str, list[str]]:
+    """The most common tags of each artist."""
     words = read(source, "tags.dat", "tags.csv")
-    given = read(source, "user_taggedartists.dat", "artist_tags.csv")
-    if not words or not given:
+    taggings = read(source, "user_taggedartists.dat", "artist_tags.csv")
+    if not words or not taggings:
         return {}
     id, word = column(words, "tagID", "tag_id"), column(words, "tagValue", "tag")
-    artist, tag = column(given, "artistID", "artist_id"), column(given, "tagID", "tag_id")
-    known = {row[id]: row[word] for row in words}
+    artist, tag = column(taggings, "artistID", "artist_id"), column(taggings, "tagID", "tag_id")
+    word_of = {row[id]: row[word] for row in words}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in given:
-        counts[row[artist]][known.get(row[tag], row[tag])] += int(row.get("count") or 1)
-    return {artist: [name for name, _ in found.most_common(TAGS)] for artist, found in counts.items()}
+    for row in taggings:
+        counts[row[artist]][word_of.get(row[tag], row[tag])] += int(row.get("count") or 1)
+    return {artist: [name for name, _ in count.most_common(TAGS)] for artist, count in counts.items()}
 
 
 def rows(source: Path, seed: int) -> list[recipe_tools.Row]:
     """The table.
 
     Raises:
-        UsageError: the source holds no plays.
+        UsageError: the source has no plays.
     """
     plays = read(source, "user_artists.dat", "user_artists.csv")
     if not plays:
-        raise UsageError(source, "it holds no user_artists.dat", FETCH)
+        raise UsageError(source, "there is no user_artists.dat in it", FETCH)
     user, artist = column(plays, "userID", "user_id"), column(plays, "artistID", "artist_id")
-    heard: dict[str, list[str]] = defaultdict(list)
+    heard_by: dict[str, list[str]] = defaultdict(list)
     for row in plays:
-        heard[row[user]].append(row[artist])
-    rng, made = np.random.default_rng(seed), list[recipe_tools.Row]()
+        heard_by[row[user]].append(row[artist])
+    rng, table = np.random.default_rng(seed), list[recipe_tools.Row]()
 
-    def parted(items: list[str]) -> tuple[list[str], list[str]]:
+    def hold_back(items: list[str]) -> tuple[list[str], list[str]]:
         order = rng.permutation(len(items)).tolist()
         cut = max(1, len(items) // 5)
         return [items[at] for at in sorted(order[cut:])], [items[at] for at in sorted(order[:cut])]
 
-    dev = recipe_tools.hold_out(heard, 0.1)
-    for name, whole in heard.items():
+    dev = recipe_tools.hold_out(heard_by, 0.1)
+    for name, whole in heard_by.items():
         if len(whole) < 5:
-            made.append({"id": name, "split": "train", "user": name, "heard": whole, "artist": whole})
+            table.append({"id": name, "split": "train", "user": name, "heard": whole, "artist": whole})
             continue
-        kept, asked = parted(whole)
-        made.append({"id": f"test {name}", "split": "test", "user": name, "heard": kept, "artist": asked})
+        history, target = hold_back(whole)
+        table.append({"id": f"test {name}", "split": "test", "user": name, "heard": history, "artist": target})
         if name in dev:
-            kept, asked = parted(kept)
-            made.append({"id": f"dev {name}", "split": "dev", "user": name, "heard": kept, "artist": asked})
-        made.append({"id": name, "split": "train", "user": name, "heard": kept, "artist": kept})
-    tags, listed = tagged(source), read(source, "artists.dat", "artists.csv")
+            history, target = hold_back(history)
+            table.append({"id": f"dev {name}", "split": "dev", "user": name, "heard": history, "artist": target})
+        table.append({"id": name, "split": "train", "user": name, "heard": history, "artist": history})
+    tags, listed = common_tags(source), read(source, "artists.dat", "artists.csv")
     names = {row.get("id") or row["artist_id"]: row["name"] for row in listed}
-    for id in sorted({one for whole in heard.values() for one in whole}, key=lambda one: (len(one), one)):
+    for id in sorted(
+        {artist_id for whole in heard_by.values() for artist_id in whole},
+        key=lambda artist_id: (len(artist_id), artist_id),
+    ):
         row = {"id": f"artist {id}", "split": "artists", "artist": id, "name": names.get(id), "tags": tags.get(id)}
-        made.append({key: value for key, value in row.items() if value})
-    return made
+        table.append({key: value for key, value in row.items() if value})
+    return table
 
 
 def main() -> None:
     arguments = recipe_tools.Arguments(__doc__, FETCH)
-    arguments.add_argument("--seed", type=int, default=1, help="of what is held back")
+    arguments.add_argument("--seed", type=int, default=1, help="seed of the artists that are held back")
     sources, out, options = arguments.read()
     recipe_tools.write_rows(out, rows(sources[0], options.seed))
 

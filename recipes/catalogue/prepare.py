@@ -1,16 +1,16 @@
-"""A million users and 500,000 ids whose true neighbours are known, made up from a seed: nothing is fetched.
+"""A million users and 500,000 ids with known true neighbours, generated from a seed: nothing is fetched.
 
     python recipes/catalogue/prepare.py out/catalogue
     python recipes/catalogue/prepare.py out/small --users 100000 --items 50000 --events 800000
 
 Each id has a place on a torus, and a popularity that falls with its rank as Zipf's law has it. Users
-have a taste, a place near an id drawn by popularity. For each of their ids a place is drawn around the taste, and among
-the ids of the cell that holds it, in one of several grids, one by its popularity.
+have a taste, a place near an id drawn by popularity. Each of their ids is drawn by popularity among the ids in the cell
+of a random place around the taste, in one of several grids.
 
 - `rows.parquet`: a row a user, with a short history and the next id; a hundredth each is `dev` and `test`.
-- `items.parquet`: of each id a category and a price, which tell roughly and noisily where it lies; for `data.join`.
-- `neighbours.parquet`: `dev` and `test` pairs of an id and one of the ten ids that lie nearest to it, of those that the
-  training rows hold `--least` times. These are its rows `pool`.
+- `items.parquet`: of each id a category and a price, a noisy hint of its place; for `data.join`.
+- `neighbours.parquet`: `dev` and `test` pairs of an id and one of its ten nearest neighbours, among the ids that occur
+  at least `--least` times in the training rows. These ids are its rows `pool`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 DIMS = 2  # of the torus
-SHIFTS = 8  # grids: ids that share a cell of one are told apart by the others
+SHIFTS = 8  # grids: ids that share a cell in one are separated by others
 CELL = 16  # ids in a cell on average
 NEAR = 10  # neighbours of an id
 BLOCK = 100_000  # users at once
@@ -50,7 +50,7 @@ class Catalogue:
         self.rng = np.random.default_rng(seed)
         self.places = self.rng.random((items, DIMS))
         self.popularity = self.rng.permutation(1 / (np.arange(items) + 100.0))
-        self.rising = self.popularity.cumsum() / self.popularity.sum()
+        self.cumulative = self.popularity.cumsum() / self.popularity.sum()
         self.side = max(2, round((items / CELL) ** (1 / DIMS)))
         self.width = 0.75 / self.side  # how far from a taste users draw
         self.shifts = self.rng.random((SHIFTS, DIMS))
@@ -69,79 +69,79 @@ class Catalogue:
 
     def tastes(self, count: int) -> Floats:
         """Places (N, D) around ids that are drawn by their popularity."""
-        drawn = np.searchsorted(self.rising, self.rng.random(count)).clip(max=len(self.places) - 1)
-        return np.asarray(self.places[drawn] + self.rng.normal(0, self.width, (count, DIMS)))
+        ids = np.searchsorted(self.cumulative, self.rng.random(count)).clip(max=len(self.places) - 1)
+        return np.asarray(self.places[ids] + self.rng.normal(0, self.width, (count, DIMS)))
 
     def near(self, places: Floats) -> Ints:
         """An id (N,) near each place (N, D), by popularity among those of its cell."""
         which, chance = self.rng.integers(SHIFTS, size=len(places)), self.rng.random(len(places))
-        found = np.empty(len(places), np.int64)
-        for number, (order, cells, rising) in enumerate(self.grids):
-            asked = which == number
-            wanted = self._cell(places[asked] + self.shifts[number])
-            first, last = (rising[np.searchsorted(cells, wanted, side)] for side in ("left", "right"))
-            at = np.searchsorted(rising, first + chance[asked] * (last - first), "right") - 1
-            found[asked] = order[at.clip(max=len(order) - 1)]
-        return found
+        nearest = np.empty(len(places), np.int64)
+        for number, (order, cells, cumulative) in enumerate(self.grids):
+            queries = which == number
+            cell = self._cell(places[queries] + self.shifts[number])
+            first, last = (cumulative[np.searchsorted(cells, cell, side)] for side in ("left", "right"))
+            at = np.searchsorted(cumulative, first + chance[queries] * (last - first), "right") - 1
+            nearest[queries] = order[at.clip(max=len(order) - 1)]
+        return nearest
 
     def histories(self, users: int, length: int) -> Ints:
-        """The ids (N, L) that so many users draw."""
+        """The ids (N, L) that `users` users draw."""
         tastes = self.tastes(users).repeat(length, 0)
         return self.near(tastes + self.rng.normal(0, self.width, tastes.shape)).reshape(users, length)
 
-    def neighbours(self, asked: Ints, pool: Ints) -> Ints:
-        """The ids (N, 10) of the pool that lie nearest to the asked ones (N,), these themselves left out."""
+    def neighbours(self, queries: Ints, pool: Ints) -> Ints:
+        """The ids (N, 10) of the pool nearest to the queries (N,), themselves excluded."""
         tree = KDTree(self.places[pool], boxsize=1)
-        found = pool[tree.query(self.places[asked], NEAR + 1)[1]]
-        own = found == asked[:, None]
+        nearest = pool[tree.query(self.places[queries], NEAR + 1)[1]]
+        own = nearest == queries[:, None]
         own[~own.any(1), NEAR] = True
-        return np.asarray(found[~own].reshape(len(asked), NEAR))
+        return np.asarray(nearest[~own].reshape(len(queries), NEAR))
 
 
 def split(user: int) -> str:
-    """What a user's row is for, by a hash of the number."""
+    """The split of a user, by a hash of the number."""
     place = recipe_tools.hash_fraction(f"user {user}")
     return "dev" if place < 0.01 else "test" if place < 0.02 else "train"
 
 
-def events(path: Path, known: Catalogue, users: int, length: int) -> Ints:
-    """Write a row a user, and count how often the training rows hold each id."""
-    counts = np.zeros(len(known.places), np.int64)
+def events(path: Path, catalogue: Catalogue, users: int, length: int) -> Ints:
+    """Write a row for each user, and count how often each id occurs in the training rows."""
+    counts = np.zeros(len(catalogue.places), np.int64)
     schema = pa.schema(
         {"id": pa.string(), "split": pa.string(), "history": pa.list_(pa.int32(), length - 1), "item": pa.int32()}
     )
     with atomic_write(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for first in range(0, users, BLOCK):
             numbers = range(first, min(first + BLOCK, users))
-            drawn = known.histories(len(numbers), length)
+            ids = catalogue.histories(len(numbers), length)
             splits = np.array([split(number) for number in numbers])
-            counts += np.bincount(drawn[splits == "train"].ravel(), minlength=len(counts))
-            lists = pa.FixedSizeListArray.from_arrays(pa.array(drawn[:, :-1].ravel(), pa.int32()), length - 1)
-            columns = [[f"user {number}" for number in numbers], splits, lists, pa.array(drawn[:, -1], pa.int32())]
+            counts += np.bincount(ids[splits == "train"].ravel(), minlength=len(counts))
+            lists = pa.FixedSizeListArray.from_arrays(pa.array(ids[:, :-1].ravel(), pa.int32()), length - 1)
+            columns = [[f"user {number}" for number in numbers], splits, lists, pa.array(ids[:, -1], pa.int32())]
             writer.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema))
     return counts
 
 
-def content(known: Catalogue) -> dict[str, Any]:
-    """What the ids are: a category, of which a tenth is wrong, and a price, which rises with one side of the torus."""
-    corner = (known.places * 9).astype(np.int64) @ 9 ** np.arange(DIMS)
-    wrong = known.rng.random(len(corner)) < 0.1
-    corner[wrong] = known.rng.integers(9**DIMS, size=int(wrong.sum()))
-    price = np.exp(np.sin(2 * np.pi * known.places[:, 0]) + known.rng.normal(3, 0.3, len(corner)))
-    return {"item": np.arange(len(corner), dtype=np.int32), "category": [f"c{one}" for one in corner],
+def content(catalogue: Catalogue) -> dict[str, Any]:
+    """The content of the ids: a category, a tenth of them wrong, and a price that varies along the torus."""
+    corner = (catalogue.places * 9).astype(np.int64) @ 9 ** np.arange(DIMS)
+    wrong = catalogue.rng.random(len(corner)) < 0.1
+    corner[wrong] = catalogue.rng.integers(9**DIMS, size=int(wrong.sum()))
+    price = np.exp(np.sin(2 * np.pi * catalogue.places[:, 0]) + catalogue.rng.normal(3, 0.3, len(corner)))
+    return {"item": np.arange(len(corner), dtype=np.int32), "category": [f"c{number}" for number in corner],
             "price": price.round(2)}  # fmt: skip
 
 
-def pairs(known: Catalogue, counts: Ints, held: int, least: int) -> dict[str, Any]:
-    """Ids that are asked about, each beside those that lie nearest; and the pool of those that may answer."""
+def pairs(catalogue: Catalogue, counts: Ints, queries_per_split: int, least: int) -> dict[str, Any]:
+    """Query ids, each with its nearest neighbours; and the pool of candidates."""
     pool = np.flatnonzero(counts >= least)
-    if len(pool) <= max(NEAR, 2 * held):
-        wrong = f"{len(pool)} ids were drawn {least} times, too few to ask for {2 * held}"
+    if len(pool) <= max(NEAR, 2 * queries_per_split):
+        wrong = f"{len(pool)} ids were drawn {least} times, too few to ask for {2 * queries_per_split}"
         raise UsageError("--least", wrong, "give more --events, or a smaller --least or --held")
-    asked = known.rng.permutation(pool)[: 2 * held]
-    near = known.neighbours(asked, pool)
-    splits = np.repeat(["dev", "test"], held * NEAR).tolist() + ["pool"] * len(pool)
-    items = [*asked.repeat(NEAR).tolist(), *[None] * len(pool)]
+    queries = catalogue.rng.permutation(pool)[: 2 * queries_per_split]
+    near = catalogue.neighbours(queries, pool)
+    splits = np.repeat(["dev", "test"], queries_per_split * NEAR).tolist() + ["pool"] * len(pool)
+    items = [*queries.repeat(NEAR).tolist(), *[None] * len(pool)]
     return {"id": [f"{number}" for number in range(len(items))], "split": splits, "item": pa.array(items, pa.int32()),
             "history": np.concatenate([near.ravel(), pool]).astype(np.int32)}  # fmt: skip
 
@@ -158,16 +158,16 @@ def main() -> None:
     if length < 2 or options.items < CELL:
         wrong = f"{options.events} events of {options.users} users and {options.items} ids make no histories"
         raise UsageError("--events", wrong, f"give at least 2 events a user and {CELL} ids")
-    out, known = Path(options.places[0]), Catalogue(options.items, options.seed)
-    counts = events(out / "rows.parquet", known, options.users, length)
+    out, catalogue = Path(options.places[0]), Catalogue(options.items, options.seed)
+    counts = events(out / "rows.parquet", catalogue, options.users, length)
     for name, columns in {
-        "items": content(known),
-        "neighbours": pairs(known, counts, options.held, options.least),
+        "items": content(catalogue),
+        "neighbours": pairs(catalogue, counts, options.held, options.least),
     }.items():
         with atomic_write(out / f"{name}.parquet") as file:
             parquet.write_table(pa.table(columns), file, compression="zstd")
-    drawn = int((counts > 0).sum())
-    print(f"{out}: {options.users} users, histories of {length - 1} and the next; {drawn} of {options.items} ids drawn")
+    ids = int((counts > 0).sum())
+    print(f"{out}: {options.users} users, histories of {length - 1} and the next; {ids} of {options.items} ids drawn")
 
 
 if __name__ == "__main__":

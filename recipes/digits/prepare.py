@@ -1,4 +1,4 @@
-"""Digits that are written, spoken and spelt, as one table: most rows hold one of these, and the digit ties them.
+"""Written, spoken and spelt digits as a table: most rows have only one of these, and the digit links them.
 
     python recipes/digits/prepare.py data/mnist data/fsdd out/digits --hold george
 
@@ -16,7 +16,6 @@ Sources: MNIST (see recipes/mnist/prepare.py) and the Free Spoken Digit Dataset 
 from __future__ import annotations
 
 import re
-import runpy
 from pathlib import Path
 
 from jointembed import recipe_tools
@@ -33,8 +32,7 @@ WORDS = {
 }
 COPIES = 100  # of each word in train: with 30 words one written or spelt row in twenty, so that each batch meets some
 
-# Recipes are no package; MNIST is read by the script that owns it.
-mnist = runpy.run_path(str(Path(__file__).parents[1] / "mnist" / "prepare.py"))
+mnist = recipe_tools.load_script(Path(__file__).parents[1] / "mnist" / "prepare.py")
 
 
 def recordings(source: Path) -> dict[Path, re.Match[str]]:
@@ -52,7 +50,7 @@ def spoken(files: dict[Path, re.Match[str]], out: Path, hold: str | None) -> lis
     """
     speakers = sorted({match[2] for match in files.values()})
     if hold and hold not in speakers:
-        raise UsageError(f"--hold {hold}", "no recording is of that speaker", did_you_mean(hold, speakers))
+        raise UsageError(f"--hold {hold}", "there is no recording of that speaker", did_you_mean(hold, speakers))
     carved = recipe_tools.hold_out((match[0] for match in files.values() if match[2] != hold), 0.1)
     return [
         {
@@ -90,10 +88,10 @@ def main() -> None:
     written: list[recipe_tools.Row] = []
     files: dict[Path, re.Match[str]] = {}
     for source in sources:
-        found = recordings(source)
-        files |= found
-        if not found:
-            written += mnist["handwritten"](source, 1 / 30)
+        matches = recordings(source)
+        files |= matches
+        if not matches:
+            written += mnist.handwritten(source, 1 / 30)
     if not written:
         raise UsageError(sources[0], "no source holds train-images-idx3-ubyte.gz", FETCH)
     if not files:

@@ -1,4 +1,4 @@
-"""GTZAN: the features that go round with it, and its audio where that is there."""
+"""GTZAN: its published features, or its audio."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPLITS = {"train": "train", "valid": "dev", "test": "test"}
 def lists(sources: list[Path]) -> dict[str, str]:
     """The fault-filtered split (Kereliuk et al. 2015): clip -> split, from train_filtered.txt and its like.
 
-    A clip that no list names is left out: it is broken, or comes twice.
+    Clips in none of the lists are left out: they are damaged or duplicates.
     """
     return {
         Path(line.strip()).stem: SPLITS[part]
@@ -56,10 +56,11 @@ def clips(source: Path, sources: list[Path]) -> Iterator[Item]:
 
 
 def measured(source: Path, sources: list[Path]) -> Iterator[Item]:
-    """The clips of a table of 57 features; of a variance the logarithm is taken, for its size spans many powers of ten.
+    """The clips of a table of 57 features, with the logarithm of variances, which span many powers of ten.
 
     Raises:
-        UsageError: nothing says which clips are to be trained on. DamagedError: the table is broken.
+        UsageError: no source has the split.
+        DamagedError: the table is not as published.
     """
     path = next((path for name in TABLES for path in (source / name, source / "Data" / name) if path.is_file()), None)
     if path is None:
@@ -77,9 +78,9 @@ def measured(source: Path, sources: list[Path]) -> Iterator[Item]:
             if part:
                 yield {"id": name, "split": part, "genre": row["label"], **numbers}
     except (OSError, EOFError, zlib.error, KeyError, ValueError, TypeError) as error:
-        raise DamagedError(path, f"it is no table of GTZAN's features ({error})", "fetch it again") from error
+        raise DamagedError(path, f"it is not a table of the features of GTZAN ({error})", "fetch it again") from error
     if not split and rows and "fault_filtered_split" not in rows[0]:
-        raise UsageError(path, "nothing says which clips are to be trained on", FETCH)
+        raise UsageError(path, "no source has the split of the clips", FETCH)
 
 
 def number(column: str, value: float) -> float:
@@ -87,8 +88,8 @@ def number(column: str, value: float) -> float:
     return math.log(max(value, 1e-12)) if column.endswith("_var") else value
 
 
-def fold(items: list[Item], chosen: int, folds: int = 5) -> None:
-    """Make one of the folds of the clips of train and dev `test`, and drop the official test clips.
+def fold(items: list[Item], test_fold: int, folds: int = 5) -> None:
+    """Make one fold of the clips of train and dev the `test` split, and drop the official test clips.
 
     Clips are numbered by where they come from, so that those of an artist mostly stand side by side: the clips of a
     genre are cut into stretches of neighbours, one a fold. There is no `dev`: the official one is what to choose by.
@@ -99,4 +100,4 @@ def fold(items: list[Item], chosen: int, folds: int = 5) -> None:
         genres[item["genre"]].append(item)
     for genre in genres.values():
         for place, item in enumerate(genre):
-            item["split"] = "test" if place * folds // len(genre) == chosen - 1 else "train"
+            item["split"] = "test" if place * folds // len(genre) == test_fold - 1 else "train"

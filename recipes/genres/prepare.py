@@ -23,7 +23,6 @@ delete it.
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 from jointembed import recipe_tools
@@ -36,8 +35,7 @@ FETCH = (
     "song's own) are a start: --help shows all layouts"
 )
 HOME = Path(__file__).parent
-# Recipes are no package; each kind of source has a script of its own.
-gtzan, tagged, captioned = (runpy.run_path(str(HOME / f"{name}.py")) for name in ("gtzan", "tagged", "captioned"))
+gtzan, tagged, captioned = (recipe_tools.load_script(HOME / f"{name}.py") for name in ("gtzan", "tagged", "captioned"))
 
 
 def main() -> None:
@@ -50,12 +48,12 @@ def main() -> None:
     if options.fold and options.fold not in list("12345"):
         raise UsageError(f"--fold {options.fold}", "there is no such fold", did_you_mean(options.fold, range(1, 6)))
     layouts = [
-        gtzan["clips" if options.audio else "measured"],
-        tagged["fma"],
-        tagged["jamendo"],
-        captioned["musiccaps"],
-        captioned["clotho"],
-        captioned["describer"],
+        gtzan.clips if options.audio else gtzan.measured,
+        tagged.fma,
+        tagged.jamendo,
+        captioned.musiccaps,
+        captioned.clotho,
+        captioned.describer,
     ]
     if options.fold:
         layouts = layouts[:1]
@@ -63,7 +61,7 @@ def main() -> None:
     if not items:
         raise UsageError(sources[0], "no source holds features_30_sec.csv or another list that --help names", FETCH)
     if options.fold:
-        gtzan["fold"](items, int(options.fold))
+        gtzan.fold(items, int(options.fold))
     rows: list[recipe_tools.Row] = []
     for item in items:
         if "audio" in item:

@@ -23,7 +23,7 @@ def fma(source: Path, sources: list[Path]) -> Iterator[Item]:
     """FMA (Defferrard et al. 2017): `fma_metadata/tracks.csv` and the largest of the folders `fma_small` to `fma_full`.
 
     Raises:
-        DamagedError: the list is not as it was published.
+        DamagedError: the list is not as published.
     """
     listed = next((path for path in (source / "fma_metadata", source) if (path / "tracks.csv").is_file()), None)
     if listed is None:
@@ -32,12 +32,12 @@ def fma(source: Path, sources: list[Path]) -> Iterator[Item]:
     with open(listed / "tracks.csv", encoding="utf-8", newline="") as file:
         lines = csv.reader(file)
         columns = list(zip(next(lines, []), next(lines, []), strict=False))
-        wanted = [("set", "split"), ("set", "subset"), ("track", "genre_top"), ("artist", "id")]
+        headings = [("set", "split"), ("set", "subset"), ("track", "genre_top"), ("artist", "id")]
         try:
-            places = [columns.index(name) for name in wanted]
+            places = [columns.index(name) for name in headings]
         except ValueError as error:
             raise DamagedError(
-                listed / "tracks.csv", "its two lines of headings do not name set, split", "fetch it again"
+                listed / "tracks.csv", "its two lines of headings have no column set, split", "fetch it again"
             ) from error
         for line in lines:
             if not line or not line[0].isdigit():
@@ -67,7 +67,7 @@ def jamendo(source: Path, sources: list[Path]) -> Iterator[Item]:
             if not number or not track:
                 continue
             names = [song, song.replace(".mp3", ".low.mp3")]
-            places = [one / inner / name for one in sources for inner in (".", "audio") for name in names]
+            places = [root / inner / name for root in sources for inner in (".", "audio") for name in names]
             yield {
                 "id": track,
                 "split": SPLITS[part],

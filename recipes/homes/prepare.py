@@ -1,4 +1,4 @@
-"""Homes and what they cost, as a table; the source's header says which of three it is.
+"""Homes and their prices, as a table; one of three data sets, detected by the header of the source.
 
     python recipes/homes/prepare.py data/airbnb out/boston --fold 1       # Inside Airbnb's listings.csv
     python recipes/homes/prepare.py data/california out/california --fold 1
@@ -56,10 +56,10 @@ def read(source: Path, only: str | None) -> list[dict[str, str]]:
         only: take the table of this name in `NAMES`.
 
     Raises:
-        UsageError: it holds none.
+        UsageError: there is no such table.
         DamagedError: it cannot be read.
     """
-    for pattern in NAMES[only] if only else [one for several in NAMES.values() for one in several]:
+    for pattern in NAMES[only] if only else [pattern for several in NAMES.values() for pattern in several]:
         for path in sorted(source.glob(pattern)):
             data = path.read_bytes()
             try:
@@ -67,14 +67,14 @@ def read(source: Path, only: str | None) -> list[dict[str, str]]:
             except (OSError, EOFError, UnicodeDecodeError) as error:
                 raise DamagedError(path, f"it cannot be read ({error})", "fetch it again") from error
             return list(csv.DictReader(text.splitlines(keepends=True)))
-    raise UsageError(source, "it holds no table of homes", FETCH)
+    raise UsageError(source, "there is no table of homes in it", FETCH)
 
 
 def number(text: str | None) -> float | None:
     """A number as published: `$1,250.00`, `80%`, or nothing."""
-    found = re.sub(r"[$,%]", "", text or "").strip()
+    digits = re.sub(r"[$,%]", "", text or "").strip()
     try:
-        value = float(found)
+        value = float(digits)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
@@ -100,9 +100,9 @@ def airbnb(homes: list[dict[str, str]]) -> Iterator[recipe_tools.Row]:
         return [f"home {home['id']}", f"host {host}", f"words {home.get('description') or home['id']}"]
 
     for home in homes:
-        first, *others = ties(home)
-        for other in others:
-            parents[root(other)] = root(first)
+        first, *aliases = ties(home)
+        for alias in aliases:
+            parents[root(alias)] = root(first)
     for home in homes:
         price = number(home.get("price"))
         if price:
@@ -156,7 +156,7 @@ def main() -> None:
     header = set(homes[0]) if homes else set()
     kind = airbnb if "amenities" in header else california if "median_house_value" in header else ames
     if kind is ames and "SalePrice" not in header:
-        raise DamagedError(sources[0], "its header is none of the three that are known", FETCH)
+        raise DamagedError(sources[0], "its header is not that of one of the three data sets", FETCH)
     rows = []
     for row in kind(homes):
         share = recipe_tools.hash_fraction(row["group"])

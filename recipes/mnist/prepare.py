@@ -24,7 +24,7 @@ FETCH = (
 
 
 def find(source: Path, name: str) -> Path | None:
-    """The idx file of this name in a source, packed or not."""
+    """The idx file of this name in a source, gzipped or not."""
     folders = source, source / "MNIST" / "raw", source / "raw"
     places = [folder / (name + end) for folder in folders for end in (".gz", "")]
     return next((place for place in places if place.is_file()), None)
@@ -45,11 +45,11 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def handwritten(source: Path, dev: float) -> list[recipe_tools.Row]:
-    """The rows of MNIST, with a part `dev` of the training rows split off.
+    """The rows of MNIST, with a share `dev` of the training rows as the split `dev`.
 
     Raises:
-        UsageError: neither the training nor the test files are here.
-        DamagedError: a file is cut, or its labels are not as many as its images.
+        UsageError: the training and test files are missing.
+        DamagedError: a file is truncated, or the numbers of labels and images differ.
     """
     rows: list[recipe_tools.Row] = []
     for part, split in (("train", "train"), ("t10k", "test")):
@@ -65,10 +65,10 @@ def handwritten(source: Path, dev: float) -> list[recipe_tools.Row]:
                 labels, f"{len(digits)} labels do not fit {bitmaps.shape} bytes of images", "fetch both again"
             )
         ids = [f"{split}-{number:05d}" for number in range(len(digits))]
-        carved = recipe_tools.hold_out(ids, dev) if split == "train" else set()
+        dev_ids = recipe_tools.hold_out(ids, dev) if split == "train" else set()
         rows += (
-            {"id": one, "split": "dev" if one in carved else split, "bitmap": bitmap.reshape(-1), "digit": str(digit)}
-            for one, bitmap, digit in zip(ids, bitmaps, digits, strict=True)
+            {"id": id, "split": "dev" if id in dev_ids else split, "bitmap": bitmap.reshape(-1), "digit": str(digit)}
+            for id, bitmap, digit in zip(ids, bitmaps, digits, strict=True)
         )
     if not rows:
         raise UsageError(source, "train-images-idx3-ubyte.gz is missing", FETCH)

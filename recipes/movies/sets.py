@@ -1,4 +1,4 @@
-"""Rows that ask for films by a set of others: the rest of what a user likes, and films that nobody has seen yet."""
+"""Rows whose targets are sets of films: the rest of what a user likes, and films that nobody has rated (cold start)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from jointembed import recipe_tools
 
 Watched = Mapping[str, Sequence[str]]
-MOST = 30  # films of a history that is trained on
-ASKED = {"test": 1000, "dev": 500}  # users who are asked for films that nobody has seen, at most
+MAX_HISTORY = 30  # films in the history of a training row
+MAX_USERS = {"test": 1000, "dev": 500}  # users with cold films as targets
 
 
 def likes(
@@ -23,27 +23,27 @@ def likes(
     """
     rng = np.random.default_rng(seed)
 
-    def parted(items: Sequence[str]) -> dict[str, list[str]]:
+    def hold_back(items: Sequence[str]) -> dict[str, list[str]]:
         order = rng.permutation(len(items)).tolist()
         cut = max(1, len(items) // 5)
         parts = {"history": order[cut:], "film": order[:cut]}
         return {name: [items[at] for at in sorted(places)] for name, places in parts.items()}
 
-    dev = recipe_tools.hold_out(watched, 1 / 3)
-    for user, whole in watched.items():
-        if len(whole) < 5:
+    dev_users = recipe_tools.hold_out(watched, 1 / 3)
+    for user, films_of_user in watched.items():
+        if len(films_of_user) < 5:
             continue
-        test = parted(whole)
-        kept = test["history"]
+        test = hold_back(films_of_user)
+        rest = test["history"]
         yield {"id": f"test {user}", "split": "test", "user": user, **test}
-        if user in dev:
-            asked = parted(kept)
-            kept = asked["history"]
-            yield {"id": f"dev {user}", "split": "dev", "user": user, **asked}
+        if user in dev_users:
+            dev = hold_back(rest)
+            rest = dev["history"]
+            yield {"id": f"dev {user}", "split": "dev", "user": user, **dev}
         for copy in range(copies):
-            yield {"id": f"{user} {copy}", "split": "train", "user": user, **parted(kept)}
-    for one in films:
-        yield {"id": f"film {one['film']}", "split": "films", **one, "film": [one["film"]]}
+            yield {"id": f"{user} {copy}", "split": "train", "user": user, **hold_back(rest)}
+    for film in films:
+        yield {"id": f"film {film['film']}", "split": "films", **film, "film": [film["film"]]}
 
 
 def cold(
@@ -56,31 +56,31 @@ def cold(
     to 30 others as its history.
     """
     rng = np.random.default_rng(seed)
-    about = {one["film"]: one for one in films if one.get("genres")}
+    about = {film["film"]: film for film in films if film.get("genres")}
     order = rng.permutation(sorted(about)).tolist()
     count = max(1, round(share * len(order)))
-    kept = {"cold": order[:count], "dev": order[count : 2 * count]}
-    away = {split: set(listed) for split, listed in kept.items()}
-    asking = {split: recipe_tools.hold_out(watched, min(1, most / len(watched))) for split, most in ASKED.items()}
-    for user, whole in watched.items():
-        warm = [one for one in whole if not any(one in listed for listed in away.values())]
-        known = [one for one in warm if one in about]
-        if len(warm) < 5 or not known:
+    held_out = {"cold": order[:count], "dev": order[count : 2 * count]}
+    away = {split: set(listed) for split, listed in held_out.items()}
+    users = {split: recipe_tools.hold_out(watched, min(1, limit / len(watched))) for split, limit in MAX_USERS.items()}
+    for user, films_of_user in watched.items():
+        warm = [film for film in films_of_user if not any(film in listed for listed in away.values())]
+        known_films = [film for film in warm if film in about]
+        if len(warm) < 5 or not known_films:
             continue
         for copy in range(copies):
-            target = known[rng.integers(len(known))]
-            others = [one for one in warm if one != target]
-            some = [others[at] for at in sorted(rng.permutation(len(others))[:MOST].tolist())]
+            target = known_films[rng.integers(len(known_films))]
+            remaining = [film for film in warm if film != target]
+            history = [remaining[at] for at in sorted(rng.permutation(len(remaining))[:MAX_HISTORY].tolist())]
             row = {"id": f"{user} {copy}", "split": "train", "user": user}
-            yield {**row, **_seen(some, about), "film": target, **_content(about[target])}
+            yield {**row, **_seen(history, about), "film": target, **_content(about[target])}
         for split, ask in (("test", "cold"), ("dev", "dev")):
-            asked = [_content(about[one]) for one in whole if one in away[ask]]
-            if asked and user in asking[split]:
+            targets = [_content(about[film]) for film in films_of_user if film in away[ask]]
+            if targets and user in users[split]:
                 viewer = _seen(warm, about)
-                yield {"id": f"{split} {user}", "split": split, "user": user, "viewer": viewer, "item": asked}
-    for id in (one for one in about if one not in away["dev"]):
-        asked = {"item": [_content(about[id])]} if id in away["cold"] else {"film": id}
-        yield {"id": f"film {id}", "split": "cold" if id in away["cold"] else "films", **asked, **_content(about[id])}
+                yield {"id": f"{split} {user}", "split": split, "user": user, "viewer": viewer, "item": targets}
+    for id in (film for film in about if film not in away["dev"]):
+        columns = {"item": [_content(about[id])]} if id in away["cold"] else {"film": id}
+        yield {"id": f"film {id}", "split": "cold" if id in away["cold"] else "films", **columns, **_content(about[id])}
 
 
 def _content(film: recipe_tools.Row) -> recipe_tools.Row:
@@ -90,10 +90,10 @@ def _content(film: recipe_tools.Row) -> recipe_tools.Row:
 
 def _seen(history: Sequence[str], about: Mapping[str, recipe_tools.Row]) -> recipe_tools.Row:
     """A history: its films, and their titles, genres and years."""
-    told = [_content(about[one]) for one in history if one in about]
+    content = [_content(about[film]) for film in history if film in about]
     return {
         "history": list(history),
-        "titles": [one["title"] for one in told],
-        "kinds": [genre for one in told for genre in one["genres"]],
-        "years": [one["year"] for one in told],
+        "titles": [film["title"] for film in content],
+        "kinds": [genre for film in content for genre in film["genres"]],
+        "years": [film["year"] for film in content],
     }

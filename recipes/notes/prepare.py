@@ -1,4 +1,4 @@
-"""Notes as a table: of chorales the columns id, split, frames; of folk tunes id, split, notes, type, title and more.
+"""Notes as a table: columns id, split, frames for chorales; id, split, notes, type, title and more for folk tunes.
 
     python recipes/notes/prepare.py data/jsb out/chorales
     python recipes/notes/prepare.py data/nottingham data/rendered out/tunes
@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import runpy
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,8 +48,7 @@ TYPES = {"reel", "jig", "hornpipe", "waltz", "morris", "slip jig"}
 CLASSES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
 Tune = dict[str, Any]  # see recipes/songs/nottingham.py
 
-# Recipes are no package; this is how songs reads and plays the tunes.
-songs = runpy.run_path(str(Path(__file__).parents[1] / "songs" / "prepare.py"))
+songs = recipe_tools.load_script(Path(__file__).parents[1] / "songs" / "prepare.py")
 
 
 # -- chorales ---------------------------------------------------------------------------------------------------------
@@ -59,7 +57,7 @@ songs = runpy.run_path(str(Path(__file__).parents[1] / "songs" / "prepare.py"))
 def chorales(source: Path, grid: str) -> dict[str, list[list[list[int]]]]:
     """The chorales of each split; none if the source holds no such file."""
     name = f"jsb-chorales-{grid}.json"
-    path = next((source / one for one in (name, f"{name}.gz") if (source / one).is_file()), None)
+    path = next((source / file_name for file_name in (name, f"{name}.gz") if (source / file_name).is_file()), None)
     try:
         if path:
             raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -74,10 +72,10 @@ def rolls(path: Path) -> dict[str, list[list[list[int]]]]:
     """The chorales of a MATLAB file of rolls: a row a frame, a column a key of the piano, the lowest of which is 21."""
     from scipy.io import loadmat
 
-    found = loadmat(path)
+    matrices = loadmat(path)
     return {
         split: [
-            [[key + 21 for key, on in enumerate(frame) if on] for frame in roll] for roll in found[f"{split}data"][0]
+            [[key + 21 for key, on in enumerate(frame) if on] for frame in roll] for roll in matrices[f"{split}data"][0]
         ]
         for split in SPLITS
     }
@@ -111,12 +109,12 @@ def bar(meter: str) -> int:
 
 def notes(tune: Tune) -> list[str]:
     """The melody as ids that do not change when it is transposed."""
-    line, length, before, found = melody(tune), bar(tune["meter"]), None, []
+    line, length, before, words = melody(tune), bar(tune["meter"]), None, []
     for start, duration, pitch in line:
         step = "start" if before is None else f"{pitch - before:+}"
-        found.append(f"{step} {duration} {start % length}")
+        words.append(f"{step} {duration} {start % length}")
         before = pitch
-    return found
+    return words
 
 
 def around(tune: Tune, end: float) -> dict[str, str]:
@@ -136,13 +134,13 @@ def stretches(tune: Tune, count: int, out: Path) -> Iterator[recipe_tools.Row]:
     """A row a further stretch of a tune, from anywhere in it, in a tempo and a timbre of its own."""
     for number in range(count):
         name = f"{tune['id']} {number}"
-        end = songs["SECONDS"] * tempo(name) / 60 * 24
+        end = songs.SECONDS * tempo(name) / 60 * 24
         first = round(recipe_tools.hash_fraction(f"{name} stretch") * max(0, melody(tune)[-1][0] - end))
         moved = [[start - first, *rest] for start, *rest in tune["notes"] if start >= first]
         later = {**tune, "id": name, "notes": moved}
-        if known := around(later, end):
-            songs["play"](later, out / "audio" / f"{name}.flac")
-            yield {"id": name, "split": "train", "audio": f"audio/{name}.flac", **known, "extra": "stretch"}
+        if answers := around(later, end):
+            songs.play(later, out / "audio" / f"{name}.flac")
+            yield {"id": name, "split": "train", "audio": f"audio/{name}.flac", **answers, "extra": "stretch"}
 
 
 def tunes(sources: list[Path], out: Path, more: int) -> tuple[list[recipe_tools.Row], int]:
@@ -154,43 +152,43 @@ def tunes(sources: list[Path], out: Path, more: int) -> tuple[list[recipe_tools.
             read = recipe_tools.read_csv(source / "rendered.csv", ["filename", "id", "bpm"])
             clips |= {clip["id"]: (source / clip["filename"], float(clip["bpm"])) for clip in read}
         elif (source / "nottingham.jsonl.gz").is_file():
-            listed += songs["nottingham"]["packed"](source / "nottingham.jsonl.gz")
+            listed += songs.nottingham.packed(source / "nottingham.jsonl.gz")
         elif (source / "ABC_cleaned").is_dir():
-            listed += songs["nottingham"]["repository"](source)
+            listed += songs.nottingham.repository(source)
         else:
             wrong = "jsb-chorales-quarter.json, ABC_cleaned, nottingham.jsonl.gz and rendered.csv are missing"
             raise UsageError(source, wrong, FETCH)
-    kept = [tune for tune in listed if melody(tune)]
-    side, rows = songs["splits"](kept), []
-    for tune in kept:
+    playable = [tune for tune in listed if melody(tune)]
+    side, rows = songs.splits(playable), []
+    for tune in playable:
         name = tune["id"]
         row = {"id": name, "split": side[name], "notes": notes(tune)}
         row |= {"type": tune["type"]} if tune["type"] in TYPES else {}
         row |= {column: tune[column] for column in ("title", "key", "meter")}
         if not clips:
-            songs["play"](tune, out / "audio" / f"{name}.flac")
-            row |= {"audio": f"audio/{name}.flac", **around(tune, songs["SECONDS"] * tempo(name) / 60 * 24)}
+            songs.play(tune, out / "audio" / f"{name}.flac")
+            row |= {"audio": f"audio/{name}.flac", **around(tune, songs.SECONDS * tempo(name) / 60 * 24)}
         elif name in clips and clips[name][0].is_file():
             path, speed = clips[name]
             row |= {
                 "audio": recipe_tools.link_or_copy(path, out, "audio"),
-                **around(tune, songs["SECONDS"] * speed / 60 * 24),
+                **around(tune, songs.SECONDS * speed / 60 * 24),
             }
         rows += [row, *(stretches(tune, more, out) if side[name] == "train" else ())]
-    return rows, len(listed) - len(kept)
+    return rows, len(listed) - len(playable)
 
 
 def guesses(rows: list[recipe_tools.Row]) -> str:
     """How often the next pitch class of `valid` is guessed without any sound; the last note is taken from the score."""
-    asked = [row for row in rows if row["split"] == "valid" and "next" in row]
-    known = [row for row in rows if row["split"] == "train" and "next" in row]
-    common = Counter(row["next"] for row in known)
-    after = {last: Counter(row["next"] for row in known if row["last"] == last) for last in CLASSES}
+    queries = [row for row in rows if row["split"] == "valid" and "next" in row]
+    train = [row for row in rows if row["split"] == "train" and "next" in row]
+    common = Counter(row["next"] for row in train)
+    after = {last: Counter(row["next"] for row in train if row["last"] == last) for last in CLASSES}
     right = {
-        "the most frequent one": [common.most_common(1)[0][0] == row["next"] for row in asked],
-        "the last one again": [row["last"] == row["next"] for row in asked],
+        "the most frequent one": [common.most_common(1)[0][0] == row["next"] for row in queries],
+        "the last one again": [row["last"] == row["next"] for row in queries],
         "what follows the last one most often": [
-            (after[row["last"]] or common).most_common(1)[0][0] == row["next"] for row in asked
+            (after[row["last"]] or common).most_common(1)[0][0] == row["next"] for row in queries
         ],
     }
     return ", ".join(f"{name} {sum(hits) / len(hits):.3f}" for name, hits in right.items())

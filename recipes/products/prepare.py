@@ -1,4 +1,4 @@
-"""Products that do not exist, as a table: id, split, text, image, audio, category and price. All of it is synthetic.
+"""Synthetic products as a table: the columns id, split, text, image, audio, category and price.
 
     python recipes/products/prepare.py out/products
 
@@ -65,7 +65,7 @@ Product = dict[str, str]
 
 def title(product: Product, rng: np.random.Generator) -> str:
     """Words of a product in any order: each attribute is left out in a tenth of the titles, and any word may join."""
-    said = [
+    words_of_title = [
         str(rng.choice(words))
         for words in (
             CATEGORIES[product["category"]][0],
@@ -76,8 +76,8 @@ def title(product: Product, rng: np.random.Generator) -> str:
         )
         if rng.random() < 0.9
     ]
-    said += [str(word) for word in rng.choice(FILLERS, rng.integers(1, 3), replace=False)]
-    return " ".join(str(word) for word in rng.permutation(said))
+    words_of_title += [str(word) for word in rng.choice(FILLERS, rng.integers(1, 3), replace=False)]
+    return " ".join(str(word) for word in rng.permutation(words_of_title))
 
 
 def outline(draw: ImageDraw.ImageDraw, category: str, box: tuple[float, float, float, float]) -> None:
@@ -148,25 +148,25 @@ def knock(product: Product, rng: np.random.Generator) -> np.ndarray[Any, np.dtyp
     return np.asarray(sound * rng.uniform(0.5, 1), np.float32)
 
 
-def made(name: str, seed: int, out: Path) -> recipe_tools.Row:
-    """The row of a product, of which some cells are missing; its files are written."""
+def make_row(name: str, seed: int, out: Path) -> recipe_tools.Row:
+    """Write the files of a product, and return its row; some cells are missing."""
     rng = np.random.default_rng([seed, int(name[1:])])
     product = {kind: str(rng.choice(list(values))) for kind, values in KINDS.items()}
     cost = CATEGORIES[product["category"]][2] * MATERIALS[product["material"]][3] * SIZES[product["size"]][3]
     price = round(float(cost * np.exp(rng.normal(0, 0.1))), 2)
     row: recipe_tools.Row = {"text": title(product, rng), "category": product["category"], "price": price}
     image, sound = picture(product, rng), knock(product, rng)
-    there = dict(zip(("text", "image", "audio", "category", "price"), rng.random(5) >= MISSING, strict=True))
-    if not (there["text"] or there["image"] or there["audio"]):
-        there[str(rng.choice(["text", "image", "audio"]))] = True
-    row = {column: cell for column, cell in row.items() if there[column]}
+    present = dict(zip(("text", "image", "audio", "category", "price"), rng.random(5) >= MISSING, strict=True))
+    if not (present["text"] or present["image"] or present["audio"]):
+        present[str(rng.choice(["text", "image", "audio"]))] = True
+    row = {column: cell for column, cell in row.items() if present[column]}
     for column, kind in (("image", "png"), ("audio", "flac")):
-        if there[column]:
+        if present[column]:
             row[column] = f"{column}/{name}.{kind}"
             (out / column).mkdir(parents=True, exist_ok=True)
-    if there["image"]:
+    if present["image"]:
         image.save(out / row["image"])
-    if there["audio"]:
+    if present["audio"]:
         soundfile.write(out / row["audio"], sound, RATE)
     return row
 
@@ -178,14 +178,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (0)")
     options = parser.parse_args()
     if options.products < 10:
-        raise UsageError(f"--products {options.products}", "so few have no dev and test rows", "give 10 or more")
+        raise UsageError(f"--products {options.products}", "too few for dev and test rows", "give 10 or more")
     names = [f"p{number:05d}" for number in range(options.products)]
     ranked = sorted(names, key=recipe_tools.hash_fraction)
     dev, test = len(names) // 10, len(names) // 5
     split = dict.fromkeys(ranked[:dev], "dev") | dict.fromkeys(ranked[dev : dev + test], "test")
     recipe_tools.write_rows(
         options.out,
-        [{"id": name, "split": split.get(name, "train"), **made(name, options.seed, options.out)} for name in names],
+        [
+            {"id": name, "split": split.get(name, "train"), **make_row(name, options.seed, options.out)}
+            for name in names
+        ],
     )
 
 

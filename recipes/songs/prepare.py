@@ -23,7 +23,6 @@ dev), 10 % valid and 10 % test: these are not the splits of the jsonl, and figur
 from __future__ import annotations
 
 import re
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,7 @@ SECONDS, RATE = 6.0, 22050
 TIMBRES = ["accordion", "bell", "fiddle", "flute", "guitar", "organ", "piano", "reed"]
 Tune = dict[str, Any]  # see nottingham.py
 
-# Recipes are no package; this is the file beside.
-nottingham = runpy.run_path(str(Path(__file__).with_name("nottingham.py")))
+nottingham = recipe_tools.load_script(Path(__file__).with_name("nottingham.py"))
 
 
 def plain(title: str) -> str:
@@ -61,8 +59,8 @@ def caption(tune: Tune) -> str:
     """The title without its dance, the key and the metre, as words."""
     title = re.sub(r"\s+", " ", DANCES.sub("", tune["title"])).strip(" -,'/") or "A tune"
     key = tune["key"]
-    if known := re.fullmatch("([A-G])([b#]?)(m?)", key):
-        letter, sign, minor = known.groups()
+    if match := re.fullmatch("([A-G])([b#]?)(m?)", key):
+        letter, sign, minor = match.groups()
         key = letter + {"b": " flat", "#": " sharp", "": ""}[sign] + (" minor" if minor else " major")
     return f"{title}, in {key}, {tune['meter']} time"
 
@@ -121,9 +119,9 @@ def main() -> None:
             clips = recipe_tools.read_csv(source / "rendered.csv", ["filename", "id"])
             recordings |= {clip["id"]: source / clip["filename"] for clip in clips}
         elif (source / "nottingham.jsonl.gz").is_file():
-            listed += nottingham["packed"](source / "nottingham.jsonl.gz")
+            listed += nottingham.packed(source / "nottingham.jsonl.gz")
         elif (source / "ABC_cleaned").is_dir():
-            listed += nottingham["repository"](source)
+            listed += nottingham.repository(source)
         else:
             raise UsageError(source, "ABC_cleaned is missing, and so are nottingham.jsonl.gz and rendered.csv", FETCH)
     if not listed:

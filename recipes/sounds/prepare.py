@@ -36,20 +36,20 @@ def find(source: Path) -> list[dict[str, str]]:
     ]
 
 
-def carve(clips: list[dict[str, str]]) -> set[str]:
+def choose_dev(clips: list[dict[str, str]]) -> set[str]:
     """The recordings that become dev: of each category as many as fit into a tenth of its clips."""
     clips_of = Counter(clip["src_file"] for clip in clips)
     recordings = defaultdict(set)
     for clip in clips:
         recordings[clip["category"]].add(clip["src_file"])
-    carved: set[str] = set()
+    dev_recordings: set[str] = set()
     for group in recordings.values():
-        room = round(0.1 * sum(clips_of[one] for one in group))
-        for one in sorted(group, key=recipe_tools.hash_fraction):
-            if clips_of[one] <= room:
-                room -= clips_of[one]
-                carved.add(one)
-    return carved
+        room = round(0.1 * sum(clips_of[recording] for recording in group))
+        for recording in sorted(group, key=recipe_tools.hash_fraction):
+            if clips_of[recording] <= room:
+                room -= clips_of[recording]
+                dev_recordings.add(recording)
+    return dev_recordings
 
 
 def main() -> None:
@@ -63,12 +63,16 @@ def main() -> None:
     clips = [clip for clip in listed if Path(clip["path"]).is_file()]
     folds = sorted({clip["fold"] for clip in clips})
     if clips and options.fold and options.fold not in folds:
-        raise UsageError(f"--fold {options.fold}", "no clip is of that fold", did_you_mean(options.fold, folds))
-    carved = carve([clip for clip in clips if clip["fold"] != options.fold])
+        raise UsageError(f"--fold {options.fold}", "there is no clip of that fold", did_you_mean(options.fold, folds))
+    dev_recordings = choose_dev([clip for clip in clips if clip["fold"] != options.fold])
     rows: list[recipe_tools.Row] = [
         {
             "id": Path(clip["filename"]).stem,
-            "split": "test" if clip["fold"] == options.fold else "dev" if clip["src_file"] in carved else "train",
+            "split": "test"
+            if clip["fold"] == options.fold
+            else "dev"
+            if clip["src_file"] in dev_recordings
+            else "train",
             "audio": recipe_tools.link_or_copy(Path(clip["path"]), out, "audio"),
             "caption": clip.get("caption") or f"the sound of {clip['category'].replace('_', ' ')}",
             "category": clip["category"],

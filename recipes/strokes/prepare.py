@@ -1,8 +1,8 @@
-"""Strokes of the mridangam, a drum of South India, as a table: the columns id, split, audio, stroke and tonic.
+"""Strokes of the mridangam, a South Indian drum, as a table: the columns id, split, audio, stroke and tonic.
 
     python recipes/strokes/prepare.py data/mridangam_stroke_1.5 out/strokes --hold dsh
 
-Source: the Mridangam Stroke Dataset (Anantapadmanabhan et al. 2013), whose files say by their names what they are:
+Source: the Mridangam Stroke Dataset (Anantapadmanabhan et al. 2013), whose file names give stroke and tonic:
 `B/224030__akshaylaya__bheem-b-001.wav` there, `audio/cha-b-224035.flac` in copies. The tonic is what the drum is tuned
 to: b c csh d dsh e.
 
@@ -46,16 +46,16 @@ def main() -> None:
     tonics = sorted({match["tonic"] for match in clips.values()})
     for flag, tonic in (("--hold", options.hold), ("--dev", options.dev)):
         if tonic and tonic not in tonics:
-            raise UsageError(f"{flag} {tonic}", "no clip is of that tonic", did_you_mean(tonic, tonics))
+            raise UsageError(f"{flag} {tonic}", "there is no clip of that tonic", did_you_mean(tonic, tonics))
     if options.hold and options.hold == options.dev:
         raise UsageError(f"--dev {options.dev}", "that tonic is held out already", "give another one")
-    known = [match for match in clips.values() if match["tonic"] != options.hold]
-    chosen = {match["id"] for match in known if match["tonic"] == options.dev}
-    carved = chosen or recipe_tools.hold_out((match["id"] for match in known), 0.1)
+    train_clips = [match for match in clips.values() if match["tonic"] != options.hold]
+    dev_tonic_ids = {match["id"] for match in train_clips if match["tonic"] == options.dev}
+    dev_ids = dev_tonic_ids or recipe_tools.hold_out((match["id"] for match in train_clips), 0.1)
     rows: list[recipe_tools.Row] = [
         {
             "id": match["id"],
-            "split": "test" if match["tonic"] == options.hold else "dev" if match["id"] in carved else "train",
+            "split": "test" if match["tonic"] == options.hold else "dev" if match["id"] in dev_ids else "train",
             "audio": recipe_tools.link_or_copy(path, out, "audio"),
             "stroke": match["stroke"],
             "tonic": match["tonic"],

@@ -46,7 +46,7 @@ def hundred(tmp_path):
 
 
 def test_both_pairs_of_axes_are_measured_and_drawn_side_by_side(script, hundred, tmp_path):
-    printed = script("axes", hundred, tmp_path / "out", "--fit", "-c tiny").splitlines()[1:]
+    printed = script("experiments/axes", hundred, tmp_path / "out", "--fit", "-c tiny").splitlines()[1:]
     assert printed[0].startswith("By hand: recall@10") and printed[1].startswith("Learned: recall@10")
     # What a viewer has not seen of the films of one age is near on an axis of age, unless nobody at all has rated it.
     assert float(printed[0].split()[3]) >= 0.8
@@ -56,7 +56,7 @@ def test_both_pairs_of_axes_are_measured_and_drawn_side_by_side(script, hundred,
 
 
 def test_axes_made_by_hand_never_see_the_ratings_that_are_asked_for():
-    axes = runpy.run_path(str(MOVIES / "axes.py"))
+    axes = runpy.run_path(str(MOVIES / "experiments" / "axes.py"))
     rated = {"a": list("1234567"), "b": list("7654321")}
     hand = axes["by_hand"](rated, {"a": {"age": 20}, "b": {"age": 40}})
     assert hand == {"1": (20, 1), "2": (20, 1), "3": (30, 2), "4": (30, 2), "5": (30, 2), "6": (40, 1), "7": (40, 1)}
@@ -71,11 +71,11 @@ def test_axes_made_by_hand_never_see_the_ratings_that_are_asked_for():
 def test_names_never_cover_each_other():
     from matplotlib.figure import Figure
 
-    axes = runpy.run_path(str(MOVIES / "axes.py"))
+    axes = runpy.run_path(str(MOVIES / "experiments" / "axes.py"))
     panel = Figure(figsize=(6, 6)).add_subplot()
     panel.set(xlim=(0, 1), ylim=(0, 1))
     points = np.random.default_rng(0).random((200, 2)).tolist()
-    axes["named"](panel, points, [f"The film with number {n}" for n in range(200)])
+    axes["write_names"](panel, points, [f"The film with number {n}" for n in range(200)])
     boxes = [label.get_window_extent() for label in panel.texts]
     assert 10 < len(boxes) <= axes["LABELS"]
     assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])
@@ -100,7 +100,7 @@ def test_dimensions_are_compared_and_finished_runs_are_not_done_again(script, li
     tiny = ["-c", "tiny"]
     (out / "alone-15").mkdir(parents=True)
     (out / "alone-15" / "last.ckpt").write_bytes(b"half a run")  # stopped: it is done from its start
-    printed = script("dimensions", likes, out, *tiny).splitlines()
+    printed = script("experiments/dimensions", likes, out, *tiny).splitlines()
     kinds = [" ".join(line.split()[:2]) for line in printed[2:-1]]
     nested, alone = (4, 8, 16, 32, 64), (4, 15, 26, 35, 128, 512)
     assert kinds == [*(f"{dim} of" for dim in nested), *(f"{dim} alone" for dim in alone)]
@@ -112,10 +112,10 @@ def test_dimensions_are_compared_and_finished_runs_are_not_done_again(script, li
         assert main([str(word) for word in [*model, one["dim"]]]) == 0
         assert json.loads(capsys.readouterr().out)["metrics"]["recall@10"] == one["dev"], "`evaluate` cuts alike"
     assert main([str(word) for word in [*model, 65]]) == 2
-    assert "give 1 to 64" in capsys.readouterr().err
+    assert "must be between 1 and 64" in capsys.readouterr().err
     times = {path: path.stat().st_mtime_ns for path in out.glob("*/*.ckpt")}
     (out / "alone-26" / "finished.json").unlink()
-    again = script("dimensions", likes, out, *tiny).splitlines()
+    again = script("experiments/dimensions", likes, out, *tiny).splitlines()
     changed = {path.parent.name for path, time in times.items() if path.stat().st_mtime_ns != time}
     assert changed == {"alone-26"} and again[2:9] == printed[2:9]
 
@@ -124,7 +124,7 @@ def test_matplotlib_is_asked_for_in_one_line_before_anything_is_trained(
     script, hundred, likes, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name, source in (("axes", hundred), ("dimensions", likes)):
+    for name, source in (("experiments/axes", hundred), ("experiments/dimensions", likes)):
         with pytest.raises(SystemExit) as stop:
             script(name, source, tmp_path / "out")
         said = capsys.readouterr().err
@@ -137,11 +137,11 @@ def test_what_the_facts_of_ratings_foretell_by_themselves(script, tmp_path, caps
     rows = [{"id": "a", "split": "train", "user": "u", "stars": 3}]
     rows += [{"id": f"t{n}", "split": "test", "user": f"u{n}", "stars": 4 + n % 2, **facts} for n in range(2)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    means, near = script("facts", tmp_path).splitlines()
+    means, near = script("experiments/mean_baselines", tmp_path).splitlines()
     assert f"rmse {np.sqrt((0.75**2 + 1.75**2) / 2):.4f}" in means and "2 ratings" in means
     assert f"rmse {np.sqrt((0**2 + 1**2) / 2):.4f}" in near
     with pytest.raises(SystemExit):
-        script("facts", tmp_path, "dev")
+        script("experiments/mean_baselines", tmp_path, "dev")
     assert "no row of dev has facts" in capsys.readouterr().err
 
 
@@ -163,7 +163,7 @@ def test_cold_films_are_found_by_content_and_by_what_is_popular(script, tmp_path
         for copy in range(3 if user % 2 else 1):
             rows.append({"id": f"{user} {copy}", "split": "train", **viewer, "film": "1", **about(1)})
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    content, popular, chance = script("cold_baselines", tmp_path).splitlines()
+    content, popular, chance = script("experiments/cold_baselines", tmp_path).splitlines()
     assert "recall@50 1.0000" in content
     assert "recall@50 0.5000" in popular, "wars for everyone, which is right for half of them"
     assert "0.5000" in chance and "6 viewers, 200 films" in chance

@@ -355,7 +355,7 @@ def test_a_table_without_rows_is_refused(tmp_path):
 def test_a_source_given_twice_is_refused(prepare, mnist, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         prepare("mnist", mnist, mnist, tmp_path / "out")
-    assert stop.value.code == 2 and "come twice" in capsys.readouterr().err
+    assert stop.value.code == 2 and "not unique" in capsys.readouterr().err
 
 
 @pytest.mark.real

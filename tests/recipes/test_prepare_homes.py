@@ -82,7 +82,7 @@ def test_the_baseline_learns_what_is_there_and_gives_the_mean_of_the_folds(prepa
     folds = [tmp_path / f"fold{fold}" for fold in (1, 2)]
     for fold, out in enumerate(folds, 1):
         prepare(tmp_path / "airbnb", out, "--fold", str(fold))
-    script = SCRIPT.with_name("baseline.py")
+    script = SCRIPT.parent / "experiments" / "baselines.py"
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", [str(script), *map(str, words)])

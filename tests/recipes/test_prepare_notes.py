@@ -184,7 +184,7 @@ def test_the_frozen_embedding_is_measured_beside_histograms(prepare, tmp_path, m
     model.save(tmp_path / "run.ckpt")
     monkeypatch.setattr(sys, "argv", ["frozen.py", str(tmp_path / "run.ckpt"), str(tmp_path / "out")])
     capsys.readouterr()
-    runpy.run_path(str(RECIPE / "frozen.py"), run_name="__main__")
+    runpy.run_path(str(RECIPE / "experiments" / "frozen.py"), run_name="__main__")
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "12 tunes of valid; always jig: 0.500" and len(said) == 9
     assert "histograms of intervals and durations, SVM: accuracy 1.000 (1.000 - 1.000)" in said

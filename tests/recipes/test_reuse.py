@@ -69,7 +69,7 @@ def test_few_examples_of_sounds_that_the_encoder_never_heard(run, recordings, tm
     assert main(["fit", "-c", "reuse/known", *words]) == 0
     before = (model / "best.ckpt").read_bytes()
     capsys.readouterr()
-    run("fewshot.py", model, out, "--shots", "1", "5", "--draws", "2", "--steps", "10")
+    run("experiments/fewshot.py", model, out, "--shots", "1", "5", "--draws", "2", "--steps", "10")
     lines = [line for line in capsys.readouterr().out.splitlines() if re.match(LABELS, line)]
     assert len(lines) == 4
     for line in lines:
@@ -79,15 +79,15 @@ def test_few_examples_of_sounds_that_the_encoder_never_heard(run, recordings, tm
     assert frozen[1] >= 0.9, "a pitch is learned from five examples"
     assert (model / "best.ckpt").read_bytes() == before, "what is frozen stays as it was"
     with pytest.raises(SystemExit) as stop:
-        run("fewshot.py", model, out, "--shots", "10")
+        run("experiments/fewshot.py", model, out, "--shots", "10")
     assert stop.value.code == 2 and "fewer --shots" in capsys.readouterr().err
 
 
 def test_examples_are_drawn_evenly_and_never_asked_for():
-    script = runpy.run_path(str(FOLDER / "fewshot.py"))
+    script = runpy.run_path(str(FOLDER / "experiments/fewshot.py"))
     rows = [{"id": str(number), "kind": "abc"[number % 3]} for number in range(30)]
-    examples, questions = script["drawn"](rows, "kind", 4, 0)
+    examples, questions = script["draw_examples"](rows, "kind", 4, 0)
     assert Counter(row["kind"] for row in examples) == {"a": 4, "b": 4, "c": 4}
     assert sorted(row["id"] for row in examples + questions) == sorted(row["id"] for row in rows)
-    assert examples != script["drawn"](rows, "kind", 4, 1)[0]
+    assert examples != script["draw_examples"](rows, "kind", 4, 1)[0]
     assert script["interval"]([0.5, 0.5, 0.5]) == "0.500 ± 0.000" and script["interval"]([0.4]) == "0.400"

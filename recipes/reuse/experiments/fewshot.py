@@ -1,17 +1,17 @@
-"""A frozen encoder as the input of other models, from a few examples a class, against training from scratch.
+"""Experiment: few-shot learning with a frozen encoder, against training from scratch.
 
-    python recipes/reuse/fewshot.py runs/reuse-known out/reuse
+    python recipes/reuse/experiments/fewshot.py runs/reuse-known out/reuse
 
-RUN is a model that has a column of sound, TABLE the table that it was trained on, whose rows of the split `unseen`
-carry labels that it was never told. Each draw takes so many of them a class as examples and asks for the labels of all
-others. Four ways to learn from the examples:
+RUN is a model with a column of sound, and TABLE the table that it was trained on; the labels of its rows `unseen` did
+not occur in training. Each draw takes a few of these rows for each label as examples, and predicts the labels of the
+others. There are four methods:
 
 - frozen, scikit-learn: logistic regression over the vectors of `Embedder`.
 - frozen, jointembed: the vectors are the column of another JointEmbedding, with a small network and the labels.
-- spectrogram, scikit-learn: logistic regression over the mean and the deviation of each band: nothing is reused.
-- from scratch: the same encoder, with the same augmentation, trained on the examples alone.
+- spectrogram, scikit-learn: logistic regression over the mean and the standard deviation of each band.
+- from scratch: the same encoder, with the same augmentation, trained on the examples only.
 
-Printed is the share of right answers, its mean over the draws and the 95 % interval of that mean (Student's t).
+It prints the accuracy: its mean over the draws and the 95 % interval of that mean (Student's t).
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from jointembed.data.rows import Rows
 from jointembed.errors import UsageError, did_you_mean
 
 Row = dict[str, Any]
-Way = Callable[[list[Row], list[Row]], NDArray[Any]]  # examples, questions -> the answers to these
+Method = Callable[[list[Row], list[Row]], NDArray[Any]]  # examples, questions -> the answers to these
 
 
-def trained(model: JointEmbedding, rows: list[Row], steps: int, seed: int, cache: Path) -> TableData:
-    """Train a model on a few rows for so many steps; the table that it was trained on."""
+def train(model: JointEmbedding, rows: list[Row], steps: int, seed: int, cache: Path) -> TableData:
+    """Train a model on a few rows for `steps` steps; returns its table."""
     lightning.seed_everything(seed, verbose=False)
     batch = min(32, len(rows))
     data = TableData([{**row, "split": "train"} for row in rows], batch_size=batch, seed=seed, cache=str(cache))
@@ -77,69 +77,69 @@ def nearest(space: Space, label: str, rows: list[Row], z: NDArray[np.float32]) -
     return labels[(z @ space.embed(label, labels.tolist()).T).argmax(1)]
 
 
-def ways(run: Path, table: Path, rows: list[Row], column: str, label: str, steps: int) -> dict[str, Way]:
-    """The four ways by their names; what does not depend on the examples is computed here, once."""
+def make_methods(run: Path, table: Path, rows: list[Row], column: str, label: str, steps: int) -> dict[str, Method]:
+    """The four methods by their names; whatever does not depend on the examples is computed here, once."""
     embedder = Embedder(run, column)
     vectors = embedder.fit_transform([row[column] for row in rows])
     names = embedder.get_feature_names_out().tolist()
     for row, vector in zip(rows, vectors, strict=True):
         row |= dict(zip(names, vector.tolist(), strict=True))
-    known = JointEmbedding.load(run)
-    encoder, reader = to_config(known.space.encoder(column)), known.space.reader(column)
+    pretrained = JointEmbedding.load(run)
+    encoder, reader = to_config(pretrained.space.encoder(column)), pretrained.space.reader(column)
     frames = [reader.preprocess(row[column]) for row in rows]
-    bands = {row["id"]: np.r_[one.mean(0), one.std(0)] for row, one in zip(rows, frames, strict=True)}
+    bands = {row["id"]: np.r_[array.mean(0), array.std(0)] for row, array in zip(rows, frames, strict=True)}
     cache = table / ".jointembed"
 
-    def linear(features: Callable[[Row], Any]) -> Way:
-        def way(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
+    def linear(features: Callable[[Row], Any]) -> Method:
+        def method(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
             model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
             model.fit([features(row) for row in examples], [row[label] for row in examples])
             return np.asarray(model.predict([features(row) for row in questions]))
 
-        return way
+        return method
 
-    def other(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
+    def frozen_space(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
         encoders = {"vector": MLP(Numbers(names), 64), label: EmbeddingBag(Category())}
         model = JointEmbedding(len(names), encoders, [Match("vector", label, "all")], lr=3e-3, weight_decay=0.1)
-        trained(model, examples, steps, 0, cache)
+        train(model, examples, steps, 0, cache)
         return nearest(model.space, label, examples, model.space.embed("vector", questions))
 
     def scratch(examples: list[Row], questions: list[Row]) -> NDArray[Any]:
         encoders = {column: from_config(encoder), label: EmbeddingBag(Category())}
-        mixup = {name: share for name, share in known.mixup.items() if name == column}
+        mixup = {name: share for name, share in pretrained.mixup.items() if name == column}
         model = JointEmbedding(
-            known.space.dim,
+            pretrained.space.dim,
             encoders,
             [Match(column, label, "all")],
             mixup=mixup,
-            lr=known.lr,
-            weight_decay=known.weight_decay,
+            lr=pretrained.lr,
+            weight_decay=pretrained.weight_decay,
         )
-        data = trained(model, examples, steps, 0, cache)
+        data = train(model, examples, steps, 0, cache)
         vectors = model.space.embed(column, [row[column] for row in questions], load=data.load)
         return nearest(model.space, label, examples, vectors)
 
     return {
         "frozen, scikit-learn": linear(lambda row: [row[name] for name in names]),
-        "frozen, jointembed": other,
+        "frozen, jointembed": frozen_space,
         "spectrogram, scikit-learn": linear(lambda row: bands[row["id"]]),
         "from scratch": scratch,
     }
 
 
-def drawn(rows: list[Row], label: str, shots: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """So many rows of each label as examples, and all others as questions."""
+def draw_examples(rows: list[Row], label: str, shots: int, seed: int) -> tuple[list[Row], list[Row]]:
+    """Split rows into `shots` examples for each label, and all others as questions."""
     order = np.random.default_rng(seed).permutation(len(rows))
     counts: dict[Any, int] = {}
     examples, questions = [], []
-    for row in (rows[one] for one in order):
+    for row in (rows[index] for index in order):
         counts[row[label]] = counts.get(row[label], 0) + 1
         (examples if counts[row[label]] <= shots else questions).append(row)
     return examples, questions
 
 
 def interval(values: list[float]) -> str:
-    """The mean of some values and the 95 % interval of it."""
+    """The mean of values, and its 95 % interval."""
     mean, error = np.mean(values), stats.sem(values) if len(values) > 1 else np.nan
     wide = stats.t.ppf(0.975, max(1, len(values) - 1)) * error
     return f"{mean:.3f} ± {wide:.3f}" if np.isfinite(wide) else f"{mean:.3f}"
@@ -160,24 +160,26 @@ def main() -> None:
         if name not in table.columns:
             raise UsageError(name, "the table has no such column", did_you_mean(name, table.columns))
     rows = [row for row in table.dicts(paths=[options.column]) if row["split"] == "unseen"]
-    sizes = [sum(row[options.label] == one for row in rows) for one in {row[options.label] for row in rows}]
+    sizes = [sum(row[options.label] == label for row in rows) for label in {row[options.label] for row in rows}]
     if len(sizes) < 2 or min(sizes) <= max(options.shots):
         raise UsageError(
             options.table, "too few rows are unseen for so many examples", "give fewer --shots, or more rows"
         )
-    for part in ("lightning.pytorch", "lightning.fabric"):  # of many short trainings each would say what it uses
+    for part in ("lightning.pytorch", "lightning.fabric"):  # which would log the hardware of every short training
         logging.getLogger(part).setLevel(logging.WARNING)
-    found = ways(options.run, options.table, rows, options.column, options.label, options.steps)
+    methods = make_methods(options.run, options.table, rows, options.column, options.label, options.steps)
     print(f"{len(sizes)} labels, chance {1 / len(sizes):.2f}; examples a label: {options.shots}")
-    for name, way in found.items():
+    for name, method in methods.items():
         cells = []
         for shots in options.shots:
             right = []
             for draw in range(options.draws):
-                examples, questions = drawn(rows, options.label, shots, draw)
-                answers = way(examples, questions)
+                examples, questions = draw_examples(rows, options.label, shots, draw)
+                answers = method(examples, questions)
                 right.append(
-                    float(np.mean([row[options.label] == one for row, one in zip(questions, answers, strict=True)]))
+                    float(
+                        np.mean([row[options.label] == answer for row, answer in zip(questions, answers, strict=True)])
+                    )
                 )
             cells.append(interval(right))
         print(f"{name:26} " + "   ".join(cells), flush=True)
