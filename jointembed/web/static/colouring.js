@@ -43,14 +43,16 @@ export function updateColours() {
       const value = column.values[point];
       if (value !== null) style = { rgb: rampColour((value - low) / (high - low || 1)), isRing: false };
     } else {
-      const codes = [column.codes[point]].flat();
-      const visible = codes.filter((code) => !state.hidden.has(Math.min(code, MAX_CATEGORIES)));
-      isHidden = visible.length === 0;
-      const code = visible.find((code) => filtered?.has(code)) ?? visible[0] ?? -1;
+      const codes = column.codes[point];
+      const code = Array.isArray(codes) ? shownCategory(codes, filtered) : codes;
+      isHidden = code === undefined || state.hidden.has(Math.min(code, MAX_CATEGORIES));
       style = styles[code] ?? grey;
     }
     const isAccepted = filters.accepts(point);
-    tints.set(isAccepted ? style.rgb : dimmed, point * 4);
+    const rgb = isAccepted ? style.rgb : dimmed;
+    tints[point * 4] = rgb[0];
+    tints[point * 4 + 1] = rgb[1];
+    tints[point * 4 + 2] = rgb[2];
     tints[point * 4 + 3] = isAccepted ? alpha : 255 * 0.16;
     shapes[point] = isHidden ? HIDDEN : !isAccepted ? DIMMED : style.isRing ? RING : DISC;
   }
@@ -59,6 +61,12 @@ export function updateColours() {
   else overlay.labels = [];
   chart.updateBuffers();
   for (const item of byId("list").children) styleSwatch(item.querySelector(".swatch"), item.dataset.id);
+}
+
+/** The category that colours an item of several: one that is filtered for, else the first that is not hidden. */
+function shownCategory(codes, filtered) {
+  const visible = codes.filter((code) => !state.hidden.has(Math.min(code, MAX_CATEGORIES)));
+  return visible.find((code) => filtered?.has(code)) ?? visible[0];
 }
 
 /** Give a swatch the colour and the shape of an item on the map; hide it if the item is not there. */
