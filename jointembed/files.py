@@ -6,6 +6,8 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -16,6 +18,24 @@ UNWRITABLE = {  # error numbers that blame the path, not the disk or this progra
     errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
     errno.EPERM, errno.EROFS,
 }  # fmt: skip
+
+
+def path_to_text(path: bytes) -> str:
+    r"""A path as valid text, in which bytes that are not UTF-8 are written as \xNN."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def text_to_path(text: str, folder: str) -> str:
+    """The path in a folder of the file with this text as its path, which may be normalised (NFC).
+
+    If no such file exists, it is the folder and the text.
+    """
+    literal = os.path.join(folder, text)
+    if text.isascii() and "\\x" not in text:
+        return literal
+    raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda escape: bytes([int(escape[1], 16)]), os.fsencode(text))
+    forms = (text, unicodedata.normalize("NFD", text), os.fsdecode(raw))
+    return next((path for form in forms if os.path.lexists(path := os.path.join(folder, form))), literal)
 
 
 class LockedError(Exception):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 
 import pytest
 
@@ -52,6 +53,19 @@ def test_unwritable_paths_are_refused_before_the_work(tmp_path):
         with pytest.raises(UsageError, match=path.name):
             files.check_writable(path, "a report", ".json")
     files.check_writable(tmp_path / "new" / "a.JSON", "a report", ".json")
+
+
+@pytest.mark.parametrize(
+    "name", [b"a.wav", b"caf\xe9.wav", "cafe\u0301.wav".encode(), b"\\xe9.wav", b"\xff \xc3\xa9.wav"]
+)
+def test_text_of_a_path_leads_back_to_its_file(tmp_path, name):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    with open(path, "wb"):
+        pass
+    text = files.path_to_text(name)
+    text.encode("utf-8")
+    for form in (text, unicodedata.normalize("NFC", text)):
+        assert os.fsencode(files.text_to_path(form, str(tmp_path))) == path
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         lines.append(
             f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(said or hit.id)}"
         )
-        way = os.path.relpath(os.path.join(os.path.abspath(base or "."), place), start)
+        way = os.path.relpath(files.text_to_path(place, os.path.abspath(base or ".")), start)
         lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark
     if len(lines) == 1 and hits:
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 from ..audio.formats import AUDIO_EXTENSIONS
+from ..files import text_to_path
 
 MEDIA_TYPES = {
     ".aac": "audio/aac",
@@ -35,7 +36,7 @@ def candidate_paths(row: Mapping[str, Any], roots: Sequence[str]) -> list[str]:
     cells = [row.get("path"), row.get("audio")]
     cells = [cell[0] if isinstance(cell, list) and cell else cell for cell in cells]
     names = [cell for cell in cells if isinstance(cell, str) and _extension(cell) in AUDIO_EXTENSIONS]
-    return [os.path.join(root, name) for name in names for root in roots]
+    return [text_to_path(name, root) for name in names for root in roots]
 
 
 def find_sound(row: Mapping[str, Any], roots: Sequence[str]) -> str | None:

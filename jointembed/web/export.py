@@ -182,7 +182,7 @@ def _link(root: Path, base: Path, names: tuple[Any, ...]) -> str:
     for name in names:
         if isinstance(name, str) and name and "\0" not in name and len(name) < 4096:
             try:
-                path = (root / name).resolve()
+                path = Path(files.text_to_path(name, str(root))).resolve()
                 if path.is_relative_to(root) and path.is_file():
                     return "./" + quote(os.fsencode(os.path.relpath(path, base)))
             except (OSError, ValueError):

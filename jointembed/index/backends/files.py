@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ...files import path_to_text
 from .rows import cells, embedded, forget, note
 from .sqlite import Store
 
@@ -197,8 +198,8 @@ class FileTable:
 
 
 def display_path(path: bytes) -> str:
-    """A path as text in composed characters (NFC); bytes that are not UTF-8 are kept as surrogates."""
-    return unicodedata.normalize("NFC", os.fsdecode(path))
+    """A path as text in composed characters (NFC)."""
+    return unicodedata.normalize("NFC", path_to_text(path))
 
 
 def stem(path: str) -> str:
@@ -222,10 +223,11 @@ def _record_skip(db: sqlite3.Connection, skip: Skip) -> None:
     """Record a skip; if its content is known, whatever was at its path before is missing now."""
     sql = (
         "INSERT OR REPLACE INTO skips(path, size, mtime, hash, reason, problem, fix, decoder_version)"
-        " VALUES(?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), ?)"
+        " VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
     )
-    words = [text.encode("utf-8", "surrogateescape") for text in (skip.reason, skip.problem, skip.fix)]
-    db.execute(sql, (skip.path, skip.size, skip.mtime, skip.hash, *words, skip.decoder_version))
+    db.execute(
+        sql, (skip.path, skip.size, skip.mtime, skip.hash, skip.reason, skip.problem, skip.fix, skip.decoder_version)
+    )
     if skip.hash is not None:
         _mark_missing(db, skip.path)
 
@@ -253,7 +255,7 @@ def _upsert(db: sqlite3.Connection, content: Content, field: str, vector: bytes)
         db.execute("UPDATE rows SET content = ?, seal = NULL WHERE content = ?", (number, *old[0]))
         forget(db, old[0][0])
     if not rows:
-        sql = "INSERT INTO rows(id, content, columns) VALUES(CAST(? AS TEXT), ?, '{}') RETURNING number"
+        sql = "INSERT INTO rows(id, content, columns) VALUES(?, ?, '{}') RETURNING number"
         rows = db.execute(sql, (_new_id(db, file.path, content.hash), number)).fetchall()
     for (row,) in rows:
         db.execute("UPDATE rows SET columns = CAST(? AS TEXT), seal = NULL WHERE number = ?", (cells(content.row), row))
@@ -278,10 +280,11 @@ def _correct_paths_in_rows(db: sqlite3.Connection, contents: Iterable[int]) -> N
                 db.execute(sql, (cells(row), number))
 
 
-def _new_id(db: sqlite3.Connection, path: bytes, hash: str) -> bytes:
-    """The path, followed by a part of the hash if a file that was moved from there has the path as its id."""
-    exists = db.execute("SELECT 1 FROM rows WHERE id = CAST(? AS TEXT)", (path,)).fetchall()
-    return path + b"#" + hash[:12].encode() if exists else path
+def _new_id(db: sqlite3.Connection, path: bytes, hash: str) -> str:
+    """The path as text, followed by a part of the hash if another row, whose file was moved, has this id."""
+    id = path_to_text(path)
+    exists = db.execute("SELECT 1 FROM rows WHERE id = ?", (id,)).fetchall()
+    return f"{id}#{hash[:12]}" if exists else id
 
 
 def _set_meta(db: sqlite3.Connection, **values: str) -> None:
