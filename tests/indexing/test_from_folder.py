@@ -64,11 +64,11 @@ def indexed(path):
         return dict(zip(ids, np.array(vectors), strict=True))
 
 
-def test_a_folder_becomes_an_index_whose_books_balance(model, music, tmp_path, capsys):
+def test_folder_becomes_an_index_and_the_counts_add_up(model, music, tmp_path, capsys):
     index = tmp_path / "songs.index"
     assert run("index", model, music, index) == 0
     said = capsys.readouterr().out
-    assert "9 seen = 6 indexed + 0 unchanged + 1 skipped + 1 duplicate + 1 unsupported" in said
+    assert "9 files = 6 indexed + 0 unchanged + 1 skipped + 1 duplicate + 1 unsupported" in said
     assert f"jointembed skips {index}" in said
     assert set(indexed(index)) == {"0.wav", "1.flac", "2.ogg", "3.wav", "b/4.flac", "b/5.ogg"}
     space = Space.load(model)
