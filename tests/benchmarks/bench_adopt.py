@@ -1,11 +1,11 @@
-"""Vectors of songs by an adopted CLAP, against librosa, ClapProcessor's extractor and ClapModel file by file.
+"""Embedding songs with an adopted CLAP, against librosa, CLAP's feature extractor and ClapModel file by file.
 
 Run: python tests/benchmarks/bench_adopt.py [ROUNDS [THREADS]]
 
-The network has the size of laion/clap-htsat-unfused and random weights. Both sides have it loaded. The peer does what
-a script would: librosa.load, windows of 10 s of one file after the other, in float32. Ours is what `jointembed index`
-does with a few files: processes decode them, then their windows are embedded, in bfloat16 where the vectors stay as
-they are. On a busy machine more threads are slower than one, for both.
+The network has the size of laion/clap-htsat-unfused and random weights, and is loaded on both sides. The peer does what
+a script would: librosa.load, and windows of 10 s of one file after the other in float32. Ours does what `jointembed
+index` does with a few files: processes decode them, and their windows are embedded, in bfloat16 if that changes the
+vectors little. On a busy machine more threads are slower than one, for both.
 """
 
 import os
@@ -30,7 +30,7 @@ from jointembed.pretrained.huggingface.encoder import PretrainedEncoder, complet
 
 warnings.filterwarnings("ignore")
 RATE, SECONDS, FILES, WINDOW = 48000, 60, 4, 480_000
-EXTRACTOR = {"truncation": "rand_trunc", "padding": "repeatpad"}  # as published; the rest are transformers' defaults
+EXTRACTOR = {"truncation": "rand_trunc", "padding": "repeatpad"}  # as published; the rest are defaults of transformers
 
 
 def timed(function):
@@ -40,7 +40,7 @@ def timed(function):
 
 
 def songs(folder):
-    """Stereo files at 44.1 kHz: chords that change, with some noise, so that no two windows are alike."""
+    """Write stereo files at 44.1 kHz of changing chords with some noise, so that all windows differ."""
     rng = np.random.default_rng(0)
     times = np.arange(SECONDS * 44100) / 44100
     paths = []
@@ -55,7 +55,7 @@ def songs(folder):
 
 
 def convert_model(model, path):
-    """The audio half of a ClapModel as `jointembed adopt` keeps it."""
+    """Return the audio half of a ClapModel as `jointembed adopt` saves it."""
     settings = complete_settings("clap_audio_model", model.config.audio_config.to_dict())
     space = Space(512, {"audio": PretrainedEncoder(ClapFeatures(EXTRACTOR), "clap_audio_model", settings)})
     space.build()
@@ -69,10 +69,11 @@ def peer(model, extractor, paths, times):
     for path in paths:
         took, samples = timed(lambda: librosa.load(path, sr=RATE)[0])  # noqa: B023
         times["decode"].append(took)
-        windows = [one for one in np.split(samples, range(WINDOW, len(samples), WINDOW)) if len(one) * 2 >= WINDOW]
+        parts = np.split(samples, range(WINDOW, len(samples), WINDOW))
+        windows = [part for part in parts if len(part) * 2 >= WINDOW]
         took, inputs = timed(lambda: extractor(windows, sampling_rate=RATE, return_tensors="pt"))  # noqa: B023
         times["features"].append(took)
-        # Its extractor marks one window at random as longer than it is; the unfused model passes over that.
+        # The extractor marks a random window as longer than it is, which the unfused model ignores.
         with torch.inference_mode():
             took, out = timed(lambda: model.get_audio_features(**inputs))  # noqa: B023
         times["network"].append(took)
@@ -83,7 +84,7 @@ def peer(model, extractor, paths, times):
 
 def ours(model, paths, times):
     with Decoders(RATE) as decoders:
-        sounds = (one.samples for one in decoders.map(os.fsencode(path) for path in paths))
+        sounds = (sound.samples for sound in decoders.map(os.fsencode(path) for path in paths))
         vectors = model.space.embed_stream("audio", sounds, bf16=model.bf16 == "audio", seconds=times)
         return np.concatenate(list(vectors))
 
@@ -99,23 +100,24 @@ def main(rounds=3, threads=0):
         paths = songs(Path(place))
         model = convert_model(theirs, Path(place) / "clap.ckpt")
         model.choose("audio", [librosa.load(path, sr=RATE, duration=20)[0] for path in paths[:2]])
-        heard, seconds = FILES * SECONDS, {"peer": [], "ours": []}
+        duration, seconds = FILES * SECONDS, {"peer": [], "ours": []}
         stages = {"peer": {"decode": [], "features": [], "network": []}, "ours": {}}
         for _ in range(rounds):
-            took, known = timed(lambda: peer(theirs, extractor, paths, stages["peer"]))
+            took, expected = timed(lambda: peer(theirs, extractor, paths, stages["peer"]))
             seconds["peer"].append(took)
-            took, got = timed(lambda: ours(model, paths, stages["ours"]))
+            took, vectors = timed(lambda: ours(model, paths, stages["ours"]))
             seconds["ours"].append(took)
         a, b = (statistics.median(seconds[name]) for name in ("peer", "ours"))
         ratio = statistics.median(x / y for x, y in zip(*seconds.values(), strict=True))
         print(f"{FILES} files of {SECONDS} s, {torch.get_num_threads()} threads, medians of {rounds} rounds in turns")
         print(f"{'file -> vector':<40}{'x real time':>12}{'ratio':>8}")
-        print(f"{'librosa, ClapProcessor, ClapModel':<40}{heard / a:>12.1f}{1:>8.2f}")
-        print(f"{'jointembed, adopted':<40}{heard / b:>12.1f}{ratio:>8.2f}")
-        print(f"bfloat16: {'chosen' if model.bf16 else 'not chosen'}; least cosine {(known * got).sum(1).min():.6f}")
+        print(f"{'librosa, ClapProcessor, ClapModel':<40}{duration / a:>12.1f}{1:>8.2f}")
+        print(f"{'jointembed, adopted':<40}{duration / b:>12.1f}{ratio:>8.2f}")
+        cosine = (expected * vectors).sum(1).min()
+        print(f"bfloat16: {'used' if model.bf16 else 'not used'}; lowest cosine {cosine:.6f}")
         for name, parts in stages.items():
-            each = ", ".join(f"{stage} {np.sum(taken) / rounds:.2f} s" for stage, taken in parts.items())
-            print(f"{name}, a round: {each}")
+            each = ", ".join(f"{stage} {np.sum(durations) / rounds:.2f} s" for stage, durations in parts.items())
+            print(f"{name}, per round: {each}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bag over active pixels or ids against a dense Linear, and row-wise Adagrad against Adam on a wide table.
+"""EmbeddingBag over active pixels or ids against a dense Linear, and row-wise Adagrad against Adam on a wide table.
 
 Run: python tests/benchmarks/bench_bag.py
 """
@@ -14,18 +14,18 @@ from jointembed import Category, EmbeddingBag, Ragged, SparseImage
 from jointembed.training import optim
 
 
-def timed(one, other, rounds=7, steps=30):
-    """Median seconds a step of two functions, measured in turns, and the median of their ratios."""
+def timed(ours, theirs, rounds=7, steps=30):
+    """Return the median seconds per step of two functions, measured in turns, and the median of their ratios."""
     pairs = []
     for _ in range(rounds):
-        taken = []
-        for work in (one, other):
+        durations = []
+        for work in (ours, theirs):
             work()
-            begun = time.perf_counter()
+            start = time.perf_counter()
             for _ in range(steps):
                 work()
-            taken.append((time.perf_counter() - begun) / steps)
-        pairs.append(taken)
+            durations.append((time.perf_counter() - start) / steps)
+        pairs.append(durations)
     return [statistics.median(pair[place] for pair in pairs) for place in (0, 1)], statistics.median(
         a / b for a, b in pairs
     )
@@ -70,10 +70,10 @@ def to_float32(rows=500_000, active=50, batch=128, width=64):
 
 
 def main():
-    print(f"{'forward + backward + optimiser':<52}{'Bag ms':>9}{'other ms':>10}{'ratio':>8}")
+    print(f"{'forward + backward + optimiser':<52}{'ours ms':>9}{'other ms':>10}{'ratio':>8}")
     for share in (0.05, 0.1, 0.19, 0.3, 0.5):
         (ours, theirs), ratio = narrow(share)
-        name = f"784 -> 512, {share:.0%} lit, against Linear + Adam"
+        name = f"784 -> 512, {share:.0%} active, against Linear + Adam"
         print(f"{name:<52}{ours * 1e3:>9.2f}{theirs * 1e3:>10.2f}{ratio:>8.2f}")
     (ours, theirs), ratio = to_float32()
     name = "500,000 x 64, 50 active, against EmbeddingBag + Adam"

@@ -1,8 +1,9 @@
-"""500,000 ids: a sampled step against a full softmax of torch, the exact softmax by parts against F.cross_entropy.
+"""500,000 ids: a sampled training step against torch's full softmax, and the chunked exact softmax against
+F.cross_entropy.
 
-Times are of one processor, medians of both in turns. The memory of each is measured in a process of its own, as what it
-grows by from when the tables are there. At last, how many planted neighbours are found after equally long training on a
-tenth of the ids, and after equally many steps on a hundredth.
+Times are CPU times of one thread, medians of both in turns. Memory is measured in another process, as the growth after
+the tables are created. Last, the recall of planted neighbors after equally long training on a tenth of the ids, and
+after equally many steps on a hundredth.
 
 Run: python tests/benchmarks/bench_catalogue.py [--quick]
 """
@@ -30,7 +31,7 @@ ROWS, DIM, HISTORY, SAMPLES = 512, 64, 7, 512
 
 
 class Torch(nn.Module):
-    """A full softmax as one would write it in torch: the mean of the history's vectors against all vectors."""
+    """A full softmax in plain torch: the mean of the history's vectors against all vectors."""
 
     def __init__(self, items):
         super().__init__()
@@ -44,13 +45,13 @@ class Torch(nn.Module):
 
 
 def full(items, lr=0.01):
-    """A step of the full softmax with Adam, and its table."""
+    """Return a step of the full softmax with Adam, and its table."""
     module = Torch(items)
     optimizer = torch.optim.Adam(module.parameters(), lr, fused=True)
 
-    def step(drawn):
+    def step(ids):
         optimizer.zero_grad()
-        module(drawn[:, :-1], drawn[:, -1]).backward()
+        module(ids[:, :-1], ids[:, -1]).backward()
         optimizer.step()
 
     return step, module.table.weight
@@ -66,11 +67,11 @@ def sampled(items, counts, sparse_lr=0.1):
     space.configure_model()
     optimizer = optim.AdamWWithSparseAdagrad(optim.groups(space), sparse_lr=sparse_lr)
 
-    def step(drawn):
-        rows = torch.arange(len(drawn))
-        history = Ragged(drawn[:, :-1].flatten(), rows.repeat_interleave(drawn.shape[1] - 1), rows)
+    def step(ids):
+        rows = torch.arange(len(ids))
+        history = Ragged(ids[:, :-1].flatten(), rows.repeat_interleave(ids.shape[1] - 1), rows)
         optimizer.zero_grad()
-        losses = space.losses({"history": history, "item": Ragged(drawn[:, -1], rows, rows)})
+        losses = space.losses({"history": history, "item": Ragged(ids[:, -1], rows, rows)})
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
 
@@ -78,12 +79,12 @@ def sampled(items, counts, sparse_lr=0.1):
 
 
 def skewed(items):
-    """How often each id occurs, and batches of ids drawn accordingly."""
+    """Return how often each id occurs, and batches of ids with these frequencies."""
     rng = np.random.default_rng(0)
     counts = np.ceil(1e6 / (np.arange(items) + 100)).astype(np.int64)
-    rising = (counts / counts.sum()).cumsum()
-    drawn = np.searchsorted(rising, rng.random((20, ROWS, HISTORY + 1))).clip(max=items - 1)
-    return counts, torch.from_numpy(drawn)
+    cumulative = (counts / counts.sum()).cumsum()
+    ids = np.searchsorted(cumulative, rng.random((20, ROWS, HISTORY + 1))).clip(max=items - 1)
+    return counts, torch.from_numpy(ids)
 
 
 def exact(a, b, target):
@@ -95,7 +96,7 @@ def plain(a, b, target):
 
 
 def job(name, items):
-    """What is measured by a name, ready to be called."""
+    """Return the function to measure."""
     if name in ("sampled", "full"):
         counts, batches = skewed(items)
         step, _ = sampled(items, counts) if name == "sampled" else full(items)
@@ -113,8 +114,8 @@ def job(name, items):
     return work
 
 
-def grown(name, items, times):
-    """Megabytes by which this process grows at most while it works."""
+def peak_growth(name, items, times):
+    """Return the megabytes by which this process grows at most while it works."""
     work = job(name, items)
     before = resident("VmRSS")
     for _ in range(times):
@@ -123,59 +124,60 @@ def grown(name, items, times):
 
 
 def resident(word):
-    """Megabytes of this process in memory: now, or at most so far. (`getrusage` counts those of its parent too.)"""
+    """Return the megabytes of this process in memory, now or at most. (`getrusage` counts those of its parent too.)"""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(word)) * 1024 / 1e6
 
 
 def memory(name, items, times):
-    words = [sys.executable, __file__, "--memory", name, "--items", str(items), "--times", str(times)]
-    return json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
+    command = [sys.executable, __file__, "--memory", name, "--items", str(items), "--times", str(times)]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
-def seconds(one, other, rounds, often):
-    """Median seconds of two jobs, measured in turns, the first `often` times a turn, and the median of the ratios."""
-    taken = []
-    one(), other()
+def compare(ours, theirs, rounds, repeats):
+    """Return the median seconds of two jobs, measured in turns, the first `repeats` times, and the median ratio."""
+    pairs = []
+    ours(), theirs()
     for _ in range(rounds):
         pair = []
-        for work, times in ((one, often), (other, 1)):
-            begun = time.process_time()
+        for work, times in ((ours, repeats), (theirs, 1)):
+            start = time.process_time()
             for _ in range(times):
                 work()
-            pair.append((time.process_time() - begun) / times)
-        taken.append(pair)
-    return [statistics.median(pair[at] for pair in taken) for at in (0, 1)], statistics.median(b / a for a, b in taken)
+            pair.append((time.process_time() - start) / times)
+        pairs.append(pair)
+    medians = [statistics.median(pair[at] for pair in pairs) for at in (0, 1)]
+    return medians, statistics.median(b / a for a, b in pairs)
 
 
-def found(table, known, asked, pool):
-    """The share of planted neighbours among the ten nearest of the pool."""
+def recall_at_10(table, catalogue, queries, pool):
+    """Return the share of planted neighbors among the ten nearest of the pool."""
     z = F.normalize(table.detach())
-    scores = z[torch.from_numpy(asked)] @ z[torch.from_numpy(pool)].T
+    scores = z[torch.from_numpy(queries)] @ z[torch.from_numpy(pool)].T
     best = pool[scores.topk(11).indices.numpy()]
-    truth = known.neighbours(asked, pool)
+    truth = catalogue.neighbours(queries, pool)
     return np.mean([
         len(set(near[near != own][:10]) & set(right)) / 10
-        for own, near, right in zip(asked, best, truth, strict=True)
+        for own, near, right in zip(queries, best, truth, strict=True)
     ])  # fmt: skip
 
 
-def recall(items, seconds, steps):
-    """The recall of planted neighbours by both, and the steps that they made in so much time and at most."""
-    known = runpy.run_path(str(PREPARE))["Catalogue"](items, 0)
-    drawn = known.histories(4 * items, HISTORY + 1)
-    counts = np.bincount(drawn.ravel(), minlength=items)
+def train_both(items, seconds, max_steps):
+    """Return the recall of planted neighbors by both after some time or number of steps, and the steps."""
+    catalogue = runpy.run_path(str(PREPARE))["Catalogue"](items, 0)
+    histories = catalogue.histories(4 * items, HISTORY + 1)
+    counts = np.bincount(histories.ravel(), minlength=items)
     pool = np.flatnonzero(counts >= 40)
-    asked = np.random.default_rng(0).permutation(pool)[:1000]
+    queries = np.random.default_rng(0).permutation(pool)[:1000]
     results = []
     for name in ("sampled", "full"):
         torch.manual_seed(0)
         step, table = sampled(items, counts) if name == "sampled" else full(items)
-        rng, begun, made = np.random.default_rng(1), time.process_time(), 0
-        while made < steps and time.process_time() - begun < seconds:
-            step(torch.from_numpy(drawn[rng.integers(len(drawn), size=ROWS)]))
-            made += 1
-        results.append((found(table, known, asked, pool), made))
+        rng, start, steps = np.random.default_rng(1), time.process_time(), 0
+        while steps < max_steps and time.process_time() - start < seconds:
+            step(torch.from_numpy(histories[rng.integers(len(histories), size=ROWS)]))
+            steps += 1
+        results.append((recall_at_10(table, catalogue, queries, pool), steps))
     return results
 
 
@@ -188,24 +190,24 @@ def main():
     options = parser.parse_args()
     if options.memory:
         torch.set_num_threads(1)
-        print(json.dumps(grown(options.memory, options.items, options.times)))
+        print(json.dumps(peak_growth(options.memory, options.items, options.times)))
         return
-    torch.set_num_threads(1)  # time is then that of one processor, whatever else the machine does
+    torch.set_num_threads(1)  # so that CPU time is comparable on a busy machine
     items = 50_000 if options.quick else options.items
     print(f"{items:,} ids, {ROWS} rows, {DIM} dimensions, one thread")
     print(f"{'':<38}{'ours ms':>9}{'torch ms':>10}{'ratio':>8}{'ours MB':>9}{'torch MB':>10}{'ratio':>7}")
-    for ours, theirs, often, name in (
-        ("sampled", "full", 50, "step of 512 samples, of the full softmax"),
-        ("exact", "plain", 1, "cross entropy by parts, as a whole"),
+    for ours, theirs, repeats, name in (
+        ("sampled", "full", 50, "step with 512 samples / full softmax"),
+        ("exact", "plain", 1, "cross entropy, chunked / whole"),
     ):
-        (a, b), ratio = seconds(job(ours, items), job(theirs, items), 2 if options.quick else 3, often)
-        x, y = (memory(one, items, 50 if one == "sampled" else 2) for one in (ours, theirs))
-        ratio = f"{ratio:>7.0f}x" if often > 1 else f"{1 / ratio:>8.2f}"
+        (a, b), ratio = compare(job(ours, items), job(theirs, items), 2 if options.quick else 3, repeats)
+        x, y = (memory(name, items, 50 if name == "sampled" else 2) for name in (ours, theirs))
+        ratio = f"{ratio:>7.0f}x" if repeats > 1 else f"{1 / ratio:>8.2f}"
         print(f"{name:<38}{a * 1e3:>9.1f}{b * 1e3:>10.1f}{ratio}{x:>9.0f}{y:>10.0f}{x / y:>7.3f}", flush=True)
     for few, budget, steps in ((items // 10, 2 if options.quick else 20, 10**9), (items // 100, 10**9, 200)):
-        (one, made), (two, slow) = recall(few, budget, steps)
-        print(f"{few:,} ids, planted neighbours among the nearest ten: {one:.3f} after {made} sampled steps, {two:.3f} "
-              f"after {slow} full ones; ratio {one / max(two, 1e-9):.2f}", flush=True)  # fmt: skip
+        (ours, fast), (theirs, slow) = train_both(few, budget, steps)
+        print(f"{few:,} ids, recall@10 of planted neighbors: {ours:.3f} after {fast} sampled steps, {theirs:.3f} "
+              f"after {slow} full ones; ratio {ours / max(theirs, 1e-9):.2f}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

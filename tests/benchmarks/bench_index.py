@@ -3,8 +3,8 @@
 Run: python tests/benchmarks/bench_index.py [SONGS]    (a folder of recordings; the shared real data if not given)
 
 Real recordings are looped to 3-minute files of mp3, flac, ogg and m4a. The peer does what a script would: librosa.load,
-torchaudio's MelSpectrogram, the network in float32, one file after another. The floor is the sum of the seconds that
-each stage takes at its best on one core, over the cores.
+torchaudio's MelSpectrogram, the network in float32, one file after another. The floor is the sum of the best times of
+each stage on one core, divided by the number of cores.
 """
 
 import os
@@ -39,7 +39,7 @@ def timed(function):
 
 
 def looped(path):
-    """Three minutes of a recording, stereo at 44.1 kHz."""
+    """Return three minutes of a recording, stereo at 44.1 kHz."""
     samples, rate = librosa.load(path, sr=44100, mono=False)
     stereo = np.atleast_2d(samples)[[0, -1]].T
     return np.tile(stereo, (SECONDS * rate // len(stereo) + 1, 1))[: SECONDS * rate].astype(np.float32)
@@ -67,7 +67,7 @@ def write(folder, songs, each=8):
                 write_m4a(path, samples)
             else:
                 with soundfile.SoundFile(path, "w", 44100, 2) as file:
-                    for start in range(0, len(samples), 1 << 16):  # libsndfile's Vorbis dies of more at once
+                    for start in range(0, len(samples), 1 << 16):  # libsndfile's Vorbis encoder crashes on more at once
                         file.write(samples[start : start + (1 << 16)])
     return sorted(folder.glob("*.*"))
 
@@ -83,7 +83,7 @@ def network(path):
 
 
 def loaded(path):
-    """What librosa.load gives; it does not read m4a by itself."""
+    """Return what librosa.load returns; it does not read m4a by itself."""
     if path.suffix != ".m4a":
         return librosa.load(path, sr=RATE)[0]
     return audio.read(path, RATE)
@@ -113,11 +113,11 @@ def ours(checkpoint, folder, index):
 
 
 def floor(checkpoint, paths):
-    """Core-seconds of each stage at its best: decoding and so on, log-mel, network, one thread each."""
+    """Return the best core-seconds of each stage: decoding, resampling, log-mel, network, one thread each."""
     stages = {}
     samples = []
     for path in paths:
-        best = min((audio.decode(path, RATE) for _ in range(2)), key=lambda one: sum(one.times.values()))
+        best = min((audio.decode(path, RATE) for _ in range(2)), key=lambda sound: sum(sound.times.values()))
         samples.append(best.samples)
         for stage, seconds in best.times.items():
             stages[stage] = stages.get(stage, 0.0) + seconds
@@ -125,9 +125,9 @@ def floor(checkpoint, paths):
     reader, encoder = space.reader("audio"), space.encoder("audio")
     torch.set_num_threads(1)
     try:
-        stages["log-mel"] = min(timed(lambda: [reader.windows(one) for one in samples])[0] for _ in range(2))
+        stages["log-mel"] = min(timed(lambda: [reader.windows(sound) for sound in samples])[0] for _ in range(2))
         x = reader.encode([samples[0][: 32 * 5 * RATE]])
-        count = sum(len(one) for one in samples) / (32 * 5 * RATE)
+        count = sum(len(sound) for sound in samples) / (32 * 5 * RATE)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             parts = [x.take(part) for part in torch.arange(32).split(8)]
             encoder.pieces(x)
@@ -139,8 +139,8 @@ def floor(checkpoint, paths):
     return stages
 
 
-def mels():
-    """Seconds of a 3-minute log-mel by torchaudio and by ours, and the largest difference to librosa's."""
+def compare_log_mels():
+    """Return the seconds of a 3-minute log-mel by torchaudio and by us, and the largest difference to librosa's."""
     samples = np.random.default_rng(0).normal(0, 0.1, SECONDS * RATE).astype(np.float32)
     reader = LogMel(seconds=5.0, floor=1e-6, **SETTINGS)
     theirs = torchaudio.transforms.MelSpectrogram(RATE, 512, hop_length=160, n_mels=64)
@@ -158,7 +158,7 @@ def mels():
 
 
 def unchanged(checkpoint, folder, count=2000):
-    """Seconds of a second run over so many unchanged files."""
+    """Return the seconds of a second run over unchanged files."""
     tiny = 0.1 * np.random.default_rng(0).normal(size=(count, RATE // 2)).astype(np.float32)
     for number, samples in enumerate(tiny):
         soundfile.write(folder / f"{number}.wav", samples, RATE)
@@ -178,7 +178,7 @@ def main(songs):
         folder.mkdir()
         paths = write(folder, songs)
         space = network(checkpoint)
-        heard = len(paths) * SECONDS
+        duration = len(paths) * SECONDS
         times = {"peer": [], "ours": []}
         for _ in range(ROUNDS):
             times["peer"].append(timed(lambda: peer(space, paths))[0])
@@ -187,14 +187,15 @@ def main(songs):
         least = sum(stages.values()) / CORES
         a, b = (statistics.median(times[name]) for name in ("peer", "ours"))
         print(f"{'file -> vector':<34}{'x real time':>12}{'ratio':>8}")
-        print(f"{'librosa, torchaudio, float32':<34}{heard / a:>12.0f}{1:>8.2f}")
-        print(f"{'jointembed index':<34}{heard / b:>12.0f}{a / b:>8.2f}")
-        print(f"{'floor':<34}{heard / least:>12.0f}{a / least:>8.2f}   ours is {least / b:.0%} of it")
+        print(f"{'librosa, torchaudio, float32':<34}{duration / a:>12.0f}{1:>8.2f}")
+        print(f"{'jointembed index':<34}{duration / b:>12.0f}{a / b:>8.2f}")
+        print(f"{'floor':<34}{duration / least:>12.0f}{a / least:>8.2f}   ours is {least / b:.0%} of it")
         print(
-            ", ".join(f"{stage} {1000 * seconds / heard:.2f}" for stage, seconds in stages.items()), "core-s / 1000 s"
+            ", ".join(f"{stage} {1000 * seconds / duration:.2f}" for stage, seconds in stages.items()),
+            "core-s / 1000 s",
         )
-        both, difference = mels()
-        print(f"log-mel against torchaudio: {both['torchaudio'] / both['ours']:.2f} x; to librosa's: {difference:.1e}")
+        both, difference = compare_log_mels()
+        print(f"log-mel against torchaudio: {both['torchaudio'] / both['ours']:.2f} x; to librosa: {difference:.1e}")
         many = Path(place) / "many"
         many.mkdir()
         print(f"a second run over 2,000 unchanged files: {unchanged(checkpoint, many):.2f} s")

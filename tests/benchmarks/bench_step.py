@@ -1,4 +1,4 @@
-"""A training step under Lightning against the same step in a bare loop, and the cost of making batches.
+"""A training step under Lightning against the same step in a plain loop, and the cost of collating batches.
 
 Run: python tests/benchmarks/bench_step.py
 """
@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore")
 
 
 class Clock(lightning.Callback):
-    """The seconds of each batch of training, from start to start."""
+    """Records when each training batch starts."""
 
     def __init__(self):
         self.times = []
@@ -78,17 +78,17 @@ def main(steps=150, rounds=5):
         clocks.append((under, statistics.median(np.diff(times[20:]))))
     ratio = statistics.median(under / bare for under, bare in clocks)
     print(f"{'training step':<40}{'Lightning ms':>14}{'bare ms':>10}{'ratio':>8}")
-    under, bare = (1000 * statistics.median(one[place] for one in clocks) for place in (0, 1))
+    under, bare = (1000 * statistics.median(pair[place] for pair in clocks) for place in (0, 1))
     print(f"{'MNIST-like, 256 rows, convolutions':<40}{under:>14.1f}{bare:>10.1f}{ratio:>8.3f}")
 
     x = SparseImage([28, 28]).encode([row["bitmap"] for row in bitmaps(60_000)])
     times = []
     for epoch in range(5):
         order = torch.from_numpy(np.random.default_rng(epoch).permutation(60_000))
-        begun = time.perf_counter()
+        start = time.perf_counter()
         for start in range(0, 60_000, 64):
             x[order[start : start + 64]]
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - start)
     print(f"\ncollate of 60,000 bitmaps in batches of 64: median {statistics.median(times):.3f} s an epoch")
 
 

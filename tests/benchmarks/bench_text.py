@@ -1,8 +1,7 @@
-"""Training two bags of words by jointembed and by sentence-transformers' StaticEmbedding, on the same caption pairs.
+"""Training two bags of words with jointembed and with sentence-transformers' StaticEmbedding, on the same captions.
 
-Run: python tests/benchmarks/bench_text.py TABLE, where recipes/languages/prepare.py has written TABLE. The seconds are
-of the whole training: reading text into numbers, all steps, and whatever the trainers do about them. R@1 is of English
-finding German among the rows of `val`.
+Run: python tests/benchmarks/bench_text.py TABLE, a table written by recipes/languages/prepare.py. The seconds are those
+of the whole training, tokenisation included. R@1 is that of retrieving German by English among the rows of `val`.
 """
 
 import logging
@@ -23,7 +22,7 @@ DIM, BATCH = 256, 512
 
 
 class Stopwatch:
-    """Seconds on the clock and of the processor; the second leaves out what other programs take."""
+    """Wall-clock and CPU seconds; the latter are not affected by other programs."""
 
     def __enter__(self):
         self.clock, self.processor = time.perf_counter(), time.process_time()
@@ -34,11 +33,11 @@ class Stopwatch:
 
 
 def recall(english, german):
-    """The share of rows of `english` (N, D) whose nearest row of `german` (N, D) is their own; unit vectors."""
+    """Return the share of rows of `english` (N, D) whose nearest row of `german` (N, D) is their own; unit vectors."""
     return float(np.mean((english @ german.T).argmax(1) == np.arange(len(english))))
 
 
-def ours(rows, asked, epochs, lr, **reader):
+def ours(rows, queries, epochs, lr, **reader):
     lightning.seed_everything(0, verbose=False)
     encoders = {language: EmbeddingBag(BagOfWords(**reader)) for language in ("en", "de")}
     space = JointEmbedding(DIM, encoders, [Match("en", "de")], lr=lr)
@@ -52,12 +51,14 @@ def ours(rows, asked, epochs, lr, **reader):
         use_distributed_sampler=False,
         default_root_dir=tempfile.gettempdir(),
     )
-    with Stopwatch() as taken:
+    with Stopwatch() as stopwatch:
         trainer.fit(space, TableData(rows, batch_size=BATCH))
-    return taken, recall(*(space.space.embed(language, [row[language] for row in asked]) for language in ("en", "de")))
+    return stopwatch, recall(
+        *(space.space.embed(language, [row[language] for row in queries]) for language in ("en", "de"))
+    )
 
 
-def theirs(rows, asked, epochs, lr):
+def theirs(rows, queries, epochs, lr):
     from datasets import Dataset
     from sentence_transformers import (
         SentenceTransformer,
@@ -68,7 +69,7 @@ def theirs(rows, asked, epochs, lr):
     from sentence_transformers.models import StaticEmbedding
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    with Stopwatch() as taken:
+    with Stopwatch() as stopwatch:
         tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.Lowercase()
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -94,32 +95,32 @@ def theirs(rows, asked, epochs, lr):
             pairs = Dataset.from_dict({language: [row[language] for row in rows] for language in ("en", "de")})
             SentenceTransformerTrainer(model, arguments, pairs, loss=MultipleNegativesRankingLoss(model)).train()
     vectors = [
-        model.encode([row[language] for row in asked], normalize_embeddings=True, show_progress_bar=False)
+        model.encode([row[language] for row in queries], normalize_embeddings=True, show_progress_bar=False)
         for language in ("en", "de")
     ]
-    return taken, recall(*vectors)
+    return stopwatch, recall(*vectors)
 
 
 def main(table):
     rows = [row for row in Rows.open(table).dicts() if row.get("en") and row.get("de")]
     train = [row for row in rows if row["split"] == "train"]
-    asked = [row for row in rows if row["split"] == "val"]
+    queries = [row for row in rows if row["split"] == "val"]
     runs = [
         ("StaticEmbedding, words", theirs, 10, 0.05, {}),
         ("jointembed, words", ours, 10, 3e-3, {"min_count": 2}),
-        ("jointembed, and runs of letters", ours, 1, 1e-2, {"max_terms": 10_000, "char_ngrams": [3, 4]}),
-        ("jointembed, and runs of letters", ours, 5, 5e-3, {"max_terms": 10_000, "char_ngrams": [3, 4]}),
+        ("jointembed, and character n-grams", ours, 1, 1e-2, {"max_terms": 10_000, "char_ngrams": [3, 4]}),
+        ("jointembed, and character n-grams", ours, 5, 5e-3, {"max_terms": 10_000, "char_ngrams": [3, 4]}),
     ]
     print(f"{'':<36}{'epochs':>7}{'seconds':>9}{'CPU s':>7}{'pairs/s':>9}{'pairs/CPU s':>13}{'R@1':>7}")
     for name, run, epochs, lr, reader in runs:
         try:
-            taken, found = run(train, asked, epochs, lr, **reader)
+            stopwatch, recall_at_1 = run(train, queries, epochs, lr, **reader)
         except ImportError:
             print(f"{name:<36} pip install sentence-transformers datasets accelerate, then run it again")
             continue
-        clock, processor = (epochs * len(train) / one for one in (taken.clock, taken.processor))
+        clock, processor = (epochs * len(train) / seconds for seconds in (stopwatch.clock, stopwatch.processor))
         print(
-            f"{name:<36}{epochs:>7}{taken.clock:>9.1f}{taken.processor:>7.1f}{clock:>9.0f}{processor:>13.0f}{found:>7.3f}",
+            f"{name:<36}{epochs:>7}{stopwatch.clock:>9.1f}{stopwatch.processor:>7.1f}{clock:>9.0f}{processor:>13.0f}{recall_at_1:>7.3f}",
             flush=True,
         )
 

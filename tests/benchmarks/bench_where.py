@@ -1,19 +1,18 @@
-"""Conditions by their SQL and by columns taken apart, and words: `python tests/benchmarks/bench_where.py [ROWS]`.
+"""Conditions and words over an index: `python tests/benchmarks/bench_where.py [ROWS]`.
 
-Medians of alternating rounds, in ms of the processor's time. `first` is the time in which the columns of a condition
-are taken apart, once for each commit.
+Medians in ms of CPU time. `first` is the first time that a newly opened index answers, when it reads the columns of the
+condition; `again` is every later time.
 """
 
 import statistics
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
 from jointembed.index.index import Index
-from jointembed.index.metadata import Filter
-from jointembed.index.where import parse
 
 COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 ROUNDS = 7
@@ -28,16 +27,17 @@ CONDITIONS = [
 ]
 
 
-def timed(function, *what):
-    begun = time.process_time()
-    function(*what)
-    return 1000 * (time.process_time() - begun)
+def timed(function, *arguments):
+    start = time.process_time()
+    function(*arguments)
+    return 1000 * (time.process_time() - start)
 
 
-def filled(path):
+def write_index(path):
     rng = np.random.default_rng(0)
-    share = 1 / np.arange(1, 5001)
-    words = np.array([f"w{at}" for at in range(5000)])[rng.choice(5000, (COUNT, 12), p=share / share.sum())]
+    frequencies = 1 / np.arange(1, 5001)
+    vocabulary = np.array([f"w{n}" for n in range(5000)])
+    words = vocabulary[rng.choice(5000, (COUNT, 12), p=frequencies / frequencies.sum())]
     rows = [
         {
             "id": f"s{at}",
@@ -51,33 +51,29 @@ def filled(path):
         }
         for at in range(COUNT)
     ]
-    index = Index.create(path, 2, "euclidean")
-    index.add(rows, rng.standard_normal((COUNT, 2)).astype(np.float32), "audio")
-    return index
+    with Index.create(path, 2, "euclidean") as index:
+        index.add(rows, rng.standard_normal((COUNT, 2)).astype(np.float32), "audio")
 
 
 def main():
-    print(f"{COUNT:,} rows, medians of {ROUNDS}{'':>26}{'SQL':>9}{'apart':>9}{'first':>9}")
-    with tempfile.TemporaryDirectory() as folder, filled(f"{folder}/a.index") as index, index.reading() as db:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.index"
+        write_index(path)
+        print(f"{f'{COUNT:,} rows, medians of {ROUNDS}':<58}{'first':>9}{'again':>9}")
         for where in CONDITIONS:
-            condition = parse(where, index.meta()["columns"])
-            rows, times = Filter(), {"SQL": [], "apart": []}
-            rows.meet(db, condition)
-            first = timed(rows.meet, db, condition)
-            for _ in range(ROUNDS):
-                times["SQL"].append(timed(Filter().meet, db, condition))
-                times["apart"].append(timed(rows.meet, db, condition))
-            sql, apart = (statistics.median(one) for one in times.values())
-            print(f"{where:<58}{sql:>9.1f}{apart:>9.1f}{first:>9.0f}", flush=True)
-        index.search_text("w1")
-        print(f"{'':<58}{'all':>9}{'best 10':>9}")
-        for words in ("the", "w1", "w0 w1", "w3000"):
-            times = {"all": [], "best": []}
-            for _ in range(ROUNDS):
-                times["all"].append(timed(index._text.find, words))
-                times["best"].append(timed(index._text.find, words, 10))
-            every, best = (statistics.median(one) for one in times.values())
-            print(f"{'words: ' + words:<58}{every:>9.1f}{best:>9.1f}", flush=True)
+            with Index.open(path) as index:
+                index.count()  # the vectors
+                first = timed(index.count, where)
+                again = statistics.median(timed(index.count, where) for _ in range(ROUNDS))
+            print(f"{where:<58}{first:>9.1f}{again:>9.1f}", flush=True)
+        print(f"{'':<58}{'1000 best':>9}{'10 best':>9}")
+        with Index.open(path) as index:
+            index.search_text("w1")
+            for words in ("the", "w1", "w0 w1", "w3000"):
+                many, few = (
+                    statistics.median(timed(index.search_text, words, k) for _ in range(ROUNDS)) for k in (1000, 10)
+                )
+                print(f"{'words: ' + words:<58}{many:>9.1f}{few:>9.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,10 @@ def drop_excluded(positions: Positions, scores: Scores, k: int, exclude: Exclusi
     """Remove each query's exclusions from its results (M, n), and return the best min(k, n) of the rest, padded."""
     if exclude is None or not any(map(len, exclude)):
         return positions[:, :k], scores[:, :k]
+    if len(positions) == 1:  # the usual case, in a third of the time
+        kept_columns = np.flatnonzero(~np.isin(positions[0], exclude[0]))[:k]
+        if len(kept_columns) == min(k, positions.shape[1]):
+            return positions[:, kept_columns], scores[:, kept_columns]
     keep = np.array([~np.isin(row, excluded) for row, excluded in zip(positions, exclude, strict=True)], bool)
     return take_first(positions, scores, k, keep)
 
