@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..ragged import Ragged
 from ..space.encoded import Encoded
 from ..space.space import Space
-from .match import Match
-from .objective import Batch
+from .candidates import Candidates, Queries, Targets
+from .losses import Loss
+from .match import make_candidates, make_loss
+from .objective import Batch, Objective
 
 
-class NextItem(Match):
-    """Matching each place of a history with what comes after it, among the known ids: `Match` at every position.
+class NextItem(Objective):
+    """Matching each position of a history with the item after it, among the known ids.
 
-    The history is a list of ids in their order, read by a pool that never looks ahead
-    (`pools: {history: CausalTransformer}`). So a history's vector lies near what follows it, and is searched for among
-    the ids.
+    A history is a list of ids in order, read by a sequence encoder that never looks ahead
+    (`pools: {history: CausalTransformer}`). The vector of a history thus lies near the items that follow it.
 
     Args:
         history: the column.
@@ -29,32 +29,57 @@ class NextItem(Match):
         weight: in the sum of all objectives.
     """
 
+    supports_mixup = False
+
     def __init__(
         self,
         history: str,
-        candidates: Literal["all"] | int = 512,
-        loss: Literal["softmax", "sigmoid"] = "softmax",
+        candidates: Literal["all"] | int | Candidates = 512,
+        loss: Literal["softmax", "sigmoid"] | Loss = "softmax",
         weight: float = 1.0,
     ) -> None:
-        super().__init__(history, history, candidates, loss, weight=weight)
+        super().__init__()
+        self.history, self.weight = history, weight
+        self.candidates, self.loss = make_candidates(candidates), make_loss(loss)
+        if self.candidates.from_batch:
+            raise UsageError(f"NextItem({history})", "it looks among ids", "use `candidates: all` or a number")
+
+    def columns(self) -> list[str]:
+        """The history."""
+        return [self.history]
 
     def build(self, space: Space) -> None:
-        """Make the scale of the scores, and the frequencies where there are such.
+        """Make the parameters of the loss.
 
         Raises:
-            UsageError: nothing reads the history in its order.
+            UsageError: the history is not read in order, or its items are not ids.
         """
-        if self.query not in space.pools:
-            wrong = "what comes next needs a pool that reads it in its order"
-            raise UsageError(self.query, wrong, f"add `pools: {{{self.query}: CausalTransformer}}` to the model")
-        super().build(space)
+        title = f"NextItem({self.history})"
+        check_sequence(space, self.history)
+        reader = space.reader(self.history)
+        if len(reader.counts) != reader.size or not reader.size:
+            wrong = f"{self.history} is not a list of ids that the training rows hold"
+            raise UsageError(title, wrong, f"read {self.history} with EmbeddingBag(Category)")
+        self.candidates.build(reader, self.loss, title)
+        self.loss.build(space, reader.size)
 
     def forward(self, encoded: dict[str, Encoded], batch: Batch, space: Space, dim: int | None = None) -> Tensor:
-        """The loss of every place that has a next one."""
-        states, read = encoded[self.query].states, encoded[self.query].sequence
+        """The mean loss over all positions that have a next one."""
+        states, read = encoded[self.history].states, encoded[self.history].sequence
         assert states is not None and read is not None
-        before = (read.rows[1:] == read.rows[:-1]).nonzero()[:, 0]
-        order = torch.arange(len(before), device=states.device)
-        query = Encoded(states[before], torch.ones_like(before, dtype=torch.bool), order)
-        target = Ragged(read.values[before + 1], order, order)
-        return super().forward({self.query: query}, {self.query: target}, space, dim)
+        position = (read.rows[1:] == read.rows[:-1]).nonzero()[:, 0]
+        order = torch.arange(len(position), device=states.device)
+        query = Queries(states[position], torch.ones_like(position, dtype=torch.bool))
+        target = Targets(self.history, read.values[position + 1], order, single=True)
+        return self.candidates(self.loss, query, target, space, dim)  # type: ignore[no-any-return]
+
+
+def check_sequence(space: Space, column: str) -> None:
+    """Check that a sequence encoder reads a column.
+
+    Raises:
+        UsageError: none does.
+    """
+    if column not in space.pools:
+        fix = f"add `pools: {{{column}: CausalTransformer}}` to the model"
+        raise UsageError(column, "predicting the next item needs an encoder that reads the list in order", fix)

@@ -140,7 +140,7 @@ def test_all_is_exact_in_both_metrics(metric):
     batch = {column: model.space.reader(column).encode(values) for column, values in cells.items()}
     codes = model(batch)
     loss = model.objectives[0](codes, batch, model.space)
-    scores = model.objectives[0].logits(
+    scores = model.objectives[0].loss.logits(
         model.space.score(codes["user"].z[[0, 1, 3]], model.space.vocabulary_vectors("film"))
     )
     torch.testing.assert_close(loss, F.cross_entropy(scores, torch.tensor([0, 1, 2])))

@@ -101,7 +101,8 @@ def made(name):
     for x in batch.values():
         x.values = x.values.double() if x.values.is_floating_point() else x.values
     draws = torch.tensor([0, 3, 1, 1, 2, 4])
-    objective._draw = lambda: draws
+    if hasattr(objective, "candidates"):
+        objective.candidates.draw = lambda: draws
     return model, batch
 
 

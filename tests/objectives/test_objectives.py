@@ -47,7 +47,7 @@ def test_softmax_among_all_is_cross_entropy(metric):
         "dot": z @ table.T,
         "euclidean": -(torch.cdist(z, table) ** 2),
     }[metric]
-    expected = F.cross_entropy(scores * match.scale.exp(), torch.tensor([0, 2, 0, 1]))
+    expected = F.cross_entropy(scores * match.loss.scale, torch.tensor([0, 2, 0, 1]))
     assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
 
@@ -58,7 +58,9 @@ def test_tags_are_one_yes_or_no_each():
     known = model.space.reader("tags").vocabulary()
     for row, tag in [(0, "slow"), (0, "sad"), (1, "fast")]:
         right[row, known.index(tag)] = 1
-    logits = match.logits(model.space.score(vectors(model, batch, "song")[:2], model.space.vocabulary_vectors("tags")))
+    logits = match.loss.logits(
+        model.space.score(vectors(model, batch, "song")[:2], model.space.vocabulary_vectors("tags"))
+    )
     expected = F.binary_cross_entropy_with_logits(logits, right, reduction="sum") / 2
     assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
@@ -66,7 +68,7 @@ def test_tags_are_one_yes_or_no_each():
 def test_info_nce_goes_both_ways():
     match = Match("song", "words")
     model, batch = pair(match, {"song": ["a", "b", "c"], "words": ["x", "y", "z"]})
-    logits = match.scale.exp() * model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
+    logits = match.loss.scale * model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
     order = torch.arange(3)
     expected = (F.cross_entropy(logits, order) + F.cross_entropy(logits.T, order)) / 2
     assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
@@ -76,7 +78,7 @@ def test_siglip():
     match = Match("song", "words", loss="sigmoid")
     model, batch = pair(match, {"song": ["a", "b", "c"], "words": ["x", "y", "z"]})
     scores = model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
-    logits = match.scale.exp() * scores + match.bias
+    logits = match.loss.scale * scores + match.loss.bias
     expected = -F.logsigmoid((2 * torch.eye(3).double() - 1) * logits).sum() / 3
     assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
@@ -93,7 +95,7 @@ def test_equal_targets_equal_queries_and_equal_labels_are_never_negatives():
             bf16=False,
         )
         model, batch = built(model, cells)
-        logits = match.scale.exp() * model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
+        logits = match.loss.scale * model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
         forth = -(logits.log_softmax(1) * right).sum(1) / right.sum(1)
         back = -(logits.T.log_softmax(1) * right.T).sum(1) / right.sum(0)
         return match(model(batch), batch, model.space), (forth.mean() + back.mean()) / 2
@@ -112,7 +114,7 @@ def test_several_captions_of_a_cell_are_targets_one_by_one():
     match = Match("song", "words")
     model, batch = pair(match, cells)
     captions = torch.stack([model.space.encoders["words"].vocabulary_vectors()[i] for i in (0, 1, 1, 2)])
-    logits = match.scale.exp() * model.space.score(vectors(model, batch, "song"), captions)
+    logits = match.loss.scale * model.space.score(vectors(model, batch, "song"), captions)
     right = torch.tensor([[1, 1, 1, 0], [0, 1, 1, 1]]).double()  # the caption y belongs to both
     forth = -(logits.log_softmax(1) * right).sum(1) / right.sum(1)
     back = -(logits.T.log_softmax(1) * right.T).sum(1) / right.sum(0)
@@ -133,7 +135,7 @@ def test_rows_that_hold_neither_change_nothing(settings):
 def test_a_target_without_its_query_is_a_wrong_answer_for_the_others():
     match = Match("song", "words")
     model, batch = pair(match, {"song": ["a", "b", None], "words": ["x", "y", "z"]})
-    logits = match.scale.exp() * model.space.score(vectors(model, batch, "song")[:2], vectors(model, batch, "words"))
+    logits = match.loss.scale * model.space.score(vectors(model, batch, "song")[:2], vectors(model, batch, "words"))
     order = torch.arange(2)
     expected = (F.cross_entropy(logits, order) + F.cross_entropy(logits.T[:2], order)) / 2
     assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
@@ -250,7 +252,7 @@ def test_mixed_rows_have_mixed_targets():
     assert ((mix.share >= 0.5) & (mix.share <= 1)).all() and sorted(mix.partner.tolist()) == [0, 1, 2, 3]
     right = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 0]]).double()
     right = mix.share[:, None] * right + (1 - mix.share[:, None]) * right[mix.partner]
-    logits = match.scale.exp() * model.space.score(codes["audio"].z, model.space.vocabulary_vectors("genre"))
+    logits = match.loss.scale * model.space.score(codes["audio"].z, model.space.vocabulary_vectors("genre"))
     there = right.sum(1) > 0
     expected = (-(logits.log_softmax(1) * right).sum(1)[there] / right.sum(1)[there]).mean()
     assert torch.allclose(match(codes, batch, model.space), expected, atol=1e-6)

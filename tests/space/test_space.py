@@ -266,7 +266,7 @@ def test_only_what_decides_a_vector_changes_the_fingerprint(model, space, tmp_pa
     again = JointEmbedding.load(tmp_path / "a.ckpt")
     assert again.space.fingerprint == space.fingerprint
     with torch.no_grad():
-        again.objectives[0].scale += 1
+        again.objectives[0].loss.log_scale += 1
     assert again.space.fingerprint == space.fingerprint
     with torch.no_grad():
         weight = again.space.projections["audio"].weight

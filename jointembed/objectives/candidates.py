@@ -1,0 +1,242 @@
+"""Among what a query looks for its target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..config import Configurable
+from ..errors import UsageError
+from ..ragged import Ragged
+from ..readers import Reader
+from ..space.encoded import Encoded, Mix
+from ..space.space import Space
+from . import distributed
+from .losses import Loss
+
+# B queries, P targets, C candidates, K ids of a vocabulary, D dimension of the space
+
+MAX_SCORED_IDS = 20_000  # ids of a vocabulary whose scores are all held at once
+
+
+@dataclass
+class Queries:
+    """Queries z (B, D), those that count (B,), and how mixup combined them."""
+
+    z: Tensor
+    present: Tensor
+    mix: Mix | None = None
+
+
+@dataclass
+class Targets:
+    """What queries look for: P ids of the vocabulary of a column, each with the row (P,) of its query.
+
+    Args:
+        column: of the space.
+        ids: (P,); the size of the vocabulary stands for unknown ids.
+        rows: (P,) non-decreasing.
+        single: no query has several.
+    """
+
+    column: str
+    ids: Tensor
+    rows: Tensor
+    single: bool
+
+
+class Candidates(Configurable, nn.Module):
+    """Among what a query looks for its target: the ids of a vocabulary, all of them or some."""
+
+    from_batch: bool = False  # the candidates are the targets of the batch, so these must be encoded
+    supports_mixup: bool = True
+    supports_head: bool = False  # a head may give the scores of all of them
+
+    def build(self, reader: Reader, loss: Loss, name: str) -> None:
+        """Take from the fitted reader of the target what is needed.
+
+        Args:
+            reader: of the target.
+            loss: that will be asked.
+            name: of the objective, for messages.
+        """
+
+    def forward(self, loss: Loss, query: Queries, targets: Targets, space: Space, dim: int | None) -> Tensor:
+        """The mean loss over the queries of all processes."""
+        raise UsageError(type(self).__name__, "it has no method `forward`", "write one that returns the loss")
+
+    def between(
+        self,
+        loss: Loss,
+        query: Encoded,
+        target: Encoded,
+        x: Ragged,
+        labels: Tensor | None,
+        space: Space,
+        dim: int | None,
+    ) -> Tensor:
+        """The same where the candidates are from the batch.
+
+        Args:
+            loss: of scores.
+            query: B rows.
+            target: the same rows.
+            x: the column of the target.
+            labels: (B,) keys; rows with equal ones match each other.
+            space: that gives scores.
+            dim: score by the first `dim` dimensions only.
+        """
+        raise UsageError(type(self).__name__, "it has no method `between`", "write one that returns the loss")
+
+
+class AllCandidates(Candidates):
+    """All ids that the reader of the target knows: classification with `Softmax`, tagging with `Sigmoid`."""
+
+    supports_head = True
+
+    def build(self, reader: Reader, loss: Loss, name: str) -> None:
+        """Check that the scores of all ids can be held.
+
+        Raises:
+            UsageError: there are too many.
+        """
+        self.name = name
+        if not loss.streams:
+            self._check_size(reader.size)
+
+    def _check_size(self, count: int) -> None:
+        if count > MAX_SCORED_IDS:
+            wrong = f"{count} candidates are too many to score for each row (at most {MAX_SCORED_IDS})"
+            raise UsageError(self.name, wrong, "use a number of samples, such as `candidates: 512`")
+
+    def forward(self, loss: Loss, query: Queries, targets: Targets, space: Space, dim: int | None) -> Tensor:
+        """The mean loss; see `Candidates.forward`."""
+        table = space.vocabulary_vectors(targets.column)  # (K, D)
+        if loss.streams and targets.single and query.mix is None:
+            counted = (targets.ids < len(table)) & query.present[targets.rows]
+            z, ids = query.z[targets.rows], targets.ids.clamp(max=len(table) - 1)
+            return loss.over_table(z, table, ids, distributed.weights(counted.to(z.dtype)), space, dim)
+        self._check_size(len(table))
+        return self.from_scores(loss, space.score(query.z, table, dim), query, targets)
+
+    @staticmethod
+    def from_scores(loss: Loss, scores: Tensor, query: Queries, targets: Targets) -> Tensor:
+        """The mean loss of scores (B, K)."""
+        count = scores.shape[1]
+        positives = scores.new_zeros(len(scores), count + 1)
+        positives[targets.rows, targets.ids] = 1.0
+        positives = positives[:, :count]  # without unknown ids
+        if query.mix is not None:
+            positives = query.mix(positives)
+        return distributed.mean(loss(scores, positives), query.present & (positives > 0).any(1))
+
+
+class Sampled(Candidates):
+    """Ids drawn by their frequency in the training rows, so that most of a large table is never touched.
+
+    Args:
+        count: C, ids that are drawn for each batch, with replacement.
+    """
+
+    supports_mixup = False
+
+    def __init__(self, count: int = 512) -> None:
+        super().__init__()
+        if count < 1:
+            raise UsageError("candidates", f"their number must be at least 1, got {count}", "write 512, all or batch")
+        self.count = count
+
+    def build(self, reader: Reader, loss: Loss, name: str) -> None:
+        """Take the frequencies of the ids."""
+        counts = torch.tensor(reader.counts, dtype=torch.float64)
+        self.register_buffer("shares", counts / counts.sum(), persistent=False)
+        self.register_buffer("cumulative", (counts / counts.sum()).cumsum(0), persistent=False)
+
+    def draw(self) -> Tensor:
+        """Draw ids (C,), with replacement, proportionally to their training frequency."""
+        cumulative = cast(Tensor, self.cumulative)
+        chance = torch.rand(self.count, dtype=cumulative.dtype, device=cumulative.device)
+        return torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1)
+
+    def forward(self, loss: Loss, query: Queries, targets: Targets, space: Space, dim: int | None) -> Tensor:
+        """The mean loss; each id of a cell with several is a target of its own."""
+        shares = cast(Tensor, self.shares)
+        known = targets.ids < len(shares)
+        ids = targets.ids.clamp(max=len(shares) - 1)
+        z, drawn = query.z[targets.rows], self.draw()
+        # One gather for both, and so one gradient of rows: several would be put together first.
+        vectors = space.embed_ids(targets.column, torch.cat([ids, drawn]))  # (P + C, D)
+        counts = torch.zeros_like(query.present, dtype=torch.int64).index_add_(
+            0, targets.rows, torch.ones_like(targets.rows)
+        )
+        weights = distributed.weights((known & query.present[targets.rows]).to(z.dtype) / counts[targets.rows])
+        expected = shares[drawn] * len(drawn)
+        return loss.over_sample(z, vectors, expected, drawn == ids[:, None], weights, space, dim)
+
+
+class InBatch(Candidates):
+    """The targets of the batch, of all processes: InfoNCE with `Softmax` (as in CLIP), SigLIP with `Sigmoid`.
+
+    Row i and row j match too if their targets or their queries are equal, or their labels. Several captions or tags of
+    a cell are targets one by one.
+    """
+
+    from_batch = True
+
+    def between(
+        self,
+        loss: Loss,
+        query: Encoded,
+        target: Encoded,
+        x: Ragged,
+        labels: Tensor | None,
+        space: Space,
+        dim: int | None,
+    ) -> Tensor:
+        """The mean loss over the queries of all processes, and over their targets if the loss is symmetric."""
+        rows = torch.arange(len(query.z), device=query.z.device)
+        if target.pieces is not None:
+            assert x.piece_keys is not None
+            t, t_rows, t_present, t_keys = target.pieces, x.rows, torch.ones_like(x.rows).bool(), x.piece_keys
+        else:
+            t, t_rows, t_present, t_keys = target.z, rows, target.present, target.row_keys
+        all_q, first = distributed.gather(query.z)
+        all_t, t_first = distributed.gather(t)
+        q_present, q_keys, all_t_present, all_t_keys, all_t_rows = (
+            distributed.gather(part)[0] for part in (query.present, query.row_keys, t_present, t_keys, t_rows + first)
+        )
+        # A target equal to any of a row's own targets is that row's too.
+        equal = all_t_keys[:, None] == all_t_keys
+        if target.pieces is not None:
+            counts = equal.new_zeros(len(all_q), len(all_t), dtype=torch.int32)
+            equal = counts.index_add_(0, all_t_rows, equal.int()) > 0
+        match = (q_keys[:, None] == q_keys[all_t_rows]) | equal
+        if labels is not None:
+            all_labels, _ = distributed.gather(labels)
+            match = match | (all_labels[:, None] == all_labels[all_t_rows])
+        positives = (match & q_present[:, None] & all_t_present).to(t.dtype)  # (B of all, P of all)
+        positives = self._mix(positives, query, target, first)
+        scores = space.score(query.z, all_t, dim)
+        forth = self._mean(loss, scores, positives[first : first + len(rows)], query.present, all_t_present)
+        if not loss.symmetric:
+            return forth
+        # In one process both ways are of the same scores.
+        back = scores.T if all_t is t else space.score(t, all_q, dim)
+        return (forth + self._mean(loss, back, positives.T[t_first : t_first + len(t)], t_present, q_present)) / 2
+
+    @staticmethod
+    def _mean(loss: Loss, scores: Tensor, positives: Tensor, present: Tensor, candidates: Tensor) -> Tensor:
+        return distributed.mean(loss(scores, positives, candidates), present & (positives > 0).any(1))
+
+    @staticmethod
+    def _mix(positives: Tensor, query: Encoded, target: Encoded, first: int) -> Tensor:
+        """The shares of positives (B, P) where the rows of a column are mixed."""
+        for encoded in (query, target):
+            if encoded.mix is not None:
+                partner, _ = distributed.gather(encoded.mix.partner + first)
+                mix = Mix(partner, distributed.gather(encoded.mix.share)[0])
+                positives = mix(positives) if encoded is query else mix(positives.T).T
+        return positives

@@ -1,0 +1,199 @@
+"""What a query pays for the scores of its candidates."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import Configurable
+from ..errors import UsageError
+from ..space.space import Space
+from . import softmax
+
+# N queries, C candidates, D dimension of the space, K ids of a vocabulary
+
+
+class Loss(Configurable, nn.Module):
+    """The loss of queries, given the scores of their candidates. A custom loss needs `forward` only.
+
+    >>> class Triplet(Loss):
+    ...     def forward(self, scores, positives, candidates=None):
+    ...         right = (scores * positives).sum(1) / positives.sum(1).clamp(min=1)
+    ...         wrong = scores.masked_fill(positives > 0, -1).amax(1)
+    ...         return (0.2 + wrong - right).clamp(min=0)
+    """
+
+    symmetric: bool = True  # among the candidates of a batch, targets look for their queries too
+    streams: bool = False  # `over_table` never holds the matrix of all scores, so that tables may be large
+
+    def build(self, space: Space, count: int | None) -> None:
+        """Make its parameters, for scores of a space among `count` candidates, or those of a batch (None)."""
+
+    def forward(self, scores: Tensor, positives: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """The loss (N,) of each query.
+
+        Args:
+            scores: (N, C).
+            positives: (N, C) 1 where a candidate is right and 0 where it is not; shares in between under mixup.
+            candidates: bool, (C,) or (N, C): those that count; all if not given.
+        """
+        raise UsageError(type(self).__name__, "it has no method `forward`", "write one that returns (N,) losses")
+
+    def over_table(
+        self, query: Tensor, table: Tensor, target: Tensor, weights: Tensor, space: Space, dim: int | None
+    ) -> Tensor:
+        """The weighted sum of the losses of queries (N, D) that have one target (N,) each in a table (K, D)."""
+        positives = F.one_hot(target, len(table)).to(query.dtype)
+        return cast(Tensor, (self(space.score(query, table, dim), positives) * weights).sum())
+
+    def over_sample(
+        self,
+        query: Tensor,
+        vectors: Tensor,
+        expected: Tensor,
+        hits: Tensor,
+        weights: Tensor,
+        space: Space,
+        dim: int | None,
+    ) -> Tensor:
+        """The weighted sum of the losses of queries among candidates that were drawn at random.
+
+        Args:
+            query: (N, D).
+            vectors: (N + C, D): the target of each query, then the candidates.
+            expected: (C,) how often each candidate is expected among C draws.
+            hits: (N, C) bool: candidates that are the target of the query, and so do not count.
+            weights: (N,) of each query in the sum.
+            space: that gives scores.
+            dim: score by the first `dim` dimensions only.
+        """
+        target, drawn = vectors.tensor_split([len(query)])
+        own = space.paired_score(query, target, dim)[:, None]
+        scores = torch.cat([own, space.score(query, drawn, dim)], 1)
+        positives = torch.zeros_like(scores)
+        positives[:, 0] = 1
+        candidates = torch.cat([torch.ones_like(hits[:, :1]), ~hits], 1)
+        return cast(Tensor, (self(scores, positives, candidates) * weights).sum())
+
+
+class _Scaled(Loss):
+    """Losses of logits: scores times a learned factor, the inverse of the temperature."""
+
+    log_scale: nn.Parameter | None
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise UsageError("temperature", f"it must be above 0, got {temperature}", "leave it out")
+        self.temperature = temperature
+        self.register_parameter("log_scale", None)
+
+    def build(self, space: Space, count: int | None) -> None:
+        """Make the scale of the scores; scores that are no cosines have a scale of their own and start at 1."""
+        start = -math.log(self.temperature) if space.metric == "cosine" else 0.0
+        self.log_scale = nn.Parameter(torch.tensor(start))
+
+    @property
+    def scale(self) -> Tensor:
+        """What scores are multiplied by; it stays within [1/100, 100], as in CLIP."""
+        assert self.log_scale is not None
+        return self.log_scale.clamp(-math.log(100), math.log(100)).exp()
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Scores -> logits; what a head gives instead of scores are logits already."""
+        return scores if self.log_scale is None else scores * self.scale
+
+
+class Softmax(_Scaled):
+    """One of the candidates is right: cross entropy, as in classification and InfoNCE (van den Oord et al. 2018).
+
+    A query with several targets pays the mean over them (Khosla et al. 2020).
+
+    Args:
+        temperature: to start from, if the metric is cosine (CLIP's by default); it is learned.
+    """
+
+    streams = True
+
+    def __init__(self, temperature: float = 0.07) -> None:
+        super().__init__(temperature)
+
+    def forward(self, scores: Tensor, positives: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """The cross entropy (N,); see `Loss.forward`."""
+        logits = self.logits(scores)
+        if candidates is not None:
+            # A row without any candidate keeps all: it does not count anyway.
+            absent = torch.zeros_like(candidates, dtype=logits.dtype)
+            logits = logits + absent.masked_fill(~candidates, torch.finfo(logits.dtype).min)
+        counts = positives.sum(1)
+        return -(logits.log_softmax(1) * positives).sum(1) / torch.where(counts > 0, counts, 1)
+
+    def over_table(
+        self, query: Tensor, table: Tensor, target: Tensor, weights: Tensor, space: Space, dim: int | None
+    ) -> Tensor:
+        """The same without the matrix of scores (N, K); see `softmax.cross_entropy`."""
+        a, b = space.score_factors(query, table, dim)
+        return softmax.cross_entropy(a * self.scale, b, target, weights)
+
+    def over_sample(
+        self,
+        query: Tensor,
+        vectors: Tensor,
+        expected: Tensor,
+        hits: Tensor,
+        weights: Tensor,
+        space: Space,
+        dim: int | None,
+    ) -> Tensor:
+        """The sampled softmax with the logQ correction (Bengio and Senecal 2008); see `Loss.over_sample`."""
+        a, b = space.score_factors(query, vectors, dim)
+        target, drawn = b.tensor_split([len(query)])
+        return softmax.sampled(a * self.scale, target, drawn, expected.log().to(a.dtype), hits, weights)
+
+
+class Sigmoid(_Scaled):
+    """Each candidate is right or wrong on its own: binary cross entropy, as in tagging and SigLIP (Zhai et al. 2023).
+
+    Args:
+        temperature: to start from, if the metric is cosine (SigLIP's by default); it is learned.
+    """
+
+    symmetric = False  # each pair is judged once, whoever looks for whom
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__(temperature)
+
+    def build(self, space: Space, count: int | None) -> None:
+        """Make the scale of the scores, and a bias at which nearly all candidates are wrong."""
+        super().build(space, count)
+        self.bias = nn.Parameter(torch.tensor(-10.0 if count is None else -math.log(count + 1.0)))
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Scores -> logits."""
+        return scores if self.log_scale is None else scores * self.scale + self.bias
+
+    def forward(self, scores: Tensor, positives: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """The sum (N,) of the binary cross entropies; see `Loss.forward`."""
+        losses = F.binary_cross_entropy_with_logits(self.logits(scores), positives, reduction="none")
+        return (losses if candidates is None else losses * candidates).sum(1)
+
+    def over_sample(
+        self,
+        query: Tensor,
+        vectors: Tensor,
+        expected: Tensor,
+        hits: Tensor,
+        weights: Tensor,
+        space: Space,
+        dim: int | None,
+    ) -> Tensor:
+        """A drawn candidate stands for 1 / expected of its kind: on average this is the sum over the whole table."""
+        target, drawn = vectors.tensor_split([len(query)])
+        right = self.logits(space.paired_score(query, target, dim))  # (N,)
+        wrong = F.softplus(self.logits(space.score(query, drawn, dim))) / expected.to(right.dtype)  # (N, C)
+        losses = F.softplus(-right) + wrong.masked_fill(hits, 0).sum(1)
+        return (losses * weights).sum()
