@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -38,7 +39,7 @@ _CLIENT_CLOSED_REQUEST = 499  # nobody reads this answer
 class _Request(Request):
     """A request whose parameters keep bytes that are not UTF-8 as surrogates, and lack those that are empty."""
 
-    @property
+    @functools.cached_property
     def query_params(self) -> QueryParams:
         query = self.scope["query_string"].decode("latin-1")
         return QueryParams(parse_qsl(query, errors="surrogateescape"))
