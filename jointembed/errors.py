@@ -97,5 +97,5 @@ def did_you_mean(name: str, choices: Iterable[object], limit: int = 8) -> str:
     if near := get_close_matches(name, names, n=1):
         return f"did you mean {near[0]}?"
     if not names:
-        return "there is none to choose from"
+        return "nothing to choose from exists"
     return "use one of " + ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

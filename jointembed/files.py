@@ -78,18 +78,18 @@ def make_dir(path: Path | str) -> Path:
     return Path(path)
 
 
-def check_writable(path: Path | str, what: str, *suffixes: str) -> None:
+def check_writable(path: Path | str, content: str, *suffixes: str) -> None:
     """Raise UsageError unless a file can be written to this path; call it before the work that produces the file.
 
     Args:
         path: the file, which may exist.
-        what: the thing to be written, for the error message.
+        content: the kind of file, such as "a report", for the error message.
         suffixes: the suffixes that the path may have, in lower case.
     """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         fix = f"write {path.parent / (path.stem or 'name')}{suffixes[0]}"
-        raise UsageError(path, f"{what} is written as {' or '.join(suffixes)}", fix)
+        raise UsageError(path, f"{content} is written as {' or '.join(suffixes)}", fix)
     with _blame_path(path):
         parent = next(folder for folder in path.absolute().parents if folder.exists())
         code = errno.EISDIR if path.is_dir() else 0 if parent.is_dir() else errno.ENOTDIR

@@ -13,8 +13,8 @@ from jointembed.audio.workers import Decoders
 
 
 def peak(worker):
-    """The most memory that a worker ever had, in kB."""
-    if worker.process is None:
+    """The peak memory of a worker in kB; 0 where the system has no /proc."""
+    if worker.process is None or not Path("/proc/self/status").exists():
         return 0
     lines = Path(f"/proc/{worker.process.pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])

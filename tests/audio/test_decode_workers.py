@@ -23,14 +23,15 @@ HOSTILE = "sound_files:hostile"
 
 
 def has_ended(pid, seconds=5.0):
-    """Whether a process ends; a zombie that its new parent has not yet reaped has ended."""
+    """Whether a process ends in time; a zombie that its new parent has not yet reaped has ended."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (OSError, IndexError):
+            os.kill(pid, 0)
+        except ProcessLookupError:
             return True
-        if state == "Z":
+        status = Path(f"/proc/{pid}/stat")  # on Linux
+        if status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z":
             return True
         time.sleep(0.02)
     return False
