@@ -128,17 +128,17 @@ def compose(number: int, seed: int = 0) -> Song:
         parts["pad"] = random.choice(("synth pad", "strings", "organ"))
     drums = random.choice(genre.drums)
     opening = random.choice(("all together", "the band alone", "the tune alone"))
-    loud = {part: random.uniform(0.8, 1.15) for part in ("lead", "chords", "bass", "pad", "drums")}
+    levels = {part: random.uniform(0.8, 1.15) for part in ("lead", "chords", "bass", "pad", "drums")}
 
     events = [
-        *_drums(drums, bars, loud["drums"], random),
-        *_bass(random.choice(genre.bass), harmony, bars, parts["bass"], loud["bass"], random),
-        *_chords(random.choice(genre.comp), harmony, bars, parts["chords"], genre.low, loud["chords"], random),
-        *_melody(genre, artist, harmony, scale_pitches(mode, tonic), bars, lead, loud["lead"], random),
+        *_drums(drums, bars, levels["drums"], random),
+        *_bass(random.choice(genre.bass), harmony, bars, parts["bass"], levels["bass"], random),
+        *_chords(random.choice(genre.comp), harmony, bars, parts["chords"], genre.low, levels["chords"], random),
+        *_melody(genre, artist, harmony, scale_pitches(mode, tonic), bars, lead, levels["lead"], random),
     ]
     if "pad" in parts:
         sustained = "x" + "-" * (bar - 1)
-        events += _chords(sustained, harmony, bars, parts["pad"], 57, 0.6 * loud["pad"], random)
+        events += _chords(sustained, harmony, bars, parts["pad"], 57, 0.6 * levels["pad"], random)
     if opening == "the band alone":
         events = [event for event in events if event.at >= bar or event.instrument != lead]
     if opening == "the tune alone":
@@ -164,7 +164,7 @@ def compose(number: int, seed: int = 0) -> Song:
 
 
 def _title(number: int, seed: int) -> str:
-    """Two words; a walk that meets every pair once, so that no title returns within a catalogue of 1,920 songs."""
+    """Two words; every pair occurs once before any occurs again, after 1,920 songs."""
     pairs = len(_ADJECTIVES) * len(_NOUNS)
     pair = (number * 1009 + Random(f"titles {seed}").randrange(pairs)) % pairs  # 1009 is prime
     lap = number // pairs
@@ -172,79 +172,79 @@ def _title(number: int, seed: int) -> str:
 
 
 def _harmony(changes: str, tonic: int, bars: int, random: Random) -> list[Chord]:
-    """Two chords a bar, entering the sequence at the beginning of one of its phrases of four."""
+    """Two chords a bar, from the beginning of one of the sequence's phrases of four."""
     sequence = changes.split()
-    enter = 4 * random.randrange(len(sequence) // 4)
+    start = 4 * random.randrange(len(sequence) // 4)
     harmony = []
     for index in range(bars):
-        names = sequence[(enter + index) % len(sequence)].split(",")
+        names = sequence[(start + index) % len(sequence)].split(",")
         harmony += [chord(names[0], tonic), chord(names[-1], tonic)]
     return harmony
 
 
-def _read(pattern: str, bars: int) -> Iterator[tuple[int, int, str]]:
-    """A bar's pattern over all bars: position, length (its holds included) and sign of each beginning."""
+def _read_pattern(pattern: str, bars: int) -> Iterator[tuple[int, int, str]]:
+    """Repeat a bar's pattern: the position, length with holds, and sign of every note."""
     for match in re.finditer(r"[^.\-]-*", pattern):
         for index in range(bars):
             yield index * len(pattern) + match.start(), len(match.group()), match.group()[0]
 
 
-_FORCE = {"X": 1.0, "x": 0.8, "o": 0.5}
+_VELOCITIES = {"X": 1.0, "x": 0.8, "o": 0.5}
 
 
-def _drums(patterns: dict[str, str], bars: int, loud: float, random: Random) -> Iterator[Event]:
+def _drums(patterns: dict[str, str], bars: int, level: float, random: Random) -> Iterator[Event]:
     for drum, pattern in patterns.items():
         bar = len(pattern)
-        for at, _, sign in _read(pattern, bars):
+        for at, _, sign in _read_pattern(pattern, bars):
             if at % bar and random.random() < 0.05:
                 continue
             if drum == "crash" and (at // bar) % 4:
                 continue  # a cymbal marks the phrase, not every bar
-            yield Event(at, 1, DRUMS[drum].number, _FORCE[sign] * loud, drum)
+            yield Event(at, 1, DRUMS[drum].number, _VELOCITIES[sign] * level, drum)
     if patterns:  # a fill at the end of every fourth bar
         last = random.choice(list(patterns))
         bar = len(patterns[last])
         for index in range(3, bars, 4):
             for at in random.sample(range(bar - 4, bar), 2):
-                yield Event(index * bar + at, 1, DRUMS[last].number, 0.6 * loud, last)
+                yield Event(index * bar + at, 1, DRUMS[last].number, 0.6 * level, last)
 
 
 def _bass(
-    pattern: str, harmony: list[Chord], bars: int, instrument: str, loud: float, random: Random
+    pattern: str, harmony: list[Chord], bars: int, instrument: str, level: float, random: Random
 ) -> Iterator[Event]:
     half = len(pattern) // 2
-    for at, length, sign in _read(pattern, bars):
-        here = harmony[at // half]
-        root = 33 + (here.root - 33) % 12  # A1 to G#2
-        third = here.intervals[1] if len(here.intervals) > 2 else 7
-        if sign == "a":  # a semitone above or below the root that comes
+    for at, length, sign in _read_pattern(pattern, bars):
+        current = harmony[at // half]
+        root = 33 + (current.root - 33) % 12  # A1 to G#2
+        third = current.intervals[1] if len(current.intervals) > 2 else 7
+        if sign == "a":  # a semitone above or below the next root
             following = harmony[min(at // half + 1, len(harmony) - 1)].root
             pitch = 33 + (following - 33) % 12 + random.choice((-1, 1))
         else:
-            pitch = root + {"1": 0, "3": third, "5": 7, "6": 9, "7": here.intervals[-1], "8": 12}[sign]
-        yield Event(at, length, pitch, 0.85 * loud, instrument)
+            pitch = root + {"1": 0, "3": third, "5": 7, "6": 9, "7": current.intervals[-1], "8": 12}[sign]
+        yield Event(at, length, pitch, 0.85 * level, instrument)
 
 
 def _chords(
-    pattern: str, harmony: list[Chord], bars: int, instrument: str, low: int, loud: float, random: Random
+    pattern: str, harmony: list[Chord], bars: int, instrument: str, low: int, level: float, random: Random
 ) -> Iterator[Event]:
     half = len(pattern) // 2
-    for at, length, sign in _read(pattern, bars):
+    for at, length, sign in _read_pattern(pattern, bars):
         if at % len(pattern) and random.random() < 0.06:
             continue
-        here = harmony[at // half]
-        if len(here.intervals) == 2:  # a power chord: root, fifth, octave
-            root = 40 + (here.root - 40) % 12
+        current = harmony[at // half]
+        if len(current.intervals) == 2:  # a power chord: root, fifth, octave
+            root = 40 + (current.root - 40) % 12
             voicing = [root, root + 7, root + 12]
-        else:  # each tone where it lies nearest to the middle, so that common tones stay and the others move least
-            voicing = sorted(low + (pitch - low + 6) % 12 - 6 for pitch in here.pitches)
+        else:  # each tone as near to the middle as it can lie, so that voices move little
+            voicing = sorted(low + (pitch - low + 6) % 12 - 6 for pitch in current.pitches)
         if sign.isdigit():
             voicing.append(voicing[0] + 12)
             place = int(sign) - 1
-            yield Event(at, max(length, 1.5), voicing[place % len(voicing)], 0.6 * loud, instrument)
+            yield Event(at, max(length, 1.5), voicing[place % len(voicing)], 0.6 * level, instrument)
         else:
             for pitch in voicing:
-                yield Event(at, length, pitch, 0.5 * _FORCE[sign] * loud, instrument)
+                yield Event(at, length, pitch, 0.5 * _VELOCITIES[sign] * level, instrument)
 
 
 def _melody(
@@ -254,15 +254,15 @@ def _melody(
     scale: list[int],
     bars: int,
     instrument: str,
-    loud: float,
+    level: float,
     random: Random,
 ) -> Iterator[Event]:
-    """Two motifs in one of a few forms; each bar sets its motif on the chord, and strong beats keep to chord tones."""
+    """Two motifs in one of four forms; each bar moves its motif to the chord, and strong beats use chord tones."""
     bar = len(genre.lead[0])
     motifs = []
     for pattern in random.choices(genre.lead, k=2):
         contour, at = [], 0
-        for _ in _read(pattern, 1):
+        for _ in _read_pattern(pattern, 1):
             contour.append(at)
             at += random.choice((-1, 1)) * (random.choice((2, 3, 4)) if random.random() < genre.wide else 1)
             at = max(-5, min(5, at))
@@ -275,18 +275,18 @@ def _melody(
         first = harmony[2 * index]
         anchor = nearest_pitch((anchor + centre) // 2, first.pitches)
         foot = min(range(len(scale)), key=lambda rung: abs(scale[rung] - anchor))
-        for (at, length, _), rise in zip(_read(pattern, 1), contour, strict=True):
+        for (at, length, _), rise in zip(_read_pattern(pattern, 1), contour, strict=True):
             pitch = scale[max(0, min(len(scale) - 1, foot + rise))]
             if at % 4 == 0:
                 pitch = nearest_pitch(pitch, harmony[2 * index + at // (bar // 2)].pitches)
             accent = 0.9 if at % 4 == 0 else 0.75
-            yield Event(index * bar + at, length, pitch, accent * loud, instrument)
+            yield Event(index * bar + at, length, pitch, accent * level, instrument)
 
 
 def _perform(
     events: list[Event], step: float, seconds: float, genre: Genre, artist: Artist, random: Random
 ) -> list[Note]:
-    """The grid as it is played: swung, a little loose, in seconds, and no longer than the song."""
+    """Play the grid: swung, with loose timing, in seconds, and cut to the length of the song."""
 
     def swung(at: float) -> float:
         beat, rest = divmod(at, 4.0)
@@ -341,4 +341,6 @@ def scale_pitches(mode: str, tonic: int) -> list[int]:
 
 def nearest_pitch(pitch: int, classes: tuple[int, ...]) -> int:
     """The pitch nearest to a pitch that belongs to one of the pitch classes."""
-    return min((pitch + away for away in range(-6, 7) if (pitch + away) % 12 in classes), key=lambda p: abs(p - pitch))
+    return min(
+        (pitch + away for away in range(-6, 7) if (pitch + away) % 12 in classes), key=lambda near: abs(near - pitch)
+    )
