@@ -40,7 +40,7 @@ def local(source: str) -> tuple[Path, str]:
     """The folder of a model and a name for it; a model on the Hub (owner/name) is downloaded first.
 
     Raises:
-        UsageError: there is no such folder or model.
+        UsageError: the folder or model does not exist.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -48,7 +48,7 @@ def local(source: str) -> tuple[Path, str]:
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source) or path.parent.is_dir():
         raise UsageError(
             source,
-            "there is no such folder",
+            "this folder does not exist",
             "give a folder written by `save_pretrained`, or a model on the Hub, such as laion/clap-htsat-unfused",
         )
     from huggingface_hub import snapshot_download
@@ -60,7 +60,7 @@ def local(source: str) -> tuple[Path, str]:
         reason = [*str(error).strip().splitlines(), type(error).__name__][0]
         raise UsageError(
             source,
-            f"there is no such folder, and the Hub has no model of this name or cannot be reached ({reason[:200]})",
+            f"this folder does not exist, and the Hub has no model of this name or cannot be reached ({reason[:200]})",
             "go online or correct the name, or download the model elsewhere and give its folder",
         ) from error
     return folder, f"{source}@{folder.name[:8]}"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..analyze.cluster_names import NamedCluster
     from ..index.selection import Items
 
-MIN_COLUMNS_FOR_WORDS = 120  # a narrower terminal has no room for nearest words, most of which the names hold
+MIN_COLUMNS_FOR_WORDS = 120  # a narrower terminal has no room for nearest words
 
 
 def cluster(
@@ -58,36 +58,42 @@ def cluster(
     with Index.open(index) as opened:
         if not dry_run and not os.access(index, os.W_OK):
             raise UsageError(index, "the index is read-only", "correct its permissions, or add --dry-run")
-        chosen = items(opened, field, where)
-        columns = dict.fromkeys(name for row in chosen.rows for name in row)
+        selection = items(opened, field, where)
+        columns = dict.fromkeys(name for row in selection.rows for name in row)
         if compare_to is not None and compare_to not in columns:
             raise UsageError(compare_to, "no item has a cell in this column", did_you_mean(compare_to, columns))
-        with status(f"Clustering {len(chosen.ids):,} items ..."):
-            found = cluster_vectors(chosen.vectors, k)
+        with status(f"Clustering {len(selection.ids):,} items ..."):
+            clusters = cluster_vectors(selection.vectors, k)
             earlier = json.loads(opened.get_meta("clusters") or "{}")
             vocabulary = opened.vocabulary(field)
-            names = name_clusters(chosen.vectors, found.labels, chosen.rows, vocabulary, ignore=earlier)
-            cells = None if compare_to is None else [row.get(compare_to) for row in chosen.rows]
-            agreed = None if cells is None else agreement(found.labels, cells)
+            names = name_clusters(selection.vectors, clusters.labels, selection.rows, vocabulary, ignore=earlier)
+            cells = None if compare_to is None else [row.get(compare_to) for row in selection.rows]
+            agreed_metrics = None if cells is None else agreement(clusters.labels, cells)
         if not dry_run:
             with status(f"Writing the column {output_column} ..."):
-                write_column(opened, output_column, chosen.ids, found.labels, [cluster.name for cluster in names])
+                write_column(opened, output_column, selection.ids, clusters.labels, [cluster.name for cluster in names])
     if plot is not None:
-        _draw(plot, index, found, names, chosen)
-        print(f"{plot}: {len(names)} clusters of {len(chosen.ids):,} items", file=sys.stderr)
+        _draw(plot, index, clusters, names, selection)
+        print(f"{plot}: {len(names)} clusters of {len(selection.ids):,} items", file=sys.stderr)
     if json_:
-        facts = {"method": found.method, "items": len(chosen.ids), "in no cluster": int((found.labels < 0).sum())}
-        print_json({**facts, "clusters": [cluster.to_json(chosen.ids) for cluster in names], "against": agreed})
+        facts = {
+            "method": clusters.method,
+            "items": len(selection.ids),
+            "in no cluster": int((clusters.labels < 0).sum()),
+        }
+        print_json(
+            {**facts, "clusters": [cluster.to_json(selection.ids) for cluster in names], "against": agreed_metrics}
+        )
         return
-    _print_clusters(found, names, chosen)
-    if compare_to is not None and agreed is not None:
-        _print_agreement(compare_to, agreed)
+    _print_clusters(clusters, names, selection)
+    if compare_to is not None and agreed_metrics is not None:
+        _print_agreement(compare_to, agreed_metrics)
     if not dry_run and names:
-        command = _search_command(index, output_column, names[0].name, chosen.ids[names[0].medoid], field)
+        command = _search_command(index, output_column, names[0].name, selection.ids[names[0].medoid], field)
         print(f"\nstored in the column {output_column}; to search the first cluster: {command}")
 
 
-def _print_clusters(found: Clusters, names: Sequence[NamedCluster], chosen: Items) -> None:
+def _print_clusters(clusters: Clusters, names: Sequence[NamedCluster], selection: Items) -> None:
     """Print clusters with their sizes, names, most central items, and what distinguishes them."""
     from .console import print_table, stdout_console
 
@@ -96,14 +102,14 @@ def _print_clusters(found: Clusters, names: Sequence[NamedCluster], chosen: Item
     shows_words = has_words and console.width >= MIN_COLUMNS_FOR_WORDS
     rows = []
     for cluster in names:
-        title = chosen.rows[cluster.medoid].get("title")
-        item = title if isinstance(title, str) else chosen.ids[cluster.medoid]
+        title = selection.rows[cluster.medoid].get("title")
+        item = title if isinstance(title, str) else selection.ids[cluster.medoid]
         room = console.width // 5
         if len(item) > room:  # of an id the end is kept, where a path has its file
             item = item[: room - 1] + "…" if isinstance(title, str) else "…" + item[1 - room :]
         words = [", ".join(cluster.terms)] if shows_words else []
         rows.append([f"{cluster.items:,}", cluster.name, item, *words, "; ".join(map(str, cluster.traits[:3]))])
-    unclustered = int((found.labels < 0).sum())
+    unclustered = int((clusters.labels < 0).sum())
     if unclustered:
         rows.append([f"{unclustered:,}", "in no cluster", *[""] * (3 if shows_words else 2)])
     columns = [
@@ -113,21 +119,25 @@ def _print_clusters(found: Clusters, names: Sequence[NamedCluster], chosen: Item
         *(["nearest words"] if shows_words else []),
         "more frequent than elsewhere",
     ]
-    print(f"{len(chosen.ids):,} items: {found.method}\n")
+    print(f"{len(selection.ids):,} items: {clusters.method}\n")
     print_table(columns, rows, right={"items"}, wrap=False)
     if has_words and not shows_words:
         print("\nnot shown: nearest words (use --json or a wider terminal)")
 
 
-def _print_agreement(column: str, agreed: dict[str, Any]) -> None:
+def _print_agreement(column: str, agreed_metrics: dict[str, Any]) -> None:
     """Print how well the clusters agree with the values of a column."""
     from .console import print_table
 
     def number(value: float | None) -> str:
         return "" if value is None else f"{round(value, 3) + 0.0:.3f}"
 
-    print(f"\ncompared to {column}: {agreed['items']:,} items with one of {agreed['values']:,} values\n")
-    rows = [[name, number(metric["value"]), number(metric["chance"])] for name, metric in agreed["metrics"].items()]
+    print(
+        f"\ncompared to {column}: {agreed_metrics['items']:,} items with one of {agreed_metrics['values']:,} values\n"
+    )
+    rows = [
+        [name, number(metric["value"]), number(metric["chance"])] for name, metric in agreed_metrics["metrics"].items()
+    ]
     print_table(["metric", "value", "chance"], rows, right={"value", "chance"})
 
 
@@ -156,14 +166,14 @@ def _search_command(index: str, column: str, cluster: str, id: str, field: str |
     return escape_control(" ".join(words))
 
 
-def _draw(plot: str, index: str, found: Clusters, names: Sequence[NamedCluster], chosen: Items) -> None:
+def _draw(plot: str, index: str, clusters: Clusters, names: Sequence[NamedCluster], selection: Items) -> None:
     """Draw the clusters in the plane of the first two principal components."""
     from pathlib import Path
 
     from ..analyze.cluster import pca
     from ..analyze.plot import draw
 
-    points, share = pca(chosen.vectors, 2)
-    title = f"{Path(index).name}: {len(chosen.ids):,} items, {len(names)} clusters"
+    points, share = pca(selection.vectors, 2)
+    title = f"{Path(index).name}: {len(selection.ids):,} items, {len(names)} clusters"
     axes = f"principal components 1 and 2 ({share:.0%} of the variance)"
-    draw(Path(plot), points, found.labels, [cluster.name for cluster in names], title, axes)
+    draw(Path(plot), points, clusters.labels, [cluster.name for cluster in names], title, axes)

@@ -29,7 +29,7 @@ from ..index.selection import require
 
 MIN_READABLE_CELLS = 16  # a shorter part of a text says too little
 MIN_TITLE_CELLS = 24
-MAX_PLAIN_CHARACTERS = 60  # longer texts, such as captions, are shown only if nothing else needs their room
+MAX_PLAIN_CHARACTERS = 60  # longer texts, such as captions, are shown only if all other columns fit
 UNLIMITED_CELLS = 1_000_000
 _FILE = re.compile(r"\S\.[A-Za-z]\w{1,4}$")
 
@@ -90,12 +90,12 @@ def print_metrics(report: Mapping[str, Any], as_json: bool) -> None:
 
 
 def format_number(value: float | None) -> str:
-    """A metric as text; empty if there is none."""
+    """A metric as text; empty without a value."""
     return "" if value is None else f"{value:.4f}"
 
 
 def format_interval(metric: Mapping[str, Any]) -> str:
-    """The 95 % interval of a metric as text; empty if there is none."""
+    """The 95 % interval of a metric as text; empty without one."""
     return "" if metric["low"] is None else f"{metric['low']:.4f} - {metric['high']:.4f}"
 
 
@@ -163,10 +163,10 @@ def _print_hit_table(hits: Sequence[Hit], terms: Sequence[Sequence[str]], cluste
     ranks = [str(rank) for rank in range(1, len(hits) + 1)]
     console = stdout_console()
     room = console.width - len(ranks[-1]) - max(len("score"), *map(len, scores)) - 4
-    shown = _fit(columns, clusters, room) if console.is_terminal else columns
-    names = ["", "score", *(name.removeprefix("_") for name in shown)]
-    print_table(names, [*zip(ranks, scores, *shown.values(), strict=True)], right={"", "score"}, wrap=False)
-    hidden = [name.removeprefix("_") for name in columns if name not in shown]
+    visible = _fit(columns, clusters, room) if console.is_terminal else columns
+    names = ["", "score", *(name.removeprefix("_") for name in visible)]
+    print_table(names, [*zip(ranks, scores, *visible.values(), strict=True)], right={"", "score"}, wrap=False)
+    hidden = [name.removeprefix("_") for name in columns if name not in visible]
     if hidden:
         console.print(Text(f"\nnot shown: {', '.join(hidden)} (use --json or a wider terminal)", "dim"))
 
@@ -189,27 +189,27 @@ def _read_columns(hits: Sequence[Hit], terms: Sequence[Sequence[str]]) -> Column
 def _fit(columns: Columns, clusters: Collection[str], room: int) -> Columns:
     """The columns that fit: titles and nearest words always, though shortened; then the most informative ones."""
     room = max(room, MIN_TITLE_CELLS) + 2  # no gap follows the last column
-    wanted = {name: max(map(cell_len, [name, *texts])) + 2 for name, texts in columns.items()}
-    if sum(wanted.values()) <= room:
+    needed = {name: max(map(cell_len, [name, *texts])) + 2 for name, texts in columns.items()}
+    if sum(needed.values()) <= room:
         return columns
     title = next((name for name in ("title", "name") if name in columns), "id")
     if title != "id":
         pairs = zip(columns[title], columns["id"], strict=True)
         columns = {**columns, title: [text or id.rpartition("/")[2] for text, id in pairs]}
     first = max(room // 3, min(MIN_TITLE_CELLS, room // 2))
-    widths = {name: min(wanted[name], first) for name in (title, "_words") if name in columns}
+    widths = {name: min(needed[name], first) for name in (title, "_words") if name in columns}
     for name in sorted(columns, key=lambda name: _rank_column(name, columns, title, clusters)):
         # Part of an id would be useless.
-        least = wanted[name] if name == "id" else min(wanted[name], max(room // 4, MIN_READABLE_CELLS))
+        least = needed[name] if name == "id" else min(needed[name], max(room // 4, MIN_READABLE_CELLS))
         if name not in widths and sum(widths.values()) + least <= room:
             widths[name] = least
     for name in widths:  # the shortened ones share the remaining room
-        widths[name] = min(wanted[name], widths[name] + room - sum(widths.values()))
+        widths[name] = min(needed[name], widths[name] + room - sum(widths.values()))
     return {name: [_shorten(text, widths[name] - 2) for text in columns[name]] for name in columns if name in widths}
 
 
 def _rank_column(name: str, columns: Mapping[str, Sequence[str]], title: str, clusters: Collection[str]) -> int:
-    """The order in which columns are shown where there is no room for all: constant ones come last."""
+    """The order in which columns are shown on a terminal that is too narrow for all: constant columns come last."""
     texts = columns[name]
     files = all(_FILE.search(text) for text in texts if text)
     if name == "_duplicates":
@@ -274,6 +274,7 @@ class FolderProgress:
         self._bar = Progress(
             TextColumn("{task.description}"), bar, *columns, skipped, console=console, disable=not shows_progress()
         )
+        self.shown = shows_progress()
         self._start = time.monotonic()
         self._files, self._seconds, self._skipped, self._total, self._done = 0, 0.0, 0, 0, 0
 

@@ -43,8 +43,8 @@ def dims(
     from .console import check_plot, print_json
 
     if model is None:
-        given = {"--query": query, "--target": target, "--relevant": relevant, "--plot": plot}
-        for name, value in given.items():
+        options = {"--query": query, "--target": target, "--relevant": relevant, "--plot": plot}
+        for name, value in options.items():
             if value is not None:
                 raise UsageError(name, f"{name} needs --model", "give --model too")
         _print_suggestions(table, json_)
@@ -80,14 +80,14 @@ def prefixes(dim: int, trained: Collection[int]) -> list[int]:
 
 def _print_suggestions(table: str, as_json: bool) -> None:
     from ..data.rows import Rows
-    from ..recipe_writer.column_types import columns, root
+    from ..recipe_writer.column_types import infer_columns, suggest_dimensions
     from .console import print_json, print_table
 
     listed: list[dict[str, Any]] = []
     rows = []
-    for column in columns(Rows.open(table)):
+    for column in infer_columns(Rows.open(table)):
         embedded = column.kind not in ("id", "split", "number", "other")
-        start, low, high = root(column.values) if embedded else (None, None, None)
+        start, low, high = suggest_dimensions(column.values) if embedded else (None, None, None)
         facts = {"column": column.name, "kind": column.kind, "values": column.values, "start": start}
         listed.append({**facts, "search": [low, high] if embedded else None})
         suggestion = [str(start), f"{low} to {high}"] if embedded else ["", ""]
@@ -117,18 +117,18 @@ def _measure(
         `metric`, the name of the first of them, `queries`, `pool`, and whether the model is `nested`.
 
     Raises:
-        UsageError: a column is unknown, or there are no queries.
+        UsageError: a column is unknown, or no row is a query.
     """
     from ..data.table import open_as_trained
     from ..errors import UsageError
     from ..evaluation.retrieval import evaluate
     from ..evaluation.retrieval_task import build_task
-    from ..indexing.from_table import paths
+    from ..indexing.table_cells import path_columns
     from ..training.joint_embedding import JointEmbedding
 
     loaded = JointEmbedding.load(model, trust)
     space, nested = loaded.space, loaded.matryoshka_dims
-    dicts = open_as_trained(table, model).dicts(None, paths(space))
+    dicts = open_as_trained(table, model).dicts(None, path_columns(space))
     space.compose_cells(dicts, query, target)
     task = build_task(dicts, query, target, relevant, split, list_columns=set(space.pools))
     if not task.queries:
@@ -136,34 +136,34 @@ def _measure(
         raise UsageError(query, wrong, "choose other columns or another --split")
     queries = space.embed(query, task.queries)
     candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
-    shown = [f"recall@{k}", f"precision@{k}", "map"]
+    names = [f"recall@{k}", f"precision@{k}", "map"]
     measured = []
     for dim in prefixes(space.dim, nested):
         # Whole vectors have length 1; `evaluate` normalizes each prefix if the metric asks for it.
         metrics = evaluate(task, queries[:, :dim], candidates[:, :dim], space.metric, (k,))
-        trained = dim in (nested or [space.dim])
-        measured.append({"dim": dim, "trained": trained, "metrics": {name: metrics[name] for name in shown}})
+        is_trained = dim in (nested or [space.dim])
+        measured.append({"dim": dim, "trained": is_trained, "metrics": {name: metrics[name] for name in names}})
     counts = {"queries": len(task.queries), "pool": len(task.candidates)}
     columns = {"query": query, "target": target}
-    return {**columns, "metric": shown[0], **counts, "nested": bool(nested), "prefixes": measured}
+    return {**columns, "metric": names[0], **counts, "nested": bool(nested), "prefixes": measured}
 
 
 def _print_curve(curve: dict[str, Any]) -> None:
     from .console import format_interval, format_number, print_table
 
-    first, *others = curve["prefixes"][0]["metrics"]
+    first, *rest = curve["prefixes"][0]["metrics"]
     rows = []
     for prefix in curve["prefixes"]:
         metrics = prefix["metrics"]
         dim = f"{prefix['dim']}{'*' if prefix['trained'] else ' '}"
-        values = [format_number(metrics[name]["value"]) for name in others]
+        values = [format_number(metrics[name]["value"]) for name in rest]
         rows.append([dim, format_number(metrics[first]["value"]), format_interval(metrics[first]), *values])
     chance = curve["prefixes"][0]["metrics"][first]["chance"]
     print(
         f"{curve['query']} to {curve['target']}: {curve['queries']:,} queries, {curve['pool']:,} candidates, ", end=""
     )
     print(f"chance {chance:.4f}\n")
-    print_table(["dimensions", first, "95 % interval", *others], rows, right={"dimensions", first, *others})
+    print_table(["dimensions", first, "95 % interval", *rest], rows, right={"dimensions", first, *rest})
     print("\n* trained as a prefix")
 
 

@@ -23,13 +23,13 @@ def embed(
     from pyarrow import parquet
 
     from ..data.table import open_as_trained
-    from ..indexing.from_table import first, present
+    from ..indexing.table_cells import first_column, rows_with_cell
     from ..space.space import Space
 
     rows = open_as_trained(table, model, add_split=split != "all")
     space = Space.load(model, trust or ())
-    column = column or first(space, rows)
-    pairs = present(space, rows, column, split)
+    column = column or first_column(space, rows)
+    pairs = rows_with_cell(space, rows, column, split)
     vectors = space.embed(column, [cell for _, cell in pairs])
     values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), space.dim)
     vector_table = pa.table({"id": [row["id"] for row, _ in pairs], "vector": values}).replace_schema_metadata(

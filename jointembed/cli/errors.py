@@ -44,17 +44,17 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
             return cause
         cause = cause.__cause__ or cause.__context__
     message = " ".join(str(error).split())
-    keys, given = _KEY.findall(message), _VALUE.fullmatch(message)
-    if keys and given:
+    keys, value = _KEY.findall(message), _VALUE.fullmatch(message)
+    if keys and value:
         key, expected = ".".join(dict.fromkeys(keys)), _KEY.split(message)[-1]
         choices = dict.fromkeys(
-            str(choice) for found in _CHOICES.findall(expected) for choice in ast.literal_eval(found)
+            str(choice) for match in _CHOICES.findall(expected) for choice in ast.literal_eval(match)
         )
         kinds = [words for kind, words in _KINDS.items() if f"<class '{kind}'>" in expected]
         if choices or kinds:
-            wanted = ([f"one of {', '.join(choices)}"] if choices else []) + kinds
-            fix = did_you_mean(given[1], choices) if choices else "correct it"
-            return UsageError(key, f"must be {' or '.join(wanted)}, got {given[1]}", fix)
+            allowed = ([f"one of {', '.join(choices)}"] if choices else []) + kinds
+            fix = did_you_mean(value[1], choices) if choices else "correct it"
+            return UsageError(key, f"must be {' or '.join(allowed)}, got {value[1]}", fix)
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[:MAX_MESSAGE_CHARACTERS] + "..."
     return UsageError(" ".join([command, *recipes]), message, f"{command} --help lists its options")

@@ -48,7 +48,7 @@ def evaluate(
     from ..data.table import open_as_trained
     from ..evaluation import retrieval
     from ..evaluation.retrieval_task import bootstrap_groups, build_task
-    from ..indexing.from_table import paths
+    from ..indexing.table_cells import path_columns
     from ..training.joint_embedding import JointEmbedding
     from .console import print_metrics
 
@@ -74,7 +74,7 @@ def evaluate(
     elif query == target and relevant is None and (likelihood := trained.likelihood_objective(query)):
         print_metrics(_measure_likelihood(likelihood, space, rows, query, split, group), json_)
     else:
-        dicts = rows.dicts(None, paths(space))
+        dicts = rows.dicts(None, path_columns(space))
         space.compose_cells(dicts, query, target)
         task = build_task(dicts, query, target, relevant, split, candidates_split, exclude, set(space.pools))
         queries = space.embed(query, task.queries)
@@ -93,11 +93,13 @@ def _measure_predictions(
     import numpy as np
 
     from ..evaluation import prediction
-    from ..indexing.from_table import present, trained
+    from ..indexing.table_cells import rows_with_cell, training_cells
     from ..values import missing
 
-    training = trained(rows, target, group)
-    pairs = [(row, cell) for row, cell in present(model.space, rows, query, split) if not missing(row.get(target))]
+    training = training_cells(rows, target, group)
+    pairs = [
+        (row, cell) for row, cell in rows_with_cell(model.space, rows, query, split) if not missing(row.get(target))
+    ]
     if not pairs or not training:
         wrong = f"no row of {split if training else 'train'} has it"
         raise UsageError(target, wrong, "choose another --target or --split")
@@ -124,10 +126,10 @@ def _measure_likelihood(
         UsageError: the table has no such column, or no row to evaluate or to compare with.
     """
     from ..evaluation import prediction
-    from ..indexing.from_table import present, trained
+    from ..indexing.table_cells import rows_with_cell, training_cells
     from ..objectives.likelihood import frequency_baseline, negative_log_likelihoods
 
-    training, pairs = trained(rows, column, group), present(space, rows, column, split)
+    training, pairs = training_cells(rows, column, group), rows_with_cell(space, rows, column, split)
     if not training:
         raise UsageError(column, "no row of train has it", "give the table that the model was trained on")
     cells = [cell for _, cell in pairs]

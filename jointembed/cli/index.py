@@ -42,52 +42,46 @@ def index(
     from time import perf_counter
 
     from ..errors import SkippedError, UsageError
-    from ..indexing.index_encoder import Model
+    from ..index.index import Index
+    from ..indexing.index_encoder import IndexEncoder
+    from .console import FolderProgress, track
 
     if max_windows is not None and max_windows < 1:
         raise UsageError("--max-windows", f"must be at least 1, got {max_windows}", "use a whole number from 1 on")
     if not Path(source).exists():
-        raise UsageError(source, "there is no such table or folder", "correct the path")
+        raise UsageError(source, "this table or folder does not exist", "correct the path")
     if Path(index).is_dir():
         fix = f"give a file to write, such as {Path(index) / 'songs.index'}"
         raise UsageError(index, "this is a folder, not an index", fix)
-    encoder = Model(model, trust)
-    if not Path(source).is_dir() or any(Path(source).glob("rows.*")):
-        from ..indexing.from_table import fill as index_table
+    encoder = IndexEncoder(model, trust)
+    if is_table := not Path(source).is_dir() or any(Path(source).glob("rows.*")):
+        from ..indexing.from_table import index_table
 
-        of_folders = {
-            "--retry": retry,
-            "--follow-symlinks": follow_symlinks,
-            "--strict": strict,
-            "--profile": profile,
-        }
-        for flag in (flag for flag, given in of_folders.items() if given):
+        of_folders = {"--retry": retry, "--follow-symlinks": follow_symlinks}
+        of_folders |= {"--strict": strict, "--profile": profile}
+        for flag in (flag for flag, value in of_folders.items() if value):
             wrong = f"{flag} applies only to a folder of sound files, but SOURCE is a table"
             raise UsageError(flag, wrong, f"leave {flag} out")
-        print(index_table(encoder, source, index, column, split, max_windows, field))
-        _print_note(index)
-        return
-    from ..indexing.from_folder import fill as index_folder
+        print(index_table(encoder, source, index, column, split, max_windows, field, track))
+    else:
+        from ..indexing.from_folder import index_folder
 
-    if split != "all":
-        raise UsageError("--split", "it applies only to a table, but SOURCE is a folder", "leave --split out")
-    times: dict[str, float] = {}
-    start = perf_counter()
-    report = index_folder(encoder, source, index, column, max_windows, retry, follow_symlinks, times, field)
-    print(f"{index}: {report}")
-    if report.skipped:
-        print(f"see: jointembed skips {index}")
-    if profile:
-        stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in times.items())
-        print(f"{stages}; {perf_counter() - start:.1f} s in total")
-    _print_note(index)
-    if strict and report.skipped:
+        if split != "all":
+            raise UsageError("--split", "it applies only to a table, but SOURCE is a folder", "leave --split out")
+        times: dict[str, float] = {}
+        start, progress = perf_counter(), FolderProgress()
+        report = index_folder(
+            encoder, source, index, progress, column, max_windows, retry, follow_symlinks, times, field
+        )
+        print(f"{index}: {report}")
+        if report.skipped:
+            print(f"see: jointembed skips {index}")
+        if profile:
+            stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in times.items())
+            print(f"{stages}; {perf_counter() - start:.1f} s in total")
+    with Index.open(index) as opened:
+        description = opened.field_info(field)["note"]
+    if description:
+        print(f"note on the model: {description}", file=sys.stderr)
+    if not is_table and strict and report.skipped:
         raise SkippedError(index, f"{report.skipped} files were skipped", f"jointembed skips {index}")
-
-
-def _print_note(path: str) -> None:
-    from ..index.index import Index
-
-    with Index.open(path) as index:
-        if index.note:
-            print(f"note on the model: {index.note}", file=sys.stderr)

@@ -20,8 +20,8 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
     from ..data.rows import Rows
     from ..errors import UsageError
     from ..files import check_writable, write
-    from ..recipe_writer.column_types import columns
-    from ..recipe_writer.writer import Draft
+    from ..recipe_writer.column_types import infer_columns
+    from ..recipe_writer.writer import RecipeWriter
     from .console import print_table
 
     place = Path(out)
@@ -36,19 +36,19 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
         rows = rows.with_split(group)
     elif group is not None:
         raise UsageError("--group", "the table has a column split already", "leave --group out")
-    found = columns(rows)
+    columns = infer_columns(rows)
     if "train" not in rows.cells("split"):
         if group:
             raise UsageError(rows.name, f"splitting by {group} left no row for training", "add rows")
         wrong = "no row has `train` in its column split"
         raise UsageError(rows.name, wrong, "add training rows, or remove the column split")
-    draft = Draft(rows, found, group)
-    write(place, draft.yaml(str(Path(table).expanduser().resolve()), place.stem))
-    described = [[column.name, column.kind, column.why] for column in found if column.kind not in ("id", "split")]
+    writer = RecipeWriter(rows, columns, group)
+    write(place, writer.write(str(Path(table).expanduser().resolve()), place.stem))
+    described = [[column.name, column.kind, column.why] for column in columns if column.kind not in ("id", "split")]
     print_table(["column", "kind", "why"], described)
     splits = [str(split) for split in rows.cells("split")]
     counts = ", ".join(f"{name} {splits.count(name)}" for name in ("train", "dev", "test"))
-    print(f"\n{out}: {len(draft.objectives)} objectives; rows: {counts}" + (f", split by {group}" if group else ""))
+    print(f"\n{out}: {len(writer.objectives)} objectives; rows: {counts}" + (f", split by {group}" if group else ""))
     if group and not splits.count("dev") * splits.count("test"):
         count = len(set(map(str, rows.cells(group))))
         print(f"warning: {count} values of {group} are too few to fill dev and test; add a column split yourself")

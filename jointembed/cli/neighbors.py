@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import glob
-import hashlib
-import os
-import shutil
-import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from ..index.index import Index
 
-from ..errors import UsageError, did_you_mean
-from ..files import check_writable, write
-from ..files import make_dir as make
-from ..index.index import Index
-from ..index.where import unmet
-
-BLOCK = 8_192  # queries that are kept at once
+QUERIES_IN_PART = 8_192  # finished parts survive an interruption
 
 
 def neighbors(
@@ -55,124 +44,142 @@ def neighbors(
         split: the rows of the table of this split only; all if not given.
         trust: a package whose encoders and readers the model may import.
     """
+    import sys
+    from functools import partial
+
+    from ..errors import UsageError
+    from ..files import check_writable, write
+
     check_writable(out, "a table", ".parquet")
     if queries is None:
         of_rows = {"exclude": exclude, "column": column, "split": None if split == "all" else split, "trust": trust}
-        for name in (name for name, given in of_rows.items() if given is not None):
-            raise UsageError(
-                f"--{name}", "it applies only to a table of queries", f"give --queries, or leave --{name} out"
-            )
+        for name, value in of_rows.items():
+            if value is not None:
+                fix = f"give --queries, or leave --{name} out"
+                raise UsageError(f"--{name}", "it applies only to a table of queries", fix)
     if k < 1:
         raise UsageError("k", f"must be at least 1, got {k}", "use a whole number from 1 on")
+    import numpy as np
     import pyarrow as pa
     from pyarrow import parquet
-    from rich.progress import track
+
+    from ..index.index import Index
+    from ..index.where import unmet
+    from .console import track
 
     with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
         if where is not None and (available := opened.count(where, field)) < k:
             if not available:
                 raise unmet(where)
             print(f"only {available} items meet the condition, so no list is longer", file=sys.stderr)
-        count, block = (
-            _items(opened, field)
-            if queries is None
-            else _rows(opened, queries, column, split, field, trust or [], exclude)
-        )
-        asked = (opened.state, _stamp(queries), column, k, exclude, where, one_per, field)
-        folder = stack.enter_context(_kept(out, repr((asked, split))))
-        names = np.array([_utf8(id) for id in opened.ids(field)], dtype=object)
+        if queries is None:
+            count, read = _item_queries(opened, field)
+        else:
+            count, read = _row_queries(opened, queries, column, split, field, trust or [], exclude)
+        arguments = (opened.state, _table_signature(queries), column, k, exclude, where, one_per, field, split)
+        folder = stack.enter_context(_parts_folder(out, repr(arguments)))
+        ids = np.array([_utf8(id) for id in opened.ids(field)], dtype=object)
         schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float64())})
-        parts = [folder / f"{at:08}.parquet" for at in range(0, count, BLOCK)]
-        for part in track(parts, "Neighbors", disable=not sys.stderr.isatty()):
+        parts = [folder / f"{start:08}.parquet" for start in range(0, count, QUERIES_IN_PART)]
+        for part in track(parts, "Neighbors"):
             if part.exists():
                 continue
-            told, vectors, seen = block(int(part.stem))
-            places, values = opened.search_batch(vectors, k, field, where, seen, one_per=one_per)
-            near = [names[row[row >= 0]] for row in places]
+            query_ids, vectors, excluded = read(int(part.stem))
+            places, values = opened.search_batch(vectors, k, field, where, excluded, one_per=one_per)
+            nearest = [ids[row[row >= 0]] for row in places]
             scores = [value[row >= 0] for row, value in zip(places, values, strict=True)]
-            table = pa.table({"id": list(map(_utf8, told)), "neighbors": near, "scores": scores}, schema)
+            table = pa.table({"id": list(map(_utf8, query_ids)), "neighbors": nearest, "scores": scores}, schema)
             write(part, partial(parquet.write_table, table))
         whole = pa.concat_tables([schema.empty_table(), *map(parquet.read_table, parts)])
         write(out, partial(parquet.write_table, whole))
     print(f"{out}: {len(whole)} {'items' if queries is None else 'rows'}, at most {k} neighbors each")
 
 
-_Block = Callable[[int], tuple[list[str], NDArray[np.float32], list[list[str]]]]
+# Reads a part of the queries: their ids, their vectors, and the ids that each must not find.
+_Read = Callable[[int], tuple[list[str], Any, list[list[str]]]]
 
 
-def _items(index: Index, column: str | None) -> tuple[int, _Block]:
-    """How many items ask, and what gives a block of them: their ids, vectors, and what each may not find: itself."""
-    ids, vectors = index.vectors(column)
+def _item_queries(index: Index, field: str | None) -> tuple[int, _Read]:
+    """The number of items of a field, and how to read a part of them; no item finds itself."""
+    ids, vectors = index.vectors(field)
 
-    def block(at: int) -> tuple[list[str], NDArray[np.float32], list[list[str]]]:
-        part = ids[at : at + BLOCK]
-        return part, vectors[at : at + BLOCK], [[one] for one in part]
+    def read(start: int) -> tuple[list[str], Any, list[list[str]]]:
+        end = start + QUERIES_IN_PART
+        return ids[start:end], vectors[start:end], [[id] for id in ids[start:end]]
 
-    return len(ids), block
+    return len(ids), read
 
 
-def _rows(
+def _row_queries(
     index: Index, table: str, column: str | None, split: str, field: str | None, trust: list[str], exclude: str | None
-) -> tuple[int, _Block]:
-    """The same of a table's rows, by the model of the index."""
+) -> tuple[int, _Read]:
+    """The number of rows of a table, and how to read a part of them, embedded by the model of the index."""
     from ..data.table import open_as_trained
-    from ..indexing.from_table import first, present
-    from ..indexing.index_encoder import Model
+    from ..errors import UsageError, did_you_mean
+    from ..indexing.query_encoder import open_encoder
+    from ..indexing.table_cells import first_column, rows_with_cell
 
-    model = Model(index.field_info(field)["model"], trust)
-    model.matches(index, field)
-    rows = open_as_trained(table, model.file, add_split=split != "all")
-    name = column or first(model.space, rows)
+    encoder = open_encoder(index, field, trust)
+    rows = open_as_trained(table, encoder.file, add_split=split != "all")
+    name = column or first_column(encoder.space, rows)
     if exclude is not None and exclude not in rows.columns:
-        raise UsageError("exclude", f"the table has no column {exclude}", did_you_mean(exclude, rows.columns))
-    listed = present(model.space, rows, name, split)
+        raise UsageError("--exclude", f"the table has no column {exclude}", did_you_mean(exclude, rows.columns))
+    pairs = rows_with_cell(encoder.space, rows, name, split)
 
-    def block(at: int) -> tuple[list[str], NDArray[np.float32], list[list[str]]]:
-        part = listed[at : at + BLOCK]
-        seen = [row.get(exclude) if exclude else None for row, _ in part]
-        lists = [one if isinstance(one, list | tuple) else [] if one is None else [one] for one in seen]
-        vectors = model.embed(name, [cell for _, cell in part])
-        return [row["id"] for row, _ in part], vectors, [[str(one) for one in some] for some in lists]
+    def read(start: int) -> tuple[list[str], Any, list[list[str]]]:
+        part = pairs[start : start + QUERIES_IN_PART]
+        cells = [row.get(exclude) if exclude else None for row, _ in part]
+        lists = [cell if isinstance(cell, list | tuple) else [] if cell is None else [cell] for cell in cells]
+        vectors = encoder.embed(name, [cell for _, cell in part])
+        return [row["id"] for row, _ in part], vectors, [[str(id) for id in ids] for ids in lists]
 
-    return len(listed), block
+    return len(pairs), read
 
 
 def _utf8(id: str) -> str:
-    r"""An id as parquet can hold it: of a file name that is no UTF-8, the other bytes are written as \udcXX."""
+    r"""An id as Parquet can store it: bytes of a file name that are not UTF-8 are written as \udcXX."""
     return id.encode("utf-8", "backslashreplace").decode()
 
 
-def _stamp(table: str | None) -> object:
-    """What tells that a table is still the same."""
+def _table_signature(table: str | None) -> object:
+    """The files, sizes and times of a table, which change with it."""
     if table is None:
         return None
     path = Path(table)
-    found = [path] if path.is_file() else sorted(path.glob("rows.*"))
-    return [(str(one.absolute()), one.stat().st_size, one.stat().st_mtime_ns) for one in found]
+    files = [path] if path.is_file() else sorted(path.glob("rows.*"))
+    return [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 @contextlib.contextmanager
-def _kept(out: str, wishes: str) -> Iterator[Path]:
-    """Where what is finished is kept until all is; what was for another index, or for other wishes, is removed.
+def _parts_folder(out: str, arguments: str) -> Iterator[Path]:
+    """The folder of the finished parts, locked; parts of another index or of other arguments are removed.
 
-    The folder is locked meanwhile, which the system undoes when a process dies.
+    The system releases the lock when the process dies.
 
     Raises:
-        UsageError: another process is writing the same file, or it cannot be written there.
+        UsageError: another process is writing the same file, or the folder cannot be written.
     """
     import fcntl
+    import glob
+    import hashlib
+    import os
+    import shutil
 
-    folder = Path(f"{out}.{hashlib.blake2b(wishes.encode(), digest_size=6).hexdigest()}.parts").absolute()
-    old = [one for one in folder.parent.glob(f"{glob.escape(Path(out).name)}.*.parts") if one != folder]
-    with contextlib.ExitStack() as held:
-        for one in (*old, make(folder)):
+    from ..errors import UsageError
+    from ..files import make_dir
+
+    digest = hashlib.blake2b(arguments.encode(), digest_size=6).hexdigest()
+    folder = Path(f"{out}.{digest}.parts").absolute()
+    obsolete = [path for path in folder.parent.glob(f"{glob.escape(Path(out).name)}.*.parts") if path != folder]
+    with contextlib.ExitStack() as locks:
+        for path in (*obsolete, make_dir(folder)):
             try:
-                held.callback(os.close, handle := os.open(one, os.O_RDONLY))
+                locks.callback(os.close, handle := os.open(path, os.O_RDONLY))
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, FileNotFoundError):  # at work, or just done
-                wrong = "another process is writing it"
-                raise UsageError(out, wrong, "wait until it has finished, or write another file") from None
-        for one in old:
-            shutil.rmtree(one)
+            except (BlockingIOError, FileNotFoundError):  # in use, or just finished and removed
+                fix = "wait until it has finished, or write another file"
+                raise UsageError(out, "another process is writing it", fix) from None
+        for path in obsolete:
+            shutil.rmtree(path)
         yield folder
         shutil.rmtree(folder)

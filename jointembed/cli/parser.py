@@ -88,7 +88,9 @@ def load(name: str) -> Callable[..., Any]:
 
 def takes_words(function: Callable[..., Any]) -> bool:
     """Whether a function gets the words of its command line as they are."""
-    return any(one.kind is one.VAR_POSITIONAL for one in inspect.signature(function).parameters.values())
+    return any(
+        parameter.kind is parameter.VAR_POSITIONAL for parameter in inspect.signature(function).parameters.values()
+    )
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
@@ -153,7 +155,7 @@ def parse(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict
         flags = [flag, f"-{flag}"] if len(flag) == 2 else [flag]
         parser.add_argument(*flags, dest=parameter.name, action=action, default=argparse.SUPPRESS)
     try:
-        found, rest = parser.parse_known_args(words)
+        namespace, rest = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
         flag = str(error.argument_name).partition("/")[0]
         if options[flag].kind is bool:
@@ -165,12 +167,12 @@ def parse(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict
     for word in rest:
         if word.startswith("-") and len(word) > 1 and " " not in word:
             raise _unknown_option(command, word.partition("=")[0], places, options)
-    given: dict[str, Any] = vars(found)
+    values: dict[str, Any] = vars(namespace)
     left = [*rest, *names]
     for place in places:
         if left:
-            given[place.name], left = (left, []) if place.repeated else (left[0], left[1:])
-    missing = [place.label for place in places if place.name not in given and place.default is Parameter.REQUIRED]
+            values[place.name], left = (left, []) if place.repeated else (left[0], left[1:])
+    missing = [place.label for place in places if place.name not in values and place.default is Parameter.REQUIRED]
     if missing:
         wrong = f"{' and '.join(missing).replace('...', '')} {'is' if len(missing) == 1 else 'are'} missing"
         raise UsageError(command, wrong, f"write {usage(command, parameters)}")
@@ -178,12 +180,12 @@ def parse(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict
         fix = f"write {usage(command, parameters)}, with quotes around names that contain spaces"
         raise UsageError(left[0], "unexpected argument", fix)
     for parameter in parameters:
-        value = given.get(parameter.name)
+        value = values.get(parameter.name)
         if isinstance(value, list):
-            given[parameter.name] = [parameter.convert(text) for text in value]
+            values[parameter.name] = [parameter.convert(text) for text in value]
         elif isinstance(value, str):
-            given[parameter.name] = parameter.convert(value)
-    return given
+            values[parameter.name] = parameter.convert(value)
+    return values
 
 
 def _unknown_option(command: str, word: str, places: Sequence[Parameter], options: dict[str, Parameter]) -> UsageError:

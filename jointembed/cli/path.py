@@ -30,10 +30,10 @@ def path(
     """
     from ..index import playlist
     from ..index.index import Index
-    from ..indexing.query_encoder import named
+    from ..indexing.query_encoder import find_item
     from .console import print_hits
 
     playlist.check(m3u, root)
     with Index.open(index) as opened:
-        hits = opened.path_between(named(opened, start), named(opened, end), n, field, where)
+        hits = opened.path_between(find_item(opened, start), find_item(opened, end), n, field, where)
         print_hits(opened, hits, n, where, field, json_, m3u, root, ends=2)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError, did_you_mean
-from ..files import check_writable
-from ..index.index import Index
-from .console import status
+if TYPE_CHECKING:
+    from ..index.index import Index
 
 
 def projector(
@@ -39,7 +35,11 @@ def projector(
         root: the folder that paths of images are relative to, such as the table's; that of the index if not given.
     """
     from ..analyze import labels, tensorboard
+    from ..errors import UsageError, did_you_mean
+    from ..files import check_writable
+    from ..index.index import Index
     from ..index.selection import items
+    from .console import status
 
     if not 2 <= max_points <= 100_000:
         raise UsageError("--max-points", f"must be between 2 and 100000, got {max_points}", "choose another number")
@@ -47,58 +47,80 @@ def projector(
         raise UsageError(folder, "this is a file, not a folder", "choose another path")
     check_writable(Path(folder) / "tensors.tsv", "points", ".tsv")
     if root is not None and not Path(root).is_dir():
-        raise UsageError(root, "there is no such folder", "give the folder that the images' paths are relative to")
+        raise UsageError(root, "this folder does not exist", "give the folder that the images' paths are relative to")
     with Index.open(index) as opened, status("Writing points ..."):
-        chosen = items(opened, field, where, max_points)
-        columns = labels.label_columns(opened, chosen.rows)
-        said = {
-            "by neighbors": labels.knn_labels(opened, chosen.ids, columns, field) if columns else {},
-            "by the model": labels.nearest_label_points(opened, chosen, columns, field),
+        if image_column is not None and image_column not in opened.columns:
+            raise UsageError(image_column, "no row has this column", did_you_mean(image_column, opened.columns))
+        points = items(opened, field, where, max_points)
+        columns = labels.label_columns(opened, points.rows)
+        predictions = {
+            "by neighbors": labels.knn_labels(opened, points.ids, columns, field) if columns else {},
+            "by the model": labels.nearest_label_points(opened, points, columns, field),
         }
         name = field or opened.fields[0]
-        if image_column is not None and image_column not in (known := opened.columns):
-            raise UsageError(image_column, "no row has this column", did_you_mean(image_column, known))
-        shown = image_column or name
-        place = Path(root) if root is not None else Path(index).parent
-        pictures = _pictures(opened, chosen.ids, shown, place, image_column is not None)
-    rows = [_row(place, chosen, columns, said, ("split", shown)) for place in range(len(chosen.ids))]
-    tensorboard.write(folder, chosen.vectors, rows, pictures, name)
-    chance = f" of {chosen.total:,} items, chosen at random" if chosen.total > len(rows) else ""
-    seen = "" if pictures is None else f", {sum(one is not None for one in pictures):,} with an image"
-    print(f"{folder}: {len(rows):,} points{chance}, {chosen.vectors.shape[1]} dimensions{seen}")
-    for one in columns:
-        for how in (how for how in said if one in said[how]):
-            pairs = [(labels.format_cell(row[one]), row[f"{one} ({how})"]) for row in rows if row[one] is not None]
-            right, common = sum(a == b for a, b in pairs), max(Counter(own for own, _ in pairs).values())
-            print(f"{one} ({how}): right for {right:,} of {len(pairs):,}; always the commonest for {common:,}")
+        source = image_column or name
+        images_root = Path(root) if root is not None else Path(index).parent
+        images = _thumbnails(opened, points.ids, source, images_root, required=image_column is not None)
+    rows = [_row(place, points, columns, predictions, ("split", source)) for place in range(len(points.ids))]
+    tensorboard.write(folder, points.vectors, rows, images, name)
+    sampled = f" of {points.total:,} items, chosen at random" if points.total > len(rows) else ""
+    count = "" if images is None else f", {sum(image is not None for image in images):,} with an image"
+    print(f"{folder}: {len(rows):,} points{sampled}, {points.vectors.shape[1]} dimensions{count}")
+    _print_accuracy(rows, columns, predictions)
     print(f"view it: tensorboard --logdir {folder}, then Projector")
 
 
-def _row(at: int, chosen: Any, columns: list[str], said: Any, last: tuple[str, ...]) -> dict[str, Any]:
-    """The labels of a point, each beside what is said of it; TensorBoard shows the first that is no number."""
-    row = chosen.rows[at]
-    made: dict[str, Any] = {"id": chosen.ids[at]}
-    for name in (*columns, *(name for name in row if name not in (*columns, *last)), *last):
-        made[name] = row.get(name)
-        made |= {f"{name} ({how})": told[name][at] for how, told in said.items() if name in told}
-    return {name: cell for name, cell in made.items() if name in columns or cell is not None}
+def _print_accuracy(rows: list[dict[str, Any]], columns: list[str], predictions: dict[str, dict[str, Any]]) -> None:
+    """Print how often each prediction of a label is right, beside always predicting the commonest one."""
+    from collections import Counter
+
+    from ..analyze.labels import format_cell
+
+    for column in columns:
+        for method, predicted in predictions.items():
+            if column in predicted:
+                key = f"{column} ({method})"
+                pairs = [(format_cell(row[column]), row[key]) for row in rows if row[column] is not None]
+                right = sum(label == prediction for label, prediction in pairs)
+                commonest = max(Counter(label for label, _ in pairs).values())
+                print(f"{key}: right for {right:,} of {len(pairs):,}; always the commonest for {commonest:,}")
 
 
-def _pictures(index: Index, ids: list[str], name: str, root: Path, wanted: bool) -> list[Any] | None:
-    """Of each item a thumbnail of its cell in a column; None if there are none, an error if they are wanted."""
+def _row(
+    place: int, points: Any, columns: list[str], predictions: dict[str, dict[str, Any]], last: tuple[str, ...]
+) -> dict[str, Any]:
+    """The cells of a point, each label beside its predictions; TensorBoard shows the first that is not a number."""
+    cells = points.rows[place]
+    row: dict[str, Any] = {"id": points.ids[place]}
+    for name in (*columns, *(name for name in cells if name not in (*columns, *last)), *last):
+        row[name] = cells.get(name)
+        row |= {f"{name} ({method})": labels[name][place] for method, labels in predictions.items() if name in labels}
+    return {name: cell for name, cell in row.items() if name in columns or cell is not None}
+
+
+def _thumbnails(index: Index, ids: list[str], column: str, root: Path, required: bool) -> list[Any] | None:
+    """A thumbnail of each item's cell in a column.
+
+    Returns:
+        None if no cell is an image.
+
+    Raises:
+        UsageError: no cell is an image, but that is required.
+    """
+    import sys
+
     from ..analyze.tensorboard import IMAGE_SUFFIXES, thumbnail, thumbnail_size
+    from ..errors import UsageError
     from ..index.selection import read
 
-    most = thumbnail_size(len(ids))
-    cells = (row.get(name) for row in read(index, ids))
-    made = [
-        (thumbnail(cell, root, most), isinstance(cell, str) and cell.lower().endswith(IMAGE_SUFFIXES)) for cell in cells
-    ]
-    if any(one is not None for one, _ in made):
-        return [one for one, _ in made]
+    size = thumbnail_size(len(ids))
+    cells = [row.get(column) for row in read(index, ids)]
+    images = [thumbnail(cell, root, size) for cell in cells]
+    if any(image is not None for image in images):
+        return images
     fix = "give --root, the folder that their paths are relative to"
-    if wanted:
-        raise UsageError(name, f"no cell of this column is an image in {root}", fix)
-    if any(path for _, path in made):
-        print(f"warning: no image of the column {name} was found in {root}; {fix}", file=sys.stderr)
+    if required:
+        raise UsageError(column, f"no cell of this column is an image in {root}", fix)
+    if any(isinstance(cell, str) and cell.lower().endswith(IMAGE_SUFFIXES) for cell in cells):
+        print(f"warning: no image of the column {column} was found in {root}; {fix}", file=sys.stderr)
     return None

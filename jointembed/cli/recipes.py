@@ -38,12 +38,12 @@ def resolve(name: str) -> Path:
     """The file of a recipe, given by its path or by the name of a packaged one.
 
     Raises:
-        UsageError: there is neither.
+        UsageError: neither exists.
     """
     path = Path(name).expanduser()
     if path.exists():
         return path
     packaged = folder() / (name.removesuffix(".yaml") + ".yaml")
     if not packaged.is_file():
-        raise UsageError(name, "there is no such recipe", did_you_mean(name, names()))
+        raise UsageError(name, "this recipe does not exist", did_you_mean(name, names()))
     return packaged

@@ -44,20 +44,20 @@ def search(
     from ..errors import UsageError
     from ..index import playlist
     from ..index.index import Index
-    from ..indexing.query_encoder import embedded
+    from ..indexing.query_encoder import QueryEncoder
     from .console import print_hits
 
     of_vectors = {"--one-per": one_per is not None, "--diversity": diversity != 0, "--dedupe": dedupe}
     of_models = {"--column": column is not None, "--trust": trust is not None}
     refused = {"vector": {}, "hybrid": of_vectors, "text": of_vectors | of_models}[mode]
-    for flag in (flag for flag, given in refused.items() if given):
+    for flag in (flag for flag, value in refused.items() if value):
         raise UsageError(flag, f"cannot be combined with --mode {mode}", "leave one of the two out")
     playlist.check(m3u, root)
     with Index.open(index) as opened:
         if mode == "text":
             hits = opened.search_text(query, k, where, field)
         else:
-            vector = embedded(opened, column, query, trust, field)
+            vector = QueryEncoder.open(opened, field, trust).encode(query, column)
             if mode == "hybrid":
                 hits = opened.search_hybrid(vector, query, k, field, where)
             else:

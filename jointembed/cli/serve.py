@@ -33,10 +33,10 @@ def serve(
         access_log: print each request on stderr.
         trust: a package whose encoders and readers the model may import.
     """
-    from ..indexing.embedders import Embedders
+    from ..indexing.query_encoder import QueryEncoders
     from ..serve import serve as serve_index
 
-    embedders = Embedders(trust)
+    encoders = QueryEncoders(trust)
     stopped = serve_index(
         index,
         _say,
@@ -44,11 +44,11 @@ def serve(
         port=port,
         roots=root or (),
         token=_read_token(token_file),
-        load=embedders.load,
+        load=encoders.load,
         root_path=root_path,
         access_log=access_log,
     )
-    embedders.close()
+    encoders.close()
     sys.stdout.flush()
     sys.stderr.flush()
     if stopped:

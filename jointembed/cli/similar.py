@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 
 def similar(
     index: str,
@@ -41,33 +39,22 @@ def similar(
         root: the folder that the playlist's paths are relative to; the playlist's own if not given.
         trust: a package whose encoders and readers the model may import.
     """
-    from pathlib import Path
-
     from ..index import playlist
     from ..index.index import Index
-    from ..indexing.query_encoder import embedded, named, unknown
+    from ..indexing.query_encoder import find_item, find_item_or_encode
     from .console import print_hits
 
     playlist.check(m3u, root)
     with Index.open(index) as opened:
-
-        def resolve(name: str) -> Any:
-            id = opened.resolve(name)
-            if id is not None:
-                return id
-            if Path(name).is_file():
-                return embedded(opened, None, name, trust, field)
-            raise unknown(opened, name, "the index has no such id, path or title, and there is no such file")
-
-        found = opened.similar(
-            [resolve(name) for name in item],
+        hits = opened.similar(
+            [find_item_or_encode(opened, name, field, trust) for name in item],
             k,
             field,
             where,
-            unlike=[resolve(name) for name in unlike or []],
-            exclude=[named(opened, name) for name in exclude or []],
+            unlike=[find_item_or_encode(opened, name, field, trust) for name in unlike or []],
+            exclude=[find_item(opened, name) for name in exclude or []],
             one_per=one_per,
             diversity=diversity,
             deduplicate=dedupe,
         )
-        print_hits(opened, found, k, where, field, json_, m3u, root)
+        print_hits(opened, hits, k, where, field, json_, m3u, root)

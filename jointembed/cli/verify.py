@@ -16,7 +16,7 @@ def verify(index: str, *, trust: list[str] | None = None) -> None:
     from ..errors import UsageError
     from ..index.index import Index
     from ..index.verify import verify as read_whole
-    from ..indexing.index_encoder import Model
+    from ..indexing.index_encoder import IndexEncoder
 
     report = read_whole(index)
     vectors = ", ".join(f"{count} vectors of {field}" for field, count in report.vectors.items()) or "no vectors"
@@ -32,11 +32,11 @@ def verify(index: str, *, trust: list[str] | None = None) -> None:
         fields: list[str | None] = [*opened.fields] or [None]
         for field in fields:
             try:
-                model = Model(opened.field_info(field)["model"], trust)
+                encoder = IndexEncoder(opened.field_info(field)["model"], trust)
             except UsageError:
                 without_model.append(field)
             else:
-                model.matches(opened, field)
+                encoder.attach(opened, field)
     if without_model:
         names = "it" if len(without_model) >= len(report.vectors) else ", ".join(map(str, without_model))
         print(f"no damage found; the model that made {names} is missing, so it was not compared")

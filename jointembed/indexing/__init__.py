@@ -1,1 +1,1 @@
-"""Joins a model and an index: from a table or a folder to vectors, from a query to a vector."""
+"""What joins a model and an index: embedding tables and folders into it, and queries for it."""

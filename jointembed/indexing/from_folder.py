@@ -1,153 +1,179 @@
-"""A folder of sound files as an index: scan -> decode -> embed -> store, under a live bar."""
+"""Embed the sound files of a folder into an index: scan, decode, embed, store."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .. import audio
 from ..audio.workers import Decoded, Decoders
-from ..cli.console import FolderProgress, format_duration, shows_progress, status
 from ..errors import UsageError, did_you_mean
 from ..index.backends.files import File
 from ..index.index import Index
 from ..ingest import ScanReport, exclusive_lock, scan
 from ..ingest.walk import Walk
-from .index_encoder import TRIED, Model
-from .vocabulary import learn
+from .index_encoder import TRIAL_SOUNDS, IndexEncoder
+from .vocabulary import store_vocabulary
 
-REHEARSED = 20  # files that are timed before a long run
-LONG = 200  # files from which on a run is long
-FEW = 3  # windows of a sound that the rehearsal offers
-AHEAD = 8  # files that are decoded while others are embedded
+TIMED_FILES = 20  # files that are timed before a long run
+FEW_WINDOWS = 3  # windows of a sound that the estimate offers
+DECODED_AHEAD = 8  # files that are decoded while others are embedded
 
 
-def fill(
-    model: Model,
+class Progress(Protocol):
+    """Shows the progress of indexing a folder."""
+
+    shown: bool  # only then are the files counted before an index is updated
+
+    def start(self, total: int) -> None:
+        """Begin with a number of files."""
+
+    def decoded(self, seconds: float, skipped: bool) -> None:
+        """A file was decoded to seconds of sound, or skipped."""
+
+    def committed(self, files: int) -> None:
+        """The number of files that are done, unchanged ones included."""
+
+    def status(self, text: str) -> contextlib.AbstractContextManager[Any]:
+        """A context in which a text is shown."""
+
+    def estimate(self, files: int, seconds: float, windows: int | None, seconds_of_few: float) -> None:
+        """The duration of a long run; also with few windows of each sound, unless all have few."""
+
+    def close(self) -> None:
+        """End."""
+
+
+def index_folder(
+    encoder: IndexEncoder,
     folder: str,
     path: str,
-    column: str | None,
-    windows: int | None = None,
+    progress: Progress,
+    column: str | None = None,
+    max_windows: int | None = None,
     retry: bool = False,
-    follow: bool = False,
+    follow_links: bool = False,
     times: dict[str, float] | None = None,
-    name: str | None = None,
+    field: str | None = None,
+    min_files_to_estimate: int = 200,
 ) -> ScanReport:
-    """Bring the index of a folder up to date, or make it.
+    """Create or update the index of a folder.
 
     Args:
-        model: what embeds.
-        folder: what is walked.
+        encoder: the model.
+        folder: the folder.
         path: the index.
-        column: the model's column of sounds; its first one if not given.
-        windows: of a long sound, at most so many windows.
-        retry: also try again what was skipped and has not changed.
-        follow: also go where links leave the folder.
+        progress: shows the progress.
+        column: the model's column of sounds; the first if not given.
+        max_windows: embed at most this many windows of a long sound.
+        retry: retry files that were skipped and have not changed.
+        follow_links: follow links that leave the folder.
         times: the seconds of each stage are added to it.
-        name: what the index calls the column; as the model does if not given.
+        field: the field of the index; named like the column if not given.
+        min_files_to_estimate: estimate the duration of a new index of at least this many files.
 
     Raises:
-        UsageError: the model has no such column, or something else is wrong with what was asked for; see `scan`.
+        UsageError: the model has no such column, the folder has no sound files, or the index is one of a table.
         MismatchError: the index was made by another model, or with another number of windows.
     """
     times = {} if times is None else times
-    with exclusive_lock(path):
-        fresh = not Path(path).exists()
-        # Of what is indexed, a look is all that most files get: a count for the bar would double it.
-        found = [one for one in Walk(os.fsencode(folder), follow) if one] if fresh or shows_progress() else []
-        listed = [one for one in found if isinstance(one, File)]
-        if not fresh:
-            index = Index.open(path)
-            if not index.get_meta("column"):
-                raise UsageError(path, "this index was made from a table", "choose another name for the folder's")
-            name = name or column or index.get_meta("column")
-            known = name in index.fields
-            of = str(index.field_info(name).get("of", name)) if known else _heard(model.space, column)
-            if column not in (None, of):
-                raise UsageError(name, f"these vectors are of the column {of}", "choose another --field")
-            model.join(index, name, of, windows)
-            rate = int(index.field_info(name).get("rate") or 0)
-            if not known:
-                rate = model.space.reader(of).sample_rate
-                index.set_meta({"rate": str(rate)}, name)
+    with exclusive_lock(path), contextlib.ExitStack() as stack:
+        is_new = not Path(path).exists()
+        # To update an index takes little more than a walk, so that a second one would double its time.
+        entries = (
+            [entry for entry in Walk(os.fsencode(folder), follow_links) if entry] if is_new or progress.shown else []
+        )
+        sounds = [entry for entry in entries if isinstance(entry, File)]
+        if not is_new:
+            index = stack.enter_context(contextlib.closing(Index.open(path)))
+            field, rate = _prepare(encoder, index, column, field, max_windows)
         else:
-            of = _heard(model.space, column)
-            name = name or of
-            rate, model.windows = model.space.reader(of).sample_rate, windows
-            if not found:
-                raise UsageError(
-                    folder, "it holds no sound files", "give a folder of .mp3, .flac, .wav, .ogg, .m4a ... files"
-                )
-            if len(listed) >= LONG:
-                rehearse(model, of, rate, folder, listed)
-            index = model.create(path, column=name, rate=str(rate))
-            model.join(index, name, of, windows)
-        bar = FolderProgress()
-        bar.start(len(listed))
-        with closing(index), Decoders(rate) as decoders, closing(bar):
+            encoder.column = _audio_column(encoder.space, column)
+            encoder.max_windows = max_windows
+            field, rate = field or encoder.column, encoder.space.reader(encoder.column).sample_rate
+            if not entries:
+                fix = "give a folder of .mp3, .flac, .wav, .ogg, .m4a ... files"
+                raise UsageError(folder, "it holds no sound files", fix)
+            if len(sounds) >= max(min_files_to_estimate, 1):
+                _estimate(encoder, rate, folder, sounds, progress)
+            index = encoder.create(path, column=field, rate=str(rate))
+            stack.enter_context(contextlib.closing(index))
+            encoder.prepare(index, field, encoder.column, max_windows)
+        decoders = stack.enter_context(Decoders(rate))
+        progress.start(len(sounds))
+        stack.enter_context(contextlib.closing(progress))
 
-            def decode(paths: Iterable[bytes]) -> Iterator[Decoded]:
-                for one in decoders.map(paths, AHEAD):
-                    for stage, seconds in one.times.items():
-                        times[stage] = times.get(stage, 0.0) + seconds
-                    bar.decoded(one.seconds, one.samples is None)
-                    yield one
+        def decode(paths: Iterable[bytes]) -> Iterator[Decoded]:
+            for sound in decoders.map(paths, DECODED_AHEAD):
+                for stage, seconds in sound.times.items():
+                    times[stage] = times.get(stage, 0.0) + seconds
+                progress.decoded(sound.seconds, sound.samples is None)
+                yield sound
 
-            def embed(sounds: Iterable[Any]) -> Iterator[Any]:
-                return model.stream(index, name, of, sounds, times)
-
-            def progress(books: ScanReport) -> None:
-                bar.committed(books.files - books.unsupported)
-
-            version = audio.decoder_version()
-            books = scan(
-                index,
-                folder,
-                decode,
-                embed,
-                field=name,
-                retry=retry,
-                follow_links=follow,
-                decoder_version=version,
-                progress=progress,
-            )
-            if index.fields:
-                learn(model, index, name)
-            return books
+        report = scan(
+            index,
+            folder,
+            decode,
+            lambda samples: encoder.embed_stream(index, field, samples, times),
+            field=field,
+            retry=retry,
+            follow_links=follow_links,
+            decoder_version=audio.decoder_version(),
+            progress=lambda report: progress.committed(report.files - report.unsupported),
+        )
+        if index.fields:
+            store_vocabulary(encoder, index, field)
+        return report
 
 
-def rehearse(model: Model, column: str, rate: int, folder: str, listed: list[File]) -> None:
-    """Say how long a run will take before it starts, after a few files that are spread over the folder."""
-    chosen = [os.path.join(os.fsencode(folder), listed[n * len(listed) // REHEARSED].path) for n in range(REHEARSED)]
-    with Decoders(rate) as decoders, status(f"Timing {REHEARSED} files"):
+def _prepare(
+    encoder: IndexEncoder, index: Index, column: str | None, field: str | None, max_windows: int | None
+) -> tuple[str, int]:
+    """Attach the encoder to a field of an index of a folder, or add the field; the field and its sample rate."""
+    if not index.get_meta("column"):
+        raise UsageError(index.path, "this index was made from a table", "write another index for the folder")
+    field = field or column or index.get_meta("column")
+    exists = field in index.fields
+    name = index.field_info(field).get("model_column", field) if exists else _audio_column(encoder.space, column)
+    if column not in (None, name):
+        raise UsageError(field, f"these vectors are of the column {name}", "choose another --field")
+    encoder.prepare(index, field, name, max_windows)
+    if not exists:
+        index.set_meta({"rate": str(encoder.space.reader(name).sample_rate)}, field)
+    return field, int(index.field_info(field).get("rate") or 0)
+
+
+def _estimate(encoder: IndexEncoder, rate: int, folder: str, files: list[File], progress: Progress) -> None:
+    """Estimate the duration of a run from a few files that are spread over the folder."""
+    count = min(TIMED_FILES, len(files))
+    paths = [os.path.join(os.fsencode(folder), files[n * len(files) // count].path) for n in range(count)]
+    with Decoders(rate) as decoders, progress.status(f"Timing {count} files"):
         start = time.monotonic()
-        sounds = [one.samples for one in decoders.map(chosen, REHEARSED) if one.samples is not None]
-        heard = time.monotonic() - start
+        sounds = [sound.samples for sound in decoders.map(paths, count) if sound.samples is not None]
+        decoding = time.monotonic() - start
         if not sounds:
             return
-        model.choose(column, sounds[:TRIED])
-        given, lasts = model.windows, {}
-        for windows in (given, FEW):
-            model.windows, start = windows, time.monotonic()
-            model.embed(column, sounds)
-            lasts[windows] = (heard + time.monotonic() - start) * len(listed) / REHEARSED
-    lasts[FEW] = min(lasts.values())  # short sounds have no more windows, and then chance decides
-    model.windows = given
-    words = f"{len(listed):,} files, about {format_duration(lasts[given])}"
-    if given is None:
-        words += f"; with --max-windows {FEW} about {format_duration(lasts[FEW])}"
-    print(words, flush=True)
+        encoder.choose_precision(sounds[:TRIAL_SOUNDS])
+        max_windows, seconds = encoder.max_windows, {}
+        for windows in (max_windows, FEW_WINDOWS):
+            encoder.max_windows, start = windows, time.monotonic()
+            encoder.embed(encoder.column, sounds)
+            seconds[windows] = (decoding + time.monotonic() - start) * len(files) / count
+        encoder.max_windows = max_windows
+    few = FEW_WINDOWS if max_windows is None else None
+    # Short sounds have no more windows than few, and then chance decides which measurement is longer.
+    progress.estimate(len(files), seconds[max_windows], few, min(seconds.values()))
 
 
-def _heard(space: Any, column: str | None) -> str:
-    """The column of sounds that is meant."""
+def _audio_column(space: Any, column: str | None) -> str:
+    """The model's column of sounds to embed."""
     columns = [name for name in space.columns if space.reader(name).sample_rate]
     if not columns:
         raise UsageError("model", "it has no column of sounds", "use a model with one, or a table instead of a folder")
     if column is not None and column not in columns:
-        raise UsageError(column, "this is no column of sounds of the model", did_you_mean(column, columns))
+        raise UsageError(column, "the model has no such column of sounds", did_you_mean(column, columns))
     return columns[0] if column is None else column

@@ -1,4 +1,4 @@
-"""The model of an index, loaded only when something has to be embedded: torch alone takes seconds."""
+"""The model of an index's field, loaded only when something has to be embedded: torch alone takes seconds."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from .. import files
 from ..errors import MismatchError
 from ..index.index import Index
 
-EXACT = 0.9999  # the least cosine to float32 with which bfloat16 is good enough
-TRIED = 4  # sounds on which that is tried
+MIN_BF16_COSINE = 0.9999  # to the float32 vectors, from which bfloat16 is accurate enough
+TRIAL_SOUNDS = 4  # sounds on which that is measured
 
 
-class Model:
-    """A checkpoint, and how it embeds.
+class IndexEncoder:
+    """A checkpoint, and the settings with which it embeds the cells of a field.
 
     Args:
         path: a checkpoint, or the folder of a run.
-        trust: packages whose encoders and readers it may import.
+        trust: packages whose encoders and readers the model may import.
+
+    Attributes:
+        column: the model's column of the field.
+        max_windows: embed at most this many windows of a long sound; None for all.
+        bf16: compute the field's column in bfloat16; None before `choose_precision` has measured it.
 
     Raises:
         UsageError: there is no such model.
@@ -35,8 +40,9 @@ class Model:
         self.path = Path(path).resolve()
         self.file = files.checkpoint(path)
         self.trust = trust or ()
-        self.windows: int | None = None
-        self.bf16: str | None = None  # the column that is computed in bfloat16; None if that is not decided yet
+        self.column = ""
+        self.max_windows: int | None = None
+        self.bf16: bool | None = None
 
     @cached_property
     def space(self) -> Any:
@@ -46,122 +52,121 @@ class Model:
         return Space.load(self.file, self.trust)
 
     @property
-    def stamp(self) -> str:
-        """What tells that the file is still the one that it was, without reading it."""
-        about = self.file.stat()
-        return f"{about.st_size} {about.st_mtime_ns}"
+    def signature(self) -> str:
+        """The size and time of the checkpoint, which change with it; the file is not read."""
+        stat = self.file.stat()
+        return f"{stat.st_size} {stat.st_mtime_ns}"
 
-    def matches(self, index: Index, column: str | None = None) -> None:
-        """Embed as a column of an index, or its first, is; the model is loaded only if its file is not of that day.
+    def attach(self, index: Index, field: str | None = None) -> None:
+        """Take over the settings of a field, by default the first; the model is loaded only if its file has changed.
 
         Raises:
             MismatchError: another model made these vectors.
         """
-        about = index.field_info(column)
-        if about.get("stamp") != self.stamp:
-            index.check_model(self.space.fingerprint, column)
-        how = json.loads(about.get("how") or "{}")
-        self.windows, self.bf16 = how.get("windows"), how.get("bf16")
+        info = index.field_info(field)
+        if info.get("model_signature") != self.signature:
+            index.check_model(self.space.fingerprint, field)
+        name = field or next(iter(index.fields), "")
+        self.column = info.get("model_column", name)
+        options = json.loads(info.get("embed_options") or "{}")
+        self.max_windows, self.bf16 = options.get("max_windows"), options.get("bf16")
 
-    def settle(self, index: Index, column: str | None = None) -> None:
-        """Let an index remember where its model lies now, so that a model may be moved; `matches` comes first."""
-        known = {"model": str(self.path), "stamp": self.stamp}
-        if any(index.field_info(column).get(key) != value for key, value in known.items()):
-            index.set_meta(known, column)
-
-    def join(self, index: Index, column: str, of: str, windows: int | None) -> None:
-        """Embed as a column of an index is; one that is new to it may be of this model though others are not.
+    def prepare(self, index: Index, field: str, column: str, max_windows: int | None) -> None:
+        """Attach to a field that is to be filled, or add it to the index.
 
         Args:
             index: the index.
-            column: its name there.
-            of: what the model calls it.
-            windows: of a long sound, at most so many windows.
+            field: the field; a new one may be of another model than the existing ones.
+            column: the model's column of the field.
+            max_windows: see `IndexEncoder`.
 
         Raises:
-            MismatchError: another model made these vectors, or from another number of windows of a sound.
+            MismatchError: the field was made by another model, or with another number of windows.
         """
-        first = not index.fields and column == of
-        if first or column in index.fields or column in index.meta()["spaces"]:
-            self.matches(index, column)
-            self.settle(index, column)
-            self.limit(index, windows)
+        is_first = not index.fields and column == field
+        if is_first or field in index.fields or field in index.meta()["spaces"]:
+            self.attach(index, field)
+            self._remember_location(index, field)
+            self._check_windows(index, max_windows)
+            self.column = column
             return
-        self.windows, space = windows, self.space
-        told = {"stamp": self.stamp, "how": self._how, "of": of}
-        index.add_field(column, space.dim, space.metric, str(self.path), space.fingerprint, space.description, **told)
+        self.column, self.max_windows, space = column, max_windows, self.space
+        about = {**self._about, "model_column": column}
+        index.add_field(field, space.dim, space.metric, str(self.path), space.fingerprint, space.description, **about)
 
     def create(self, path: Path | str, **about: str) -> Index:
-        """A new index of this model, that remembers how it embeds."""
+        """A new index of this model, which remembers the settings.
+
+        Args:
+            path: the file.
+            about: further facts that the index remembers.
+        """
         space = self.space
+        about |= self._about
         return Index.create(
-            path,
-            space.dim,
-            space.metric,
-            str(self.path),
-            space.fingerprint,
-            space.description,
-            stamp=self.stamp,
-            how=self._how,
-            **about,
+            path, space.dim, space.metric, str(self.path), space.fingerprint, space.description, **about
         )
-
-    def limit(self, index: Index, windows: int | None) -> None:
-        """Take at most so many windows of a sound, which an index that is there must have been made with."""
-        if windows is not None and windows != self.windows:
-            made = "all windows" if self.windows is None else f"{self.windows} windows"
-            raise MismatchError(
-                index.path,
-                f"its vectors are means of {made} of a sound, not of {windows}",
-                "leave --max-windows as it was, or choose another name for the index",
-            )
-
-    @property
-    def _how(self) -> str:
-        return json.dumps({"windows": self.windows, "bf16": self.bf16})
 
     def embed(self, column: str, cells: Sequence[Any]) -> NDArray[np.float32]:
-        """The vectors (N, D) of cells of a column, as the index has them."""
-        vectors: NDArray[np.float32] = self.space.embed(
-            column, cells, max_windows=self.windows, bf16=self.bf16 == column
-        )
+        """The vectors (N, D) of cells of any column, as the index has those of its field's."""
+        bf16 = bool(self.bf16) and column == self.column
+        vectors: NDArray[np.float32] = self.space.embed(column, cells, max_windows=self.max_windows, bf16=bf16)
         return vectors
 
-    def stream(
-        self, index: Index, name: str, column: str, sounds: Iterable[Any], times: dict[str, float]
+    def embed_stream(
+        self, index: Index, field: str, sounds: Iterable[Any], times: dict[str, float]
     ) -> Iterator[NDArray[np.float32]]:
-        """The vector (D,) of each sound, as the index has them under a name; it remembers which precision they need.
+        """The vector (D,) of each sound of a field; the index remembers the precision that was chosen by the first.
 
         The seconds of each stage are added to `times`.
         """
-        source = iter(sounds)
-        first = list(itertools.islice(source, TRIED if self.bf16 is None else 1))
+        sounds = iter(sounds)
+        first = list(itertools.islice(sounds, TRIAL_SOUNDS if self.bf16 is None else 1))
         if not first:
             return
         if self.bf16 is None:
-            self.choose(column, first)
-            index.set_meta({"how": self._how}, name)
-        drawn = itertools.chain(_drained(first), source)
-        for vectors in self.space.embed_stream(column, drawn, self.windows, self.bf16 == column, times):
+            self.choose_precision(first)
+            index.set_meta({"embed_options": self._options}, field)
+        stream = itertools.chain(_release(first), sounds)
+        for vectors in self.space.embed_stream(self.column, stream, self.max_windows, bool(self.bf16), times):
             yield from vectors
 
-    def choose(self, column: str, sounds: Sequence[Any]) -> None:
-        """Compute in bfloat16 from now on if that is fast here and leaves the vectors of these sounds as they are."""
+    def choose_precision(self, sounds: Sequence[Any]) -> None:
+        """Compute in bfloat16 from now on if it is fast on this machine and accurate on these sounds."""
         from ..space.precision import native_bf16
 
-        self.bf16 = ""
+        self.bf16 = False
         if not sounds or not native_bf16():
             return
-        # Few windows are stricter than many, over whose mean the differences would cancel out.
+        # Few windows are a stricter test than many, whose differences cancel out in the mean.
         exact, fast = (
-            self.space.embed(column, sounds, max_windows=2, bf16=bf16).astype(np.float64) for bf16 in (False, True)
+            self.space.embed(self.column, sounds, max_windows=2, bf16=bf16).astype(np.float64) for bf16 in (False, True)
         )
         lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
-        if (np.einsum("nd,nd->n", exact, fast) >= EXACT * lengths).all():
-            self.bf16 = column
+        self.bf16 = bool((np.einsum("nd,nd->n", exact, fast) >= MIN_BF16_COSINE * lengths).all())
+
+    def _remember_location(self, index: Index, field: str) -> None:
+        """Let the index know where its model is now, so that a model may be moved."""
+        location = {"model": str(self.path), "model_signature": self.signature}
+        if any(index.field_info(field).get(key) != value for key, value in location.items()):
+            index.set_meta(location, field)
+
+    def _check_windows(self, index: Index, max_windows: int | None) -> None:
+        if max_windows is not None and max_windows != self.max_windows:
+            stored = "all windows" if self.max_windows is None else f"{self.max_windows} windows"
+            wrong = f"its vectors are means of {stored} of each sound, not of {max_windows}"
+            raise MismatchError(index.path, wrong, "leave --max-windows as it was, or write another index")
+
+    @property
+    def _about(self) -> dict[str, str]:
+        return {"model_signature": self.signature, "embed_options": self._options}
+
+    @property
+    def _options(self) -> str:
+        return json.dumps({"max_windows": self.max_windows, "bf16": self.bf16})
 
 
-def _drained(items: list[Any]) -> Iterator[Any]:
-    """The items, each let go as it is taken: sounds are large."""
+def _release(items: list[Any]) -> Iterator[Any]:
+    """The items, each removed from the list as it is taken: sounds are large."""
     while items:
         yield items.pop(0)

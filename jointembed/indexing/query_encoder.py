@@ -1,127 +1,252 @@
-"""What is asked of an index, as an item of it or as a vector by its model."""
+"""From a query of any kind to a vector: the only way, for the commands, the server and Python alike."""
 
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError, did_you_mean
-from ..index.backends.connection import mend
+from ..audio.formats import AUDIO_EXTENSIONS
+from ..audio.workers import Decoders
+from ..errors import MismatchError, UsageError, did_you_mean
+from ..index.backends.connection import anew, mend
 from ..index.ids import nearest
 from ..index.index import Index
 from ..values import parse_cell
-from .index_encoder import Model
+from .index_encoder import IndexEncoder
 
-PICTURES = {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
+IMAGE_EXTENSIONS = {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
+MAX_WINDOWS_IN_QUERY = 720  # two hours in windows of 10 s; those of a longer sound are spread over it
+DECODE_TIMEOUT = 15.0  # seconds
+
+Vector = NDArray[np.float32]
 
 
-def named(index: Index, item: str) -> str:
-    """The id that an item is known by; Usage if the index knows nothing of that name."""
-    id = index.resolve(item)
+class QueryEncoder:
+    """Embeds queries for one field of an index: texts, ids, files, and rows of a fused column.
+
+    Args:
+        encoder: the model of the field, attached to it.
+        decoders: decode sound files in processes that can be killed; by default they are read in this process. The
+            vectors are the same, bit for bit.
+
+    Raises:
+        MismatchError: the model is not the one that made the field's vectors.
+    """
+
+    def __init__(self, encoder: IndexEncoder, decoders: Decoders | None = None) -> None:
+        self.encoder, self.decoders = encoder, decoders
+        self.text_column = next(iter(text_columns(encoder.space)), None)
+        self.audio_column = audio_column(encoder)
+
+    @classmethod
+    def open(cls, index: Index, field: str | None = None, trust: Sequence[str] | None = None) -> QueryEncoder:
+        """The query encoder of a field, by default the first; see `open_encoder` for what is raised."""
+        return cls(open_encoder(index, field, trust))
+
+    @property
+    def words(self) -> bool:
+        """Whether it embeds texts."""
+        return self.text_column is not None
+
+    @property
+    def sounds(self) -> bool:
+        """Whether it embeds sound files."""
+        return self.audio_column is not None
+
+    def text(self, text: str) -> Vector:
+        """The vector (D,) of a text; see `encode`."""
+        return self.encode(text, self.text_column)
+
+    def sound(self, path: str) -> Vector:
+        """The vector (D,) of a sound file, equal bit for bit to the one that the field would have; see `encode`."""
+        return self.encode(path, self.audio_column)
+
+    def encode(self, query: str, column: str | None = None) -> Vector:
+        """The vector (D,) of a query.
+
+        Args:
+            query: a text, an id, the path of a file, or JSON for a list or a row.
+            column: the model's column that the query is a cell of; see `guess_column` if it is not given.
+
+        Raises:
+            UsageError: the query is empty, is not a cell of the column, or consists of unknown ids or words only.
+        """
+        if not query.strip():
+            raise UsageError("query", "it is empty", "give words, an id or a path")
+        column = column or self.guess_column(query)
+        return self.encoder.embed(column, [self._parse(query, column)]).ravel()
+
+    def guess_column(self, query: str) -> str:
+        """The column that a query is meant for.
+
+        A row is meant for the first fused column; a file for the field's own column, or else the first that reads files
+        of its kind; anything else for the first text column, or else the first column of ids.
+
+        Raises:
+            UsageError: there is no such column, or the query is the path of a missing file.
+        """
+        space = self.encoder.space
+        if query.startswith("{") and space.fusions:
+            return str(next(iter(space.fusions)))
+        extension, is_file = Path(query).suffix.lower(), Path(query).is_file()
+        is_image = extension in IMAGE_EXTENSIONS
+        if not is_file and (is_image or os.fsencode(extension) in AUDIO_EXTENSIONS):
+            fix = "correct its path; if these are words, give --column or --mode text"
+            raise UsageError(query, "there is no such file", fix)
+        readers = {name: space.reader(name) for name in space.columns}
+        if is_file:
+            columns = [name for name, reader in readers.items() if reader.reads_files]
+            columns = [name for name in columns if bool(readers[name].sample_rate) != is_image]
+            columns.sort(key=lambda name: name != self.encoder.column)
+        else:
+            texts = text_columns(space)
+            columns = texts + [name for name, reader in readers.items() if name not in texts and reader.vocabulary()]
+        if columns:
+            return str(columns[0])
+        if not is_file and all(reader.reads_files for reader in readers.values()):
+            wrong = "the model has no text column, and there is no such file"
+            fix = "give a file, or index with a model of text too, such as jointembed adopt laion/clap-htsat-unfused"
+            raise UsageError(query, wrong, fix)
+        fix = "give --column: one of " + ", ".join(space.columns)
+        raise UsageError("column", "the model has no column for such a query", fix)
+
+    def _parse(self, query: str, column: str) -> Any:
+        """The cell that a query stands for."""
+        space = self.encoder.space
+        if column in space.fusions:
+            if query[:1] not in "[{":
+                parts = ", ".join(space.fusions[column])
+                raise UsageError(column, f"it is fused from {parts}", 'give a row, such as \'{"words": "..."}\'')
+            return parse_cell(query)
+        reader = space.reader(column)
+        if self.decoders is not None and column == self.audio_column:
+            [sound] = self.decoders.map([os.fsencode(query)])
+            if sound.samples is None:
+                raise UsageError("the file", sound.problem, sound.fix)
+            return sound.samples
+        cell = reader.parse(query)
+        unknown = reader.unknown(cell)
+        if unknown and len(unknown) == len(reader.elements(cell)):
+            if reader.reads_text:
+                raise UsageError(unknown[0], "the model knows none of these words", "use other words")
+            fix = did_you_mean(unknown[0], reader.vocabulary())
+            raise UsageError(unknown[0], f"the model knows no such {column}", fix)
+        return cell
+
+
+class QueryEncoders:
+    """The query encoders of many fields, for a server: models that fields share are loaded once.
+
+    Args:
+        trust: packages whose encoders and readers the models may import.
+    """
+
+    def __init__(self, trust: Sequence[str] | None = None) -> None:
+        self.trust = trust
+        self.spaces: WeakValueDictionary[tuple[Path, str], Any] = WeakValueDictionary()
+        self.decoders: dict[int, Decoders] = {}  # by sample rate
+
+    def load(self, path: Path, field: str) -> QueryEncoder:
+        """The query encoder of a field of an index; see `open_encoder` for what is raised."""
+        with Index.open(path) as index:
+            encoder = open_encoder(index, field, self.trust, self.spaces)
+        # Several threads embed with it: none may change it to evaluation mode and back meanwhile.
+        self.spaces[encoder.file, encoder.signature] = encoder.space.eval()
+        encoder.max_windows = min(encoder.max_windows or MAX_WINDOWS_IN_QUERY, MAX_WINDOWS_IN_QUERY)
+        column, decoders = audio_column(encoder), None
+        if column is not None:
+            rate = encoder.space.reader(column).sample_rate
+            decoders = self.decoders.get(rate) or Decoders(rate, seconds=DECODE_TIMEOUT)
+            self.decoders[rate] = decoders
+        return QueryEncoder(encoder, decoders)
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        for decoders in self.decoders.values():
+            decoders.close()
+
+
+def open_encoder(
+    index: Index,
+    field: str | None = None,
+    trust: Sequence[str] | None = None,
+    spaces: WeakValueDictionary[tuple[Path, str], Any] | None = None,
+) -> IndexEncoder:
+    """The model of a field, by default the first, with the field's settings.
+
+    Args:
+        index: the index.
+        field: the field.
+        trust: packages whose encoders and readers the model may import.
+        spaces: loaded models, by file and signature.
+
+    Raises:
+        UsageError: the field has no model, or the model's file is missing.
+        MismatchError: the model is not the one that made the vectors.
+    """
+    location = index.field_info(field)["model"]
+    if not location:
+        wrong = "this field has no model, which words and files as queries need"
+        raise UsageError("model", wrong, "search for what is similar to an item, or search its text with --mode text")
+    try:
+        encoder = IndexEncoder(location, trust)
+    except UsageError as error:
+        fix = f"put it back ({location}), or, if it has been moved, run: {mend(index.path)}"
+        raise UsageError("model", "the model of this field is missing", fix) from error
+    if spaces and (space := spaces.get((encoder.file, encoder.signature))) is not None:
+        encoder.space = space
+    try:
+        encoder.attach(index, field)
+    except MismatchError as error:
+        raise MismatchError("model", "another model made the vectors of this field", anew(index.path)) from error
+    return encoder
+
+
+def text_columns(space: Any) -> list[str]:
+    """The columns of text of a model: first those whose vocabulary can be listed."""
+    columns = [name for name in space.columns if space.reader(name).reads_text]
+    return sorted(columns, key=lambda name: not space.reader(name).vocabulary())
+
+
+def audio_column(encoder: IndexEncoder) -> str | None:
+    """The column for sounds as queries: the field's own if it is one of sounds, else the model's first."""
+    space = encoder.space
+    columns = [name for name in space.columns if space.reader(name).sample_rate]
+    return encoder.column if encoder.column in columns else next(iter(columns), None)
+
+
+def find_item(index: Index, name: str) -> str:
+    """The id of an item, by its id, path or title.
+
+    Raises:
+        UsageError: the index has no such item.
+    """
+    id = index.resolve(name)
     if id is None:
-        raise unknown(index, item, "the index has no such id, path or title")
+        raise _unknown_item(index, name, "the index has no such id, path or title")
     return id
 
 
-def unknown(index: Index, item: str, wrong: str) -> UsageError:
-    """The complaint of an item that the index does not know, which names one that is alike."""
-    with index.reading() as db:
-        return UsageError(item, wrong, nearest(db, item))
-
-
-def embedded(
-    index: Index, column: str | None, query: str, trust: list[str] | None, among: str | None = None
-) -> NDArray[np.float32]:
-    """The vector (D,) of a query by the model that made the first column of an index, or another one.
+def find_item_or_encode(index: Index, name: str, field: str | None, trust: Sequence[str] | None) -> str | Vector:
+    """The id of an item, by its id, path or title, or the vector of a file.
 
     Raises:
-        MismatchError: the model is no longer the one that made the index.
-        UsageError: the query does not fit the column, or is unknown to it.
+        UsageError: there is neither such an item nor such a file.
     """
-    if not query.strip():
-        raise UsageError("query", "it is empty", "give words, an id or a path")
-    place = index.field_info(among)["model"]
-    if not place:
-        fix = "ask for what is like its items, or --mode text"
-        raise UsageError(index.path, "this index names no model, which words and files would need", fix)
-    try:
-        model = Model(place, trust)
-    except UsageError as error:
-        wrong = f"the model that made it is not there any more ({place})"
-        fix = f"put it back; or, if it lies elsewhere now, run: {mend(index.path)}"
-        raise UsageError(index.path, wrong, fix) from error
-    model.matches(index, among)
-    own = among or next(iter(index.fields), None)
-    column = column or guess(model.space, query, index.field_info(among).get("of", own))
-    cell = parsed(model.space, column, query)
-    if column not in model.space.fusions:
-        known(model.space, column, cell)
-    vector: NDArray[np.float32] = model.embed(column, [cell])[0]
-    return vector
+    id = index.resolve(name)
+    if id is not None:
+        return id
+    if Path(name).is_file():
+        return QueryEncoder.open(index, field, trust).encode(name)
+    raise _unknown_item(index, name, "the index has no such id, path or title, and there is no such file")
 
 
-def guess(model: Any, query: str, own: str | None = None) -> str:
-    """The column that a query without one is meant for: a file's, else the first one of words, else of ids.
-
-    Of several columns of files it is the index's `own`, if that is one of them.
-    """
-    from ..audio.formats import AUDIO_EXTENSIONS
-
-    if query.startswith("{") and model.fusions:
-        return str(next(iter(model.fusions)))
-    ending = Path(query).suffix.lower()
-    picture = ending in PICTURES
-    if not Path(query).is_file() and (picture or os.fsencode(ending) in AUDIO_EXTENSIONS):
-        raise UsageError(
-            query, "there is no such file", "correct its path; if these are words, give --column or --mode text"
-        )
-    if Path(query).is_file():
-        readers = {name: model.reader(name) for name in model.columns}
-        fits = [name for name, reader in readers.items() if reader.reads_files and picture != bool(reader.sample_rate)]
-        fits.sort(key=lambda name: name != own)
-    else:
-        words = worded(model)
-        fits = words + [name for name in model.columns if name not in words and model.reader(name).vocabulary()]
-    if fits:
-        return str(fits[0])
-    if not Path(query).is_file() and all(model.reader(name).reads_files for name in model.columns):
-        wrong = "the model has no column of words, and there is no such file"
-        fix = "give a file, or index with a model of words too, such as jointembed adopt laion/clap-htsat-unfused"
-        raise UsageError(query, wrong, fix)
-    raise UsageError(
-        "column", "the model has no column for such a query", "give --column: one of " + ", ".join(model.columns)
-    )
-
-
-def worded(model: Any) -> list[str]:
-    """The columns of text: first those whose vocabulary can be listed."""
-    columns = [name for name in model.columns if model.reader(name).reads_text]
-    return sorted(columns, key=lambda name: not model.reader(name).vocabulary())
-
-
-def parsed(model: Any, column: str, query: str) -> Any:
-    """The query as a cell: JSON where it is a list or a row, else the text itself."""
-    if column not in model.fusions:
-        return model.reader(column).parse(query)
-    if query[:1] not in "[{":
-        raise UsageError(
-            column, "it is made of " + ", ".join(model.fusions[column]), 'give a row, such as \'{"words": "..."}\''
-        )
-    return parse_cell(query)
-
-
-def known(model: Any, column: str, cell: Any) -> None:
-    """Refuse a cell of unknown ids only; warn about texts without any known word."""
-    reader = model.reader(column)
-    unknown = reader.unknown(cell)
-    if reader.reads_text:
-        for text in unknown:
-            print(f"warning: the model knows none of these words: {text}", file=sys.stderr)
-    elif unknown and len(unknown) == len(reader.elements(cell)):
-        fix = did_you_mean(unknown[0], reader.vocabulary())
-        raise UsageError(unknown[0], f"the model knows no such {column}", fix)
+def _unknown_item(index: Index, name: str, wrong: str) -> UsageError:
+    with index.reading() as db:
+        return UsageError(name, wrong, nearest(db, name))

@@ -1,8 +1,7 @@
-"""The words that an index explains itself in: points of its model's own text space, kept with its vectors."""
+"""The words that explain the items of an index: points of the model's own space, stored with its vectors."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from typing import Any
@@ -10,57 +9,57 @@ from typing import Any
 import numpy as np
 
 from ..index.index import Index
-from .index_encoder import Model
-from .query_encoder import worded
+from ..index.selection import read
+from .index_encoder import IndexEncoder
+from .query_encoder import text_columns
 
-MOST = 4_000  # words that a bag of words tells
-READ = 500  # words that a network must read, one by one
-SHORT = 3  # letters of a Latin word below which it rarely says anything by itself
+MAX_LISTED_WORDS = 4_000  # of a vocabulary that the reader lists
+MAX_COUNTED_WORDS = 500  # of a network that reads tokens, which embeds them one by one
+MIN_LETTERS = 3  # a shorter Latin word rarely says anything by itself
 
 
-def learn(model: Model, index: Index, column: str) -> None:
-    """Keep the words of the model with a column of an index, unless that was done.
+def store_vocabulary(encoder: IndexEncoder, index: Index, field: str) -> None:
+    """Store words and their vectors with a field of an index, unless that was done before.
 
-    They are the ids of label columns (genres, tags), then the known words of columns of words; of a model that reads
-    sub-words, the words that the rows of the index hold most often.
+    They are the ids of label columns (genres, tags), and the vocabulary of the first text column; if that cannot be
+    listed, the words that the rows of the index contain most often.
     """
     meta = index.meta()
-    if meta["spaces"].get(column, meta).get("told"):  # of this column, not of the first one
+    if meta["spaces"].get(field, meta).get("has_vocabulary"):  # of this field, not of the first one
         return
-    for of, words in _words(model.space, index).items():
-        known, vectors = index.vocabulary(column)
-        fresh = [word for word in words if word not in set(known)]
-        if fresh:
-            index.set_vocabulary([*known, *fresh], np.concatenate([vectors, model.embed(of, fresh)]), column)
-    # Also where the model has none, so that it is not loaded to be asked again.
-    index.set_meta({"told": "words"}, column)
+    for column, words in _words(encoder.space, index, field).items():
+        stored, vectors = index.vocabulary(field)
+        new = [word for word in words if word not in set(stored)]
+        if new:
+            index.set_vocabulary([*stored, *new], np.concatenate([vectors, encoder.embed(column, new)]), field)
+    # Also if the model has no words, so that it is not loaded again to look for them.
+    index.set_meta({"has_vocabulary": "yes"}, field)
 
 
-def _words(space: Any, index: Index) -> dict[str, list[str]]:
-    """Words by the column of the model that they are cells of."""
-    found: dict[str, list[str]] = {}
+def _words(space: Any, index: Index, field: str) -> dict[str, list[str]]:
+    """Words by the model's column that they are cells of."""
+    words: dict[str, list[str]] = {}
     readers = {name: space.reader(name) for name in space.columns if name not in space.pools}
     for name, reader in readers.items():
         labels = [] if reader.reads_text else reader.vocabulary()
-        if len(labels) <= MOST and not all(label.isdigit() for label in labels):
-            found[name] = list(labels)
-    for name in [name for name in worded(space) if name in readers][:1]:
-        words = readers[name].vocabulary()
-        found[name] = [word for word in words if _telling(word)][:MOST] if words else _often(index)
-    return found
+        if len(labels) <= MAX_LISTED_WORDS and not all(label.isdigit() for label in labels):
+            words[name] = list(labels)
+    for name in [name for name in text_columns(space) if name in readers][:1]:
+        listed = [word for word in readers[name].vocabulary() if _is_telling(word)]
+        words[name] = listed[:MAX_LISTED_WORDS] if readers[name].vocabulary() else _frequent_words(index, field)
+    return words
 
 
-def _often(index: Index) -> list[str]:
+def _frequent_words(index: Index, field: str) -> list[str]:
     counts: Counter[str] = Counter()
-    with index.reading() as db:
-        for (columns,) in db.execute("SELECT columns FROM rows"):
-            cells = [cell for name, cell in json.loads(columns).items() if name != "path"]
-            texts = [one for cell in cells for one in (cell if isinstance(cell, list) else [cell])]
-            counts.update(
-                {word for one in texts if isinstance(one, str) for word in re.findall(r"[^\W\d_]+", one.lower())}
-            )
-    return [word for word, count in counts.most_common(READ) if count > 1 and _telling(word)]
+    for row in read(index, index.ids(field)):
+        cells = [cell for name, cell in row.items() if name not in ("id", "path")]
+        texts = [text for cell in cells for text in (cell if isinstance(cell, list) else [cell])]
+        counts.update(
+            {word for text in texts if isinstance(text, str) for word in re.findall(r"[^\W\d_]+", text.lower())}
+        )
+    return [word for word, count in counts.most_common(MAX_COUNTED_WORDS) if count > 1 and _is_telling(word)]
 
 
-def _telling(word: str) -> bool:
-    return len(word) >= SHORT or not word.isascii()
+def _is_telling(word: str) -> bool:
+    return len(word) >= MIN_LETTERS or not word.isascii()

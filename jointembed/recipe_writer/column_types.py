@@ -1,4 +1,4 @@
-"""What the columns of a table seem to be: sounds, bitmaps, texts, labels, lists, numbers."""
+"""Infer the types of a table's columns: sounds, bitmaps, texts, labels, lists, numbers."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ import numpy as np
 from ..audio.formats import AUDIO_EXTENSIONS
 from ..values import key, missing
 
-SOUND = {suffix.decode() for suffix in AUDIO_EXTENSIONS}
-BITMAP = {".png", ".bmp", ".webp", ".jpg", ".jpeg", ".npy"}
-TEXT = set(
+SOUND_SUFFIXES = {suffix.decode() for suffix in AUDIO_EXTENSIONS}
+BITMAP_SUFFIXES = {".png", ".bmp", ".webp", ".jpg", ".jpeg", ".npy"}
+TEXT_NAMES = set(
     "caption captions text texts title titles description summary words word name lyrics sentence comment review"
     " abstract query question answer en de fr es it nl pt pl cs sv da fi no el tr ru uk ro hu ar hi ja ko zh"
     " english german french spanish italian dutch portuguese polish russian".split()
 )
-LABEL = set(
+LABEL_NAMES = set(
     "label class category genre style mood digit kind type language species emotion key meter instrument user film"
     " movie item song track artist album host speaker singer author composer playlist product customer shop".split()
 )
-TAGS = set("tags genres labels categories classes styles moods instruments keywords topics amenities".split())
-TARGET = set("price rent cost salary income revenue sales rating stars tempo bpm popularity plays".split())
-NUMBER = TARGET | set(
+TAG_NAMES = set("tags genres labels categories classes styles moods instruments keywords topics amenities".split())
+TARGET_NAMES = set("price rent cost salary income revenue sales rating stars tempo bpm popularity plays".split())
+NUMBER_NAMES = TARGET_NAMES | set(
     "year age rooms beds bedrooms bathrooms count area size length width height duration seconds latitude longitude lat"
     " lon weight distance floor".split()
 )
-GROUP = set("artist album host speaker singer author composer".split())  # rows of one are alike
-PLACE = set("fold split index row".split())
-FEW = 20  # whole numbers that are no more than this are labels, unless their name says otherwise
-LOOKED = 200  # cells or files that a guess is made of
+GROUPS = set("artist album host speaker singer author composer".split())  # whose rows are alike
+POSITION_NAMES = set("fold split index row".split())
+MAX_NUMERIC_LABELS = 20  # columns with more different whole numbers are numbers, unless their name says otherwise
+SAMPLED_CELLS = 200
+RARE = "almost every row has a different value, so it is not usable as a label"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it seems to be.
+    """A column and its inferred type.
 
     Args:
         name: its name.
         kind: id, split, sound, bitmap, text, label, tags, list (of ids, in their order), number, or other.
-        values: distinct values; the elements of lists count one by one.
-        rows: rows that have it.
-        why: what the kind was told by, in a few words.
-        about: what its reader must know: the rate and the length of sounds, the shape of bitmaps.
+        values: the number of distinct values, counting the elements of lists.
+        rows: the number of rows that have it.
+        why: the reason for the kind, in a few words.
+        about: arguments of its reader: the sample rate and length of sounds, the shape of bitmaps.
     """
 
     name: str
@@ -60,64 +61,69 @@ class Column:
     about: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def target(self) -> int:
-        """How much it is named like a number to be predicted: 2 for `price`, 1 for `price_a_night`, else 0."""
+    def target_rank(self) -> int:
+        """2 if it is named like a number to predict (`price`), 1 if a part of its name is (`price_a_night`), else 0."""
         if self.kind != "number":
             return 0
-        return 2 if self.name.lower() in TARGET | {"target", "value", "y"} else int(bool(TARGET & parts(self.name)))
+        return (
+            2
+            if self.name.lower() in TARGET_NAMES | {"target", "value", "y"}
+            else int(bool(TARGET_NAMES & split_name(self.name)))
+        )
 
 
-def parts(name: str) -> set[str]:
-    """A column's name, and the words in it: `host_id` -> host_id, host, id."""
+def split_name(name: str) -> set[str]:
+    """The name of a column and the words in it: `host_id` -> host_id, host, id."""
     return {name.lower(), *name.lower().replace("-", "_").replace(" ", "_").split("_")}
 
 
-def root(values: int) -> tuple[int, int, int]:
-    """How many dimensions to start with for so many values, their fourth root, and the range to search round it.
+def suggest_dimensions(values: int) -> tuple[int, int, int]:
+    """A number of dimensions for a number of distinct values, their fourth root, and a range to search around it.
 
-    >>> root(500_000)
+    >>> suggest_dimensions(500_000)
     (26, 15, 35)
     """
     start = values**0.25
     return max(2, int(start)), max(1, int(0.6 * start)), max(3, int(start * 4 / 3))
 
 
-def columns(rows: Any) -> list[Column]:
-    """All columns of a table, in their order; `rows` is a `Rows`."""
-    return [_column(rows, name) for name in rows.columns]
+def infer_columns(rows: Any) -> list[Column]:
+    """The columns of a table with their types, in their order; `rows` is a `Rows`."""
+    return [_infer(rows, name) for name in rows.columns]
 
 
-def _column(rows: Any, name: str) -> Column:
+def _infer(rows: Any, name: str) -> Column:
     cells = [cell for cell in rows.cells(name) if not missing(cell)]
-    arrays = bool(cells) and all(_array(cell) is not None for cell in _some(cells))
-    things = cells if arrays else [one for cell in cells for one in _elements(cell) if not missing(one)]
+    has_arrays = bool(cells) and all(_array(cell) is not None for cell in _sample(cells))
+    elements = cells if has_arrays else [part for cell in cells for part in _elements(cell) if not missing(part)]
     kind, why = "other", ""
     about: dict[str, Any] = {}
-    values = len({one if isinstance(one, str) else key(one) for one in things if not isinstance(one, dict)})
+    values = len({part if isinstance(part, str) else key(part) for part in elements if not isinstance(part, dict)})
     if not cells:
         why = "empty"
     elif name in ("id", "split"):
         kind, why = name, "by its name"
-    elif parts(name) & PLACE:
-        why = "by its name it tells where a row stands, not what it is"
-    elif arrays:
-        kind, why, about, values = _listed(name, cells, values)
+    elif split_name(name) & POSITION_NAMES:
+        why = "by its name it is the position of a row"
+    elif has_arrays:
+        kind, why, about, values = _infer_arrays(name, cells, values)
     elif values == 1:
-        why = "the same in every row"
-    elif all(isinstance(one, str) for one in things):
-        kind, why, about = _texts(rows, name, cells, things, values)
-    elif all(isinstance(one, bool | int | float) for one in things):
-        kind, why = _numbers(name, things, values)
+        why = "the same value in every row"
+    elif all(isinstance(element, str) for element in elements):
+        kind, why, about = _infer_texts(rows, name, cells, elements, values)
+    elif all(isinstance(element, bool | int | float) for element in elements):
+        kind, why = _infer_numbers(name, elements, values)
     else:
-        why = "no reader takes " + " and ".join(sorted({type(one).__name__ for one in _some(things)}))
+        types = sorted({type(element).__name__ for element in _sample(elements)})
+        why = "no reader takes " + " and ".join(types)
     if "." in name:
-        kind, why = "other", "its name has a dot in it: rename it"
+        kind, why = "other", "its name contains a dot: rename it"
     return Column(name, kind, values, len(cells), why, about)
 
 
-def _some(things: Sequence[Any], most: int = LOOKED) -> Sequence[Any]:
-    """At most so many of the things, spread over all of them."""
-    return things[:: max(1, math.ceil(len(things) / most))]
+def _sample(values: Sequence[Any], count: int = SAMPLED_CELLS) -> Sequence[Any]:
+    """At most `count` evenly spaced values."""
+    return values[:: max(1, math.ceil(len(values) / count))]
 
 
 def _elements(cell: Any) -> list[Any]:
@@ -132,66 +138,70 @@ def _array(cell: Any) -> Any:
     return cell if isinstance(cell, np.ndarray) and cell.dtype.kind in "iuf" and cell.ndim in (1, 2) else None
 
 
-def _listed(name: str, cells: list[Any], values: int) -> tuple[str, str, dict[str, Any], int]:
+def _infer_arrays(name: str, cells: list[Any], values: int) -> tuple[str, str, dict[str, Any], int]:
     """Lists of numbers: bitmaps, or lists of ids."""
     arrays = [_array(cell) for cell in cells]
     shape, high = arrays[0].shape, 255 if arrays[0].dtype.kind in "iu" else 1
-    if all(one is not None and one.shape == shape and one.min() >= 0 and one.max() <= high for one in arrays):
+    if all(array is not None and array.shape == shape and array.min() >= 0 and array.max() <= high for array in arrays):
         side = math.isqrt(shape[0])
-        named = {"bitmap", "image", "picture", "pixels", "photo", "score", "roll"} & parts(name)
-        if len(shape) == 2 or (shape[0] >= 16 and (side * side == shape[0] or named)):
+        is_named = {"bitmap", "image", "picture", "pixels", "photo", "roll"} & split_name(name)
+        if len(shape) == 2 or (shape[0] >= 16 and (side * side == shape[0] or is_named)):
             sides = list(shape) if len(shape) == 2 else [side, side] if side * side == shape[0] else [1, shape[0]]
             return "bitmap", f"{len(cells):,} times {sides[0]} x {sides[1]} grey levels", {"shape": sides}, values
-    if all(one is not None and one.ndim == 1 and (one == np.floor(one)).all() for one in arrays):
-        found = np.unique(np.concatenate(arrays))
-        return _many(name), f"{len(found):,} whole numbers in lists of {_length(cells)}", {"numbers": True}, len(found)
+    if all(array is not None and array.ndim == 1 and (array == np.floor(array)).all() for array in arrays):
+        count = len(np.unique(np.concatenate(arrays)))
+        return _list_kind(name), f"{count:,} whole numbers in lists of {_mean_length(cells)}", {"numbers": True}, count
     return "other", "no reader takes vectors of numbers", {}, values
 
 
-def _texts(rows: Any, name: str, cells: list[Any], things: list[str], values: int) -> tuple[str, str, dict[str, Any]]:
-    some = _some(things)
-    suffixes = Counter(Path(one).suffix.lower() for one in some)
-    for kind, known, look in (("sound", SOUND, _sounds), ("bitmap", BITMAP, _bitmaps)):
-        if sum(suffixes[suffix] for suffix in known) >= 0.9 * len(some):
-            files = [Path(rows.root or ".") / one for one in things]
-            gone = [one for one, file in zip(things, files, strict=True) if not file.is_file()]
-            if gone:
-                return "other", f"{len(gone)} of {len(files)} {kind} files are not there, such as {gone[0]}", {}
-            return look(kind, files)
-    words = mean(len(one.split()) for one in some)
-    names, rare = parts(name), values > len(things) / 2
-    told = f"{values:,} different texts of about {words:.0f} word" + ("s" if round(words) != 1 else "")
-    listed = mean(map(len, map(_elements, _some(cells)))) >= 1.5
-    if not names & (LABEL | TAGS) and (names & TEXT or words >= 4 or (words >= 2 and rare)):
-        return "text", told, {}
-    if listed:
-        return _many(name), f"{values:,} values in lists of {_length(cells)}", {}
-    if words >= 2 and rare:
-        return "text", told, {}
-    if rare:
-        return "other", "nearly another value in each row: of new rows nothing would be known", {}
-    return "label", f"{values:,} values in {len(things):,} rows", {}
+def _infer_texts(
+    rows: Any, name: str, cells: list[Any], texts: list[str], values: int
+) -> tuple[str, str, dict[str, Any]]:
+    sample = _sample(texts)
+    counts = Counter(Path(text).suffix.lower() for text in sample)
+    for kind, suffixes, inspect in (
+        ("sound", SOUND_SUFFIXES, _inspect_sounds),
+        ("bitmap", BITMAP_SUFFIXES, _inspect_bitmaps),
+    ):
+        if sum(counts[suffix] for suffix in suffixes) >= 0.9 * len(sample):
+            files = [Path(rows.root or ".") / text for text in texts]
+            absent = [text for text, file in zip(texts, files, strict=True) if not file.is_file()]
+            if absent:
+                return "other", f"{len(absent)} of {len(files)} {kind} files are missing, such as {absent[0]}", {}
+            return inspect(kind, files)
+    words = mean(len(text.split()) for text in sample)
+    names, is_rare = split_name(name), values > len(texts) / 2
+    why = f"{values:,} different texts of about {words:.0f} word" + ("s" if round(words) != 1 else "")
+    if not names & (LABEL_NAMES | TAG_NAMES) and (names & TEXT_NAMES or words >= 4 or (words >= 2 and is_rare)):
+        return "text", why, {}
+    if mean(map(len, map(_elements, _sample(cells)))) >= 1.5:
+        return _list_kind(name), f"{values:,} values in lists of {_mean_length(cells)}", {}
+    if words >= 2 and is_rare:
+        return "text", why, {}
+    if is_rare:
+        return "other", RARE, {}
+    return "label", f"{values:,} values in {len(texts):,} rows", {}
 
 
-def _sounds(kind: str, files: list[Path]) -> tuple[str, str, dict[str, Any]]:
+def _inspect_sounds(kind: str, files: list[Path]) -> tuple[str, str, dict[str, Any]]:
     import soundfile
 
     rates, seconds = Counter[int](), []
-    for file in _some(files, 50):
-        with contextlib.suppress(Exception):  # what soundfile does not know may still be decoded by others
-            head = soundfile.info(file)
-            rates[head.samplerate] += 1
-            seconds.append(head.duration)
+    for file in _sample(files, 50):
+        with contextlib.suppress(Exception):  # other decoders may read what soundfile cannot
+            info = soundfile.info(file)
+            rates[info.samplerate] += 1
+            seconds.append(info.duration)
     rate, length = (rates.most_common(1)[0][0], median(seconds)) if rates else (16000, 5.0)
     about = {"rate": min(rate, 22050), "seconds": round(max(length, 0.2) if length <= 10 else 6.0, 1)}
     return kind, f"{len(files):,} files of {rate} Hz, {length:.1f} s", about
 
 
-def _bitmaps(kind: str, files: list[Path]) -> tuple[str, str, dict[str, Any]]:
+def _inspect_bitmaps(kind: str, files: list[Path]) -> tuple[str, str, dict[str, Any]]:
     from PIL import Image
 
     shapes = set()
-    for file in _some(files, 2000):
+    for file in _sample(files, 2000):
         with contextlib.suppress(OSError, ValueError):  # `fit` names the file
             if file.suffix.lower() == ".npy":
                 shapes.add(np.load(file, mmap_mode="r").shape)
@@ -199,27 +209,25 @@ def _bitmaps(kind: str, files: list[Path]) -> tuple[str, str, dict[str, Any]]:
                 with Image.open(file) as image:
                     shapes.add(image.size[::-1])
     if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2:
-        found = ", ".join(" x ".join(map(str, one)) for one in sorted(shapes)[:3])
-        return "other", f"bitmaps of several sizes ({found}): bring them to one", {}
+        sizes = ", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes)[:3])
+        return "other", f"bitmaps of several sizes ({sizes}): resize them", {}
     return kind, f"{len(files):,} files of {shape[0]} x {shape[1]} pixels", {"shape": list(shape)}
 
 
-def _numbers(name: str, things: list[Any], values: int) -> tuple[str, str]:
-    names, whole = (
-        parts(name),
-        all(one == one and one not in (math.inf, -math.inf) and one == int(one) for one in things),
-    )
-    counted = f"{values:,} different numbers"
-    if whole and not names & NUMBER and (names & (LABEL | {"id"}) or values <= FEW or isinstance(things[0], bool)):
-        if values > len(things) / 2:
-            return "other", "nearly another value in each row: of new rows nothing would be known"
-        return "label", f"{values:,} whole numbers in {len(things):,} rows"
-    return "number", counted
+def _infer_numbers(name: str, numbers: list[Any], values: int) -> tuple[str, str]:
+    words = split_name(name)
+    whole = all(number == number and abs(number) != math.inf and number == int(number) for number in numbers)
+    is_label = words & (LABEL_NAMES | {"id"}) or values <= MAX_NUMERIC_LABELS or isinstance(numbers[0], bool)
+    if whole and is_label and not words & NUMBER_NAMES:
+        if values > len(numbers) / 2:
+            return "other", RARE
+        return "label", f"{values:,} whole numbers in {len(numbers):,} rows"
+    return "number", f"{values:,} different numbers"
 
 
-def _many(name: str) -> str:
-    return "tags" if parts(name) & TAGS else "list"
+def _list_kind(name: str) -> str:
+    return "tags" if split_name(name) & TAG_NAMES else "list"
 
 
-def _length(cells: list[Any]) -> str:
-    return f"about {mean(len(_elements(cell)) for cell in _some(cells)):.0f}"
+def _mean_length(cells: list[Any]) -> str:
+    return f"about {mean(len(_elements(cell)) for cell in _sample(cells)):.0f}"

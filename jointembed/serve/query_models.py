@@ -85,7 +85,8 @@ class ModelRegistry:
             models = {}
             for name in index.fields:
                 info = index.field_info(name)
-                signature = "\n".join(str(info.get(key)) for key in ("model", "fingerprint", "of", "how"))
+                keys = ("model", "fingerprint", "model_column", "embed_options")
+                signature = "\n".join(str(info.get(key)) for key in keys)
                 models[name] = QueryModel(signature, info["fingerprint"], state, why)
             identity = str(index.meta()["identity"])
             is_replaced, self._identity = identity != self._identity, identity

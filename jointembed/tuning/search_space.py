@@ -133,7 +133,7 @@ class SweepMetric:
 
 
 def choose_metric(config: dict[str, Any], metric: str | None, mode: str | None) -> SweepMetric:
-    """The given metric; else the one that chooses the recipe's best checkpoint, its first one, or the dev loss.
+    """The given metric; else that which chooses the recipe's best checkpoint, its first one, or the dev loss.
 
     Raises:
         UsageError: the recipe does not measure the metric on dev rows.

@@ -24,7 +24,7 @@ import transformers
 
 from jointembed import Space
 from jointembed.audio.workers import Decoders
-from jointembed.indexing.index_encoder import Model
+from jointembed.indexing.index_encoder import IndexEncoder
 from jointembed.pretrained.huggingface.audio import ClapFeatures
 from jointembed.pretrained.huggingface.encoder import PretrainedEncoder, complete_settings
 
@@ -61,7 +61,7 @@ def convert_model(model, path):
     space.build()
     space.encoder("audio").load_weights(model.state_dict())
     space.eval().save(path)
-    return Model(path)
+    return IndexEncoder(path)
 
 
 def peer(model, extractor, paths, times):
@@ -85,7 +85,7 @@ def peer(model, extractor, paths, times):
 def ours(model, paths, times):
     with Decoders(RATE) as decoders:
         sounds = (sound.samples for sound in decoders.map(os.fsencode(path) for path in paths))
-        vectors = model.space.embed_stream("audio", sounds, bf16=model.bf16 == "audio", seconds=times)
+        vectors = model.space.embed_stream("audio", sounds, bf16=bool(model.bf16), seconds=times)
         return np.concatenate(list(vectors))
 
 

@@ -23,9 +23,10 @@ import torch
 import torchaudio
 
 from jointembed import ConvNet, LogMel, Space, audio
+from jointembed.cli.console import FolderProgress
 from jointembed.index.index import Index
-from jointembed.indexing import from_folder
-from jointembed.indexing.index_encoder import Model
+from jointembed.indexing.from_folder import index_folder
+from jointembed.indexing.index_encoder import IndexEncoder
 
 warnings.filterwarnings("ignore")
 RATE, SECONDS, ROUNDS, CORES = 16000, 180, 3, len(os.sched_getaffinity(0))
@@ -104,10 +105,10 @@ def peer(space, paths):
 
 def ours(checkpoint, folder, index):
     Path(index).unlink(missing_ok=True)
-    model = Model(checkpoint)
+    model = IndexEncoder(checkpoint)
     model.space.encoder("audio").stages.to(memory_format=torch.channels_last)
     times = {}
-    books = from_folder.fill(model, str(folder), index, None, times=times)
+    books = index_folder(model, str(folder), index, FolderProgress(), times=times)
     assert books.skipped == 0, books
     return books, times
 
@@ -121,7 +122,7 @@ def floor(checkpoint, paths):
         samples.append(best.samples)
         for stage, seconds in best.times.items():
             stages[stage] = stages.get(stage, 0.0) + seconds
-    space = Model(checkpoint).space
+    space = IndexEncoder(checkpoint).space
     reader, encoder = space.reader("audio"), space.encoder("audio")
     torch.set_num_threads(1)
     try:
@@ -164,7 +165,7 @@ def unchanged(checkpoint, folder, count=2000):
         soundfile.write(folder / f"{number}.wav", samples, RATE)
     index = folder.parent / "many.index"
     ours(checkpoint, folder, str(index))
-    seconds, books = timed(lambda: from_folder.fill(Model(checkpoint), str(folder), str(index), None))
+    seconds, books = timed(lambda: index_folder(IndexEncoder(checkpoint), str(folder), str(index), FolderProgress()))
     assert books.unchanged == count
     with Index.open(index) as opened:
         assert len(opened) == count

@@ -12,7 +12,7 @@ from PIL import Image
 from jointembed import BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, Space, TableData
 from jointembed.__main__ import main
 from jointembed.cli.dims import prefixes
-from jointembed.recipe_writer.column_types import root
+from jointembed.recipe_writer.column_types import suggest_dimensions
 from jointembed.training.trainer import Trainer
 
 # Lightning asks torch in a way that torch is about to drop.
@@ -38,8 +38,8 @@ def written(folder, rows):
 
 
 def test_half_a_million_values_start_with_26_dimensions_searched_from_15_to_35():
-    assert root(500_000) == (26, 15, 35)
-    assert root(2) == (2, 1, 3) and root(0) == (2, 1, 3), "never less than two"
+    assert suggest_dimensions(500_000) == (26, 15, 35)
+    assert suggest_dimensions(2) == (2, 1, 3) and suggest_dimensions(0) == (2, 1, 3), "never less than two"
 
 
 def test_each_column_is_told_with_its_kind_and_its_values(tmp_path, ask):

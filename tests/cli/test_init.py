@@ -107,8 +107,8 @@ def test_a_recipe_of_a_table_runs_unedited_and_says_why(make, tmp_path, monkeypa
     text = (tmp_path / "my.yaml").read_text()
     recipe = yaml.safe_load(text)
     assert asked(recipe) == expected and recipe["data"]["group"] == "id"
-    encoded = [line for line in text.splitlines() if line.startswith("    ") and "class_path: Match" in line]
-    assert all("  # " in line for line in encoded), "a reason a line"
+    objectives = [line for line in text.splitlines() if line.startswith("    - class_path: ")]
+    assert objectives and all("  # " in line for line in objectives), "each has its reason"
     assert main(["fit", "-c", "my.yaml", "-c", "tiny", "--trainer.check_val_every_n_epoch", "1"]) == 0, (
         capsys.readouterr().err
     )
@@ -139,7 +139,7 @@ def test_what_cannot_be_used_is_left_out_with_its_reason(tmp_path, monkeypatch):
     text = (tmp_path / "my.yaml").read_text()
     left = dict(line.removeprefix("# left out: ").split(": ", 1) for line in text.splitlines() if "# left out" in line)
     assert set(left) == {"gone", "same", "serial", "year", "empty"}
-    assert "40 of 40 sound files are not there, such as no/0.wav" in left["gone"] and "same" in left["same"]
+    assert "40 of 40 sound files are missing, such as no/0.wav" in left["gone"] and "same" in left["same"]
 
 
 def test_init_keeps_what_is_there_and_says_what_is_missing(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from jointembed import BagOfWords, Category, EmbeddingBag, Index, JointEmbedding, Match, Space, TableData
 from jointembed.__main__ import main
-from jointembed.cli.neighbors import _kept
+from jointembed.cli.neighbors import _parts_folder
 from jointembed.errors import UsageError
 from jointembed.index import playlist
 
@@ -109,8 +109,9 @@ def test_results_say_which_words_they_are_near(ask):
 def test_the_name_of_a_file_that_is_not_there_is_not_searched_as_words(ask):
     code, out, err = ask("search", "s.index", "Music/none.FLAC")
     assert code == 2 and not out and err.count("\n") == 1 and "there is no such file" in err
-    assert ask("search", "s.index", "none.flac", "--column", "words")[0] == 0
-    assert ask("search", "s.index", "waltz no.1")[0] == 0
+    code, _, err = ask("search", "s.index", "none.flac", "--column", "words")
+    assert code == 2 and "knows none of these words" in err
+    assert ask("search", "s.index", "slow no.1")[0] == 0
 
 
 def test_a_playlist_holds_the_results_in_their_order_with_relative_paths(ask, home, tmp_path):
@@ -311,8 +312,8 @@ def test_an_empty_index_answers_in_one_line(ask, home, tmp_path):
     for *words, said in (
         ["search", place, "sad guitar", "this index is empty"],
         ["similar", place, "rows.jsonl", "no column for such a query"],
-        ["similar", place, "s00", "there is none"],
-        ["path", place, "s00", "s01", "there is none"],
+        ["similar", place, "s00", "nothing to choose from"],
+        ["path", place, "s00", "s01", "nothing to choose from"],
     ):
         code, _, err = ask(*words)
         assert (code, err.count("\n")) == (2, 1) and said in err
@@ -327,11 +328,11 @@ def test_neighbors_are_written_by_one_process_at_a_time(ask, tmp_path):
     out = tmp_path / "n[1].parquet"
     code, _, _ = ask("neighbors", "s.index", out, "-k2")
     assert code == 0 and not list(tmp_path.glob("*.parts"))
-    with _kept(str(out), "other wishes") as kept:
+    with _parts_folder(str(out), "other wishes") as kept:
         (kept / "00000000.parquet").write_bytes(b"work")
         code, _, err = ask("neighbors", "s.index", out, "-k3")
         assert code == 2 and err.count("\n") == 1 and "another process is writing it" in err
-        with pytest.raises(UsageError, match="another process is writing it"), _kept(str(out), "other wishes"):
+        with pytest.raises(UsageError, match="another process is writing it"), _parts_folder(str(out), "other wishes"):
             pass
         assert (kept / "00000000.parquet").read_bytes() == b"work"
     assert ask("neighbors", "s.index", out, "-k3")[0] == 0 and not list(tmp_path.glob("*.parts"))

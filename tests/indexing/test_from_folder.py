@@ -12,8 +12,9 @@ import torch
 
 from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, LogMel, Space
 from jointembed.__main__ import main
-from jointembed.cli.console import format_duration
-from jointembed.indexing import from_folder
+from jointembed.cli.console import FolderProgress, format_duration
+from jointembed.indexing.from_folder import index_folder
+from jointembed.indexing.index_encoder import IndexEncoder
 from jointembed.space import audio_windows
 
 RATE = 8000
@@ -138,9 +139,9 @@ def test_few_windows_belong_to_the_index(model, music, tmp_path, capsys):
     assert hit["id"] == "b/5.ogg" and hit["score"] > 1 - 1e-6
 
 
-def test_a_long_run_says_first_how_long_it_will_take(model, music, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(from_folder, "LONG", 5)
-    assert run("index", model, music, tmp_path / "songs.index") == 0
+def test_the_duration_of_a_long_run_is_estimated_first(model, music, tmp_path, capsys):
+    encoder, progress = IndexEncoder(model), FolderProgress()
+    index_folder(encoder, str(music), str(tmp_path / "songs.index"), progress, min_files_to_estimate=5)
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("8 files, about ") and "; with --max-windows 3 about " in first
     assert [format_duration(seconds) for seconds in (0.2, 40, 540, 31 * 3600)] == ["1 s", "40 s", "9 min", "31 h"]
@@ -149,7 +150,7 @@ def test_a_long_run_says_first_how_long_it_will_take(model, music, tmp_path, cap
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["--column", "caption"], 2, "no column of sounds"),
+        (["--column", "caption"], 2, "no such column of sounds"),
         (["--column", "audi"], 2, "did you mean audio"),
         (["--split", "test"], 2, "applies only to a table"),
         (["--max-windows", "0"], 2, "whole number"),

@@ -129,7 +129,7 @@ def test_what_is_no_folder_and_what_is_no_index(made, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     new = tmp_path / "new.index"
     assert "no sound files" in refused(capsys, 2, "index", model, tmp_path / "empty", new) and not new.exists()
-    assert "no such table or folder" in refused(capsys, 2, "index", model, tmp_path / "gone", new)
+    assert "this table or folder does not exist" in refused(capsys, 2, "index", model, tmp_path / "gone", new)
     assert "a folder, not an index" in refused(capsys, 2, "index", model, music, tmp_path)
     (tmp_path / "file").write_text("")
     assert "cannot be written here" in refused(capsys, 2, "index", model, music, tmp_path / "file" / "new.index")
@@ -137,7 +137,7 @@ def test_what_is_no_folder_and_what_is_no_index(made, tmp_path, capsys):
     assert "must be a whole number, got 'x'" in refused(capsys, 2, "index", model, music, new, "--max-windows", "x")
     assert "did you mean --max-windows?" in refused(capsys, 2, "index", model, music, new, "--max-windos", "2")
     assert "another folder" in refused(capsys, 2, "index", model, tmp_path / "empty", index)
-    assert "no column of words" in refused(capsys, 2, "search", index, "slow waltz")
+    assert "the model has no text column" in refused(capsys, 2, "search", index, "slow waltz")
     assert run("index", model, music, new, "--max-windows=2") == 0
 
 
@@ -150,7 +150,7 @@ def test_a_model_that_is_gone_moved_or_another_one(made, tmp_path, capsys):
     assert run("similar", index, "plain.wav", "-k1") == 0  # needs no model
     capsys.readouterr()
     line = refused(capsys, 2, "similar", index, tmp_path / "file.wav")
-    assert "not there any more" in line and f"jointembed index MODEL SOURCE {index}" in line
+    assert "is missing" in line and f"jointembed index MODEL SOURCE {index}" in line
     assert run("index", moved.parent, music, index) == 0  # it says where the model lies now
     with Index.open(index) as opened:
         assert opened.model == str(moved.parent)
@@ -171,8 +171,8 @@ def test_a_run_that_is_stopped_says_one_line_and_is_gone_on_with(signum, code, s
     waiting = (  # the first commit waits for the signal
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from jointembed.__main__ import main\n"
-        "from jointembed.indexing.index_encoder import Model\n"
-        "Model.stream = lambda *args: [print('embedding', flush=True), time.sleep(60)]\n"
+        "from jointembed.indexing.index_encoder import IndexEncoder\n"
+        "IndexEncoder.embed_stream = lambda *args: [print('embedding', flush=True), time.sleep(60)]\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     words = [sys.executable, "-c", waiting, "index", str(model), str(music), str(index)]

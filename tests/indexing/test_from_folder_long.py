@@ -17,20 +17,20 @@ from jointembed.index.verify import verify
 RATE = 8000
 WATCHED = """
 import sys
-from jointembed.cli import bar, catalogue
-from jointembed.indexing.index_encoder import Model
+from jointembed.cli.console import FolderProgress
+from jointembed.indexing.from_folder import index_folder
+from jointembed.indexing.index_encoder import IndexEncoder
 
 def resident():
     pages = int(open("/proc/self/statm").read().split()[1])
     return pages * 4096
 
-class Watch(bar.Bar):
-    def seen(self, count):
-        if count % 1000 < 33:
-            print(count, resident(), flush=True)
+class Watch(FolderProgress):
+    def committed(self, files):
+        if files % 1000 < 33:
+            print(files, resident(), flush=True)
 
-catalogue.Bar = Watch
-catalogue.fill(Model(sys.argv[1]), sys.argv[2], sys.argv[3], None)
+index_folder(IndexEncoder(sys.argv[1]), sys.argv[2], sys.argv[3], Watch())
 """
 
 

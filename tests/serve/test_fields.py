@@ -14,8 +14,7 @@ from web_server import Embedder, ask, filled, get_json, serving, unit, until
 from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, LogMel, Space
 from jointembed.__main__ import main
 from jointembed.errors import UsageError
-from jointembed.indexing.embedders import Embedders
-from jointembed.indexing.query_encoder import embedded
+from jointembed.indexing.query_encoder import QueryEncoder, QueryEncoders
 from jointembed.space.inference import EmbedOptions, threads
 from jointembed.web import export
 
@@ -220,7 +219,7 @@ def catalogue(tmp_path_factory):
 
 @pytest.fixture
 def embedders():
-    with contextlib.closing(Embedders()) as embedders:
+    with contextlib.closing(QueryEncoders()) as embedders:
         yield embedders
 
 
@@ -231,7 +230,7 @@ def test_uploaded_file_gets_the_vector_of_its_field_bit_for_bit(catalogue, embed
             for id, vector in zip(*index.vectors(column), strict=True):
                 song = str(catalogue / "music" / id)
                 assert embedder.sound(song).tobytes() == vector.tobytes(), (column, id)
-                assert embedded(index, None, song, None, column).tobytes() == vector.tobytes(), (column, id)
+                assert QueryEncoder.open(index, column).encode(song).tobytes() == vector.tobytes(), (column, id)
         assert index.vectors("mine")[1].tobytes() != index.vectors("few")[1].tobytes()
 
 
@@ -284,7 +283,7 @@ def test_torch_threads_are_all_available_to_the_next_query():
 
 def test_model_shared_by_two_fields_is_loaded_once_and_released(catalogue, embedders):
     first, second = (embedders.load(catalogue / "songs.index", column) for column in ("mine", "few"))
-    assert first.model.space is second.model.space
+    assert first.encoder.space is second.encoder.space
     assert first.text("slow waltz").tobytes() == second.text("slow waltz").tobytes()
     with pytest.raises(UsageError, match="none of these words"):
         first.text("polka")

@@ -11,7 +11,7 @@ from web_server import ask, get_json, serving, until
 
 from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, LogMel, Space
 from jointembed.__main__ import main
-from jointembed.indexing.embedders import Embedders
+from jointembed.indexing.query_encoder import QueryEncoders
 
 RATE = 8_000
 
@@ -25,7 +25,7 @@ def tone(seconds, seed):
 @contextlib.contextmanager
 def embedders():
     """A loader of the models of an index."""
-    with contextlib.closing(Embedders()) as catalogue:
+    with contextlib.closing(QueryEncoders()) as catalogue:
         yield catalogue.load
 
 
@@ -102,8 +102,8 @@ def test_missing_or_changed_model_is_reported_without_its_path(catalogue, capfd)
     moved = checkpoint.rename(catalogue / "kept.ckpt")
     try:
         for change, message in (
-            (lambda: None, "not there any more"),
-            (lambda: save_model(checkpoint), "no longer the one"),
+            (lambda: None, "the model of this field is missing"),
+            (lambda: save_model(checkpoint), "another model made the vectors"),
         ):
             change()
             with embedders() as load, serving(catalogue / "songs.index", load=load) as port:
