@@ -47,7 +47,7 @@ class Arguments(argparse.ArgumentParser):
         """The sources, the folder to write and the options.
 
         Raises:
-            UsageError: there is no source, or a source is not a folder; the message says what to fetch.
+            UsageError: a source is missing or is not a folder; the message says what to fetch.
         """
         options = self.parse_intermixed_args()
         *sources, out = [Path(place) for place in options.places] or [Path()]
@@ -55,7 +55,7 @@ class Arguments(argparse.ArgumentParser):
             raise UsageError(sys.argv[0], "a source and a folder to write are needed", self.fetch)
         for source in sources:
             if not source.is_dir():
-                raise UsageError(source, "there is no such folder", self.fetch)
+                raise UsageError(source, "the folder does not exist", self.fetch)
         return sources, out, options
 
 
@@ -154,7 +154,7 @@ def write_rows(out: Path, rows: Sequence[Row], skipped: int = 0) -> None:
         skipped: number of items that the source lists but does not contain.
 
     Raises:
-        UsageError: there is no row, or an id is not unique.
+        UsageError: rows is empty, or an id is not unique.
     """
     if not rows:
         raise UsageError(

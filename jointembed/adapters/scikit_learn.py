@@ -1,4 +1,4 @@
-"""Embeddings as the input of other models: a step of a scikit-learn pipeline."""
+"""Embeddings as features of scikit-learn pipelines."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..space.space import Space
 
 
 class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """The vectors of a trained model, frozen, as features.
+    """A scikit-learn transformer: the vectors of a trained, frozen model as features.
 
-    The model is loaded when it is first needed, and stays out of what is pickled or cloned: its path says it all.
+    The model is loaded when it is first used, and is not pickled: a copy loads it again from its path.
 
     Args:
         model: a checkpoint, or the folder of a run.
-        column: what the cells are.
+        column: the column of the model that the cells belong to.
         trust: packages whose encoders and readers the model may import.
 
     >>> from sklearn.linear_model import LogisticRegression
@@ -32,10 +32,10 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.model, self.column, self.trust = model, column, trust
 
     def fit(self, cells: Sequence[Any], y: Any = None) -> Embedder:
-        """Look whether the model has the column; nothing is learned.
+        """Check that the model has the column; nothing is learned.
 
         Raises:
-            UsageError: there is no such model, or no such column in it.
+            UsageError: the model or its column does not exist.
         """
         self._space()
         self.n_features_out_ = self._loaded.dim

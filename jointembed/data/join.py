@@ -149,7 +149,7 @@ def _open_items(key: str, table: Any, root: Path | None) -> Rows:
         return Rows.open(table)
     path = _resolve(table, root)
     if not path.exists():
-        raise UsageError(f"data.join.{key}", f"there is no table {path}", "write it there, or correct the path")
+        raise UsageError(f"data.join.{key}", f"the table {path} does not exist", "write it there, or correct the path")
     return Rows.open(path)
 
 

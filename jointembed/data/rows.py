@@ -69,7 +69,7 @@ class Rows:
                 raise UsageError(path, wrong, "run the recipe's prepare.py")
             path = tables[0]
         if not path.is_file():
-            raise UsageError(path, "there is no such table", "correct the path, or run the recipe's prepare.py")
+            raise UsageError(path, "the table does not exist", "correct the path, or run the recipe's prepare.py")
         if path.suffix not in SUFFIXES:
             wrong = f"expected a .jsonl, .csv or .parquet file, got {path.suffix or 'a file without a suffix'}"
             raise UsageError(path, wrong, "convert it to one of these")

@@ -18,8 +18,8 @@ class RowBatchSampler(Sampler[BatchSpec]):
     """Batches of row numbers for one process of a distributed run.
 
     In training, rows are shuffled by seed and epoch, and an incomplete last batch is dropped. Otherwise rows keep their
-    order, each is seen exactly once over all processes, and every process gets the same number of batches, some of
-    which may be empty.
+    order, each is seen exactly once over all processes, and every process gets the same number of batches, including
+    empty ones.
 
     Args:
         rows: N row numbers.

@@ -1,4 +1,4 @@
-"""The table of a recipe as batches: read once, encoded once, then gathered."""
+"""TableData: a table as batches, read and encoded once, then gathered."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from .. import files
-from .. import values as table_cells
+from .. import files, values
 from ..errors import UsageError, did_you_mean
 from ..ragged import Ragged
 from ..readers import Category, Reader
@@ -35,8 +34,8 @@ from .sampler import BatchSpec, RowBatchSampler
 Batch = dict[str, Ragged]
 
 
-class _Batched(Dataset[Batch]):
-    """Makes the batch of a plan: a gather for columns that are encoded, a reading for those that change each time."""
+class TableDataset(Dataset[Batch]):
+    """Batches by their row numbers: encoded columns are gathered, columns with augmentation are read each time."""
 
     def __init__(
         self,
@@ -47,8 +46,8 @@ class _Batched(Dataset[Batch]):
     ) -> None:
         self.encoded, self.read, self.seed, self.train = encoded, read, seed, train
 
-    def __getitem__(self, plan: BatchSpec) -> Batch:
-        epoch, number, rows = plan
+    def __getitem__(self, spec: BatchSpec) -> Batch:
+        epoch, number, rows = spec
         index = torch.from_numpy(rows)
         batch = {column: x[index] for column, x in self.encoded.items() if column not in self.read}
         for place, (column, (reader, cells, features)) in enumerate(self.read.items()):
@@ -68,23 +67,23 @@ def open_as_trained(table: Any, model: str | Path, add_split: bool = True) -> Ro
 
 
 class TableData(lightning.LightningDataModule):
-    """A table as batches for the model of the same trainer, whose readers say which columns are needed.
+    """A table as batches for the model of the same trainer, whose readers determine the columns.
 
     Args:
-        table: a .jsonl, .csv or .parquet file, a folder that holds `rows.*`, a DataFrame or a list of dicts. Paths in
-            cells are relative to the table's folder.
-        batch_size: rows a batch, and process.
-        split: column that says what a row is for: `train`, `dev` or `test`; anything else is left alone. Without such a
-            column all rows are trained on, or those that `group` chooses.
-        balance: columns of labels; rows are drawn so that each combination of their values is seen equally often.
-        epoch_rows: rows an epoch; the number of training rows if not given.
-        workers: processes that read ahead; 0: none, which is fastest unless reading a row is slow.
-        cache: folder for what is computed once; beside the table if not given.
-        seed: of shuffling and augmentation.
-        group: column by whose hash rows are split, 80/10/10, where the table has no column `split`: rows of one artist,
-            album or host stay together; `id` splits row by row.
-        join: columns, and for each the table whose row with an equal cell in that column gives further columns:
-            `{item: items.parquet}`, relative to the folder of `table`. They are read and encoded once an item.
+        table: a .jsonl, .csv or .parquet file, a folder with `rows.*`, a DataFrame or a list of dicts. Paths in cells
+            are relative to the folder of the table.
+        batch_size: rows in a batch of one process.
+        split: column with the split of a row: `train`, `dev` or `test`; rows with other values are ignored. Without
+            this column all rows are training rows, unless `group` splits them.
+        balance: columns of labels; rows are sampled so that each combination of their values is equally frequent.
+        epoch_rows: rows in an epoch; the number of training rows by default.
+        workers: processes that load batches; 0 (none) is fastest unless reading a row is slow.
+        cache: folder for cached arrays; beside the table by default.
+        seed: seed of shuffling and augmentation.
+        group: column to split by, 80/10/10, if the table has no column `split`. Rows with equal cells, such as those of
+            one artist, album or host, are in the same split; `id` splits row by row.
+        join: tables with further columns, by the key column to look up: `{item: items.parquet}`, relative to the folder
+            of `table`. Their columns are read and encoded once for each item.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class TableData(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_size < 1:
-            raise UsageError("data.batch_size", f"{batch_size} rows are no batch", "give a number above 0")
+            raise UsageError("data.batch_size", f"must be at least 1, got {batch_size}", "give a number above 0")
         self.table, self.batch_size, self.split, self.balance = table, batch_size, split, list(balance or [])
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
         self.group, self.join = group, dict(join or {})
@@ -114,7 +113,7 @@ class TableData(lightning.LightningDataModule):
     # -- the table ----------------------------------------------------------------------------------------------------
 
     def open(self) -> Rows:
-        """The rows of the table, read once, with the columns of the tables that it is joined with."""
+        """The rows of the table, read once, with the columns of the joined tables."""
         if self.rows is None:
             self.rows = Rows.open(self.table)
             self.rows = JoinedRows(self.rows, self.join) if self.join else self.rows
@@ -127,12 +126,12 @@ class TableData(lightning.LightningDataModule):
         return self.rows
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds of the table: how it was split and joined, so that `evaluate` does it alike."""
+        """How the table was split and joined, so that `evaluate` can do the same."""
         join = {key: str(table) for key, table in self.join.items() if isinstance(table, str | Path)}
         return ({"group": self.group} if self.group else {}) | ({"join": join} if join else {})
 
     def folder(self) -> Path:
-        """Where what is computed once is kept."""
+        """The folder of the cache."""
         rows = self.open()
         if self.cache:
             return Path(self.cache)
@@ -146,14 +145,14 @@ class TableData(lightning.LightningDataModule):
         return Path(home) / "jointembed" / hashlib.sha256(str(rows.root).encode()).hexdigest()[:16]
 
     def numbers(self, *splits: str) -> NDArray[np.int64]:
-        """The numbers of the rows of some splits."""
+        """The row numbers of the given splits."""
         rows = self.open()
         if self.split not in rows.columns:
             return np.arange(len(rows) if "train" in splits else 0)
         return np.flatnonzero(np.isin(np.array(rows.cells(self.split), dtype=object).astype(str), splits))
 
     def dicts(self, *splits: str) -> list[dict[str, Any]]:
-        """Rows of some splits as dicts, paths made absolute where a reader of the model takes paths."""
+        """The rows of the given splits as dicts, with paths resolved in the columns that the model reads as files."""
         return self.open().dicts(self.numbers(*splits) if splits else None, self._paths)
 
     # -- Lightning's side ---------------------------------------------------------------------------------------------
@@ -178,7 +177,7 @@ class TableData(lightning.LightningDataModule):
         ids = Category()
         for column in model.key_columns - set(self.encoded):
             self.encoded[column] = encode_column(
-                rows, column, ids, lambda one: Ragged.keys_only(torch.from_numpy(ids.keys(one)))
+                rows, column, ids, lambda cells: Ragged.keys_only(torch.from_numpy(ids.keys(cells)))
             )
 
     @staticmethod
@@ -202,8 +201,8 @@ class TableData(lightning.LightningDataModule):
         if self.trainer.state.fn == TrainerFn.FITTING and not len(train):
             raise UsageError(str(rows.name), f"no row has `train` in its column {self.split}", "add training rows")
         for reader, columns in readers:
-            held = [reader_cells(rows, column, reader) for column in columns]
-            reader.fit([one[row] for one in held for row in train])
+            cells = [reader_cells(rows, column, reader) for column in columns]
+            reader.fit([column[row] for column in cells for row in train])
 
     def _encode(self, rows: Rows, column: str, reader: Reader) -> None:
         if not reader.cached:
@@ -212,15 +211,15 @@ class TableData(lightning.LightningDataModule):
         features = FeatureCache(self.folder() / "features", reader)
 
         def read(cells: list[Any]) -> Ragged:
-            present = [cell for cell in cells if not table_cells.missing(cell)]
-            features.fill([one for cell in present for one in reader.elements(cell)], f"Reading {column}")
+            present = [cell for cell in cells if not values.missing(cell)]
+            features.fill([element for cell in present for element in reader.elements(cell)], f"Reading {column}")
             return Ragged.keys_only(torch.from_numpy(reader.keys(cells)))
 
         self.encoded[column] = encode_column(rows, column, reader, read)
         self._read[column] = reader, reader_cells(rows, column, reader), features
 
     def load(self, reader: Reader, element: Any) -> Any:
-        """What a reader loads, from the disk where it is kept there: a door for `Space.embed`."""
+        """The array of `reader.preprocess(element)`, from the cache if it is there; for `Space.embed`."""
         for own, _, features in self._read.values():
             if own is reader:
                 return features(reader, element)
@@ -237,9 +236,9 @@ class TableData(lightning.LightningDataModule):
         groups = self._groups(rows) if train else None
         sampler = RowBatchSampler(rows, self.batch_size, train, self.seed, groups, self.epoch_rows)
         return DataLoader(
-            _Batched(self.encoded, self._read, self.seed, train),
+            TableDataset(self.encoded, self._read, self.seed, train),
             sampler=sampler,
-            batch_size=None,  # the sampler already gives whole batches, which `__getitem__` gathers at once
+            batch_size=None,  # the sampler yields whole batches
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -250,11 +249,11 @@ class TableData(lightning.LightningDataModule):
         return self._loader(self.numbers("train"), True)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """The `dev` rows, each once; nothing if there are none."""
+        """The `dev` rows, each once; an empty list without such rows."""
         rows = self.numbers("dev")
         if len(rows):
             return self._loader(rows, False)
-        warnings.filterwarnings("ignore", "Total length of `list`")  # Lightning asks whether that is meant: it is
+        warnings.filterwarnings("ignore", "Total length of `list`")  # an empty list is intended
         return []
 
     def test_dataloader(self) -> DataLoader[Batch]:
@@ -275,10 +274,10 @@ class TableData(lightning.LightningDataModule):
         return {column: x.to(device, non_blocking=True) for column, x in batch.items()}
 
     def steps(self, trainer: Any) -> int:
-        """The optimizer's steps in a whole run."""
+        """The number of optimizer steps in a run."""
         batches = len(self.train_dataloader().sampler)  # type: ignore[arg-type]
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         steps = -(-max(1, batches) // int(trainer.accumulate_grad_batches)) * int(trainer.max_epochs or 1000)
-        most = int(trainer.max_steps)
-        return min(steps, most) if most > 0 and steps > 0 else max(steps, most)
+        max_steps = int(trainer.max_steps)
+        return min(steps, max_steps) if max_steps > 0 and steps > 0 else max(steps, max_steps)

@@ -15,7 +15,7 @@ from .reader import Preprocess, TokenReader
 
 
 class Category(TokenReader):
-    """Ids and labels, each of which gets a vector of its own. A cell is text or a number, or a list of them.
+    """Ids and labels, each with a vector of its own. A cell is text or a number, or a list of them.
 
     Args:
         min_count: ids that occur fewer times than this in the training rows are unknown.

@@ -56,7 +56,7 @@ class Image(FileReader, Standardized):
         """The image (3, H, W), float32 in 0 to 1.
 
         Raises:
-            UsageError: there is no such file, or the array is not an image.
+            UsageError: the file does not exist, or the array is not an image.
             DamagedError: the file cannot be read.
         """
         import PIL.Image

@@ -14,14 +14,14 @@ def open_image(path: Path) -> Any:
     """The `PIL.Image.Image` of a file, rotated as its EXIF orientation says.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: the file does not exist.
         DamagedError: the file is not an image of one of the formats, or is damaged.
     """
     import PIL.Image
     import PIL.ImageOps
 
     if not path.is_file():
-        raise UsageError(path, "there is no such image", "correct the path, or put the file there")
+        raise UsageError(path, "the image does not exist", "correct the path, or put the file there")
     try:
         with PIL.Image.open(path, formats=FORMATS) as image:
             image.load()

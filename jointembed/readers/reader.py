@@ -54,7 +54,7 @@ class Reader(Configurable, ABC):
     std: Any = (1.0,)
 
     def fit(self, cells: Sequence[Any]) -> None:
-        """Learn from the training cells, some of which may be missing."""
+        """Learn from the training cells, including missing ones."""
 
     def state(self) -> dict[str, Any]:
         """What `fit` learned, as plain data."""
@@ -77,7 +77,7 @@ class Reader(Configurable, ABC):
         return array
 
     def pieces(self, array: Array) -> list[Array]:
-        """Cut a preprocessed array into pieces, each of which gets a vector."""
+        """Cut a preprocessed array into pieces; each piece gets a vector."""
         return [array]
 
     def windows(self, cell: Any, max_windows: int | None = None) -> list[Array]:
@@ -125,7 +125,7 @@ class Reader(Configurable, ABC):
         """A column of cells as a `Ragged`.
 
         Args:
-            cells: B cells, some of which may be missing.
+            cells: B cells, including missing ones.
             rng: the random generator of `augment`; None turns augmentation off.
             preprocess: replaces `preprocess`, for example by a cache of its results.
         """

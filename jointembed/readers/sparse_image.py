@@ -45,7 +45,7 @@ class SparseImage(FileReader):
         """The grey levels (rows * columns,) in 0 to 1.
 
         Raises:
-            UsageError: there is no such file, or the cell is not an image of this shape.
+            UsageError: the file does not exist, or the cell is not an image of this shape.
             DamagedError: the file cannot be read.
         """
         name = str(cell) if isinstance(cell, str | Path) else "image"
@@ -66,7 +66,7 @@ class SparseImage(FileReader):
         if path.suffix != ".npy":
             return np.asarray(open_image(path).convert("L"))
         if not path.is_file():
-            raise UsageError(path, "there is no such image", "correct the path, or put the file there")
+            raise UsageError(path, "the image does not exist", "correct the path, or put the file there")
         try:
             array: Array = np.load(path, allow_pickle=False)
             return array

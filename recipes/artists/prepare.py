@@ -66,7 +66,7 @@ def rows(source: Path, seed: int) -> list[recipe_tools.Row]:
     """
     plays = read(source, "user_artists.dat", "user_artists.csv")
     if not plays:
-        raise UsageError(source, "there is no user_artists.dat in it", FETCH)
+        raise UsageError(source, "user_artists.dat is missing", FETCH)
     user, artist = column(plays, "userID", "user_id"), column(plays, "artistID", "artist_id")
     heard_by: dict[str, list[str]] = defaultdict(list)
     for row in plays:

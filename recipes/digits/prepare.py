@@ -46,11 +46,11 @@ def spoken(files: dict[Path, re.Match[str]], out: Path, hold: str | None) -> lis
     """A row for every recording; those of the speaker to hold are `test`.
 
     Raises:
-        UsageError: there is no such speaker.
+        UsageError: the speaker does not exist.
     """
     speakers = sorted({match[2] for match in files.values()})
     if hold and hold not in speakers:
-        raise UsageError(f"--hold {hold}", "there is no recording of that speaker", did_you_mean(hold, speakers))
+        raise UsageError(f"--hold {hold}", "no recording has this speaker", did_you_mean(hold, speakers))
     carved = recipe_tools.hold_out((match[0] for match in files.values() if match[2] != hold), 0.1)
     return [
         {

@@ -92,7 +92,7 @@ def fold(items: list[Item], test_fold: int, folds: int = 5) -> None:
     """Make one fold of the clips of train and dev the `test` split, and drop the official test clips.
 
     Clips are numbered by where they come from, so that those of an artist mostly stand side by side: the clips of a
-    genre are cut into stretches of neighbours, one a fold. There is no `dev`: the official one is what to choose by.
+    genre are cut into stretches of neighbours, one a fold. Choose settings on the official `dev` rows.
     """
     items[:] = [item for item in items if item["split"] != "test"]
     genres = defaultdict(list)

@@ -46,7 +46,9 @@ def main() -> None:
     arguments.add_argument("--audio", action="store_true", help="GTZAN: take the audio, not the features")
     sources, out, options = arguments.read()
     if options.fold and options.fold not in list("12345"):
-        raise UsageError(f"--fold {options.fold}", "there is no such fold", did_you_mean(options.fold, range(1, 6)))
+        raise UsageError(
+            f"--fold {options.fold}", "the fold must be between 1 and 5", did_you_mean(options.fold, range(1, 6))
+        )
     layouts = [
         gtzan.clips if options.audio else gtzan.measured,
         tagged.fma,

@@ -56,7 +56,7 @@ def read(source: Path, only: str | None) -> list[dict[str, str]]:
         only: take the table of this name in `NAMES`.
 
     Raises:
-        UsageError: there is no such table.
+        UsageError: the table does not exist.
         DamagedError: it cannot be read.
     """
     for pattern in NAMES[only] if only else [pattern for several in NAMES.values() for pattern in several]:
@@ -67,7 +67,7 @@ def read(source: Path, only: str | None) -> list[dict[str, str]]:
             except (OSError, EOFError, UnicodeDecodeError) as error:
                 raise DamagedError(path, f"it cannot be read ({error})", "fetch it again") from error
             return list(csv.DictReader(text.splitlines(keepends=True)))
-    raise UsageError(source, "there is no table of homes in it", FETCH)
+    raise UsageError(source, "it has no table of homes", FETCH)
 
 
 def number(text: str | None) -> float | None:
@@ -149,9 +149,9 @@ def main() -> None:
     arguments.add_argument("--only", metavar="NAME", help=f"take this table of a folder: {', '.join(NAMES)}")
     sources, out, options = arguments.read()
     if options.only and options.only not in NAMES:
-        raise UsageError(f"--only {options.only}", "there is no such table", did_you_mean(options.only, NAMES))
+        raise UsageError(f"--only {options.only}", "the table does not exist", did_you_mean(options.only, NAMES))
     if options.fold is not None and not 1 <= options.fold <= FOLDS:
-        raise UsageError(f"--fold {options.fold}", "there is no such fold", f"give 1 to {FOLDS}")
+        raise UsageError(f"--fold {options.fold}", f"the fold must be between 1 and {FOLDS}", "choose another fold")
     homes = read(sources[0], options.only)
     header = set(homes[0]) if homes else set()
     kind = airbnb if "amenities" in header else california if "median_house_value" in header else ames

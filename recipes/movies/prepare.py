@@ -12,8 +12,8 @@
 - MovieLens 100k (`u1.base`, `u1.test`, `u.item`, `u.user`): a row a rating; `u1.test` is `test`, a twentieth of
   `u1.base` is `dev`. Without `u1.test`, a fifth of the ratings that looks random is `test`. The facts of a rating, such
   as the means of its user and its film, are learned from other ratings of the training rows alone: see `facts.py`.
-- MovieLens latest-small (`ratings.csv`, `movies.csv`): the films that a user gave four stars or more, of which each row
-  asks for a fifth by the others: see `sets.py`.
+- MovieLens latest-small (`ratings.csv`, `movies.csv`): the films that a user gave four stars or more. The target of
+  each row is a fifth of them, and the history the others: see `sets.py`.
 - `--cold`, of any but 100k: rows that ask for films that are in no row to train on by what they are about, and whose
   items are therefore words, genres and a year: see `sets.py`.
 """
@@ -185,9 +185,7 @@ def main() -> None:
     elif recipe_tools.lines(source, "u1.base") and not options.cold:
         rows = ratings(source)
     else:
-        raise UsageError(
-            source, "there is no ratings.dat, ratings.csv or u1.base in it that these options can use", FETCH
-        )
+        raise UsageError(source, "these options need ratings.dat, ratings.csv or u1.base in it", FETCH)
     try:
         recipe_tools.write_rows(out, list(rows))
     except (ValueError, KeyError, csv.Error) as error:

@@ -72,11 +72,11 @@ def cold(
             remaining = [film for film in warm if film != target]
             history = [remaining[at] for at in sorted(rng.permutation(len(remaining))[:MAX_HISTORY].tolist())]
             row = {"id": f"{user} {copy}", "split": "train", "user": user}
-            yield {**row, **_seen(history, about), "film": target, **_content(about[target])}
+            yield {**row, **_history(history, about), "film": target, **_content(about[target])}
         for split, ask in (("test", "cold"), ("dev", "dev")):
             targets = [_content(about[film]) for film in films_of_user if film in away[ask]]
             if targets and user in users[split]:
-                viewer = _seen(warm, about)
+                viewer = _history(warm, about)
                 yield {"id": f"{split} {user}", "split": split, "user": user, "viewer": viewer, "item": targets}
     for id in (film for film in about if film not in away["dev"]):
         columns = {"item": [_content(about[id])]} if id in away["cold"] else {"film": id}
@@ -88,7 +88,7 @@ def _content(film: recipe_tools.Row) -> recipe_tools.Row:
     return {"title": film["title"], "genres": film["genres"], "year": str(film.get("year", "unknown"))}
 
 
-def _seen(history: Sequence[str], about: Mapping[str, recipe_tools.Row]) -> recipe_tools.Row:
+def _history(history: Sequence[str], about: Mapping[str, recipe_tools.Row]) -> recipe_tools.Row:
     """A history: its films, and their titles, genres and years."""
     content = [_content(about[film]) for film in history if film in about]
     return {

@@ -69,7 +69,7 @@ def chorales(source: Path, grid: str) -> dict[str, list[list[list[int]]]]:
 
 
 def rolls(path: Path) -> dict[str, list[list[list[int]]]]:
-    """The chorales of a MATLAB file of rolls: a row a frame, a column a key of the piano, the lowest of which is 21."""
+    """The chorales of a MATLAB file of rolls: a row a frame, a column a key of the piano, from pitch 21 on."""
     from scipy.io import loadmat
 
     matrices = loadmat(path)
@@ -102,7 +102,7 @@ def melody(tune: Tune) -> list[tuple[int, int, int]]:
 
 
 def bar(meter: str) -> int:
-    """The ticks of a bar; those of 4/4 where the metre is none."""
+    """The ticks of a bar; 4/4 if the metre cannot be parsed."""
     over, _, under = meter.partition("/")
     return int(over) * 96 // int(under) if over.isdecimal() and under.isdecimal() and int(over) * int(under) else 96
 

@@ -27,7 +27,7 @@ def main() -> None:
     sources, out, options = arguments.read()
     files = {path: match for source in sources for path, match in digits_recipe.recordings(source).items()}
     if not files:
-        raise UsageError(sources[0], "there are no recordings such as recordings/0_george_0.wav in it", FETCH)
+        raise UsageError(sources[0], "recordings such as recordings/0_george_0.wav are missing", FETCH)
     digits, unseen = {match[1] for match in files.values()}, set(options.unseen)
     if len(unseen) < 2 or unseen - digits or len(digits - unseen) < 2:
         raise UsageError(

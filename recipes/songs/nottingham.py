@@ -54,7 +54,7 @@ def read_midi(path: Path, quarter: int = 24) -> list[list[int]]:
     """The notes of a file with `quarter` ticks a quarter note, in the order of their starts.
 
     Raises:
-        DamagedError: it is no MIDI file, or it is cut.
+        DamagedError: it is not a MIDI file, or is truncated.
     """
     content = path.read_bytes()
     try:

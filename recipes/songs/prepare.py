@@ -8,7 +8,7 @@ played by the package's own synthesiser, 6 s each, in a tempo and a timbre drawn
 
 - piano_roll: a grey PNG, 88 rows (the lowest note at the bottom) x 128 columns of a sixteenth (6 of 24 ticks a
   quarter note), from the start of the tune, where the audio starts too; the melody is 255, chords are 128. It
-  shows the first 16 quarter notes, of which the audio plays 10 to 15; the second half is blank.
+  shows the first 16 quarter notes; the audio plays 10 to 15 of them; the second half is blank.
 - artist: traditional.
 - caption: "TITLE, in KEY, METRE time" with every word that names a kind of dance taken out of the title, so that the
   type is not simply read. The metre still tells much of it: of reel, jig, hornpipe and waltz, 6/8 is nearly always the
@@ -36,7 +36,7 @@ FETCH = (
     "git clone https://github.com/jukedeck/nottingham-dataset data/nottingham (10 MB, GPLv3), "
     "then run prepare.py data/nottingham out/songs"
 )
-SHOWN = 64  # columns of the piano roll that are drawn
+COLUMNS_DRAWN = 64  # columns of the piano roll that are drawn
 RHYTHMS = {"reel", "jig", "hornpipe", "waltz"}
 DANCES = re.compile(
     r"\b(slip|jigg?s?|reels?|hornpipes?|walt[sz](es)?|morris|polkas?|marche?s?|marching|quadrilles?|quickstep|onestep"
@@ -71,7 +71,7 @@ def draw_piano_roll(tune: Tune, path: Path) -> None:
     for start, duration, pitch, track in tune["notes"]:
         if 21 <= pitch <= 108:
             first, last = start // 6, max(start // 6 + 1, round((start + duration) / 6))
-            cells = image[108 - pitch, first : min(last, SHOWN)]
+            cells = image[108 - pitch, first : min(last, COLUMNS_DRAWN)]
             np.maximum(cells, 128 if track else 255, out=cells)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)

@@ -63,7 +63,7 @@ def main() -> None:
     clips = [clip for clip in listed if Path(clip["path"]).is_file()]
     folds = sorted({clip["fold"] for clip in clips})
     if clips and options.fold and options.fold not in folds:
-        raise UsageError(f"--fold {options.fold}", "there is no clip of that fold", did_you_mean(options.fold, folds))
+        raise UsageError(f"--fold {options.fold}", "no clip has this fold", did_you_mean(options.fold, folds))
     dev_recordings = choose_dev([clip for clip in clips if clip["fold"] != options.fold])
     rows: list[recipe_tools.Row] = [
         {

@@ -46,7 +46,7 @@ def main() -> None:
     tonics = sorted({match["tonic"] for match in clips.values()})
     for flag, tonic in (("--hold", options.hold), ("--dev", options.dev)):
         if tonic and tonic not in tonics:
-            raise UsageError(f"{flag} {tonic}", "there is no clip of that tonic", did_you_mean(tonic, tonics))
+            raise UsageError(f"{flag} {tonic}", "no clip has this tonic", did_you_mean(tonic, tonics))
     if options.hold and options.hold == options.dev:
         raise UsageError(f"--dev {options.dev}", "that tonic is held out already", "give another one")
     train_clips = [match for match in clips.values() if match["tonic"] != options.hold]

@@ -43,8 +43,8 @@ def test_it_is_cloned_and_pickled_by_its_words_alone(model):
     assert (pickle.loads(packed).transform(TEXTS[:2]) == fitted.transform(np.array(TEXTS[:2]))).all()
 
 
-def test_a_column_that_is_not_there_is_named_at_once(model, tmp_path):
+def test_missing_column_or_model_is_reported_by_fit(model, tmp_path):
     with pytest.raises(UsageError, match="did you mean words"):
         Embedder(model, "word").fit(TEXTS)
-    with pytest.raises(UsageError, match="no such"):
+    with pytest.raises(UsageError, match="does not exist"):
         Embedder(tmp_path / "none.ckpt", "words").fit(TEXTS)

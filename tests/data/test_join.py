@@ -132,7 +132,7 @@ def wrong(folder):
     (folder / "empty.csv").write_text("item,price\n")
     twice = [*ITEMS, {"item": "5"}]
     return {
-        "no table": (events(6), {"item": folder / "items.parquet"}, ["there is no table", "items.parquet"]),
+        "no table": (events(6), {"item": folder / "items.parquet"}, ["does not exist", "items.parquet"]),
         "no rows": (events(6), {"item": folder / "empty.csv"}, ["empty.csv", "no rows"]),
         "no key there": (events(6), {"item": [{"itme": 3}]}, ["no such column", "did you mean itme?"]),
         "no key here": (events(6), {"thing": [{"thing": 3}]}, ["no such column", "use one of id, split"]),
@@ -213,7 +213,7 @@ def test_a_run_whose_joined_table_is_gone_says_where_it_should_be(home, tmp_path
     capsys.readouterr()
     assert main(["evaluate", str(home / "run"), str(tmp_path), "--query", "user", "--target", "thing"]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and f"data.join.item: there is no table {tmp_path / 'items.jsonl'}" in error
+    assert error.count("\n") == 1 and f"data.join.item: the table {tmp_path / 'items.jsonl'} does not exist" in error
 
 
 def test_two_tables_of_one_folder_keep_a_copy_each(tmp_path):

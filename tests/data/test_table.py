@@ -192,7 +192,7 @@ def broken(folder):
         "latin": (folder / "latin.jsonl", DamagedError, "cannot be read"),
         "latin csv": (folder / "latin.csv", DamagedError, "latin.csv"),
         "folder": (folder / "bare", UsageError, "rows.jsonl"),
-        "gone": (folder / "gone.csv", UsageError, "no such table"),
+        "gone": (folder / "gone.csv", UsageError, "the table does not exist"),
         "other": (3, UsageError, "got int"),
     }
 
@@ -286,7 +286,7 @@ def test_a_table_without_splits_is_trained_on_whole():
         ([{"words": "a", "genre": "b"}], {"balance": ["genr"]}, "did you mean genre"),
         ([{"words": 3, "genre": "b"}], {}, "must be text, got int"),
         ([{"words": "a", "genre": {"b": 1}}], {}, "an id must be text or a number, got dict"),
-        ([{"words": "a", "genre": "b"}], {"batch_size": 0}, "no batch"),
+        ([{"words": "a", "genre": "b"}], {"batch_size": 0}, "at least 1, got 0"),
     ],
 )
 def test_tables_that_a_model_cannot_use_are_refused_in_one_line(rows, settings, words):

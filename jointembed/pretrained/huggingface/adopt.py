@@ -86,7 +86,7 @@ def _make_text_reader(folder: Path, settings: dict[str, Any]) -> PretrainedToken
     path = folder / "tokenizer.json"
     if not path.is_file():
         fix = "save the model's fast tokenizer beside it: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
-        raise UsageError(path, "there is no such file, so text cannot be read", fix)
+        raise UsageError(path, "the file does not exist, so text cannot be read", fix)
     try:
         reader.restore({"tokenizer": path.read_text(encoding="utf-8")})
     except Exception as error:  # the tokenizers library raises no subclass
@@ -134,7 +134,7 @@ def _load_weights(folder: Path) -> dict[str, Tensor]:
             convert = "convert them where you trust them: AutoModel.from_pretrained(NAME).save_pretrained(FOLDER)"
             if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
                 raise UnsafeError(folder, "its weights are pickled, which may run code, and are not read", convert)
-            raise UsageError(path, "there is no such file; weights are read from safetensors only", convert)
+            raise UsageError(path, "the file does not exist; weights are read from safetensors only", convert)
         try:
             weights.update(load_file(path))
         except (SafetensorError, OSError, ValueError) as error:
@@ -144,7 +144,7 @@ def _load_weights(folder: Path) -> dict[str, Tensor]:
 
 def _read_json(path: Path, fix: str) -> dict[str, Any]:
     if not path.is_file():
-        raise UsageError(path, "there is no such file, so the model is incomplete", fix)
+        raise UsageError(path, "the file does not exist, so the model is incomplete", fix)
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

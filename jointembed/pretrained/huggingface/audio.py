@@ -143,8 +143,8 @@ class ClapFeatures(PretrainedAudio):
     """The log-mel spectrogram of CLAP (Wu et al. 2023), (1, frames, bands), or (4, frames, bands) with fusion.
 
     CLAP's own extractor crops long sounds at random (`rand_trunc`), or stacks three random crops and the whole sound
-    scaled down (`fusion`). Here a long sound is cut into fixed windows, each of which the model sees as a short sound,
-    so that its vector is always the same. A short window is repeated and padded with silence, as `padding` says. The
+    scaled down (`fusion`). Here a long sound is cut into fixed windows, and the model sees each as a short sound, so
+    that its vector is always the same. A short window is repeated and padded with silence, as `padding` says. The
     spectrogram equals that of transformers, which computes one frame at a time and takes more than twice as long.
 
     Args:

@@ -42,11 +42,11 @@ def read(folder: Path) -> Table:
     """The rows of a table that has test rows.
 
     Raises:
-        UsageError: there is no table, or it has no test rows.
+        UsageError: the table is missing, or has no test rows.
     """
     path = folder / "rows.jsonl"
     if not path.is_file():
-        raise UsageError(folder, "there is no rows.jsonl", "make it by recipes/homes/prepare.py")
+        raise UsageError(folder, "rows.jsonl is missing", "make it by recipes/homes/prepare.py")
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     if {"train", "dev", "test"} - {row["split"] for row in rows}:
         raise UsageError(path, "it has no train, dev or test rows", "give prepare.py a --fold")

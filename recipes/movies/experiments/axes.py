@@ -64,7 +64,7 @@ def train_model(out: Path, words: list[str]) -> Any:
 
 
 def recall(rows: list[Row], points: dict[str, Any], split: str = "test") -> dict[str, float | None]:
-    """Recall@10 of points (2,) of films, of which each viewer is the mean of those in the history."""
+    """Recall@10 of points (2,) of films; a viewer is the mean of the films in the history."""
     from jointembed.evaluation.retrieval import evaluate
     from jointembed.evaluation.retrieval_task import build_task
 
