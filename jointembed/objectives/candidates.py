@@ -73,7 +73,7 @@ class Candidates(Configurable, nn.Module):
         loss: Loss,
         query: Encoded,
         target: Encoded,
-        x: Ragged,
+        x: Ragged | None,
         labels: Tensor | None,
         space: Space,
         dim: int | None,
@@ -84,7 +84,7 @@ class Candidates(Configurable, nn.Module):
             loss: of scores.
             query: B rows.
             target: the same rows.
-            x: the column of the target.
+            x: the column of the target; None for a fused one.
             labels: (B,) keys; rows with equal ones match each other.
             space: that gives scores.
             dim: score by the first `dim` dimensions only.
@@ -191,7 +191,7 @@ class InBatch(Candidates):
         loss: Loss,
         query: Encoded,
         target: Encoded,
-        x: Ragged,
+        x: Ragged | None,
         labels: Tensor | None,
         space: Space,
         dim: int | None,
@@ -199,7 +199,7 @@ class InBatch(Candidates):
         """The mean loss over the queries of all processes, and over their targets if the loss is symmetric."""
         rows = torch.arange(len(query.z), device=query.z.device)
         if target.pieces is not None:
-            assert x.piece_keys is not None
+            assert x is not None and x.piece_keys is not None
             t, t_rows, t_present, t_keys = target.pieces, x.rows, torch.ones_like(x.rows).bool(), x.piece_keys
         else:
             t, t_rows, t_present, t_keys = target.z, rows, target.present, target.row_keys

@@ -108,10 +108,13 @@ class Match(Objective):
 
     def forward(self, encoded: dict[str, Encoded], batch: Batch, space: Space, dim: int | None = None) -> Tensor:
         """The loss; see `Objective.forward`."""
-        query, x = encoded[self.query], batch[self.target]
+        query = encoded[self.query]
         if self.candidates.from_batch:
             labels = batch[self.positives_by].row_keys if self.positives_by else None
-            return self.candidates.between(self.loss, query, encoded[self.target], x, labels, space, dim)
+            return self.candidates.between(
+                self.loss, query, encoded[self.target], batch.get(self.target), labels, space, dim
+            )
+        x = batch[self.target]
         single = int(x.counts.max() if len(x) else 0) < 2
         queries, targets = Queries(query.z, query.present, query.mix), Targets(self.target, x.values, x.rows, single)
         if self.head:
