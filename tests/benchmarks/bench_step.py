@@ -85,10 +85,10 @@ def main(steps=150, rounds=5):
     times = []
     for epoch in range(5):
         order = torch.from_numpy(np.random.default_rng(epoch).permutation(60_000))
-        start = time.perf_counter()
+        before = time.perf_counter()
         for start in range(0, 60_000, 64):
             x[order[start : start + 64]]
-        times.append(time.perf_counter() - start)
+        times.append(time.perf_counter() - before)
     print(f"\ncollate of 60,000 bitmaps in batches of 64: median {statistics.median(times):.3f} s an epoch")
 
 
