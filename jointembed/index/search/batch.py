@@ -9,7 +9,7 @@ of a row and a query.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,8 @@ _CHUNK_ROWS = 1_024  # rows whose scores with a block of queries stay in a core'
 _GROUP_ROWS = 32  # rows whose best score is looked at first
 _MAX_RESCORED_PER_RESULT = 2
 _FETCH_PER_GROUP = 4  # rows fetched for each group wanted, and again whenever they were too few
+
+_Chunk = tuple[int, Float32s, Any]  # first row, group maxima, scores
 
 MAX_CANDIDATES = 8_000_000  # pairs kept for a block: 160 MB, and a few times that while they are sorted
 
@@ -52,9 +54,11 @@ def search_batch(
 
     def search_block(block: Queries) -> tuple[Positions, Scores]:
         if bfloat16 is None:
-            pairs = _select_float32(vectors, block, k, max_candidates)
+            chunks, error = _score_float32(vectors, block), vectors.score_error(block)
         else:
-            pairs = _select_bfloat16(bfloat16, block, k, max_candidates)
+            columns, error = bfloat16.cast_queries(block)
+            chunks = _score_bfloat16(bfloat16, columns)
+        pairs = _select(chunks, k, 2 * error, max_candidates)
         if pairs is not None:
             return _rescore_top_k(vectors, block, *pairs, k)
         results = [search_one(vectors, query, k) for query in block]
@@ -117,30 +121,26 @@ def _run_in_threads(
         return list(pool.map(search_block, blocks))
 
 
-def _select_float32(vectors: Vectors, queries: Queries, k: int, limit: int) -> tuple[Positions, Positions] | None:
-    """Return the pairs (n,) of rows and queries that may be among the k best; None if there are too many."""
+def _score_float32(vectors: Vectors, queries: Queries) -> Iterator[_Chunk]:
+    """Yield the first row, the strided group maxima (G, B) and the approximate scores (C, B) of each chunk of rows."""
     columns = np.ascontiguousarray(queries.T, np.float32)  # (D, B)
-    candidates = _Candidates(len(queries), k, 2 * vectors.score_error(queries), limit)
     out = np.empty((_CHUNK_ROWS, len(queries)), np.float32)  # allocated once: new memory is slower than the product
     for rows in iter_slices(vectors.values, _CHUNK_ROWS):
-        scores = vectors.approx_scores(rows, columns, out)  # (C, B)
+        scores = vectors.approx_scores(rows, columns, out)
         count = len(scores) // _GROUP_ROWS
-        best = scores[: count * _GROUP_ROWS].reshape(_GROUP_ROWS, count, len(queries)).max(0)
-        candidates.add_chunk(rows.start, best, scores)
-        if candidates.are_too_many():
-            return None
-    return candidates.result()
+        yield rows.start, scores[: count * _GROUP_ROWS].reshape(_GROUP_ROWS, count, len(queries)).max(0), scores
 
 
-def _select_bfloat16(
-    vectors: BFloat16Vectors, queries: Queries, k: int, limit: int
-) -> tuple[Positions, Positions] | None:
-    """Do the same by products in bfloat16."""
-    columns, error = vectors.cast_queries(queries)
-    candidates = _Candidates(len(queries), k, 2 * error, limit)
+def _score_bfloat16(vectors: BFloat16Vectors, columns: Any) -> Iterator[_Chunk]:
     for start in range(0, len(vectors), _CHUNK_ROWS):
-        best, scores = vectors.approx_scores(slice(start, start + _CHUNK_ROWS), columns, _GROUP_ROWS)
-        candidates.add_chunk(start, best, scores)
+        yield start, *vectors.approx_scores(slice(start, start + _CHUNK_ROWS), columns, _GROUP_ROWS)
+
+
+def _select(chunks: Iterable[_Chunk], k: int, margin: Float32s, limit: int) -> tuple[Positions, Positions] | None:
+    """Return the pairs (n,) of rows and queries that may be among the k best; None if there are too many."""
+    candidates = _Candidates(k, margin, limit)
+    for chunk in chunks:
+        candidates.add_chunk(*chunk)
         if candidates.are_too_many():
             return None
     return candidates.result()
@@ -150,14 +150,13 @@ class _Candidates:
     """What may be among the k best rows of each of B queries, given the chunks of rows added so far.
 
     Args:
-        count: B.
         k: number of results.
         margin: (B,) by how much two approximate scores may be in the wrong order.
         limit: number of pairs above which there are too many, unless k results for each query need more.
     """
 
-    def __init__(self, count: int, k: int, margin: Float32s, limit: int) -> None:
-        self.k, self.margin = k, margin
+    def __init__(self, k: int, margin: Float32s, limit: int) -> None:
+        self.k, self.margin, count = k, margin, len(margin)
         self.limit = max(limit, _MAX_RESCORED_PER_RESULT * k * count)
         self.kth_score = np.full(count, -np.inf, np.float32)  # (B,) a lower bound
         self.parts: list[tuple[Positions, Positions, Float32s]] = []  # rows, queries, scores
