@@ -1,53 +1,20 @@
 """Multimodal embeddings: train one space over audio, images, text and categories, and search it.
 
-Names are loaded when they are first used, so that a look-up in an index does not wait for torch.
+The public names are listed in `__init__.pyi`. They are loaded when they are first used, so that searching an index does
+not wait for torch.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
+from pathlib import Path
 from typing import Any
 
-_MODULES = {
-    "adapters.scikit_learn": ["Embedder"],
-    "data.table": ["TableData"],
-    "encoders": ["CausalTransformer", "ConvNet", "EmbeddingBag", "Encoder", "GRU", "MLP", "TextTransformer"],
-    "index.hits": ["Hit"],
-    "index.index": ["Index"],
-    "objectives": [
-        "AllCandidates",
-        "InBatch",
-        "Loss",
-        "Match",
-        "NextItem",
-        "NextSet",
-        "Objective",
-        "Regression",
-        "Sampled",
-        "Sigmoid",
-        "Softmax",
-    ],
-    "pretrained.huggingface.encoder": ["PretrainedEncoder"],
-    "ragged": ["Ragged"],
-    "readers": [
-        "BagOfWords",
-        "Category",
-        "HashedCross",
-        "Image",
-        "LogMel",
-        "Numbers",
-        "PianoRoll",
-        "PiecewiseLinear",
-        "Quantiles",
-        "Reader",
-        "SparseImage",
-        "Subwords",
-    ],
-    "space.space": ["Space"],
-    "training.callbacks": ["BestAndLast", "Evaluate"],
-    "training.joint_embedding": ["JointEmbedding"],
+_STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
+_MODULE_OF = {
+    alias.name: node.module for node in _STUB.body if isinstance(node, ast.ImportFrom) for alias in node.names
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __version__ = "0.1.0"
 __all__ = sorted(_MODULE_OF)

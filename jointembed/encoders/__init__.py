@@ -1,22 +1,12 @@
 """Encoders turn the pieces of a column into vectors, and pool them into one a row."""
 
-from .causal_transformer import CausalTransformer
-from .convnet import ConvNet
-from .embedding_bag import EmbeddingBag
-from .encoder import Encoder, make_mlp, to_float32
-from .gru import GRU
-from .mlp import MLP
-from .text_transformer import Block, TextTransformer
-
-__all__ = [
-    "GRU",
-    "MLP",
-    "Block",
-    "CausalTransformer",
-    "ConvNet",
-    "EmbeddingBag",
-    "Encoder",
-    "TextTransformer",
-    "make_mlp",
-    "to_float32",
-]
+from .causal_transformer import CausalTransformer as CausalTransformer
+from .convnet import ConvNet as ConvNet
+from .embedding_bag import EmbeddingBag as EmbeddingBag
+from .encoder import Encoder as Encoder
+from .encoder import make_mlp as make_mlp
+from .encoder import to_float32 as to_float32
+from .gru import GRU as GRU
+from .mlp import MLP as MLP
+from .sequence_encoder import SequenceEncoder as SequenceEncoder
+from .text_transformer import TextTransformer as TextTransformer

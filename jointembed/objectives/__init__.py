@@ -1,25 +1,14 @@
 """What a space is trained for: matching items with labels and with each other, and predicting numbers."""
 
-from .candidates import AllCandidates, Candidates, InBatch, Sampled
-from .losses import Loss, Sigmoid, Softmax
-from .match import Match
-from .next_item import NextItem
-from .next_set import NextSet
-from .objective import Batch, Objective
-from .regression import Regression
-
-__all__ = [
-    "AllCandidates",
-    "Batch",
-    "Candidates",
-    "InBatch",
-    "Loss",
-    "Match",
-    "NextItem",
-    "NextSet",
-    "Objective",
-    "Regression",
-    "Sampled",
-    "Sigmoid",
-    "Softmax",
-]
+from .candidates import AllCandidates as AllCandidates
+from .candidates import Candidates as Candidates
+from .candidates import InBatch as InBatch
+from .candidates import Sampled as Sampled
+from .losses import Loss as Loss
+from .losses import Sigmoid as Sigmoid
+from .losses import Softmax as Softmax
+from .match import Match as Match
+from .next_item import NextItem as NextItem
+from .next_set import NextSet as NextSet
+from .objective import Objective as Objective
+from .regression import Regression as Regression

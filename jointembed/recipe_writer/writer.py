@@ -242,13 +242,11 @@ class RecipeWriter:
             lines += _dump({"group": self.group}, "no column split: 80/10/10 by a hash of it" + hint, 1)
         lines += ["trainer:", *_dump({"max_epochs": epochs}, "about 2,000 steps, 10 to 100 epochs", 1)]
         lines += _dump({"check_val_every_n_epoch": max(1, epochs // 10), "default_root_dir": f"runs/{name}"}, "", 1)
-        lines.append("  callbacks:")
         if self.evaluated is not None:
+            lines.append("  callbacks:")
             query, target = self.evaluated
-            evaluate = _call("jointembed.Evaluate", query=query, target=target, most=1000)
+            evaluate = _call("jointembed.Evaluate", query=query, target=target, max_queries=1000)
             lines += _dump([evaluate], f"metrics on the {dev:,} dev rows during training", 2)
-        saver = _call("jointembed.BestAndLast", monitor=None)
-        lines += _dump([saver], "keeps the last, which is the best as the learning rate falls to 0", 2)
         lines += [f"# left out: {_join(column)}: {_join(reason)}" for column, reason in self.left_out]
         return "\n".join(lines) + "\n"
 

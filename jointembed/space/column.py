@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from ..encoders import CausalTransformer, Encoder, to_float32
+from ..encoders import Encoder, SequenceEncoder, to_float32
 from ..ragged import Ragged
 from .encoded import Encoded
 
@@ -30,7 +30,7 @@ class Column:
     encoder: Encoder
     projection: nn.Module
     dim: int
-    sequence: CausalTransformer | None = None
+    sequence: SequenceEncoder | None = None
 
     def project(self, h: Tensor) -> Tensor:
         """Vectors of the encoder (N, W) -> vectors of the space (N, D), in float32 at least."""
@@ -50,7 +50,7 @@ class Column:
             chunk: recompute the networks in the backward pass, for this many rows at a time; 0: keep all activations.
         """
         if self.sequence is not None:
-            read = self.sequence.seen(x)
+            read = self.sequence.crop(x)
             states = _in_chunks(self.states, read, chunk)
             z = self.sequence.last(states, read)
             return Encoded(z, x.present, x.row_keys, sequence=read, states=states)

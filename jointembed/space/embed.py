@@ -118,8 +118,8 @@ def _read_in_order(column: Column, x: Ragged, h: Vectors, how: EmbedOptions, dev
         for length in torch.unique(steps):
             chosen = (steps == length).nonzero()[:, 0]
             for batch in batches(len(chosen), how.batch_size or PIECES):
-                seen = sequence.seen(x[chosen[batch]]).to(device)
-                last = sequence.last(sequence.states(seen.values, seen), seen)
+                read = sequence.crop(x[chosen[batch]]).to(device)
+                last = sequence.last(sequence.states(read.values, read), read)
                 out[chosen[batch].numpy()] = last.float().cpu().numpy()
     return out
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .. import files
 from ..config import Configurable, from_config, to_config
-from ..encoders import CausalTransformer, Encoder
+from ..encoders import Encoder, SequenceEncoder
 from ..encoders.fusion import Fusion
 from ..errors import DamagedError, MismatchError, UsageError, did_you_mean
 from ..ragged import Ragged
@@ -61,7 +61,7 @@ class Space(Configurable, nn.Module):
         dim: int,
         encoders: dict[str, Encoder],
         columns: dict[str, str] | None = None,
-        pools: dict[str, CausalTransformer] | None = None,
+        pools: dict[str, SequenceEncoder] | None = None,
         fusions: dict[str, list[str]] | None = None,
         fusion_hidden: list[int] | None = None,
         modality_dropout: dict[str, float] | None = None,
@@ -74,7 +74,7 @@ class Space(Configurable, nn.Module):
         self.fusions = {name: list(parts) for name, parts in (fusions or {}).items()}
         self.columns = _resolve_columns(encoders, columns or {}, self.fusions)
         self.encoders: NamedModules[Encoder] = NamedModules(encoders)
-        self.pools: NamedModules[CausalTransformer] = NamedModules(pools)
+        self.pools: NamedModules[SequenceEncoder] = NamedModules(pools)
         self.projections: NamedModules[nn.Module] = NamedModules()
         self.fusion_networks: NamedModules[Fusion] = NamedModules()
         self.built = False

@@ -1,37 +1,37 @@
-"""What happens beside the training: figures on rows that are not trained on, the run folder, the best model."""
+"""Callbacks that measure a model while it trains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from ..data.table import TableData
-from ..errors import UsageError
 from ..evaluation import retrieval
 from ..evaluation.retrieval_task import RetrievalTask, build_task
 from ..space.space import Space
+from .joint_embedding import JointEmbedding
 
 
 class Evaluate(Callback):
-    """Logs retrieval figures on the `dev` rows after each validation, as `jointembed evaluate` would print them.
+    """Logs retrieval metrics on the `dev` rows after each validation, as `jointembed evaluate` prints them.
 
-    The figure `recall@1` of the query `audio` and the target `genre` is logged as `audio-genre/recall@1`, and may be
-    what the best checkpoint is chosen by.
+    The metric `recall@1` of the query `audio` and the target `genre` is logged as `audio-genre/recall@1`, and may
+    choose the best checkpoint; see `BestAndLast`.
 
     Args:
-        query: column of what asks.
-        target: column of what is to be found.
-        relevant: column of a label that makes targets right; without it, those paired with the query by a row.
-        against: split whose rows are the candidates; the same rows if not given.
-        exclude: column of what is no candidate for a row: the films that a user has seen.
-        k: how many hits are looked at.
-        every: epochs from one evaluation to the next.
-        most: queries at most, the first ones.
+        query: column of the queries.
+        target: column to retrieve.
+        relevant: a label column: candidates with the query's label are relevant; without it, those that a row pairs
+            with the query.
+        candidates_split: split whose rows are the candidates; that of the queries if not given.
+        exclude: column of items that are not candidates for a row: the films that a user has seen.
+        k: numbers of hits to evaluate; 1, 5 and 10 if not given.
+        every_n_epochs: epochs from one evaluation to the next.
+        max_queries: only this many queries, the first ones.
     """
 
     def __init__(
@@ -39,107 +39,44 @@ class Evaluate(Callback):
         query: str,
         target: str,
         relevant: str | None = None,
-        against: str | None = None,
+        candidates_split: str | None = None,
         exclude: str | None = None,
         k: list[int] | None = None,
-        every: int = 1,
-        most: int | None = None,
+        every_n_epochs: int = 1,
+        max_queries: int | None = None,
     ) -> None:
-        self.query, self.target, self.relevant, self.against = query, target, relevant, against
-        self.exclude = exclude
-        self.k, self.every, self.most = tuple(k or (1, 5, 10)), every, most
+        self.query, self.target, self.relevant, self.exclude = query, target, relevant, exclude
+        self.candidates_split, self.k = candidates_split, tuple(k or (1, 5, 10))
+        self.every_n_epochs, self.max_queries = every_n_epochs, max_queries
         self._task: RetrievalTask | None = None
 
-    @property
-    def name(self) -> str:
-        """What its figures are logged under."""
-        return f"{self.query}-{self.target}"
-
-    def _prepared(self, data: TableData, space: Space) -> RetrievalTask:
+    def _build_task(self, data: TableData, space: Space) -> RetrievalTask:
         if self._task is None:
-            rows = data.dicts("train", "dev", *([self.against] if self.against else []))
+            rows = data.dicts("train", "dev", *([self.candidates_split] if self.candidates_split else []))
             space.compose_cells(rows, self.query, self.target)
-            if self.most is not None:
-                seen = [row for row in rows if row.get(data.split) == "dev" and self.query in row]
-                late = {id(row) for row in seen[self.most :]}
-                rows = [row for row in rows if id(row) not in late]
-            whole = set(space.pools)
-            self._task = build_task(
-                rows, self.query, self.target, self.relevant, "dev", self.against, self.exclude, whole
-            )
+            if self.max_queries is not None:
+                queries = [row for row in rows if row.get(data.split) == "dev" and self.query in row]
+                surplus = {id(row) for row in queries[self.max_queries :]}
+                rows = [row for row in rows if id(row) not in surplus]
+            columns = self.query, self.target, self.relevant, "dev", self.candidates_split, self.exclude
+            self._task = build_task(rows, *columns, set(space.pools))
         return self._task
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Embed the queries and the candidates, and log the figures."""
-        model: Any = pl_module
-        space: Space = model.space
+        """Embed the queries and the candidates, and log the metrics."""
+        space = cast(JointEmbedding, pl_module).space
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
-        if trainer.sanity_checking or ((trainer.current_epoch + 1) % self.every and not last):
+        if trainer.sanity_checking or ((trainer.current_epoch + 1) % self.every_n_epochs and not last):
             return
-        asked = self._prepared(data, space)
-        queries = space.embed(self.query, asked.queries, load=data.load)
-        same = self.query == self.target and asked.candidates is asked.queries
-        candidates = queries if same else space.embed(self.target, asked.candidates, load=data.load)
-        found = retrieval.evaluate(asked, queries, candidates, space.metric, self.k, n_resamples=1)
-        values = {f"{self.name}/{key}": figure["value"] for key, figure in found.items()}
-        model.log_dict({key: float(value) for key, value in values.items() if value is not None}, rank_zero_only=True)
-
-
-class RefuseExistingRun(Callback):
-    """Refuses a run folder that holds a run already, unless that is what goes on."""
-
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Look into `trainer.default_root_dir` before anything is written there."""
-        root = Path(trainer.default_root_dir)
-        if stage == "fit" and (root / "last.ckpt").exists() and not trainer.ckpt_path:
-            raise UsageError(
-                root,
-                "the folder holds a run already",
-                "add --ckpt_path last to go on with it, or give another --trainer.default_root_dir",
-            )
-
-
-class BestAndLast(ModelCheckpoint):
-    """Keeps `best.ckpt` and `last.ckpt` in the folder of the run.
-
-    Args:
-        monitor: the logged figure that chooses the best. None, or without `dev` rows: the last is the best, as it is
-            wherever the learning rate falls to 0 and the rows to choose by are few.
-        mode: whether `max` or `min` of it is best.
-    """
-
-    def __init__(self, monitor: str | None = "dev/loss", mode: str = "min") -> None:
-        super().__init__(
-            monitor=monitor,
-            mode=mode,
-            filename="best",
-            save_last=True,
-            enable_version_counter=False,
-            auto_insert_metric_name=False,
-        )
-
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Take the folder of the run; without rows to choose by, keep the newest."""
-        self.dirpath = trainer.default_root_dir
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if isinstance(data, TableData) and not len(data.numbers("dev")):
-            self.monitor = None
-        if self.monitor is None:
-            self._save_on_train_epoch_end = True
-        super().setup(trainer, pl_module, stage)
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Keep the last: Lightning's own does so only where there is a new best."""
-        super().on_train_epoch_end(trainer, pl_module)
-        fast: Any = trainer
-        if not fast.fast_dev_run and self._last_global_step_saved != trainer.global_step:
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-
-    def _should_skip_saving_checkpoint(self, trainer: lightning.Trainer) -> bool:
-        # `Evaluate` may leave out epochs: until it has spoken there is nothing to choose by.
-        unknown = self.monitor is not None and self.monitor not in trainer.callback_metrics
-        return unknown or super()._should_skip_saving_checkpoint(trainer)
+        task = self._build_task(data, space)
+        queries = space.embed(self.query, task.queries, load=data.load)
+        shared = self.query == self.target and task.candidates is task.queries
+        candidates = queries if shared else space.embed(self.target, task.candidates, load=data.load)
+        metrics = retrieval.evaluate(task, queries, candidates, space.metric, self.k, n_resamples=1)
+        values = {f"{self.query}-{self.target}/{name}": metric["value"] for name, metric in metrics.items()}
+        logged = {name: float(value) for name, value in values.items() if value is not None}
+        pl_module.log_dict(logged, rank_zero_only=True)
 
 
 class ReportMetrics(Callback):

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from .. import files
 from ..config import Configurable, from_config, to_config
-from ..encoders import CausalTransformer, Encoder
+from ..encoders import Encoder, SequenceEncoder
 from ..errors import MismatchError, UsageError, did_you_mean
 from ..objectives import Objective
 from ..ragged import Ragged
@@ -64,7 +64,7 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         encoders: dict[str, Encoder],
         objectives: list[Objective],
         columns: dict[str, str] | None = None,
-        pools: dict[str, CausalTransformer] | None = None,
+        pools: dict[str, SequenceEncoder] | None = None,
         fusions: dict[str, list[str]] | None = None,
         fusion_hidden: list[int] | None = None,
         modality_dropout: dict[str, float] | None = None,

@@ -148,8 +148,8 @@ def choose_metric(config: dict[str, Any], metric: str | None, mode: str | None) 
             at_k = [f"{kind}@{k}" for kind in ("recall", "hit", "precision", "ndcg") for k in order]
             metrics += [f"{args['query']}-{args['target']}/{kind}" for kind in (*at_k, "map", "knn@5")]
     savers = [args for name, args in calls if name in ("BestAndLast", "ModelCheckpoint")]
-    monitor, monitor_mode = (savers[0].get("monitor"), savers[0].get("mode", "min")) if savers else ("dev/loss", "min")
-    name = metric or (monitor if savers else None) or (metrics[0] if metrics else "dev/loss")
+    monitor, monitor_mode = (savers[0].get("monitor"), savers[0].get("mode", "min")) if savers else (None, "min")
+    name = metric or monitor or (metrics[0] if metrics else "dev/loss")
     if name not in metrics and not name.startswith("dev/"):
         raise UsageError(
             "--metric", f"the recipe measures no {name} on dev rows", did_you_mean(name, [*metrics, "dev/loss"])

@@ -61,7 +61,7 @@ trainer:
   callbacks:
     - class_path: jointembed.Evaluate
       init_args: {query: bitmap, target: genre}
-    - class_path: jointembed.training.callbacks.BestAndLast
+    - class_path: jointembed.BestAndLast
       init_args: {monitor: bitmap-genre/recall@1, mode: max}
 """
 GENRES = ("waltz", "reel", "jig", "blues")

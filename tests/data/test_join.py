@@ -173,7 +173,7 @@ data:
   batch_size: 8
 trainer:
   callbacks:
-    - class_path: jointembed.training.callbacks.BestAndLast
+    - class_path: jointembed.BestAndLast
 """
 
 

@@ -90,8 +90,8 @@ def test_only_the_last_are_read_and_in_training_any_stretch():
     long = [f"f{number % 12}" for number in range(30)]
     assert (model.space.embed("history", [long]) == model.space.embed("history", [long[-8:]])).all()
     pool, x = model.space.pools["history"].train(), model.space.reader("film").encode([long, long[:3]])
-    firsts = {int(pool.seen(x).values[0]) for _ in range(50)}
-    assert len(firsts) > 5 and all(len(pool.seen(x).values) == 11 for _ in range(5))
+    firsts = {int(pool.crop(x).values[0]) for _ in range(50)}
+    assert len(firsts) > 5 and all(len(pool.crop(x).values) == 11 for _ in range(5))
 
 
 def test_the_same_history_has_the_same_bits_beside_any_others():

@@ -35,7 +35,7 @@ model:
 trainer:
   callbacks:
     - {class_path: jointembed.Evaluate, init_args: {query: words, target: genre, k: [2, 3]}}
-    - {class_path: jointembed.training.callbacks.BestAndLast, init_args: {monitor: null}}
+    - {class_path: jointembed.BestAndLast, init_args: {monitor: null}}
 """
 FIT = ["--fit", "-c tiny --data.table rows.jsonl --trainer.accelerator cpu"]
 METRIC = "words-genre/recall@3"
