@@ -54,8 +54,8 @@ def expected_knn_accuracy(pool: Ints, relevant: Ints, excluded: Ints, label_size
     """Return the expected `knn@k`: how likely a query's label wins among k neighbors; the nearest decides a tie.
 
     A generating function counts the ways in which the query's label has c votes, none has more, and t others have as
-    many, in which case it wins one time in t + 1. The function of the other labels is that of all labels divided by
-    that of the query's own label, so that it is multiplied out once.
+    many, in which case it wins one time in t + 1. The function of the other labels is the product over all labels,
+    which is computed once, divided by the factor of the query's own label.
 
     Args:
         pool: see above.

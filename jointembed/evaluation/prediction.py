@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 def regression(
     true: Floats, predicted: Floats, baseline: float, groups: Sequence[Any] | None = None, n_resamples: int = 1000
 ) -> dict[str, Metric]:
-    """Return `rmse`, `mae` and `r2` of predicted numbers; `chance` is what always predicting `baseline` reaches.
+    """Return `rmse`, `mae` and `r2` of predicted numbers; `chance` is the value for always predicting `baseline`.
 
     Args:
         true: (N,).
@@ -55,7 +55,7 @@ def classification(
 ) -> dict[str, Metric]:
     """Return `accuracy` and `balanced`, its mean over the labels.
 
-    `chance` is what always predicting `baseline` reaches.
+    `chance` is the value for always predicting `baseline`.
 
     Args:
         true: (N,).
@@ -86,7 +86,7 @@ def likelihood(
 
     Args:
         predicted: for each row, the negative log-likelihood of its pieces (P,).
-        baseline: the same of a model that knows only frequencies; it gives `chance`.
+        baseline: the same of a model of frequencies only, for `chance`.
         groups: (N,) the group of each row; see `regression`. Resamples draw rows with all of their pieces.
         n_resamples: number of bootstrap resamples.
     """

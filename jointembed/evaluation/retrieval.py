@@ -36,7 +36,7 @@ def evaluate(
 
     `hit@k`: whether one of the first k is relevant; `recall@k`: relevant ones among the first k, divided by the lesser
     of k and the number of relevant ones; `precision@k`: divided by k; `map`: mean average precision of the whole
-    ranking; `ndcg@k`: normalised discounted cumulative gain (Järvelin and Kekäläinen 2002); `knn@5`: whether most of
+    ranking; `ndcg@k`: normalized discounted cumulative gain (Järvelin and Kekäläinen 2002); `knn@5`: whether most of
     the five nearest have the query's label, a tie being decided by the nearest (only if the task has labels that vote).
 
     Scores are computed in float64, and count as tied if they are equal in float32. Ties are broken by a fixed

@@ -97,7 +97,7 @@ def build_task(
         list_columns: further columns in which a list is one cell, such as a history.
 
     Raises:
-        UsageError: the table has no such column, or no row of such a split.
+        UsageError: the table lacks a column, or rows of a split.
     """
     _require_columns(rows, [query, target, relevant, exclude])
     whole = {exclude, *list_columns}
@@ -154,7 +154,7 @@ def bootstrap_groups(rows: Rows, task: RetrievalTask, column: str | None) -> lis
     """Return the group of each query: its cell of a column in the first row that holds it; None without a column.
 
     Raises:
-        UsageError: the table has no such column.
+        UsageError: the table lacks the column.
     """
     if column is None:
         return None

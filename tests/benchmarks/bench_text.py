@@ -1,7 +1,7 @@
 """Training two bags of words with jointembed and with sentence-transformers' StaticEmbedding, on the same captions.
 
 Run: python tests/benchmarks/bench_text.py TABLE, a table written by recipes/languages/prepare.py. The seconds are those
-of the whole training, tokenisation included. R@1 is that of retrieving German by English among the rows of `val`.
+of the whole training, tokenization included. R@1 is that of retrieving German by English among the rows of `val`.
 """
 
 import logging

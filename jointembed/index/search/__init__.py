@@ -1,1 +1,1 @@
-"""Nearest-neighbour search over arrays: exact (`exact.py`) or approximate (`ivf.py`)."""
+"""Nearest-neighbor search over arrays: exact (`exact.py`) or approximate (`ivf.py`)."""

@@ -1,4 +1,4 @@
-"""The protocol of a nearest-neighbour search.
+"""The protocol of a nearest-neighbor search.
 
 Letters: N rows, M queries, D dimension, K results.
 """

@@ -1,7 +1,7 @@
-"""The exact nearest neighbours of many queries at once, and at most one row of each group.
+"""The exact nearest neighbors of many queries at once, and at most one row of each group.
 
-Approximate products of a block of queries with a chunk of rows fit a processor's cache; only groups of rows whose best
-score is high enough are looked at, and what may be among the k best is scored again in float64.
+The approximate scores of a block of queries with a chunk of rows fit a processor's cache. Only groups of rows whose
+best score is high enough are inspected, and the candidates are scored again in float64.
 
 Letters: N rows, D dimension, M queries, B queries of a block, C rows of a chunk, G groups of rows, K results, n pairs
 of a row and a query.
@@ -25,9 +25,9 @@ from .vectors import Vectors
 
 _BLOCK_QUERIES = 256
 _CHUNK_ROWS = 1_024  # rows whose scores with a block of queries stay in a core's cache
-_GROUP_ROWS = 32  # rows whose best score is looked at first
+_GROUP_ROWS = 32  # rows whose best score is inspected first
 _MAX_RESCORED_PER_RESULT = 2
-_FETCH_PER_GROUP = 4  # rows fetched for each group wanted, and again whenever they were too few
+_FETCH_PER_GROUP = 4  # rows fetched per group; as many times more whenever they were too few
 
 _Chunk = tuple[int, Float32s, Any]  # first row, group maxima, scores
 
@@ -47,9 +47,9 @@ def search_batch(
         vectors: the vectors.
         queries: at least one.
         k: at most N.
-        bfloat16: the same vectors in bfloat16, if their products are to be used.
-        max_candidates: pairs kept for a block of queries. If nearly all vectors may be among the best, being equal, or
-            tiny beside a single one, these are too few, and the queries are searched one by one.
+        bfloat16: the same vectors in bfloat16, to select the candidates with.
+        max_candidates: pairs kept for a block of queries. If nearly all rows are candidates, because they are equal or
+            tiny beside a single one, there are more, and the queries are searched one by one.
     """
 
     def search_block(block: Queries) -> tuple[Positions, Scores]:
@@ -102,7 +102,7 @@ class GroupedSearch:
     def _keep_first(
         self, candidates: Positions, scores: Scores, k: int
     ) -> tuple[Positions, Scores, npt.NDArray[np.bool_]]:
-        """Keep the first k rows of different groups for each query, and tell for which queries there are k."""
+        """Keep the first k rows of different groups for each query, and return which queries are complete."""
         keep = np.zeros(candidates.shape, bool)
         for row, positions in zip(keep, candidates, strict=True):
             real = positions[positions >= 0]
@@ -147,12 +147,12 @@ def _select(chunks: Iterable[_Chunk], k: int, margin: Float32s, limit: int) -> t
 
 
 class _Candidates:
-    """What may be among the k best rows of each of B queries, given the chunks of rows added so far.
+    """Candidates for the k best rows of each of B queries, among the chunks of rows added so far.
 
     Args:
         k: number of results.
-        margin: (B,) by how much two approximate scores may be in the wrong order.
-        limit: number of pairs above which there are too many, unless k results for each query need more.
+        margin: (B,) the largest difference of two approximate scores that may be in the wrong order.
+        limit: number of pairs to keep, unless k results for each query need more.
     """
 
     def __init__(self, k: int, margin: Float32s, limit: int) -> None:
@@ -180,12 +180,12 @@ class _Candidates:
         if grouped < len(scores):
             rows, query_index = np.indices((len(scores) - grouped, len(threshold)))
             self._append(start, rows + grouped, query_index, scores, threshold)
-        if start >= self.next_prune:  # after twice as many rows each time, so that the number of pairs stays about even
+        if start >= self.next_prune:  # after twice as many rows each time, to keep the number of pairs even
             self._prune()
             self.next_prune = 2 * start + 1
 
     def are_too_many(self) -> bool:
-        """Return whether there are more pairs than there should be memory for."""
+        """Return whether the number of pairs exceeds the limit."""
         if self.size > self.limit:
             self._prune()
         return self.size > self.limit

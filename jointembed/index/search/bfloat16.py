@@ -1,6 +1,6 @@
 """Approximate scores of many queries in bfloat16, several times faster where the processor multiplies it.
 
-numpy cannot, so the caller passes torch; results are the same.
+numpy cannot, so the caller passes torch. The results are the same.
 
 Letters: N rows, D dimension, B queries of a block, C rows of a chunk, G groups of rows.
 """
@@ -30,7 +30,7 @@ class BFloat16Vectors:
     def __init__(self, vectors: Vectors, torch: Any) -> None:
         self.torch = torch
         self.values = torch.empty(vectors.values.shape, dtype=torch.bfloat16)
-        self.max_rounding_error = self.max_norm = TINY**0.5  # norms of what rounding removes, and of the vectors
+        self.max_rounding_error = self.max_norm = TINY**0.5  # norms of rounding errors, and of vectors
         for rows in iter_slices(vectors.values):
             values = np.array(vectors.values[rows])
             self.values[rows] = torch.from_numpy(values)

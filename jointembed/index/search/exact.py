@@ -1,4 +1,4 @@
-"""Exact search: which of several ways to the same results is the fastest for the queries at hand.
+"""Exact search, which chooses the fastest of several ways to the same results.
 
 Letters: N rows, D dimension, M queries, K results.
 """
@@ -19,12 +19,12 @@ from .rounding import ignore_invalid
 from .single import Query, search_one, select_candidates, take_best
 from .vectors import Vectors
 
-_RESCORE_DIRECTLY = 12  # candidates a result up to which scoring all in float64 beats a float32 product first
-_DROP_EVERY_QUERIES = 27  # rows picked out of a memory-mapped file bring much of their neighbourhood into memory
+_RESCORE_DIRECTLY = 12  # candidates per result, up to which scoring all of them in float64 is the fastest
+_DROP_EVERY_QUERIES = 27  # gathering rows of a memory-mapped file reads many pages around them
 
 
 class ExactSearch:
-    """The exact nearest neighbours, by float64 scores; equal scores stand in row order.
+    """Finds the exact nearest neighbors, by float64 scores; ties stand in row order.
 
     A single query is answered by one pass over the vectors, and many queries in blocks. After a few single queries over
     many vectors a `PcaPrefilter` is built, which takes about as long as 100 queries and speeds up later ones two to
@@ -34,10 +34,10 @@ class ExactSearch:
         vectors: the vectors.
         torch: the module, to multiply in bfloat16 where the processor is fast at that; the results are the same.
             It is used for at least `bfloat16_min_queries` queries at once, with the metrics cosine and dot.
-        prefilter_min_rows: number of vectors from which on the prefilter is built.
-        prefilter_after: number of single queries over all vectors that are answered without it. Until then they keep
-            nothing of memory-mapped vectors in memory.
-        bfloat16_min_queries: number of queries from which on rounding all vectors to bfloat16 pays.
+        prefilter_min_rows: minimum number of vectors for the prefilter.
+        prefilter_after: number of single queries over all vectors before it is built; these do not keep memory-mapped
+            vectors in memory.
+        bfloat16_min_queries: minimum number of queries for bfloat16, since all vectors are rounded first.
         max_candidates: see `search_batch`.
     """
 
@@ -112,7 +112,7 @@ class ExactSearch:
 
 
 class SubsetSearch:
-    """The exact nearest neighbours among some rows, whose vectors are copied: for many batches under one condition.
+    """Finds the exact nearest neighbors among some rows, whose vectors it copies, for many batches of queries.
 
     Args:
         vectors: all vectors.

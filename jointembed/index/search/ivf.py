@@ -1,6 +1,6 @@
 """An approximate index of many vectors, built by FAISS and measured against the exact search.
 
-It selects a few candidates, which are scored exactly: scores are right, and only a neighbour may be missing. It lives
+It selects a few candidates, which are scored exactly: scores are right, and only a neighbor may be missing. It lives
 in memory only, because loading a FAISS file means trusting whoever wrote it with this process.
 
 Letters: N rows, D dimension, M queries, K results.
@@ -19,7 +19,7 @@ from .memmap import iter_slices
 from .single import Query, take_best
 from .vectors import Vectors
 
-HELD_OUT = 500  # vectors that measure the recall, and take no part in the training
+HELD_OUT = 500  # vectors that measure the recall, and are not used for training
 MAX_RESULTS = 200
 _SQ8_MAX_DIM = 32  # up to which each number is stored as a byte; of longer vectors, every two numbers as four bits
 _TRAIN_PER_CELL = 40
@@ -28,7 +28,7 @@ _NPROBE_STEP = 1.2
 
 
 class IvfIndex:
-    """Vectors in cells (inverted lists), long ones as product-quantised codes that are scanned in registers.
+    """Vectors in cells (inverted lists), long ones as product-quantized codes that are scanned in registers.
 
     Jégou et al., Product Quantization for Nearest Neighbor Search, 2011; André et al., Cache Locality is not Enough:
     High-Performance Nearest Neighbor Search with Product Quantization Fast Scan, 2015.
@@ -36,7 +36,7 @@ class IvfIndex:
     Args:
         index: the FAISS index.
         vectors: the same vectors, in the same order.
-        exact: answers what this index does not: among allowed rows, and more than 200 results.
+        exact: answers searches among allowed rows or for more than 200 results.
 
     Attributes:
         recall_at_10: the share of the 10 nearest of 500 held-out vectors that it finds.
@@ -59,10 +59,10 @@ class IvfIndex:
 
         Args:
             vectors: at least 1000.
-            exact: finds the true neighbours.
+            exact: finds the true neighbors.
             target_recall: recall@10 that is enough; other queries than the held-out ones find a little more or less.
-            coarse_pq_min_cells: number of cells from which on those of a query are found by codes too, because
-                comparing all centroids takes as long as scanning some cells.
+            coarse_pq_min_cells: minimum number of cells for finding those of a query by codes too, because comparing
+                all centroids takes as long as scanning some cells.
             seed: of the training.
 
         Raises:
@@ -98,7 +98,7 @@ class IvfIndex:
     def search(
         self, queries: Queries, k: int, allowed: Positions | None = None, exclude: Exclusions | None = None
     ) -> tuple[Positions, Scores]:
-        """See `NearestNeighbors.search`; a neighbour may be missing."""
+        """See `NearestNeighbors.search`; a neighbor may be missing."""
         k = min(k, len(self.vectors))
         fetch_k = min(fetch_count(k, exclude), len(self.vectors))
         if allowed is not None or fetch_k > MAX_RESULTS or not len(queries) or not k:
@@ -135,7 +135,7 @@ def _train(faiss: Any, vectors: Vectors, training: Any, cells: int, coarse_pq_mi
     coarse = faiss.index_factory(dim, f"{codes},RFlat", metric)
     coarse.train(kmeans.centroids)
     coarse.add(kmeans.centroids)
-    coarse.k_factor = 4  # of four times as many cells as are searched the true distance is computed
+    coarse.k_factor = 4  # cells whose true distance is computed, per cell searched
     index = faiss.IndexIVFPQFastScan(coarse, dim, cells, parts, 4, metric)
     index.by_residual = False
     index.train(training)

@@ -1,9 +1,9 @@
-"""An upper bound on every score from a quarter of its numbers, which rules most rows out.
+"""An upper bound on every score from a quarter of the numbers of a vector, which rules out most rows.
 
 The vectors are rotated onto their principal axes (of the second moments: no mean is subtracted, which keeps every
-product), so that their first numbers hold most of their squared norm. A product then is that of the first numbers plus
-at most the product of the norms of the rest (Cauchy-Schwarz), which are kept beside them. Only a row whose bound lies
-below the k-th best score is ruled out, so the search stays exact.
+product), so that their first numbers hold most of their squared norm. A product is then at most the product of the
+first numbers plus the product of the norms of the rest (Cauchy-Schwarz), which are stored beside them. Only a row whose
+bound lies below the k-th best score is ruled out, so the search stays exact.
 
 Letters: N rows, D dimension, P principal axes, G groups of rows.
 """
@@ -25,16 +25,16 @@ _SEEDS_PER_RESULT = 4  # rows scored in full for a lower bound on the k-th best 
 _SAMPLE_ROWS = 16_384  # rows from which the number of axes is chosen
 _SAMPLE_QUERIES = 16
 _AXES_SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # numbers of axes that are tried, relative to the dimension
-_GATHER_COST = 6  # reading a row picked out costs as much as reading this many rows in sequence
+_GATHER_COST = 6  # gathering a row costs as much as reading this many rows in sequence
 _MAX_RELATIVE_COST = 0.75  # relative to the full product, above which the prefilter is not worth its memory
 
 
 @dataclass(frozen=True, eq=False)
 class PcaPrefilter:
-    """The vectors on their first principal axes, with the norm of what these leave out.
+    """The vectors on their first principal axes, with the norm of the rest.
 
     Args:
-        vectors: all of each vector.
+        vectors: the whole vectors.
         axes: (D, P) float32.
         head: (N, P + 1) float32: the vectors on the axes, then an upper bound on the norm of the rest; with the metric
             euclidean (N, P + 2), then minus the squared norm. `head @ project_query(query)` bounds the scores.
@@ -109,5 +109,5 @@ class PcaPrefilter:
 
 
 def _residual_slack(axes: Float32s) -> float:
-    """Return what rounding may hide of the squared norm outside the axes (D, P), relative to the whole squared norm."""
+    """Bound the rounding error of the squared norm outside the axes (D, P), relative to the whole squared norm."""
     return relative_error(len(axes)) * float(1 + axes.shape[1] ** 0.5)

@@ -15,6 +15,6 @@ def relative_error(dim: int) -> float:
     """Return a bound on the error of a float32 product of two vectors (D,), relative to the product of their norms.
 
     Twice the bound of Higham, Accuracy and Stability of Numerical Algorithms, section 3.1, which holds for every order
-    of summation; the rest covers the terms added to the product, and the rounding of the vectors themselves.
+    of summation; the factor also covers the terms added to the product, and the rounding of the vectors.
     """
     return (dim + 4) * float(np.finfo(np.float32).eps)

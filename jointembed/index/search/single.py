@@ -1,4 +1,4 @@
-"""The exact nearest neighbours of one query, by one pass over the vectors.
+"""The exact nearest neighbors of one query, by one pass over the vectors.
 
 A float32 product selects every row that may be among the k best given its rounding error (see `rounding.py`); these few
 are scored again in float64.
@@ -21,7 +21,7 @@ from .vectors import Vectors
 Query = npt.NDArray[np.float64]
 
 GROUP_ROWS = 64
-_GATHER_COST = 6  # reading a row picked out costs as much as reading this many rows in sequence
+_GATHER_COST = 6  # gathering a row costs as much as reading this many rows in sequence
 
 
 def search_one(vectors: Vectors, query: Query, k: int, allowed: Positions | None = None) -> tuple[Positions, Scores]:

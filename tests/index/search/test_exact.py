@@ -130,7 +130,7 @@ def test_batch_finds_what_single_queries_find_with_the_same_bits(seed, count, di
     kind=st.sampled_from(["normal", "equal", "signs"]),
     groups=st.sampled_from([1, 3, 200, 10_000]),
 )
-def test_batch_honours_allowed_rows_exclusions_and_groups(seed, count, k, metric, kind, groups):
+def test_batch_respects_allowed_rows_exclusions_and_groups(seed, count, k, metric, kind, groups):
     rng = np.random.default_rng(seed)
     vectors = random_vectors(rng, count, 8, metric, kind, 0)
     queries = random_queries(rng, vectors, 0, 5)
