@@ -5,7 +5,6 @@ Letters: N items, D dimension, K clusters. A label is the number of a cluster, 0
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from ..index import ids as names
-from ..index.backends.rows import HIDDEN, Row, encode, fetch, note, update
+from ..index.backends.base import Row
+from ..index.backends.encoding import RESERVED_COLUMNS
 from ..index.index import Index
 from ..values import explode, key
 
@@ -181,40 +180,20 @@ def write_column(index: Index, name: str, ids: Sequence[str], labels: Labels, na
     Raises:
         UsageError: the rows have a column of this name from elsewhere, or the name is not allowed.
     """
-    if not name.isprintable() or not name.strip() or set(name) & {'"', "\\"} or name in ("id", *HIDDEN):
+    if not name.isprintable() or not name.strip() or set(name) & {'"', "\\"} or name in ("id", *RESERVED_COLUMNS):
         raise UsageError(name or '""', "a column cannot have this name", "use a plain word, such as cluster")
-    name_of = {id: names[label] for id, label in zip(ids, labels.tolist(), strict=True) if label >= 0}
-    with index.writing() as db:
-        own = json.loads(dict(db.execute("SELECT key, value FROM meta")).get("clusters", "{}"))
-        numbers = [number for (number,) in db.execute("SELECT number FROM rows ORDER BY number")]
-        for at in range(0, len(numbers), 4_096):
-            rows = fetch(db, numbers[at : at + 4_096])
-            if any(row.get(name) not in (None, *own.get(name, ())) for row in rows):
-                raise UsageError(name, "the rows already have a column of this name", "choose another --output-column")
-            fresh = [
-                _with(row, name, name_of.get(row["id"])) for row in rows if row.get(name) != name_of.get(row["id"])
-            ]
-            update(db, [(encode(row["id"]), row) for row in fresh])
-        note(db, "columns", [name])
-        about = json.dumps({**own, name: list(names)})
-        db.execute("INSERT OR REPLACE INTO meta VALUES('clusters', ?)", (about,))
+    values = {id: names[label] for id, label in zip(ids, labels.tolist(), strict=True) if label >= 0}
+    index.write_clusters(name, values, names)
 
 
 def carry_over(index: Index, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Copy the cluster columns stored in an index into rows that will replace its rows."""
-    own = json.loads(index.get_meta("clusters") or "{}")
-    if not own:
+    columns = list(index.info.clusters)
+    if not columns:
         return [dict(row) for row in rows]
-    with index.reading() as db:
-        numbers = [number for row in rows if (number := names.number(db, row["id"])) is not None]
-        stored = {row["id"]: row for row in fetch(db, numbers)}
-    clusters = [{name: cell for name, cell in stored.get(row["id"], {}).items() if name in own} for row in rows]
+    stored = [index.row(row["id"]) if index.has(row["id"]) else {} for row in rows]
+    clusters = [{name: old[name] for name in columns if name in old} for old in stored]
     return [{**cells, **row} for cells, row in zip(clusters, rows, strict=True)]
-
-
-def _with(row: dict[str, Any], name: str, value: str | None) -> dict[str, Any]:
-    rest = {key: cell for key, cell in row.items() if key != name}
-    return rest if value is None else {**rest, name: value}
 
 
 def _renumber_by_size(labels: Labels, method: str) -> Clusters:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from ..evaluation.ranking import prepare, score
 from ..index.index import Index
-from ..index.selection import Items, described, read
+from ..index.selection import Selection, displayable_cells, iter_rows
 
 KNN = 5
 MAX_LABELS = 50  # distinct values up to which TensorBoard gives each a colour
@@ -20,7 +19,7 @@ MIN_ITEMS_PER_LABEL = 3  # on average
 
 def label_columns(index: Index, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the columns that label items: 2 to 50 distinct texts or integers, each three times on average."""
-    ignored = {"split", *json.loads(index.get_meta("clusters") or "{}")}
+    ignored = {"split", *index.info.clusters}
     columns = dict.fromkeys(column for row in rows for column in row if column not in ignored)
     return [column for column in columns if _are_labels([row[column] for row in rows if column in row])]
 
@@ -43,7 +42,8 @@ def knn_labels(
     own = vectors[[position[id] for id in ids]]
     neighbors, _ = index.search_batch(own, KNN, field, exclude=[[id] for id in ids])
     used = np.unique(neighbors[neighbors >= 0]).tolist()
-    row_of = {at: described(row) for at, row in zip(used, read(index, [all_ids[at] for at in used]), strict=True)}
+    rows = iter_rows(index, [all_ids[at] for at in used])
+    row_of = {at: displayable_cells(row) for at, row in zip(used, rows, strict=True)}
     labels: dict[str, list[str | None]] = {column: [] for column in columns}
     for nearest in neighbors.tolist():
         voters = [row_of[at] for at in nearest if at >= 0]
@@ -54,7 +54,7 @@ def knn_labels(
 
 
 def nearest_label_points(
-    index: Index, items: Items, columns: Sequence[str], field: str | None = None
+    index: Index, items: Selection, columns: Sequence[str], field: str | None = None
 ) -> dict[str, list[str | None]]:
     """Return for each column the label whose vector is nearest, for each item.
 
@@ -67,7 +67,7 @@ def nearest_label_points(
         field: the field of the vectors.
     """
     terms, vectors = index.vocabulary(field)
-    position, metric = {term: at for at, term in enumerate(terms)}, str(index.field_info(field)["metric"])
+    position, metric = {term: at for at, term in enumerate(terms)}, index.field_info(field).metric
     predicted: dict[str, list[str | None]] = {}
     for column in columns:
         labels = sorted({format_cell(row[column]) for row in items.rows if column in row})

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError, did_you_mean, missing_extra
+from ..index.cache import cache_path, read_checked, write_checked
 from ..index.columns import columns, read
 from ..index.index import Index
 from ..index.search.memmap import iter_slices
-from ..index.snapshot import cache, keep, kept
 
 Array = npt.NDArray[Any]
 
@@ -110,8 +110,8 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
     _, values = index.vectors(column)
     if len(values) < _UMAP_MIN_ROWS:
         return _pca(index, column, dims)
-    path = cache(index, column or index.fields[0], f"umap{dims}")
-    points = kept(path)
+    path = cache_path(index.path, index.info, column or index.fields[0], f"umap{dims}")
+    points = read_checked(path)
     if points is not None and points.size == len(values) * dims:
         return points.view("<f4").reshape(-1, dims)
     try:
@@ -123,11 +123,11 @@ def _umap(index: Index, column: str | None, dims: int) -> Array:
     start = _pca(index, column, dims)
     start = 10 * start / max(np.abs(start).max(), 1e-9)
     # A seed needs a single thread. UMAP needs a distance, so an index with the metric dot is laid out by angle.
-    metric = "euclidean" if index.field_info(column)["metric"] == "euclidean" else "cosine"
+    metric = "euclidean" if index.field_info(column).metric == "euclidean" else "cosine"
     n_neighbors = min(15, len(values) - 1)
     reducer = umap.UMAP(n_neighbors=n_neighbors, n_components=dims, metric=metric, init=start, random_state=0, n_jobs=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         points = np.asarray(reducer.fit_transform(np.array(values)), "<f4")
-    keep(path, points.tobytes())
+    write_checked(path, points.tobytes())
     return points

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from ..analyze.cluster import Clusters
     from ..analyze.cluster_names import NamedCluster
-    from ..index.selection import Items
+    from ..index.selection import Selection
 
 MIN_COLUMNS_FOR_WORDS = 120  # a narrower terminal has no room for nearest words
 
@@ -53,18 +53,18 @@ def cluster(
     from ..analyze.cluster import cluster as cluster_vectors
     from ..analyze.cluster_names import name_clusters
     from ..index.index import Index
-    from ..index.selection import items
+    from ..index.selection import select
 
     with Index.open(index) as opened:
         if not dry_run and not os.access(index, os.W_OK):
             raise UsageError(index, "the index is read-only", "correct its permissions, or add --dry-run")
-        selection = items(opened, field, where)
+        selection = select(opened, field, where)
         columns = dict.fromkeys(name for row in selection.rows for name in row)
         if compare_to is not None and compare_to not in columns:
             raise UsageError(compare_to, "no item has a cell in this column", did_you_mean(compare_to, columns))
         with status(f"Clustering {len(selection.ids):,} items ..."):
             clusters = cluster_vectors(selection.vectors, k)
-            earlier = json.loads(opened.get_meta("clusters") or "{}")
+            earlier = list(opened.info.clusters)
             vocabulary = opened.vocabulary(field)
             names = name_clusters(selection.vectors, clusters.labels, selection.rows, vocabulary, ignore=earlier)
             cells = None if compare_to is None else [row.get(compare_to) for row in selection.rows]
@@ -93,7 +93,7 @@ def cluster(
         print(f"\nstored in the column {output_column}; to search the first cluster: {command}")
 
 
-def _print_clusters(clusters: Clusters, names: Sequence[NamedCluster], selection: Items) -> None:
+def _print_clusters(clusters: Clusters, names: Sequence[NamedCluster], selection: Selection) -> None:
     """Print clusters with their sizes, names, most central items, and what distinguishes them."""
     from .console import print_table, stdout_console
 
@@ -166,7 +166,7 @@ def _search_command(index: str, column: str, cluster: str, id: str, field: str |
     return escape_control(" ".join(words))
 
 
-def _draw(plot: str, index: str, clusters: Clusters, names: Sequence[NamedCluster], selection: Items) -> None:
+def _draw(plot: str, index: str, clusters: Clusters, names: Sequence[NamedCluster], selection: Selection) -> None:
     """Draw the clusters in the plane of the first two principal components."""
     from pathlib import Path
 

@@ -25,7 +25,7 @@ from ..files import check_writable
 from ..index import playlist
 from ..index.hits import Hit
 from ..index.index import Index
-from ..index.selection import require
+from ..index.selection import require_match
 
 MIN_READABLE_CELLS = 16  # a shorter part of a text says too little
 MIN_TITLE_CELLS = 24
@@ -140,16 +140,16 @@ def print_hits(
         UsageError: no item meets the condition.
     """
     if len(hits) <= ends < k:
-        require(index, where)
+        require_match(index, where)
     terms = index.nearest_terms([hit.id for hit in hits], field=field)
     if as_json:
-        facts = [{"id": hit.id, "score": hit.score, "row": hit.row, "alike": list(hit.alike)} for hit in hits]
+        facts = [{"id": hit.id, "score": hit.score, "row": hit.row, "alike": list(hit.duplicates)} for hit in hits]
         print_json([
             {"rank": rank, **hit, "words": list(near)}
             for rank, (hit, near) in enumerate(zip(facts, terms, strict=True), 1)
         ])  # fmt: skip
     elif hits:
-        _print_hit_table(hits, terms, json.loads(index.get_meta("clusters") or "{}"))
+        _print_hit_table(hits, terms, index.info.clusters)
     else:
         print("no results")
     if where is not None and 0 < len(hits) < k:
@@ -181,7 +181,7 @@ def _read_columns(hits: Sequence[Hit], terms: Sequence[Sequence[str]]) -> Column
         cells = [hit.row.get(name) for hit in hits]
         if any(isinstance(cell, str | int | float) for cell in cells):
             columns[name] = ["" if cell is None else str(cell) for cell in cells]
-    derived = {"_words": [*map(", ".join, terms)], "_duplicates": [", ".join(hit.alike) for hit in hits]}
+    derived = {"_words": [*map(", ".join, terms)], "_duplicates": [", ".join(hit.duplicates) for hit in hits]}
     columns |= {name: texts for name, texts in derived.items() if any(texts)}
     return {name: [escape_control(text) for text in texts] for name, texts in columns.items()}
 

@@ -64,19 +64,19 @@ def neighbors(
     from pyarrow import parquet
 
     from ..index.index import Index
-    from ..index.where import unmet
+    from ..index.where import no_match
     from .console import track
 
     with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
         if where is not None and (available := opened.count(where, field)) < k:
             if not available:
-                raise unmet(where)
+                raise no_match(where)
             print(f"only {available} items meet the condition, so no list is longer", file=sys.stderr)
         if queries is None:
             count, read = _item_queries(opened, field)
         else:
             count, read = _row_queries(opened, queries, column, split, field, trust or [], exclude)
-        arguments = (opened.state, _table_signature(queries), column, k, exclude, where, one_per, field, split)
+        arguments = (opened.version, _table_signature(queries), column, k, exclude, where, one_per, field, split)
         folder = stack.enter_context(_parts_folder(out, repr(arguments)))
         ids = np.array([_utf8(id) for id in opened.ids(field)], dtype=object)
         schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float64())})

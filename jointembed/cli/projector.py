@@ -38,7 +38,7 @@ def projector(
     from ..errors import UsageError, did_you_mean
     from ..files import check_writable
     from ..index.index import Index
-    from ..index.selection import items
+    from ..index.selection import select
     from .console import status
 
     if not 2 <= max_points <= 100_000:
@@ -51,7 +51,7 @@ def projector(
     with Index.open(index) as opened, status("Writing points ..."):
         if image_column is not None and image_column not in opened.columns:
             raise UsageError(image_column, "no row has this column", did_you_mean(image_column, opened.columns))
-        points = items(opened, field, where, max_points)
+        points = select(opened, field, where, max_points)
         columns = labels.label_columns(opened, points.rows)
         predictions = {
             "by neighbors": labels.knn_labels(opened, points.ids, columns, field) if columns else {},
@@ -63,7 +63,7 @@ def projector(
         images = _thumbnails(opened, points.ids, source, images_root, required=image_column is not None)
     rows = [_row(place, points, columns, predictions, ("split", source)) for place in range(len(points.ids))]
     tensorboard.write(folder, points.vectors, rows, images, name)
-    sampled = f" of {points.total:,} items, chosen at random" if points.total > len(rows) else ""
+    sampled = f" of {points.available:,} items, chosen at random" if points.available > len(rows) else ""
     count = "" if images is None else f", {sum(image is not None for image in images):,} with an image"
     print(f"{folder}: {len(rows):,} points{sampled}, {points.vectors.shape[1]} dimensions{count}")
     _print_accuracy(rows, columns, predictions)
@@ -111,10 +111,10 @@ def _thumbnails(index: Index, ids: list[str], column: str, root: Path, required:
 
     from ..analyze.tensorboard import IMAGE_SUFFIXES, thumbnail, thumbnail_size
     from ..errors import UsageError
-    from ..index.selection import read
+    from ..index.selection import iter_rows
 
     size = thumbnail_size(len(ids))
-    cells = [row.get(column) for row in read(index, ids)]
+    cells = [row.get(column) for row in iter_rows(index, ids)]
     images = [thumbnail(cell, root, size) for cell in cells]
     if any(image is not None for image in images):
         return images

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UsageError, did_you_mean
 from .index import Index
 
 MOST = 100  # values of a column of categories; more of them are text
 FEW = 12  # whole numbers so few are categories too: rooms, digits, clusters
 LONGEST = 500  # characters of a text cell that are shown in a list
 HUGE = 1e300  # above it a number of JSON may have no float
-
-_known: weakref.WeakKeyDictionary[Index, tuple[str, dict[str | None, dict[str, Column]]]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -35,14 +31,14 @@ class Column:
 
 def columns(index: Index, field: str | None = None) -> dict[str, Column]:
     """What each cell is, over the rows that have a vector in the field; remembered until the index changes."""
-    state = index.state
-    field = next(iter(index.fields), None) if field is None else field
-    held = _known.get(index)
-    if held is None or held[0] != state:
-        held = _known[index] = (state, {})
-    if field not in held[1]:
-        held[1][field] = {name: _kind(values) for name, values in read(index, field).items() if name != "id"}
-    return held[1][field]
+    with index.reading() as snapshot:
+        known = snapshot.metadata.kinds
+        field = snapshot.info.fields[0] if field is None and snapshot.info.fields else field or ""
+        if field not in known:
+            cells = read(index, field or None)
+            known[field] = {name: _kind(values) for name, values in cells.items() if name != "id"}
+        kinds: dict[str, Column] = known[field]
+        return kinds
 
 
 def read(
@@ -59,21 +55,12 @@ def read(
     Raises:
         UsageError: there is no such field.
     """
-    with index.reading() as db:
-        known = ["id", *index.columns]
-        found: dict[str, list[Any]] = {name: [] for name in known if names is None or name in names}
-        if not index.fields:
-            return found
-        if field not in (None, *index.fields):
-            raise UsageError(field, "the index has no such field", did_you_mean(str(field), index.fields))
-        of = "" if every else "JOIN vectors ON row = number WHERE field = :field"
-        sql = f"SELECT id, columns FROM rows {of} ORDER BY number"
-        for id, cells in db.execute(sql, {"field": field or index.fields[0]}):
-            row = json.loads(cells)
-            row["id"] = id
-            for name, values in found.items():
-                values.append(row.get(name))
-    return found
+    with index.reading() as snapshot:
+        wanted = [name for name in ["id", *snapshot.info.columns] if names is None or name in names]
+        if not snapshot.info.fields:
+            return {name: [] for name in wanted}
+        keys = snapshot.metadata.keys if every else snapshot.field(field).keys
+        return {name: snapshot.metadata.values(name, keys) for name in wanted}
 
 
 def cells(values: list[Any], column: Column, every: list[Any] | None = None) -> dict[str, Any]:

@@ -1,72 +1,282 @@
 """An index: rows with vectors in one space, and the nearest of them by one exact score.
 
-Letters: N rows, D dimension.
+Letters: N rows, D dimension, M queries, K results.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Collection, Sequence
+import contextlib
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
-from . import ids as names
-from . import rerank
-from .backends.rows import labels
-from .backends.sqlite import Store
-from .fulltext import FullTextIndex
-from .fulltext import load as load_text
-from .hits import Hit, hits
-from .metadata import Filter
-from .metadata import load as load_filter
-from .search.base import NearestNeighbors
-from .search.batch import GroupedSearch
-from .search.exact import SubsetSearch
-from .search.ivf import IvfIndex
-from .snapshot import VectorField, load
-from .where import parse
+from ..errors import MismatchError, UsageError
+from . import ids as lookup
+from . import path, rerank
+from .backends.base import Backend, Changes, FieldInfo, IndexInfo, Row
+from .backends.connection import recreate_hint
+from .backends.sqlite import SQLiteBackend
+from .hits import Hit
+from .snapshot import Item, Snapshot
 
-_MIN_RECALL = 0.98  # recall@10 below which an approximate index is not used
+Query = npt.NDArray[np.floating[Any]]
 
 
-Item = str | npt.NDArray[np.floating[Any]]  # a row's id, or a vector (D,)
+class Index:
+    """Rows and their vectors, searched exactly. Threads may share an index.
 
-
-class Index(Store):
-    """Rows and their vectors in one SQLite file, searched exactly.
-
-    A search sees one committed generation, whoever writes meanwhile; a handle that is open sees the next one at its
-    next call. Equal scores stand in the order in which the rows came. What writes is told of in `Store`.
+    Each call sees one committed version, whoever writes meanwhile, and the next call the newest one; calls inside
+    `reading` all see the same version. Equal scores stand in row order, which is the order in which rows were added.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/songs.index", 2, "cosine") as index:
     ...     index.add([{"id": "a", "genre": "waltz"}, {"id": "b"}], np.eye(2, dtype=np.float32), "audio")
     ...     index.similar("b")
-    [Hit(id='a', score=0.0, row={'id': 'a', 'genre': 'waltz'}, alike=())]
+    [Hit(id='a', score=0.0, row={'id': 'a', 'genre': 'waltz'}, duplicates=())]
+
+    Args:
+        backend: where rows and vectors are stored, or the path of a SQLite file.
+
+    Raises:
+        UsageError: there is no such file, or it may not be read.
+        DamagedError: the file is broken, or it is not an index.
+        MismatchError: another version of jointembed wrote it.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        super().__init__(path)
-        self._matrices: dict[str, VectorField] = {}
-        self._text: FullTextIndex | None = None
-        self._filter: Filter | None = None
-        self._search_key: tuple[Any, ...] | None = None
-        self._search: NearestNeighbors
+    def __init__(self, backend: Backend | Path | str) -> None:
+        self.backend = SQLiteBackend(backend) if isinstance(backend, Path | str) else backend
+        self.path = self.backend.path
+        self._snapshot: Snapshot | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open an index for reading and, where the file allows, writing; see the class for the errors raised."""
+        return cls(path)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        dim: int,
+        metric: str,
+        model: str = "",
+        fingerprint: str = "",
+        note: str = "",
+        *,
+        root: str = "",
+        table_root: str = "",
+        scan_field: str = "",
+        **more: Any,
+    ) -> Self:
+        """Create an empty index in the place of an older one or of an empty file.
+
+        Args:
+            path: the SQLite file, and its folder if need be; caches of the vectors are written beside it.
+            dim: D.
+            metric: `cosine`, `dot` or `euclidean`.
+            model: see `FieldInfo`, also for the next ones and `more`.
+            fingerprint: see `FieldInfo`.
+            note: see `FieldInfo`.
+            root: see `IndexInfo`.
+            table_root: see `IndexInfo`.
+            scan_field: see `IndexInfo`.
+            more: see `FieldInfo`.
+
+        Raises:
+            UsageError: another file has this name, or there is no such metric.
+        """
+        default = FieldInfo(dim, metric, model, fingerprint, note, **more)
+        info = IndexInfo(default, root=root, table_root=table_root, scan_field=scan_field)
+        return cls(SQLiteBackend.create(path, info))
 
     def close(self) -> None:
-        """Close the file; searching is over."""
-        if self._text is not None:
-            self._text.db.close()
-        super().close()
+        """Close the index."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        with self.backend.read() as view:
+            return view.count()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Snapshot]:
+        """One version: all calls of this thread see it until the end of the block."""
+        with self.backend.read() as view:
+            with self._lock:
+                last = self._snapshot
+                if last is None or last.version != view.info.version:
+                    snapshot = Snapshot(self.backend, view.info, last)
+                    if last is None or last.info.generation <= view.info.generation:  # else an older read came later
+                        self._snapshot = snapshot
+                else:
+                    snapshot = last
+            yield snapshot
+
+    @property
+    def info(self) -> IndexInfo:
+        """What the newest version says of itself."""
+        with self.backend.read() as view:
+            return view.info
+
+    @property
+    def version(self) -> str:
+        """Identifies the newest version, also among copies of the index that were written to."""
+        return self.info.version
+
+    @property
+    def generation(self) -> int:
+        """The number of commits."""
+        return self.info.generation
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of the vector fields, the first one added first."""
+        return list(self.info.fields)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the metadata columns, in the order in which they came."""
+        return list(self.info.columns)
+
+    @property
+    def dim(self) -> int:
+        """D of the first field."""
+        return self.field_info().dim
+
+    @property
+    def metric(self) -> str:
+        """The metric of the first field."""
+        return self.field_info().metric
+
+    @property
+    def model(self) -> str:
+        """The path of the model of the first field."""
+        return self.field_info().model
+
+    @property
+    def note(self) -> str:
+        """What a user should know of the vectors of the first field."""
+        return self.field_info().note
+
+    def field_info(self, field: str | None = None) -> FieldInfo:
+        """What is known of a field, by default of the first one."""
+        return self.info.field_info(field)
+
+    def set_field_info(self, field: str | None = None, **changes: Any) -> None:
+        """Change what is known of a field; see `FieldInfo`."""
+        self.backend.commit(Changes(edit_info=lambda info: info.with_field(field, **changes)))
+
+    def get_meta(self, key: str) -> str:
+        """What `set_meta` stored under a key, "" if nothing."""
+        return self.info.user.get(key, "")
+
+    def set_meta(self, values: Mapping[str, str]) -> None:
+        """Store texts of yours with the index."""
+        self.backend.commit(Changes(edit_info=lambda info: replace(info, user={**info.user, **values})))
+
+    def add_field(
+        self, field: str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = "", **more: Any
+    ) -> None:
+        """Declare a field whose vectors another model computes; see `FieldInfo`.
+
+        Raises:
+            UsageError: the index has the field already, or there is no such metric.
+        """
+        if field in self.fields:
+            raise UsageError(field, "the index has this field already", "choose another name")
+        added = FieldInfo(dim, metric, model, fingerprint, note, **more)
+        added.check(field)
+        self.backend.commit(Changes(edit_info=partial(_declare, field, added)))
+
+    def check_model(self, fingerprint: str, field: str | None = None) -> None:
+        """Raise MismatchError unless the model of this fingerprint computed the vectors of a field."""
+        info = self.field_info(field)
+        if fingerprint != info.fingerprint:
+            problem = f"another model made the vectors of this index ({info.model or 'unnamed'})"
+            raise MismatchError(
+                self.path, problem, recreate_hint(self.path) + " (with --field it holds the vectors of both)"
+            )
+
+    def add(self, rows: Sequence[Row], vectors: npt.NDArray[np.float32], field: str) -> None:
+        """Add rows and their vectors of one field, or replace rows with the same id; all at once.
+
+        Args:
+            rows: N rows, each with its `id`; other cells are stored if JSON can hold them in 64 kB. `_file` (the path
+                of a file, relative to the root, text or bytes), `_hash` (of its content) and `_digest` (of the cell
+                that was embedded, see `unchanged`) are not part of the metadata.
+            vectors: (N, D), finite; of length 1 if the metric is cosine.
+            field: the vector field, such as `audio`.
+
+        Raises:
+            UserError: a vector is not finite, or not of length 1 where the metric is cosine.
+            MismatchError: the vectors have another dimension than the index.
+            UsageError: an id is missing, not text, or duplicated.
+        """
+        self.backend.commit(Changes(rows=rows, field=field, vectors=vectors))
+
+    def update(self, rows: Sequence[Row]) -> None:
+        """Merge cells into rows: a cell that is given replaces the old one, None removes it, all others stay.
+
+        Rows that are not in the index are ignored, and vectors stay as they are.
+
+        Raises:
+            UsageError: an id is missing, not text, or duplicated.
+        """
+        with self.backend.read() as view:
+            changed = view.changed_rows(rows)
+        if changed:
+            self.backend.commit(Changes(rows=changed))
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Remove rows with all that belongs to them, and return their number; unknown ids are ignored."""
+        return self.backend.commit(Changes(deletes=list(ids)))
+
+    def set_vocabulary(self, terms: Sequence[str], vectors: npt.NDArray[np.float32], field: str) -> None:
+        """Store terms of a model's text space with their vectors (T, D), in the place of those that the field had."""
+        self.backend.commit(Changes(vocabulary={field: (terms, vectors)}))
+
+    def vocabulary(self, field: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """The terms of a field, by default of the first one, and their vectors (T, D)."""
+        with self.backend.read() as view:
+            return view.vocabulary(field or next(iter(view.info.fields), ""))
+
+    def write_clusters(self, column: str, values: Mapping[str, str], names: Sequence[str]) -> None:
+        """Write a column of cluster names, in one commit.
+
+        Args:
+            column: its name.
+            values: the cluster of each id; other rows have no value.
+            names: the names of the clusters, which the next call may overwrite.
+
+        Raises:
+            UsageError: the column holds values that are not clusters.
+        """
+        self.backend.write_column(column, values, names)
+
+    def unchanged(self, rows: Sequence[Row], field: str) -> list[bool]:
+        """For each row whether its vector was made from a cell with the same `_digest`."""
+        with self.backend.read() as view:
+            digests = view.embedded_digests([row["id"] for row in rows], field)
+        return [old is not None and old == row.get("_digest") for row, old in zip(rows, digests, strict=True)]
 
     def search(
         self,
-        vector: npt.NDArray[np.floating[Any]],
+        vector: Query,
         k: int = 10,
         field: str | None = None,
         where: str | None = None,
@@ -76,33 +286,36 @@ class Index(Store):
         diversity: float = 0.0,
         deduplicate: bool = False,
     ) -> list[Hit]:
-        """The k rows whose vectors are nearest, the best first; fewer if there are not so many.
+        """The k rows whose vectors are nearest, best first; fewer if there are not enough.
 
         Args:
             vector: (D,), finite; of any length but 0 if the metric is cosine.
-            k: how many.
-            field: among the vectors of this field, by default the first one indexed.
-            where: a condition that the rows meet, such as `genre = 'waltz' and tempo > 120` (see `where.py`).
+            k: the number of results.
+            field: the vector field; the first one if None.
+            where: a condition that the results meet, such as `genre = 'waltz' and tempo > 120`; see `where.py`.
             exclude: ids of rows that are not wanted.
-            one_per: at most one row for each value of this cell, such as the artist.
-            diversity: from 0, the nearest, to 1, those that differ most; see `query.Selection`.
-            deduplicate: near-duplicates are one hit, with the ids of the others.
+            one_per: at most one result for each value of this column, such as the artist.
+            diversity: from 0, the nearest rows, to 1, rows that differ most; see `rerank.Selection`.
+            deduplicate: whether near-duplicates are one result, with the ids of the others.
 
         Raises:
-            UsageError: no such field, no such condition, or not a vector of this space.
+            UsageError: there is no such field, condition or column, or the query is not a vector of the field.
         """
         _check_k(k)
-        with self.reading() as db:
-            matrix = self._matrix(field)
-            wish = rerank.Selection(one_per, diversity, deduplicate)
-            wish.check(self.columns)
-            asked, pool = rerank.vector(vector, matrix.vectors), self._pool(db, matrix, where)
-            unwanted = [number for id in exclude if (number := names.number(db, id)) is not None]
-            without = matrix.positions_of(np.array(unwanted, np.int64))
-            labels_of = partial(self._labels, matrix)
-            found = rerank.search(matrix.nearest, matrix.vectors, asked, k, pool, without, wish, labels_of)
-            groups = [[int(matrix.row_ids[place]) for place in (one.place, *one.alike)] for one in found]
-            return hits(db, groups, [one.score for one in found])
+        with self.reading() as snapshot:
+            view = snapshot.field(field)
+            selection = rerank.Selection(one_per, diversity, deduplicate)
+            selection.check(snapshot.info.columns)
+            query, allowed = rerank.normalize_query(vector, view), snapshot.allowed(where, field)
+            codes = partial(snapshot.groups, field=field)
+            excluded = snapshot.positions(exclude, field)
+            found = rerank.search(view, query, k, allowed, excluded, selection, codes)
+            groups = [(candidate.position, *candidate.duplicates) for candidate in found]
+            rows = iter(snapshot.rows(view.keys[[position for group in groups for position in group]]))
+            return [
+                Hit((row := next(rows))["id"], candidate.score, row, tuple(next(rows)["id"] for _ in group[1:]))
+                for candidate, group in zip(found, groups, strict=True)
+            ]
 
     def similar(
         self,
@@ -117,14 +330,14 @@ class Index(Store):
         diversity: float = 0.0,
         deduplicate: bool = False,
     ) -> list[Hit]:
-        """The k rows nearest to an item or to several items, without these items themselves; see `search`.
+        """The k rows nearest to an item or to several items, without these items themselves.
 
         Args:
             item: the id of a row or a vector (D,); or several of them, whose mean is searched for.
-            k: how many.
+            k: see `search`, also for the others.
             field: see `search`.
             where: see `search`.
-            unlike: items that the hits should differ from; see `rerank.blend`.
+            unlike: items that the results should differ from; see `rerank.blend`.
             exclude: see `search`.
             one_per: see `search`.
             diversity: see `search`.
@@ -133,71 +346,57 @@ class Index(Store):
         Raises:
             UsageError: there is no such id, or it has no vector in this field.
         """
-        with self.reading():
+        with self.reading() as snapshot:
             items = [item] if isinstance(item, str | np.ndarray) else list(item)
-            vector = rerank.blend(self._points(items, field), self._points(unlike, field))
+            vector = rerank.blend(snapshot.points(items, field), snapshot.points(unlike, field))
             out = [*(id for id in (*items, *unlike) if isinstance(id, str)), *exclude]
-            return self.search(
-                vector, k, field, where, out, one_per=one_per, diversity=diversity, deduplicate=deduplicate
-            )
+            options: dict[str, Any] = {"one_per": one_per, "diversity": diversity, "deduplicate": deduplicate}
+            return self.search(vector, k, field, where, out, **options)
 
     def path_between(
         self, start: str, end: str, n: int = 10, field: str | None = None, where: str | None = None
     ) -> list[Hit]:
-        """A way of n rows from one to another, without jumps; see `query.way`. The scores are those of each with `end`.
+        """A path of n rows between two rows in small steps; the scores are those with `end`. See `path.find_path`.
 
         Raises:
-            UsageError: there is no such id, it has no vector in this field, both are one, or n is not from 2 to 1000.
+            UsageError: there is no such id, it has no vector in this field, both are the same, or n is out of range.
         """
-        if not 2 <= n <= rerank.FURTHEST:
-            raise UsageError(
-                "n", f"must be between 2 and {rerank.FURTHEST}, got {n}", "give the number of items, both ends included"
-            )
+        if not 2 <= n <= path.MAX_PATH_ITEMS:
+            fix = "give the number of items, both ends included"
+            raise UsageError("n", f"must be between 2 and {path.MAX_PATH_ITEMS}, got {n}", fix)
         if start == end:
             raise UsageError("path", f"it ends where it starts, at {end}", "give two different items")
-        with self.reading() as db:
-            matrix = self._matrix(field)
-            first, last = (self._place(db, matrix, one) for one in (start, end))
-            places = np.array(rerank.way(matrix.vectors, first, last, n, self._pool(db, matrix, where)))
-            scores = matrix.vectors.rescore(places, matrix.vectors.values[last].astype(np.float64))
-            return hits(db, matrix.row_ids[places], scores)
+        with self.reading() as snapshot:
+            view = snapshot.field(field)
+            first, last = (snapshot.position(id, field) for id in (start, end))
+            positions = np.array(path.find_path(view, first, last, n, snapshot.allowed(where, field)))
+            return snapshot.hits(view.keys[positions], view.rescore(positions, view.take(np.array([last]))[0]))
 
-    def search_text(self, words: str, k: int = 10, where: str | None = None, field: str | None = None) -> list[Hit]:
-        """The k rows, of all or of those with a vector in a field, whose cells have words of a query; see `text.py`.
+    def search_text(self, query: str, k: int = 10, where: str | None = None, field: str | None = None) -> list[Hit]:
+        """The k rows whose metadata match the words of a query best; only those with a vector in `field` if given.
 
         Raises:
             UsageError: the query holds no word, or there is no such condition or field.
         """
         _check_k(k)
-        with self.reading() as db:
-            among = None if field is None else self._matrix(field).row_ids
-            if among is None or len(among) == len(self):
-                numbers, scores = self._told(db, words, where, k)
-            else:
-                numbers, scores = self._told(db, words, where)
-                kept = np.isin(numbers, among)
-                numbers, scores = numbers[kept], scores[kept]
-            return hits(db, numbers[:k], scores[:k])
+        with self.reading() as snapshot:
+            return snapshot.hits(*snapshot.search_text(query, k, where, field))
 
     def search_hybrid(
-        self,
-        vector: npt.NDArray[np.floating[Any]],
-        words: str,
-        k: int = 10,
-        field: str | None = None,
-        where: str | None = None,
+        self, vector: Query, query: str, k: int = 10, field: str | None = None, where: str | None = None
     ) -> list[Hit]:
-        """The k rows that a vector and words find together: scored by their ranks in both; see `query.fused`."""
+        """The k rows that rank best by their vectors and by their words together; see `reciprocal_rank_fusion`."""
         _check_k(k)
-        with self.reading() as db:
-            matrix = self._matrix(field)
-            query, allowed = rerank.vector(vector, matrix.vectors), self._pool(db, matrix, where)
-            places, _ = matrix.nearest.search(query[None], max(100, 10 * k), allowed)
-            return hits(db, *rerank.fused([matrix.row_ids[places[0]], self._told(db, words, where)[0]], k))
+        with self.reading() as snapshot:
+            view = snapshot.field(field)
+            normalized, allowed = rerank.normalize_query(vector, view), snapshot.allowed(where, field)
+            positions, _ = view.nearest.search(normalized[None], max(100, 10 * k), allowed)
+            by_text, _ = snapshot.search_text(query, len(snapshot.metadata.keys), where, None)
+            return snapshot.hits(*rerank.reciprocal_rank_fusion([view.keys[positions[0]], by_text], k))
 
     def search_batch(
         self,
-        queries: npt.NDArray[np.floating[Any]],
+        queries: Query,
         k: int = 10,
         field: str | None = None,
         where: str | None = None,
@@ -210,7 +409,7 @@ class Index(Store):
 
         Args:
             queries: (M, D).
-            k: results a query.
+            k: the number of results of each query.
             field: the vector field; the first one if None.
             where: a condition that the results meet.
             exclude: for each query, ids that it must not find; ids that are not in the index are ignored.
@@ -218,9 +417,8 @@ class Index(Store):
             torch: the module, to multiply in bfloat16 where that is fast; see `ExactSearch`.
 
         Returns:
-            Positions in `ids(field)` and float64 scores, both (M, K), the best first, where K is k or, if that is
-            less, the number of candidates. A query with fewer than K results has positions of -1 and scores of -inf at
-            the end.
+            Positions in `ids(field)` and float64 scores, both (M, K), best first, where K is k or, if that is less, the
+            number of candidates. A query with fewer than K results has positions -1 and scores -inf at the end.
 
         Raises:
             UsageError: there is no such field, condition or column, or a query is not a vector of the field.
@@ -228,136 +426,99 @@ class Index(Store):
         _check_k(k)
         if exclude is not None and len(exclude) != len(queries):
             raise UsageError("exclude", f"it has {len(exclude)} lists for {len(queries)} queries", "give one a query")
-        with self.reading():
-            space = self._matrix(field).vectors
-            points = [rerank.vector(query, space) for query in queries]
-            excluded = None
+        with self.reading() as snapshot:
+            view, excluded = snapshot.field(field), None
+            points = [rerank.normalize_query(query, view) for query in queries]
             if exclude is not None:
-                position = {id: at for at, id in enumerate(self.ids(field))}
+                position = {id: number for number, id in enumerate(snapshot.ids(field))}
                 excluded = [np.array([position[id] for id in ids if id in position], np.intp) for ids in exclude]
-            nearest = self._searcher(field, where, one_per, torch)
-            return nearest.search(np.array(points).reshape(len(points), space.values.shape[1]), k, None, excluded)
-
-    def count(self, where: str | None = None, field: str | None = None) -> int:
-        """The number of rows that have a vector in a field, by default the first one, and meet a condition."""
-        with self.reading():
-            allowed = self.positions(where, field)
-            return len(self._matrix(field).vectors) if allowed is None else len(allowed)
-
-    def positions(self, where: str | None, field: str | None = None) -> npt.NDArray[np.intp] | None:
-        """The ascending positions in `ids(field)` of the rows that meet a condition; None if there is none."""
-        with self.reading() as db:
-            return self._pool(db, self._matrix(field), where)
+            searcher = snapshot.searcher(field, where, one_per, torch)
+            return searcher.search(np.array(points).reshape(len(points), view.dim), k, None, excluded)
 
     def build_approximate(self, field: str | None = None) -> float:
-        """Search a field without a condition approximately from now on, until the index changes; see `search/ivf.py`.
+        """Search a field without a condition approximately from now on; see `search/ivf.py`.
 
-        Conditions are still searched exactly, and so is all if that finds too little.
+        Conditions are still searched exactly, and so is everything if the approximate search finds too little.
 
         Returns:
-            The share of the 10 nearest that it finds; below 0.98 it is not used.
+            The share of the 10 nearest rows that it finds; below 0.98 it is not used.
 
         Raises:
             UsageError: faiss is not installed, or the field has fewer than 1000 vectors.
         """
-        with self.reading():
-            matrix = self._matrix(field)
-        ivf = IvfIndex.build(matrix.vectors, matrix.exact)
-        if ivf.recall_at_10 >= _MIN_RECALL:
-            matrix.nearest = ivf
-        return ivf.recall_at_10
+        with self.reading() as snapshot:
+            view = snapshot.field(field)
+        return view.approximate()
 
     def nearest_terms(self, ids: Sequence[str], n: int = 3, field: str | None = None) -> list[list[str]]:
-        """Of each row the n words of the model's own text space that are nearest to it; see `query.described`."""
-        words, vectors = self.vocabulary(field)
-        if not words:
+        """For each row the n nearest terms of the vocabulary; see `rerank.nearest_terms`."""
+        terms, vectors = self.vocabulary(field)
+        if not terms:
             return [[] for _ in ids]
-        with self.reading() as db:
-            matrix = self._matrix(field)
-            places = [matrix.positions_of(np.array([names.known(db, one)])) for one in ids]
-            found = rerank.described(matrix.vectors, np.concatenate([np.empty(0, np.intp), *places]), words, vectors, n)
-        told = iter(found)
-        return [next(told) if len(place) else [] for place in places]
+        with self.reading() as snapshot:
+            view = snapshot.field(field)
+            positions = [view.positions_of([snapshot.key(id)]) for id in ids]
+            rows = np.concatenate([np.empty(0, np.intp), *positions])
+            found = iter(rerank.nearest_terms(view, rows, terms, vectors, n))
+        return [next(found) if len(position) else [] for position in positions]
 
     def get_vectors(self, ids: Sequence[str], field: str | None = None) -> npt.NDArray[np.float64]:
-        """The vectors (n, D) of rows; Usage if there is no such id, or it has no vector in this field."""
-        with self.reading() as db:
-            matrix = self._matrix(field)
-            places = [self._place(db, matrix, one) for one in ids]
-            return matrix.vectors.values[places].astype(np.float64)
+        """The vectors (n, D) of rows; UsageError if there is no such id, or it has no vector in this field."""
+        with self.reading() as snapshot:
+            positions = np.array([snapshot.position(id, field) for id in ids], np.intp)
+            vectors: npt.NDArray[np.float64] = snapshot.field(field).take(positions)
+            return vectors
 
     def vectors(self, field: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
-        """The ids and the (N, D) float32 vectors of a field, in the same order; the array is read only."""
-        with self.reading():
-            return self.ids(field), self._matrix(field).vectors.values
+        """The ids and the (N, D) float32 vectors of a field, in row order; the array is read-only."""
+        with self.reading() as snapshot:
+            values = snapshot.field(field).vectors.values
+            values.flags.writeable = False
+            return self.ids(field), values
 
-    def _searcher(self, field: str | None, where: str | None, one_per: str | None, torch: Any) -> NearestNeighbors:
-        """An exact search of the rows that meet a condition, for at most one row of each value of a column."""
-        matrix = self._matrix(field)
-        key = (matrix.state, self._field(field), where, one_per, torch)
-        if self._search_key != key:  # blocks of queries with one condition follow one another
-            rerank.Selection(one_per).check(self.columns)
-            allowed = self.positions(where, field)
-            nearest: NearestNeighbors = matrix.searcher(torch)
-            if allowed is not None:
-                nearest = SubsetSearch(matrix.vectors, allowed, torch)
-            if one_per is not None:
-                nearest = GroupedSearch(nearest, self._labels(matrix, one_per))
-            self._search_key, self._search = key, nearest
-        return self._search
+    def ids(self, field: str | None = None) -> list[str]:
+        """The ids of the rows with a vector in a field, by default the first one, in row order."""
+        with self.reading() as snapshot:
+            return list(snapshot.ids(field))
 
-    def _points(self, items: Sequence[Item], field: str | None) -> npt.NDArray[np.float64]:
-        """The vectors (n, D) of items."""
-        vectors = self._matrix(field).vectors
-        points = [
-            self.get_vectors([item], field)[0] if isinstance(item, str) else rerank.vector(item, vectors)
-            for item in items
-        ]
-        return np.array(points).reshape(len(points), vectors.values.shape[1])
+    def count(self, where: str | None = None, field: str | None = None) -> int:
+        """The number of rows with a vector in a field, by default the first one, that meet a condition."""
+        with self.reading() as snapshot:
+            allowed = snapshot.allowed(where, field)
+            return len(snapshot.field(field)) if allowed is None else len(allowed)
 
-    def _place(self, db: sqlite3.Connection, matrix: VectorField, id: str) -> int:
-        place = matrix.positions_of(np.array([names.known(db, id)]))
-        if not len(place):
-            raise UsageError(id, "this item has no vector in this field", f"use another: {', '.join(self.fields)}")
-        return int(place[0])
+    def row(self, id: str) -> dict[str, Any]:
+        """The cells of a row, `id` among them; UsageError if there is none."""
+        with self.reading() as snapshot:
+            return snapshot.rows([snapshot.key(id)])[0]
 
-    def _pool(self, db: sqlite3.Connection, matrix: VectorField, where: str | None) -> npt.NDArray[np.intp] | None:
-        """The ascending places of the rows that meet a condition; None if all are meant."""
-        return None if where is None else matrix.positions_of(self._meet(db, where))
+    def has(self, id: str) -> bool:
+        """Whether there is a row with this id."""
+        with self.backend.read() as view:
+            return view.key(id) is not None
 
-    def _meet(self, db: sqlite3.Connection, where: str) -> npt.NDArray[np.int64]:
-        condition = parse(where, self.columns)
-        self._filter = load_filter(self)  # it lives as long as some thread has it
-        return self._filter.meet(db, condition)
+    def suggest(self, name: str) -> str:
+        """A fix for a mistyped id or title, which names the most similar one."""
+        with self.backend.read() as view:
+            return lookup.suggest(view, name)
 
-    def _told(
-        self, db: sqlite3.Connection, words: str, where: str | None, k: int | None = None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """The numbers of the rows that have a word, and their scores, the best first; k of them if that is enough."""
-        if self._text is None or self._text.state != self.state:
-            if self._text is not None:
-                self._text.db.close()
-            self._text = load_text(self)
-        numbers, scores = self._text.find(words, k if where is None else None)
-        if where is not None:
-            kept = np.isin(numbers, self._meet(db, where))
-            numbers, scores = numbers[kept], scores[kept]
-        return numbers, scores
+    def resolve(self, name: str) -> str | None:
+        """The id of an item: an id, else an indexed path, else a title or path that only one row has; None if none.
 
-    def _labels(self, matrix: VectorField, name: str) -> npt.NDArray[np.int64]:
-        if name not in matrix.codes:
-            with self.reading() as db:
-                matrix.codes[name] = labels(db, matrix.row_ids, name)
-        return matrix.codes[name]
+        An id never changes, so that of a moved file is the path that it had at first. Titles are also compared in
+        composed characters (NFC), since file systems differ in that.
 
-    def _matrix(self, field: str | None) -> VectorField:
-        name = self._field(field)
-        known = self._matrices.get(name)
-        if known is None or known.state != self.state:
-            known = self._matrices[name] = load(self, name)
-        return known
+        Raises:
+            UsageError: several rows have this title or path.
+        """
+        with self.backend.read() as view:
+            return lookup.resolve(view, name)
 
 
 def _check_k(k: int) -> None:
     if not 1 <= k < 2**63:  # SQLite counts no further
         raise UsageError("k", f"must be at least 1, got {k}", "give a whole number from 1 on")
+
+
+def _declare(field: str, added: FieldInfo, info: IndexInfo) -> IndexInfo:
+    return replace(info, declared={**info.declared, field: added})

@@ -32,7 +32,7 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
     Raises:
         UsageError: the index tells of no sound files, or the playlist cannot be written there.
     """
-    base = index.get_meta("root") or index.get_meta("table")
+    base = index.info.root or index.info.table_root
     start = os.path.abspath(root or os.path.dirname(path) or ".")
     lines = ["#EXTM3U"]
     for hit in hits:

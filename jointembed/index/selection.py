@@ -1,4 +1,4 @@
-"""The items of an index that something is made of: their ids, their vectors, and what their cells say.
+"""The items of an index that an analysis works on: their ids, their vectors, and what their metadata say.
 
 Letters: N items, D dimension.
 """
@@ -13,86 +13,86 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from .backends.connection import mend
-from .backends.rows import fetch
+from .backends.connection import rebuild_command
 from .index import Index
-from .where import parse, unmet
+from .where import no_match
 
-LONGEST = 500  # characters of a text that are kept, so that a hundred thousand rows fit in memory
-HUGE = 1e100  # numbers from here on, whose squares may be no floats, are left out
-_BLOCK = 4_096
+MAX_TEXT_CHARS = 500  # of a cell that are kept, so that a hundred thousand rows fit in memory
+_MAX_LIST_ITEMS = 100
+_MAX_NUMBER = 1e100  # the squares of larger ones may not be floats
+_BLOCK_ROWS = 4_096
 
 
 @dataclass(frozen=True)
-class Items:
-    """Items in the order of the index.
+class Selection:
+    """Items in row order.
 
     Args:
         ids: N ids.
         vectors: (N, D) float32, as the index has them.
-        rows: N rows; see `described`.
-        total: how many there were to choose from.
+        rows: N rows; see `displayable_cells`.
+        available: the number of items that were selected from.
     """
 
     ids: list[str]
     vectors: npt.NDArray[np.float32]
     rows: list[dict[str, Any]]
-    total: int
+    available: int
 
 
-def items(index: Index, field: str | None = None, where: str | None = None, most: int | None = None) -> Items:
-    """The items that have a vector in a field, the first one indexed by default, and meet a condition.
+def select(index: Index, field: str | None = None, where: str | None = None, limit: int | None = None) -> Selection:
+    """The items that have a vector in a field, the first one if None, and meet a condition.
 
     Args:
         index: the index.
-        field: of the vectors.
+        field: the vector field.
         where: see `where.py`.
-        most: of more than so many a seeded random choice.
+        limit: of more items, a seeded random sample is taken.
 
     Raises:
-        UsageError: there is no such field or condition, or nothing meets it.
+        UsageError: there is no such field, or no item meets the condition.
     """
-    with index.reading():
+    with index.reading() as snapshot:
         ids, vectors = index.vectors(field)
-        pool = index.positions(where, field)
-        places = np.arange(len(ids)) if pool is None else pool
-        total = len(places)
-        if not total:
-            empty = UsageError(index.path, "this index is empty", f"fill it with: {mend(index.path)}")
-            raise empty if where is None else unmet(where)
-        if most is not None and total > most:
-            places = np.sort(np.random.default_rng(0).choice(places, most, replace=False))
-        if len(places) < len(ids):
-            ids, vectors = [ids[place] for place in places.tolist()], vectors[places]
-        return Items(ids, vectors, [described(row) for row in read(index, ids)], total)
+        allowed = snapshot.allowed(where, field)
+        positions = np.arange(len(ids)) if allowed is None else allowed
+        available = len(positions)
+        if not available:
+            fix = f"fill it with: {rebuild_command(index.path)}"
+            raise UsageError(index.path, "this index is empty", fix) if where is None else no_match(where)
+        if limit is not None and available > limit:
+            positions = np.sort(np.random.default_rng(0).choice(positions, limit, replace=False))
+        if len(positions) < len(ids):
+            ids, vectors = [ids[position] for position in positions.tolist()], vectors[positions]
+        return Selection(ids, vectors, [displayable_cells(row) for row in iter_rows(index, ids)], available)
 
 
-def require(index: Index, where: str | None) -> None:
-    """Raise UsageError unless some row meets a condition, if there is one."""
+def require_match(index: Index, where: str | None) -> None:
+    """Raise UsageError if no row meets a condition."""
     if where is not None:
-        with index.reading() as db:
-            clause, values = parse(where, index.columns).sql()
-            if not db.execute(f"SELECT 1 FROM rows WHERE {clause} LIMIT 1", values).fetchall():
-                raise unmet(where)
+        with index.reading() as snapshot:
+            if not len(snapshot.matching_keys(where)):
+                raise no_match(where)
 
 
-def read(index: Index, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of ids in their order, each with its `id` and all of its cells."""
-    with index.reading() as db:
-        numbers: dict[str, int] = dict(db.execute("SELECT id, number FROM rows"))
-        for at in range(0, len(ids), _BLOCK):
-            yield from fetch(db, [numbers[id] for id in ids[at : at + _BLOCK]])
+def iter_rows(index: Index, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of some ids in their order, with all of their cells."""
+    with index.reading() as snapshot:
+        keys = [snapshot.key(id) for id in ids]
+        for start in range(0, len(keys), _BLOCK_ROWS):
+            yield from snapshot.rows(keys[start : start + _BLOCK_ROWS])
 
 
-def described(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells of a row, but its id, that are numbers, truth values, texts (their beginnings) or lists of texts."""
-    kept = {name: _short(cell) for name, cell in row.items() if name != "id"}
-    return {name: cell for name, cell in kept.items() if cell is not None and cell != []}
+def displayable_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells of a row that are numbers, booleans, texts (their beginnings) or lists of texts, without its id."""
+    cells = {name: _shorten(cell) for name, cell in row.items() if name != "id"}
+    return {name: cell for name, cell in cells.items() if cell is not None and cell != []}
 
 
-def _short(cell: Any) -> Any:
+def _shorten(cell: Any) -> Any:
     if isinstance(cell, str):
-        return cell[:LONGEST]
+        return cell[:MAX_TEXT_CHARS]
     if isinstance(cell, list):
-        return [one[:LONGEST] for one in cell[:100]] if all(isinstance(one, str) for one in cell) else None
-    return cell if isinstance(cell, bool | int | float) and abs(cell) < HUGE else None
+        is_texts = all(isinstance(element, str) for element in cell)
+        return [element[:MAX_TEXT_CHARS] for element in cell[:_MAX_LIST_ITEMS]] if is_texts else None
+    return cell if isinstance(cell, bool | int | float) and abs(cell) < _MAX_NUMBER else None

@@ -1,225 +1,193 @@
-"""Files beside an index that spare making something of it anew, and the first of them: the matrix of a field.
-
-A cache is of one commit of an index, whose `state` is part of its name. Files of ours take the place of older ones only
-as a whole; whoever writes into a cache that is in use, or cuts it, ends the process that reads it (SIGBUS).
+"""One version of an index, as threads share it: what is loaded of it once and used by every search.
 
 Letters: N rows, D dimension.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
-import numpy.typing as npt
 
-from .. import files
-from ..errors import DamagedError, DiskFullError, UsageError
-from .backends.connection import anew
-from .backends.meta import STATE, valid
-from .backends.reader import Reader
+from ..errors import UsageError, did_you_mean
+from . import ids, rerank
+from .backends.base import Backend, IndexInfo
+from .backends.connection import rebuild_command
+from .cache import cache_path, list_caches, read_vectors, write_vectors
+from .hits import Hit
+from .metadata import Metadata
 from .search.base import NearestNeighbors, Positions
-from .search.exact import ExactSearch
-from .search.memmap import iter_slices, open_array
-from .search.vectors import Vectors as SearchVectors
+from .search.batch import GroupedSearch
+from .vector_field import Floats, Keys, Segment, VectorField, empty_segment, make_segment
+from .where import parse
 
-Numbers = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
+MIN_CHANGES_TO_REWRITE = 1_000
+_REWRITE_SHARE = 16  # the vectors are written as one array again once a sixteenth of them has changed
 
-_CHUNK = 8_192  # rows read at once
-# Threads that have an index each share its vectors, and what was made of them to search faster.
-_LOADED: WeakValueDictionary[tuple[object, ...], VectorField] = WeakValueDictionary()
-_LOADING = threading.Lock()  # those that come together would each read them, and share nothing
+Item = str | np.ndarray[Any, np.dtype[np.floating[Any]]]  # the id of a row, or a vector (D,)
 
 
-@dataclass(eq=False)
-class VectorField:
-    """The vectors of one field of one commit, in row order.
+class Snapshot:
+    """One version of an index. It never changes; its parts are loaded when they are first used, inside `Index.reading`.
 
     Args:
-        state: the commit.
-        row_ids: (N,), ascending.
-        vectors: (N, D).
-        exact: searches them exactly.
-        nearest: searches them, maybe approximately.
-        codes: group codes (N,) of the values of a column, by column.
+        backend: the store of the index.
+        info: what this version says of itself.
+        previous: the snapshot of an earlier version, whose vectors are used again.
     """
 
-    state: str
-    row_ids: Numbers
-    vectors: SearchVectors
-    exact: ExactSearch = field(init=False)
-    nearest: NearestNeighbors = field(init=False)
-    codes: dict[str, Numbers] = field(default_factory=dict, init=False)
+    def __init__(self, backend: Backend, info: IndexInfo, previous: Snapshot | None = None) -> None:
+        self.info = info
+        self.metadata = Metadata(backend)
+        self._backend = backend
+        self._bases = {} if previous is None else {name: loaded.base for name, loaded in previous._fields.items()}
+        self._fields: dict[str, VectorField] = {}
+        self._searchers: dict[tuple[Any, ...], NearestNeighbors] = {}
+        self._ids: dict[str, list[str]] = {}
+        self._lock = threading.RLock()
 
-    def __post_init__(self) -> None:
-        self.exact = ExactSearch(self.vectors)
-        self.nearest = self.exact
-        self._bfloat16: ExactSearch | None = None
+    @property
+    def version(self) -> str:
+        """Identifies the version."""
+        return self.info.version
 
-    def searcher(self, torch: Any = None) -> ExactSearch:
-        """Return the exact search, with products in bfloat16 if torch is given; see `ExactSearch`."""
-        if torch is None:
-            return self.exact
-        self._bfloat16 = self._bfloat16 or ExactSearch(self.vectors, torch)
-        return self._bfloat16
+    def field_name(self, name: str | None) -> str:
+        """The name of a field, of the first one if None; UsageError if there is none."""
+        fields = list(self.info.fields)
+        if not fields:
+            fix = f"fill it with: {rebuild_command(self._backend.path)}"
+            raise UsageError(self._backend.path, "this index is empty", fix)
+        if name is not None and name not in fields:
+            raise UsageError(name, "the index has no such field", did_you_mean(name, fields))
+        return fields[0] if name is None else name
 
-    def positions_of(self, row_ids: Numbers) -> Positions:
-        """Return the ascending positions of rows; rows without a vector in this field have none."""
-        positions = np.searchsorted(self.row_ids, row_ids)
-        inside = positions < len(self.row_ids)
-        positions = positions[inside]
-        return np.sort(positions[self.row_ids[positions] == row_ids[inside]])
+    def field(self, name: str | None) -> VectorField:
+        """The vectors of a field, of the first one if None."""
+        name = self.field_name(name)
+        with self._lock:  # threads that come together would each load them
+            if name not in self._fields:
+                self._fields[name] = self._load(name)
+            return self._fields[name]
 
+    def ids(self, name: str | None) -> list[str]:
+        """The ids of the rows with a vector in a field, in row order."""
+        name = self.field_name(name)
+        with self._lock:
+            if name not in self._ids:
+                with self._backend.read() as view:
+                    self._ids[name] = view.ids(name)
+            return self._ids[name]
 
-def load(store: Reader, field: str) -> VectorField:
-    """The matrix of a field as of the store's present commit, from its file, which is made anew if need be.
+    def rows(self, keys: Sequence[int] | Keys) -> list[dict[str, Any]]:
+        """The rows of some keys, each with its `id`."""
+        with self._backend.read() as view:
+            return view.rows([int(key) for key in keys])
 
-    The file holds N x D float32, N int64, and the sum of these as 32-bit words, an int64; all little-endian. It is only
-    a cache: of another size or sum it is not used, those of other commits are removed, and where it cannot be
-    written the matrix stays in memory. (The sum takes 20 ms for 100,000 x 512; a CRC-32 would take 90 ms.)
+    def key(self, id: str) -> int:
+        """The key of a row; UsageError with a suggestion if there is no such id."""
+        with self._backend.read() as view:
+            return ids.require_key(view, id)
 
-    Raises:
-        DamagedError: a stored vector is not what may be stored.
-    """
-    with _LOADING:
-        with store.reading() as db:
-            space = store.field_info(field)
-            dim, state, metric = space["dim"], space["state"], space["metric"]
-            [(count,)] = db.execute("SELECT count(*) FROM vectors WHERE field = ?", (field,)).fetchall()
-            path = cache(store, field)
-            if (known := _LOADED.get(_which(path))) is not None:
-                return known
-            held = cached(path, count, dim)
-            if held is None and count:
-                # A cache that cannot be kept is no reason not to search.
-                with contextlib.suppress(OSError, DiskFullError, UsageError):
-                    _write(path, _chunks(db, store.path, field, dim, metric))
-                    held = cached(path, count, dim)
-                tidy(path)
-            if held is None:
-                held = read(db, store.path, field, count, dim, metric)
-        for part in held:
-            part.flags.writeable = False
-        return _LOADED.setdefault(_which(path), VectorField(state, held[0], SearchVectors(held[1], metric)))
+    def position(self, id: str, name: str | None) -> int:
+        """The position of a row in a field; UsageError if there is no such id, or it has no vector."""
+        positions = self.field(name).positions_of([self.key(id)])
+        if not len(positions):
+            others = ", ".join(self.info.fields)
+            raise UsageError(id, "this item has no vector in this field", f"use another: {others}")
+        return int(positions[0])
 
+    def positions(self, names: Collection[str], field: str | None) -> Positions:
+        """The ascending positions of those rows that are there."""
+        with self._backend.read() as view:
+            keys = [key for id in names if (key := view.key(id)) is not None]
+        return self.field(field).positions_of(keys)
 
-def _write(path: Path, chunks: Iterable[tuple[Numbers, Vectors]]) -> None:
-    """Write a cache chunk by chunk, so that the vectors are never in memory all at once."""
-    rows, whole = [], 0
-    with files.atomic_write(path) as file:
-        for numbers, values in chunks:
-            file.write(values.data)
-            rows.append(numbers)
-            whole += total(values, numbers)
-        file.write(np.concatenate(rows).data)
-        file.write((whole % 2**64).to_bytes(8, "little"))
+    def matching_keys(self, where: str) -> Keys:
+        """The keys of the rows that meet a condition, ascending."""
+        return self.metadata.matching_keys(parse(where, self.info.columns))
 
+    def allowed(self, where: str | None, field: str | None) -> Positions | None:
+        """The ascending positions of the rows that meet a condition; None if there is no condition."""
+        return None if where is None else self.field(field).positions_of(self.matching_keys(where))
 
-def _which(path: Path) -> tuple[object, ...]:
-    """Which file a cache is: another one that takes its place, or a change in it, makes it another."""
-    with contextlib.suppress(OSError):
-        about = path.stat()
-        return path.absolute(), about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
-    return (path.absolute(),)
+    def points(self, items: Sequence[Item], name: str | None) -> Floats:
+        """The vectors (n, D) of items: of rows as they are stored, of others as queries."""
+        field = self.field(name)
+        rows = [
+            field.take(np.array([self.position(item, name)]))[0]
+            if isinstance(item, str)
+            else rerank.normalize_query(item, field)
+            for item in items
+        ]
+        return np.array(rows).reshape(len(rows), field.dim)
 
+    def groups(self, column: str, field: str | None) -> Keys:
+        """For each row of a field a code (N,), equal where the cells of a column are."""
+        return self.metadata.group_codes(column, self.field(field).keys)
 
-def cache(store: Reader, field: str | None = None, kind: str = "f32") -> Path:
-    """The file of a kind of cache of the present commit, which is of a field or of all rows."""
-    meta = store.meta()
-    of = "" if field is None else f"-{meta['fields'].index(field)}"
-    return store.path.with_name(f"{store.path.name}-{meta['state']}{of}.{kind}")
+    def searcher(self, field: str | None, where: str | None, one_per: str | None, torch: Any) -> NearestNeighbors:
+        """An exact search, for many queries, of the rows that meet a condition, one for each value of a column."""
+        key = (self.field_name(field), where, one_per, torch)
+        with self._lock:
+            if key not in self._searchers:
+                rerank.Selection(one_per).check(self.info.columns)
+                nearest = self.field(field).searcher(self.allowed(where, field), torch)
+                if one_per is not None:
+                    nearest = GroupedSearch(nearest, self.groups(one_per, field))
+                self._searchers = {key: nearest}  # blocks of queries with one condition follow one another
+            return self._searchers[key]
 
+    def search_text(self, query: str, k: int, where: str | None, field: str | None) -> tuple[Keys, Floats]:
+        """The keys and scores of the k best rows with a word of a query, of a field and a condition if given."""
+        is_filtered = where is not None or (field is not None and len(self.field(field)) < self.metadata.count)
+        with self._backend.read() as view:
+            keys, scores = view.search_text(query, None if is_filtered else k)
+        for wanted in (
+            None if where is None else self.matching_keys(where),
+            None if field is None else self.field(field).keys,
+        ):
+            if wanted is not None:
+                keep = np.isin(keys, wanted)
+                keys, scores = keys[keep], scores[keep]
+        return keys[:k], scores[:k]
 
-def keep(path: Path, content: bytes) -> None:
-    """Write a cache, which ends with the sum of its 32-bit words, an int64; that it cannot be kept is no failure."""
-    with contextlib.suppress(OSError, DiskFullError, UsageError):
-        with files.atomic_write(path) as file:
-            file.write(content)
-            file.write(total(np.frombuffer(content, "<u4")).to_bytes(8, "little"))
-        tidy(path)
+    def hits(self, keys: Keys, scores: Floats) -> list[Hit]:
+        """Rows with their scores."""
+        rows = self.rows(keys)
+        return [Hit(row["id"], float(score), row) for row, score in zip(rows, scores, strict=True)]
 
+    def _load(self, name: str) -> VectorField:
+        info = self.info.field_info(name)
+        with self._backend.read() as view:
+            base = self._bases.get(name)
+            if base is None or not view.is_ancestor(base.version):
+                base = self._read_base(name)
+            if base is not None:
+                if base.version == self.version:
+                    return VectorField(base, empty_segment(self.version, info.dim, info.metric), np.empty(0, np.int64))
+                keys, values, removed = view.changed_vectors(name, base.version)
+                if len(keys) + len(removed) <= max(MIN_CHANGES_TO_REWRITE, len(base.keys) // _REWRITE_SHARE):
+                    return VectorField(base, make_segment(self.version, keys, values, info.metric), removed)
+            path = cache_path(self._backend.path, self.info, name, "f32")
+            if view.vector_count(name):
+                write_vectors(path, view.vectors(name))
+            found = read_vectors(path, info.dim)
+            if found is None:
+                blocks = list(view.vectors(name))
+                keys = np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in blocks)])
+                empty = np.empty((0, info.dim), np.float32)
+                found = keys, np.concatenate([empty, *(values for _, values in blocks)])
+            base = make_segment(self.version, *found, info.metric)
+            return VectorField(base, empty_segment(self.version, info.dim, info.metric), np.empty(0, np.int64))
 
-def kept(path: Path) -> npt.NDArray[np.uint32] | None:
-    """The 32-bit words that were kept; None if the file is not there or not whole."""
-    try:
-        words = np.memmap(path, "<u4", "r")
-    except (OSError, ValueError):  # no file; an empty one, or one that is cut within a word
+    def _read_base(self, name: str) -> Segment | None:
+        """The vectors in the newest cache of this version or of an ancestor."""
+        info, end = self.info.field_info(name), f"-{list(self.info.fields).index(name)}.f32"
+        caches = [(version, path) for path, version, kind in list_caches(self._backend.path) if kind == end]
+        with self._backend.read() as view:
+            for version, path in sorted(caches, key=lambda cache: -int(cache[0].split("-")[1])):
+                if view.is_ancestor(version) and (found := read_vectors(path, info.dim)) is not None:
+                    return make_segment(version, *found, info.metric)
         return None
-    said = int.from_bytes(words[-2:].tobytes(), "little")
-    return np.asarray(words[:-2]) if said == total(words[:-2]) else None
-
-
-def cached(path: Path, count: int, dim: int) -> tuple[Numbers, Vectors] | None:
-    """The (N,) numbers and (N, D) vectors that a cache holds; None if it is not there or not whole."""
-    if not count or not path.is_file() or path.stat().st_size != count * (4 * dim + 8) + 8:
-        return None
-    values, numbers = open_array(path, "<f4", (count, dim)), open_array(path, "<i8", (count,), 4 * count * dim)
-    with open(path, "rb") as file:
-        file.seek(-8, os.SEEK_END)
-        said = int.from_bytes(file.read(), "little")
-    return (numbers, values) if said == total(values, numbers) else None
-
-
-def total(*parts: npt.NDArray[Any]) -> int:
-    """The sum of arrays as 32-bit words, modulo 2^64: it tells that one bit of them is another."""
-    sums = (
-        np.add.reduce(part[rows].view("<u4").ravel(), dtype=np.uint64) for part in parts for rows in iter_slices(part)
-    )
-    return sum(map(int, sums)) % 2**64
-
-
-def read(db: sqlite3.Connection, path: Path, field: str, count: int, dim: int, metric: str) -> tuple[Numbers, Vectors]:
-    """The (N,) numbers and (N, D) vectors of a field from the tables.
-
-    Raises:
-        DamagedError: one has another dimension, or is not what may be stored.
-    """
-    numbers, values = np.empty(count, "<i8"), np.empty((count, dim), "<f4")
-    at = 0
-    for some, part in _chunks(db, path, field, dim, metric):
-        numbers[at : at + len(some)], values[at : at + len(some)] = some, part
-        at += len(some)
-    return numbers, values
-
-
-def _chunks(db: sqlite3.Connection, path: Path, field: str, dim: int, metric: str) -> Iterator[tuple[Numbers, Vectors]]:
-    found = db.execute("SELECT row, blob FROM vectors WHERE field = ? ORDER BY row", (field,))
-    while chunk := found.fetchmany(_CHUNK):
-        if any(len(blob) != 4 * dim for _, blob in chunk):
-            raise DamagedError(path, f"a vector has not the {dim} dimensions of this index", anew(path))
-        numbers = np.array([number for number, _ in chunk], "<i8")
-        values = np.frombuffer(b"".join(blob for _, blob in chunk), "<f4").reshape(-1, dim)
-        wrong = np.flatnonzero(~valid(values, metric))
-        if len(wrong):
-            said = f"the vector of row {numbers[wrong[0]]} is not finite, or not of length 1 where the metric is cosine"
-            raise DamagedError(path, said, anew(path))
-        yield numbers, values
-
-
-def beside(path: Path) -> Iterator[tuple[Path, str, str]]:
-    """The caches that lie beside an index, each with the state of the index that it is of, and what it is of it."""
-    like = re.compile(re.escape(path.name) + f"-({STATE.pattern})" + r"((?:-[0-9]+)?\.(?:f32|fts|umap[23]))")
-    with contextlib.suppress(OSError), os.scandir(path.absolute().parent) as entries:
-        for entry in entries:
-            if known := like.fullmatch(entry.name):
-                yield path.with_name(entry.name), known[1], known[2]
-
-
-def tidy(path: Path) -> None:
-    """Remove what a cache takes the place of, and the caches of an older index that had the same name."""
-    found = re.fullmatch(f"(.+)-({STATE.pattern})" + r"((?:-[0-9]+)?\.\w+)", path.name)
-    assert found
-    for old, state, what in beside(path.with_name(found[1])):
-        if state != found[2] and (what == found[3] or state[:8] != found[2][:8]):
-            with contextlib.suppress(OSError):
-                old.unlink()

@@ -1,42 +1,33 @@
-"""Whether an index is whole: every record of it, and the caches beside it.
-
-Letters: N rows, D dimension.
-"""
+"""Whether an index is whole: every record of it, and the caches beside it."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..errors import DamagedError, UserError
-from . import fulltext
-from .backends.connection import anew
-from .backends.meta import valid
-from .backends.reader import Reader
-from .backends.schema import broken
-from .snapshot import beside, cache, cached, kept, read
+from ..errors import DamagedError
+from .backends.base import View
+from .backends.sqlite import SQLiteBackend
+from .backends.verify import check_file, read_file_counts
+from .cache import cache_path, list_caches, read_checked, read_vectors
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyReport:
     """What a whole index holds.
 
     Args:
-        rows: how many.
-        vectors: how many, by their field.
-        files: paths that scans have found.
-        missing: how many of these are not there now.
-        skips: what the last scan left out, by reason.
-        model: where the model lies that made the vectors of the first field.
-        fingerprint: what tells that model from others.
-        removed: caches that were not what the index holds.
+        rows: the number of rows.
+        vectors: the number of vectors of each field.
+        files: the number of paths that scans have found.
+        missing: how many of them do not exist now.
+        skips: how many files the last scan left out, by reason.
+        model: path of the model of the first field.
+        fingerprint: of this model.
+        removed: caches that did not match the index.
     """
 
     rows: int
@@ -49,91 +40,70 @@ class Verified:
     removed: tuple[Path, ...]
 
 
-def verify(path: Path | str) -> Verified:
-    """Read all of an index: its structure, its records' seals, its vectors, and the caches beside it.
+def verify(path: Path | str) -> VerifyReport:
+    """Read all of an index: its structure, the checksums of its records, its vectors, and the caches beside it.
 
-    Any one flipped bit is found unless it changes nothing: in an unused part of a page, say. A cache that is not what
-    the index holds is removed: the next search makes it anew. (Of a map only its own sum can tell.)
+    Any flipped bit is found unless it changes nothing, such as one in an unused part of a page. A cache that does not
+    match the index is removed, and the next search makes it again. (Of a map only its own checksum can tell.)
 
     Raises:
-        DamagedError: the first thing that is wrong, with what mends it.
-        UserError: it cannot be opened at all; see `Reader`.
+        DamagedError: the first thing that is wrong, with the fix.
+        UserError: it cannot be opened at all; see `SQLiteBackend`.
     """
     path = Path(path)
+    backend = SQLiteBackend(path)
     try:
-        store = Reader(path)
-        try:
-            with store.inspecting(), store.reading() as db:
-                return _verified(store, db)
-        finally:
-            store.close()
-    except UserError:
-        raise
-    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:  # what a broken file makes of our own queries
-        raise DamagedError(path, f"this index is broken ({error})", anew(path)) from error
+        check_file(backend)
+        with backend.read() as view:
+            removed = tuple(cache for cache in _stale_caches(path, view) if _remove(cache))
+            files, missing, skips = read_file_counts(view, os.fsencode(view.info.root))
+            first = view.info.field_info(None)
+            return VerifyReport(
+                rows=view.count(),
+                vectors={field: view.vector_count(field) for field in view.info.fields},
+                files=files,
+                missing=missing,
+                skips=skips,
+                model=first.model,
+                fingerprint=first.fingerprint,
+                removed=removed,
+            )
+    finally:
+        backend.close()
 
 
-def _verified(store: Reader, db: sqlite3.Connection) -> Verified:
-    def wrong(what: str) -> DamagedError:
-        return DamagedError(store.path, what, anew(store.path))
-
-    [(said,), *_] = db.execute("PRAGMA integrity_check(1)")
-    if said != "ok":
-        raise wrong(f"its file is broken ({said})")
-    for one in broken(db):
-        raise wrong(one)
-    for table, number, *_ in db.execute("PRAGMA foreign_key_check"):
-        raise wrong(f"record {number} of the table {table} belongs to nothing")
-    for (number,) in db.execute("SELECT number FROM rows WHERE number NOT IN (SELECT row FROM vectors)"):
-        raise wrong(f"row {number} has no vector")
-    for last, most in db.execute("SELECT seq, (SELECT max(number) FROM rows) FROM sqlite_sequence"):
-        if most is not None and last < most:
-            raise wrong("the numbers of its rows would be used again")
-    meta = store.meta()
-    counts = dict(db.execute("SELECT field, count(*) FROM vectors GROUP BY field").fetchall())
-    if not set(counts) <= set(meta["fields"]):
-        raise wrong("it has vectors of a field that it does not know")
-    wrongly = []
-    for field, count in counts.items():
-        space = store.field_info(field)
-        numbers, values = read(db, store.path, field, count, space["dim"], space["metric"])
-        path = cache(store, field)
-        held = cached(path, count, space["dim"])
-        if path.is_file() and not (held and _same(held[0], numbers) and _same(held[1], values)):
-            wrongly.append(path)
-        words, vectors = store.vocabulary(field)
-        bad = np.flatnonzero(~valid(vectors, space["metric"]))
-        if len(bad):
-            raise wrong(f"the vector of the word {words[bad[0]]} is not finite, or not of length 1")
-    for path, state, what in beside(store.path):
-        if state == meta["state"] and (
-            what.endswith("fts") and not fulltext.same(path, db) or "umap" in what and kept(path) is None
-        ):
-            wrongly.append(path)
-    removed = [path for path in wrongly if _removed(path)]
-    paths = [path for (path,) in db.execute("SELECT path FROM paths WHERE size IS NOT NULL")]
-    root = os.fsencode(meta.get("root", ""))
-    return Verified(
-        rows=int(db.execute("SELECT count(*) FROM rows").fetchall()[0][0]),
-        vectors={field: counts.get(field, 0) for field in meta["fields"]},
-        files=len(paths),
-        missing=sum(not os.path.exists(os.path.join(root, path)) for path in paths),
-        skips=dict(Counter(reason for (reason,) in db.execute("SELECT reason FROM skips ORDER BY reason"))),
-        model=store.model,
-        fingerprint=store.field_info()["fingerprint"],
-        removed=tuple(removed),
-    )
+def _stale_caches(path: Path, view: View) -> list[Path]:
+    """The caches that do not hold what the index holds: those of older versions, what has not changed since."""
+    stale = []
+    for number, field in enumerate(view.info.fields):
+        blocks = list(view.vectors(field))
+        dim = view.info.field_info(field).dim
+        keys = np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in blocks)])
+        values = np.concatenate([np.empty((0, dim), np.float32), *(values for _, values in blocks)])
+        for cache, version, end in list_caches(path):
+            if end == f"-{number}.f32" and view.is_ancestor(version):
+                changed, _, removed = view.changed_vectors(field, version)
+                found = read_vectors(cache, dim)
+                if found is None:
+                    stale.append(cache)
+                    continue
+                same, stored = ~np.isin(keys, changed), ~np.isin(found[0], np.concatenate([changed, removed]))
+                is_equal = np.array_equal(keys[same], found[0][stored]) and np.array_equal(
+                    values[same].view(np.uint32),
+                    found[1][stored].view(np.uint32),  # bit by bit: -0.0 is not 0.0
+                )
+                stale += [] if is_equal else [cache]
+        for kind in ("umap2", "umap3"):
+            cache = cache_path(path, view.info, field, kind)
+            stale += [cache] if cache.exists() and read_checked(cache) is None else []
+    return stale
 
 
-def _removed(path: Path) -> bool:
+def _remove(path: Path) -> bool:
     try:
         path.unlink()
-    except FileNotFoundError:  # who searches has just made another
+    except FileNotFoundError:  # a search has just replaced it
         return False
     except OSError as error:
-        raise DamagedError(path, "this cache is not what the index holds", f"rm {path}") from error
+        raise DamagedError(path, "this cache does not match the index", f"rm {path}") from error
     return True
-
-
-def _same(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
-    return np.array_equal(one.view(np.uint32), other.view(np.uint32))  # bit by bit: -0.0 is not 0.0

@@ -1,8 +1,8 @@
-r"""Conditions over the cells of a row, such as `genre = 'waltz' and (tempo > 120 or artist like 'A%')`.
+r"""Conditions over the metadata of a row, such as `genre = 'waltz' and (tempo > 120 or artist like 'A%')`.
 
-    condition  = both { "or" both }
-    both       = one { "and" one }
-    one        = "not" one | "(" condition ")" | comparison
+    condition  = and { "or" and }
+    and        = not { "and" not }
+    not        = "not" not | "(" condition ")" | comparison
     comparison = column ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) value
                | column [ "not" ] "like" 'text with % and _'
                | column [ "not" ] "in" "(" value { "," value } ")"
@@ -10,26 +10,23 @@ r"""Conditions over the cells of a row, such as `genre = 'waltz' and (tempo > 12
     column     = name | "name with spaces"
     value      = number | 'text, with '' for a quote' | true | false
 
-A comparison is true if the cell, or any one element of a cell that is a list, has the type of the value and compares
-so with it. It is therefore never true of an absent cell; `!=`, `not like` and `not in` are the opposites of `=`, `like`
-and `in`, so they are. `like` does not tell capital from small ASCII letters. Every condition is either of this grammar
-or refused: names and values reach SQLite as bound parameters only.
-
-What a condition means, its SQL says; `filter.py` finds the same sooner where a column is asked for again.
+A comparison is true if the cell, or an element of a cell that is a list, has the type of the value and the comparison
+holds. It is never true of a missing cell. `!=`, `not like` and `not in` negate `=`, `like` and `in`, so that they are
+true of a missing cell. `like` ignores the case of ASCII letters.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn
 
 from ..errors import UsageError, did_you_mean
 
-LONGEST = 10_000  # characters
-MOST = 100  # comparisons
-DEEPEST = 12  # brackets and nots in one another; SQLite's own parser has a stack of 100 for what they become
+MAX_CHARS = 10_000
+MAX_COMPARISONS = 100
+MAX_DEPTH = 12  # nested brackets and nots
 
 Value = str | int | float
 
@@ -49,54 +46,24 @@ class Comparison:
 
     Args:
         name: of the column.
-        how: `there`, `in`, `like`, `<`, `<=`, `>` or `>=`.
+        op: `exists`, `in`, `like`, `<`, `<=`, `>` or `>=`.
         values: what the cell is compared with: one value, or any one of several if `in`.
     """
 
     name: str
-    how: str
+    op: str
     values: tuple[Value, ...] = ()
-
-    def comparisons(self) -> Iterator[Comparison]:
-        """Itself."""
-        yield self
-
-    def sql(self) -> tuple[str, list[Value]]:
-        """The SQL over the table `rows`, and its parameters."""
-        source, path = ("json_array(rows.id)", "$") if self.name == "id" else ("rows.columns", f'$."{self.name}"')
-        if self.how == "there":
-            return f"(coalesce(json_type({source}, ?), 'null') <> 'null')", [path]
-        tests, bound = [], []
-        for kind in dict.fromkeys(map(_kind, self.values)):
-            same = [value for value in self.values if _kind(value) == kind]
-            compared = f"IN ({', '.join('?' * len(same))})" if self.how == "in" else f"{self.how.upper()} ?"
-            tests.append(f"{kind} AND value {compared}")
-            bound += same
-        # The values of a dict are none of its elements.
-        each = f"SELECT 1 FROM json_each({source}, ?) WHERE typeof(key) <> 'text' AND ({' OR '.join(tests)})"
-        return f"EXISTS ({each})", [path, *bound]
 
 
 @dataclass(frozen=True)
-class Joined:
-    """Conditions that are joined by `and` or `or`, or one that is turned round by `not`."""
+class BooleanOp:
+    """Conditions joined by `and` or `or`, or negated by `not`."""
 
-    how: str
+    op: str
     parts: tuple[Condition, ...]
 
-    def comparisons(self) -> Iterator[Comparison]:
-        """The comparisons in it."""
-        for part in self.parts:
-            yield from part.comparisons()
 
-    def sql(self) -> tuple[str, list[Value]]:
-        """The SQL over the table `rows`, and its parameters."""
-        clauses, values = zip(*(part.sql() for part in self.parts), strict=True)
-        clause = f"NOT {clauses[0]}" if self.how == "not" else f" {self.how.upper()} ".join(clauses)
-        return f"({clause})", [value for some in values for value in some]
-
-
-Condition = Comparison | Joined
+Condition = Comparison | BooleanOp
 
 
 def parse(condition: str, names: Collection[str]) -> Condition:
@@ -104,19 +71,19 @@ def parse(condition: str, names: Collection[str]) -> Condition:
 
     Args:
         condition: see the grammar above.
-        names: the cells that there are; `id` is always one.
+        names: the columns; `id` is always one.
 
     Raises:
-        UsageError: it is not a condition, with the place where it ceases to be one; or there is no such column.
+        UsageError: it is not a condition, with the character where it goes wrong; or there is no such column.
     """
-    if len(condition) > LONGEST:
-        raise UsageError("where", f"the condition is longer than {LONGEST} characters", "shorten it")
-    return _Parser(condition, {"id", *names}).whole()
+    if len(condition) > MAX_CHARS:
+        raise UsageError("where", f"the condition is longer than {MAX_CHARS} characters", "shorten it")
+    return _Parser(condition, {"id", *names}).parse()
 
 
-def unmet(condition: str) -> UsageError:
-    """The complaint of a condition that nothing meets."""
-    hint = ", or compare by like, which does not tell capital letters from small ones" if "'" in condition else ""
+def no_match(condition: str) -> UsageError:
+    """The error for a condition that no row meets."""
+    hint = ", or compare by like, which ignores case" if "'" in condition else ""
     return UsageError("where", f"no item meets the condition {condition}", f"loosen it{hint}")
 
 
@@ -132,7 +99,7 @@ class _Parser:
                 continue
             found = _TOKEN.match(condition, at)
             if not found:
-                self.refuse("no name, number, quoted text or sign starts", at)
+                self.fail("no name, number, quoted text or sign starts", at)
             kind, text = str(found.lastgroup), found[0]
             if kind == "word" and text.lower() in KEYWORDS:
                 kind, text = "sign", text.lower()
@@ -140,124 +107,118 @@ class _Parser:
             at = found.end()
         self.tokens.append(("end", "", at))
 
-    def whole(self) -> Condition:
-        condition = self.either()
+    def parse(self) -> Condition:
+        condition = self.parse_or()
         if self.tokens[self.next][0] != "end":
-            self.expected("and, or, or the end")
+            self.fail_expected("and, or, or the end")
         return condition
 
-    def either(self) -> Condition:
-        parts = [self.both()]
-        while self.took("or"):
-            parts.append(self.both())
-        return parts[0] if len(parts) == 1 else Joined("or", tuple(parts))
+    def parse_or(self) -> Condition:
+        parts = [self.parse_and()]
+        while self.accept("or"):
+            parts.append(self.parse_and())
+        return parts[0] if len(parts) == 1 else BooleanOp("or", tuple(parts))
 
-    def both(self) -> Condition:
-        parts = [self.one()]
-        while self.took("and"):
-            parts.append(self.one())
-        return parts[0] if len(parts) == 1 else Joined("and", tuple(parts))
+    def parse_and(self) -> Condition:
+        parts = [self.parse_not()]
+        while self.accept("and"):
+            parts.append(self.parse_not())
+        return parts[0] if len(parts) == 1 else BooleanOp("and", tuple(parts))
 
-    def one(self) -> Condition:
+    def parse_not(self) -> Condition:
         self.depth += 1
-        if self.depth > DEEPEST:
-            self.refuse(f"more than {DEEPEST} brackets or nots are nested", self.tokens[self.next][2])
-        if self.took("not"):
-            found: Condition = Joined("not", (self.one(),))
-        elif self.took("("):
-            found = self.either()
-            self.take(")")
+        if self.depth > MAX_DEPTH:
+            self.fail(f"more than {MAX_DEPTH} brackets or nots are nested", self.tokens[self.next][2])
+        if self.accept("not"):
+            found: Condition = BooleanOp("not", (self.parse_not(),))
+        elif self.accept("("):
+            found = self.parse_or()
+            self.expect(")")
         else:
-            found = self.comparison()
+            found = self.parse_comparison()
         self.depth -= 1
         return found
 
-    def comparison(self) -> Condition:
-        name = self.column()
+    def parse_comparison(self) -> Condition:
+        name = self.parse_column()
         self.comparisons += 1
-        if self.comparisons > MOST:
-            self.refuse(f"more than {MOST} comparisons are asked for", self.tokens[self.next][2])
-        if self.took("is"):
-            negative = not self.took("not")
-            self.take("null")
-            test = Comparison(name, "there")
-        elif sign := self.took("=", "==", "!=", "<>", "<", "<=", ">", ">="):
+        if self.comparisons > MAX_COMPARISONS:
+            self.fail(f"more than {MAX_COMPARISONS} comparisons are asked for", self.tokens[self.next][2])
+        if self.accept("is"):
+            negative = not self.accept("not")
+            self.expect("null")
+            test = Comparison(name, "exists")
+        elif sign := self.accept("=", "==", "!=", "<>", "<", "<=", ">", ">="):
             negative = sign in ("!=", "<>")
             at = self.tokens[self.next][2]
-            value = self.value()
+            value = self.parse_value()
             ordered = sign in ("<", "<=", ">", ">=")
             if ordered and isinstance(value, bool):
-                self.refuse("true and false have no order, but are compared", at)
+                self.fail("true and false have no order, but are compared", at)
             test = Comparison(name, sign if ordered else "in", (value,))
         else:
-            negative = bool(self.took("not"))
-            if self.took("like"):
-                test = Comparison(name, "like", (self.text(),))
-            elif self.took("in"):
-                self.take("(")
-                values = [self.value()]
-                while self.took(","):
-                    values.append(self.value())
-                self.take(")")
+            negative = bool(self.accept("not"))
+            if self.accept("like"):
+                test = Comparison(name, "like", (self.parse_string(),))
+            elif self.accept("in"):
+                self.expect("(")
+                values = [self.parse_value()]
+                while self.accept(","):
+                    values.append(self.parse_value())
+                self.expect(")")
                 test = Comparison(name, "in", tuple(values))
             else:
-                self.expected("like or in" if negative else "=, !=, <, <=, >, >=, like, in or is")
-        return Joined("not", (test,)) if negative else test
+                self.fail_expected("like or in" if negative else "=, !=, <, <=, >, >=, like, in or is")
+        return BooleanOp("not", (test,)) if negative else test
 
-    def column(self) -> str:
+    def parse_column(self) -> str:
         kind, text, at = self.tokens[self.next]
         if kind not in ("word", "quoted"):
-            self.expected("the name of a column")
+            self.fail_expected("the name of a column")
         self.next += 1
         name = text[1:-1].replace('""', '"') if kind == "quoted" else text
         if name not in self.names:
             wrong = f"at character {at + 1}: no row has the column {name}"
             raise UsageError("where", wrong, did_you_mean(name, sorted(self.names)))
         if any(sign in '"\\' or sign < " " for sign in name):
-            self.refuse("a column whose name holds a quote, a backslash or a control sign cannot be asked for", at)
+            self.fail("a column whose name holds a quote, a backslash or a control sign cannot be asked for", at)
         return name
 
-    def value(self) -> Value:
+    def parse_value(self) -> Value:
         kind, text, _ = self.tokens[self.next]
         if kind == "text":
-            return self.text()
+            return self.parse_string()
         if kind == "sign" and text in ("true", "false"):
             self.next += 1
             return text == "true"
         if kind != "number":
-            self.expected("a number, a text in single quotes, true or false")
+            self.fail_expected("a number, a text in single quotes, true or false")
         self.next += 1
         return int(text) if len(text) < 19 and text.lstrip("+-").isdigit() else float(text)
 
-    def text(self) -> str:
+    def parse_string(self) -> str:
         kind, text, at = self.tokens[self.next]
         if kind != "text":
-            self.expected("a text in single quotes")
+            self.fail_expected("a text in single quotes")
         if "\0" in text or not text.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in text):
-            self.refuse("this text holds a sign that no cell can hold", at)
+            self.fail("this text holds a sign that no cell can hold", at)
         self.next += 1
         return text[1:-1].replace("''", "'")
 
-    def took(self, *signs: str) -> str | None:
+    def accept(self, *signs: str) -> str | None:
         kind, text, _ = self.tokens[self.next]
         if kind != "sign" or text not in signs:
             return None
         self.next += 1
         return text
 
-    def take(self, sign: str) -> None:
-        if not self.took(sign):
-            self.expected(sign)
+    def expect(self, sign: str) -> None:
+        if not self.accept(sign):
+            self.fail_expected(sign)
 
-    def expected(self, what: str) -> NoReturn:
+    def fail_expected(self, what: str) -> NoReturn:
         kind, text, at = self.tokens[self.next]
-        self.refuse(f"{what} was expected, but there is {'the end' if kind == 'end' else text}", at)
+        self.fail(f"{what} was expected, but there is {'the end' if kind == 'end' else text}", at)
 
-    def refuse(self, wrong: str, at: int) -> NoReturn:
+    def fail(self, wrong: str, at: int) -> NoReturn:
         raise UsageError("where", f"at character {at + 1}: {wrong}", "write it like genre = 'waltz' and tempo > 120")
-
-
-def _kind(value: Value) -> str:
-    if isinstance(value, bool):
-        return "type IN ('true', 'false')"
-    return "type = 'text'" if isinstance(value, str) else "type IN ('integer', 'real')"

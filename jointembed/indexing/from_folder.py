@@ -100,7 +100,7 @@ def index_folder(
                 raise UsageError(folder, "it holds no sound files", fix)
             if len(sounds) >= max(min_files_to_estimate, 1):
                 _estimate(encoder, rate, folder, sounds, progress)
-            index = encoder.create(path, column=field, rate=str(rate))
+            index = encoder.create(path, scan_field=field, sample_rate=rate)
             stack.enter_context(contextlib.closing(index))
             encoder.prepare(index, field, encoder.column, max_windows)
         decoders = stack.enter_context(Decoders(rate))
@@ -134,17 +134,17 @@ def _prepare(
     encoder: IndexEncoder, index: Index, column: str | None, field: str | None, max_windows: int | None
 ) -> tuple[str, int]:
     """Attach the encoder to a field of an index of a folder, or add the field; the field and its sample rate."""
-    if not index.get_meta("column"):
+    if not index.info.scan_field:
         raise UsageError(index.path, "this index was made from a table", "write another index for the folder")
-    field = field or column or index.get_meta("column")
+    field = field or column or index.info.scan_field
     exists = field in index.fields
-    name = index.field_info(field).get("model_column", field) if exists else _audio_column(encoder.space, column)
+    name = (index.field_info(field).model_column or field) if exists else _audio_column(encoder.space, column)
     if column not in (None, name):
         raise UsageError(field, f"these vectors are of the column {name}", "choose another --field")
     encoder.prepare(index, field, name, max_windows)
     if not exists:
-        index.set_meta({"rate": str(encoder.space.reader(name).sample_rate)}, field)
-    return field, int(index.field_info(field).get("rate") or 0)
+        index.set_field_info(field, sample_rate=encoder.space.reader(name).sample_rate)
+    return field, index.field_info(field).sample_rate
 
 
 def _estimate(encoder: IndexEncoder, rate: int, folder: str, files: list[File], progress: Progress) -> None:

@@ -53,7 +53,7 @@ def index_table(
             index = Index.open(path)
         else:
             encoder.max_windows = max_windows
-            index = encoder.create(path, table=str(rows.root.absolute()) if rows.root else "")
+            index = encoder.create(path, table_root=str(rows.root.absolute()) if rows.root else "")
         encoder.prepare(index, field, column, max_windows)
         with index:
             pairs = list(zip(carry_over(index, [row for row, _ in pairs]), [cell for _, cell in pairs], strict=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -64,12 +63,11 @@ class IndexEncoder:
             MismatchError: another model made these vectors.
         """
         info = index.field_info(field)
-        if info.get("model_signature") != self.signature:
+        if info.model_signature != self.signature:
             index.check_model(self.space.fingerprint, field)
         name = field or next(iter(index.fields), "")
-        self.column = info.get("model_column", name)
-        options = json.loads(info.get("embed_options") or "{}")
-        self.max_windows, self.bf16 = options.get("max_windows"), options.get("bf16")
+        self.column = info.model_column or name
+        self.max_windows, self.bf16 = info.embed_options.get("max_windows"), info.embed_options.get("bf16")
 
     def prepare(self, index: Index, field: str, column: str, max_windows: int | None) -> None:
         """Attach to a field that is to be filled, or add it to the index.
@@ -84,7 +82,7 @@ class IndexEncoder:
             MismatchError: the field was made by another model, or with another number of windows.
         """
         is_first = not index.fields and column == field
-        if is_first or field in index.fields or field in index.meta()["spaces"]:
+        if is_first or field in index.fields or field in index.info.declared:
             self.attach(index, field)
             self._remember_location(index, field)
             self._check_windows(index, max_windows)
@@ -94,7 +92,7 @@ class IndexEncoder:
         about = {**self._about, "model_column": column}
         index.add_field(field, space.dim, space.metric, str(self.path), space.fingerprint, space.description, **about)
 
-    def create(self, path: Path | str, **about: str) -> Index:
+    def create(self, path: Path | str, **about: Any) -> Index:
         """A new index of this model, which remembers the settings.
 
         Args:
@@ -126,7 +124,7 @@ class IndexEncoder:
             return
         if self.bf16 is None:
             self.choose_precision(first)
-            index.set_meta({"embed_options": self._options}, field)
+            index.set_field_info(field, embed_options=self._options)
         stream = itertools.chain(_release(first), sounds)
         for vectors in self.space.embed_stream(self.column, stream, self.max_windows, bool(self.bf16), times):
             yield from vectors
@@ -147,9 +145,9 @@ class IndexEncoder:
 
     def _remember_location(self, index: Index, field: str) -> None:
         """Let the index know where its model is now, so that a model may be moved."""
-        location = {"model": str(self.path), "model_signature": self.signature}
-        if any(index.field_info(field).get(key) != value for key, value in location.items()):
-            index.set_meta(location, field)
+        info = index.field_info(field)
+        if (info.model, info.model_signature) != (str(self.path), self.signature):
+            index.set_field_info(field, model=str(self.path), model_signature=self.signature)
 
     def _check_windows(self, index: Index, max_windows: int | None) -> None:
         if max_windows is not None and max_windows != self.max_windows:
@@ -158,12 +156,12 @@ class IndexEncoder:
             raise MismatchError(index.path, wrong, "leave --max-windows as it was, or write another index")
 
     @property
-    def _about(self) -> dict[str, str]:
+    def _about(self) -> dict[str, Any]:
         return {"model_signature": self.signature, "embed_options": self._options}
 
     @property
-    def _options(self) -> str:
-        return json.dumps({"max_windows": self.max_windows, "bf16": self.bf16})
+    def _options(self) -> dict[str, Any]:
+        return {"max_windows": self.max_windows, "bf16": self.bf16}
 
 
 def _release(items: list[Any]) -> Iterator[Any]:

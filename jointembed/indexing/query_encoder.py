@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from ..audio.formats import AUDIO_EXTENSIONS
 from ..audio.workers import Decoders
 from ..errors import MismatchError, UsageError, did_you_mean
-from ..index.backends.connection import anew, mend
-from ..index.ids import nearest
+from ..index.backends.connection import rebuild_command, recreate_hint
 from ..index.index import Index
 from ..values import parse_cell
 from .index_encoder import IndexEncoder
@@ -190,21 +189,21 @@ def open_encoder(
         UsageError: the field has no model, or the model's file is missing.
         MismatchError: the model is not the one that made the vectors.
     """
-    location = index.field_info(field)["model"]
+    location = index.field_info(field).model
     if not location:
         wrong = "this field has no model, which words and files as queries need"
         raise UsageError("model", wrong, "search for what is similar to an item, or search its text with --mode text")
     try:
         encoder = IndexEncoder(location, trust)
     except UsageError as error:
-        fix = f"put it back ({location}), or, if it has been moved, run: {mend(index.path)}"
+        fix = f"put it back ({location}), or, if it has been moved, run: {rebuild_command(index.path)}"
         raise UsageError("model", "the model of this field is missing", fix) from error
     if spaces and (space := spaces.get((encoder.file, encoder.signature))) is not None:
         encoder.space = space
     try:
         encoder.attach(index, field)
     except MismatchError as error:
-        raise MismatchError("model", "another model made the vectors of this field", anew(index.path)) from error
+        raise MismatchError("model", "another model made the vectors of this field", recreate_hint(index.path)) from error
     return encoder
 
 
@@ -248,5 +247,4 @@ def find_item_or_encode(index: Index, name: str, field: str | None, trust: Seque
 
 
 def _unknown_item(index: Index, name: str, wrong: str) -> UsageError:
-    with index.reading() as db:
-        return UsageError(name, wrong, nearest(db, name))
+    return UsageError(name, wrong, index.suggest(name))

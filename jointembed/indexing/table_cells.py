@@ -47,9 +47,9 @@ def rows_with_cell(space: Any, rows: Any, column: str, split: str) -> list[tuple
         cell = located if fused else row_cell(located, column, reads)
         empty = all(missing(located.get(part)) for part in needed) if fused else missing(cell)
         if not empty and split in ("all", row.get("split")):
-            path = {"_path": row[column]} if column in files and isinstance(row[column], str) else {}
+            path = {"_file": row[column]} if column in files and isinstance(row[column], str) else {}
             digest = _digest({name: located.get(name) for name in inputs}, files)
-            pairs.append(({**row, **path, "_cell": digest, "id": str(row["id"])}, cell))
+            pairs.append(({**row, **path, "_digest": digest, "id": str(row["id"])}, cell))
     if not pairs:
         raise UsageError(rows.name, f"no row has a cell in {column}", "choose another --column or --split")
     return pairs

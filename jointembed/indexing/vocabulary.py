@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..index.index import Index
-from ..index.selection import read
+from ..index.selection import iter_rows
 from .index_encoder import IndexEncoder
 from .query_encoder import text_columns
 
@@ -24,8 +24,7 @@ def store_vocabulary(encoder: IndexEncoder, index: Index, field: str) -> None:
     They are the ids of label columns (genres, tags), and the vocabulary of the first text column; if that cannot be
     listed, the words that the rows of the index contain most often.
     """
-    meta = index.meta()
-    if meta["spaces"].get(field, meta).get("has_vocabulary"):  # of this field, not of the first one
+    if index.field_info(field).has_vocabulary:
         return
     for column, words in _words(encoder.space, index, field).items():
         stored, vectors = index.vocabulary(field)
@@ -33,7 +32,7 @@ def store_vocabulary(encoder: IndexEncoder, index: Index, field: str) -> None:
         if new:
             index.set_vocabulary([*stored, *new], np.concatenate([vectors, encoder.embed(column, new)]), field)
     # Also if the model has no words, so that it is not loaded again to look for them.
-    index.set_meta({"has_vocabulary": "yes"}, field)
+    index.set_field_info(field, has_vocabulary=True)
 
 
 def _words(space: Any, index: Index, field: str) -> dict[str, list[str]]:
@@ -52,7 +51,7 @@ def _words(space: Any, index: Index, field: str) -> dict[str, list[str]]:
 
 def _frequent_words(index: Index, field: str) -> list[str]:
     counts: Counter[str] = Counter()
-    for row in read(index, index.ids(field)):
+    for row in iter_rows(index, index.ids(field)):
         cells = [cell for name, cell in row.items() if name not in ("id", "path")]
         texts = [text for cell in cells for text in (cell if isinstance(cell, list) else [cell])]
         counts.update(

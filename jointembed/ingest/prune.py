@@ -29,11 +29,11 @@ def prune(index: Index, force: bool = False) -> list[str]:
         UsageError: too many rows would be removed, or the index was not made from a folder.
     """
     with exclusive_lock(index.path):
-        meta = index.meta()
-        if "device" not in meta:
+        info = index.info
+        if not info.device:
             raise UsageError(index.path, "no scan of a folder has finished this index", "there is nothing to prune")
-        root = _check_root(meta["root"], meta["device"], index.path)
-        table = FileTable(index, "")
+        root = _check_root(info.root, info.device, index.path)
+        table = FileTable(index.backend, "")
         replaced = {path for path, skip in table.skips().items() if skip.hash}
         rows = table.rows_without_files()
         returned = {id for id, path in rows if path not in replaced and not _is_gone(os.path.join(root, path))}

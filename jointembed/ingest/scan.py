@@ -69,11 +69,11 @@ def scan(
 
 
 def _check_folder(index: Index, root: str) -> None:
-    last_root = index.meta().get("root")
+    last_root = index.info.root
     if not os.path.isdir(root):
         raise DamagedError(root, "the folder does not exist", "correct the path, or mount its disk")
-    if last_root is None and len(index):
+    if not last_root and len(index):
         raise UsageError(index.path, "this index was made from a table", "choose another name for the folder's index")
-    if last_root is not None and last_root != root and os.path.isdir(last_root):
+    if last_root and last_root != root and os.path.isdir(last_root):
         problem = f"this index belongs to another folder ({last_root})"
         raise UsageError(index.path, problem, "choose another name for this folder's index")

@@ -10,7 +10,7 @@ _RERUN = "run the command again"
 
 def list_skips(index: Index) -> list[Skip]:
     """Everything that the last scan of an index skipped, in the order of the paths."""
-    return list(FileTable(index, "").skips().values())
+    return list(FileTable(index.backend, "").skips().values())
 
 
 def visited_folder(path: bytes) -> Skip:

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DamagedError, UserError
+from ..index.backends.base import is_storable
 from ..index.backends.files import Content, File, FileTable, Skip
-from ..index.backends.meta import valid
-from ..index.backends.sqlite import Store
+from ..index.index import Index
 from . import skip_reasons
 from .last_scan import LastScan
 from .report import ScanReport
@@ -52,7 +52,7 @@ class Stages:
 
     def __init__(
         self,
-        store: Store,
+        index: Index,
         walk: Walk,
         decode: DecodeFunction,
         embed: EmbedFunction,
@@ -63,10 +63,10 @@ class Stages:
         seconds: float,
         progress: Progress | None,
     ) -> None:
-        self.store, self.walk, self.decoder, self.embedder = store, walk, decode, embed
+        self.index, self.walk, self.decoder, self.embedder = index, walk, decode, embed
         self.field, self.decoder_version = field, decoder_version
         self.batch, self.seconds, self.progress = batch, seconds, progress
-        self.table = FileTable(store, field)
+        self.table = FileTable(index.backend, field)
         self.last_scan = LastScan(self.table, decoder_version, retry)
         self.report, self.pending, self.last_commit = ScanReport(), Pending(), time.monotonic()
         self.in_flight: dict[str, Content] = {}  # from their hash to their commit, by hash
@@ -215,20 +215,20 @@ class Stages:
         if self.progress:
             self.progress(self.report)
 
-    def _storable(self) -> list[tuple[Content, bytes]]:
-        """The pending contents with their encoded vectors; contents with an invalid vector are skipped."""
+    def _storable(self) -> list[tuple[Content, npt.NDArray[np.float32]]]:
+        """The pending contents with their vectors; contents with an invalid vector are skipped."""
         if not self.pending.vectors:
             return []
-        info = self.store.field_info(self.field)
+        info = self.index.field_info(self.field)
         contents = [content for content, _ in self.pending.vectors]
         vectors = np.stack([vector for _, vector in self.pending.vectors])
-        if vectors.shape[1:] == (info["dim"],):  # else `encode_vectors` complains
-            usable = valid(vectors, info["metric"])
+        if vectors.shape[1:] == (info.dim,):  # else the commit complains
+            usable = is_storable(vectors, info.metric)
             for position in np.flatnonzero(~usable):
                 fix = "leave the file out, or use another model"
                 self.skip_content(contents[position], "vector", "the model returned an invalid vector", fix)
             contents, vectors = [contents[position] for position in np.flatnonzero(usable)], vectors[usable]
-        return list(zip(contents, self.store.encode_vectors(vectors, len(contents), self.field), strict=True))
+        return list(zip(contents, vectors, strict=True))
 
     def finish(self) -> None:
         """Mark the files that are gone, unless none is left: then their disk is gone."""

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from starlette.exceptions import HTTPException
 
 from ..errors import UsageError
-from ..index import ids
 from ..index.hits import Hit
 from ..index.index import Index
 from ..web import export as page
@@ -58,14 +57,14 @@ class Handlers:
         """The points of the map, and the version that they are of."""
         with self.live.read() as index:
             _check_field(index, params.field)
-            return self._cached(index, page.layout_bytes, params.axes, params.field), index.state
+            return self._cached(index, page.layout_bytes, params.axes, params.field), index.version
 
     def column(self, params: ColumnParams) -> bytes:
         """One column of all items."""
         with self.live.read() as index:
             _check_field(index, params.field)
             return to_json(
-                {**self._cached(index, page.column_values, params.name, params.field), "version": index.state}
+                {**self._cached(index, page.column_values, params.name, params.field), "version": index.version}
             )
 
     def row(self, params: RowParams) -> bytes:
@@ -76,7 +75,7 @@ class Handlers:
             row = index.row(params.id)
             terms = index.nearest_terms([params.id], field=params.field)[0]
             url = self._audio(index, params.id, row)
-            return to_json({"id": params.id, "row": row, "terms": terms, "audio": url, "version": index.state})
+            return to_json({"id": params.id, "row": row, "terms": terms, "audio": url, "version": index.version})
 
     def similar(self, params: SimilarParams) -> bytes:
         """The items nearest to some items, and away from others."""
@@ -109,7 +108,7 @@ class Handlers:
         """The items nearest to a vector that a model computed."""
 
         def search(index: Index) -> list[Hit]:
-            if index.field_info(params.field)["fingerprint"] != model.fingerprint:
+            if index.field_info(params.field).fingerprint != model.fingerprint:
                 raise unavailable("the index has just been replaced")
             return index.search(vector, params.k, params.field, params.where, **_options(params))
 
@@ -134,24 +133,23 @@ class Handlers:
                     "score": hit.score,
                     "row": hit.row,
                     "audio": self._audio(index, hit.id, hit.row),
-                    "duplicates": list(hit.alike),
+                    "duplicates": list(hit.duplicates),
                 }
                 for rank, hit in enumerate(search(index), 1)
             ]
             return to_json(
-                {"hits": hits, "version": index.state, **{key: value for key, value in more.items() if value}}
+                {"hits": hits, "version": index.version, **{key: value for key, value in more.items() if value}}
             )
 
     def _audio(self, index: Index, id: str, row: dict[str, Any]) -> str | None:
         return audio.audio_url(id) if audio.candidate_paths(row, self._all_roots(index)) else None
 
     def _all_roots(self, index: Index) -> list[str]:
-        meta = index.meta()
-        return [str(root) for root in (meta.get("root") or meta.get("table"), *self.roots) if root]
+        return [root for root in (index.info.root or index.info.table_root, *self.roots) if root]
 
     def _cached(self, index: Index, function: Callable[..., Any], *args: Any) -> Any:
         """The result of a function of the index, computed once a version."""
-        key = (index.state, function.__name__, args)
+        key = (index.version, function.__name__, args)
         if (result := self._cache.get(key)) is None:
             result = self._cache[key] = function(index, *args)
             for old in list(self._cache)[:-_MAX_CACHED]:
@@ -176,7 +174,6 @@ def _check_field(index: Index, name: str | None) -> None:
 
 def _check_ids(index: Index, *names: str) -> None:
     """Refuse an unknown id with 404, without the slow search for similar ids."""
-    with index.reading() as db:
-        for name in names:
-            if ids.number(db, name) is None:
-                raise HTTPException(404, "id: the index has no item with this id")
+    for name in names:
+        if not index.has(name):
+            raise HTTPException(404, "id: the index has no item with this id")

@@ -87,7 +87,7 @@ class LiveIndex:
         while not self._stop.is_set():
             try:
                 with self.read() as index:
-                    if (version := index.state) != announced:
+                    if (version := index.version) != announced:
                         self._on_change(index)
                         for field in index.fields:
                             index.vectors(field)

@@ -85,10 +85,9 @@ class ModelRegistry:
             models = {}
             for name in index.fields:
                 info = index.field_info(name)
-                keys = ("model", "fingerprint", "model_column", "embed_options")
-                signature = "\n".join(str(info.get(key)) for key in keys)
-                models[name] = QueryModel(signature, info["fingerprint"], state, why)
-            identity = str(index.meta()["identity"])
+                signature = "\n".join(map(str, (info.model, info.fingerprint, info.model_column, info.embed_options)))
+                models[name] = QueryModel(signature, info.fingerprint, state, why)
+            identity = index.info.identity
             is_replaced, self._identity = identity != self._identity, identity
             for name, model in models.items():
                 old = self.models.get(name, model)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from .. import files
 from ..analyze import layout
 from ..errors import UsageError, did_you_mean
-from ..index.backends.connection import mend
+from ..index.backends.connection import rebuild_command
 from ..index.columns import cells as encode_cells
 from ..index.columns import columns, read
 from ..index.index import Index
@@ -42,15 +42,15 @@ def page_info(index: Index, field: str | None = None) -> dict[str, Any]:
         "name": index.path.stem,
         "count": len(index.ids(field)) if fields else 0,
         "rows": len(index),
-        "version": index.state,
-        "metric": space["metric"],
-        "dim": space["dim"],
+        "version": index.version,
+        "metric": space.metric,
+        "dim": space.dim,
         "fields": fields,
         "field": field or next(iter(fields), None),
         "axes": layout.available_axes(index, field),
         "columns": [{"name": name, "kind": column.kind, "size": column.size} for name, column in kinds.items()],
         "title": next((name for name in ("title", "name") if name in kinds), "id"),
-        "note": space["note"],
+        "note": space.note,
     }
 
 
@@ -109,7 +109,7 @@ def _write(index: Index, out: Path, k: int, axes: str, field: str | None, root: 
     info = page_info(index, field)
     count = info["count"]
     if not count:
-        raise UsageError(index.path, "this index is empty", f"fill it with: {mend(index.path)}")
+        raise UsageError(index.path, "this index is empty", f"fill it with: {rebuild_command(index.path)}")
     field = info["field"]
     near, scores = neighbors(index, min(k, max(count - 1, 1)), field)
     names = dict.fromkeys([*([axes] if axes in _LAYOUTS else []), "pca2", "pca3"])

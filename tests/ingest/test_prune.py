@@ -1,6 +1,7 @@
 """Rows whose files are gone are removed on request, but never because a disk is not mounted."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from scan_stub import fill, ids_of, run, state
@@ -71,8 +72,8 @@ def test_another_device_is_not_pruned(root, place):
     (root / "album 1" / "1.wav").unlink()
     run(root, place)
     with Index.open(place) as index:
-        with index.writing() as db:
-            db.execute("UPDATE meta SET value = '1' WHERE key = 'device'")
+        with index.backend.write() as transaction:
+            transaction.info = replace(transaction.info, device="1")
         with pytest.raises(DamagedError, match="another device"):
             prune(index)
         run(root, place)

@@ -227,7 +227,8 @@ def test_index_mirrors_the_folder_and_counts_add_up(trees, batch):
         assert report.files == len(tree) + 1
         sounds = {"keep.wav": b"keep"} | {name: data for name, data in tree.items() if data and name != "y/cover.jpg"}
         good = {name: vector(data).tobytes() for name, data in sounds.items() if data[:3] not in (b"BAD", b"NAN")}
-        with Index.open(place) as index, index.reading() as db:
+        with Index.open(place) as index, index.backend.read() as view:
+            db = view.db
             sql = "SELECT path, blob FROM paths JOIN rows USING(content) JOIN vectors ON row = number"
             blobs = {path.decode(): blob for path, blob in db.execute(f"{sql} WHERE missing IS NULL")}
             for number, cell in db.execute("SELECT content, json_extract(columns, '$.path') FROM rows").fetchall():

@@ -84,7 +84,7 @@ def test_similar_gives_the_hits_of_the_index(songs, port):
         for id in ("s0", "s7", "s299"):
             answer = get_json(port, f"/api/similar?id={id}&k=7")
             expected = index.similar(id, 7)
-            assert answer["version"] == index.state
+            assert answer["version"] == index.version
             assert [(hit["id"], hit["score"], hit["row"]) for hit in answer["hits"]] == [
                 (hit.id, hit.score, hit.row) for hit in expected
             ]

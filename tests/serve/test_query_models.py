@@ -149,4 +149,4 @@ def test_replaced_index_gets_its_own_model(catalogue, tmp_path):
 
 def index_print(path):
     with Index.open(path) as index:
-        return index.meta()["fingerprint"]
+        return index.field_info().fingerprint

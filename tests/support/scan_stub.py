@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from jointembed.errors import UserError, from_oserror
+from jointembed.index.backends.files import FileTable
 from jointembed.index.index import Index
 from jointembed.ingest import exclusive_lock, scan
 
@@ -100,11 +101,7 @@ def state(path):
         if not index.fields:
             return {}
         ids, vectors = index.vectors("audio")
-        with index.reading() as db:
-            sql = "SELECT id, path FROM rows JOIN paths USING(content) ORDER BY path"
-            paths = {}
-            for id, place in db.execute(sql):
-                paths.setdefault(id, []).append(place)
+        paths = FileTable(index.backend, "").paths_of_rows()
         return {
             id: (values.tobytes(), paths.get(id, []), index.row(id)) for id, values in zip(ids, vectors, strict=True)
         }

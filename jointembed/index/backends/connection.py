@@ -1,4 +1,4 @@
-"""Connections to an index's SQLite file, and SQLite's complaints as failures that a user can mend."""
+"""Connections to an index's SQLite file, and SQLite's errors as errors that a user can act on."""
 
 from __future__ import annotations
 
@@ -8,93 +8,113 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DamagedError, DiskFullError, MismatchError, UsageError
-from .schema import APPLICATION, OWN, SCHEMA, seal
+from .schema import APPLICATION_ID, EXPECTED_SQL, SCHEMA_VERSION, seal
 
-_FUNCTIONS = {"json_extract", "json_type", "json_array", "typeof", "coalesce", "count", "abs", "length", "like"}
+_FUNCTIONS = {"json_extract", "json_array", "typeof", "abs", "length", "bm25", "match", "count"}
+_PRAGMAS = {"data_version"}  # FTS5 reads it
 
 
-def mend(path: Path) -> str:
-    """The command that makes or fills an index."""
+def rebuild_command(path: Path) -> str:
+    """The command that creates or updates an index."""
     return f"jointembed index MODEL SOURCE {path}"
 
 
-def anew(path: Path) -> str:
-    """What to do with an index that cannot be gone on with: the command alone would refuse it again."""
-    return f"delete it, then run: {mend(path)}"
+def recreate_hint(path: Path) -> str:
+    """How to recreate an index that cannot be updated; the command alone would be refused."""
+    return f"delete it, then run: {rebuild_command(path)}"
 
 
-def strange(path: Path) -> DamagedError:
-    """The complaint of a file that is no index: it may be a table, which nobody should be told to delete."""
-    fix = f"give the file of an index; if it was one, move it away and run: {mend(path)}"
+def not_an_index(path: Path) -> DamagedError:
+    """The error for a file that is not an index: it may be a table, which nobody should be told to delete."""
+    fix = f"give the file of an index; if it was one, move it away and run: {rebuild_command(path)}"
     return DamagedError(path, "this is not an index", fix)
 
 
-def connect(path: Path, how: str) -> sqlite3.Connection:
-    """A connection to a file, opened as the URI's query `how` says."""
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
+def connect(path: Path, uri_query: str) -> sqlite3.Connection:
+    """A connection to a file, for one thread at a time."""
+    uri = f"{path.absolute().as_uri()}?{uri_query}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
     db.execute("PRAGMA trusted_schema=OFF")
     db.create_function("seal", -1, seal, deterministic=True)
     return db
 
 
-def allowed(action: int, name: str | None, function: str | None, _database: str | None, _trigger: str | None) -> int:
-    """Whether a reader may do this: it may select, and call what a condition needs."""
-    plain = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_TRANSACTION)
-    known = action == sqlite3.SQLITE_FUNCTION and function in _FUNCTIONS
-    return sqlite3.SQLITE_OK if plain or known else sqlite3.SQLITE_DENY
+def connect_reader(path: Path, uri_query: str) -> sqlite3.Connection:
+    """A connection that can only select, from a file that is checked to be an index."""
+    db = connect(path, uri_query)
+    try:
+        db.execute("PRAGMA query_only=ON")
+        check_schema(db, path)
+        # The first use of these asks the authorizer for more than a later one.
+        db.execute("SELECT value FROM json_each('[]')").fetchall()
+        db.execute("SELECT rowid FROM text WHERE text MATCH 'x' LIMIT 1").fetchall()
+    except BaseException:
+        db.close()
+        raise
+    db.set_authorizer(authorize)
+    return db
+
+
+def authorize(action: int, name: str | None, detail: str | None, _database: str | None, _trigger: str | None) -> int:
+    """Allow a reader to select, and to call the functions that its queries need."""
+    is_read = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_TRANSACTION)
+    is_call = action == sqlite3.SQLITE_FUNCTION and detail in _FUNCTIONS
+    is_pragma = action == sqlite3.SQLITE_PRAGMA and name in _PRAGMAS
+    return sqlite3.SQLITE_OK if is_read or is_call or is_pragma else sqlite3.SQLITE_DENY
 
 
 @contextlib.contextmanager
-def faults(path: Path) -> Iterator[None]:
-    """Turn what SQLite complains of into a failure that names the index and what mends it."""
+def translate_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into errors that name the index and the fix."""
     try:
         yield
+    except UnicodeDecodeError as error:  # a broken schema that SQLite quotes in its message
+        raise DamagedError(path, "this index is broken", recreate_hint(path)) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # absent where Python itself, not SQLite, complains
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UsageError(path, "another process is writing this index", "wait until it has finished") from error
         if code == sqlite3.SQLITE_FULL:
-            raise DiskFullError(
-                path, "no space is left on the disk", "free some space and run the command again"
-            ) from error
+            fix = "free some space and run the command again"
+            raise DiskFullError(path, "no space is left on the disk", fix) from error
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             raise UsageError(path, "this index may not be opened or written here", "check its permissions") from error
         if code == sqlite3.SQLITE_NOTADB:
-            raise strange(path) from error
+            raise not_an_index(path) from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
-            raise DamagedError(path, "this index is broken", anew(path)) from error
+            raise DamagedError(path, "this index is broken", recreate_hint(path)) from error
         raise
 
 
-def verify(db: sqlite3.Connection, path: Path) -> None:
-    """Raise DamagedError or Mismatch unless what was opened is an index of this version, as long as it says."""
+def check_schema(db: sqlite3.Connection, path: Path) -> None:
+    """Raise DamagedError or MismatchError unless the file is a whole index of this version."""
     [(application,)], [(version,)] = db.execute("PRAGMA application_id"), db.execute("PRAGMA user_version")
-    if application != APPLICATION:
-        raise strange(path)
-    if version != SCHEMA:
-        fix = "pip install -U jointembed" if version > SCHEMA else anew(path)
+    if application != APPLICATION_ID:
+        raise not_an_index(path)
+    if version != SCHEMA_VERSION:
+        fix = "pip install -U jointembed" if version > SCHEMA_VERSION else recreate_hint(path)
         raise MismatchError(path, f"another version of jointembed wrote this index (layout {version})", fix)
     schema = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema") if sql is not None}
-    if schema != OWN or _cut(path):
-        raise DamagedError(path, "this index is broken", anew(path))
+    if schema != EXPECTED_SQL or _is_truncated(path):
+        raise DamagedError(path, "this index is broken", recreate_hint(path))
 
 
-def logged(path: Path) -> bool:
-    """Whether a log lies beside the file, which belongs to it."""
+def has_wal(path: Path) -> bool:
+    """Whether a write-ahead log that belongs to the file is beside it."""
     log = path.with_name(path.name + "-wal")
     return log.exists() and log.stat().st_size > 0
 
 
-def ours(path: Path) -> bool:
+def has_application_id(path: Path) -> bool:
     """Whether a file says that it is an index."""
     with open(path, "rb") as file:
-        return file.read(72)[68:] == APPLICATION.to_bytes(4, "big")
+        return file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")
 
 
-def _cut(path: Path) -> bool:
-    """Whether the file is shorter than it says; SQLite fills a last page that is cut with zeros."""
-    if logged(path):
+def _is_truncated(path: Path) -> bool:
+    """Whether the file is shorter than its header says; SQLite fills a last page that is cut with zeros."""
+    if has_wal(path):
         return False
     with open(path, "rb") as file:
         head = file.read(100)

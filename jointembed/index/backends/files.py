@@ -6,18 +6,24 @@ A content is a sequence of bytes, identified by its hash. It has one row, one ve
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import UsageError
 from ...files import path_to_text
-from .rows import cells, embedded, forget, note
-from .sqlite import Store
+from .base import Backend
+from .records import delete_orphan_content, write_cells, write_vector
+from .sqlite import SQLiteBackend, SQLiteView
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,16 @@ class Content:
 class FileTable:
     """The file table of one index, seen by one vector field: a file is indexed if its content has a vector there."""
 
-    def __init__(self, store: Store, field: str) -> None:
-        self.store, self.field = store, field
+    def __init__(self, backend: Backend, field: str) -> None:
+        if not isinstance(backend, SQLiteBackend):
+            raise UsageError(backend.path, "this index cannot record files", "use an index in a file")
+        self._backend, self.field = backend, field
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        with self._backend.read() as view:
+            assert isinstance(view, SQLiteView)
+            yield view.db
 
     def indexed_files(self) -> dict[bytes, IndexedFile]:
         """The files of earlier scans, by path."""
@@ -100,19 +114,19 @@ class FileTable:
             " (SELECT 1 FROM rows CROSS JOIN vectors ON row = number"
             " WHERE rows.content = paths.content AND field = ?)"
         )
-        with self.store.reading() as db:
+        with self._read() as db:
             return {path: IndexedFile(*rest) for path, *rest in db.execute(sql, (self.field,))}
 
     def ambiguous_stats(self) -> set[tuple[int, int]]:
         """The (size, mtime) pairs that several files share, so that they do not identify a file."""
         sql = "SELECT size, mtime FROM paths WHERE size IS NOT NULL GROUP BY size, mtime HAVING count(*) > 1"
-        with self.store.reading() as db:
+        with self._read() as db:
             return {(size, mtime) for size, mtime in db.execute(sql)}
 
     def skips(self) -> dict[bytes, Skip]:
         """The skips of the last scan by path, in the order of the paths."""
         sql = "SELECT path, reason, problem, fix, size, mtime, hash, decoder_version FROM skips ORDER BY path"
-        with self.store.reading() as db:
+        with self._read() as db:
             return {path: Skip(path, *rest) for path, *rest in db.execute(sql)}
 
     def find_content(self, hash: str) -> int | None:
@@ -121,9 +135,17 @@ class FileTable:
             "SELECT content.number FROM content CROSS JOIN rows ON rows.content = content.number"
             " CROSS JOIN vectors ON row = rows.number WHERE hash = ? AND field = ? LIMIT 1"
         )
-        with self.store.reading() as db:
+        with self._read() as db:
             numbers = db.execute(sql, (hash, self.field)).fetchall()
         return int(numbers[0][0]) if numbers else None
+
+    def paths_of_rows(self) -> dict[str, list[bytes]]:
+        """The paths of each row that has files, by id."""
+        paths: dict[str, list[bytes]] = {}
+        with self._read() as db:
+            for id, path in db.execute("SELECT id, path FROM rows JOIN paths USING(content) ORDER BY path"):
+                paths.setdefault(id, []).append(path)
+        return paths
 
     def rows_without_files(self) -> list[tuple[str, bytes]]:
         """(id, path) of every path of the rows all of whose files were missing at the last scan."""
@@ -131,14 +153,14 @@ class FileTable:
             "SELECT id, path FROM rows JOIN paths USING(content) WHERE content NOT IN"
             " (SELECT content FROM paths WHERE missing IS NULL) ORDER BY number"
         )
-        with self.store.reading() as db:
+        with self._read() as db:
             return db.execute(sql).fetchall()
 
     def commit(
         self,
         root: str,
         paths: Iterable[tuple[File, int]],
-        contents: Sequence[tuple[Content, bytes]],
+        contents: Sequence[tuple[Content, npt.NDArray[np.float32]]],
         skips: Iterable[Skip],
     ) -> list[int]:
         """Write a part of a scan in one transaction.
@@ -146,19 +168,24 @@ class FileTable:
         Args:
             root: the folder.
             paths: files with the number of their content, which has a row already.
-            contents: new contents, each with its encoded vector.
+            contents: new contents, each with its vector (D,).
             skips: files that were left out.
 
         Returns:
             The number of each new content.
         """
-        with self.store.writing() as db:
-            _set_meta(db, root=root)
-            note(db, "fields", [self.field])
-            note(db, "columns", (name for content, _ in contents for name in content.row))
+        with self._backend.write() as transaction:
+            db = transaction.db
+            transaction.info = replace(transaction.info, root=root)
+            transaction.add_names([self.field], [name for content, _ in contents for name in content.row])
             for file, number in paths:  # first, so that a new content does not take the row of a file that moved
                 _record_path(db, file, number)
-            numbers = [_upsert(db, content, self.field, vector) for content, vector in contents]
+            vectors = [vector for _, vector in contents]
+            info = transaction.info.field_info(self.field)
+            blobs = self._backend.encode_vectors(np.stack(vectors), len(vectors), info) if vectors else []
+            numbers = [
+                _upsert(db, content, self.field, blob) for (content, _), blob in zip(contents, blobs, strict=True)
+            ]
             for skip in skips:
                 _record_skip(db, skip)
         return numbers
@@ -179,8 +206,9 @@ class FileTable:
             "FROM paths WHERE missing IS NOT NULL AND EXISTS"
             " (SELECT 1 FROM paths AS other WHERE other.content = paths.content AND other.missing IS NULL)"
         )
-        with self.store.writing() as db:
-            _set_meta(db, root=root, device=str(device))
+        with self._backend.write() as transaction:
+            db = transaction.db
+            transaction.info = replace(transaction.info, root=root, device=str(device))
             db.executemany("DELETE FROM skips WHERE path = ?", [(path,) for path in unseen_skips])
             for path in unseen_files:
                 _mark_missing(db, path)
@@ -192,7 +220,7 @@ class FileTable:
             replaced = "SELECT number FROM content WHERE hash IS NOT NULL AND number NOT IN (SELECT content FROM paths)"
             for (number,) in db.execute(replaced).fetchall():
                 db.execute("DELETE FROM rows WHERE content = ?", (number,))
-                forget(db, number)
+                delete_orphan_content(db, number)
             [(missing,)] = db.execute("SELECT count(*) FROM paths WHERE missing IS NOT NULL").fetchall()
         return moved, missing
 
@@ -253,13 +281,13 @@ def _upsert(db: sqlite3.Connection, content: Content, field: str, vector: bytes)
         rows = db.execute("SELECT number FROM rows WHERE content = ?", old[0]).fetchall()
         db.executemany("DELETE FROM vectors WHERE row = ?", rows)
         db.execute("UPDATE rows SET content = ?, seal = NULL WHERE content = ?", (number, *old[0]))
-        forget(db, old[0][0])
+        delete_orphan_content(db, old[0][0])
     if not rows:
         sql = "INSERT INTO rows(id, content, columns) VALUES(?, ?, '{}') RETURNING number"
         rows = db.execute(sql, (_new_id(db, file.path, content.hash), number)).fetchall()
     for (row,) in rows:
-        db.execute("UPDATE rows SET columns = CAST(? AS TEXT), seal = NULL WHERE number = ?", (cells(content.row), row))
-        embedded(db, row, field, vector)
+        write_cells(db, row, content.row)
+        write_vector(db, row, field, vector)
     for copy in content.files[1:]:
         _record_path(db, copy, number)
     return int(number)
@@ -276,8 +304,7 @@ def _correct_paths_in_rows(db: sqlite3.Connection, contents: Iterable[int]) -> N
             old = str(row.get("path"))
             if texts and old not in texts:
                 row |= {"path": texts[0]} | ({"title": stem(texts[0])} if row.get("title") == stem(old) else {})
-                sql = "UPDATE rows SET columns = CAST(? AS TEXT), seal = NULL WHERE number = ?"
-                db.execute(sql, (cells(row), number))
+                write_cells(db, number, row)
 
 
 def _new_id(db: sqlite3.Connection, path: bytes, hash: str) -> str:
@@ -285,8 +312,3 @@ def _new_id(db: sqlite3.Connection, path: bytes, hash: str) -> str:
     id = path_to_text(path)
     exists = db.execute("SELECT 1 FROM rows WHERE id = ?", (id,)).fetchall()
     return f"{id}#{hash[:12]}" if exists else id
-
-
-def _set_meta(db: sqlite3.Connection, **values: str) -> None:
-    for key, value in values.items():
-        db.execute("INSERT OR REPLACE INTO meta VALUES(?, CAST(? AS TEXT))", (key, os.fsencode(value)))

@@ -1,89 +1,118 @@
-"""The tables of an index's SQLite file, and the seal of every record: a checksum that tells of a flipped bit."""
+"""The tables of an index's SQLite file, and the seal of every record: a checksum that a flipped bit breaks."""
 
 from __future__ import annotations
 
 import sqlite3
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-APPLICATION = 0x4A6E456D  # "JnEm", at a fixed place of the file's header
-SCHEMA = 3
+APPLICATION_ID = 0x4A6E456D  # "JnEm", at a fixed place of the file's header
+SCHEMA_VERSION = 4
 
-# A row's number is never used again, so that the order of the numbers is the order in which rows came.
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table whose records are sealed: its columns and constraints as SQL, and the columns that the seal covers."""
+
+    columns: str
+    sealed: tuple[str, ...]
+    constraints: str = ""
+
+
+# The key of a row (`number`) is never used again, so that the order of the keys is the order in which rows came.
 # A path has a size if a scan of a folder found it; it is missing since the time, in seconds, when a scan did not.
-_RECORDS = {  # name: its columns, its constraints, and what is sealed
-    "content": ("number INTEGER PRIMARY KEY, hash TEXT UNIQUE", "", ("number", "hash")),
-    "paths": (
+# The generation of a vector is that of the commit that wrote it; see `changed_vectors`.
+_SPECS = {
+    "content": TableSpec("number INTEGER PRIMARY KEY, hash TEXT UNIQUE", ("number", "hash")),
+    "paths": TableSpec(
         "path BLOB PRIMARY KEY, content INTEGER NOT NULL REFERENCES content(number), size INTEGER, mtime INTEGER,"
         " inode INTEGER, missing INTEGER",
-        "",
         ("path", "content", "size", "mtime", "inode", "missing"),
     ),
-    "rows": (
+    "rows": TableSpec(
         "number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
         " content INTEGER REFERENCES content(number), columns TEXT NOT NULL",
-        "",
         ("number", "id", "content", "columns"),
     ),
-    "vectors": (
+    "vectors": TableSpec(
         "row INTEGER NOT NULL REFERENCES rows(number) ON DELETE CASCADE, field TEXT NOT NULL, blob BLOB NOT NULL,"
-        " cell TEXT",
+        " digest TEXT, generation INTEGER",
+        ("row", "field", "blob", "digest", "generation"),
         ", PRIMARY KEY(field, row)",
-        ("row", "field", "blob", "cell"),
     ),
-    # Words of the model's own space, by the column whose vectors they are compared with.
-    "terms": (
+    "removed": TableSpec(  # vectors that a commit deleted
+        "number INTEGER PRIMARY KEY, row INTEGER NOT NULL, field TEXT NOT NULL, generation INTEGER",
+        ("number", "row", "field", "generation"),
+    ),
+    "commits": TableSpec("generation INTEGER PRIMARY KEY, token TEXT NOT NULL", ("generation", "token")),
+    "terms": TableSpec(  # the vocabulary of a field
         "field TEXT NOT NULL, word TEXT NOT NULL, blob BLOB NOT NULL",
-        ", PRIMARY KEY(field, word)",
         ("field", "word", "blob"),
+        ", PRIMARY KEY(field, word)",
     ),
-    "skips": (
+    "skips": TableSpec(
         "path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, hash TEXT, reason TEXT NOT NULL, problem TEXT NOT NULL,"
         " fix TEXT NOT NULL, decoder_version TEXT NOT NULL",
-        "",
         ("path", "size", "mtime", "hash", "reason", "problem", "fix", "decoder_version"),
     ),
 }
+TEXT_TABLE = (
+    "CREATE VIRTUAL TABLE text USING fts5"
+    "(title, rest, content='', columnsize=1, tokenize=\"unicode61 remove_diacritics 2\")"
+)
+TEXT_PARTS = ("data", "idx", "docsize", "config")  # FTS5's own tables
 TABLES = (
-    *(f"CREATE TABLE {name}({columns}, seal INTEGER{more}) STRICT" for name, (columns, more, _) in _RECORDS.items()),
+    *(f"CREATE TABLE {name}({spec.columns}, seal INTEGER{spec.constraints}) STRICT" for name, spec in _SPECS.items()),
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     "CREATE INDEX vectors_row ON vectors(row)",
+    "CREATE INDEX vectors_generation ON vectors(field, generation)",
+    "CREATE INDEX removed_generation ON removed(field, generation)",
     "CREATE INDEX rows_content ON rows(content)",
     "CREATE INDEX paths_content ON paths(content)",
-    *(f"CREATE INDEX {name}_open ON {name}(seal) WHERE seal IS NULL" for name in _RECORDS),
+    *(f"CREATE INDEX {name}_open ON {name}(seal) WHERE seal IS NULL" for name in _SPECS),
+    TEXT_TABLE,
 )
-OWN = {*TABLES, "CREATE TABLE sqlite_sequence(name,seq)"}
+EXPECTED_SQL = {
+    *TABLES,
+    "CREATE TABLE sqlite_sequence(name,seq)",
+    "CREATE TABLE 'text_data'(id INTEGER PRIMARY KEY, block BLOB)",
+    "CREATE TABLE 'text_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID",
+    "CREATE TABLE 'text_docsize'(id INTEGER PRIMARY KEY, sz BLOB)",
+    "CREATE TABLE 'text_config'(k PRIMARY KEY, v) WITHOUT ROWID",
+}
 
 
 def seal(*values: bytes | None) -> int:
-    """The CRC-32 of a record: any one flipped bit of it changes this."""
+    """The CRC-32 of a record, which changes with any one bit of it."""
     return zlib.crc32(b"".join(b"-" if value is None else b"%d:%b" % (len(value), value) for value in values))
 
 
-def close(db: sqlite3.Connection) -> None:
-    """Seal every record that was written, which is every one whose seal is NULL, and the table `meta`.
+def seal_records(db: sqlite3.Connection, generation: int) -> None:
+    """Seal every record that was written, which is each whose seal is NULL, and the table `meta`.
 
-    The connection must have had `seal` registered; see `sqlite.connect`.
+    Vectors written and removed get the generation first. `db` must have the function `seal`; see `connect`.
     """
-    for name, (_, _, columns) in _RECORDS.items():
-        db.execute(f"UPDATE {name} SET seal = {_call(columns)} WHERE seal IS NULL")
-    db.execute("INSERT OR REPLACE INTO meta VALUES('seal', ?)", (str(_whole(db)),))
+    for name in ("vectors", "removed"):
+        db.execute(f"UPDATE {name} SET generation = ? WHERE seal IS NULL", (generation,))
+    for name, spec in _SPECS.items():
+        db.execute(f"UPDATE {name} SET seal = {_seal_expression(spec)} WHERE seal IS NULL")
+    db.execute("INSERT OR REPLACE INTO meta VALUES('seal', ?)", (str(_meta_seal(db)),))
 
 
-def broken(db: sqlite3.Connection) -> Iterator[str]:
-    """Say of every record that is not as it was sealed where it is."""
-    for name, (_, _, columns) in _RECORDS.items():
-        wrong = f"seal IS NOT {_call(columns)}"
-        for (number,) in db.execute(f"SELECT rowid FROM {name} WHERE {wrong}"):
+def corrupt_records(db: sqlite3.Connection) -> Iterator[str]:
+    """Yield one message for each record whose checksum does not match."""
+    for name, spec in _SPECS.items():
+        for (number,) in db.execute(f"SELECT rowid FROM {name} WHERE seal IS NOT {_seal_expression(spec)}"):
             yield f"record {number} of the table {name} has changed since it was written"
-    if dict(db.execute("SELECT key, value FROM meta")).get("seal") != str(_whole(db)):
-        yield "what this index says of itself has changed since it was written"
+    if dict(db.execute("SELECT key, value FROM meta")).get("seal") != str(_meta_seal(db)):
+        yield "the description of this index has changed since it was written"
 
 
-def _call(columns: tuple[str, ...]) -> str:
-    return f"seal({', '.join(f'CAST({column} AS BLOB)' for column in columns)})"
+def _seal_expression(spec: TableSpec) -> str:
+    return f"seal({', '.join(f'CAST({column} AS BLOB)' for column in spec.sealed)})"
 
 
-def _whole(db: sqlite3.Connection) -> int:
-    kept = db.execute("SELECT CAST(key AS BLOB), CAST(value AS BLOB) FROM meta WHERE key <> 'seal' ORDER BY key")
-    return seal(*(part for pair in kept for part in pair))
+def _meta_seal(db: sqlite3.Connection) -> int:
+    pairs = db.execute("SELECT CAST(key AS BLOB), CAST(value AS BLOB) FROM meta WHERE key <> 'seal' ORDER BY key")
+    return seal(*(part for pair in pairs for part in pair))

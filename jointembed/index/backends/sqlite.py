@@ -1,6 +1,6 @@
-"""Writing an index: rows and their vectors, whole generations at once.
+"""The backend that keeps an index in one SQLite file.
 
-Letters: N rows, D dimension.
+Letters: N rows, D dimension, T terms.
 """
 
 from __future__ import annotations
@@ -9,176 +9,357 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import MismatchError, UsageError, UserError
-from .connection import anew, connect, faults
-from .meta import check, make, token, valid
-from .reader import Reader
-from .rows import Row, differs, ids, merge, names, note, remove, same, update, upsert
-from .schema import close
+from ... import files
+from ...errors import DamagedError, MismatchError, UsageError, UserError
+from . import fulltext, records
+from .base import Changes, FieldInfo, Float32s, IndexInfo, Keys, Row, View, is_storable
+from .connection import (
+    authorize,
+    connect,
+    connect_reader,
+    has_application_id,
+    has_wal,
+    rebuild_command,
+    recreate_hint,
+    translate_errors,
+)
+from .encoding import column_names, encode_cells, encode_id, encode_ids, merge_cells
+from .info import parse_info, serialize_info
+from .schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, seal_records
+
+_BLOCK_ROWS = 8_192
 
 
-class Store(Reader):
-    """The SQLite file behind an index, as whoever writes it sees it; a second connection is opened for that."""
+class SQLiteView:
+    """One version of the file, through a connection in a transaction; see `View`."""
 
-    _writer: sqlite3.Connection | None = None
+    def __init__(self, path: Path, db: sqlite3.Connection, last: IndexInfo | None) -> None:
+        self.path, self.db = path, db
+        token = db.execute("SELECT value FROM meta WHERE key = 'commit'").fetchall()
+        if last is not None and token and last.version.endswith("-" + token[0][0]):
+            self.info = last
+            return
+        try:
+            self.info = parse_info(dict(db.execute("SELECT key, value FROM meta")))
+        except (KeyError, ValueError, TypeError, AttributeError, UserError) as error:
+            problem = "the description of this index is broken"
+            raise DamagedError(path, problem, recreate_hint(path)) from error
 
-    def close(self) -> None:
-        """Close both connections; the log is folded into the file."""
-        if self._writer is not None:
-            self._writer.close()
-        super().close()
+    def count(self) -> int:
+        return int(self.db.execute("SELECT count(*) FROM rows").fetchall()[0][0])
+
+    def key(self, id: str) -> int | None:
+        keys = self.db.execute("SELECT number FROM rows WHERE id = CAST(? AS TEXT)", (encode_id(id),)).fetchall()
+        return int(keys[0][0]) if keys else None
+
+    def keys(self) -> Keys:
+        return np.fromiter(chain.from_iterable(self.db.execute("SELECT number FROM rows ORDER BY number")), np.int64)
+
+    def ids(self, field: str | None = None) -> list[str]:
+        if field is None:
+            return [id for (id,) in self.db.execute("SELECT id FROM rows ORDER BY number")]
+        sql = "SELECT id FROM rows JOIN vectors ON row = number WHERE field = ? ORDER BY number"
+        return [id for (id,) in self.db.execute(sql, (field,))]
+
+    def rows(self, keys: Sequence[int]) -> list[dict[str, Any]]:
+        return records.fetch(self.db, keys)
+
+    def cells(self, names: Sequence[str]) -> Iterator[str]:
+        paths = [f'$."{name}"' for name in names]
+        if list(names) == ["id"]:
+            sql, paths = "SELECT json_array(id) FROM rows ORDER BY number", []
+        else:  # of a single path json_extract gives the value instead of a list
+            sql = f"SELECT json_extract(columns, {'?, ' * len(names)}'$[#]') FROM rows ORDER BY number"
+        return (text for (text,) in self.db.execute(sql, paths))
+
+    def find_named(self, name: str) -> list[str]:
+        encoded = encode_id(name)
+        sql = "SELECT id FROM paths JOIN rows USING(content) WHERE path = ? ORDER BY number LIMIT 1"
+        ids = self.db.execute(sql, (encoded,)).fetchall()
+        if not ids:
+            composed = encode_id(unicodedata.normalize("NFC", name))
+            cells = "json_extract(columns, '$.title'), json_extract(columns, '$.path')"
+            sql = f"SELECT id FROM rows WHERE CAST(? AS TEXT) IN ({cells}) OR CAST(? AS TEXT) IN ({cells})"
+            ids = self.db.execute(f"{sql} ORDER BY number", (encoded, composed)).fetchall()
+        return [id for (id,) in ids]
+
+    def known_names(self, length: int, limit: int) -> list[str]:
+        names: list[str] = []
+        for name in ("id", "json_extract(columns, '$.title')"):
+            sql = f"SELECT {name} FROM rows WHERE typeof({name}) = 'text' ORDER BY abs(length({name}) - ?) LIMIT ?"
+            names += [found for (found,) in self.db.execute(sql, (length, limit))]
+        return names
+
+    def vectors(self, field: str) -> Iterator[tuple[Keys, Float32s]]:
+        sql = "SELECT row, blob FROM vectors WHERE field = ? ORDER BY row"
+        return self._decode(field, self.db.execute(sql, (field,)))
+
+    def vector_count(self, field: str) -> int:
+        return int(self.db.execute("SELECT count(*) FROM vectors WHERE field = ?", (field,)).fetchall()[0][0])
+
+    def is_ancestor(self, version: str) -> bool:
+        identity, generation, token = version.split("-")
+        sql = "SELECT token FROM commits WHERE generation = ?"
+        return identity == self.info.identity and self.db.execute(sql, (int(generation),)).fetchall() == [(token,)]
+
+    def changed_vectors(self, field: str, since: str) -> tuple[Keys, Float32s, Keys]:
+        generation = int(since.split("-")[1])
+        sql = "SELECT row, blob FROM vectors WHERE field = ? AND generation > ? ORDER BY row"
+        blocks = list(self._decode(field, self.db.execute(sql, (field, generation))))
+        removed = self.db.execute("SELECT row FROM removed WHERE field = ? AND generation > ?", (field, generation))
+        keys = np.concatenate([np.empty(0, np.int64), *(block for block, _ in blocks)])
+        empty = np.empty((0, self.info.field_info(field).dim), np.float32)
+        values = np.concatenate([empty, *(values for _, values in blocks)])
+        return keys, values, np.fromiter(chain.from_iterable(removed), np.int64)
+
+    def _decode(self, field: str, cursor: sqlite3.Cursor) -> Iterator[tuple[Keys, Float32s]]:
+        info = self.info.field_info(field)
+        while block := cursor.fetchmany(_BLOCK_ROWS):
+            if any(len(blob) != 4 * info.dim for _, blob in block):
+                problem = f"a stored vector does not have {info.dim} dimensions"
+                raise DamagedError(self.path, problem, recreate_hint(self.path))
+            keys = np.array([key for key, _ in block], "<i8")
+            values = np.frombuffer(b"".join(blob for _, blob in block), "<f4").reshape(-1, info.dim)
+            wrong = np.flatnonzero(~is_storable(values, info.metric))
+            if len(wrong):
+                kind = "finite and of length 1" if info.metric == "cosine" else "finite"
+                problem = f"the vector of row {keys[wrong[0]]} is not {kind}"
+                raise DamagedError(self.path, problem, recreate_hint(self.path))
+            yield keys, values
+
+    def vocabulary(self, field: str) -> tuple[list[str], Float32s]:
+        sql = "SELECT word, blob FROM terms WHERE field = ? ORDER BY rowid"
+        terms = self.db.execute(sql, (field,)).fetchall()
+        dim = self.info.field_info(field).dim
+        vectors = np.frombuffer(b"".join(blob for _, blob in terms), "<f4").reshape(-1, dim)
+        return [term for term, _ in terms], vectors
+
+    def search_text(self, query: str, k: int | None) -> tuple[Keys, npt.NDArray[np.float64]]:
+        return fulltext.search(self.db, query, k)
+
+    def embedded_digests(self, ids: Sequence[str], field: str) -> list[str | None]:
+        sql = "SELECT digest FROM rows CROSS JOIN vectors ON row = number WHERE id = CAST(? AS TEXT) AND field = ?"
+        rows = (self.db.execute(sql, (encode_id(id), field)).fetchall() for id in ids)
+        return [found[0][0] if found else None for found in rows]
+
+    def changed_rows(self, rows: Sequence[Row]) -> list[Row]:
+        changed: list[Row] = []
+        for id, row in zip(encode_ids(rows), rows, strict=True):
+            found = records.stored_cells(self.db, id, row.get("_file"))
+            if found is not None:
+                cells, has_file = found
+                merged = merge_cells(json.loads(cells), row)
+                if (encode_cells(merged), row.get("_file") is not None) != (cells, has_file):
+                    changed.append(merged)
+        return changed
+
+
+class SQLiteBackend:
+    """An index in one SQLite file: whole versions, one commit after another. Threads may share it.
+
+    A connection that reads cannot write and may only select. There are as many as threads read at once.
+
+    Raises:
+        UsageError: there is no such file, or it may not be read.
+        DamagedError: the file is broken, or it is not an index.
+        MismatchError: another version of jointembed wrote it.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise UsageError(path, "there is no such index, only a folder", "give the file of an index")
+        if not self.path.is_file():
+            raise UsageError(path, "there is no such index", f"make it with: {rebuild_command(self.path)}")
+        self._local = threading.local()
+        self._lock, self._write_lock = threading.Lock(), threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+        self._last: IndexInfo | None = None
+        with translate_errors(self.path):
+            self._idle = [self._connect()]
 
     @classmethod
-    def create(
-        cls,
-        path: Path | str,
-        dim: int,
-        metric: str,
-        model: str = "",
-        fingerprint: str = "",
-        note: str = "",
-        **about: str,
-    ) -> Self:
-        """Make an empty one under `path` at once, in the place of an older index or of an empty file.
-
-        Args:
-            path: the SQLite file, and its folder if need be; caches of its vectors come to lie beside it.
-            dim: numbers in a vector.
-            metric: `cosine`, `dot` or `euclidean`.
-            model: where the model that embeds its rows lies.
-            fingerprint: what tells that model, with its preprocessing, from others.
-            note: what a user should know of the vectors, such as what the model was trained on.
-            about: what else to remember; see `about`.
+    def create(cls, path: Path | str, info: IndexInfo) -> SQLiteBackend:
+        """Make an empty file at once, in the place of an older index or of an empty file.
 
         Raises:
-            UsageError: something else has this name, or there is no such metric.
+            UsageError: another file has this name, or vectors cannot have this metric or dimension.
         """
-        told = {**about, "model": model, "fingerprint": fingerprint, "note": note, "dim": dim, "metric": metric}
-        make(Path(path), told)
+        path = Path(path)
+        info.default.check(path)
+        if path.is_dir() or (path.is_file() and path.stat().st_size and not has_application_id(path)):
+            raise UsageError(path, "this name is taken by something that is not an index", "choose another name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.unlink(missing_ok=True)
+        info = replace(info, identity=_random_id(), generation=0)
+        with translate_errors(path), contextlib.closing(connect(part, "mode=rwc")) as db:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute("BEGIN")
+            for table in TABLES:
+                db.execute(table)
+            _write_info(db, info, _random_id())
+            seal_records(db, 0)
+            db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            db.execute("COMMIT")
+        for end in ("-wal", "-shm"):  # an older index's log would be replayed into the new file
+            path.with_name(path.name + end).unlink(missing_ok=True)
+        os.replace(part, path)
+        files.fsync_dir(path.parent)
         return cls(path)
 
-    def add(self, rows: Sequence[Row], vectors: npt.NDArray[np.float32], field: str) -> None:
-        """Add rows and their vectors of one field, or replace those of the same id; all at once.
-
-        Args:
-            rows: N rows, each with its `id`; their other cells are kept if JSON can hold them in 64 kB.
-                `_path` (relative to the root, text or bytes), `_hash` (of the content that lies there) and `_cell` (of
-                what was embedded; see `same`) are kept apart from them.
-            vectors: (N, D), finite; of length 1 if the metric is cosine.
-            field: the vector field, such as `audio`.
-
-        Raises:
-            UserError: a vector is not finite, or not of length 1 where the metric is cosine.
-            MismatchError: the vectors have another dimension than the index.
-            UsageError: an id is missing, not text, or there twice.
-        """
-        known = ids(rows)
-        blobs = self.encode_vectors(vectors, len(rows), field)
-        with self.writing() as db:
-            upsert(db, zip(known, rows, blobs, strict=True), field)
-            note(db, "fields", [field])
-            note(db, "columns", names(rows))
-
-    def update(self, rows: Sequence[Row]) -> None:
-        """Merge cells into rows: a cell that is given replaces the old one, None removes it, all others stay.
-
-        Rows that are not in the index are ignored, and vectors stay as they are.
-
-        Raises:
-            UsageError: an id is missing, not text, or there twice.
-        """
-        known = ids(rows)
-        with self.reading() as db:
-            merged = [(id, merge(db, id, row)) for id, row in zip(known, rows, strict=True)]
-            new = [(id, row) for id, row in merged if row is not None and differs(db, id, row)]
-        if new:
-            with self.writing() as db:
-                update(db, new)
-                note(db, "columns", names([row for _, row in new]))
-
-    def remove(self, ids: Iterable[str]) -> int:
-        """Remove rows with all that belongs to them; ids that are not there are passed over.
-
-        Returns:
-            How many rows were removed.
-        """
-        with self.writing() as db:
-            return remove(db, ids)
-
-    def set_vocabulary(self, words: Sequence[str], vectors: npt.NDArray[np.float32], field: str) -> None:
-        """Keep words of the model's own space with their vectors (N, D), in the place of those that the field had."""
-        blobs = self.encode_vectors(vectors, len(words), field)
-        with self.writing() as db:
-            db.execute("DELETE FROM terms WHERE field = ?", (field,))
-            db.executemany(
-                "INSERT INTO terms VALUES(?, ?, ?, NULL)", zip([field] * len(words), words, blobs, strict=True)
-            )
-
-    def add_field(
-        self, field: str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = "", **about: str
-    ) -> None:
-        """Let vectors of a new field be of another model than the first ones; see `create` for what is told.
-
-        Raises:
-            UsageError: the field has vectors already, or there is no such metric.
-        """
-        if field in self.fields:
-            raise UsageError(field, "the index has this field already", "choose another name")
-        check(field, dim, metric)
-        known = {"dim": dim, "metric": metric, "model": model, "fingerprint": fingerprint, "note": note, **about}
-        self.set_meta({"spaces": json.dumps({**self.meta()["spaces"], field: known})})
-
-    def set_meta(self, about: Mapping[str, str], field: str | None = None) -> None:
-        """Write over what the file says of itself, or of a field that another model made."""
-        if field in self.meta()["spaces"]:
-            spaces = self.meta()["spaces"]
-            about = {"spaces": json.dumps({**spaces, field: {**spaces[field], **about}})}
-        with self.writing() as db:
-            sql = "INSERT OR REPLACE INTO meta VALUES(?, CAST(? AS TEXT))"
-            db.executemany(sql, [(key, os.fsencode(value)) for key, value in about.items()])
-
-    def unchanged(self, rows: Sequence[Row], field: str) -> list[bool]:
-        """Of each row whether its vector was made from the same cell, as its `_cell` tells; never without one."""
-        with self.reading() as db:
-            return same(db, rows, field)
-
-    def encode_vectors(self, vectors: npt.NDArray[np.float32], count: int, field: str) -> list[bytes]:
-        """The vectors of `count` rows in a field as they are stored, if they may be; see `add`."""
-        space = self.field_info(field)
-        dim, metric = space["dim"], space["metric"]
-        if vectors.shape != (count, dim):
-            wrong = f"vectors of shape {vectors.shape} came for {count} rows of {dim} dimensions"
-            raise MismatchError(self.path, wrong, anew(self.path))
-        vectors = np.ascontiguousarray(vectors, "<f4")
-        bad = np.flatnonzero(~valid(vectors, metric))
-        if len(bad):
-            ask = "finite and of length 1" if metric == "cosine" else "finite"
-            raise UserError(self.path, f"vector {bad[0]} of {count} is not {ask}", "embed these rows again")
-        return [one.tobytes() for one in vectors]
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded into it."""
+        with self._lock:
+            connections, self._idle, self._writer = [self._writer, *self._idle], [], None
+        for db in connections:
+            if db is not None:
+                db.close()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A connection that writes the next generation: all of the block, or nothing of it."""
-        with faults(self.path):
+    def read(self) -> Iterator[View]:
+        """See `Backend.read`."""
+        current: SQLiteView | None = getattr(self._local, "view", None)
+        if current is not None:
+            with translate_errors(self.path):
+                yield current
+            return
+        with translate_errors(self.path):
+            with self._lock:
+                db = self._idle.pop() if self._idle else None
+            db = db or self._connect()
+            try:
+                db.execute("BEGIN")
+                view = self._local.view = SQLiteView(self.path, db, self._last)
+                self._last = view.info
+                yield view
+            finally:
+                self._local.view = None
+                if db.in_transaction:
+                    db.execute("COMMIT")
+                with self._lock:
+                    self._idle.append(db)
+
+    @contextlib.contextmanager
+    def inspect(self) -> Iterator[SQLiteView]:
+        """A version, read without the bounds of `authorize`."""
+        with self.read() as view:
+            assert isinstance(view, SQLiteView)
+            view.db.set_authorizer(None)
+            try:
+                yield view
+            finally:
+                view.db.set_authorizer(authorize)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that writes the next version: all of the block, or nothing of it."""
+        with self._write_lock, translate_errors(self.path):
             if self._writer is None:
                 self._writer = connect(self.path, "mode=rw")
                 self._writer.execute("PRAGMA synchronous=FULL")
                 self._writer.execute("PRAGMA foreign_keys=ON")
+                fulltext.track_changes(self._writer)
             db = self._writer
             db.execute("BEGIN IMMEDIATE")
             try:
-                yield db
-                db.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'")
-                db.execute("INSERT OR REPLACE INTO meta VALUES('commit', ?)", (token(),))
-                close(db)
+                transaction = Transaction(db, SQLiteView(self.path, db, None).info)
+                yield transaction
+                fulltext.write_changes(db)
+                info = transaction.info
+                token = _random_id()
+                _write_info(db, replace(info, generation=info.generation + 1), token)
+                seal_records(db, info.generation + 1)
                 db.execute("COMMIT")
             finally:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
+
+    def commit(self, changes: Changes) -> int:
+        """See `Backend.commit`."""
+        ids = encode_ids(changes.rows)
+        with self.write() as transaction:
+            db = transaction.db
+            if changes.edit_info is not None:
+                transaction.info = changes.edit_info(transaction.info)
+            if changes.vectors is not None:
+                blobs = self.encode_vectors(changes.vectors, len(ids), transaction.info.field_info(changes.field))
+                records.upsert(db, ids, changes.rows, blobs, changes.field)
+                transaction.add_names([changes.field], column_names(changes.rows))
+            elif ids:
+                records.update(db, ids, changes.rows)
+                transaction.add_names([], column_names(changes.rows))
+            for field, (terms, vectors) in changes.vocabulary.items():
+                blobs = self.encode_vectors(vectors, len(terms), transaction.info.field_info(field))
+                records.write_vocabulary(db, field, terms, blobs)
+            return records.delete(db, changes.deletes)
+
+    def write_column(self, name: str, values: Mapping[str, Any], clusters: Sequence[str]) -> None:
+        """See `Backend.write_column`."""
+        with self.write() as transaction:
+            own = transaction.info.clusters
+            records.write_column(transaction.db, name, values, own.get(name, ()))
+            transaction.info = replace(transaction.info, clusters={**own, name: list(clusters)})
+            transaction.add_names([], [name])
+
+    def encode_vectors(self, vectors: Float32s, count: int, info: FieldInfo) -> list[bytes]:
+        """The vectors (N, D) of `count` rows as blobs.
+
+        Raises:
+            MismatchError: they have another shape.
+            UserError: a vector is not finite, or not of length 1 where the metric is cosine.
+        """
+        if vectors.shape != (count, info.dim):
+            problem = f"expected {count} vectors of {info.dim} dimensions, got the shape {vectors.shape}"
+            raise MismatchError(self.path, problem, recreate_hint(self.path))
+        vectors = np.ascontiguousarray(vectors, "<f4")
+        wrong = np.flatnonzero(~is_storable(vectors, info.metric))
+        if len(wrong):
+            kind = "finite and of length 1" if info.metric == "cosine" else "finite"
+            raise UserError(self.path, f"vector {wrong[0]} of {count} is not {kind}", "embed these rows again")
+        return [vector.tobytes() for vector in vectors]
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return connect_reader(self.path, "mode=rw")
+        except sqlite3.OperationalError:
+            # A reader of a log writes beside the file. Where it may not and there is no log, nobody writes.
+            if os.access(self.path.parent, os.W_OK) or has_wal(self.path):
+                raise
+            return connect_reader(self.path, "immutable=1")
+
+
+class Transaction:
+    """What a block of `SQLiteBackend.write` works with; it may replace `info`."""
+
+    def __init__(self, db: sqlite3.Connection, info: IndexInfo) -> None:
+        self.db, self.info = db, info
+
+    def add_names(self, fields: Sequence[str], columns: Sequence[str]) -> None:
+        """Add names of fields and columns to the description."""
+        self.info = self.info.with_names(fields, columns)
+
+
+def _write_info(db: sqlite3.Connection, info: IndexInfo, token: str) -> None:
+    values = [(key, value.encode("utf-8", "surrogateescape")) for key, value in serialize_info(info)]
+    db.executemany("INSERT OR REPLACE INTO meta VALUES(?, CAST(? AS TEXT))", values)
+    db.execute("INSERT OR REPLACE INTO meta VALUES('commit', ?)", (token,))
+    db.execute("INSERT OR REPLACE INTO commits(generation, token) VALUES(?, ?)", (info.generation, token))
+
+
+def _random_id() -> str:
+    """8 random hexadecimal digits."""
+    return os.urandom(4).hex()

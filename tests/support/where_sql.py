@@ -1,0 +1,40 @@
+"""What a condition means, as SQL over the JSON of the rows: an oracle for `index/metadata.py`."""
+
+from jointembed.index.where import Comparison, parse
+
+
+def matching_keys(index, where):
+    """The keys of the rows that meet a condition, by SQLite."""
+    clause, values = to_sql(parse(where, index.columns))
+    with index.backend.inspect() as view:
+        return [key for (key,) in view.db.execute(f"SELECT number FROM rows WHERE {clause} ORDER BY number", values)]
+
+
+def to_sql(condition):
+    """A clause and its parameters."""
+    if isinstance(condition, Comparison):
+        return comparison_to_sql(condition)
+    clauses, values = zip(*map(to_sql, condition.parts), strict=True)
+    clause = f"NOT {clauses[0]}" if condition.op == "not" else f" {condition.op.upper()} ".join(clauses)
+    return f"({clause})", [value for part in values for value in part]
+
+
+def comparison_to_sql(test):
+    source, path = ("json_array(rows.id)", "$") if test.name == "id" else ("rows.columns", f'$."{test.name}"')
+    if test.op == "exists":
+        return f"(coalesce(json_type({source}, ?), 'null') <> 'null')", [path]
+    clauses, bound = [], []
+    for kind in dict.fromkeys(map(json_kind, test.values)):
+        values = [value for value in test.values if json_kind(value) == kind]
+        operator = f"IN ({', '.join('?' * len(values))})" if test.op == "in" else f"{test.op.upper()} ?"
+        clauses.append(f"{kind} AND value {operator}")
+        bound += values
+    # The values of a dict are not its elements.
+    each = f"SELECT 1 FROM json_each({source}, ?) WHERE typeof(key) <> 'text' AND ({' OR '.join(clauses)})"
+    return f"EXISTS ({each})", [path, *bound]
+
+
+def json_kind(value):
+    if isinstance(value, bool):
+        return "type IN ('true', 'false')"
+    return "type = 'text'" if isinstance(value, str) else "type IN ('integer', 'real')"
