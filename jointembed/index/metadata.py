@@ -69,8 +69,8 @@ class CellColumn:
                     texts, positions = self._texts
                     met[positions[_matching_range(texts, value.encode(), test.op)]] = True
             else:
-                numbers, owners = self._numbers
-                met[owners[_matching_range(numbers, value, test.op)]] = True
+                numbers, positions = self._numbers
+                met[positions[_matching_range(numbers, value, test.op)]] = True
         return met[self.codes]
 
     @cached_property
