@@ -39,7 +39,6 @@ def cluster(
         plot: a .png file to draw the clusters into.
         json_: print JSON.
     """
-    import json
     import os
     import sys
 

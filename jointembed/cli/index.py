@@ -80,7 +80,7 @@ def index(
             stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in times.items())
             print(f"{stages}; {perf_counter() - start:.1f} s in total")
     with Index.open(index) as opened:
-        description = opened.field_info(field)["note"]
+        description = opened.field_info(field).note
     if description:
         print(f"note on the model: {description}", file=sys.stderr)
     if not is_table and strict and report.skipped:

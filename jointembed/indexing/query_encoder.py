@@ -203,7 +203,8 @@ def open_encoder(
     try:
         encoder.attach(index, field)
     except MismatchError as error:
-        raise MismatchError("model", "another model made the vectors of this field", recreate_hint(index.path)) from error
+        problem = "another model made the vectors of this field"
+        raise MismatchError("model", problem, recreate_hint(index.path)) from error
     return encoder
 
 
