@@ -21,7 +21,7 @@ BROWSER_FLAGS = [
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of real data; tests that need it are skipped where there is none."""
+    """The folder of real data; tests that need it are skipped where it is absent."""
     folder = Path(os.environ.get("JOINTEMBED_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; JOINTEMBED_DATA names the folder")
@@ -55,14 +55,14 @@ def one_thread():
 def home(tmp_path_factory, one_thread):
     """A folder a model, as `save_pretrained` writes it, and transformers' own objects."""
     import transformers
-    from tiny_models import KINDS_OF_MODEL, made, shaken, words
+    from tiny_models import KINDS_OF_MODEL, shaken, tiny_model, words
 
     folder = tmp_path_factory.mktemp("models")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     own = {}
     for name in KINDS_OF_MODEL:
-        model, extractor = made(name)
+        model, extractor = tiny_model(name)
         shaken(model).save_pretrained(folder / name)
         extractor.save_pretrained(folder / name)
         own[name] = (model, extractor, words(folder / name) if name in ("clap", "fused") else None)

@@ -12,9 +12,9 @@ cells = st.lists(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=3), 
 
 
 def ragged(rows):
-    """Rows of pieces of things as a Ragged with weights of a tenth of each thing."""
+    """Rows of pieces of tokens as a Ragged, each weighted by a tenth of its value."""
     pieces = [piece for row in rows for piece in row]
-    values = torch.tensor([thing for piece in pieces for thing in piece], dtype=torch.int64)
+    values = torch.tensor([token for piece in pieces for token in piece], dtype=torch.int64)
     return Ragged(
         values,
         torch.tensor([number for number, row in enumerate(rows) for _ in row], dtype=torch.int64),
@@ -38,10 +38,10 @@ def listed(x):
 def test_a_gather_gives_the_rows_that_were_asked_for(rows, chance):
     x = ragged(rows)
     index = [chance.randrange(len(rows)) for _ in range(5)]
-    taken = x[torch.tensor(index)]
-    assert listed(taken) == [rows[number] for number in index]
-    assert taken.row_keys.tolist() == [7 * number for number in index]
-    assert torch.allclose(taken.weights, taken.values / 10)
+    gathered = x[torch.tensor(index)]
+    assert listed(gathered) == [rows[number] for number in index]
+    assert gathered.row_keys.tolist() == [7 * number for number in index]
+    assert torch.allclose(gathered.weights, gathered.values / 10)
     assert x.present.tolist() == [bool(row) for row in rows]
     assert x.counts.tolist() == [len(row) for row in rows]
 

@@ -57,14 +57,14 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize("one, other", SAME)
-def test_equal_cells_have_equal_keys(one, other):
-    assert key(one) == key(other)
+@pytest.mark.parametrize("a, b", SAME)
+def test_equal_cells_have_equal_keys(a, b):
+    assert key(a) == key(b)
 
 
-@pytest.mark.parametrize("one, other", DIFFERENT)
-def test_different_cells_have_different_keys(one, other):
-    assert key(one) != key(other)
+@pytest.mark.parametrize("a, b", DIFFERENT)
+def test_different_cells_have_different_keys(a, b):
+    assert key(a) != key(b)
 
 
 def test_keys_are_the_same_for_ever():

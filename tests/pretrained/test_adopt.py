@@ -188,7 +188,7 @@ def test_existing_model_is_not_overwritten(home, tmp_path, capsys):
 def test_hub_is_asked_only_for_names_of_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for source in ("nowhere", "./no/where", "/no/where", "a/b/c", f"{tmp_path}/model", "../x"):
-        with pytest.raises(UsageError, match="no such folder"):
+        with pytest.raises(UsageError, match="this folder does not exist"):
             local(source)
     (tmp_path / "models").mkdir()
     with pytest.raises(UsageError, match="there is no such folder.*save_pretrained"):

@@ -16,10 +16,10 @@ RATE = 16000
 @pytest.fixture(scope="module")
 def recordings(data):
     """Some 15 s of each recording that is as long, by its name."""
-    found = {
+    samples_by_name = {
         path.name: audio.read(path, RATE) for path in sorted((data / "songs").glob("*.*")) if path.suffix != ".csv"
     }
-    return {name: samples[: 15 * RATE] for name, samples in found.items() if len(samples) >= 12 * RATE}
+    return {name: samples[: 15 * RATE] for name, samples in samples_by_name.items() if len(samples) >= 12 * RATE}
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +89,13 @@ def test_an_mp3_is_nearly_its_original(model, recordings, vectors, tmp_path):
 
 def test_silence_before_a_song_changes_little(model, recordings, vectors):
     silence = np.zeros(round(1.2 * RATE), np.float32)
-    assert cosines(model, vectors, [np.concatenate([silence, one]) for one in recordings.values()]).min() >= 0.98
+    assert (
+        cosines(model, vectors, [np.concatenate([silence, samples]) for samples in recordings.values()]).min() >= 0.98
+    )
 
 
 def test_few_windows_are_near_all_of_them_and_bf16_is_nearly_exact(model, recordings, vectors):
     sounds = list(recordings.values())
-    some, half = model.embed("audio", sounds, max_windows=3), model.embed("audio", sounds, bf16=True)
-    assert not np.array_equal(some, vectors) and np.median((some * vectors).sum(1)) >= 0.95
+    few, half = model.embed("audio", sounds, max_windows=3), model.embed("audio", sounds, bf16=True)
+    assert not np.array_equal(few, vectors) and np.median((few * vectors).sum(1)) >= 0.95
     assert (half * vectors).sum(1).min() >= 0.9999

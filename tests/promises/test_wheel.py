@@ -22,8 +22,10 @@ def test_the_demo_runs_from_a_wheel_installed_elsewhere(tmp_path):
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
 
     where = "import jointembed; print(jointembed.__file__)"
-    found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert str(tmp_path / "site") in found.stdout
+    printed_path = subprocess.run(
+        [sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert str(tmp_path / "site") in printed_path.stdout
     assert "songs/joint" in run("recipes")
     printed = run("demo", "demo", "--songs", "60", "--epochs", "1")
     assert "synthetic songs" in printed and "Try next" in printed

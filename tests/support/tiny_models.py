@@ -46,11 +46,11 @@ def words(folder):
                                   initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))  # fmt: skip
     fast.train_from_iterator(TEXTS, trainer)
     fast.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-    made = transformers.PreTrainedTokenizerFast(
+    tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=fast, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )
-    made.save_pretrained(folder)
-    return made
+    tokenizer.save_pretrained(folder)
+    return tokenizer
 
 
 def clap(fused):
@@ -79,7 +79,7 @@ def clap(fused):
     return transformers.ClapModel(config), extractor
 
 
-def made(name):
+def tiny_model(name):
     """A tiny model with random weights, and its feature extractor; slow rates make short windows."""
     plain = transformers.Wav2Vec2FeatureExtractor
     if name in ("clap", "fused"):
