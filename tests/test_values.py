@@ -67,7 +67,7 @@ def test_different_cells_have_different_keys(a, b):
     assert key(a) != key(b)
 
 
-def test_keys_are_the_same_for_ever():
+def test_keys_never_change():
     # They are stored in caches, so another Python, NumPy or machine must find the same.
     assert key("waltz") == 1583106231362541463
     assert key(np.arange(3)) == key([0, 1, 2]) == 6461658989557452434
@@ -77,28 +77,28 @@ CELLS = st.none() | st.integers() | st.floats() | st.text()
 
 
 @given(st.recursive(CELLS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
-def test_any_cell_of_json_has_a_key_of_64_bits(cell):
+def test_json_cells_have_64_bit_keys(cell):
     assert -(2**63) <= key(cell) < 2**63
     assert key(cell) == key(cell)
 
 
-def test_an_object_of_no_known_type_is_refused_in_one_line():
+def test_cells_of_unknown_types_are_refused():
     with pytest.raises(UsageError, match="object: cells of this type cannot be compared"):
         key(object())
 
 
 @pytest.mark.parametrize("cell", [None, "", [], (), b"", math.nan, np.float32("nan"), np.zeros(0), [None], ["", None]])
-def test_missing(cell):
+def test_missing_cells(cell):
     assert missing(cell)
     assert explode(cell) == []
 
 
 @pytest.mark.parametrize("cell", [0, False, "a", [0], {}, {"a": None}, np.zeros(1), np.zeros((2, 2)), ["", "a"]])
-def test_there(cell):
+def test_present_cells(cell):
     assert not missing(cell)
 
 
-def test_explode():
+def test_explode_returns_the_elements():
     array = np.zeros(3)
     assert explode("ab") == ["ab"]
     assert explode(["a", None, "b", ""]) == ["a", "b"]
@@ -110,7 +110,8 @@ def test_explode():
     assert explode([{"a": 1}, {"a": 2}]) == [{"a": 1}, {"a": 2}]
 
 
-def test_bitmaps_are_keyed_fast():
+@pytest.mark.slow
+def test_arrays_are_hashed_without_python_loops():
     cells = np.random.default_rng(0).integers(0, 256, (2_000, 784), np.uint8)
     began = time.process_time()
     keys = {key(cell) for cell in cells}

@@ -27,7 +27,7 @@ def model(tmp_path):
     return tmp_path / "words.ckpt"
 
 
-def test_it_stands_in_a_pipeline_and_is_scored_there(model):
+def test_embedder_works_in_a_pipeline(model):
     pipeline = make_pipeline(Embedder(model, "words"), LogisticRegression())
     assert cross_val_score(pipeline, TEXTS, KINDS, cv=4).mean() == 1.0
     vectors = Embedder(model, "words").fit_transform(TEXTS[:3])
@@ -35,7 +35,7 @@ def test_it_stands_in_a_pipeline_and_is_scored_there(model):
     assert Embedder(model, "words").get_feature_names_out()[-1] == "words7"
 
 
-def test_it_is_cloned_and_pickled_by_its_words_alone(model):
+def test_embedder_is_cloned_and_pickled_without_its_model(model):
     fitted = Embedder(model, "words").fit(TEXTS)
     assert clone(fitted).get_params() == {"model": model, "column": "words", "trust": ()}
     packed = pickle.dumps(fitted)

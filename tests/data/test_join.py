@@ -80,10 +80,10 @@ def both():
     return trained(rows, {"item": ITEMS}), trained(copied(rows))
 
 
-def test_joined_and_copied_columns_give_the_same_batches_bit_for_bit(both):
-    (_, one, _), (_, two, _) = both
-    batches = zip(one.predict_dataloader(), two.predict_dataloader(), strict=True)
-    for a, b in [*batches, *zip(one.train_dataloader(), two.train_dataloader(), strict=True)]:
+def test_joined_and_copied_columns_give_equal_batches(both):
+    (_, first, _), (_, second, _) = both
+    batches = zip(first.predict_dataloader(), second.predict_dataloader(), strict=True)
+    for a, b in [*batches, *zip(first.train_dataloader(), second.train_dataloader(), strict=True)]:
         assert a.keys() == b.keys() >= {"user", "item", "words", "kinds", "facts", "maker"}
         for column in a:
             for part in ("values", "rows", "row_keys", "offsets", "weights", "piece_keys"):
@@ -92,34 +92,36 @@ def test_joined_and_copied_columns_give_the_same_batches_bit_for_bit(both):
                 assert x is None or (x.dtype == y.dtype and torch.equal(x, y)), (column, part)
 
 
-def test_joined_and_copied_columns_give_the_same_loss_and_weights_bit_for_bit(both):
-    (one, _, loss), (two, _, other) = both
-    assert torch.equal(loss, other) and loss.isfinite()
-    weights = two.state_dict()
-    assert all(torch.equal(value, weights[name]) for name, value in one.state_dict().items())
+def test_joined_and_copied_columns_train_to_equal_weights(both):
+    (first, _, loss), (second, _, second_loss) = both
+    assert torch.equal(loss, second_loss) and loss.isfinite()
+    weights = second.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in first.state_dict().items())
 
 
-def test_cells_that_are_missing_equal_nothing_though_they_belong_to_one_item(both):
+def test_missing_cells_of_one_item_have_unique_keys(both):
     (_, data, _), _ = both
     x = data.encoded["words"][torch.arange(48)]
     assert len(set(x.row_keys.tolist())) == 2 + int((~x.present).sum()) and not x.present[2], "item 8 has no words"
 
 
-def test_a_joined_column_is_held_once_an_item_however_many_rows_name_it():
-    held = []
+def test_joined_column_is_stored_once_an_item():
+    sizes = []
     for count in (48, 960):
         data = trained(events(count), {"item": ITEMS}, epoch_rows=8)[1]
-        x = {column: one for column, one in data.encoded.items() if isinstance(one, IndirectColumn)}
+        x = {column: first for column, first in data.encoded.items() if isinstance(first, IndirectColumn)}
         assert x.keys() == {"words", "kinds", "facts", "price", "maker"}
-        parts = [getattr(one.items, part) for one in x.values() for part in ("values", "rows", "row_keys", "offsets")]
-        held.append(sum(part.nbytes for part in parts if part is not None))
+        parts = [
+            getattr(first.items, part) for first in x.values() for part in ("values", "rows", "row_keys", "offsets")
+        ]
+        sizes.append(sum(part.nbytes for part in parts if part is not None))
         source, places = data.open().source(["price", "weight"])
         assert len(source) == 3 and len(places) == count and isinstance(places, np.memmap)
         assert data.open().cells("words")[0] is data.open().cells("words")[4], "the same object"
-    assert held[0] == held[1]
+    assert sizes[0] == sizes[1]
 
 
-def test_readers_may_read_columns_of_both_tables():
+def test_reader_may_read_columns_of_both_tables():
     rows = JoinedRows(Rows.open(events(6)), {"item": pandas.DataFrame(ITEMS)[["item", "price"]]})
     assert rows.source(["price", "user"])[1] is None and rows.source(["price"])[1].tolist() == [0, 1, 2, 3, 0, 3]
     assert rows.dicts()[0] == {"id": "0", "split": "train", "user": "u0", "item": 3, "price": 9.5}
@@ -148,7 +150,7 @@ WRONG = ["no table", "no rows", "no key there", "no key here", "twice", "both", 
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_join_that_cannot_be_is_refused_in_one_line(name, tmp_path):
+def test_invalid_joins_are_refused(name, tmp_path):
     table, join, words = wrong(tmp_path)[name]
     with pytest.raises(UsageError) as failure:
         TableData(table, join=join).open()
@@ -190,7 +192,7 @@ def home(tmp_path_factory):
     return folder
 
 
-def test_a_run_remembers_what_its_table_was_joined_with(home, capsys):
+def test_run_remembers_its_joins(home, capsys):
     run, table = str(home / "run"), str(home)
     for words in (
         ["evaluate", run, table, "--query", "user", "--target", "thing", "--split", "all", "--json"],
@@ -208,7 +210,7 @@ def test_a_run_remembers_what_its_table_was_joined_with(home, capsys):
     assert "no such column" not in capsys.readouterr().err, "items are not joined with themselves"
 
 
-def test_a_run_whose_joined_table_is_gone_says_where_it_should_be(home, tmp_path, capsys):
+def test_missing_joined_table_is_reported_with_its_path(home, tmp_path, capsys):
     (tmp_path / "rows.jsonl").write_text((home / "rows.jsonl").read_text())
     capsys.readouterr()
     assert main(["evaluate", str(home / "run"), str(tmp_path), "--query", "user", "--target", "thing"]) == 2
@@ -216,7 +218,7 @@ def test_a_run_whose_joined_table_is_gone_says_where_it_should_be(home, tmp_path
     assert error.count("\n") == 1 and f"data.join.item: the table {tmp_path / 'items.jsonl'} does not exist" in error
 
 
-def test_two_tables_of_one_folder_keep_a_copy_each(tmp_path):
+def test_tables_of_one_folder_have_separate_caches(tmp_path):
     for name in ("rows.csv", "items.csv"):
         (tmp_path / name).write_text(f"item,{name[0]}\n3,1\n")
     for _ in range(2):

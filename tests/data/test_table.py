@@ -66,7 +66,7 @@ ROWS = [
 FLAT = [name for name in ROWS[0] if name != "bitmap"]
 
 
-def held(kind, rows, folder):
+def write_table(kind, rows, folder):
     """The rows in a table of some kind."""
     path = folder / f"rows.{kind.partition(' ')[0]}"
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -82,8 +82,8 @@ def held(kind, rows, folder):
     elif kind == "csv":
         pandas.DataFrame({name: columns[name] for name in FLAT}).convert_dtypes().to_csv(path, index=False)
     elif "fixed" in kind:
-        made = pa.table({**columns, "bitmap": pa.array(columns["bitmap"], pa.list_(pa.uint8(), 4))})
-        parquet.write_table(made, path, row_group_size=3)
+        make_data = pa.table({**columns, "bitmap": pa.array(columns["bitmap"], pa.list_(pa.uint8(), 4))})
+        parquet.write_table(make_data, path, row_group_size=3)
     else:
         parquet.write_table(pa.table(columns), path)
     return path
@@ -93,8 +93,8 @@ KINDS = ["list", "DataFrame", "DataFrame of nullable types", "jsonl", "csv", "pa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_table_holds_the_same_cells(kind, tmp_path):
-    rows = Rows.open(held(kind, ROWS, tmp_path))
+def test_tables_of_all_formats_have_equal_cells(kind, tmp_path):
+    rows = Rows.open(write_table(kind, ROWS, tmp_path))
     names = FLAT if kind == "csv" else list(ROWS[0])
     assert len(rows) == 4 and rows.columns == names
     for name in names:
@@ -108,8 +108,8 @@ def test_every_kind_of_table_holds_the_same_cells(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_table_gives_the_same_batch(kind, tmp_path):
-    rows = Rows.open(held(kind, ROWS, tmp_path))
+def test_tables_of_all_formats_give_equal_batches(kind, tmp_path):
+    rows = Rows.open(write_table(kind, ROWS, tmp_path))
     for name, reader in {
         "year": Category(),
         "words": BagOfWords(),
@@ -128,7 +128,7 @@ def test_every_kind_of_table_gives_the_same_batch(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.uint8(), 4), pa.list_(pa.int64()), pa.large_list(pa.float32())])
-def test_lists_of_numbers_are_arrays_of_their_own_type(kind, tmp_path):
+def test_lists_of_numbers_become_typed_arrays(kind, tmp_path):
     parquet.write_table(pa.table({"x": pa.array([row["bitmap"] for row in ROWS], kind)}), tmp_path / "rows.parquet")
     cells = Rows.open(tmp_path).cells("x")
     assert [cell is None for cell in cells] == [False, True, False, True]
@@ -139,14 +139,14 @@ def test_lists_of_numbers_are_arrays_of_their_own_type(kind, tmp_path):
     )
 
 
-def test_arrays_may_be_cells():
+def test_cells_may_be_arrays():
     image = np.arange(6, dtype=np.uint8).reshape(2, 3)
     for table in ([{"x": image}, {"x": None}], pandas.DataFrame({"x": [image, None]})):
         rows = Rows.open(table)
         assert rows.cells("x")[0] is image and table_cells.missing(rows.cells("x")[1])
 
 
-def test_a_changed_file_is_read_again_and_leaves_one_copy(tmp_path):
+def test_changed_file_is_converted_again_and_its_old_copy_removed(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("id,word\n1,one\n")
     assert Rows.open(path).cells("word") == ["one"] == Rows.open(path).cells("word")
@@ -156,7 +156,7 @@ def test_a_changed_file_is_read_again_and_leaves_one_copy(tmp_path):
     assert len(list((tmp_path / ".jointembed").glob("*.arrow"))) == 1
 
 
-def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path, monkeypatch):
+def test_table_in_a_read_only_folder_is_read(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_text("id,word\n007,one\n")
 
     def fail(descriptor):
@@ -217,7 +217,7 @@ def broken(folder):
         "other",
     ],
 )
-def test_what_is_no_table_is_refused_in_one_line(name, tmp_path):
+def test_invalid_tables_are_refused(name, tmp_path):
     table, kind, words = broken(tmp_path)[name]
     with pytest.raises(kind, match=words) as failure:
         Rows.open(table)
@@ -227,7 +227,7 @@ def test_what_is_no_table_is_refused_in_one_line(name, tmp_path):
 # -- the data module ---------------------------------------------------------------------------------------------------
 
 
-def made(table, model, ckpt_path=None, stage="fit", **settings):
+def make_data(table, model, ckpt_path=None, stage="fit", **settings):
     """A data module that has been set up for a model, without a trainer's run."""
     data = TableData(table, **settings)
     fn = TrainerFn.FITTING if stage == "fit" else TrainerFn.TESTING
@@ -245,7 +245,7 @@ def worded(**settings):
     )
 
 
-def test_readers_learn_from_the_training_rows_alone():
+def test_readers_are_fitted_on_training_rows_only():
     rows = [
         {"split": "train", "words": "slow waltz", "genre": "waltz"},
         {"split": "train", "words": "fast", "genre": "reel"},
@@ -254,7 +254,7 @@ def test_readers_learn_from_the_training_rows_alone():
         {"split": "held", "words": "other", "genre": "jig"},
     ]  # fmt: skip
     model = worded()
-    data = made(rows, model, batch_size=2)
+    data = make_data(rows, model, batch_size=2)
     assert model.space.reader("words").vocabulary() == ["fast", "slow", "waltz"] and model.space.reader(
         "genre"
     ).vocabulary() == [
@@ -269,9 +269,9 @@ def test_readers_learn_from_the_training_rows_alone():
     ] == [1, 1, 3]
 
 
-def test_a_table_without_splits_is_trained_on_whole():
+def test_table_without_split_is_all_training_rows():
     rows = [{"words": "a", "genre": "b"}] * 4
-    data = made(rows, worded(), batch_size=2)
+    data = make_data(rows, worded(), batch_size=2)
     assert len(list(data.train_dataloader())) == 2 and list(data.val_dataloader()) == []
     with pytest.raises(UsageError, match="no row has `test`"):
         data.test_dataloader()
@@ -289,13 +289,13 @@ def test_a_table_without_splits_is_trained_on_whole():
         ([{"words": "a", "genre": "b"}], {"batch_size": 0}, "at least 1, got 0"),
     ],
 )
-def test_tables_that_a_model_cannot_use_are_refused_in_one_line(rows, settings, words):
+def test_tables_that_do_not_fit_the_model_are_refused(rows, settings, words):
     with pytest.raises(UsageError, match=words) as failure:
-        made(rows, worded(), **settings)
+        make_data(rows, worded(), **settings)
     assert "\n" not in str(failure.value) and "Fix: " in str(failure.value)
 
 
-def test_a_column_of_same_needs_no_encoder():
+def test_column_of_positives_by_needs_no_encoder():
     rows = [
         {"words": "a", "genre": "b", "artist": "x"},
         {"words": "c", "genre": "d"},
@@ -306,18 +306,18 @@ def test_a_column_of_same_needs_no_encoder():
         {"words": EmbeddingBag(BagOfWords()), "genre": EmbeddingBag(Category())},
         [Match("words", "genre", positives_by="artist")],
     )
-    [batch] = list(made(rows, model, batch_size=4).predict_dataloader())
+    [batch] = list(make_data(rows, model, batch_size=4).predict_dataloader())
     keys = batch["artist"].row_keys.tolist()
     assert keys[0] == keys[2] != keys[1]
 
 
-def test_a_resume_takes_the_vocabulary_from_the_checkpoint(tmp_path):
+def test_resume_restores_the_vocabulary_from_the_checkpoint(tmp_path):
     old = worded()
-    made([{"words": "slow waltz", "genre": "waltz"}, {"words": "fast", "genre": "reel"}], old)
+    make_data([{"words": "slow waltz", "genre": "waltz"}, {"words": "fast", "genre": "reel"}], old)
     old.configure_model()
     old.save(tmp_path / "last.ckpt")
     model = worded()
-    data = made([{"words": "quite other waltz", "genre": "waltz"}], model, ckpt_path=str(tmp_path / "last.ckpt"))
+    data = make_data([{"words": "quite other waltz", "genre": "waltz"}], model, ckpt_path=str(tmp_path / "last.ckpt"))
     assert model.space.reader("words").vocabulary() == ["fast", "slow", "waltz"]
     [batch] = list(data.predict_dataloader())
     assert batch["words"].values.tolist() == [3, 3, 2] and batch["genre"].values.tolist() == [1]
@@ -342,7 +342,7 @@ def songs(tmp_path):
     return tmp_path
 
 
-def heard(**settings):
+def audio_model(**settings):
     reader = LogMel(8000, 0.5, 16, 256, 80, **settings)
     encoders = {"audio": ConvNet(reader, [4], 8), "genre": EmbeddingBag(Category())}
     return JointEmbedding(4, encoders, [Match("audio", "genre", "all"), Regression("audio", "tempo")])
@@ -362,11 +362,11 @@ def reads(monkeypatch):
     return names
 
 
-def equal(one, two):
-    assert one.keys() == two.keys()
-    for column in one:
+def equal(first, second):
+    assert first.keys() == second.keys()
+    for column in first:
         for part in ("values", "rows", "row_keys", "offsets", "weights", "piece_keys"):
-            a, b = getattr(one[column], part), getattr(two[column], part)
+            a, b = getattr(first[column], part), getattr(second[column], part)
             assert (a is None) == (b is None) and (a is None or torch.equal(a, b)), (column, part)
 
 
@@ -374,23 +374,23 @@ def equal(one, two):
 @pytest.mark.parametrize(
     "settings", [{}, {"shift": 0.1, "speed": 0.2, "pitch": 2.0, "gain": 6.0, "equalizer": 3.0, "masks": 1}]
 )
-def test_workers_change_nothing(songs, settings):
-    seen = []
+def test_batches_do_not_depend_on_workers(songs, settings):
+    runs = []
     for workers in (0, 2):
-        data = made(songs, heard(**settings), batch_size=3, workers=workers, balance=["genre"])
+        data = make_data(songs, audio_model(**settings), batch_size=3, workers=workers, balance=["genre"])
         batches = []
         for epoch in range(2):
             loader = data.train_dataloader()
             loader.sampler.set_epoch(epoch)
             batches += list(loader)
-        seen.append(batches + list(data.predict_dataloader()))
-    for one, two in zip(*seen, strict=True):
-        equal(one, two)
+        runs.append(batches + list(data.predict_dataloader()))
+    for first, second in zip(*runs, strict=True):
+        equal(first, second)
 
 
-def test_augmentation_changes_training_from_epoch_to_epoch_and_nothing_else(songs):
-    data = made(songs, heard(gain=6.0), batch_size=12)
-    plain = made(songs, heard(), batch_size=12)
+def test_augmentation_changes_only_training_batches(songs):
+    data = make_data(songs, audio_model(gain=6.0), batch_size=12)
+    plain = make_data(songs, audio_model(), batch_size=12)
     equal(next(iter(data.predict_dataloader())), next(iter(plain.predict_dataloader())))
     order = []
     for epoch in (0, 0, 1):
@@ -410,36 +410,36 @@ def test_augmentation_changes_training_from_epoch_to_epoch_and_nothing_else(song
     assert not any(torch.equal(order[0][key], order[2][key]) for key in present)
 
 
-def test_a_sound_is_decoded_once_and_again_when_it_changes(songs, reads):
-    first = made(songs, heard())
+def test_sound_is_decoded_again_only_after_a_change(songs, reads):
+    first = make_data(songs, audio_model())
     files = sorted(f"{number}.wav" for number in range(12) if number != 5)
     assert set(reads) == set(files)
     reads.clear()
-    made(songs, heard(shift=0.1))  # what training changes is no part of what is kept
+    make_data(songs, audio_model(shift=0.1))  # what training changes is no part of what is kept
     fitted = len(reads)  # the reader's own statistics
     assert fitted <= 11
-    features = FeatureCache(first.folder() / "features", heard().space.reader("audio"))
+    features = FeatureCache(first.folder() / "features", audio_model().space.reader("audio"))
     reads.clear()
     features.fill([str(songs / name) for name in files])
     assert reads == []
     soundfile.write(songs / "3.wav", np.zeros(5000), 8000)
-    features = FeatureCache(first.folder() / "features", heard().space.reader("audio"))
+    features = FeatureCache(first.folder() / "features", audio_model().space.reader("audio"))
     features.fill([str(songs / name) for name in files])
     assert reads == ["3.wav"]
     silence = features(features.reader, str(songs / "3.wav"))
     assert np.ptp(silence) == 0 and len(silence) == 1 + 5000 // 80
 
 
-def test_another_front_does_not_take_the_arrays_of_this_one(songs, reads):
-    made(songs, heard())
+def test_cache_is_separate_for_each_spectrogram(songs, reads):
+    make_data(songs, audio_model())
     reads.clear()
     features = FeatureCache(songs / ".jointembed" / "features", LogMel(8000, 0.5, 24, 256, 80))
     features.fill([str(songs / "1.wav")])
     assert reads == ["1.wav"] and features(features.reader, str(songs / "1.wav")).shape[1] == 24
 
 
-def test_what_is_kept_is_what_the_reader_loads_bit_for_bit(songs):
-    reader = heard().space.reader("audio")
+def test_cached_arrays_equal_those_of_the_reader(songs):
+    reader = audio_model().space.reader("audio")
     paths = [str(songs / f"{number}.wav") for number in range(12)]
     cells = [*paths, {"array": np.ones(3000, np.float32), "sampling_rate": 8000}]
     features = FeatureCache(songs / "kept", reader)
@@ -457,8 +457,8 @@ def test_what_is_kept_is_what_the_reader_loads_bit_for_bit(songs):
 
 
 @pytest.mark.parametrize("harm", ["unlisted", "odd", "torn", "cut", "lost", "blank"])
-def test_a_process_that_died_while_writing_costs_no_more_than_its_last_sounds(songs, harm):
-    reader = heard().space.reader("audio")
+def test_killed_writer_loses_only_its_last_arrays(songs, harm):
+    reader = audio_model().space.reader("audio")
     paths = [str(songs / f"{number}.wav") for number in range(12)]
     expected = [reader.preprocess(path) for path in paths]
     features = FeatureCache(songs / "kept", reader)
@@ -484,7 +484,7 @@ def test_a_process_that_died_while_writing_costs_no_more_than_its_last_sounds(so
             assert np.array_equal(again(reader, path), array), f"{harm}, {path}"
 
 
-def test_a_table_in_a_folder_that_may_not_be_written_is_read_all_the_same(tmp_path):
+def test_cache_of_a_read_only_folder_is_in_the_home(tmp_path):
     (tmp_path / "rows.csv").write_text("id,genre\n1,waltz\n")
     (tmp_path / ".jointembed").write_text("a file where the folder of conversions would be")
     assert Rows.open(tmp_path / "rows.csv").dicts() == [{"id": "1", "genre": "waltz"}]

@@ -17,7 +17,7 @@ def fitted(bins=4):
     return reader
 
 
-def test_a_number_fills_the_buckets_below_it_and_a_part_of_its_own():
+def test_encoding_fills_bins_below_the_number_and_a_share_of_its_own():
     reader = fitted()
     assert reader.size == 10 and reader.shape == (10,)
     assert reader.preprocess({"rooms": 5, "year": 1900}).tolist() == [1, 1, 0.5, 0, 0] + [0] * 5
@@ -26,7 +26,7 @@ def test_a_number_fills_the_buckets_below_it_and_a_part_of_its_own():
     assert np.allclose(np.diff(steps), 8 / 49 / 2), "nothing is lost within a bucket"
 
 
-def test_a_number_beyond_the_training_rows_is_their_nearest_and_a_missing_one_has_its_own_place():
+def test_numbers_are_clipped_and_missing_ones_marked():
     reader = fitted()
     assert np.array_equal(reader.preprocess({"rooms": 99, "year": 1e9}), reader.preprocess({"rooms": 8, "year": 1980}))
     assert np.array_equal(reader.preprocess({"rooms": -9, "year": 0}), reader.preprocess({"rooms": 0, "year": 1900}))
@@ -34,7 +34,7 @@ def test_a_number_beyond_the_training_rows_is_their_nearest_and_a_missing_one_ha
         assert reader.preprocess(missing).tolist() == [0, 0, 0, 0, 1] + [0] * 5
 
 
-def test_equal_numbers_and_none_at_all_are_borne():
+def test_constant_and_empty_columns_are_encoded():
     reader = PiecewiseLinear(["same", "none", "half"], bins=10)
     reader.fit([{"same": 3, "half": number // 9} for number in range(10)])
     assert len(reader.preprocess({"same": 3, "half": 1})) == reader.size
@@ -43,13 +43,13 @@ def test_equal_numbers_and_none_at_all_are_borne():
         reader.preprocess({"same": "many"})
 
 
-def test_it_comes_back_with_a_checkpoint_and_from_a_worker(tmp_path):
+def test_reader_survives_its_state_and_pickling(tmp_path):
     reader = fitted()
     again = PiecewiseLinear(**reader._init_args)
     again.restore(json.loads(json.dumps(reader.state())))
     cell = {"rooms": 2.5, "year": 1955}
-    for other in (again, pickle.loads(pickle.dumps(reader))):
-        assert other.size == reader.size and np.array_equal(other.preprocess(cell), reader.preprocess(cell))
+    for copy in (again, pickle.loads(pickle.dumps(reader))):
+        assert copy.size == reader.size and np.array_equal(copy.preprocess(cell), reader.preprocess(cell))
     model = JointEmbedding(4, {"facts": MLP(PiecewiseLinear(["rooms"], 3), 8)}, [Regression("facts", "price")])
     space = model.space
     rows = [{"rooms": number, "price": float(number)} for number in range(9)]

@@ -6,7 +6,7 @@ from jointembed import EmbeddingBag, HashedCross, JointEmbedding, Quantiles, Reg
 from jointembed.errors import UsageError
 
 
-def test_buckets_hold_equally_many_and_each_column_has_its_own():
+def test_bins_hold_equally_many_rows_in_each_column():
     reader = Quantiles(["rooms", "year"], bins=4)
     rows = [{"rooms": number % 8, "year": 1900 + number} for number in range(80)]
     reader.fit(rows)
@@ -20,7 +20,7 @@ def test_buckets_hold_equally_many_and_each_column_has_its_own():
     assert counts == [20] * 8
 
 
-def test_a_missing_number_is_in_no_bucket_and_a_word_is_refused():
+def test_missing_numbers_have_no_bin_and_words_are_refused():
     reader = Quantiles(["rooms", "year"], bins=4)
     reader.fit([{"rooms": 1, "year": 1900}, {"rooms": 2}, {"rooms": "", "year": "1950"}])
     assert len(reader.token_ids({"rooms": 1})) == 1
@@ -30,13 +30,13 @@ def test_a_missing_number_is_in_no_bucket_and_a_word_is_refused():
         reader.token_ids({"rooms": "many"})
 
 
-def test_buckets_of_equal_numbers_are_one():
+def test_equal_numbers_share_a_bin():
     reader = Quantiles(bins=10)
     reader.fit([0] * 99 + [1])
     assert reader.size <= 3 and reader.token_ids(0) != reader.token_ids(2)
 
 
-def test_a_cross_tells_combinations_apart_which_no_single_column_does():
+def test_cross_separates_combinations_of_columns():
     reader = HashedCross(["latitude", "longitude"], bins=4, buckets=10_000)
     reader.fit([{"latitude": n % 10, "longitude": n // 10} for n in range(100)])
     corners = {(x, y): reader.token_ids({"latitude": x, "longitude": y})[0] for x in (0, 9) for y in (0, 9)}
@@ -50,7 +50,7 @@ def test_a_cross_tells_combinations_apart_which_no_single_column_does():
         HashedCross(["latitude"])
 
 
-def test_they_come_back_with_a_checkpoint(tmp_path):
+def test_readers_survive_their_state(tmp_path):
     encoders = {
         "facts": EmbeddingBag(Quantiles(["rooms"], bins=3)),
         "place": EmbeddingBag(HashedCross(["x", "street"], bins=3, buckets=50)),

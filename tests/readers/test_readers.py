@@ -42,7 +42,7 @@ LONG = {
         (8000, {"n_fft": 256, "hop_length": 80, "n_mels": 20, "win_length": 200}),
     ],
 )
-def test_log_mel_is_that_of_librosa_and_torchaudio(rate, settings):
+def test_log_mel_equals_librosa_and_torchaudio(rate, settings):
     got = LogMelSpectrogram(rate, **settings)(torch.from_numpy(SAMPLES)).numpy()
     named = {"f_min": "fmin", "f_max": "fmax"}
     energy = librosa.feature.melspectrogram(
@@ -51,33 +51,33 @@ def test_log_mel_is_that_of_librosa_and_torchaudio(rate, settings):
     )  # fmt: skip
     assert got.shape == (1 + len(SAMPLES) // settings["hop_length"], settings["n_mels"])
     assert np.abs(got - np.log(energy.T + 1e-6)).max() <= 1e-4
-    other = torchaudio.transforms.MelSpectrogram(
+    transform = torchaudio.transforms.MelSpectrogram(
         rate, power=2.0, norm="slaney", mel_scale="slaney", pad_mode="constant", **settings
     )
-    assert np.abs(got - np.log(other(torch.from_numpy(SAMPLES)).numpy().T + 1e-6)).max() <= 1e-4
+    assert np.abs(got - np.log(transform(torch.from_numpy(SAMPLES)).numpy().T + 1e-6)).max() <= 1e-4
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 2.48, 2.52, 7.0])
-def test_windows_are_the_pieces_of_the_whole_sound_whichever_are_asked_for(seconds):
+def test_windows_equal_the_pieces_of_the_whole_sound(seconds):
     reader = LogMel(sample_rate=8000, seconds=1.0, n_mels=16, n_fft=256, hop_length=80)
     sound = np.random.default_rng(0).normal(0, 0.1, round(seconds * 8000)).astype(np.float32)
     whole = reader.pieces(reader.preprocess(sound))
     assert len(whole) == max(1, round(seconds))  # a rest of half a window or more is one more
     for most in (None, 1, 2, 3, 100):
-        chosen = evenly_spaced(len(whole), most)
-        some = reader.windows(sound, most)
-        assert len(some) == len(chosen) <= (most or 100)
-        assert all(np.array_equal(window, whole[number]) for window, number in zip(some, chosen, strict=True))
+        numbers = evenly_spaced(len(whole), most)
+        windows = reader.windows(sound, most)
+        assert len(windows) == len(numbers) <= (most or 100)
+        assert all(np.array_equal(window, whole[number]) for window, number in zip(windows, numbers, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("count", "most", "chosen"), [(4, None, [0, 1, 2, 3]), (3, 5, [0, 1, 2]), (36, 3, [6, 18, 30]), (5, 1, [2])]
+    ("count", "most", "numbers"), [(4, None, [0, 1, 2, 3]), (3, 5, [0, 1, 2]), (36, 3, [6, 18, 30]), (5, 1, [2])]
 )
-def test_windows_of_a_long_thing_are_spread_evenly(count, most, chosen):
-    assert evenly_spaced(count, most) == chosen
+def test_windows_are_evenly_spaced(count, most, numbers):
+    assert evenly_spaced(count, most) == numbers
 
 
-def test_silence_has_its_value_and_a_tone_its_band():
+def test_silence_is_the_floor_and_a_tone_is_in_its_band():
     front = LogMelSpectrogram(16000, **LONG)
     assert np.allclose(front(torch.zeros(4000)).numpy(), front.silence)
     tone = torch.sin(2 * torch.pi * 1000 * torch.arange(16000) / 16000)
@@ -92,9 +92,9 @@ def test_augmentation_never_runs_at_embed(monkeypatch):
     reader = LogMel(8000, 0.5, 16, 256, 80, **LOUD)
     plain = LogMel(8000, 0.5, 16, 256, 80)
     models = []
-    for one in (reader, plain):
+    for first in (reader, plain):
         torch.manual_seed(0)
-        model = Space(4, {"audio": ConvNet(one, [4], 8)})
+        model = Space(4, {"audio": ConvNet(first, [4], 8)})
         model.build()
         models.append(model)
     expected = models[1].embed("audio", [SAMPLES])
@@ -103,18 +103,18 @@ def test_augmentation_never_runs_at_embed(monkeypatch):
     assert np.array_equal(models[0].embed("audio", [SAMPLES]), expected)
 
 
-def test_augmentation_is_that_of_its_random_numbers_and_keeps_the_shape():
+def test_augmentation_depends_on_the_generator_only_and_keeps_the_shape():
     reader = LogMel(8000, 0.5, 16, 256, 80, **LOUD)
     for seconds in (0.1, 0.5, 2.0):
         frames = reader.preprocess(SAMPLES[: int(8000 * seconds)])
-        kept = frames.copy()
-        one, two, other = (reader.augment(frames, np.random.default_rng(seed)) for seed in (1, 1, 2))
-        assert one.shape == reader.shape and one.dtype == np.float32 and np.isfinite(one).all()
-        assert np.array_equal(one, two) and not np.array_equal(one, other)
-        assert np.array_equal(frames, kept), "what is kept on the disk is not written to"
+        original = frames.copy()
+        first, second, transform = (reader.augment(frames, np.random.default_rng(seed)) for seed in (1, 1, 2))
+        assert first.shape == reader.shape and first.dtype == np.float32 and np.isfinite(first).all()
+        assert np.array_equal(first, second) and not np.array_equal(first, transform)
+        assert np.array_equal(frames, original), "what is kept on the disk is not written to"
 
 
-def test_without_settings_augmentation_only_cuts_a_window():
+def test_augmentation_without_settings_only_crops_a_window():
     reader = LogMel(8000, 0.5, 16, 256, 80)
     short = reader.preprocess(SAMPLES[:2000])
     assert np.array_equal(reader.augment(short, rng), reader.pieces(short)[0])
@@ -137,7 +137,7 @@ WAYS = [
 
 @pytest.mark.parametrize("reader", [BagOfWords(), Subwords(400, 32)], ids=lambda reader: type(reader).__name__)
 @pytest.mark.parametrize("ways", WAYS, ids=lambda ways: ways[0])
-def test_every_way_of_writing_gives_the_same_numbers(reader, ways):
+def test_text_is_normalised(reader, ways):
     for learned in ways:
         reader.fit([learned, "other words"])
         first, second = (list(reader.token_ids(way)) for way in ways)
@@ -145,7 +145,7 @@ def test_every_way_of_writing_gives_the_same_numbers(reader, ways):
         assert reader.size not in first, "and they are known whichever was learned"
 
 
-def test_words_are_words():
+def test_words_are_split_at_punctuation():
     reader = BagOfWords()
     reader.fit(["Don't stop, rock'n'roll!", None, ["two texts", "in a cell"], "snake_case 3-4"])
     assert reader.vocabulary() == [
@@ -167,14 +167,14 @@ def test_words_are_words():
     assert x.values.tolist() == [9, 11, 12, 12, 12] and x.present.tolist() == [True, True, True, False]
 
 
-def test_the_rarest_words_are_left_out():
+def test_rare_words_are_dropped():
     reader = BagOfWords(min_count=2, max_terms=2)
     reader.fit(["b b b a a c c d"])
     assert reader.vocabulary() == ["a", "b"]
 
 
 @pytest.mark.parametrize("typed", ["<s>", "</s>", "[CLS]", "[PAD]", "[UNK]", "<|endoftext|>", "<pad>", "[MASK]"])
-def test_special_tokens_that_a_user_types_are_plain_text(typed):
+def test_special_tokens_in_a_text_are_plain_text(typed):
     reader = Subwords(400, 32)
     reader.fit(["a slow waltz [CLS] <s> </s>", "the reel <pad>"] * 3)
     numbers = list(reader.token_ids(f"slow {typed} waltz"))
@@ -182,7 +182,7 @@ def test_special_tokens_that_a_user_types_are_plain_text(typed):
     assert reader._tokenizer.decode(numbers).replace("Ġ", "").replace(" ", "") == f"slow{typed}waltz".lower()
 
 
-def test_sub_words_know_every_text_and_cut_long_ones():
+def test_subwords_encode_any_text_and_truncate_long_ones():
     reader = Subwords(300, 8)
     reader.fit(["abc"])
     assert len(reader.token_ids("x" * 100)) == 8
@@ -193,14 +193,14 @@ def test_sub_words_know_every_text_and_cut_long_ones():
 # -- ids ---------------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_id_gets_the_place_after_the_last_known_one():
+def test_unknown_id_has_the_number_after_the_last():
     reader = Category(min_count=2)
     reader.fit(["b", "b", ["a", "a"], "rare", None])
     assert reader.size == 2 and reader.unknown(["rare", "a"]) == ["rare"]
     assert reader.encode(["a", "rare", "new", ["b", "new"]]).values.tolist() == [0, 2, 2, 1, 2]
 
 
-def test_ids_are_compared_as_they_are_written():
+def test_ids_are_compared_as_text():
     reader = Category()
     reader.fit([3, "03", "3.0", "A", "a", np.int64(7), 2.5])
     assert reader.vocabulary() == ["03", "2.5", "3", "3.0", "7", "A", "a"]
@@ -212,7 +212,7 @@ def test_ids_are_compared_as_they_are_written():
 # -- bitmaps -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_bitmap_is_the_same_in_every_form(tmp_path):
+def test_sparse_image_is_equal_as_path_array_or_list(tmp_path):
     grey = (rng.random((6, 5)) * 255 * (rng.random((6, 5)) > 0.5)).astype(np.uint8)
     Image.fromarray(grey).save(tmp_path / "a.png")
     Image.fromarray(grey).convert("RGB").save(tmp_path / "rgb.png")
@@ -236,24 +236,24 @@ def test_a_bitmap_is_the_same_in_every_form(tmp_path):
         assert torch.equal(x.values, expected.values) and torch.equal(x.weights, expected.weights), str(cell)
 
 
-def test_a_bitmap_of_truth_values_is_lit_or_not():
+def test_boolean_image_has_weights_of_one():
     lit = rng.random((6, 5)) > 0.5
     reader = SparseImage([6, 5])
     x, y = (
         reader.encode([lit, np.asfortranarray(lit)]),
         reader.encode([lit.astype(np.float64), lit.astype(np.uint8) * 255]),
     )
-    for one in (x, y):
-        assert one.values.tolist() == np.flatnonzero(lit).tolist() * 2 and set(one.weights.tolist()) == {1.0}
+    for first in (x, y):
+        assert first.values.tolist() == np.flatnonzero(lit).tolist() * 2 and set(first.weights.tolist()) == {1.0}
 
 
-def test_a_blank_bitmap_is_there_and_a_missing_one_is_not():
+def test_blank_image_is_present_and_missing_cell_is_not():
     x = SparseImage([2, 2]).encode([np.zeros((2, 2)), None])
     assert x.present.tolist() == [True, False] and x.offsets.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("harm", ["cut", "pickle", "text", "shape", "gone"])
-def test_bitmaps_that_cannot_be_read_are_refused_in_one_line(tmp_path, harm):
+def test_unreadable_images_are_refused(tmp_path, harm):
     path = tmp_path / ("a.npy" if harm == "pickle" else "a.png")
     if harm == "pickle":
         np.save(path, np.array([{}], dtype=object), allow_pickle=True)
@@ -271,7 +271,7 @@ def test_bitmaps_that_cannot_be_read_are_refused_in_one_line(tmp_path, harm):
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
-def test_numbers_are_standardised_and_come_back():
+def test_numbers_are_standardised_and_inverted():
     columns = ["rooms", "area", "same"]
     cells = [
         {"rooms": 2, "area": 50.0, "same": 1},
@@ -289,7 +289,7 @@ def test_numbers_are_standardised_and_come_back():
     assert np.allclose(reader.inverse_transform(table), [[2, 50, 1], [4, 90, 1], [6, 70, 1]], rtol=1e-6)
 
 
-def test_a_number_alone_may_come_in_any_dress():
+def test_single_number_may_be_a_scalar_a_text_or_a_list():
     reader = Numbers()
     reader.fit([1, 2.0, "3", np.float32(4), [5], None, float("nan")])
     assert reader.mean == [3.0] and reader.std == [pytest.approx(2**0.5)]
@@ -314,7 +314,7 @@ def fitted(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["BagOfWords", "Subwords", "Category", "Numbers", "SparseImage", "LogMel"])
-def test_a_reader_comes_back_from_json(name, tmp_path):
+def test_reader_is_restored_from_json(name, tmp_path):
     reader, cells = fitted(tmp_path)[name]
     reader.fit(cells)
     again = type(reader)(**reader._init_args)
@@ -326,15 +326,15 @@ def test_a_reader_comes_back_from_json(name, tmp_path):
     )
     json.dumps(reader.preprocess_config())
     expected = reader.encode(cells)
-    for other in (again, pickle.loads(pickle.dumps(reader))):  # the data workers get it pickled
-        x = other.encode(cells)
+    for transform in (again, pickle.loads(pickle.dumps(reader))):  # the data workers get it pickled
+        x = transform.encode(cells)
         for part in ("values", "rows", "row_keys", "offsets", "weights", "piece_keys"):
             a, b = getattr(x, part), getattr(expected, part)
             assert (a is None) == (b is None) and (a is None or torch.equal(a, b)), part
 
 
 @pytest.mark.parametrize("name", ["BagOfWords", "Subwords", "Category", "Numbers", "SparseImage", "LogMel"])
-def test_a_column_without_any_cell_has_the_form_of_one_with(name, tmp_path):
+def test_column_of_missing_cells_has_the_usual_shapes(name, tmp_path):
     reader, cells = fitted(tmp_path)[name]
     reader.fit(cells)
     x, none = reader.encode(cells), reader.encode([None, None])
@@ -343,7 +343,7 @@ def test_a_column_without_any_cell_has_the_form_of_one_with(name, tmp_path):
     assert (none.offsets is None) == (x.offsets is None)
 
 
-def test_a_reader_that_learned_nothing_says_so():
+def test_reader_without_training_cells_is_reported():
     model = Space(4, {"genre": EmbeddingBag(Category())})
     model.reader("genre").fit([None])
     with pytest.raises(UsageError, match="knows nothing"):

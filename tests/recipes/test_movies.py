@@ -45,7 +45,7 @@ def hundred(tmp_path):
     return source
 
 
-def test_both_pairs_of_axes_are_measured_and_drawn_side_by_side(script, hundred, tmp_path):
+def test_axes_are_evaluated_and_drawn(script, hundred, tmp_path):
     printed = script("experiments/axes", hundred, tmp_path / "out", "--fit", "-c tiny").splitlines()[1:]
     assert printed[0].startswith("By hand: recall@10") and printed[1].startswith("Learned: recall@10")
     # What a viewer has not seen of the films of one age is near on an axis of age, unless nobody at all has rated it.
@@ -55,7 +55,7 @@ def test_both_pairs_of_axes_are_measured_and_drawn_side_by_side(script, hundred,
         assert len(set(image.convert("L").tobytes())) > 20, "something is drawn"
 
 
-def test_axes_made_by_hand_never_see_the_ratings_that_are_asked_for():
+def test_hand_made_axes_use_training_ratings_only():
     axes = runpy.run_path(str(MOVIES / "experiments" / "axes.py"))
     rated = {"a": list("1234567"), "b": list("7654321")}
     hand = axes["by_hand"](rated, {"a": {"age": 20}, "b": {"age": 40}})
@@ -68,7 +68,7 @@ def test_axes_made_by_hand_never_see_the_ratings_that_are_asked_for():
     assert next(row for row in rows if row["id"] == "dev a")["film"] == ["6"]
 
 
-def test_names_never_cover_each_other():
+def test_names_never_overlap():
     from matplotlib.figure import Figure
 
     axes = runpy.run_path(str(MOVIES / "experiments" / "axes.py"))
@@ -78,7 +78,7 @@ def test_names_never_cover_each_other():
     axes["write_names"](panel, points, [f"The film with number {n}" for n in range(200)])
     boxes = [label.get_window_extent() for label in panel.texts]
     assert 10 < len(boxes) <= axes["LABELS"]
-    assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])
+    assert not any(entry.overlaps(second) for at, entry in enumerate(boxes) for second in boxes[:at])
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def likes(tmp_path):
     return tmp_path / "likes"
 
 
-def test_dimensions_are_compared_and_finished_runs_are_not_done_again(script, likes, tmp_path, capsys):
+def test_dimensions_skips_finished_runs(script, likes, tmp_path, capsys):
     out = tmp_path / "out"
     tiny = ["-c", "tiny"]
     (out / "alone-15").mkdir(parents=True)
@@ -108,9 +108,9 @@ def test_dimensions_are_compared_and_finished_runs_are_not_done_again(script, li
         assert image.format == "PNG" and len(set(image.convert("L").tobytes())) > 20
     model = ["evaluate", out / "nested", likes, "--query", "history", "--target", "film", "--split", "dev"]
     model += ["--candidates-split", "films", "--exclude", "history", "--k", "10", "--json", "--dim"]
-    for one in json.loads((out / "nested" / "finished.json").read_text()):
-        assert main([str(word) for word in [*model, one["dim"]]]) == 0
-        assert json.loads(capsys.readouterr().out)["metrics"]["recall@10"] == one["dev"], "`evaluate` cuts alike"
+    for entry in json.loads((out / "nested" / "finished.json").read_text()):
+        assert main([str(word) for word in [*model, entry["dim"]]]) == 0
+        assert json.loads(capsys.readouterr().out)["metrics"]["recall@10"] == entry["dev"], "`evaluate` cuts alike"
     assert main([str(word) for word in [*model, 65]]) == 2
     assert "must be between 1 and 64" in capsys.readouterr().err
     times = {path: path.stat().st_mtime_ns for path in out.glob("*/*.ckpt")}
@@ -120,19 +120,17 @@ def test_dimensions_are_compared_and_finished_runs_are_not_done_again(script, li
     assert changed == {"alone-26"} and again[2:9] == printed[2:9]
 
 
-def test_matplotlib_is_asked_for_in_one_line_before_anything_is_trained(
-    script, hundred, likes, tmp_path, monkeypatch, capsys
-):
+def test_missing_matplotlib_is_reported_before_training(script, hundred, likes, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for name, source in (("experiments/axes", hundred), ("experiments/dimensions", likes)):
         with pytest.raises(SystemExit) as stop:
             script(name, source, tmp_path / "out")
-        said = capsys.readouterr().err
-        assert stop.value.code == 2 and said.count("\n") == 1 and 'pip install "jointembed[map]"' in said
+        message = capsys.readouterr().err
+        assert stop.value.code == 2 and message.count("\n") == 1 and 'pip install "jointembed[map]"' in message
     assert not (tmp_path / "out").exists()
 
 
-def test_what_the_facts_of_ratings_foretell_by_themselves(script, tmp_path, capsys):
+def test_mean_baselines_print_their_error(script, tmp_path, capsys):
     facts = {"user_mean": 0.5, "user_count": 1, "film_mean": -0.25, "film_count": 1, "near_films": 0.5, "near_users": 1}
     rows = [{"id": "a", "split": "train", "user": "u", "stars": 3}]
     rows += [{"id": f"t{n}", "split": "test", "user": f"u{n}", "stars": 4 + n % 2, **facts} for n in range(2)]
@@ -145,7 +143,7 @@ def test_what_the_facts_of_ratings_foretell_by_themselves(script, tmp_path, caps
     assert "no row of dev has facts" in capsys.readouterr().err
 
 
-def test_cold_films_are_found_by_content_and_by_what_is_popular(script, tmp_path):
+def test_cold_baselines_print_their_recall(script, tmp_path):
     def about(n):
         return {"title": f"{'war' if n % 2 else 'love'} story {n}", "genres": ["War" if n % 2 else "Romance"],
                 "year": "1990"}  # fmt: skip
@@ -154,12 +152,12 @@ def test_cold_films_are_found_by_content_and_by_what_is_popular(script, tmp_path
     rows += [{"id": f"film {n}", "split": "cold", "item": [about(n)], **about(n)} for n in range(100, 300)]
     for user in range(6):
         # Those who watch wars are half as many, but only wars are watched again and again.
-        seen = [str(n) for n in range(20) if n % 2 == user % 2]
-        told = [about(int(film)) for film in seen]
-        viewer = {"history": seen, "titles": [one["title"] for one in told],
-                  "kinds": [one["genres"][0] for one in told], "years": ["1990"] * len(told)}  # fmt: skip
-        asked = [about(n) for n in range(100, 300) if n % 2 == user % 2]
-        rows.append({"id": f"test {user}", "split": "test", "viewer": {**viewer, "years": [str(user)]}, "item": asked})
+        watched = [str(n) for n in range(20) if n % 2 == user % 2]
+        contents = [about(int(film)) for film in watched]
+        viewer = {"history": watched, "titles": [entry["title"] for entry in contents],
+                  "kinds": [entry["genres"][0] for entry in contents], "years": ["1990"] * len(contents)}  # fmt: skip
+        target = [about(n) for n in range(100, 300) if n % 2 == user % 2]
+        rows.append({"id": f"test {user}", "split": "test", "viewer": {**viewer, "years": [str(user)]}, "item": target})
         for copy in range(3 if user % 2 else 1):
             rows.append({"id": f"{user} {copy}", "split": "train", **viewer, "film": "1", **about(1)})
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -38,7 +38,9 @@ def prepare(monkeypatch):
         script = RECIPES / name / "prepare.py"
         monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
         runpy.run_path(str(script), run_name="__main__")
-        return read(next(one for one in arguments if isinstance(one, Path) and one.name.startswith("out")))
+        return read(
+            next(argument for argument in arguments if isinstance(argument, Path) and argument.name.startswith("out"))
+        )
 
     return run
 
@@ -132,7 +134,7 @@ def nottingham(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_a_source_one_line_says_what_to_fetch(name, prepare, capsys, tmp_path):
+def test_missing_source_is_reported_with_what_to_fetch(name, prepare, capsys, tmp_path):
     for arguments in ([], [tmp_path]):
         with pytest.raises(SystemExit) as stop:
             prepare(name, *arguments)
@@ -142,7 +144,7 @@ def test_without_a_source_one_line_says_what_to_fetch(name, prepare, capsys, tmp
         assert "MB" in error and "data/" in error and ("CC BY" in error or "GPL" in error)
 
 
-def test_a_script_stands_alone(tmp_path, mnist):
+def test_script_runs_as_a_command(tmp_path, mnist):
     command = [sys.executable, RECIPES / "mnist" / "prepare.py"]
     failed = subprocess.run(command, capture_output=True, text=True)
     assert failed.returncode == 2 and failed.stderr.startswith("error[E-USAGE]")
@@ -150,7 +152,7 @@ def test_a_script_stands_alone(tmp_path, mnist):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_other_data_is_refused_naming_the_missing_file(name, prepare, capsys, tmp_path):
+def test_wrong_data_is_refused_with_the_missing_file(name, prepare, capsys, tmp_path):
     (tmp_path / "other").mkdir()
     with pytest.raises(SystemExit) as stop:
         prepare(name, tmp_path / "other", tmp_path / "out")
@@ -159,7 +161,7 @@ def test_other_data_is_refused_naming_the_missing_file(name, prepare, capsys, tm
     assert error.count("\n") == 1 and MISSING[name] in error
 
 
-def test_an_unknown_option_is_one_line(prepare, capsys):
+def test_unknown_option_is_reported_in_one_line(prepare, capsys):
     with pytest.raises(SystemExit) as stop:
         prepare("sounds", "a", "out", "--fould", "1")
     assert stop.value.code == 2 and capsys.readouterr().err.count("\n") == 1
@@ -176,7 +178,7 @@ def test_mnist(prepare, mnist, tmp_path, capsys):
     assert str(schema.field("bitmap").type).startswith("fixed_size_list<") and "uint8" in str(schema)
 
 
-def test_mnist_unpacked_and_a_part_of_it(prepare, tmp_path):
+def test_mnist_may_be_unpacked_or_incomplete(prepare, tmp_path):
     folder = tmp_path / "source"
     idx(folder / "MNIST" / "raw" / "t10k-images-idx3-ubyte", np.zeros((3, 28, 28), np.uint8), pack=False)
     idx(folder / "MNIST" / "raw" / "t10k-labels-idx1-ubyte", np.zeros(3, np.uint8), pack=False)
@@ -184,7 +186,7 @@ def test_mnist_unpacked_and_a_part_of_it(prepare, tmp_path):
 
 
 @pytest.mark.parametrize("cut", ["gone", "short", "other"])
-def test_mnist_damaged(cut, prepare, mnist, tmp_path, capsys):
+def test_damaged_mnist_is_reported(cut, prepare, mnist, tmp_path, capsys):
     labels = mnist / "train-labels-idx1-ubyte.gz"
     if cut == "gone":
         labels.unlink()
@@ -214,7 +216,7 @@ def test_digits(prepare, mnist, fsdd, tmp_path):
     assert {len(row) for row in rows} == {8} and written[0]["speaker"] is None
 
 
-def test_digits_without_a_held_speaker(prepare, mnist, fsdd, tmp_path, capsys):
+def test_digits_without_hold_train_on_all_speakers(prepare, mnist, fsdd, tmp_path, capsys):
     rows = prepare("digits", mnist, fsdd, tmp_path / "out")
     assert splits([row for row in rows if row["speech"]]) == {"train": 18, "dev": 2}
     for arguments, word in ((["--hold", "teo"], "theo"), ([], "recordings/")):
@@ -232,7 +234,7 @@ def test_sounds(prepare, esc, tmp_path, capsys):
     assert all((tmp_path / "out" / row["audio"]).is_file() for row in rows)
 
 
-def test_sounds_of_one_recording_stay_together(prepare, tmp_path):
+def test_clips_of_one_recording_are_in_one_split(prepare, tmp_path):
     folder = tmp_path / "esc"
     folder.mkdir()
     clips = [(f"{number}.wav", 1, "dog", "True", number // 2, "a dog barking") for number in range(40)]
@@ -258,11 +260,11 @@ def test_songs(prepare, nottingham, tmp_path, capsys):
     rows = {row["id"]: row for row in prepare("songs", nottingham, out)}
     assert "1 listed files are missing" in capsys.readouterr().out
     assert sorted(rows) == ["ashover1", *(f"reelsa-c{number}" for number in range(1, 9))]
-    reel, other = rows["reelsa-c1"], rows["ashover1"]
+    reel, untyped = rows["reelsa-c1"], rows["ashover1"]
     assert reel["caption"] == "The Liverpool, in B flat minor, 6/8 time" and reel["title"] == "The Liverpool Reel"
     assert (reel["type"], reel["genre"], reel["key"], reel["meter"]) == ("reel", "reel", "Bbm", "6/8")
-    assert other["caption"] == "A tune, in G major, 6/8 time"
-    assert other["type"] == "ashover" and "genre" not in other
+    assert untyped["caption"] == "A tune, in G major, 6/8 time"
+    assert untyped["type"] == "ashover" and "genre" not in untyped
     assert reel["split"] == rows["reelsa-c2"]["split"], "variants stay together"
     assert {"train", "dev"} <= set(splits(list(rows.values())))
     roll = np.asarray(Image.open(out / reel["piano_roll"]))
@@ -282,7 +284,7 @@ def test_songs_with_recordings(prepare, nottingham, tmp_path):
     assert [row["audio"] for row in rows] == ["audio/ashover1.wav"]
 
 
-def test_songs_keep_the_splits_they_bring(prepare, tmp_path):
+def test_songs_keep_published_splits(prepare, tmp_path):
     (tmp_path / "packed").mkdir()
     with gzip.open(tmp_path / "packed" / "nottingham.jsonl.gz", "wt") as file:
         for number in range(10):
@@ -294,7 +296,7 @@ def test_songs_keep_the_splits_they_bring(prepare, tmp_path):
     assert {row["split"] for row in rows[:3]} == {"valid"}
 
 
-def test_a_damaged_tune_is_named(prepare, nottingham, tmp_path, capsys):
+def test_damaged_tune_is_named(prepare, nottingham, tmp_path, capsys):
     path = nottingham / "MIDI" / "reelsa-c3.mid"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(SystemExit) as stop:
@@ -302,7 +304,7 @@ def test_a_damaged_tune_is_named(prepare, nottingham, tmp_path, capsys):
     assert stop.value.code == 5 and "reelsa-c3.mid" in capsys.readouterr().err
 
 
-def test_two_runs_write_the_same_bytes(prepare, mnist, fsdd, esc, nottingham, tmp_path):
+def test_runs_write_equal_bytes(prepare, mnist, fsdd, esc, nottingham, tmp_path):
     for name, sources in (("mnist", [mnist]), ("digits", [mnist, fsdd]), ("sounds", [esc]), ("songs", [nottingham])):
         first, second = tmp_path / f"out-{name}-1", tmp_path / f"out-{name}-2"
         prepare(name, *sources, first)
@@ -313,7 +315,7 @@ def test_two_runs_write_the_same_bytes(prepare, mnist, fsdd, esc, nottingham, tm
             assert (first / file).read_bytes() == (second / file).read_bytes(), file
 
 
-def test_a_second_run_never_writes_into_its_source(prepare, nottingham, tmp_path):
+def test_run_never_writes_into_its_source(prepare, nottingham, tmp_path):
     rendered, out = tmp_path / "rendered", tmp_path / "out"
     rendered.mkdir()
     soundfile.write(rendered / "ashover1.flac", np.zeros(800), 8000)
@@ -324,14 +326,14 @@ def test_a_second_run_never_writes_into_its_source(prepare, nottingham, tmp_path
     assert (rendered / "ashover1.flac").read_bytes() == before != (out / "audio" / "ashover1.flac").read_bytes()
 
 
-def test_share_is_even_and_fixed():
+def test_hash_fraction_is_even_and_fixed():
     shares = [recipe_tools.hash_fraction(str(number)) for number in range(1000)]
     assert shares == [recipe_tools.hash_fraction(str(number)) for number in range(1000)]
     assert 0 <= min(shares) and max(shares) < 1 and abs(np.mean(shares) - 0.5) < 0.03
     assert f"{recipe_tools.hash_fraction('0_george_1'):.6f}" == "0.624716"
 
 
-def test_place_links_or_copies(tmp_path, monkeypatch):
+def test_link_or_copy_links_or_copies(tmp_path, monkeypatch):
     source = tmp_path / "a.wav"
     source.write_bytes(b"sound")
     assert recipe_tools.link_or_copy(source, tmp_path / "out", "audio") == "audio/a.wav"
@@ -347,12 +349,12 @@ def test_place_links_or_copies(tmp_path, monkeypatch):
     assert recipe_tools.link_or_copy(source, tmp_path, ".") == "./a.wav" and source.read_bytes() == b"sound"
 
 
-def test_a_table_without_rows_is_refused(tmp_path):
+def test_table_without_rows_is_refused(tmp_path):
     with pytest.raises(UsageError, match="3 listed files are missing"):
         recipe_tools.write_rows(tmp_path, [], skipped=3)
 
 
-def test_a_source_given_twice_is_refused(prepare, mnist, tmp_path, capsys):
+def test_repeated_source_is_refused(prepare, mnist, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         prepare("mnist", mnist, mnist, tmp_path / "out")
     assert stop.value.code == 2 and "not unique" in capsys.readouterr().err
@@ -368,7 +370,7 @@ def test_a_source_given_twice_is_refused(prepare, mnist, tmp_path, capsys):
         ("songs", ["nottingham", "rendered"], [], {"train": 654, "dev": 71, "valid": 108}),
     ],
 )
-def test_the_real_data(name, sources, options, counts, prepare, data, tmp_path):
+def test_published_data(name, sources, options, counts, prepare, data, tmp_path):
     rows = prepare(name, *(data / source for source in sources), tmp_path / "out", *options)
     assert splits(rows) == counts
     paths = [row[column] for row in rows for column in ("audio", "speech", "piano_roll") if row.get(column)]

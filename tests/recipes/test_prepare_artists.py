@@ -23,31 +23,31 @@ def hetrec(tmp_path):
     return folder
 
 
-def test_what_is_asked_for_was_never_heard_in_training(prepare, hetrec, tmp_path):
+def test_targets_are_never_in_training_rows(prepare, hetrec, tmp_path):
     rows = prepare(hetrec, tmp_path / "out")
     assert Counter(row["split"] for row in rows) == {"train": 11, "dev": 1, "test": 10, "artists": 19}
-    asked = {row["user"]: set(row["artist"]) for row in rows if row["split"] == "test"}
-    assert all(len(one) == 2 for one in asked.values())
+    targets = {row["user"]: set(row["artist"]) for row in rows if row["split"] == "test"}
+    assert all(len(artists) == 2 for artists in targets.values())
     [dev] = [row for row in rows if row["split"] == "dev"]
     for row in rows:
-        if row["split"] == "train" and row["user"] in asked:
-            hidden = asked[row["user"]] | (set(dev["artist"]) if row["user"] == dev["user"] else set())
+        if row["split"] == "train" and row["user"] in targets:
+            hidden = targets[row["user"]] | (set(dev["artist"]) if row["user"] == dev["user"] else set())
             assert not hidden & set(row["heard"] + row["artist"]) and row["heard"] == row["artist"]
     third = next(row for row in rows if row["id"] == "artist 3")
     assert third["name"] == 'Art "3' and third["tags"][0] == "metal" and len(third["tags"]) == 2
 
 
-def test_the_seed_says_what_is_held_back(prepare, hetrec, tmp_path):
-    def held(seed):
+def test_seed_decides_what_is_held_back(prepare, hetrec, tmp_path):
+    def held_out(seed):
         rows = prepare(hetrec, tmp_path / "out", "--seed", seed)
         return [row["artist"] for row in rows if row["split"] == "test"]
 
-    assert held("1") == held("1") != held("2")
+    assert held_out("1") == held_out("1") != held_out("2")
 
 
-def test_without_plays_it_says_what_to_fetch(prepare, tmp_path, capsys):
+def test_missing_plays_are_reported_with_what_to_fetch(prepare, tmp_path, capsys):
     (tmp_path / "none").mkdir()
     with pytest.raises(SystemExit) as stop:
         prepare(tmp_path / "none", tmp_path / "out")
-    said = capsys.readouterr().err
-    assert stop.value.code == 2 and said.count("\n") == 1 and "hetrec2011" in said
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and message.count("\n") == 1 and "hetrec2011" in message

@@ -84,7 +84,7 @@ def test_gtzan_features_take_their_split_from_the_lists(prepare, tmp_path):
     assert row["mfcc1_var"] == pytest.approx(3)
 
 
-def test_gtzan_features_that_bring_their_split(prepare, tmp_path):
+def test_gtzan_features_with_a_split_column(prepare, tmp_path):
     folder = tmp_path / "packed"
     features(folder / "gtzan_features_30s.csv", ["train", "train", "valid", "train", "excluded"])
     path = folder / "gtzan_features_30s.csv"
@@ -93,7 +93,7 @@ def test_gtzan_features_that_bring_their_split(prepare, tmp_path):
     assert splits(prepare(folder)[0]) == {"train": 6, "dev": 2}
 
 
-def test_each_fold_tests_neighbours_and_all_folds_test_everything_once(prepare, tmp_path):
+def test_folds_test_every_clip_once(prepare, tmp_path):
     features(tmp_path / "gtzan_features_30s.csv", ["train", "train", "valid", "train", "valid"])
     tested = Counter()
     for fold in range(1, 6):
@@ -192,7 +192,7 @@ def test_song_describer(prepare, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["nothing", "fold", "features", "unsplit", "tracks"])
-def test_what_is_wrong_is_one_line_with_its_fix(damage, prepare, tmp_path, capsys):
+def test_wrong_sources_are_reported_with_a_fix(damage, prepare, tmp_path, capsys):
     words = ["--fold", "6"] if damage == "fold" else []
     if damage == "features":
         listed(tmp_path / "features_30_sec.csv", [["filename", "tempo"], ["blues.00000.wav", "fast"]])
@@ -209,6 +209,6 @@ def test_what_is_wrong_is_one_line_with_its_fix(damage, prepare, tmp_path, capsy
 
 
 @pytest.mark.real
-def test_the_real_features(prepare, data):
+def test_published_features(prepare, data):
     rows, _ = prepare(data / "tabular")
     assert splits(rows) == {"train": 443, "dev": 197} and len(rows["blues.00000"]) == 57 + len(["id", "split", "genre"])

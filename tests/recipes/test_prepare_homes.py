@@ -33,7 +33,7 @@ def listings(count=60):
     ]  # fmt: skip
 
 
-def test_listings_of_one_host_or_one_advert_stay_together(prepare, tmp_path):
+def test_listings_of_one_host_or_description_are_in_one_split(prepare, tmp_path):
     write(tmp_path / "airbnb" / "listings.csv", listings())
     rows = prepare(tmp_path / "airbnb", tmp_path / "out", "--fold", "2")
     assert len(rows) == 59 and "7" not in {row["id"] for row in rows}
@@ -41,27 +41,29 @@ def test_listings_of_one_host_or_one_advert_stay_together(prepare, tmp_path):
     splits = {}
     for row in rows:
         splits.setdefault(int(row["id"]) // 6, set()).add(row["split"])
-    assert all(len(one) == 1 for one in splits.values())
+    assert all(len(splits_of_group) == 1 for splits_of_group in splits.values())
     first = rows[0]
     assert first["price"] == 1000 and first["log_price"] == pytest.approx(math.log(1000))
     assert first["kinds"] == ["room_type=Private room"] and first["amenities"] == ["Wifi", "Oven"]
     assert "bedrooms" not in first and rows[1]["bedrooms"] == 2
 
 
-def test_every_home_is_tested_once_or_chooses_the_settings_of_every_fold(prepare, tmp_path):
+def test_homes_are_tested_once_or_always_dev(prepare, tmp_path):
     write(tmp_path / "airbnb" / "listings.csv", listings())
-    tested, chosen = [], []
+    tested, dev_rows = [], []
     for fold in range(1, 6):
         rows = prepare(tmp_path / "airbnb", tmp_path / "out", "--fold", str(fold))
         tested += [row["id"] for row in rows if row["split"] == "test"]
-        chosen.append({row["id"] for row in rows if row["split"] == "dev"})
-    assert all(one == chosen[0] for one in chosen) and chosen[0], "dev rows are reported on in no fold"
-    assert len(tested) == len(set(tested)) == 59 - len(chosen[0]) and not chosen[0] & set(tested)
+        dev_rows.append({row["id"] for row in rows if row["split"] == "dev"})
+    assert all(splits_of_group == dev_rows[0] for splits_of_group in dev_rows) and dev_rows[0], (
+        "dev rows are reported on in no fold"
+    )
+    assert len(tested) == len(set(tested)) == 59 - len(dev_rows[0]) and not dev_rows[0] & set(tested)
     with pytest.raises(SystemExit):
         prepare(tmp_path / "airbnb", tmp_path / "out", "--fold", "6")
 
 
-def test_one_table_of_a_folder_that_holds_several(prepare, tmp_path, capsys):
+def test_only_selects_a_table(prepare, tmp_path, capsys):
     write(tmp_path / "all" / "listings.csv", listings())
     with open(tmp_path / "all" / "ames.csv", "w") as file:
         file.write("Order,PID,MS SubClass,Neighborhood,SalePrice\n" + "".join(f"{n},{n},20,A,9\n" for n in range(10)))
@@ -72,7 +74,7 @@ def test_one_table_of_a_folder_that_holds_several(prepare, tmp_path, capsys):
     assert stop.value.code == 2 and "did you mean ames" in capsys.readouterr().err
 
 
-def test_the_baseline_learns_what_is_there_and_gives_the_mean_of_the_folds(prepare, tmp_path, monkeypatch, capsys):
+def test_baselines_print_the_mean_of_folds(prepare, tmp_path, monkeypatch, capsys):
     homes = listings(300)
     for home in homes:
         home["price"] = 100 * (1 + home["id"] % 3) + (50 if "sea" in home["description"] else 0)
@@ -122,12 +124,12 @@ def test_districts_and_houses(prepare, tmp_path):
     assert rows[0]["kinds"] == ["MS SubClass=020", "Street=Pave", "Neighborhood=NAmes"]
 
 
-def test_another_table_is_refused_in_one_line(prepare, tmp_path, capsys):
+def test_unknown_table_is_refused(prepare, tmp_path, capsys):
     (tmp_path / "none").mkdir()
     with pytest.raises(SystemExit) as stop:
         prepare(tmp_path / "none", tmp_path / "out")
-    said = capsys.readouterr().err
-    assert stop.value.code == 2 and said.count("\n") == 1 and "insideairbnb" in said
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and message.count("\n") == 1 and "insideairbnb" in message
     write(tmp_path / "other" / "housing.csv", [{"a": 1}])
     with pytest.raises(SystemExit) as stop:
         prepare(tmp_path / "other", tmp_path / "out")

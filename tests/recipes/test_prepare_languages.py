@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-SAID = {"en": "A dog runs {}.", "de": "Ein Hund läuft {}.", "fr": "Un chien court {}."}
+SENTENCES = {"en": "A dog runs {}.", "de": "Ein Hund läuft {}.", "fr": "Un chien court {}."}
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def published(tmp_path):
     folder = tmp_path / "raw"
     folder.mkdir()
     for split, count in [("train", 6), ("val", 2), ("test_2016_flickr", 2)]:
-        for language, said in SAID.items():
-            text = "".join(f"{said.format(number)}\n" for number in range(count))
+        for language, sentence in SENTENCES.items():
+            text = "".join(f"{sentence.format(number)}\n" for number in range(count))
             (folder / f"{split}.{language}.gz").write_bytes(gzip.compress(text.encode()))
     (folder / "train.cs.gz").write_bytes(gzip.compress(b"Pes.\n"))
     return folder
 
 
-def test_line_i_of_each_language_is_one_row(prepare, published):
+def test_lines_of_all_languages_are_joined_by_number(prepare, published):
     rows = prepare(published)
     assert len(rows) == 10 and Counter(row["split"] for row in rows) == {
         "train": 5,
@@ -36,10 +36,12 @@ def test_line_i_of_each_language_is_one_row(prepare, published):
     }
     for row in rows:
         number = row["id"].rpartition("-")[2]
-        assert {name: row[name] for name in SAID} == {name: said.format(number) for name, said in SAID.items()}
+        assert {name: row[name] for name in SENTENCES} == {
+            name: sentence.format(number) for name, sentence in SENTENCES.items()
+        }
 
 
-def test_halves_share_no_picture_between_german_and_french_in_training_alone(prepare, published):
+def test_halves_separate_german_and_french_in_training(prepare, published):
     rows = prepare(published, "--halves")
     train = [row for row in rows if row["split"] == "train"]
     assert len(train) == 5 and all("en" in row and ("de" in row) != ("fr" in row) for row in train)
@@ -49,16 +51,16 @@ def test_halves_share_no_picture_between_german_and_french_in_training_alone(pre
     assert [(row["id"], row["split"]) for row in rows] == [(row["id"], row["split"]) for row in whole]
 
 
-def test_an_empty_line_is_a_missing_cell_and_unpacked_files_and_two_languages_will_do(prepare, tmp_path):
+def test_empty_lines_are_missing_cells(prepare, tmp_path):
     for language in ("en", "de"):
-        lines = [SAID[language].format(number) for number in range(10)]
+        lines = [SENTENCES[language].format(number) for number in range(10)]
         lines[3] = "" if language == "de" else lines[3]
         (tmp_path / f"train.{language}").write_text("\n".join(lines) + "\n", "utf-8")
     rows = prepare(tmp_path)
     assert len(rows) == 10 and "de" not in rows[3] and "en" in rows[3] and "fr" not in rows[0]
 
 
-def test_a_source_that_is_wrong_is_one_line_with_its_fix(prepare, published, tmp_path, capsys):
+def test_wrong_source_is_reported_with_a_fix(prepare, published, tmp_path, capsys):
     def refused(*arguments):
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
@@ -67,7 +69,7 @@ def test_a_source_that_is_wrong_is_one_line_with_its_fix(prepare, published, tmp
         assert error.count("\n") == 1 and stop.value.code
         return error
 
-    assert all(said in refused() for said in ("multi30k/dataset", "60 MB", "for research", "task1/raw"))
+    assert all(sentence in refused() for sentence in ("multi30k/dataset", "60 MB", "for research", "task1/raw"))
     (tmp_path / "empty").mkdir()
     assert "train.en.gz is missing" in refused(tmp_path / "empty")
     (published / "train.fr.gz").write_bytes(gzip.compress(b"Un chien.\n"))
@@ -77,7 +79,7 @@ def test_a_source_that_is_wrong_is_one_line_with_its_fix(prepare, published, tmp
 
 
 @pytest.mark.real
-def test_the_real_captions(prepare, data):
+def test_published_captions(prepare, data):
     rows = prepare(data / "multi30k")
     assert Counter(row["split"] for row in rows) == {"train": 28033, "dev": 967, "val": 1014}
     assert all({"en", "de", "fr"} <= set(row) for row in rows)

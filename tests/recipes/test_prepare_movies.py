@@ -83,7 +83,7 @@ def test_ratings(prepare, tmp_path, published):
         assert (test["title"], test["year"], test["genres"], test["stars"]) == ("Café", 1994, ["Action", "Comedy"], 5)
 
 
-def test_the_facts_of_a_rating_come_from_other_ratings_alone():
+def test_facts_use_other_ratings_only():
     facts = runpy.run_path(str(SCRIPT.with_name("facts.py")))["facts"]
     rng = np.random.default_rng(0)
     rated = [(f"u{user}", f"f{film}", int(rng.integers(1, 6))) for user in range(20) for film in range(15)]
@@ -94,30 +94,32 @@ def test_the_facts_of_a_rating_come_from_other_ratings_alone():
         changed[at] = (*rated[at][:2], 6 - rated[at][2] if rated[at][2] != 3 else 5)
         after = facts(changed, train)
         assert after[at] == before[at], "nobody's facts hold the stars that they are to foretell"
-        others = [one != two for one, two in zip(before, after, strict=True)]
-        assert any(others) == train[at], "and nobody learns from rows that are not trained on"
+        differs = [row_of_facts != two for row_of_facts, two in zip(before, after, strict=True)]
+        assert any(differs) == train[at], "and nobody learns from rows that are not trained on"
 
 
-def test_facts_say_who_is_generous_and_what_is_seldom_seen():
+def test_facts_reflect_means_and_counts():
     facts = runpy.run_path(str(SCRIPT.with_name("facts.py")))["facts"]
     rated = [(f"u{user}", f"f{film}", 5 if user < 5 else 1) for user in range(10) for film in range(12)]
     rated += [("u0", "rare", 5), ("u9", "new", 1), ("stranger", "f0", 3)]
-    known = facts(rated, [True] * 121 + [False] * 2)
-    assert known[0]["user_mean"] > 1 and known[119]["user_mean"] < -1
-    assert known[-2]["film_count"] == 0 and known[-2]["film_mean"] == 0, "nothing is known of a new film"
-    assert known[-1]["user_count"] == 0 and known[-1]["film_count"] == pytest.approx(np.log(11), abs=1e-3)
-    assert known[120]["film_count"] == 0 < known[0]["film_count"], "its only rating is the one that is asked for"
+    table = facts(rated, [True] * 121 + [False] * 2)
+    assert table[0]["user_mean"] > 1 and table[119]["user_mean"] < -1
+    assert table[-2]["film_count"] == 0 and table[-2]["film_mean"] == 0, "nothing is known of a new film"
+    assert table[-1]["user_count"] == 0 and table[-1]["film_count"] == pytest.approx(np.log(11), abs=1e-3)
+    assert table[120]["film_count"] == 0 < table[0]["film_count"], "its only rating is the one that is asked for"
 
 
-def test_users_who_rate_alike_foretell_each_other():
+def test_facts_use_similar_users():
     facts = runpy.run_path(str(SCRIPT.with_name("facts.py")))["facts"]
     # Half like the first films and hate the last, half the other way round: all means are the same.
     rated = [
         (f"u{user}", f"f{film}", 5 if (user < 20) == (film < 20) else 1) for user in range(40) for film in range(40)
     ]
-    known = facts(rated, [True] * len(rated))
+    table = facts(rated, [True] * len(rated))
     for name in ("near_films", "near_users"):
-        assert np.corrcoef([one[name] for one in known], [stars for _, _, stars in rated])[0, 1] > 0.95
+        assert (
+            np.corrcoef([row_of_facts[name] for row_of_facts in table], [stars for _, _, stars in rated])[0, 1] > 0.95
+        )
 
 
 @pytest.fixture
@@ -133,7 +135,7 @@ def latest(tmp_path):
     return source
 
 
-def test_likes_are_asked_for_by_other_likes(prepare, latest, tmp_path):
+def test_targets_of_likes_are_other_likes(prepare, latest, tmp_path):
     rows = prepare(latest, tmp_path / "out")
     assert Counter(row["split"] for row in rows) == {"train": 80, "dev": 3, "test": 10, "films": 20}
     for user in range(1, 11):
@@ -152,23 +154,25 @@ def test_likes_are_asked_for_by_other_likes(prepare, latest, tmp_path):
     assert rows != prepare(latest, tmp_path / "other", "--seed", "2")
 
 
-def test_cold_films_are_in_no_row_to_train_on(prepare, latest, tmp_path):
+def test_cold_films_are_never_in_training_rows(prepare, latest, tmp_path):
     rows = prepare(latest, tmp_path / "out", "--cold", "0.2")
     cold = [row for row in rows if row["split"] == "cold"]
     assert len(cold) == 4 and all("film" not in row for row in cold), "a cold film is what it is about, and no id"
     away = {row["title"].split()[-1] for row in cold}
-    asked = {one["title"].split()[-1] for row in rows if row["split"] == "dev" for one in row["item"]}
-    assert asked and not asked & away
+    targets = {
+        row_of_facts["title"].split()[-1] for row in rows if row["split"] == "dev" for row_of_facts in row["item"]
+    }
+    assert targets and not targets & away
     for row in rows:
         if row["split"] == "train":
-            seen = {*row["history"], row["film"]}
-            assert not seen & (away | asked) and row["film"] not in row["history"] and "20" not in row["film"]
+            films_in_row = {*row["history"], row["film"]}
+            assert not films_in_row & (away | targets) and row["film"] not in row["history"] and "20" not in row["film"]
             assert len(row["titles"]) == len(row["history"]) - ("20" in row["history"])
         if row["split"] == "test":
-            assert {one["title"].split()[-1] for one in row["item"]} <= away and not set(
+            assert {row_of_facts["title"].split()[-1] for row_of_facts in row["item"]} <= away and not set(
                 row["viewer"]["history"]
             ) & away
-            assert all(one in [row["item"][0] for row in cold] for one in row["item"])
+            assert all(row_of_facts in [row["item"][0] for row in cold] for row_of_facts in row["item"])
     assert rows != prepare(latest, tmp_path / "other", "--cold", "0.2", "--seed", "2")
 
 
@@ -182,21 +186,21 @@ def test_cold_films_of_histories_as_published(prepare, tmp_path):
 
 
 @pytest.mark.parametrize("share", ["0", "0.9", "-1"])
-def test_a_share_that_leaves_nothing_is_refused_in_one_line(prepare, latest, tmp_path, capsys, share):
+def test_invalid_share_is_refused(prepare, latest, tmp_path, capsys, share):
     with pytest.raises(SystemExit) as stop:
         prepare(latest, tmp_path / "out", f"--cold={share}")
-    said = capsys.readouterr().err
-    assert stop.value.code == 2 and said.count("\n") == 1 and "give 0.1" in said
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and message.count("\n") == 1 and "give 0.1" in message
 
 
-def test_without_films_it_says_what_to_fetch(prepare, tmp_path, capsys):
+def test_missing_films_are_reported_with_what_to_fetch(prepare, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit) as stop:
         prepare(tmp_path / "empty", tmp_path / "out")
-    said = capsys.readouterr().err
-    assert stop.value.code == 2 and said.count("\n") == 1 and "ml-1m.zip" in said
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and message.count("\n") == 1 and "ml-1m.zip" in message
     (tmp_path / "empty" / "ratings.dat").write_text("1::2::3\n")
     with pytest.raises(SystemExit) as stop:
         prepare(tmp_path / "empty", tmp_path / "out")
-    said = capsys.readouterr().err
-    assert stop.value.code == 5 and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert stop.value.code == 5 and message.count("\n") == 1

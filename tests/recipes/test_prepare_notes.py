@@ -30,7 +30,7 @@ def prepare(monkeypatch):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["prepare.py", *map(str, arguments)])
         runpy.run_path(str(RECIPE / "prepare.py"), run_name="__main__")
-        out = next(one for one in arguments if isinstance(one, Path) and one.name.startswith("out"))
+        out = next(item for item in arguments if isinstance(item, Path) and item.name.startswith("out"))
         return [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
 
     return run
@@ -42,20 +42,22 @@ def jsb(tmp_path):
     for name in ("json", "packed", "mat"):
         (tmp_path / name).mkdir()
     (tmp_path / "json" / "jsb-chorales-quarter.json").write_text(json.dumps(CHORALES))
-    finer = {split: [[frame[::-1] for frame in one for _ in range(4)] for one in CHORALES[split]] for split in CHORALES}
+    finer = {
+        split: [[frame[::-1] for frame in item for _ in range(4)] for item in CHORALES[split]] for split in CHORALES
+    }
     with gzip.open(tmp_path / "packed" / "jsb-chorales-16th.json.gz", "wt") as file:
         json.dump(finer, file)
-    found = {}
+    matrices = {}
     for split, listed in CHORALES.items():
         cells = np.empty((1, len(listed)), object)
         for number, chorale in enumerate(listed):
             cells[0, number] = np.array([[float(key + 21 in frame) for key in range(88)] for frame in chorale])
-        found[f"{split}data"] = cells
-    savemat(tmp_path / "mat" / "JSB_Chorales.mat", found)
+        matrices[f"{split}data"] = cells
+    savemat(tmp_path / "mat" / "JSB_Chorales.mat", matrices)
     return tmp_path
 
 
-def test_chorales_keep_their_splits_and_their_rests(prepare, jsb):
+def test_chorales_keep_splits_and_rests(prepare, jsb):
     rows = prepare(jsb / "json", jsb / "out")
     assert [(row["id"], row["split"]) for row in rows] == [
         ("train 0", "train"), ("train 1", "train"), ("valid 0", "dev"), ("test 0", "test")
@@ -66,7 +68,7 @@ def test_chorales_keep_their_splits_and_their_rests(prepare, jsb):
     assert first["frames"] == [frame for frame in rows[0]["frames"] for _ in range(4)]
 
 
-def test_transposed_copies_are_training_rows_alone_and_say_that_they_are_extra(prepare, jsb):
+def test_transposed_copies_are_extra_training_rows(prepare, jsb):
     plain, rows = prepare(jsb / "json", jsb / "out"), prepare(jsb / "json", jsb / "out2", "--transpose")
     extra = [row for row in rows if "extra" in row]
     assert [row for row in rows if "extra" not in row] == plain
@@ -103,7 +105,7 @@ def nottingham(tmp_path):
     return folder
 
 
-def test_tunes_as_published_are_played_and_say_what_comes_after_the_clip(prepare, nottingham, tmp_path, capsys):
+def test_tunes_are_rendered_with_their_next_note(prepare, nottingham, tmp_path, capsys):
     rows = {row["id"]: row for row in prepare(nottingham, tmp_path / "out")}
     assert len(rows) == 7 and "1 listed files are missing" in capsys.readouterr().out
     jig = rows["jigs1"]
@@ -114,7 +116,7 @@ def test_tunes_as_published_are_played_and_say_what_comes_after_the_clip(prepare
     assert len(samples) == 6 * rate and jig["next"] in {"G", "A", "B"} and jig["last"] in {"G", "A", "B"}
 
 
-def test_the_next_note_is_the_first_after_six_seconds_in_the_tempo_of_the_clip(prepare, nottingham, tmp_path):
+def test_next_note_follows_the_tempo_of_the_clip(prepare, nottingham, tmp_path):
     clips = tmp_path / "rendered"
     (clips / "nottingham").mkdir(parents=True)
     speeds = {"jigs1": 100.0, "jigs2": 95.0, "jigs3": 300.0}
@@ -132,7 +134,7 @@ def test_the_next_note_is_the_first_after_six_seconds_in_the_tempo_of_the_clip(p
     assert "audio" not in rows["ashover1"] and "next" not in rows["ashover1"]
 
 
-def test_further_stretches_are_training_rows_of_their_own_sound(prepare, nottingham, tmp_path):
+def test_stretches_are_extra_training_rows(prepare, nottingham, tmp_path):
     plain = prepare(nottingham, tmp_path / "out")
     rows = prepare(nottingham, tmp_path / "out2", "--stretches", "2")
     extra = [row for row in rows if "extra" in row]
@@ -143,10 +145,12 @@ def test_further_stretches_are_training_rows_of_their_own_sound(prepare, notting
     assert len(first) == len(second) and abs(first - second).max() > 0.01
 
 
-def test_what_sound_must_beat_is_printed(prepare, tmp_path, capsys):
+def test_baselines_of_the_next_note_are_printed(prepare, tmp_path, capsys):
     prepare(packed(tmp_path / "tunes", 20, 60), tmp_path / "out")
-    said = capsys.readouterr().out.splitlines()[-1]
-    assert said.startswith("next pitch class in valid: the most frequent one 0.") and "the last one again 0." in said
+    output = capsys.readouterr().out.splitlines()[-1]
+    assert (
+        output.startswith("next pitch class in valid: the most frequent one 0.") and "the last one again 0." in output
+    )
 
 
 def packed(folder, count=60, length=24):
@@ -168,7 +172,7 @@ def packed(folder, count=60, length=24):
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-def test_the_frozen_embedding_is_measured_beside_histograms(prepare, tmp_path, monkeypatch, capsys):
+def test_frozen_embedding_is_compared_with_histograms(prepare, tmp_path, monkeypatch, capsys):
     clips = tmp_path / "rendered"
     clips.mkdir()
     (clips / "rendered.csv").write_text("filename,id,bpm\nnone.ogg,t0,100\n")
@@ -185,21 +189,21 @@ def test_the_frozen_embedding_is_measured_beside_histograms(prepare, tmp_path, m
     monkeypatch.setattr(sys, "argv", ["frozen.py", str(tmp_path / "run.ckpt"), str(tmp_path / "out")])
     capsys.readouterr()
     runpy.run_path(str(RECIPE / "experiments" / "frozen.py"), run_name="__main__")
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "12 tunes of valid; always jig: 0.500" and len(said) == 9
-    assert "histograms of intervals and durations, SVM: accuracy 1.000 (1.000 - 1.000)" in said
-    assert sum("frozen embedding, 5-NN: balanced" in line for line in said) == 1
+    output = capsys.readouterr().out.splitlines()
+    assert output[0] == "12 tunes of valid; always jig: 0.500" and len(output) == 9
+    assert "histograms of intervals and durations, SVM: accuracy 1.000 (1.000 - 1.000)" in output
+    assert sum("frozen embedding, 5-NN: balanced" in line for line in output) == 1
 
 
-def test_without_notes_one_line_says_what_to_fetch(prepare, tmp_path, capsys):
+def test_missing_notes_are_reported_with_what_to_fetch(prepare, tmp_path, capsys):
     for arguments in ([], [tmp_path, tmp_path / "out"]):
         with pytest.raises(SystemExit) as stop:
             prepare(*arguments)
-        said = capsys.readouterr().err
-        assert stop.value.code == 2 and said.count("\n") == 1
-        assert "jsb-chorales-quarter.json" in said and "MB" in said and "data/" in said and "GPL" in said
+        output = capsys.readouterr().err
+        assert stop.value.code == 2 and output.count("\n") == 1
+        assert "jsb-chorales-quarter.json" in output and "MB" in output and "data/" in output and "GPL" in output
     (tmp_path / "jsb-chorales-quarter.json").write_text('{"train": [')
     with pytest.raises(SystemExit) as stop:
         prepare(tmp_path, tmp_path / "out")
-    said = capsys.readouterr().err
-    assert stop.value.code == 5 and said.count("\n") == 1 and "fetch it again" in said
+    output = capsys.readouterr().err
+    assert stop.value.code == 5 and output.count("\n") == 1 and "fetch it again" in output

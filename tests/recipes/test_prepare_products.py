@@ -15,19 +15,19 @@ def prepare(prepared):
     return lambda out, *options: prepared("products", out, out, *options)
 
 
-def test_the_same_seed_makes_the_same_files_and_another_makes_others(prepare, tmp_path):
+def test_files_depend_on_the_seed(prepare, tmp_path):
     for name in ("one", "two"):
         prepare(tmp_path / name, "--products", "12")
     prepare(tmp_path / "other", "--products", "12", "--seed", "1")
-    one, two, other = (
+    first, second, third = (
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in ("one", "two", "other")
     )
-    assert one == two and len(one) > 10
-    assert one[Path("rows.jsonl")] != other[Path("rows.jsonl")]
+    assert first == second and len(first) > 10
+    assert first[Path("rows.jsonl")] != third[Path("rows.jsonl")]
 
 
-def test_cells_are_missing_but_every_product_can_be_told_by_something(prepare, tmp_path):
+def test_products_have_at_least_one_modality(prepare, tmp_path):
     rows = prepare(tmp_path / "out", "--products", "200")
     assert len(rows) == 200 and len({row["id"] for row in rows}) == 200
     assert {row["split"] for row in rows} == {"train", "dev", "test"}
@@ -37,22 +37,22 @@ def test_cells_are_missing_but_every_product_can_be_told_by_something(prepare, t
     assert all({"text", "image", "audio"} & set(row) for row in rows)
 
 
-def test_what_a_product_is_shows_in_its_picture_its_sound_and_its_price(prepare, tmp_path):
+def test_modalities_reflect_the_product(prepare, tmp_path):
     rows = prepare(tmp_path / "out", "--products", "150")
     red = {"red": [], "blue": []}
     rings, prices = defaultdict(list), defaultdict(list)
     for row in rows:
-        said = set(row.get("text", "").split())
+        words = set(row.get("text", "").split())
         if "image" in row:
             pixels = np.asarray(Image.open(tmp_path / "out" / row["image"]), float)
             assert pixels.shape == (48, 48, 3)
-            for colour in said & set(red):
+            for colour in words & set(red):
                 red[colour].append(pixels[..., 0].mean() - pixels[..., 2].mean())
         if "audio" in row:
             samples, rate = soundfile.read(tmp_path / "out" / row["audio"])
             assert (rate, len(samples)) == (16000, 8000) and 0.05 < np.abs(samples).max() <= 1
             late = np.square(samples[2000:]).sum() / np.square(samples).sum()
-            for material in said & {"wood", "wooden", "metal", "steel"}:
+            for material in words & {"wood", "wooden", "metal", "steel"}:
                 rings[material[:4] in ("wood",)].append(late)
         if "price" in row and "category" in row:
             prices[row["category"]].append(row["price"])
@@ -63,7 +63,7 @@ def test_what_a_product_is_shows_in_its_picture_its_sound_and_its_price(prepare,
     )
 
 
-def test_too_few_products_are_refused_in_one_line(prepare, tmp_path, capsys):
+def test_too_few_products_are_refused(prepare, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         prepare(tmp_path / "out", "--products", "3")
     error = capsys.readouterr().err

@@ -25,7 +25,7 @@ def published(tmp_path):
     return folder
 
 
-def test_names_say_the_stroke_and_the_tonic(prepare, published, tmp_path):
+def test_stroke_and_tonic_come_from_file_names(prepare, published, tmp_path):
     rows = prepare(published)
     assert len(rows) == 10 and list(rows[0]) == ["id", "split", "audio", "stroke", "tonic"]
     first = next(row for row in rows if row["id"] == "224030")
@@ -35,7 +35,7 @@ def test_names_say_the_stroke_and_the_tonic(prepare, published, tmp_path):
     assert all((tmp_path / "out" / row["audio"]).is_file() for row in rows)
 
 
-def test_a_held_tonic_is_tested_and_another_may_choose_the_settings(prepare, published):
+def test_hold_and_dev_select_tonics(prepare, published):
     rows = prepare(published, "--hold", "csh")
     assert {row["tonic"] for row in rows if row["split"] == "test"} == {"csh"}
     assert Counter(row["split"] for row in rows) == {"train": 4, "dev": 1, "test": 5}
@@ -44,7 +44,7 @@ def test_a_held_tonic_is_tested_and_another_may_choose_the_settings(prepare, pub
     assert {row["tonic"] for row in rows if row["split"] == "dev"} == {"b"}
 
 
-def test_copies_with_their_own_names_are_read_too(prepare, tmp_path):
+def test_renamed_copies_are_read(prepare, tmp_path):
     folder = tmp_path / "copy" / "audio"
     folder.mkdir(parents=True)
     for number in range(10):
@@ -53,7 +53,7 @@ def test_copies_with_their_own_names_are_read_too(prepare, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["--hold", "d"], ["--dev", "h"], ["--hold", "b", "--dev", "b"], None])
-def test_what_cannot_be_held_out_is_one_line_with_its_fix(words, prepare, published, tmp_path, capsys):
+def test_unknown_tonics_are_refused(words, prepare, published, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         prepare(*([tmp_path / "B"] if words is None else [published, *words]))
     error = capsys.readouterr().err
@@ -66,7 +66,7 @@ def test_what_cannot_be_held_out_is_one_line_with_its_fix(words, prepare, publis
 
 
 @pytest.mark.real
-def test_the_real_strokes(prepare, data):
+def test_published_strokes(prepare, data):
     rows = prepare(data / "mridangam", "--hold", "dsh")
     assert Counter(row["split"] for row in rows) == {"train": 1285, "dev": 143, "test": 502}
     assert len({row["stroke"] for row in rows}) == 9

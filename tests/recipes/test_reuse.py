@@ -42,7 +42,7 @@ def run(monkeypatch):
     return script
 
 
-def test_digits_that_are_left_out_are_in_no_split_that_is_trained_on(run, recordings, tmp_path):
+def test_unseen_digits_are_never_trained_on(run, recordings, tmp_path):
     out = tmp_path / "out"
     run("prepare.py", recordings, out, "--unseen", "23")
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
@@ -53,7 +53,7 @@ def test_digits_that_are_left_out_are_in_no_split_that_is_trained_on(run, record
 
 
 @pytest.mark.parametrize("unseen", ["2", "89", "0123", None])
-def test_what_cannot_be_left_out_is_one_line_with_its_fix(unseen, run, recordings, tmp_path, capsys):
+def test_invalid_unseen_digits_are_refused(unseen, run, recordings, tmp_path, capsys):
     words = ["--unseen", unseen] if unseen else []
     with pytest.raises(SystemExit) as stop:
         run("prepare.py", recordings, tmp_path / "out", *words)
@@ -61,7 +61,7 @@ def test_what_cannot_be_left_out_is_one_line_with_its_fix(unseen, run, recording
     assert stop.value.code == 2 and error.count("\n") == 1 and "0123" in error
 
 
-def test_few_examples_of_sounds_that_the_encoder_never_heard(run, recordings, tmp_path, capsys):
+def test_fewshot_prints_the_accuracy_of_all_methods(run, recordings, tmp_path, capsys):
     out, model = tmp_path / "out", tmp_path / "run"
     run("prepare.py", recordings, out, "--unseen", "23")
     words = ["--data.table", str(out), "--trainer.default_root_dir", str(model), "--trainer.enable_progress_bar", "no"]
@@ -73,9 +73,9 @@ def test_few_examples_of_sounds_that_the_encoder_never_heard(run, recordings, tm
     lines = [line for line in capsys.readouterr().out.splitlines() if re.match(LABELS, line)]
     assert len(lines) == 4
     for line in lines:
-        figures = [float(one) for one in re.findall(r"(\d\.\d+) ±", line)]
-        assert len(figures) == 2 and all(0 <= one <= 1 for one in figures)
-    frozen = [float(one) for one in re.findall(r"(\d\.\d+) ±", lines[0])]
+        figures = [float(number) for number in re.findall(r"(\d\.\d+) ±", line)]
+        assert len(figures) == 2 and all(0 <= number <= 1 for number in figures)
+    frozen = [float(number) for number in re.findall(r"(\d\.\d+) ±", lines[0])]
     assert frozen[1] >= 0.9, "a pitch is learned from five examples"
     assert (model / "best.ckpt").read_bytes() == before, "what is frozen stays as it was"
     with pytest.raises(SystemExit) as stop:
@@ -83,7 +83,7 @@ def test_few_examples_of_sounds_that_the_encoder_never_heard(run, recordings, tm
     assert stop.value.code == 2 and "fewer --shots" in capsys.readouterr().err
 
 
-def test_examples_are_drawn_evenly_and_never_asked_for():
+def test_examples_are_balanced_and_excluded_from_questions():
     script = runpy.run_path(str(FOLDER / "experiments/fewshot.py"))
     rows = [{"id": str(number), "kind": "abc"[number % 3]} for number in range(30)]
     examples, questions = script["draw_examples"](rows, "kind", 4, 0)
