@@ -55,17 +55,26 @@ def print_table(
         right: the columns that are aligned to the right, as numbers are.
         wrap: break long cells into lines on a terminal; otherwise they are cut.
     """
+    console = stdout_console()
+    names, rows = list(map(escape_control, names)), [list(map(escape_control, row)) for row in rows]
+    widths = [max(map(cell_len, texts)) for texts in zip(names, *rows, strict=True)]
+    shrinkable = [place for place, name in enumerate(names) if name not in right and not wrap]
+    while shrinkable and sum(widths) + 2 * (len(widths) - 1) > console.width:
+        widest = max(shrinkable, key=lambda place: widths[place])
+        if widths[widest] == 1:
+            break
+        widths[widest] -= 1
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name in names:
+    for name, width in zip(names, widths, strict=True):
         table.add_column(
-            Text(escape_control(name)),
+            Text(name),
             justify="right" if name in right else "left",
             no_wrap=not wrap,
             overflow="fold" if wrap else "ellipsis",
+            max_width=None if wrap else width,
         )
     for row in rows:
-        table.add_row(*(Text(escape_control(cell)) for cell in row))
-    console = stdout_console()
+        table.add_row(*map(Text, row))
     with console.capture() as capture:
         console.print(table)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()))
@@ -274,7 +283,7 @@ class FolderProgress:
         self._bar = Progress(
             TextColumn("{task.description}"), bar, *columns, skipped, console=console, disable=not shows_progress()
         )
-        self.shown = shows_progress()
+        self.visible = shows_progress()
         self._start = time.monotonic()
         self._files, self._seconds, self._skipped, self._total, self._done = 0, 0.0, 0, 0, 0
 

@@ -27,7 +27,7 @@ DECODED_AHEAD = 8  # files that are decoded while others are embedded
 class Progress(Protocol):
     """Shows the progress of indexing a folder."""
 
-    shown: bool  # only then are the files counted before an index is updated
+    visible: bool  # only then are the files counted before an index is updated
 
     def start(self, total: int) -> None:
         """Begin with a number of files."""
@@ -85,7 +85,7 @@ def index_folder(
         is_new = not Path(path).exists()
         # To update an index takes little more than a walk, so that a second one would double its time.
         entries = (
-            [entry for entry in Walk(os.fsencode(folder), follow_links) if entry] if is_new or progress.shown else []
+            [entry for entry in Walk(os.fsencode(folder), follow_links) if entry] if is_new or progress.visible else []
         )
         sounds = [entry for entry in entries if isinstance(entry, File)]
         if not is_new:

@@ -32,7 +32,7 @@ class IndexEncoder:
         bf16: compute the field's column in bfloat16; None before `choose_precision` has measured it.
 
     Raises:
-        UsageError: there is no such model.
+        UsageError: the model does not exist.
     """
 
     def __init__(self, path: Path | str, trust: Sequence[str] | None = None) -> None:

@@ -35,7 +35,7 @@ class QueryEncoder:
             vectors are the same, bit for bit.
 
     Raises:
-        MismatchError: the model is not the one that made the field's vectors.
+        MismatchError: another model made the field's vectors.
     """
 
     def __init__(self, encoder: IndexEncoder, decoders: Decoders | None = None) -> None:
@@ -63,7 +63,7 @@ class QueryEncoder:
         return self.encode(text, self.text_column)
 
     def sound(self, path: str) -> Vector:
-        """The vector (D,) of a sound file, equal bit for bit to the one that the field would have; see `encode`."""
+        """The vector (D,) of a sound file, with the same bits as in the field; see `encode`."""
         return self.encode(path, self.audio_column)
 
     def encode(self, query: str, column: str | None = None) -> Vector:
@@ -88,7 +88,7 @@ class QueryEncoder:
         of its kind; anything else for the first text column, or else the first column of ids.
 
         Raises:
-            UsageError: there is no such column, or the query is the path of a missing file.
+            UsageError: no column fits, or the query is the path of a missing file.
         """
         space = self.encoder.space
         if query.startswith("{") and space.fusions:
@@ -97,7 +97,7 @@ class QueryEncoder:
         is_image = extension in IMAGE_EXTENSIONS
         if not is_file and (is_image or os.fsencode(extension) in AUDIO_EXTENSIONS):
             fix = "correct its path; if these are words, give --column or --mode text"
-            raise UsageError(query, "there is no such file", fix)
+            raise UsageError(query, "this file does not exist", fix)
         readers = {name: space.reader(name) for name in space.columns}
         if is_file:
             columns = [name for name, reader in readers.items() if reader.reads_files]
@@ -109,7 +109,7 @@ class QueryEncoder:
         if columns:
             return str(columns[0])
         if not is_file and all(reader.reads_files for reader in readers.values()):
-            wrong = "the model has no text column, and there is no such file"
+            wrong = "the model has no text column, and this file does not exist"
             fix = "give a file, or index with a model of text too, such as jointembed adopt laion/clap-htsat-unfused"
             raise UsageError(query, wrong, fix)
         fix = "give --column: one of " + ", ".join(space.columns)
@@ -187,7 +187,7 @@ def open_encoder(
 
     Raises:
         UsageError: the field has no model, or the model's file is missing.
-        MismatchError: the model is not the one that made the vectors.
+        MismatchError: another model made the vectors.
     """
     location = index.field_info(field).model
     if not location:
@@ -244,7 +244,7 @@ def find_item_or_encode(index: Index, name: str, field: str | None, trust: Seque
         return id
     if Path(name).is_file():
         return QueryEncoder.open(index, field, trust).encode(name)
-    raise _unknown_item(index, name, "the index has no such id, path or title, and there is no such file")
+    raise _unknown_item(index, name, "the index has no such id, path or title, and no such file exists")
 
 
 def _unknown_item(index: Index, name: str, wrong: str) -> UsageError:

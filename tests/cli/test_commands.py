@@ -71,7 +71,7 @@ COMMON = {"waltz": "slow and turning", "reel": "fast fiddle", "jig": "six eight"
 def rows():
     """Forty rows: a genre decides a quarter of the picture and most of the words."""
     rng = np.random.default_rng(0)
-    made = []
+    table_rows = []
     for number in range(40):
         kind = number % 4
         bitmap = rng.integers(0, 60, (4, 4))
@@ -79,9 +79,9 @@ def rows():
         title = "Twins" if number in (6, 7) else f"Tune {number}"
         split = "test" if number >= 32 else "dev" if number >= 24 else "train"
         words = f"{COMMON[GENRES[kind]]} number{number % 3}"
-        made.append({"id": f"s{number:02}", "split": split, "title": title, "genre": GENRES[kind], "words": words,
+        table_rows.append({"id": f"s{number:02}", "split": split, "title": title, "genre": GENRES[kind], "words": words,
                      "tempo": 60 + number, "bitmap": bitmap.ravel().tolist()})  # fmt: skip
-    return made
+    return table_rows
 
 
 def write(path, table):
@@ -124,14 +124,14 @@ def fit(folder, *more, run="run"):
 def ask(capsys):
     """What a command prints, which must succeed; as JSON where that is asked for."""
 
-    def asked(*words):
+    def execute(*words):
         capsys.readouterr()
         code = main([str(word) for word in words])
         out, err = capsys.readouterr()
         assert code == 0, err
         return json.loads(out) if "--json" in words else out
 
-    return asked
+    return execute
 
 
 def test_a_fit_leaves_a_run_folder(home):
@@ -151,8 +151,8 @@ def test_similar_by_id_by_title_by_path_and_by_file(home, ask):
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
     assert hits[0]["row"]["genre"] == "reel" and hits[0]["row"]["title"].startswith("Tune")
     assert ask("similar", index, "Tune 1", "-k5", "--json") == hits
-    found = ask("similar", index, home / "reel.png", "--k", "1", "--json")
-    assert found[0]["id"] == "s01" and found[0]["score"] > 0.999, "a file is embedded"
+    file_hits = ask("similar", index, home / "reel.png", "--k", "1", "--json")
+    assert file_hits[0]["id"] == "s01" and file_hits[0]["score"] > 0.999, "a file is embedded"
     plain = ask("similar", index, "s01", "-k", "3")
     assert len(plain.splitlines()) == 5 and hits[0]["id"] in plain and "reel" in plain
 
@@ -210,9 +210,9 @@ def test_evaluate_prints_the_agreed_json(home, ask):
         if figure["low"] is not None:
             assert figure["low"] - 1e-9 <= figure["value"] <= figure["high"] + 1e-9
     assert figures["recall@1"]["chance"] == pytest.approx(0.25)
-    model, seen = Space.load(home / "run"), [row for row in rows() if row["split"] == "test"]
-    scores = model.embed("bitmap", [row["bitmap"] for row in seen]) @ model.embed("genre", GENRES).T
-    right = [GENRES[best] == row["genre"] for best, row in zip(scores.argmax(1), seen, strict=True)]
+    model, test_rows = Space.load(home / "run"), [row for row in rows() if row["split"] == "test"]
+    scores = model.embed("bitmap", [row["bitmap"] for row in test_rows]) @ model.embed("genre", GENRES).T
+    right = [GENRES[best] == row["genre"] for best, row in zip(scores.argmax(1), test_rows, strict=True)]
     assert figures["recall@1"]["value"] == pytest.approx(np.mean(right))
     near = ask("evaluate", home / "run", home, "--query", "bitmap", "--target", "bitmap", "--relevant", "genre",
                "--split", "test", "--candidates-split", "train", "--k", "3", "--json")  # fmt: skip
@@ -258,20 +258,20 @@ def test_a_resumed_run_ends_where_one_without_a_break_does(home, capsys, tmp_pat
     step = torch.load(tmp_path / "half" / "last.ckpt", weights_only=True)["global_step"]
     resumed = [*words, "--trainer.default_root_dir", str(tmp_path / "half"), "--ckpt_path", "last"]
     assert main(resumed) == 0, capsys.readouterr().err
-    one, two = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "half"))
-    assert step < one["global_step"] == two["global_step"] == 12
-    for name, value in one["state_dict"].items():
+    first, two = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "half"))
+    assert step < first["global_step"] == two["global_step"] == 12
+    for name, value in first["state_dict"].items():
         assert torch.equal(value, two["state_dict"][name]), name
 
 
 def test_a_checkpoint_brings_its_vocabulary_to_another_table(home, capsys, tmp_path):
-    other = changed(
+    other_table = changed(
         tmp_path,
         "other",
         lambda row: row | {"words": "quite other words", "genre": "polka" if row["genre"] == "jig" else row["genre"]},
     )
     shutil.copytree(home / "run", tmp_path / "run")
-    place = ["--trainer.default_root_dir", str(tmp_path / "run"), "--data.table", str(other), "--ckpt_path"]
+    place = ["--trainer.default_root_dir", str(tmp_path / "run"), "--data.table", str(other_table), "--ckpt_path"]
     assert main(fit(home, *place, "last", "--trainer.max_epochs", "3")) == 0, capsys.readouterr().err
     old, new = Space.load(home / "run" / "last.ckpt"), Space.load(tmp_path / "run" / "last.ckpt")
     assert new.reader("genre").vocabulary() == old.reader("genre").vocabulary() == sorted(GENRES)

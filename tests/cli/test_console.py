@@ -16,14 +16,14 @@ WORDS = ("waltz", "couples", "accordion", "quick", "strong", "wooden")
 
 
 def rows(folder=False):
-    made = []
+    table_rows = []
     for at in range(12):
         row = {"id": f"waltz-{at:03}-a96957", "title": f"Silver Corridor {at}", "genre": "waltz"}
         if folder:
             row |= {"id": f"Album {at % 3}/{at:02} Slow one.flac", "path": f"Album {at % 3}/{at:02} Slow one.flac"}
         row |= {"artist": ARTISTS[at % 4], "tempo": 90 + at, "mood": None if at % 2 else "calm"}
-        made.append(row | {"cluster": f"{at % 2 + 1} {ARTISTS[at % 2]}, {ARTISTS[3 - at % 2]}"})
-    return made
+        table_rows.append(row | {"cluster": f"{at % 2 + 1} {ARTISTS[at % 2]}, {ARTISTS[3 - at % 2]}"})
+    return table_rows
 
 
 def make(path, listed, **about):
@@ -80,14 +80,14 @@ def test_titles_and_nearest_words_are_shown_in_any_terminal(songs, ask, columns,
 
 
 def test_the_least_informative_columns_are_hidden_first(songs, ask):
-    shown = [
+    headings = [
         set(heading(ask("similar", songs, "waltz-000-a96957", columns=columns)[1])) - {"score", "title", "words"}
         for columns in range(70, 200)
     ]
     for later, sooner in [("cluster", "tempo"), ("cluster", "artist"), ("genre", "mood"), ("genre", "tempo")]:
-        assert not any(later in one and sooner not in one for one in shown), later
-    assert any({"artist", "tempo"} <= one and "genre" not in one for one in shown)
-    assert "genre" in shown[-1] and "cluster" in shown[-1]
+        assert not any(later in names and sooner not in names for names in headings), later
+    assert any({"artist", "tempo"} <= names and "genre" not in names for names in headings)
+    assert "genre" in headings[-1] and "cluster" in headings[-1]
 
 
 def test_an_id_that_is_a_path_is_hidden_beside_a_title_and_else_keeps_its_end(tmp_path, ask):
@@ -193,9 +193,9 @@ def test_a_playlist_that_cannot_be_written_is_refused(songs, ask, monkeypatch, t
     places = {"a.txt": "a playlist is written as .m3u8", "file/a.m3u8": "cannot be written (Not a directory)"}
     places |= {"folder.m3u8": "cannot be written (Is a directory)"}
     for words in (["similar", songs, "x"], ["path", songs, "x", "y"], ["search", songs, "x", "--mode", "text"]):
-        for place, said in places.items():
+        for place, message in places.items():
             code, out, err = ask(*words, "--m3u", tmp_path / place)
-            assert (code, out) == (2, "") and said in err and err.count("\n") == 1
+            assert (code, out) == (2, "") and message in err and err.count("\n") == 1
         code, _, err = ask(*words, "--root", tmp_path)
         assert code == 2 and "--root" in err and "--m3u" in err
     monkeypatch.setattr(os, "access", lambda *_: False)

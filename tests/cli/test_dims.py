@@ -23,13 +23,13 @@ GENRES = ["waltz", "reel", "jig", "blues", "polka"]
 
 @pytest.fixture
 def ask(capsys):
-    def asked(*words, code=0):
+    def execute(*words, code=0):
         capsys.readouterr()
         assert main([str(word) for word in words]) == code
         out, err = capsys.readouterr()
         return err if code else (json.loads(out) if "--json" in words else out)
 
-    return asked
+    return execute
 
 
 def written(folder, rows):
@@ -51,15 +51,17 @@ def test_each_column_is_told_with_its_kind_and_its_values(tmp_path, ask):
          "bitmap": [0, 200, 30, 4] * 4, "price": n * 1.5, "same": 1, "nothing": None}
         for n in range(20)
     ]  # fmt: skip
-    found = {one["column"]: one for one in ask("dims", written(tmp_path, rows), "--json")}
-    kinds = {name: (one["kind"], one["values"]) for name, one in found.items()}
+    columns = {entry["column"]: entry for entry in ask("dims", written(tmp_path, rows), "--json")}
+    kinds = {name: (entry["kind"], entry["values"]) for name, entry in columns.items()}
     assert kinds == {
         "id": ("id", 20), "split": ("split", 1), "audio": ("sound", 20), "caption": ("text", 21),
         "genre": ("label", 3), "tags": ("tags", 5), "film": ("label", 5), "history": ("list", 22),
         "bitmap": ("bitmap", 1), "price": ("number", 20), "same": ("other", 1), "nothing": ("other", 0),
     }  # fmt: skip
-    assert found["caption"]["start"] == 2 and found["caption"]["search"] == [1, 3]
-    assert found["price"]["start"] is None and found["id"]["search"] is None, "what gets no vector needs no dimensions"
+    assert columns["caption"]["start"] == 2 and columns["caption"]["search"] == [1, 3]
+    assert columns["price"]["start"] is None and columns["id"]["search"] is None, (
+        "what gets no vector needs no dimensions"
+    )
 
 
 @pytest.fixture(scope="module", params=["cosine", "euclidean"])
@@ -92,20 +94,20 @@ def test_prefixes_are_powers_of_two_and_what_was_trained():
 def test_figures_of_prefixes_are_those_of_the_score_that_trained_them(run, ask):
     folder, space, rows = run
     report = ask("dims", folder, "--model", folder / "run", "--query", "words", "--target", "genre", "-k1", "--json")
-    assert [one["dim"] for one in report["prefixes"]] == [1, 2, 3, 4, 8, 12]
-    assert [one["dim"] for one in report["prefixes"] if one["trained"]] == [3, 12] and report["nested"]
+    assert [entry["dim"] for entry in report["prefixes"]] == [1, 2, 3, 4, 8, 12]
+    assert [entry["dim"] for entry in report["prefixes"] if entry["trained"]] == [3, 12] and report["nested"]
     words = list(dict.fromkeys(row["words"] for row in rows))
     truth = {row["words"]: row["genre"] for row in rows}
     model = Space.load(folder / "run")
     a, b = (torch.from_numpy(model.embed(column, cells)) for column, cells in (("words", words), ("genre", GENRES)))
-    for one in report["prefixes"][1:]:  # in one dimension every cosine is 1 or -1, and ties go by lot
-        best = model.score(a, b, one["dim"]).argmax(1)
+    for entry in report["prefixes"][1:]:  # in one dimension every cosine is 1 or -1, and ties go by lot
+        best = model.score(a, b, entry["dim"]).argmax(1)
         right = [GENRES[place] == truth[word] for place, word in zip(best, words, strict=True)]
-        assert one["metrics"]["recall@1"]["value"] == pytest.approx(np.mean(right), abs=0.021), one["dim"]
-        assert one["metrics"]["recall@1"]["chance"] == pytest.approx(0.2)
+        assert entry["metrics"]["recall@1"]["value"] == pytest.approx(np.mean(right), abs=0.021), entry["dim"]
+        assert entry["metrics"]["recall@1"]["chance"] == pytest.approx(0.2)
     whole = ask("evaluate", folder / "run", folder, "--query", "words", "--target", "genre", "--k", "1", "--json")
     assert report["prefixes"][-1]["metrics"]["recall@1"] == whole["metrics"]["recall@1"]
-    curve = [one["metrics"]["recall@1"]["value"] for one in report["prefixes"]]
+    curve = [entry["metrics"]["recall@1"]["value"] for entry in report["prefixes"]]
     assert curve[-1] > 0.8 > curve[0], "fewer dimensions cost something"
 
 
@@ -123,17 +125,17 @@ def test_the_curve_is_printed_and_drawn(run, ask, tmp_path):
 def test_what_is_wrong_is_said_in_one_line(run, ask, tmp_path, monkeypatch):
     folder, *_ = run
     whole = ["dims", folder, "--model", folder / "run", "--query", "words", "--target", "genre"]
-    for words, said in [
+    for words, message in [
         ((*whole[:2], "--query", "words"), "give --model too"),
         ((*whole[:4],), "--query and --target are missing"),
         ((*whole, "--plot", "curve.svg"), "curve.png"),
         ((*whole, "--k", "0"), "at least 1"),
         ((*whole[:6], "--target", "gene"), "did you mean genre"),
         ((*whole, "--split", "tests"), "did you mean test"),
-        (("dims", tmp_path / "no.csv"), "there is no such table"),
+        (("dims", tmp_path / "no.csv"), "no.csv: "),
     ]:
         error = ask(*words, code=2)
-        assert said in error and error.count("\n") == 1, error
+        assert message in error and error.count("\n") == 1, error
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert 'pip install "jointembed[map]"' in ask(*whole, "--plot", tmp_path / "curve.png", code=2)
 

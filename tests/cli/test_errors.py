@@ -165,14 +165,14 @@ def process(*words, **how):
 
 
 def test_a_closed_pipe_is_no_error_and_a_full_disk_is(ask):
-    with process("similar", "s.index", "c", stdout=subprocess.PIPE) as one:
-        one.stdout.close()
-        assert one.stderr.read() == ""
-    assert one.returncode == 0
+    with process("similar", "s.index", "c", stdout=subprocess.PIPE) as child:
+        child.stdout.close()
+        assert child.stderr.read() == ""
+    assert child.returncode == 0
     if os.path.exists("/dev/full"):
-        with open("/dev/full", "w") as full, process("similar", "s.index", "c", stdout=full) as one:
-            said = one.stderr.read()
-        assert one.returncode == 6 and said.count("\n") == 1 and "error[E-SPACE]: the output: no space" in said
+        with open("/dev/full", "w") as full, process("similar", "s.index", "c", stdout=full) as child:
+            stderr = child.stderr.read()
+        assert child.returncode == 6 and stderr.count("\n") == 1 and "error[E-SPACE]: the output: no space" in stderr
 
 
 def test_a_stopped_command_exits_with_130_and_leaves_no_partial_file(tmp_path):
@@ -180,13 +180,13 @@ def test_a_stopped_command_exits_with_130_and_leaves_no_partial_file(tmp_path):
     with Index.create(tmp_path / "big.index", 16, "euclidean") as index:
         vectors = rng.standard_normal((20_000, 16)).astype(np.float32)
         index.add([{"id": str(at)} for at in range(20_000)], vectors, "audio")
-    with process("page", "big.index", "big.html", "-k", 500, cwd=tmp_path, env=_here()) as one:
+    with process("page", "big.index", "big.html", "-k", 500, cwd=tmp_path, env=_here()) as child:
         while not list(tmp_path.glob("big.index-*")):  # the matrix: it is at work
             time.sleep(0.01)
-            assert one.poll() is None
-        one.send_signal(signal.SIGINT)
-        said = one.stderr.read()
-    assert one.returncode == 130 and said == "jointembed: stopped\n"
+            assert child.poll() is None
+        child.send_signal(signal.SIGINT)
+        stderr = child.stderr.read()
+    assert child.returncode == 130 and stderr == "jointembed: stopped\n"
     assert not list(tmp_path.glob("*.html*")) and not list(tmp_path.glob(".big.html*"))
 
 

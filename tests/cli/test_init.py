@@ -89,9 +89,9 @@ def written(folder, rows):
     return folder
 
 
-def asked(recipe):
-    calls = [one["init_args"] for one in recipe["model"]["objectives"]]
-    return {f"{one.get('query', one.get('history'))} -> {one.get('target', 'next')}" for one in calls}
+def targets(recipe):
+    calls = [call["init_args"] for call in recipe["model"]["objectives"]]
+    return {f"{call.get('query', call.get('history'))} -> {call.get('target', 'next')}" for call in calls}
 
 
 TABLES = [sounds, bitmaps, pictures, homes, films, users, ratings, pairs, languages, features, awkward]
@@ -106,7 +106,7 @@ def test_a_recipe_of_a_table_runs_unedited_and_says_why(make, tmp_path, monkeypa
     assert main(["init", "table"]) == 0, capsys.readouterr().err
     text = (tmp_path / "my.yaml").read_text()
     recipe = yaml.safe_load(text)
-    assert asked(recipe) == expected and recipe["data"]["group"] == "id"
+    assert targets(recipe) == expected and recipe["data"]["group"] == "id"
     objectives = [line for line in text.splitlines() if line.startswith("    - class_path: ")]
     assert objectives and all("  # " in line for line in objectives), "each has its reason"
     assert main(["fit", "-c", "my.yaml", "-c", "tiny", "--trainer.check_val_every_n_epoch", "1"]) == 0, (
@@ -124,10 +124,12 @@ def test_a_recipe_knows_rates_lengths_and_shapes_from_the_files(tmp_path, monkey
     written(tmp_path, rows)
     assert main(["init", str(tmp_path), "--out", "a.yaml"]) == 0
     encoders = yaml.safe_load((tmp_path / "a.yaml").read_text())["model"]["encoders"]
-    heard = encoders["audio"]["init_args"]["reader"]["init_args"]
-    assert heard["sample_rate"] == 8000 and heard["seconds"] == pytest.approx(0.75, abs=0.06)
+    log_mel = encoders["audio"]["init_args"]["reader"]["init_args"]
+    assert log_mel["sample_rate"] == 8000 and log_mel["seconds"] == pytest.approx(0.75, abs=0.06)
     assert encoders["picture"]["init_args"]["reader"]["init_args"]["shape"] == [20, 24]
-    assert "audio -> tempo" in asked(yaml.safe_load((tmp_path / "a.yaml").read_text())), "a number named like a target"
+    assert "audio -> tempo" in targets(yaml.safe_load((tmp_path / "a.yaml").read_text())), (
+        "a number named like a target"
+    )
 
 
 def test_what_cannot_be_used_is_left_out_with_its_reason(tmp_path, monkeypatch):
@@ -172,18 +174,18 @@ def test_rows_of_one_group_stay_together_in_training_and_in_the_figures(tmp_path
     written(tmp_path, rows)
     assert main(["init", ".", "--group", "artist"]) == 0
     recipe = yaml.safe_load((tmp_path / "my.yaml").read_text())
-    assert recipe["data"]["group"] == "artist" and asked(recipe) == {"caption -> genre"}
+    assert recipe["data"]["group"] == "artist" and targets(recipe) == {"caption -> genre"}
     assert main(["fit", "-c", "my.yaml", "-c", "tiny", "--trainer.default_root_dir", "run"]) == 0
     capsys.readouterr()
-    seen = open_as_trained(".", "run")
-    splits = seen.cells("split")
+    rows_seen = open_as_trained(".", "run")
+    splits = rows_seen.cells("split")
     assert set(splits) == {"train", "dev", "test"} and 0.6 < splits.count("train") / 120 < 0.95
     where = {}
-    for artist, split in zip(seen.cells("artist"), splits, strict=True):
+    for artist, split in zip(rows_seen.cells("artist"), splits, strict=True):
         assert where.setdefault(artist, split) == split
     data = TableData(".", group="artist")
-    assert [splits.count(one) for one in ("train", "dev", "test")] == [
-        len(data.numbers(one)) for one in ("train", "dev", "test")
+    assert [splits.count(call) for call in ("train", "dev", "test")] == [
+        len(data.numbers(call)) for call in ("train", "dev", "test")
     ]
     assert main(["evaluate", "run", ".", "--query", "caption", "--target", "genre", "--split", "test", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["queries"] == splits.count("test")

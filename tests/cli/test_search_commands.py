@@ -25,14 +25,14 @@ GENRES = {"waltz": "slow turning strings", "reel": "fast wild fiddle", "blues": 
 
 
 def rows():
-    made = []
+    table_rows = []
     for at in range(60):
         genre = list(GENRES)[at % 3]
         words = f"{GENRES[genre]} number{at % 5}"
         row = {"id": f"s{at:02}", "split": "train", "title": f"Tune {at}", "artist": f"A{at % 4}", "genre": genre}
         row |= {"audio": f"audio/{at}.flac", "seconds": 30 + at, "seen": [f"s{at:02}", "s03"], "words": words}
-        made.append(row)
-    return made
+        table_rows.append(row)
+    return table_rows
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +70,13 @@ def ask(home, capsys, monkeypatch):
 
     def run(*words):
         code = main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        message = capsys.readouterr()
+        return code, message.out, message.err
 
     return run
 
 
-def found(out):
+def parse(out):
     return json.loads(out)
 
 
@@ -84,31 +84,31 @@ def test_similar_takes_several_items_and_items_to_move_away_from(ask):
     code, out, _ = ask("similar", "s.index", "s00", "s01", "--unlike", "s02", "--json", "-k6")
     assert code == 0
     with Index.open("s.index") as index:
-        assert [hit["id"] for hit in found(out)] == [hit.id for hit in index.similar(["s00", "s01"], 6, unlike=["s02"])]
-    assert {hit["row"]["genre"] for hit in found(out)} <= {"waltz", "reel"}
+        assert [hit["id"] for hit in parse(out)] == [hit.id for hit in index.similar(["s00", "s01"], 6, unlike=["s02"])]
+    assert {hit["row"]["genre"] for hit in parse(out)} <= {"waltz", "reel"}
     code, out, _ = ask("similar", "s.index", "Tune 0", "--unlike", "Tune 2", "-k", "3", "--json")
-    assert code == 0 and len(found(out)) == 3 and found(out)[0]["row"]["genre"] == "waltz"
+    assert code == 0 and len(parse(out)) == 3 and parse(out)[0]["row"]["genre"] == "waltz"
     code, _, err = ask("similar", "s.index", "s00", "--unlike", "nothing")
     assert code == 2 and err.count("\n") == 1 and "nothing" in err
 
 
 def test_excluded_items_are_left_out_and_one_per_limits_artists(ask):
-    best = found(ask("similar", "s.index", "s00", "--json", "-k1")[1])[0]["id"]
-    hits = found(ask("similar", "s.index", "s00", "--exclude", best, "--one-per", "artist", "--json")[1])
+    best = parse(ask("similar", "s.index", "s00", "--json", "-k1")[1])[0]["id"]
+    hits = parse(ask("similar", "s.index", "s00", "--exclude", best, "--one-per", "artist", "--json")[1])
     assert best not in [hit["id"] for hit in hits]
     assert sorted(hit["row"]["artist"] for hit in hits) == ["A0", "A1", "A2", "A3"]
 
 
 def test_results_say_which_words_they_are_near(ask):
-    hits = found(ask("similar", "s.index", "s02", "--json", "--where", "genre = 'blues'")[1])
-    known = {"blues", *GENRES["blues"].split()}
-    assert all(len(hit["words"]) == 3 and len(known & set(hit["words"])) >= 2 for hit in hits)
+    hits = parse(ask("similar", "s.index", "s02", "--json", "--where", "genre = 'blues'")[1])
+    words = {"blues", *GENRES["blues"].split()}
+    assert all(len(hit["words"]) == 3 and len(words & set(hit["words"])) >= 2 for hit in hits)
     assert "blues" in ask("similar", "s.index", "s02")[1].splitlines()[2]
 
 
-def test_the_name_of_a_file_that_is_not_there_is_not_searched_as_words(ask):
+def test_a_missing_file_is_not_searched_as_words(ask):
     code, out, err = ask("search", "s.index", "Music/none.FLAC")
-    assert code == 2 and not out and err.count("\n") == 1 and "there is no such file" in err
+    assert code == 2 and not out and err.count("\n") == 1 and "this file does not exist" in err
     code, _, err = ask("search", "s.index", "none.flac", "--column", "words")
     assert code == 2 and "knows none of these words" in err
     assert ask("search", "s.index", "slow no.1")[0] == 0
@@ -118,9 +118,15 @@ def test_a_playlist_holds_the_results_in_their_order_with_relative_paths(ask, ho
     code, out, err = ask("similar", "s.index", "s00", "-k2", "--m3u", tmp_path / "x.m3u8", "--root", home / "lists")
     assert code == 0 and "2 songs" in err and "2 songs" not in out
     lines = (tmp_path / "x.m3u8").read_text().splitlines()
-    hits = found(ask("similar", "s.index", "s00", "-k2", "--json")[1])
-    said = [f"#EXTINF:{hit['row']['seconds']},{hit['row']['artist']} - {hit['row']['title']}" for hit in hits]
-    assert lines == ["#EXTM3U", said[0], f"../{hits[0]['row']['audio']}", said[1], f"../{hits[1]['row']['audio']}"]
+    hits = parse(ask("similar", "s.index", "s00", "-k2", "--json")[1])
+    message = [f"#EXTINF:{hit['row']['seconds']},{hit['row']['artist']} - {hit['row']['title']}" for hit in hits]
+    assert lines == [
+        "#EXTM3U",
+        message[0],
+        f"../{hits[0]['row']['audio']}",
+        message[1],
+        f"../{hits[1]['row']['audio']}",
+    ]
     assert ask("similar", "s.index", "s00", "--m3u", tmp_path / "x.txt")[0] == 2
 
 
@@ -130,7 +136,7 @@ def test_a_playlist_holds_the_results_in_their_order_with_relative_paths(ask, ho
 def test_json_stays_json_when_a_playlist_is_written_too(ask, tmp_path, words):
     command, *rest = words
     code, out, err = ask(command, "s.index", *rest, "--json", "--m3u", tmp_path / "x.m3u8")
-    assert code == 0 and found(out) and "songs" in err
+    assert code == 0 and parse(out) and "songs" in err
 
 
 def test_values_and_ids_may_begin_with_a_hyphen(ask, tmp_path):
@@ -139,12 +145,12 @@ def test_values_and_ids_may_begin_with_a_hyphen(ask, tmp_path):
         index.add([{"id": id} for id in ids], np.eye(5, 4, dtype=np.float32), "audio")
     for id in ids:
         code, out, _ = ask("similar", tmp_path / "odd.index", "--json", "-k", "9", "--", id)
-        assert code == 0 and {hit["id"] for hit in found(out)} == set(ids) - {id}
+        assert code == 0 and {hit["id"] for hit in parse(out)} == set(ids) - {id}
     code, out, _ = ask("similar", tmp_path / "odd.index", "plain", "--exclude=-A", "--unlike=--k", "+A", "--json")
-    assert code == 0 and {hit["id"] for hit in found(out)} == {"-"}
-    for words, said in ((["-k", "-3"], "-3"), (["--k", "-3"], "-3"), (["--diversity", "-0.5"], "-0.5")):
+    assert code == 0 and {hit["id"] for hit in parse(out)} == {"-"}
+    for words, message in ((["-k", "-3"], "-3"), (["--k", "-3"], "-3"), (["--diversity", "-0.5"], "-0.5")):
         code, _, err = ask("similar", "s.index", "s00", *words)
-        assert code == 2 and said in err
+        assert code == 2 and message in err
     code, _, err = ask("similar", "s.index", "s00", "--where", "--json")
     assert code == 2 and "--where" in err
 
@@ -168,7 +174,7 @@ def test_a_place_that_cannot_be_written_to_is_named_in_one_line(ask, tmp_path):
 
 def test_a_path_leads_from_one_to_the_other(ask):
     code, out, _ = ask("path", "s.index", "Tune 0", "s02", "--n", "5", "--json")
-    hits = found(out)
+    hits = parse(out)
     assert code == 0 and len(hits) == 5 and hits[0]["id"] == "s00" and hits[-1]["id"] == "s02"
     code, _, err = ask("path", "s.index", "Tune 0", "Tune 99")
     assert code == 2 and "Tune 99" in err
@@ -176,9 +182,9 @@ def test_a_path_leads_from_one_to_the_other(ask):
 
 
 def test_text_needs_no_model_and_both_joins_it_with_vectors(ask, home):
-    hits = found(ask("search", "s.index", "Tune 7", "--mode", "text", "--json", "-k3")[1])
+    hits = parse(ask("search", "s.index", "Tune 7", "--mode", "text", "--json", "-k3")[1])
     assert hits[0]["id"] == "s07"
-    hits = found(ask("search", "s.index", "sad guitar", "--mode", "hybrid", "--json", "-k5")[1])
+    hits = parse(ask("search", "s.index", "sad guitar", "--mode", "hybrid", "--json", "-k5")[1])
     assert {hit["row"]["genre"] for hit in hits} == {"blues"}
     code, _, err = ask("search", "s.index", "sad", "--mode", "text", "--one-per", "artist")
     assert code == 2 and "--one-per" in err
@@ -194,11 +200,11 @@ def test_an_index_holds_vectors_of_two_models(ask, home, tmp_path):
     assert code == 0 and "60 of them unchanged" in out
     for among, model in ((None, "a"), ("small", "b")):
         more = [] if among is None else ["--field", among]
-        hits = found(ask("search", place, "sad guitar", "--json", *more)[1])
+        hits = parse(ask("search", place, "sad guitar", "--json", *more)[1])
         space = Space.load(home / f"{model}.ckpt")
         with Index.open(place) as index:
-            asked = space.embed("words", ["sad guitar"])[0]
-            assert [hit["id"] for hit in hits] == [hit.id for hit in index.search(asked, 10, among)]
+            vector = space.embed("words", ["sad guitar"])[0]
+            assert [hit["id"] for hit in hits] == [hit.id for hit in index.search(vector, 10, among)]
             assert index.vectors(among)[1].shape == (60, space.dim)
             words, vectors = index.vocabulary(among)
             assert "blues" in words and vectors.shape == (len(words), space.dim)
@@ -222,11 +228,11 @@ def test_neighbors_of_every_item_are_those_that_similar_gives(ask, tmp_path):
 def test_neighbors_of_a_tables_rows_leave_out_what_each_has_seen(ask, tmp_path):
     out = tmp_path / "n.parquet"
     words = ["neighbors", "s.index", out, "--queries", ".", "--column", "words", "--exclude", "seen", "-k3"]
-    code, said, err = ask(*words, "--where", "genre = 'waltz'")
+    code, message, err = ask(*words, "--where", "genre = 'waltz'")
     assert code == 0, err
     for row in parquet.read_table(out).to_pylist():
         assert len(row["neighbors"]) == 3 and not {row["id"], "s03"} & set(row["neighbors"])
-        assert all(int(one[1:]) % 3 == 0 for one in row["neighbors"])
+        assert all(int(neighbor[1:]) % 3 == 0 for neighbor in row["neighbors"])
     code, _, err = ask(*words[:-3], "--exclude", "sen")
     assert code == 2 and "did you mean seen" in err
     assert ask("neighbors", "s.index", tmp_path / "n.csv")[0] == 2
@@ -248,8 +254,8 @@ def test_neighbors_go_on_where_they_were_stopped(tmp_path):
             time.sleep(0.005)
             assert process.poll() is None
         process.send_signal(signal.SIGKILL)
-    [kept] = sorted(tmp_path.glob("*.parts/00000000.parquet"))
-    before = kept.stat().st_mtime_ns, parquet.read_table(kept)
+    [part] = sorted(tmp_path.glob("*.parts/00000000.parquet"))
+    before = part.stat().st_mtime_ns, parquet.read_table(part)
     assert main(command[3:]) == 0
     table = parquet.read_table(out)
     assert table["id"].to_pylist() == [str(at) for at in range(30_000)]
@@ -298,7 +304,7 @@ def test_an_index_whose_rows_are_all_gone_finds_nothing(ask, home, tmp_path):
         index.remove(index.ids())
     for more in ((), ("--mode", "text"), ("--mode", "hybrid")):
         code, out, err = ask("search", place, "sad guitar", "--json", *more)
-        assert (code, found(out)) == (0, []), err
+        assert (code, parse(out)) == (0, []), err
 
 
 def test_what_is_excluded_is_an_item(ask):
@@ -309,14 +315,14 @@ def test_what_is_excluded_is_an_item(ask):
 def test_an_empty_index_answers_in_one_line(ask, home, tmp_path):
     place = tmp_path / "empty.index"
     Index.create(place, 8, "cosine", str(home / "a.ckpt"), Space.load(home / "a.ckpt").fingerprint).close()
-    for *words, said in (
+    for *words, message in (
         ["search", place, "sad guitar", "this index is empty"],
         ["similar", place, "rows.jsonl", "no column for such a query"],
         ["similar", place, "s00", "nothing to choose from"],
         ["path", place, "s00", "s01", "nothing to choose from"],
     ):
         code, _, err = ask(*words)
-        assert (code, err.count("\n")) == (2, 1) and said in err
+        assert (code, err.count("\n")) == (2, 1) and message in err
 
 
 def test_the_name_of_a_file_is_no_words(ask, tmp_path):
@@ -328,13 +334,13 @@ def test_neighbors_are_written_by_one_process_at_a_time(ask, tmp_path):
     out = tmp_path / "n[1].parquet"
     code, _, _ = ask("neighbors", "s.index", out, "-k2")
     assert code == 0 and not list(tmp_path.glob("*.parts"))
-    with _parts_folder(str(out), "other wishes") as kept:
-        (kept / "00000000.parquet").write_bytes(b"work")
+    with _parts_folder(str(out), "other wishes") as part:
+        (part / "00000000.parquet").write_bytes(b"work")
         code, _, err = ask("neighbors", "s.index", out, "-k3")
         assert code == 2 and err.count("\n") == 1 and "another process is writing it" in err
         with pytest.raises(UsageError, match="another process is writing it"), _parts_folder(str(out), "other wishes"):
             pass
-        assert (kept / "00000000.parquet").read_bytes() == b"work"
+        assert (part / "00000000.parquet").read_bytes() == b"work"
     assert ask("neighbors", "s.index", out, "-k3")[0] == 0 and not list(tmp_path.glob("*.parts"))
 
 

@@ -68,9 +68,9 @@ def indexed(path):
 def test_folder_becomes_an_index_and_the_counts_add_up(model, music, tmp_path, capsys):
     index = tmp_path / "songs.index"
     assert run("index", model, music, index) == 0
-    said = capsys.readouterr().out
-    assert "9 files = 6 indexed + 0 unchanged + 1 skipped + 1 duplicate + 1 unsupported" in said
-    assert f"jointembed skips {index}" in said
+    printed = capsys.readouterr().out
+    assert "9 files = 6 indexed + 0 unchanged + 1 skipped + 1 duplicate + 1 unsupported" in printed
+    assert f"jointembed skips {index}" in printed
     assert set(indexed(index)) == {"0.wav", "1.flac", "2.ogg", "3.wav", "b/4.flac", "b/5.ogg"}
     space = Space.load(model)
     for id, vector in indexed(index).items():
@@ -132,9 +132,9 @@ def test_few_windows_belong_to_the_index(model, music, tmp_path, capsys):
     assert run("index", model, music, index, "--max-windows", 3) == 4
     assert "--max-windows" in capsys.readouterr().err
     # A file that is asked about is embedded as those of the index are: it finds itself.
-    other = tmp_path / "elsewhere.ogg"
-    other.write_bytes((music / "b" / "5.ogg").read_bytes())
-    assert run("similar", index, other, "-k", 1, "--json") == 0
+    second = tmp_path / "elsewhere.ogg"
+    second.write_bytes((music / "b" / "5.ogg").read_bytes())
+    assert run("similar", index, second, "-k", 1, "--json") == 0
     [hit] = json.loads(capsys.readouterr().out)
     assert hit["id"] == "b/5.ogg" and hit["score"] > 1 - 1e-6
 
@@ -198,26 +198,26 @@ def test_a_table_again_embeds_changed_rows_only(model, music, tmp_path, capsys, 
 
 
 def test_a_folder_may_be_indexed_by_a_second_model_beside_the_first(model, music, tmp_path, capsys):
-    place, other = tmp_path / "songs.index", tmp_path / "other.ckpt"
+    place, second = tmp_path / "songs.index", tmp_path / "other.ckpt"
     space = Space.load(model)
     with torch.no_grad():
-        for one in space.parameters():
-            one.add_(0.05 * torch.sin(torch.arange(one.numel()).reshape(one.shape)))
-    space.save(other)
+        for weight in space.parameters():
+            weight.add_(0.05 * torch.sin(torch.arange(weight.numel()).reshape(weight.shape)))
+    space.save(second)
     assert run("index", model, music, place) == 0
-    assert run("index", other, music, place) == 4
-    assert run("index", other, music, place, "--field", "second") == 0
+    assert run("index", second, music, place) == 4
+    assert run("index", second, music, place, "--field", "second") == 0
     capsys.readouterr()
-    assert run("index", other, music, place, "--field", "second") == 0
+    assert run("index", second, music, place, "--field", "second") == 0
     assert "0 indexed" in capsys.readouterr().out
     assert run("index", model, music, place) == 0
     assert "0 indexed" in capsys.readouterr().out
     with Index.open(place) as index:
-        (ids, one), (again, two) = index.vectors("audio"), index.vectors("second")
+        (ids, weight), (again, two) = index.vectors("audio"), index.vectors("second")
         assert ids == again and len(ids) > 1
-        assert not np.allclose(one, two, atol=1e-4)
-        again = Space.load(other).embed("audio", [music / id for id in ids])
+        assert not np.allclose(weight, two, atol=1e-4)
+        again = Space.load(second).embed("audio", [music / id for id in ids])
         assert np.abs(again - two).max() < 1e-2
     (music / ids[0]).unlink()
-    assert run("index", other, music, place, "--field", "second") == 0
+    assert run("index", second, music, place, "--field", "second") == 0
     assert run("verify", place) == 0

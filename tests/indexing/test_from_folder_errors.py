@@ -50,7 +50,7 @@ def music(tmp_path):
 
 
 @pytest.fixture
-def made(tmp_path, music, capsys):
+def home(tmp_path, music, capsys):
     """A model, a folder and its index."""
     model, index = tmp_path / "run" / "best.ckpt", tmp_path / "songs.index"
     save(model, 0)
@@ -66,14 +66,14 @@ def run(*words):
 def refused(capsys, code, *words):
     """The one line that a command is refused with."""
     assert run(*words) == code
-    said = capsys.readouterr()
-    line = said.err.strip()
-    assert not said.out and "\n" not in line and "Fix:" in line and "Traceback" not in line
+    printed = capsys.readouterr()
+    line = printed.err.strip()
+    assert not printed.out and "\n" not in line and "Fix:" in line and "Traceback" not in line
     return line
 
 
-def test_names_of_any_bytes_are_written_out(made, capsys):
-    _, music, index = made
+def test_names_of_any_bytes_are_written_out(home, capsys):
+    _, music, index = home
     assert run("similar", index, "plain.wav") == 0
     assert "caf\\xe9 \\x1b[31m.wav" in capsys.readouterr().out
     assert run("similar", index, "plain.wav", "--json") == 0
@@ -81,18 +81,18 @@ def test_names_of_any_bytes_are_written_out(made, capsys):
     assert {hit["id"] for hit in hits} == {"other.flac", "caf\\xe9 \x1b[31m.wav"}
     assert run("similar", index, ODD, "-k1") == 0  # as the shell gives it
     assert run("skips", index) == 0
-    said = capsys.readouterr().out
-    assert "no-audio: b\\xe9\\x1b[2J.mp3" in said and "\x1b" not in said
+    printed = capsys.readouterr().out
+    assert "no-audio: b\\xe9\\x1b[2J.mp3" in printed and "\x1b" not in printed
     (music / ODD).unlink()
     noise(music / "new.wav", 9)
-    assert run("index", made[0], music, index) == 0 and run("prune", index) == 0
+    assert run("index", home[0], music, index) == 0 and run("prune", index) == 0
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_skips_are_readable_in_a_narrow_terminal(made, monkeypatch, capsys):
+def test_skips_are_readable_in_a_narrow_terminal(home, monkeypatch, capsys):
     for name, value in {"COLUMNS": "80", "TTY_COMPATIBLE": "1", "NO_COLOR": "1"}.items():
         monkeypatch.setenv(name, value)
-    assert run("skips", made[2]) == 0
+    assert run("skips", home[2]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines) and any(line.startswith("  Fix: replace") for line in lines)
 
@@ -113,19 +113,19 @@ def test_the_progress_bar_does_not_wrap(width, monkeypatch):
         for number in range(40):
             progress.decoded(200.0, number % 2 == 0)
         progress.committed(100_000)
-    lines = [seen(line) for line in terminal.getvalue().replace("\r", "\n").split("\n") if "Indexing" in line]
+    lines = [strip_colors(line) for line in terminal.getvalue().replace("\r", "\n").split("\n") if "Indexing" in line]
     assert lines and "…" not in "".join(lines) and all(len(line) <= width for line in lines)
     assert "100,000/123,456" in lines[-1] and "20 skipped" in lines[-1]
     assert ("x real time" in lines[-1]) == (width == 120)
 
 
-def seen(line):
+def strip_colors(line):
     """A line without its colours."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)
 
 
-def test_what_is_no_folder_and_what_is_no_index(made, tmp_path, capsys):
-    model, music, index = made
+def test_what_is_no_folder_and_what_is_no_index(home, tmp_path, capsys):
+    model, music, index = home
     (tmp_path / "empty").mkdir()
     new = tmp_path / "new.index"
     assert "no sound files" in refused(capsys, 2, "index", model, tmp_path / "empty", new) and not new.exists()
@@ -141,8 +141,8 @@ def test_what_is_no_folder_and_what_is_no_index(made, tmp_path, capsys):
     assert run("index", model, music, new, "--max-windows=2") == 0
 
 
-def test_a_model_that_is_gone_moved_or_another_one(made, tmp_path, capsys):
-    model, music, index = made
+def test_a_model_that_is_gone_moved_or_another_one(home, tmp_path, capsys):
+    model, music, index = home
     moved = tmp_path / "elsewhere" / "best.ckpt"
     moved.parent.mkdir()
     model.rename(moved)
@@ -165,8 +165,8 @@ def test_a_model_that_is_gone_moved_or_another_one(made, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("signum", "code", "says"), [(signal.SIGINT, 130, "stopped"), (signal.SIGTERM, -15, "")])
-def test_a_run_that_is_stopped_says_one_line_and_is_gone_on_with(signum, code, says, made, tmp_path, capsys):
-    model, music, _ = made
+def test_a_run_that_is_stopped_says_one_line_and_is_gone_on_with(signum, code, says, home, tmp_path, capsys):
+    model, music, _ = home
     index = tmp_path / "stopped.index"
     waiting = (  # the first commit waits for the signal
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

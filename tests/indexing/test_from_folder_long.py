@@ -65,7 +65,7 @@ def test_a_hundred_kills_lose_double_and_change_nothing(model, tmp_path):
     write(music, 500, 6.0)
     command = [sys.executable, "-m", "jointembed", "index", model, str(music)]
     subprocess.run([*command, str(tmp_path / "whole.index")], check=True, capture_output=True)
-    chance, kills, known = random.Random(0), 0, set()
+    chance, kills, stored = random.Random(0), 0, set()
     while kills < 100:
         process = subprocess.Popen([*command, str(index)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(chance.uniform(0.1, 6.0))
@@ -76,11 +76,11 @@ def test_a_hundred_kills_lose_double_and_change_nothing(model, tmp_path):
             verify(index)
             with Index.open(index) as opened:
                 now = set(opened.ids()) if len(opened) else set()
-            assert known <= now, "what was committed is gone"
-            known = now
-            if len(known) == 500:  # begin again: a finished index proves nothing more
+            assert stored <= now, "what was committed is gone"
+            stored = now
+            if len(stored) == 500:  # begin again: a finished index proves nothing more
                 index.unlink()
-                known = set()
+                stored = set()
     subprocess.run([*command, str(index)], check=True, capture_output=True)
     killed, whole = indexed(index), indexed(tmp_path / "whole.index")
     assert killed.keys() == whole.keys() and len(whole) == 500
@@ -92,8 +92,8 @@ def test_memory_stays_flat_over_20_000_files(model, tmp_path):
     music = tmp_path / "music"
     write(music, 20_000, 0.6)
     command = [sys.executable, "-c", WATCHED, model, str(music), str(tmp_path / "songs.index")]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    counts, sizes = np.array([[int(word) for word in line.split()] for line in said if line.split()[0].isdigit()]).T
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    counts, sizes = np.array([[int(word) for word in line.split()] for line in printed if line.split()[0].isdigit()]).T
     late = counts >= 1_000
     slope = np.polyfit(counts[late], sizes[late], 1)[0]
     print(f"{slope:.0f} bytes a file")

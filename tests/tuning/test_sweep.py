@@ -93,8 +93,10 @@ def refused(capsys, *words, **keys):
 def test_a_sweep_ends_in_a_layer_that_trains_and_goes_on_to_more_trials(here, capsys):
     keys = ("model.dim=5:9", "model.lr=1e-3:1e-1:log", "data.batch_size=[2,4]", "model.encoders.genre.sparse=[true]")
     assert sweep(*FIT, "--trials", "2", keys=keys) == 0, capsys.readouterr().err
-    said = capsys.readouterr().out
-    assert f"{METRIC}, max" in said.splitlines()[0] and "2/2  trial 1  model.dim " in said and " s  best " in said
+    printed = capsys.readouterr().out
+    assert (
+        f"{METRIC}, max" in printed.splitlines()[0] and "2/2  trial 1  model.dim " in printed and " s  best " in printed
+    )
     layer = yaml.safe_load((here / "best.yaml").read_text())
     assert 5 <= layer["model"]["dim"] <= 9 and 1e-3 <= layer["model"]["lr"] <= 1e-1
     assert layer["model"]["encoders"]["genre"]["init_args"]["sparse"] and "words" in layer["model"]["encoders"]
@@ -106,8 +108,10 @@ def test_a_sweep_ends_in_a_layer_that_trains_and_goes_on_to_more_trials(here, ca
     assert sweep(*FIT, "--trials", "2", keys=keys) == 0
     assert "all 2 trials are done" in capsys.readouterr().out and not (here / "x.trials" / "2").exists()
     assert sweep(*FIT, "--trials", "3", keys=keys) == 0
-    said = capsys.readouterr().out
-    assert "3/3  trial 2" in said and "trial 0  " not in said and (here / "x.trials" / "2" / "metrics.csv").is_file()
+    printed = capsys.readouterr().out
+    assert (
+        "3/3  trial 2" in printed and "trial 0  " not in printed and (here / "x.trials" / "2" / "metrics.csv").is_file()
+    )
 
 
 def test_a_trial_behind_the_median_is_pruned_and_counts(here, capsys):
