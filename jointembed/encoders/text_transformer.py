@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import UsageError
 from ..ragged import Ragged
-from ..readers import Subwords
+from ..readers import TokenReader
 from .encoder import Encoder, make_mlp
 
 # P pieces, T steps, W width
@@ -49,23 +50,30 @@ class TextTransformer(Encoder):
     """A Transformer (Vaswani et al. 2017) over the sub-words of a text; its vector is the mean over them.
 
     Args:
-        reader: a `Subwords` reader.
+        reader: of token ids with a `max_length`, such as `Subwords`.
         width: of the vectors.
         layers: how many.
         heads: of the attention.
         dropout: share of values dropped, in training.
     """
 
-    reader: Subwords
+    reader: TokenReader
 
     def __init__(
-        self, reader: Subwords, width: int = 128, layers: int = 2, heads: int = 4, dropout: float = 0.1
+        self, reader: TokenReader, width: int = 128, layers: int = 2, heads: int = 4, dropout: float = 0.1
     ) -> None:
         super().__init__(reader, width)
         self.layers, self.heads, self.dropout = layers, heads, dropout
 
     def build(self, dim: int) -> None:
-        """Make the network."""
+        """Make the network.
+
+        Raises:
+            UsageError: the reader has no `max_length`.
+        """
+        if self.reader.max_length < 1:
+            wrong = "TextTransformer needs a reader with a max_length"
+            raise UsageError(type(self.reader).__name__, wrong, "read the column with Subwords")
         self.table = nn.Embedding(self.reader.size + 2, self.width)  # unknown, and the empty place after it
         self.places = nn.Parameter(torch.zeros(self.reader.max_length, self.width))
         for weight in (self.table.weight, self.places):

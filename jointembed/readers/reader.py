@@ -195,6 +195,8 @@ class Standardized(Reader):
 class TokenReader(Reader):
     """A reader whose elements are lists of token ids, to look up in a table of vectors; it encodes whole columns."""
 
+    max_length: int = 0  # the number of tokens at which an element is cut off; 0: no limit
+
     @abstractmethod
     def token_ids(self, element: Any) -> Sequence[int]:
         """The ids of the tokens in one element; `size` stands for an unknown token."""

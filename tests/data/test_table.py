@@ -415,7 +415,7 @@ def test_sound_is_decoded_again_only_after_a_change(songs, reads):
     files = sorted(f"{number}.wav" for number in range(12) if number != 5)
     assert set(reads) == set(files)
     reads.clear()
-    make_data(songs, audio_model(shift=0.1))  # what training changes is no part of what is kept
+    make_data(songs, audio_model(shift=0.1))  # augmentation is not cached
     fitted = len(reads)  # the reader's own statistics
     assert fitted <= 11
     features = FeatureCache(first.folder() / "features", audio_model().space.reader("audio"))

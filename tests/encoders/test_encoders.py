@@ -293,3 +293,10 @@ def test_the_learning_rate_rises_and_then_falls_along_a_cosine():
     assert factor(1000) == pytest.approx(0)
     for total, warmup in ((0, 0.0), (1, 0.5), (2, 1.0)):
         assert all(0 <= optim.course(total, warmup)(step) <= 1 for step in range(5))
+
+
+def test_text_transformer_refuses_a_reader_without_max_length():
+    reader = BagOfWords()
+    reader.fit(["slow waltz"])
+    with pytest.raises(UsageError, match="BagOfWords: TextTransformer needs a reader with a max_length"):
+        TextTransformer(reader).build(4)

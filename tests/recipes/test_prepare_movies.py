@@ -106,7 +106,7 @@ def test_facts_reflect_means_and_counts():
     assert table[0]["user_mean"] > 1 and table[119]["user_mean"] < -1
     assert table[-2]["film_count"] == 0 and table[-2]["film_mean"] == 0, "nothing is known of a new film"
     assert table[-1]["user_count"] == 0 and table[-1]["film_count"] == pytest.approx(np.log(11), abs=1e-3)
-    assert table[120]["film_count"] == 0 < table[0]["film_count"], "its only rating is the one that is asked for"
+    assert table[120]["film_count"] == 0 < table[0]["film_count"], "its only rating is the target"
 
 
 def test_facts_use_similar_users():
