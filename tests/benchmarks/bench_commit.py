@@ -1,4 +1,4 @@
-"""What a small commit into a large index costs, and the first search after it: `python tests/benchmarks/bench_commit.py`.
+"""A small commit into a large index, and the first search after it: `python tests/benchmarks/bench_commit.py`.
 
 Milliseconds of wall-clock time, medians of 5; 10 rows are added to 100,000 rows of 128 dimensions.
 """
