@@ -1,0 +1,79 @@
+"""Queries of every kind become vectors in one way."""
+
+import numpy as np
+import pytest
+import torch
+
+from jointembed import BagOfWords, Category, EmbeddingBag, Index
+from jointembed.errors import MismatchError, UsageError
+from jointembed.indexing.index_encoder import IndexEncoder
+from jointembed.indexing.query_encoder import QueryEncoder, QueryEncoders
+from jointembed.space.space import Space
+
+
+def save(path, seed=0):
+    torch.manual_seed(seed)
+    words, genre = BagOfWords(), Category()
+    words.fit(["slow waltz", "fast reel"])
+    genre.fit(["waltz", "reel"])
+    encoders = {"genre": EmbeddingBag(genre), "words": EmbeddingBag(words)}
+    space = Space(4, encoders, fusions={"item": ["words", "genre"]})
+    space.build()
+    space.save(path)
+    return space
+
+
+@pytest.fixture
+def home(tmp_path):
+    """The space of a model, and an index with a field of its column `words`."""
+    space = save(tmp_path / "a.ckpt")
+    with IndexEncoder(tmp_path / "a.ckpt").create(tmp_path / "songs.index") as index:
+        index.add([{"id": "a"}], space.embed("words", ["slow waltz"]), "words")
+    return space, tmp_path / "songs.index"
+
+
+def test_the_column_of_a_query_is_guessed_from_its_kind(home):
+    space, path = home
+    with Index.open(path) as index:
+        encoder = QueryEncoder.open(index)
+    for query, column, cell in (
+        ("fast reel", "words", "fast reel"),
+        ('{"words": "slow", "genre": "reel"}', "item", {"words": "slow", "genre": "reel"}),
+    ):
+        assert encoder.guess_column(query) == column
+        assert encoder.encode(query).tobytes() == space.embed(column, [cell])[0].tobytes()
+    assert np.array_equal(encoder.encode("reel", "genre"), space.embed("genre", ["reel"])[0])
+
+
+def test_unknown_queries_are_refused_with_the_nearest_known_one(home):
+    with Index.open(home[1]) as index:
+        encoder = QueryEncoder.open(index)
+    for query, column, problem in (
+        ("polka", None, "knows none of these words"),
+        ("walz", "genre", "did you mean waltz"),
+        (" ", None, "it is empty"),
+        ("gone.flac", None, "does not exist"),
+        ("slow", "item", "it is fused from words, genre"),
+    ):
+        with pytest.raises(UsageError, match=problem):
+            encoder.encode(query, column)
+    assert encoder.encode("slow polka").shape == (4,), "one known word is enough"
+
+
+def test_server_and_commands_share_the_encoder_and_its_vectors(home):
+    with Index.open(home[1]) as index:
+        vector = QueryEncoder.open(index).encode("slow waltz")
+    encoders = QueryEncoders()
+    encoder = encoders.load(home[1], "words")
+    assert encoder.words and not encoder.sounds
+    assert encoder.text("slow waltz").tobytes() == vector.tobytes()
+    encoders.close()
+
+
+def test_a_changed_or_missing_model_is_refused(home, tmp_path):
+    save(tmp_path / "a.ckpt", seed=1)
+    with Index.open(home[1]) as index, pytest.raises(MismatchError, match="another model made the vectors"):
+        QueryEncoder.open(index)
+    (tmp_path / "a.ckpt").unlink()
+    with Index.open(home[1]) as index, pytest.raises(UsageError, match="the model of this field is missing"):
+        QueryEncoder.open(index)
