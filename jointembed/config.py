@@ -1,4 +1,4 @@
-"""Objects that can say how they were made, and be made again from those words alone."""
+"""Objects that record their constructor arguments, so that they can be rebuilt from a plain configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import UnsafeError, UsageError
 
 
 class Configurable:
-    """Remembers the arguments that it was made with, so that a checkpoint can hold a recipe instead of an object."""
+    """Records its constructor arguments, so that a checkpoint can hold a configuration instead of an object."""
 
     _init_args: dict[str, Any]
 
@@ -25,49 +25,49 @@ class Configurable:
         return self
 
 
-def to_config(thing: Any) -> Any:
-    """The `class_path` and `init_args` of an object, as they would stand in a recipe.
+def to_config(value: Any) -> Any:
+    """The configuration of an object, as a recipe writes it: `class_path` and `init_args`.
 
     Raises:
-        UsageError: an argument is neither plain data nor an object that describes itself.
+        UsageError: an argument is neither plain data nor a `Configurable`.
     """
-    if isinstance(thing, Configurable):
-        kind = type(thing)
-        arguments = {name: to_config(value) for name, value in thing._init_args.items()}
-        return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
-    if isinstance(thing, dict):
-        return {str(name): to_config(value) for name, value in thing.items()}
-    if isinstance(thing, list | tuple):
-        return [to_config(value) for value in thing]
-    if thing is None or isinstance(thing, str | int | float | bool):
-        return thing
-    if isinstance(thing, Path):
-        return str(thing)
+    if isinstance(value, Configurable):
+        cls = type(value)
+        arguments = {name: to_config(argument) for name, argument in value._init_args.items()}
+        return {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": arguments}
+    if isinstance(value, dict):
+        return {str(name): to_config(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_config(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Path):
+        return str(value)
     raise UsageError(
-        type(thing).__name__,
-        "a model that holds it cannot be made again from its checkpoint",
-        "give plain values, lists and dicts, or objects of classes that derive from Reader, Encoder or Objective",
+        type(value).__name__,
+        "a model with such an argument cannot be rebuilt from its checkpoint",
+        "give plain values, lists, dicts, or objects of classes derived from Reader, Encoder or Objective",
     )
 
 
 def is_trusted(path: str, trust: Collection[str] = ()) -> bool:
-    """Whether a class path may be imported for a file that came from somebody else."""
+    """Whether a class that a file names may be imported."""
     return path.split(".")[0] in {"jointembed", *trust}
 
 
-def from_config(words: Any, trust: Collection[str] = (), where: str = "the model") -> Any:
-    """Make the described objects again; nothing outside jointembed and the packages of `trust` is imported.
+def from_config(config: Any, trust: Collection[str] = (), where: str = "the model") -> Any:
+    """Rebuild objects from their configuration; only jointembed and the packages of `trust` are imported.
 
     Raises:
-        UnsafeError: the description names a class that is not trusted, or something that is no part of a model.
+        UnsafeError: it names a class that is not trusted, or that does not belong to a model.
     """
-    if isinstance(words, list):
-        return [from_config(word, trust, where) for word in words]
-    if not isinstance(words, dict):
-        return words
-    if set(words) - {"init_args"} != {"class_path"}:
-        return {name: from_config(value, trust, where) for name, value in words.items()}
-    path = str(words["class_path"])
+    if isinstance(config, list):
+        return [from_config(part, trust, where) for part in config]
+    if not isinstance(config, dict):
+        return config
+    if set(config) - {"init_args"} != {"class_path"}:
+        return {name: from_config(value, trust, where) for name, value in config.items()}
+    path = str(config["class_path"])
     if not is_trusted(path, trust):
         package = path.split(".")[0]
         raise UnsafeError(
@@ -79,16 +79,16 @@ def from_config(words: Any, trust: Collection[str] = (), where: str = "the model
     if trust and "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        kind = getattr(importlib.import_module(module), name)
+        cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(where, f"its class {path} cannot be imported", "install the package that holds it") from error
-    if not (inspect.isclass(kind) and issubclass(kind, Configurable)):
+    if not (inspect.isclass(cls) and issubclass(cls, Configurable)):
         raise UnsafeError(
             where, f"{path} is not a reader, encoder, objective or space", "get the model from its maker again"
         )
-    arguments = from_config(words.get("init_args") or {}, trust, where)
+    arguments = from_config(config.get("init_args") or {}, trust, where)
     try:
-        return kind(**arguments)
+        return cls(**arguments)
     except TypeError as error:
         raise UsageError(
             where, f"{name} does not take its arguments ({error})", "use the version it was made with"

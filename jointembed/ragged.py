@@ -1,4 +1,4 @@
-"""One column of a batch: the pieces that belong to its rows, and the things inside the pieces."""
+"""One column of a batch: the pieces that belong to its rows, and the items inside the pieces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# B rows, P pieces, V things inside pieces, T steps, W width
+# B rows, P pieces, V items inside pieces, T steps, W width
 
 
 # On a CPU the gathers below go through NumPy: torch starts its threads for each of these small steps, which takes
@@ -53,10 +53,10 @@ class Ragged:
         values: (P, ...), or (V, ...) with `offsets`.
         rows: (P,) int64, which row each piece came from; non-decreasing.
         row_keys: (B,) int64, equal cells have equal keys; a missing cell's is unique.
-        offsets: (P + 1,) offsets of the things inside each piece.
+        offsets: (P + 1,) offsets of the items inside each piece.
         weights: (V,) grey level or term count of each thing.
-        piece_keys: (P,) int64 keys of the pieces where each is a thing of its own (a caption, a tag, a film);
-            None where they are parts of one thing (the windows of a song).
+        piece_keys: (P,) int64 keys of the pieces where each is an item of its own (a caption, a tag, a film);
+            None where they are parts of one item (the windows of a song).
 
     >>> films = Ragged(torch.tensor([4, 7, 7]), torch.tensor([0, 0, 2]), torch.tensor([11, -1, 12]))
     >>> len(films), films.present.tolist(), films[torch.tensor([2, 0])].values.tolist()
@@ -89,28 +89,28 @@ class Ragged:
         return self.counts > 0
 
     def __getitem__(self, index: Tensor) -> Ragged:
-        """The rows of `index` (N,), in that order: a gather, whatever lies inside."""
+        """The rows of `index` (N,), in that order."""
         counts = take(self.counts, index)
         pieces = ranges(take(self.starts, index), counts)
-        marks = None if self.piece_keys is None else take(self.piece_keys, pieces)
-        values, inner, weights = self._things(pieces)
-        return Ragged(values, repeat_index(counts), take(self.row_keys, index), inner, weights, marks)
+        piece_keys = None if self.piece_keys is None else take(self.piece_keys, pieces)
+        values, offsets, weights = self._take_items(pieces)
+        return Ragged(values, repeat_index(counts), take(self.row_keys, index), offsets, weights, piece_keys)
 
-    def _things(self, pieces: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _take_items(self, pieces: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if self.offsets is None:
             return take(self.values, pieces), None, None
         first = take(self.offsets, pieces)
         sizes = take(self.offsets, pieces + 1) - first
-        things = ranges(first, sizes)
-        inner = F.pad(sizes.cumsum(0), (1, 0))
-        return take(self.values, things), inner, None if self.weights is None else take(self.weights, things)
+        items = ranges(first, sizes)
+        offsets = F.pad(sizes.cumsum(0), (1, 0))
+        return take(self.values, items), offsets, None if self.weights is None else take(self.weights, items)
 
     def take(self, pieces: Tensor) -> Ragged:
         """The chosen `pieces` (N,), each as a row of its own."""
-        values, inner, weights = self._things(pieces)
+        values, offsets, weights = self._take_items(pieces)
         order = torch.arange(len(pieces), device=self.rows.device)
         keys = self.row_keys[self.rows[pieces]] if self.piece_keys is None else self.piece_keys[pieces]
-        return Ragged(values, order, keys, inner, weights)
+        return Ragged(values, order, keys, offsets, weights)
 
     def _map(self, change: Any) -> Ragged:
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -141,18 +141,17 @@ class Ragged:
         return out, torch.arange(longest, device=h.device) < counts[:, None]
 
     def pad_tokens(self, length: int, fill: int) -> Tensor:
-        """The things inside each piece as a rectangle (P, length) of int64, cut or filled up with `fill`."""
+        """The items inside each piece as a rectangle (P, length) of int64, cut, or padded with `fill`."""
         assert self.offsets is not None
-        sizes = self.offsets.diff()
-        kept = sizes.clamp(max=length)
-        source = ranges(self.offsets[:-1], kept)
-        place = ranges(torch.arange(len(kept), device=kept.device) * length, kept)
-        out = torch.full((len(kept) * length,), fill, dtype=torch.int64, device=self.values.device)
+        sizes = self.offsets.diff().clamp(max=length)
+        source = ranges(self.offsets[:-1], sizes)
+        place = ranges(torch.arange(len(sizes), device=sizes.device) * length, sizes)
+        out = torch.full((len(sizes) * length,), fill, dtype=torch.int64, device=self.values.device)
         out[place] = self.values[source].long()
         return out.reshape(-1, length)
 
     def dense(self, shape: Sequence[int]) -> Tensor:
-        """The pieces as full arrays (P, *shape): lit pixels put in their places, everything else 0."""
+        """The pieces as full arrays (P, *shape): the weights at their positions, 0 elsewhere."""
         if self.offsets is None:
             return self.values.reshape(-1, *shape)
         size, pieces = math.prod(shape), len(self.offsets) - 1
@@ -167,5 +166,5 @@ class Ragged:
 
     @classmethod
     def keys_only(cls, keys: Tensor) -> Ragged:
-        """A column of which only the keys matter: whether two rows hold the same thing."""
+        """A column with keys only, which tell whether two rows have equal cells."""
         return cls(keys.new_zeros(0), keys.new_zeros(0), keys)

@@ -33,7 +33,7 @@ class Fusion(nn.Module):
         self.dropout = list(dropout)
 
     def forward(self, z: Tensor, present: Tensor) -> Tensor:
-        """Vectors z (B, C, D), of which those of `present` (B, C) count -> (B, D)."""
+        """Vectors z (B, C, D), those of `present` (B, C) only -> (B, D)."""
         if self.training and any(self.dropout):
             keep = present & (torch.rand(present.shape, device=z.device) >= torch.tensor(self.dropout, device=z.device))
             present = torch.where(keep.any(1, keepdim=True), keep, present)  # a row never loses its last part

@@ -38,10 +38,10 @@ class SequenceEncoder(Configurable, nn.Module):
         if self.training:
             spare = x.counts - counts
             first = first - (torch.rand(len(spare), device=spare.device) * (spare + 1)).long()
-        chosen = ranges(first, counts)
-        piece_keys = None if x.piece_keys is None else x.piece_keys[chosen]
-        pieces = x.take(chosen)
-        return Ragged(pieces.values, x.rows[chosen], x.row_keys, pieces.offsets, pieces.weights, piece_keys)
+        positions = ranges(first, counts)
+        piece_keys = None if x.piece_keys is None else x.piece_keys[positions]
+        pieces = x.take(positions)
+        return Ragged(pieces.values, x.rows[positions], x.row_keys, pieces.offsets, pieces.weights, piece_keys)
 
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P, D) -> the state at each of them (P, D)."""

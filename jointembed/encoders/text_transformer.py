@@ -23,23 +23,23 @@ class Block(nn.Module):
         width: of the vectors.
         heads: of the attention.
         dropout: share of values dropped, in training.
-        causal: a step sees only itself and those before it; then there is no mask: what is absent stands at the end.
+        causal: a step sees only itself and earlier steps; it needs no mask, as padding stands at the end.
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0, causal: bool = False) -> None:
         super().__init__()
         self.heads, self.causal = heads, causal
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.mixed = nn.Linear(width, 3 * width)
+        self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.network = make_mlp(width, [4 * width], width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """Steps h (N, T, W) and their mask (N, T), True where there is a step, if any is absent -> (N, T, W)."""
-        q, k, v = self.mixed(self.norms[0](h)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(self.norms[0](h)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if mask is not None:
-            # A row of no step at all would attend to nothing, and give NaN: let each step see itself.
+            # A row without steps would attend to nothing and give NaN, so each step sees itself.
             mask = mask[:, None, None, :] | torch.eye(h.shape[1], dtype=torch.bool, device=h.device)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         h = h + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
@@ -75,8 +75,8 @@ class TextTransformer(Encoder):
             wrong = "TextTransformer needs a reader with a max_length"
             raise UsageError(type(self.reader).__name__, wrong, "read the column with Subwords")
         self.table = nn.Embedding(self.reader.size + 2, self.width)  # unknown, and the empty place after it
-        self.places = nn.Parameter(torch.zeros(self.reader.max_length, self.width))
-        for weight in (self.table.weight, self.places):
+        self.positions = nn.Parameter(torch.zeros(self.reader.max_length, self.width))
+        for weight in (self.table.weight, self.positions):
             nn.init.normal_(weight, std=0.02)
         self.blocks = nn.ModuleList(Block(self.width, self.heads, self.dropout) for _ in range(self.layers))
         self.norm = nn.LayerNorm(self.width)
@@ -94,8 +94,8 @@ class TextTransformer(Encoder):
         steps = int(self.length(x).max()) if len(x.rows) else 1
         ids = x.pad_tokens(steps, empty)  # (P, T)
         mask = ids != empty
-        h = self.table(ids) + self.places[:steps]  # (P, T, W)
+        h = self.table(ids) + self.positions[:steps]  # (P, T, W)
         for block in self.blocks:
             h = block(h, mask)
-        kept = mask.unsqueeze(-1).to(h.dtype)
-        return cast(Tensor, (self.norm(h) * kept).sum(1) / kept.sum(1).clamp(min=1))
+        present = mask.unsqueeze(-1).to(h.dtype)
+        return cast(Tensor, (self.norm(h) * present).sum(1) / present.sum(1).clamp(min=1))

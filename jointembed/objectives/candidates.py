@@ -164,17 +164,17 @@ class Sampled(Candidates):
     def forward(self, loss: Loss, query: Queries, targets: Targets, space: Space, dim: int | None) -> Tensor:
         """The mean loss; each id of a cell with several is a target of its own."""
         shares = cast(Tensor, self.shares)
-        known = targets.ids < len(shares)
+        is_known = targets.ids < len(shares)
         ids = targets.ids.clamp(max=len(shares) - 1)
-        z, drawn = query.z[targets.rows], self.draw()
+        z, samples = query.z[targets.rows], self.draw()
         # One gather for both, and so one gradient of rows: several would be put together first.
-        vectors = space.embed_ids(targets.column, torch.cat([ids, drawn]))  # (P + C, D)
+        vectors = space.embed_ids(targets.column, torch.cat([ids, samples]))  # (P + C, D)
         counts = torch.zeros_like(query.present, dtype=torch.int64).index_add_(
             0, targets.rows, torch.ones_like(targets.rows)
         )
-        weights = distributed.weights((known & query.present[targets.rows]).to(z.dtype) / counts[targets.rows])
-        expected = shares[drawn] * len(drawn)
-        return loss.over_sample(z, vectors, expected, drawn == ids[:, None], weights, space, dim)
+        weights = distributed.weights((is_known & query.present[targets.rows]).to(z.dtype) / counts[targets.rows])
+        expected = shares[samples] * len(samples)
+        return loss.over_sample(z, vectors, expected, samples == ids[:, None], weights, space, dim)
 
 
 class InBatch(Candidates):

@@ -35,7 +35,7 @@ def negative_log_likelihoods(objective: Objective, space: Space, column: str, ce
             for number, cell in enumerate(cells):
                 x = path.encoder.reader.encode([cell]).to(space.device)
                 if len(x.rows) > path.sequence.length:
-                    wrong = f"it has {len(x.rows)} pieces, of which the model reads {path.sequence.length}"
+                    wrong = f"it has {len(x.rows)} pieces, and the model reads {path.sequence.length}"
                     raise UsageError(f"{column}, cell {number}", wrong, "train with a greater `length` of the pool")
                 result.append(objective.negative_log_likelihood(path.states(x), x).double().cpu().numpy())
     finally:
@@ -44,16 +44,16 @@ def negative_log_likelihoods(objective: Objective, space: Space, column: str, ce
     return result
 
 
-def frequency_baseline(space: Space, column: str, known: Sequence[Any], cells: Sequence[Any]) -> list[Floats]:
-    """The same if items were independent, as frequent as in the cells of `known`: the baseline of a model."""
+def frequency_baseline(space: Space, column: str, training: Sequence[Any], cells: Sequence[Any]) -> list[Floats]:
+    """The same if items were independent, as frequent as in the cells of `training`: the baseline of a model."""
     reader = space.reader(column)
-    x = reader.encode(known)
+    x = reader.encode(training)
     counts = np.bincount(x.values.numpy(), minlength=reader.size)[: reader.size]
     share = (counts + 0.5) / (len(x.rows) + 1)  # half a time for an item that never occurs
-    nothing, odds = -np.log1p(-share).sum(), np.log(share / (1 - share))
-    found = []
+    empty, odds = -np.log1p(-share).sum(), np.log(share / (1 - share))
+    result = []
     for cell in cells:
         x = reader.encode([cell])
         sets = x.dense([reader.size + 1]).numpy()[:, : reader.size].astype(np.float64)
-        found.append(nothing - sets @ odds)
-    return found
+        result.append(empty - sets @ odds)
+    return result

@@ -71,9 +71,9 @@ class Loss(Configurable, nn.Module):
             space: that gives scores.
             dim: score by the first `dim` dimensions only.
         """
-        target, drawn = vectors.tensor_split([len(query)])
+        target, samples = vectors.tensor_split([len(query)])
         own = space.paired_score(query, target, dim)[:, None]
-        scores = torch.cat([own, space.score(query, drawn, dim)], 1)
+        scores = torch.cat([own, space.score(query, samples, dim)], 1)
         positives = torch.zeros_like(scores)
         positives[:, 0] = 1
         candidates = torch.cat([torch.ones_like(hits[:, :1]), ~hits], 1)
@@ -93,7 +93,7 @@ class _Scaled(Loss):
         self.register_parameter("log_scale", None)
 
     def build(self, space: Space, count: int | None) -> None:
-        """Make the scale of the scores; scores that are no cosines have a scale of their own and start at 1."""
+        """Make the scale of the scores; scores other than cosines start at a scale of 1."""
         start = -math.log(self.temperature) if space.metric == "cosine" else 0.0
         self.log_scale = nn.Parameter(torch.tensor(start))
 
@@ -151,8 +151,8 @@ class Softmax(_Scaled):
     ) -> Tensor:
         """The sampled softmax with the logQ correction (Bengio and Senecal 2008); see `Loss.over_sample`."""
         a, b = space.score_factors(query, vectors, dim)
-        target, drawn = b.tensor_split([len(query)])
-        return softmax.sampled(a * self.scale, target, drawn, expected.log().to(a.dtype), hits, weights)
+        target, samples = b.tensor_split([len(query)])
+        return softmax.sampled(a * self.scale, target, samples, expected.log().to(a.dtype), hits, weights)
 
 
 class Sigmoid(_Scaled):
@@ -192,8 +192,8 @@ class Sigmoid(_Scaled):
         dim: int | None,
     ) -> Tensor:
         """A drawn candidate stands for 1 / expected of its kind: on average this is the sum over the whole table."""
-        target, drawn = vectors.tensor_split([len(query)])
+        target, samples = vectors.tensor_split([len(query)])
         right = self.logits(space.paired_score(query, target, dim))  # (N,)
-        wrong = F.softplus(self.logits(space.score(query, drawn, dim))) / expected.to(right.dtype)  # (N, C)
+        wrong = F.softplus(self.logits(space.score(query, samples, dim))) / expected.to(right.dtype)  # (N, C)
         losses = F.softplus(-right) + wrong.masked_fill(hits, 0).sum(1)
         return (losses * weights).sum()

@@ -88,7 +88,7 @@ class Match(Objective):
         """Make the parameters of the loss, and the head.
 
         Raises:
-            UsageError: the candidates need a column of ids and the target is none, or nothing is known of it.
+            UsageError: the candidates need a column of ids, and the target is not, or it is empty.
         """
         if self.candidates.from_batch:
             self.loss.build(space, None)
@@ -125,7 +125,7 @@ class Match(Objective):
         """The likeliest id for each of the vectors z (N, D), by the head.
 
         Raises:
-            UsageError: there is no head, so the target is a point of the space.
+            UsageError: without a head the target is a point of the space.
         """
         if not self.head:
             return super().predict(z)

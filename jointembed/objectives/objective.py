@@ -38,7 +38,7 @@ class Objective(Configurable, nn.Module):
         return set()
 
     def key_columns(self) -> set[str]:
-        """Further columns of which only the keys are needed: whether two rows are equal there."""
+        """Further columns whose keys are needed only, to tell whether two rows are equal there."""
         return set()
 
     def readers(self) -> dict[str, Reader]:

@@ -1,4 +1,4 @@
-"""Sounds, window by window: while some windows are computed, the next sounds are read."""
+"""Embed sounds window by window; the next sounds are read while windows are computed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..readers import Reader
 from ..readers.reader import evenly_spaced
 from .inference import EmbedOptions, Vectors, network
 
-READERS = min(4, files.available_cores())  # threads that read sounds
-MOST = 256  # sounds that wait for the last of their windows
+READER_THREADS = min(4, files.available_cores())
+MAX_PENDING_SOUNDS = 256  # sounds that wait for the last of their windows
 
 
 @dataclass
 class _Sound:
-    """A sound of which the vectors of some windows, `left` of them, are still to be computed."""
+    """A sound with `left` windows whose vectors are still to be computed."""
 
     x: Ragged
     h: Vectors
@@ -41,7 +41,7 @@ def windowed(
 ) -> Iterator[tuple[Ragged, Vectors]]:
     """Sounds -> their windows, and the vectors of these, one sound at a time.
 
-    A batch takes windows of several sounds, so that only the last one is filled up.
+    A batch takes windows of several sounds, so that only the last batch is padded.
     """
     sounds: deque[_Sound] = deque()
     waiting: dict[int, _Batch] = {}  # windows to be computed, by their length
@@ -53,9 +53,9 @@ def windowed(
         values = [sound.x.values[at] for sound, at in batch + batch[-1:] * (size - len(batch))]
         running.append((pool.submit(_stacked, encoder, values, how, device), batch))
 
-    def done(most: int) -> Iterator[tuple[Ragged, Vectors]]:
-        """What is ready, once at most so many batches are still running."""
-        while running and (len(running) > most or running[0][0].done()):
+    def complete(limit: int) -> Iterator[tuple[Ragged, Vectors]]:
+        """The sounds that are complete, once at most `limit` batches are still running."""
+        while running and (len(running) > limit or running[0][0].done()):
             future, batch = running.popleft()
             for (sound, at), vector in zip(batch, future.result(), strict=False):
                 sound.h[at] = vector
@@ -72,12 +72,14 @@ def windowed(
             if len(waiting[length]) == size:
                 start(length)
         # One window of a rare length must not keep all that come after it in memory.
-        for length in [length for length, batch in waiting.items() if len(sounds) > MOST and batch[0][0] is sounds[0]]:
+        for length in [
+            length for length, batch in waiting.items() if len(sounds) > MAX_PENDING_SOUNDS and batch[0][0] is sounds[0]
+        ]:
             start(length)
-        yield from done(2 * how.threads)
+        yield from complete(2 * how.threads)
     for length in list(waiting):
         start(length)
-    yield from done(0)
+    yield from complete(0)
 
 
 def _stacked(encoder: Encoder, values: list[Tensor], how: EmbedOptions, device: torch.device) -> Vectors:
@@ -86,7 +88,7 @@ def _stacked(encoder: Encoder, values: list[Tensor], how: EmbedOptions, device: 
 
 
 def _windows(reader: Reader, cell: Any, how: EmbedOptions) -> Ragged:
-    """The windows of one sound that are asked for."""
+    """The windows of one sound, at most `max_windows` of them."""
     begun = perf_counter()
     cut: list[Any] = []
     for element in reader.elements(cell):
@@ -101,13 +103,13 @@ def _windows(reader: Reader, cell: Any, how: EmbedOptions) -> Ragged:
 
 
 def _ahead(read: Callable[[Any], Ragged], cells: Iterable[Any]) -> Iterator[Ragged]:
-    """What `read` gives for each cell, in their order; threads read the next cells meanwhile."""
+    """The results of `read` in the order of the cells; threads read the next cells meanwhile."""
     waiting: deque[Future[Ragged]] = deque()
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(READER_THREADS) as pool:
         try:
             for cell in cells:
                 waiting.append(pool.submit(read, cell))
-                while waiting and (waiting[0].done() or len(waiting) > 2 * READERS):
+                while waiting and (waiting[0].done() or len(waiting) > 2 * READER_THREADS):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -37,7 +37,7 @@ def read(path: Path, map_location: Any = None) -> dict[str, Any]:
         MismatchError: jointembed did not write it, or another version did.
     """
     if not path.is_file():
-        raise UsageError(path, "there is no such checkpoint", "give a .ckpt file or a run folder")
+        raise UsageError(path, "the checkpoint does not exist", "give a .ckpt file or a run folder")
     advice = "use another checkpoint of the run, or train again"
     try:
         with zipfile.ZipFile(path) as archive:

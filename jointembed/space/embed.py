@@ -56,7 +56,7 @@ def embed_column(
 
 
 def fuse(network: Fusion, z: Vectors, present: NDArray[np.bool_], how: EmbedOptions, device: torch.device) -> Vectors:
-    """One vector (N, D) from those of several columns (N, C, D), of which those of `present` (N, C) count."""
+    """One vector (N, D) from those of several columns (N, C, D), counting those of `present` (N, C)."""
     out = np.empty((len(z), z.shape[2]), np.float32)
     with torch.inference_mode():
         for batch in batches(len(z), how.batch_size or PIECES):
@@ -116,11 +116,11 @@ def _read_in_order(column: Column, x: Ragged, h: Vectors, how: EmbedOptions, dev
     steps = sequence.steps(x)
     with torch.inference_mode():
         for length in torch.unique(steps):
-            chosen = (steps == length).nonzero()[:, 0]
-            for batch in batches(len(chosen), how.batch_size or PIECES):
-                read = sequence.crop(x[chosen[batch]]).to(device)
+            rows = (steps == length).nonzero()[:, 0]
+            for batch in batches(len(rows), how.batch_size or PIECES):
+                read = sequence.crop(x[rows[batch]]).to(device)
                 last = sequence.last(sequence.states(read.values, read), read)
-                out[chosen[batch].numpy()] = last.float().cpu().numpy()
+                out[rows[batch].numpy()] = last.float().cpu().numpy()
     return out
 
 
@@ -131,7 +131,7 @@ def _encode_pieces(
     lengths = encoder.length(x)
     out = np.empty((len(x.rows), encoder.width), np.float32)
     groups = [(lengths == length).nonzero()[:, 0] for length in torch.unique(lengths)]
-    parts = [chosen[batch] for chosen in groups for batch in batches(len(chosen), how.batch(encoder, device))]
+    parts = [rows[batch] for rows in groups for batch in batches(len(rows), how.batch(encoder, device))]
     vectors = pool.map(lambda part: network(encoder, x.take(part), how, device), parts)
     for batch, h in zip(parts, vectors, strict=True):
         out[batch.numpy()] = h

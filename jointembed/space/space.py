@@ -86,8 +86,8 @@ class Space(Configurable, nn.Module):
         if self.dim < 1:
             raise UsageError("dim", f"it must be at least 1, got {self.dim}", "give a number above 0")
         if self.metric not in get_args(Metric):
-            known = get_args(Metric)
-            raise UsageError("metric", f"there is no metric {self.metric}", did_you_mean(self.metric, known))
+            metrics = get_args(Metric)
+            raise UsageError("metric", f"unknown metric {self.metric!r}", did_you_mean(self.metric, metrics))
         for name, parts in self.fusions.items():
             if name in self.columns:
                 raise UsageError(f"fusions.{name}", f"{name} is a column with an encoder", "choose another name")
@@ -318,10 +318,12 @@ class Space(Configurable, nn.Module):
                 values = [row_cell(cell, part, self.reader(part).columns) for cell in block]
                 present = np.array([not missing(value) for value in values])
                 z = np.zeros((len(block), self.dim), np.float32)
-                known = [value for value, there in zip(values, present, strict=True) if there]
-                if known:
+                cells_there = [value for value, there in zip(values, present, strict=True) if there]
+                if cells_there:
                     column = self.column(part)
-                    z[present] = np.concatenate(list(embed_column(column, part, known, options, self.device, pool)))
+                    z[present] = np.concatenate(
+                        list(embed_column(column, part, cells_there, options, self.device, pool))
+                    )
                 vectors.append(z)
                 presence.append(present)
             z, present = np.stack(vectors, 1), np.stack(presence, 1)
@@ -397,7 +399,7 @@ class Space(Configurable, nn.Module):
             trust: packages whose encoders and readers may be imported.
 
         Raises:
-            UsageError: there is no such file.
+            UsageError: the file does not exist.
             UnsafeError: it names classes that are not trusted.
             DamagedError: it is damaged.
         """
@@ -432,15 +434,15 @@ class Space(Configurable, nn.Module):
         return digest.hexdigest()[:16]
 
 
-def check_names(setting: str, names: Iterable[str], known: Collection[str]) -> None:
+def check_names(setting: str, names: Iterable[str], columns: Collection[str]) -> None:
     """Check that a setting names columns that exist.
 
     Raises:
         UsageError: it does not.
     """
     for name in names:
-        if name not in known:
-            raise UsageError(f"{setting}.{name}", "there is no such column", did_you_mean(name, known))
+        if name not in columns:
+            raise UsageError(f"{setting}.{name}", "the model has no such column", did_you_mean(name, columns))
 
 
 def _resolve_columns(
@@ -449,7 +451,7 @@ def _resolve_columns(
     """Each column that is encoded, and the name of its encoder."""
     for column, name in shared.items():
         if name not in encoders:
-            raise UsageError(f"columns.{column}", f"there is no encoder {name}", did_you_mean(name, encoders))
+            raise UsageError(f"columns.{column}", f"the model has no encoder {name}", did_you_mean(name, encoders))
     parts = {part for parts in fusions.values() for part in parts}
     own = [name for name in encoders if name in shared or name in parts or name not in shared.values()]
     return {name: name for name in own} | dict(shared)

@@ -134,12 +134,12 @@ class JointEmbedding(Configurable, lightning.LightningModule):
 
     def readers(self) -> list[tuple[Reader, list[str]]]:
         """All readers, each with the columns that it reads and is fitted on."""
-        own = [(reader, [column]) for one in self._objectives for column, reader in one.readers().items()]
+        own = [(reader, [column]) for objective in self._objectives for column, reader in objective.readers().items()]
         return [*self.space.readers(), *own]
 
     @property
     def key_columns(self) -> set[str]:
-        """Columns of which only the keys are needed, to know which rows are equal there."""
+        """Columns whose keys are needed only, to tell which rows are equal there."""
         return {column for objective in self._objectives for column in objective.key_columns()}
 
     def configure_model(self) -> None:
@@ -207,13 +207,15 @@ class JointEmbedding(Configurable, lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW for the networks, row-wise Adagrad for large tables, and a learning rate that rises and falls."""
-        optimizer = optim.AdamWWithSparseAdagrad(optim.groups(self), self.lr, self.weight_decay, self.sparse_lr)
+        optimizer = optim.AdamWWithSparseAdagrad(
+            optim.parameter_groups(self), self.lr, self.weight_decay, self.sparse_lr
+        )
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "steps"):
             return optimizer
         # Lightning's own estimate would make a resumed run forget its place in the data.
         total = data.steps(self.trainer)
-        schedule = LambdaLR(optimizer, optim.course(total, self.warmup))
+        schedule = LambdaLR(optimizer, optim.warmup_cosine(total, self.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -221,7 +223,7 @@ class JointEmbedding(Configurable, lightning.LightningModule):
     ) -> None:
         """Clip the dense gradients by their common norm, if the trainer asks for it."""
         if gradient_clip_val:
-            optim.clip(optimizer, gradient_clip_val)
+            optim.clip_dense_gradients(optimizer, gradient_clip_val)
 
     # -- predictions --------------------------------------------------------------------------------------------------
 
@@ -257,7 +259,9 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         model = to_config(self)
         shared = inspect.signature(Space).parameters  # of these, the space has its own record
         model["init_args"] = {name: value for name, value in model["init_args"].items() if name not in shared}
-        readers = [{name: reader.state() for name, reader in one.readers().items()} for one in self._objectives]
+        readers = [
+            {name: reader.state() for name, reader in objective.readers().items()} for objective in self._objectives
+        ]
         return {**self.space.state(), "model": model, "objective_readers": readers}
 
     def restore(self, content: dict[str, Any]) -> None:
@@ -268,15 +272,15 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         """
         state = content[checkpoint.KEY]
         built, states = self.built, state.get("objective_readers", [])
-        if [sorted(one) for one in states] != [sorted(one.readers()) for one in self._objectives]:
+        if [sorted(names) for names in states] != [sorted(objective.readers()) for objective in self._objectives]:
             raise MismatchError(
                 "checkpoint", "it has other objectives than the recipe", "use the recipe that it was trained with"
             )
         self.space.restore(state)
         if not built:
-            for objective, known in zip(self._objectives, states, strict=True):
+            for objective, readers in zip(self._objectives, states, strict=True):
                 for name, reader in objective.readers().items():
-                    reader.restore(known[name])
+                    reader.restore(readers[name])
                 objective.build(self.space)
 
     def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
@@ -296,7 +300,7 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             trust: packages whose encoders, readers and objectives may be imported.
 
         Raises:
-            UsageError: there is no such file.
+            UsageError: the file does not exist.
             UnsafeError: it names classes that are not trusted.
             DamagedError: it is damaged.
         """

@@ -14,7 +14,7 @@ from ..space.encoded import Mix
 
 
 def mix_rows(x: Ragged, alpha: float, column: str) -> tuple[Ragged, Mix]:
-    """Mix the rows of a column two by two, by shares drawn from Beta(alpha, alpha); the larger share is a row's own.
+    """Mix the rows of a column two by two, by shares shares from Beta(alpha, alpha); the larger share is a row's own.
 
     Rows with no piece or with several stay as they are.
 
@@ -37,14 +37,14 @@ def mix_rows(x: Ragged, alpha: float, column: str) -> tuple[Ragged, Mix]:
     single = (x.counts[x.rows] == 1).nonzero()[:, 0]  # pieces that are the only one of their row
     if not len(single):
         return x, Mix(partner, share)
-    other = single[torch.randperm(len(single), device=x.rows.device)]
+    partners = single[torch.randperm(len(single), device=x.rows.device)]
     # torch's generator is the seeded one of the run; NumPy's is not saved in checkpoints.
     concentration = torch.full((len(single),), alpha, dtype=torch.float64)
     draws = torch.distributions.Beta(concentration, concentration).sample()
-    drawn = torch.maximum(draws, 1 - draws).to(x.values)
-    weights = drawn.reshape(-1, *[1] * (x.values.dim() - 1))
-    partner[x.rows[single]] = x.rows[other]
-    share[x.rows[single]] = drawn
+    shares = torch.maximum(draws, 1 - draws).to(x.values)
+    weights = shares.reshape(-1, *[1] * (x.values.dim() - 1))
+    partner[x.rows[single]] = x.rows[partners]
+    share[x.rows[single]] = shares
     values = x.values.clone()
-    values[single] = weights * x.values[single] + (1 - weights) * x.values[other]
+    values[single] = weights * x.values[single] + (1 - weights) * x.values[partners]
     return replace(x, values=values), Mix(partner, share)

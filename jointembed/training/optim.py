@@ -1,4 +1,4 @@
-"""One optimizer for dense and for sparse gradients, and the course of its learning rate."""
+"""One optimizer for dense and for sparse gradients, and the schedule of its learning rate."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.optim import AdamW, Optimizer
 class AdamWWithSparseAdagrad(AdamW):
     """AdamW (Loshchilov and Hutter 2019) for dense gradients, row-wise Adagrad for sparse ones.
 
-    Of a table of 500,000 rows a step touches some thousands: only those are read and written, and each keeps one
-    number, the mean square of its gradients so far (as in Facebook's DLRM), instead of Adam's two a value.
+    A step touches a few thousand rows of a table of 500,000. Only these are read and written, and each has one number,
+    the sum of the mean squares of its gradients (as in Facebook's DLRM), instead of Adam's two per value.
 
     Args:
-        params: parameters or groups of them; in a group, `rows=True` marks tables with sparse gradients.
+        params: parameters or groups of them; in a group, `sparse=True` marks tables with sparse gradients.
         lr: learning rate of the dense parameters.
         weight_decay: of the dense parameters.
         sparse_lr: learning rate of the tables.
@@ -36,8 +36,8 @@ class AdamWWithSparseAdagrad(AdamW):
         groups = list(params)
         groups = groups if groups and isinstance(groups[0], dict) else [{"params": groups}]
         for group in groups:
-            group.setdefault("rows", False)
-            if group["rows"]:
+            group.setdefault("sparse", False)
+            if group["sparse"]:
                 group["lr"] = sparse_lr
         # Fused, the tables are gone through once a step and not six times: four to five times faster on a CPU.
         super().__init__(groups, lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
@@ -49,20 +49,20 @@ class AdamWWithSparseAdagrad(AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        groups, dense = self.param_groups, [group for group in self.param_groups if not group["rows"]]
+        groups, dense = self.param_groups, [group for group in self.param_groups if not group["sparse"]]
         self.param_groups = dense
         try:
             super().step()
         finally:
             self.param_groups = groups
         for group in groups:
-            if group["rows"]:
+            if group["sparse"]:
                 for table in group["params"]:
                     if table.grad is not None:
-                        self._rows(table, group["lr"])
+                        self._adagrad_step(table, group["lr"])
         return loss
 
-    def _rows(self, table: Tensor, lr: float) -> None:
+    def _adagrad_step(self, table: Tensor, lr: float) -> None:
         gradient = table.grad
         assert gradient is not None
         if not gradient.is_sparse:
@@ -79,7 +79,7 @@ class AdamWWithSparseAdagrad(AdamW):
         table.index_add_(0, rows, step)
 
 
-def groups(module: nn.Module) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """Parameters in groups: weights that decay; biases, norms and tables that do not; tables with sparse gradients."""
     sparse = {
         id(child.weight)
@@ -87,21 +87,21 @@ def groups(module: nn.Module) -> list[dict[str, Any]]:
         if isinstance(child, nn.Embedding | nn.EmbeddingBag) and child.sparse
     }
     tables = {id(child.weight) for child in module.modules() if isinstance(child, nn.Embedding | nn.EmbeddingBag)}
-    kinds: dict[str, list[nn.Parameter]] = {"weights": [], "others": [], "rows": []}
+    by_kind: dict[str, list[nn.Parameter]] = {"weights": [], "undecayed": [], "sparse": []}
     for parameter in module.parameters():
         if parameter.requires_grad:
             plain = parameter.dim() < 2 or id(parameter) in tables
-            kinds["rows" if id(parameter) in sparse else "others" if plain else "weights"].append(parameter)
-    found: list[dict[str, Any]] = [
-        {"params": kinds["weights"]},
-        {"params": kinds["others"], "weight_decay": 0.0},
-        {"params": kinds["rows"], "rows": True, "weight_decay": 0.0},
+            by_kind["sparse" if id(parameter) in sparse else "undecayed" if plain else "weights"].append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": by_kind["weights"]},
+        {"params": by_kind["undecayed"], "weight_decay": 0.0},
+        {"params": by_kind["sparse"], "sparse": True, "weight_decay": 0.0},
     ]
-    return [group for group in found if group["params"]]
+    return [group for group in groups if group["params"]]
 
 
-def course(total: int, warmup: float) -> Callable[[int], float]:
-    """The learning rate's factor at each step: a straight rise over the share `warmup`, then half a cosine to 0."""
+def warmup_cosine(total: int, warmup: float) -> Callable[[int], float]:
+    """The learning rate's factor at each step: it rises over the share `warmup`, then falls along a cosine."""
     rise = max(1, round(total * warmup))
 
     def factor(step: int) -> float:
@@ -112,8 +112,8 @@ def course(total: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def clip(optimizer: Optimizer, most: float) -> None:
-    """Scale the dense gradients so that their common norm is at most `most`; sparse ones are left alone.
+def clip_dense_gradients(optimizer: Optimizer, max_norm: float) -> None:
+    """Scale the dense gradients so that their common norm is at most `max_norm`; sparse ones are left alone.
 
     Clipping sparse gradients fails in torch 2.11.
     """
@@ -123,4 +123,4 @@ def clip(optimizer: Optimizer, most: float) -> None:
         for parameter in group["params"]
         if parameter.grad is not None and not parameter.grad.is_sparse
     ]
-    torch.nn.utils.clip_grad_norm_(dense, most)
+    torch.nn.utils.clip_grad_norm_(dense, max_norm)

@@ -45,8 +45,8 @@ class BestAndLast(ModelCheckpoint):
     """Keeps `best.ckpt` and `last.ckpt` in the folder of the run.
 
     Args:
-        monitor: the logged metric that chooses the best, such as `dev/loss`. If it is not given, or there are no `dev`
-            rows, the last is the best: the learning rate falls to 0, and a choice by few rows would be chance.
+        monitor: the logged metric that chooses the best, such as `dev/loss`. If it is not given, or without `dev` rows,
+            the last is the best: the learning rate falls to 0, and a choice by few rows would be chance.
         mode: `max` or `min`: which value of it is best.
     """
 

@@ -64,7 +64,7 @@ def to_float32(rows=500_000, active=50, batch=128, width=64):
     bag.build(width)
     plain = nn.EmbeddingBag(rows, width, mode="mean")
     starts = torch.arange(0, batch * active, active)
-    ours = training(bag, optim.AdamWWithSparseAdagrad(optim.groups(bag)), lambda module: module(x))
+    ours = training(bag, optim.AdamWWithSparseAdagrad(optim.parameter_groups(bag)), lambda module: module(x))
     theirs = training(plain, torch.optim.Adam(plain.parameters()), lambda module: module(values, starts))
     return timed(ours, theirs, rounds=5, steps=3)
 

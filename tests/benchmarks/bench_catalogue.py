@@ -65,7 +65,7 @@ def sampled(items, counts, sparse_lr=0.1):
     )
     reader.restore({"ids": [str(number) for number in range(items)], "counts": counts.tolist()})
     space.configure_model()
-    optimizer = optim.AdamWWithSparseAdagrad(optim.groups(space), sparse_lr=sparse_lr)
+    optimizer = optim.AdamWWithSparseAdagrad(optim.parameter_groups(space), sparse_lr=sparse_lr)
 
     def step(ids):
         rows = torch.arange(len(ids))

@@ -81,7 +81,7 @@ def test_a_row_of_several_ids_is_the_mean_of_their_vectors(hidden):
 
 
 def test_in_training_a_bag_leaves_things_out_and_is_the_mean_of_the_others():
-    bag = built(EmbeddingBag(Category(), drop=0.5), ["a", "b", "c"], 4)
+    bag = built(EmbeddingBag(Category(), item_dropout=0.5), ["a", "b", "c"], 4)
     x = bag.reader.encode([["a", "b", "c"]] * 500 + [None])
     whole = bag.eval()(x)
     assert torch.equal(whole[0], whole[1]) and torch.allclose(whole[0], bag.vocabulary_vectors().mean(0), atol=1e-6)
@@ -96,7 +96,7 @@ def test_in_training_a_bag_leaves_things_out_and_is_the_mean_of_the_others():
     counts = near.argmin(1)[:-1].bincount(minlength=8)
     assert (counts > 30).all() and (counts < 100).all(), "and each part comes as often"
     with pytest.raises(UsageError, match="drop"):
-        EmbeddingBag(Category(), hidden=[4], drop=0.5)
+        EmbeddingBag(Category(), hidden=[4], item_dropout=0.5)
 
 
 @pytest.mark.parametrize("reader", [Category(), BagOfWords()], ids=lambda reader: type(reader).__name__)
@@ -166,7 +166,7 @@ def test_the_order_of_words_counts_for_a_transformer_and_not_for_a_bag():
     texts = ["man bites dog", "dog bites man"]
     transformer = built(TextTransformer(Subwords(300, 64), 16, 1, 2), texts).eval()
     with torch.no_grad():
-        transformer.places.normal_()
+        transformer.positions.normal_()
     one, two = transformer(transformer.reader.encode(texts))
     assert not torch.allclose(one, two, atol=1e-3)
     bag = built(EmbeddingBag(BagOfWords()), texts)
@@ -204,20 +204,20 @@ class Net(torch.nn.Module):
 def test_parameters_are_grouped_by_what_suits_them():
     net = Net()
     named = {id(parameter): name for name, parameter in net.named_parameters()}
-    found = [{named[id(one)] for one in group["params"]} for group in optim.groups(net)]
+    found = [{named[id(one)] for one in group["params"]} for group in optim.parameter_groups(net)]
     assert found[0] == {"body.0.weight", "body.3.weight"}, "these decay"
     assert found[1] == {"body.0.bias", "body.1.weight", "body.1.bias", "body.3.bias", "names.weight"}
     assert found[2] == {"table.weight"}
-    assert [group.get("weight_decay") for group in optim.groups(net)] == [None, 0.0, 0.0]
+    assert [group.get("weight_decay") for group in optim.parameter_groups(net)] == [None, 0.0, 0.0]
 
 
 def test_the_dense_part_is_adamw_step_for_step():
     ours, theirs = Net(), Net()
     for net in (ours, theirs):
         net.table.requires_grad_(False)
-    one = optim.AdamWWithSparseAdagrad(optim.groups(ours), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98))
-    two = torch.optim.AdamW(optim.groups(theirs), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98), fused=True)
-    course = [torch.optim.lr_scheduler.LambdaLR(each, optim.course(12, 0.25)) for each in (one, two)]
+    one = optim.AdamWWithSparseAdagrad(optim.parameter_groups(ours), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98))
+    two = torch.optim.AdamW(optim.parameter_groups(theirs), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98), fused=True)
+    course = [torch.optim.lr_scheduler.LambdaLR(each, optim.warmup_cosine(12, 0.25)) for each in (one, two)]
     for step in range(12):
         ids = torch.arange(step, step + 6)
         for net, optimizer, schedule in ((ours, one, course[0]), (theirs, two, course[1])):
@@ -233,7 +233,7 @@ def test_the_dense_part_is_adamw_step_for_step():
 def test_sparse_tables_learn_and_untouched_rows_keep_their_bits(restart):
     net = Net()
     before = net.table.weight.detach().clone()
-    optimizer = optim.AdamWWithSparseAdagrad(optim.groups(net), lr=0.01)
+    optimizer = optim.AdamWWithSparseAdagrad(optim.parameter_groups(net), lr=0.01)
     ids = torch.tensor([3, 7, 7, 49])
     wanted = torch.tensor([[1.0, -1.0], [-1.0, 1.0], [-1.0, 1.0], [0.5, 0.5]])
     losses = []
@@ -242,11 +242,11 @@ def test_sparse_tables_learn_and_untouched_rows_keep_their_bits(restart):
         loss = F.mse_loss(net(ids), wanted)
         loss.backward()
         losses.append(float(loss.detach()))
-        optim.clip(optimizer, 1.0)
+        optim.clip_dense_gradients(optimizer, 1.0)
         optimizer.step()
         if restart and step == 20:
             state = copy.deepcopy(optimizer.state_dict())
-            optimizer = optim.AdamWWithSparseAdagrad(optim.groups(net), lr=0.01)
+            optimizer = optim.AdamWWithSparseAdagrad(optim.parameter_groups(net), lr=0.01)
             optimizer.load_state_dict(state)
             assert torch.equal(optimizer.state[net.table.weight]["squares"], state["state"][7]["squares"])
     assert losses[-1] < 0.01 * losses[0]
@@ -259,7 +259,7 @@ def test_sparse_tables_learn_and_untouched_rows_keep_their_bits(restart):
 def test_a_row_of_a_table_is_adagrad_with_one_number():
     table = torch.nn.Embedding(9, 3, sparse=True)
     expected = table.weight.detach().clone().double()
-    optimizer = optim.AdamWWithSparseAdagrad([{"params": [table.weight], "rows": True}], sparse_lr=0.1)
+    optimizer = optim.AdamWWithSparseAdagrad([{"params": [table.weight], "sparse": True}], sparse_lr=0.1)
     squares = torch.zeros(9).double()
     for ids in ([1, 2, 2], [2, 5], [1]):
         optimizer.zero_grad()
@@ -277,22 +277,22 @@ def test_clipping_scales_the_dense_gradients_to_their_common_norm():
     net = Net()
     (net(torch.tensor([1, 2])) * 1000).square().sum().backward()
     table = net.table.weight.grad.to_dense().clone()
-    optimizer = optim.AdamWWithSparseAdagrad(optim.groups(net))
-    optim.clip(optimizer, 0.5)
+    optimizer = optim.AdamWWithSparseAdagrad(optim.parameter_groups(net))
+    optim.clip_dense_gradients(optimizer, 0.5)
     dense = [one.grad for one in net.parameters() if not one.grad.is_sparse]
     assert math.isclose(float(torch.cat([one.ravel() for one in dense]).norm()), 0.5, rel_tol=1e-4)
     assert torch.equal(net.table.weight.grad.to_dense(), table)
 
 
 def test_the_learning_rate_rises_and_then_falls_along_a_cosine():
-    factor = optim.course(100, 0.1)
+    factor = optim.warmup_cosine(100, 0.1)
     rates = [factor(step) for step in range(101)]
     assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])
     assert rates[10] == 1 and rates[55] == pytest.approx(0.5) and rates[100] == pytest.approx(0)
     assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
     assert factor(1000) == pytest.approx(0)
     for total, warmup in ((0, 0.0), (1, 0.5), (2, 1.0)):
-        assert all(0 <= optim.course(total, warmup)(step) <= 1 for step in range(5))
+        assert all(0 <= optim.warmup_cosine(total, warmup)(step) <= 1 for step in range(5))
 
 
 def test_text_transformer_refuses_a_reader_without_max_length():

@@ -84,7 +84,7 @@ def test_a_batch_of_missing_rolls_gives_a_loss_of_zero_that_has_gradients():
 
 def test_a_row_that_the_pool_would_cut_is_refused_and_so_are_things_that_are_not_judged():
     model = built()
-    with pytest.raises(UsageError, match=r"17 pieces, of which the model reads 16.*`length`"):
+    with pytest.raises(UsageError, match=r"17 pieces, and the model reads 16.*`length`"):
         nats(model, "roll", [[[60]] * 16, [[60]] * 17])
     words = JointEmbedding(
         4, {"text": EmbeddingBag(BagOfWords())}, [NextItem("text", "all")], pools={"text": CausalTransformer()}
