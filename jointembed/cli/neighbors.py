@@ -154,32 +154,27 @@ def _table_signature(table: str | None) -> object:
 def _parts_folder(out: str, arguments: str) -> Iterator[Path]:
     """The folder of the finished parts, locked; parts of another index or of other arguments are removed.
 
-    The system releases the lock when the process dies.
-
     Raises:
         UsageError: another process is writing the same file, or the folder cannot be written.
     """
-    import fcntl
     import glob
     import hashlib
-    import os
     import shutil
 
     from ..errors import UsageError
-    from ..files import make_dir
+    from ..files import LockedError, lock, make_dir
 
     digest = hashlib.blake2b(arguments.encode(), digest_size=6).hexdigest()
     folder = Path(f"{out}.{digest}.parts").absolute()
-    obsolete = [path for path in folder.parent.glob(f"{glob.escape(Path(out).name)}.*.parts") if path != folder]
-    with contextlib.ExitStack() as locks:
-        for path in (*obsolete, make_dir(folder)):
-            try:
-                locks.callback(os.close, handle := os.open(path, os.O_RDONLY))
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, FileNotFoundError):  # in use, or just finished and removed
-                fix = "wait until it has finished, or write another file"
-                raise UsageError(out, "another process is writing it", fix) from None
+    make_dir(folder.parent)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(f"{out}.lock"))
+        except LockedError:
+            fix = "wait until it has finished, or write another file"
+            raise UsageError(out, "another process is writing it", fix) from None
+        obsolete = [path for path in folder.parent.glob(f"{glob.escape(Path(out).name)}.*.parts") if path != folder]
         for path in obsolete:
             shutil.rmtree(path)
-        yield folder
+        yield make_dir(folder)
         shutil.rmtree(folder)
