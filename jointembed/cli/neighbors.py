@@ -72,9 +72,13 @@ def neighbors(
             if not available:
                 raise no_match(where)
             print(f"only {available} items meet the condition, so no list is longer", file=sys.stderr)
+        search = opened.search_batch
         if queries is None:
             count, read = _item_queries(opened, field)
         else:
+            import torch  # the model needs it anyway, and it multiplies in bfloat16
+
+            search = partial(search, torch=torch)
             count, read = _row_queries(opened, queries, column, split, field, trust or [], exclude)
         arguments = (opened.version, _table_signature(queries), column, k, exclude, where, one_per, field, split)
         folder = stack.enter_context(_parts_folder(out, repr(arguments)))
@@ -85,7 +89,7 @@ def neighbors(
             if part.exists():
                 continue
             query_ids, vectors, excluded = read(int(part.stem))
-            places, values = opened.search_batch(vectors, k, field, where, excluded, one_per=one_per)
+            places, values = search(vectors, k, field, where, excluded, one_per=one_per)
             nearest = [ids[row[row >= 0]] for row in places]
             scores = [value[row >= 0] for row, value in zip(places, values, strict=True)]
             table = pa.table({"id": list(map(_utf8, query_ids)), "neighbors": nearest, "scores": scores}, schema)
