@@ -1,7 +1,4 @@
-"""The index as the server reads it: each new version of the file, and another file in its place, is picked up.
-
-A connection of SQLite belongs to the thread that opened it, so each worker thread opens the index for itself.
-"""
+"""The index as the server reads it: each new version of the file, and another file in its place, is picked up."""
 
 from __future__ import annotations
 
@@ -21,16 +18,18 @@ _POLL_SECONDS = 1.0
 
 
 class LiveIndex:
-    """An index file that may change or be replaced while it is served.
+    """An index file that may change or be replaced while threads read it.
 
     Args:
         path: the index.
-        on_change: called, in any thread, with each version that is seen for the first time.
+        on_change: called with each version that is seen for the first time.
     """
 
     def __init__(self, path: Path, on_change: Callable[[Index], None]) -> None:
         self.path, self._on_change = path, on_change
-        self._local = threading.local()
+        self._index: Index | None = None
+        self._file: tuple[int, int] | None = None
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
 
@@ -39,14 +38,15 @@ class LiveIndex:
         self._watcher.start()
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, and close the index."""
         self._stop.set()
         if self._watcher.is_alive():
             self._watcher.join(1)
+        self._replace(None, None)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Index]:
-        """The index of this thread, at one version until the end of the block.
+        """The index, at one version until the end of the block.
 
         Raises:
             HTTPException: 503, it is missing, damaged, or of another format. The next block tries again.
@@ -56,30 +56,32 @@ class LiveIndex:
             with index.reading():
                 yield index
         except (DamagedError, MismatchError) as error:
-            self._close()
+            with self._lock:
+                self._replace(None, None)
             raise unavailable(public_message(error, self.path)) from error
 
     def _open(self) -> Index:
-        """The index of this thread, opened again if another file has taken its place."""
+        """The index, opened again if another file has taken its place."""
         try:
             stat = os.stat(self.path)
         except OSError as error:
             raise unavailable("the index does not exist at the moment") from error
         file = stat.st_dev, stat.st_ino
-        if getattr(self._local, "file", None) != file:
-            self._close()
-            try:
-                self._local.index, self._local.file = Index.open(self.path), file
-            except UserError as error:
-                raise unavailable(public_message(error, self.path)) from error
-        index: Index = self._local.index
-        return index
+        with self._lock:
+            if self._index is None or self._file != file:
+                try:
+                    self._replace(Index.open(self.path), file)
+                except UserError as error:
+                    raise unavailable(public_message(error, self.path)) from error
+            assert self._index is not None
+            return self._index
 
-    def _close(self) -> None:
-        if getattr(self._local, "file", None) is not None:
-            self._local.file = None
+    def _replace(self, index: Index | None, file: tuple[int, int] | None) -> None:
+        """Read another index from now on; threads that still read the old one finish."""
+        old, self._index, self._file = self._index, index, file
+        if old is not None:
             with contextlib.suppress(Exception):  # the file may be broken in any way
-                self._local.index.close()
+                old.close()
 
     def _watch(self) -> None:
         """Announce each version, and load its vectors before they are asked for."""
@@ -97,4 +99,3 @@ class LiveIndex:
             except Exception as error:  # the thread must go on
                 log_error(error)
             self._stop.wait(_POLL_SECONDS)
-        self._close()
