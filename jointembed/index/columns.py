@@ -8,14 +8,14 @@ from typing import Any
 
 from .index import Index
 
-MOST = 100  # values of a column of categories; more of them are text
-FEW = 12  # whole numbers so few are categories too: rooms, digits, clusters
-LONGEST = 500  # characters of a text cell that are shown in a list
-HUGE = 1e300  # above it a number of JSON may have no float
+MAX_CATEGORIES = 100  # values of a column of categories; more of them are text
+MAX_NUMERIC_CATEGORIES = 12  # whole numbers so few are categories too: rooms, digits, clusters
+MAX_TEXT_CHARS = 500  # characters of a text cell that are shown in a list
+MAX_NUMBER = 1e300  # above it a number of JSON may have no float
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnKind:
     """What the cells of one name are.
 
     Args:
@@ -29,15 +29,15 @@ class Column:
     numeric: bool
 
 
-def columns(index: Index, field: str | None = None) -> dict[str, Column]:
+def columns(index: Index, field: str | None = None) -> dict[str, ColumnKind]:
     """What each cell is, over the rows that have a vector in the field; remembered until the index changes."""
     with index.reading() as snapshot:
-        known = snapshot.metadata.kinds
+        kinds_by_field = snapshot.metadata.kinds
         field = snapshot.info.fields[0] if field is None and snapshot.info.fields else field or ""
-        if field not in known:
+        if field not in kinds_by_field:
             cells = read(index, field or None)
-            known[field] = {name: _kind(values) for name, values in cells.items() if name != "id"}
-        kinds: dict[str, Column] = known[field]
+            kinds_by_field[field] = {name: _infer_kind(values) for name, values in cells.items() if name != "id"}
+        kinds: dict[str, ColumnKind] = kinds_by_field[field]
         return kinds
 
 
@@ -56,14 +56,14 @@ def read(
         UsageError: there is no such field.
     """
     with index.reading() as snapshot:
-        wanted = [name for name in ["id", *snapshot.info.columns] if names is None or name in names]
+        selected = [name for name in ["id", *snapshot.info.columns] if names is None or name in names]
         if not snapshot.info.fields:
-            return {name: [] for name in wanted}
+            return {name: [] for name in selected}
         keys = snapshot.metadata.keys if every else snapshot.field(field).keys
-        return {name: snapshot.metadata.values(name, keys) for name in wanted}
+        return {name: snapshot.metadata.values(name, keys) for name in selected}
 
 
-def cells(values: list[Any], column: Column, every: list[Any] | None = None) -> dict[str, Any]:
+def cells(values: list[Any], column: ColumnKind, every: list[Any] | None = None) -> dict[str, Any]:
     """A column as the page takes it.
 
     Args:
@@ -82,18 +82,18 @@ def cells(values: list[Any], column: Column, every: list[Any] | None = None) -> 
     if column.kind == "text":
         return {"kind": "text", "values": [_text(value) for value in values]}
     counts = _counts(values if every is None else every)
-    if len(counts) > MOST:  # of all rows they are no categories
+    if len(counts) > MAX_CATEGORIES:  # of all rows they are no categories
         counts = _counts(values)
 
-    def order(one: tuple[type, Any]) -> tuple[float, str]:
-        return (one[1], "") if column.numeric and one[0] is float else (-counts[one], str(one[1]))
+    def order(element: tuple[type, Any]) -> tuple[float, str]:
+        return (element[1], "") if column.numeric and element[0] is float else (-counts[element], str(element[1]))
 
-    known = sorted(counts, key=order)
-    place = {one: at for at, one in enumerate(known)}
-    codes = [[place[_key(one)] for one in _things(value)] for value in values]
+    values_sorted = sorted(counts, key=order)
+    position = {element: at for at, element in enumerate(values_sorted)}
+    codes = [[position[_key(element)] for element in _as_list(value)] for value in values]
     return {
         "kind": "category",
-        "values": [value for _, value in known],
+        "values": [value for _, value in values_sorted],
         "codes": [code if len(code) > 1 else code[0] if code else -1 for code in codes],
     }
 
@@ -101,33 +101,38 @@ def cells(values: list[Any], column: Column, every: list[Any] | None = None) -> 
 def _counts(values: list[Any]) -> dict[tuple[type, Any], int]:
     counts: dict[tuple[type, Any], int] = {}
     for value in values:
-        for one in _things(value):
-            counts[_key(one)] = counts.get(_key(one), 0) + 1
+        for element in _as_list(value):
+            counts[_key(element)] = counts.get(_key(element), 0) + 1
     return counts
 
 
-def _kind(values: list[Any]) -> Column:
+def _infer_kind(values: list[Any]) -> ColumnKind:
     present = [value for value in values if value is not None and value != [] and value != ""]
     numeric = bool(present) and all(_number(value) for value in present)
     distinct: set[tuple[type, Any]] = set()
     simple = True
     for value in present:
-        things = _things(value)
-        simple = all(isinstance(one, str | bool | int | float) and len(str(one)) <= LONGEST for one in things)
-        distinct.update(map(_key, things) if simple else ())
-        if not simple or (not numeric and len(distinct) > MOST):
-            return Column("text", 1, False)
-    if numeric and not (len(distinct) <= FEW and all(float(value).is_integer() for value in present)):
-        return Column("number", len(distinct), True)
+        elements = _as_list(value)
+        simple = all(
+            isinstance(element, str | bool | int | float) and len(str(element)) <= MAX_TEXT_CHARS
+            for element in elements
+        )
+        distinct.update(map(_key, elements) if simple else ())
+        if not simple or (not numeric and len(distinct) > MAX_CATEGORIES):
+            return ColumnKind("text", 1, False)
+    if numeric and not (
+        len(distinct) <= MAX_NUMERIC_CATEGORIES and all(float(value).is_integer() for value in present)
+    ):
+        return ColumnKind("number", len(distinct), True)
     if len(distinct) < max(len(present), 2) and len(distinct) <= max(8, len(present) // 2):
-        return Column("category", len(distinct), numeric)
-    return Column("number" if numeric else "text", len(distinct), numeric)
+        return ColumnKind("category", len(distinct), numeric)
+    return ColumnKind("number" if numeric else "text", len(distinct), numeric)
 
 
-def _things(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     """What a cell holds: the distinct elements of a list, else itself."""
     if isinstance(value, list):
-        return list({_key(one): one for one in value if one is not None and one != ""}.values())
+        return list({_key(element): element for element in value if element is not None and element != ""}.values())
     return [] if value is None or value == "" else [value]
 
 
@@ -139,13 +144,13 @@ def _key(value: Any) -> tuple[type, Any]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < HUGE
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
 
 
 def _text(value: Any) -> str | None:
     if value is None:
         return None
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and all(isinstance(element, str) for element in value):
         value = " · ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_TEXT_CHARS else text[: MAX_TEXT_CHARS - 1] + "…"

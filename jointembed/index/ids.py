@@ -25,8 +25,8 @@ def resolve(view: View, name: str) -> str | None:
     """The id of an item; see `Index.resolve`."""
     if view.key(name) is not None:
         return name
-    found = view.find_named(name)
-    if len(found) > 1:
-        listed = ", ".join(found[:8]) + (", ..." if len(found) > 8 else "")
-        raise UsageError(name, f"{len(found)} items have this title or path", f"use an id: {listed}")
-    return found[0] if found else None
+    matches = view.find_named(name)
+    if len(matches) > 1:
+        listed = ", ".join(matches[:8]) + (", ..." if len(matches) > 8 else "")
+        raise UsageError(name, f"{len(matches)} items have this title or path", f"use an id: {listed}")
+    return matches[0] if matches else None

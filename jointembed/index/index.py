@@ -309,12 +309,12 @@ class Index:
             query, allowed = rerank.normalize_query(vector, view), snapshot.allowed(where, field)
             codes = partial(snapshot.groups, field=field)
             excluded = snapshot.positions(exclude, field)
-            found = rerank.search(view, query, k, allowed, excluded, selection, codes)
-            groups = [(candidate.position, *candidate.duplicates) for candidate in found]
+            results = rerank.search(view, query, k, allowed, excluded, selection, codes)
+            groups = [(candidate.position, *candidate.duplicates) for candidate in results]
             rows = iter(snapshot.rows(view.keys[[position for group in groups for position in group]]))
             return [
                 Hit((row := next(rows))["id"], candidate.score, row, tuple(next(rows)["id"] for _ in group[1:]))
-                for candidate, group in zip(found, groups, strict=True)
+                for candidate, group in zip(results, groups, strict=True)
             ]
 
     def similar(
@@ -459,8 +459,8 @@ class Index:
             view = snapshot.field(field)
             positions = [view.positions_of([snapshot.key(id)]) for id in ids]
             rows = np.concatenate([np.empty(0, np.intp), *positions])
-            found = iter(rerank.nearest_terms(view, rows, terms, vectors, n))
-        return [next(found) if len(position) else [] for position in positions]
+            results = iter(rerank.nearest_terms(view, rows, terms, vectors, n))
+        return [next(results) if len(position) else [] for position in positions]
 
     def get_vectors(self, ids: Sequence[str], field: str | None = None) -> npt.NDArray[np.float64]:
         """The vectors (n, D) of rows; UsageError if there is no such id, or it has no vector in this field."""

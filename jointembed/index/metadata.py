@@ -126,7 +126,7 @@ class Metadata:
                 with self._backend.read() as view:
                     column = CellColumn.parse(view.cells([name]))
             self._columns[name] = column
-            while len(self._columns) > 1 and sum(kept.size for kept in self._columns.values()) > self._max_bytes:
+            while len(self._columns) > 1 and sum(loaded.size for loaded in self._columns.values()) > self._max_bytes:
                 del self._columns[next(iter(self._columns))]
             return column
 
@@ -151,8 +151,8 @@ class Metadata:
             key = json.dumps(cell) if isinstance(cell, list | dict) else cell
             key = unicodedata.normalize("NFKC", key).casefold() if isinstance(key, str) else key
             of_cell[position] = -1 if key is None else codes.setdefault(key, len(codes))
-        found = of_cell[column.codes[np.searchsorted(self.keys, keys)]]
-        return np.where(found < 0, -1 - np.arange(len(keys)), found)
+        code_of_row = of_cell[column.codes[np.searchsorted(self.keys, keys)]]
+        return np.where(code_of_row < 0, -1 - np.arange(len(keys)), code_of_row)
 
     def _evaluate(self, condition: Condition) -> Bools:
         if isinstance(condition, Comparison):

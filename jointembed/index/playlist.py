@@ -39,10 +39,10 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         place = next((hit.row[name] for name in ("path", "audio") if isinstance(hit.row.get(name), str)), None)
         if place is None or "\n" in place or "\r" in place:  # a playlist has a line for each
             continue
-        said = " - ".join(str(hit.row[name]) for name in ("artist", "title") if hit.row.get(name))
+        label = " - ".join(str(hit.row[name]) for name in ("artist", "title") if hit.row.get(name))
         seconds = hit.row.get("seconds")
         lines.append(
-            f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(said or hit.id)}"
+            f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(label or hit.id)}"
         )
         way = os.path.relpath(files.text_to_path(place, os.path.abspath(base or ".")), start)
         lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark

@@ -122,14 +122,14 @@ def search(
 
     if selection.is_default:
         return [Candidate(*pair) for pair in zip(*(part.tolist() for part in nearest(k)), strict=True)]
-    wanted = k * _DIVERSITY_CANDIDATES if selection.diversity else k
+    needed = k * _DIVERSITY_CANDIDATES if selection.diversity else k
     if selection.one_per is not None and (codes := group_codes(selection.one_per)).min(initial=0) >= 0:
-        wanted = min(wanted, int(codes.max(initial=-1)) + 1)  # every row has a value: there are no more results
-    fetch_k = wanted * _FETCH_FACTOR if selection.one_per or selection.deduplicate else wanted
+        needed = min(needed, int(codes.max(initial=-1)) + 1)  # every row has a value: there are no more results
+    fetch_k = needed * _FETCH_FACTOR if selection.one_per or selection.deduplicate else needed
     while True:
         positions, scores = nearest(fetch_k)
-        candidates = _group_and_deduplicate(field, positions, scores, wanted, selection, group_codes)
-        if len(candidates) >= wanted or len(positions) < fetch_k:
+        candidates = _group_and_deduplicate(field, positions, scores, needed, selection, group_codes)
+        if len(candidates) >= needed or len(positions) < fetch_k:
             break
         fetch_k *= _FETCH_FACTOR
     return _mmr(field, candidates, k, selection.diversity)
@@ -150,18 +150,18 @@ def _group_and_deduplicate(
     if not selection.deduplicate:
         pairs = zip(positions[:count].tolist(), scores[:count].tolist(), strict=True)
         return [Candidate(position, score) for position, score in pairs]
-    kept: list[int] = []
+    ranks: list[int] = []
     duplicates: dict[int, list[int]] = {}
     points, titles = unit_scaled(field, positions), group_codes("title")[positions]
     for rank in range(len(positions)):
-        distances = np.square(points[kept] - points[rank]).sum(1)
-        limits = np.where(titles[kept] == titles[rank], DUPLICATE_DISTANCE_SAME_TITLE, DUPLICATE_DISTANCE)
+        distances = np.square(points[ranks] - points[rank]).sum(1)
+        limits = np.where(titles[ranks] == titles[rank], DUPLICATE_DISTANCE_SAME_TITLE, DUPLICATE_DISTANCE)
         near = np.flatnonzero(distances <= limits)
         if len(near):
-            duplicates.setdefault(kept[near[0]], []).append(int(positions[rank]))
-        elif len(kept) < count:  # later rows may still be duplicates of those that are kept
-            kept.append(rank)
-    return [Candidate(int(positions[at]), float(scores[at]), tuple(duplicates.get(at, ()))) for at in kept]
+            duplicates.setdefault(ranks[near[0]], []).append(int(positions[rank]))
+        elif len(ranks) < count:  # later rows may still be duplicates of those that are kept
+            ranks.append(rank)
+    return [Candidate(int(positions[at]), float(scores[at]), tuple(duplicates.get(at, ()))) for at in ranks]
 
 
 def _mmr(field: VectorField, candidates: list[Candidate], k: int, diversity: float) -> list[Candidate]:
@@ -172,15 +172,15 @@ def _mmr(field: VectorField, candidates: list[Candidate], k: int, diversity: flo
     scores = np.array([candidate.score for candidate in candidates])
     relevance = (scores - scores.min()) / max(float(np.ptp(scores)), 1e-12)
     similarity = np.full(len(candidates), -np.inf)
-    chosen, is_left = [0], np.ones(len(candidates), bool)
+    selected, is_left = [0], np.ones(len(candidates), bool)
     is_left[0] = False
     largest = max(float(np.square(points - points[0]).sum(1).max()), 1e-12)
-    while len(chosen) < min(k, len(candidates)):
-        similarity = np.maximum(similarity, 1 - np.square(points - points[chosen[-1]]).sum(1) / largest)
+    while len(selected) < min(k, len(candidates)):
+        similarity = np.maximum(similarity, 1 - np.square(points - points[selected[-1]]).sum(1) / largest)
         marginal = (1 - diversity) * relevance - diversity * similarity
-        chosen.append(int(np.flatnonzero(is_left)[np.argmax(marginal[is_left])]))
-        is_left[chosen[-1]] = False
-    return [candidates[rank] for rank in chosen]
+        selected.append(int(np.flatnonzero(is_left)[np.argmax(marginal[is_left])]))
+        is_left[selected[-1]] = False
+    return [candidates[rank] for rank in selected]
 
 
 def nearest_terms(

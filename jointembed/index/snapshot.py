@@ -94,8 +94,8 @@ class Snapshot:
         """The position of a row in a field; UsageError if there is no such id, or it has no vector."""
         positions = self.field(name).positions_of([self.key(id)])
         if not len(positions):
-            others = ", ".join(self.info.fields)
-            raise UsageError(id, "this item has no vector in this field", f"use another: {others}")
+            other_fields = ", ".join(self.info.fields)
+            raise UsageError(id, "this item has no vector in this field", f"use another: {other_fields}")
         return int(positions[0])
 
     def positions(self, names: Collection[str], field: str | None) -> Positions:
@@ -144,12 +144,12 @@ class Snapshot:
         is_filtered = where is not None or (field is not None and len(self.field(field)) < self.metadata.count)
         with self._backend.read() as view:
             keys, scores = view.search_text(query, None if is_filtered else k)
-        for wanted in (
+        for selected in (
             None if where is None else self.matching_keys(where),
             None if field is None else self.field(field).keys,
         ):
-            if wanted is not None:
-                keep = np.isin(keys, wanted)
+            if selected is not None:
+                keep = np.isin(keys, selected)
                 keys, scores = keys[keep], scores[keep]
         return keys[:k], scores[:k]
 
@@ -173,13 +173,13 @@ class Snapshot:
             path = cache_path(self._backend.path, self.info, name, "f32")
             if view.vector_count(name):
                 write_vectors(path, view.vectors(name))
-            found = read_vectors(path, info.dim)
-            if found is None:
+            arrays = read_vectors(path, info.dim)
+            if arrays is None:
                 blocks = list(view.vectors(name))
                 keys = np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in blocks)])
                 empty = np.empty((0, info.dim), np.float32)
-                found = keys, np.concatenate([empty, *(values for _, values in blocks)])
-            base = make_segment(self.version, *found, info.metric)
+                arrays = keys, np.concatenate([empty, *(values for _, values in blocks)])
+            base = make_segment(self.version, *arrays, info.metric)
             return VectorField(base, empty_segment(self.version, info.dim, info.metric), np.empty(0, np.int64))
 
     def _read_base(self, name: str) -> Segment | None:
@@ -188,6 +188,6 @@ class Snapshot:
         caches = [(version, path) for path, version, kind in list_caches(self._backend.path) if kind == end]
         with self._backend.read() as view:
             for version, path in sorted(caches, key=lambda cache: -int(cache[0].split("-")[1])):
-                if view.is_ancestor(version) and (found := read_vectors(path, info.dim)) is not None:
-                    return make_segment(version, *found, info.metric)
+                if view.is_ancestor(version) and (arrays := read_vectors(path, info.dim)) is not None:
+                    return make_segment(version, *arrays, info.metric)
         return None

@@ -87,11 +87,11 @@ class VectorField:
 
     def positions_of(self, keys: npt.ArrayLike) -> Positions:
         """The ascending positions of rows; rows without a vector have none."""
-        wanted = np.asarray(keys, np.int64)
-        positions = np.searchsorted(self.keys, wanted)
+        row_keys = np.asarray(keys, np.int64)
+        positions = np.searchsorted(self.keys, row_keys)
         inside = positions < len(self.keys)
         positions = positions[inside]
-        return np.sort(positions[self.keys[positions] == wanted[inside]])
+        return np.sort(positions[self.keys[positions] == row_keys[inside]])
 
     def take(self, positions: Positions, dtype: Any = np.float64) -> Any:
         """The vectors (n, D) at some positions."""
@@ -206,12 +206,12 @@ class _JoinedSearch:
     ) -> tuple[Positions, Scores]:
         """See `NearestNeighbors.search`."""
         k = min(k, self.count if allowed is None else len(allowed))
-        found = [
+        results = [
             part.search(nearest, queries, max(k, 1), allowed, exclude)
             for part, nearest in zip(self.parts, self.searches, strict=True)
         ]
-        positions = np.concatenate([positions for positions, _ in found], 1)
-        scores = np.concatenate([scores for _, scores in found], 1)
+        positions = np.concatenate([positions for positions, _ in results], 1)
+        scores = np.concatenate([scores for _, scores in results], 1)
         order = np.lexsort((positions, -scores), axis=1)[:, :k]
         positions, scores = np.take_along_axis(positions, order, 1), np.take_along_axis(scores, order, 1)
         return positions, scores

@@ -83,14 +83,14 @@ def _stale_caches(path: Path, view: View) -> list[Path]:
         for cache, version, end in list_caches(path):
             if end == f"-{number}.f32" and view.is_ancestor(version):
                 changed, _, removed = view.changed_vectors(field, version)
-                found = read_vectors(cache, dim)
-                if found is None:
+                cached = read_vectors(cache, dim)
+                if cached is None:
                     stale.append(cache)
                     continue
-                same, stored = ~np.isin(keys, changed), ~np.isin(found[0], np.concatenate([changed, removed]))
-                is_equal = np.array_equal(keys[same], found[0][stored]) and np.array_equal(
+                same, stored = ~np.isin(keys, changed), ~np.isin(cached[0], np.concatenate([changed, removed]))
+                is_equal = np.array_equal(keys[same], cached[0][stored]) and np.array_equal(
                     values[same].view(np.uint32),
-                    found[1][stored].view(np.uint32),  # bit by bit: -0.0 is not 0.0
+                    cached[1][stored].view(np.uint32),  # bit by bit: -0.0 is not 0.0
                 )
                 stale += [] if is_equal else [cache]
         for kind in ("umap2", "umap3"):

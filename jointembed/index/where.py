@@ -97,14 +97,14 @@ class _Parser:
             if condition[at].isspace():
                 at += 1
                 continue
-            found = _TOKEN.match(condition, at)
-            if not found:
+            parsed = _TOKEN.match(condition, at)
+            if not parsed:
                 self.fail("no name, number, quoted text or sign starts", at)
-            kind, text = str(found.lastgroup), found[0]
+            kind, text = str(parsed.lastgroup), parsed[0]
             if kind == "word" and text.lower() in KEYWORDS:
                 kind, text = "sign", text.lower()
             self.tokens.append((kind, text, at))
-            at = found.end()
+            at = parsed.end()
         self.tokens.append(("end", "", at))
 
     def parse(self) -> Condition:
@@ -130,14 +130,14 @@ class _Parser:
         if self.depth > MAX_DEPTH:
             self.fail(f"more than {MAX_DEPTH} brackets or nots are nested", self.tokens[self.next][2])
         if self.accept("not"):
-            found: Condition = BooleanOp("not", (self.parse_not(),))
+            parsed: Condition = BooleanOp("not", (self.parse_not(),))
         elif self.accept("("):
-            found = self.parse_or()
+            parsed = self.parse_or()
             self.expect(")")
         else:
-            found = self.parse_comparison()
+            parsed = self.parse_comparison()
         self.depth -= 1
-        return found
+        return parsed
 
     def parse_comparison(self) -> Condition:
         name = self.parse_column()
@@ -216,9 +216,9 @@ class _Parser:
         if not self.accept(sign):
             self.fail_expected(sign)
 
-    def fail_expected(self, what: str) -> NoReturn:
+    def fail_expected(self, expectation: str) -> NoReturn:
         kind, text, at = self.tokens[self.next]
-        self.fail(f"{what} was expected, but there is {'the end' if kind == 'end' else text}", at)
+        self.fail(f"{expectation} was expected, but there is {'the end' if kind == 'end' else text}", at)
 
     def fail(self, wrong: str, at: int) -> NoReturn:
         raise UsageError("where", f"at character {at + 1}: {wrong}", "write it like genre = 'waltz' and tempo > 120")

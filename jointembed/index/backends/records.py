@@ -67,8 +67,8 @@ def stored_cells(db: sqlite3.Connection, id: bytes, path: bytes | str | None) ->
         "SELECT CAST(columns AS BLOB), EXISTS (SELECT 1 FROM paths WHERE paths.content = rows.content AND path = ?)"
         " FROM rows WHERE id = CAST(? AS TEXT)"
     )
-    found = db.execute(sql, (None if path is None else os.fsencode(path), id)).fetchall()
-    return (found[0][0], bool(found[0][1])) if found else None
+    records = db.execute(sql, (None if path is None else os.fsencode(path), id)).fetchall()
+    return (records[0][0], bool(records[0][1])) if records else None
 
 
 def write_column(db: sqlite3.Connection, name: str, values: Mapping[str, Any], replaceable: Collection[Any]) -> None:

@@ -98,7 +98,7 @@ class SQLiteView:
         names: list[str] = []
         for name in ("id", "json_extract(columns, '$.title')"):
             sql = f"SELECT {name} FROM rows WHERE typeof({name}) = 'text' ORDER BY abs(length({name}) - ?) LIMIT ?"
-            names += [found for (found,) in self.db.execute(sql, (length, limit))]
+            names += [name for (name,) in self.db.execute(sql, (length, limit))]
         return names
 
     def vectors(self, field: str) -> Iterator[tuple[Keys, Float32s]]:
@@ -151,14 +151,14 @@ class SQLiteView:
     def embedded_digests(self, ids: Sequence[str], field: str) -> list[str | None]:
         sql = "SELECT digest FROM rows CROSS JOIN vectors ON row = number WHERE id = CAST(? AS TEXT) AND field = ?"
         rows = (self.db.execute(sql, (encode_id(id), field)).fetchall() for id in ids)
-        return [found[0][0] if found else None for found in rows]
+        return [matches[0][0] if matches else None for matches in rows]
 
     def changed_rows(self, rows: Sequence[Row]) -> list[Row]:
         changed: list[Row] = []
         for id, row in zip(encode_ids(rows), rows, strict=True):
-            found = records.stored_cells(self.db, id, row.get("_file"))
-            if found is not None:
-                cells, has_file = found
+            stored = records.stored_cells(self.db, id, row.get("_file"))
+            if stored is not None:
+                cells, has_file = stored
                 merged = merge_cells(json.loads(cells), row)
                 if (encode_cells(merged), row.get("_file") is not None) != (cells, has_file):
                     changed.append(merged)

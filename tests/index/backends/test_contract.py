@@ -26,11 +26,11 @@ def song_rows(count):
 @pytest.fixture(params=["sqlite", "memory"])
 def index(request, tmp_path):
     if request.param == "sqlite":
-        made = Index.create(tmp_path / "a.index", DIM, "cosine", "runs/a", "f")
+        created = Index.create(tmp_path / "a.index", DIM, "cosine", "runs/a", "f")
     else:
-        made = Index(MemoryBackend(FieldInfo(DIM, "cosine", "runs/a", "f")))
-    with made:
-        yield made
+        created = Index(MemoryBackend(FieldInfo(DIM, "cosine", "runs/a", "f")))
+    with created:
+        yield created
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_added_rows_replace_those_with_the_same_id(songs):
 def test_removed_rows_are_gone_from_every_search(songs):
     assert songs.remove(["s4", "unknown", "s9"]) == 2
     vectors = unit(30)
-    found = {hit.id for hit in songs.search(vectors[4], 50)}
-    assert len(found) == len(songs) == 28 and not found & {"s4", "s9"}
+    result_ids = {hit.id for hit in songs.search(vectors[4], 50)}
+    assert len(result_ids) == len(songs) == 28 and not result_ids & {"s4", "s9"}
     assert len(songs.search_text("song", 50)) == 28 and songs.count("tempo >= 60") == 28
     with pytest.raises(UsageError, match="not in the index"):
         songs.row("s4")
