@@ -57,7 +57,7 @@ def digits(folder):
         elif number % 3 == 1:
             row |= {"speech": sounding(folder, number, 8000), "speaker": "ab"[number % 2]}
         else:
-            row |= {"word": ["one", "zwei", "trois"][number % 3], "language": "en"}
+            row |= {"word": ["one", "zwei", "trois"][number // 3 % 3], "language": "en"}
         if number in (0, 1, 8, 9):
             row |= {"speech": sounding(folder, number, 8000)}
         rows.append(row)
