@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import files
-from ..errors import MismatchError
+from ..errors import MismatchError, UsageError
 from ..index.index import Index
 
 MIN_BF16_COSINE = 0.9999  # to the float32 vectors, from which bfloat16 is accurate enough
@@ -80,13 +80,15 @@ class IndexEncoder:
 
         Raises:
             MismatchError: the field was made by another model, or with another number of windows.
+            UsageError: the field is of another column.
         """
         is_first = not index.fields and column == field
         if is_first or field in index.fields or field in index.info.declared:
             self.attach(index, field)
             self._remember_location(index, field)
             self._check_windows(index, max_windows)
-            self.column = column
+            if column != self.column:
+                raise UsageError(field, f"these vectors are of the column {self.column}", "choose another --field")
             return
         self.column, self.max_windows, space = column, max_windows, self.space
         about = {**self._about, "model_column": column}

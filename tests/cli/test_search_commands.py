@@ -195,6 +195,8 @@ def test_an_index_holds_vectors_of_two_models(ask, home, tmp_path):
     assert ask("index", "a.ckpt", ".", place, "--column", "words")[0] == 0
     code, _, err = ask("index", "b.ckpt", ".", place, "--column", "words")
     assert code == 4 and "--field" in err
+    code, _, err = ask("index", "a.ckpt", ".", place, "--column", "genre", "--field", "words")
+    assert code == 2 and "these vectors are of the column words" in err
     assert ask("index", "b.ckpt", ".", place, "--column", "words", "--field", "small")[0] == 0
     code, out, _ = ask("index", "b.ckpt", ".", place, "--column", "words", "--field", "small")
     assert code == 0 and "60 of them unchanged" in out
