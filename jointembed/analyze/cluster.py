@@ -166,7 +166,7 @@ def agreement(labels: Labels, cells: Sequence[Any], permutations: int = 10) -> d
 
 
 def write_column(index: Index, name: str, ids: Sequence[str], labels: Labels, names: Sequence[str]) -> None:
-    """Store the names of clusters as a column of the rows, in one transaction; rows in no cluster have no such cell.
+    """Store the names of clusters as a column of the rows, in one transaction; rows in no cluster lack it.
 
     The index remembers these names, so that a column is overwritten only if it holds nothing else.
 

@@ -125,7 +125,7 @@ def nearest_terms(
 ) -> list[list[str]]:
     """Return for each cluster up to n terms closest to the direction (cluster mean - overall mean).
 
-    Terms are centred on their own mean, so that a term that is near everything is near nothing, and items and terms may
+    Terms are centered on their mean, so that a term that is near everything is near nothing, and items and terms may
     lie in different parts of the space. A term must score higher than any term does in 19 seeded shuffles of the labels
     (a permutation test at 5 %), and at least half as high as the best.
 
@@ -196,7 +196,7 @@ def _traits_of_column(column: str, cells: list[Any], labels: Labels, count: int)
         if value in index
     ]
     cluster, value = np.array(pairs).T
-    # Label -1 becomes the last row: what is in no cluster.
+    # Label -1 becomes the last row, of items in no cluster.
     flat = np.bincount(cluster % (count + 1) * len(index) + value, minlength=(count + 1) * len(index))
     counts: Floats = flat.reshape(count + 1, len(index)).astype(np.float64)
     sizes = np.bincount(labels[labels >= 0], minlength=count)
@@ -274,7 +274,7 @@ def _drop_redundant(traits: Sequence[Trait]) -> list[Trait]:
 
 
 def _title(traits: Sequence[Trait], terms: Sequence[str], titles: set[str]) -> str:
-    """Return two values: the most significant label, then labels of most items, then terms, then what is left.
+    """Return two values: the most significant label, then labels of most items, then terms, then the rest.
 
     Up to four if another cluster has the title already.
     """

@@ -13,7 +13,7 @@ from ..index.index import Index
 from ..index.selection import Selection, displayable_cells, iter_rows
 
 KNN = 5
-MAX_LABELS = 50  # distinct values up to which TensorBoard gives each a colour
+MAX_LABELS = 50  # distinct values up to which TensorBoard gives each a color
 MIN_ITEMS_PER_LABEL = 3  # on average
 
 

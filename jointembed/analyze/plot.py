@@ -1,4 +1,4 @@
-"""A scatter plot of clusters: items as points of a plane, coloured by cluster, with the clusters' names.
+"""A scatter plot of clusters: items as points of a plane, colored by cluster, with the clusters' names.
 
 Letters: N items, K clusters.
 """
@@ -17,7 +17,7 @@ from ..errors import missing_extra
 from ..files import write
 from .cluster import Labels
 
-# Okabe and Ito, "Color Universal Design" (2008), without black and with a darker yellow, which colour-blind people can
+# Okabe and Ito, "Color Universal Design" (2008), without black and with a darker yellow, which color-blind people can
 # distinguish. After the seventh cluster the marker changes too.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B8A800")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
