@@ -14,7 +14,7 @@ from .encoder import make_mlp
 
 
 class Fusion(nn.Module):
-    """One vector from the vectors of several columns, any of which may be absent.
+    """One vector from the vectors of several columns; any of them may be absent.
 
     The vectors are concatenated, a learned vector in the place of each absent one, and go through a small network whose
     output is added to the mean of the present vectors.

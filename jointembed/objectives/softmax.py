@@ -16,7 +16,7 @@ GPU_BLOCK_ROWS, GPU_BLOCK_IDS = 1024, 8192  # scored at once elsewhere, where ma
 def cross_entropy(a: Tensor, b: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """The weighted sum of the cross entropies of softmax(a @ b.T), a number.
 
-    The matrix of scores (B, K) is computed in parts, each of which is used for the gradients and freed. A large table
+    The matrix of scores (B, K) is computed in parts, which are used for the gradients and freed. A large table
     is read twice: for the logarithm of the sum of all exponentials, updated part by part (Milakov and Gimelshein
     2018), and for the gradients.
 

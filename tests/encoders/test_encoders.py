@@ -89,7 +89,7 @@ def test_in_training_a_bag_leaves_things_out_and_is_the_mean_of_the_others():
     parts = bag.train()(x)
     possible = [
         torch.zeros(4),
-        *(bag.vocabulary_vectors()[list(some)].mean(0) for n in (1, 2, 3) for some in combinations(range(3), n)),
+        *(bag.vocabulary_vectors()[list(subset)].mean(0) for n in (1, 2, 3) for subset in combinations(range(3), n)),
     ]
     near = torch.cdist(parts, torch.stack(possible))
     assert near.min(1).values.max() < 1e-5, "each is the mean of what was left"
@@ -105,11 +105,11 @@ def test_sparse_gradients_hold_the_touched_rows_only(reader):
     gradients = []
     for sparse in (True, False):
         bag = built(EmbeddingBag(copy.deepcopy(reader), sparse=sparse), names, 4)
-        for one in (
+        for entry in (
             bag(bag.reader.encode(["w003", "w150", "w003"])),
             bag.pieces(bag.reader.encode([["w007", "w150"]])),
         ):
-            one.square().sum().backward()
+            entry.square().sum().backward()
         gradients.append(bag.table.weight.grad)
     assert gradients[0].is_sparse and not gradients[1].is_sparse
     assert sorted(set(gradients[0].coalesce().indices()[0].tolist())) == [3, 7, 150]
@@ -143,11 +143,11 @@ def test_a_batch_without_a_single_piece_passes_and_stays_connected(encoder, cell
     out = encoder(nothing)
     assert out.shape == (3, encoder.width) and (out == 0).all()
     out.sum().backward()
-    assert all(one.grad is not None and (one.grad == 0).all() for one in encoder.parameters()), (
+    assert all(entry.grad is not None and (entry.grad == 0).all() for entry in encoder.parameters()), (
         "DDP waits for every parameter"
     )
-    some = encoder(encoder.reader.encode([None, cells[0], None]))
-    assert (some[0] == 0).all() and (some[1] != 0).any() and (some[2] == 0).all()
+    subset = encoder(encoder.reader.encode([None, cells[0], None]))
+    assert (subset[0] == 0).all() and (subset[1] != 0).any() and (subset[2] == 0).all()
 
 
 def test_longer_companions_do_not_change_the_vector_of_a_text():
@@ -167,8 +167,8 @@ def test_the_order_of_words_counts_for_a_transformer_and_not_for_a_bag():
     transformer = built(TextTransformer(Subwords(300, 64), 16, 1, 2), texts).eval()
     with torch.no_grad():
         transformer.positions.normal_()
-    one, two = transformer(transformer.reader.encode(texts))
-    assert not torch.allclose(one, two, atol=1e-3)
+    entry, two = transformer(transformer.reader.encode(texts))
+    assert not torch.allclose(entry, two, atol=1e-3)
     bag = built(EmbeddingBag(BagOfWords()), texts)
     assert torch.allclose(*bag(bag.reader.encode(texts)), atol=1e-6)
 
@@ -204,10 +204,10 @@ class Net(torch.nn.Module):
 def test_parameters_are_grouped_by_what_suits_them():
     net = Net()
     named = {id(parameter): name for name, parameter in net.named_parameters()}
-    found = [{named[id(one)] for one in group["params"]} for group in optim.parameter_groups(net)]
-    assert found[0] == {"body.0.weight", "body.3.weight"}, "these decay"
-    assert found[1] == {"body.0.bias", "body.1.weight", "body.1.bias", "body.3.bias", "names.weight"}
-    assert found[2] == {"table.weight"}
+    result = [{named[id(entry)] for entry in group["params"]} for group in optim.parameter_groups(net)]
+    assert result[0] == {"body.0.weight", "body.3.weight"}, "these decay"
+    assert result[1] == {"body.0.bias", "body.1.weight", "body.1.bias", "body.3.bias", "names.weight"}
+    assert result[2] == {"table.weight"}
     assert [group.get("weight_decay") for group in optim.parameter_groups(net)] == [None, 0.0, 0.0]
 
 
@@ -215,12 +215,12 @@ def test_the_dense_part_is_adamw_step_for_step():
     ours, theirs = Net(), Net()
     for net in (ours, theirs):
         net.table.requires_grad_(False)
-    one = optim.AdamWWithSparseAdagrad(optim.parameter_groups(ours), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98))
+    entry = optim.AdamWWithSparseAdagrad(optim.parameter_groups(ours), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98))
     two = torch.optim.AdamW(optim.parameter_groups(theirs), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98), fused=True)
-    course = [torch.optim.lr_scheduler.LambdaLR(each, optim.warmup_cosine(12, 0.25)) for each in (one, two)]
+    course = [torch.optim.lr_scheduler.LambdaLR(each, optim.warmup_cosine(12, 0.25)) for each in (entry, two)]
     for step in range(12):
         ids = torch.arange(step, step + 6)
-        for net, optimizer, schedule in ((ours, one, course[0]), (theirs, two, course[1])):
+        for net, optimizer, schedule in ((ours, entry, course[0]), (theirs, two, course[1])):
             optimizer.zero_grad()
             net(ids).square().mean().backward()
             optimizer.step()
@@ -235,11 +235,11 @@ def test_sparse_tables_learn_and_untouched_rows_keep_their_bits(restart):
     before = net.table.weight.detach().clone()
     optimizer = optim.AdamWWithSparseAdagrad(optim.parameter_groups(net), lr=0.01)
     ids = torch.tensor([3, 7, 7, 49])
-    wanted = torch.tensor([[1.0, -1.0], [-1.0, 1.0], [-1.0, 1.0], [0.5, 0.5]])
+    target_value = torch.tensor([[1.0, -1.0], [-1.0, 1.0], [-1.0, 1.0], [0.5, 0.5]])
     losses = []
     for step in range(60):
         optimizer.zero_grad()
-        loss = F.mse_loss(net(ids), wanted)
+        loss = F.mse_loss(net(ids), target_value)
         loss.backward()
         losses.append(float(loss.detach()))
         optim.clip_dense_gradients(optimizer, 1.0)
@@ -251,8 +251,8 @@ def test_sparse_tables_learn_and_untouched_rows_keep_their_bits(restart):
             assert torch.equal(optimizer.state[net.table.weight]["squares"], state["state"][7]["squares"])
     assert losses[-1] < 0.01 * losses[0]
     touched = torch.tensor([3, 7, 49])
-    others = torch.tensor([row for row in range(50) if row not in (3, 7, 49)])
-    assert torch.equal(net.table.weight[others], before[others])
+    rest = torch.tensor([row for row in range(50) if row not in (3, 7, 49)])
+    assert torch.equal(net.table.weight[rest], before[rest])
     assert (net.table.weight[touched] != before[touched]).any(1).all()
 
 
@@ -279,8 +279,8 @@ def test_clipping_scales_the_dense_gradients_to_their_common_norm():
     table = net.table.weight.grad.to_dense().clone()
     optimizer = optim.AdamWWithSparseAdagrad(optim.parameter_groups(net))
     optim.clip_dense_gradients(optimizer, 0.5)
-    dense = [one.grad for one in net.parameters() if not one.grad.is_sparse]
-    assert math.isclose(float(torch.cat([one.ravel() for one in dense]).norm()), 0.5, rel_tol=1e-4)
+    dense = [entry.grad for entry in net.parameters() if not entry.grad.is_sparse]
+    assert math.isclose(float(torch.cat([entry.ravel() for entry in dense]).norm()), 0.5, rel_tol=1e-4)
     assert torch.equal(net.table.weight.grad.to_dense(), table)
 
 

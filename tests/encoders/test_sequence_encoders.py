@@ -77,8 +77,8 @@ def test_a_state_knows_nothing_of_what_comes_after():
     x = model.space.reader("film").encode([["f0", "f5", "f2", "f7"], ["f0", "f5", "f9"], None])
     with torch.inference_mode():
         states = pool.states(model.space.encoder("film").pieces(x), x)
-        other = model.space.reader("film").encode([["f0", "f5", "f2", "f1"], ["f0", "f5", "f1"], None])
-        changed = pool.states(model.space.encoder("film").pieces(other), other)
+        second = model.space.reader("film").encode([["f0", "f5", "f2", "f1"], ["f0", "f5", "f1"], None])
+        changed = pool.states(model.space.encoder("film").pieces(second), second)
     same = [0, 1, 2, 4, 5]
     assert torch.equal(states[same], changed[same])
     assert not torch.allclose(states[[3, 6]], changed[[3, 6]])
@@ -118,12 +118,12 @@ def test_the_exact_softmax_is_that_of_the_whole_matrix(wide, rows, monkeypatch):
     a, b = (torch.randn(size, 6, dtype=torch.float64, requires_grad=True) for size in (13, 29))
     target, weights = torch.randint(29, (13,)), torch.rand(13, dtype=torch.float64)
     weights[3] = 0
-    found = softmax.cross_entropy(a, b, target, weights)
-    mine = torch.autograd.grad(3 * found, (a, b))
+    result = softmax.cross_entropy(a, b, target, weights)
+    mine = torch.autograd.grad(3 * result, (a, b))
     whole = (F.cross_entropy(a @ b.T, target, reduction="none") * weights).sum()
-    for one, other in zip(mine, torch.autograd.grad(3 * whole, (a, b)), strict=True):
-        torch.testing.assert_close(one, other)
-    torch.testing.assert_close(found, whole)
+    for entry, second in zip(mine, torch.autograd.grad(3 * whole, (a, b)), strict=True):
+        torch.testing.assert_close(entry, second)
+    torch.testing.assert_close(result, whole)
     nothing = softmax.cross_entropy(a[:0], b, target[:0], weights[:0])
     assert float(nothing.detach()) == 0 and nothing.requires_grad
 
@@ -147,11 +147,11 @@ def test_all_is_exact_in_both_metrics(metric):
 
 
 def test_how_a_history_is_read_belongs_to_the_fingerprint():
-    def made(heads):
+    def make_case(heads):
         torch.manual_seed(0)
         model = space(CausalTransformer(length=8, layers=1, heads=heads, dropout=0.0))
         model.space.reader("film").fit(FILMS)
         model.configure_model()
         return model.space.fingerprint
 
-    assert made(2) == made(2) != made(4)
+    assert make_case(2) == make_case(2) != make_case(4)

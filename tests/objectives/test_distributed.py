@@ -14,7 +14,7 @@ from jointembed import BagOfWords, Category, EmbeddingBag, JointEmbedding, Match
 from jointembed.encoders import MLP
 from jointembed.objectives import distributed
 
-# Eight rows, of which the first five are the first process's; two share their artist, two their song, two a caption.
+# Eight rows; the first five belong to the first process. Two share their artist, two their song, two a caption.
 CELLS = {
     "song": ["a", "b", "c", None, "e", "f", "b", "h"],
     "words": [
@@ -73,7 +73,7 @@ class Losses(nn.Module):
         return torch.stack(list(self.model.losses(batch).values())).sum()
 
 
-def made(name):
+def make_case(name):
     """The model of a case, and its whole batch; the second process has nothing of the gap's column."""
     objective, gap = CASES[name]
     objective = objective()
@@ -109,7 +109,7 @@ def made(name):
 def trained(losses, batch):
     """The loss and the gradients of a batch, and the parameters after three steps."""
     optimizer = torch.optim.SGD(losses.parameters(), 0.1)
-    found = []
+    result = []
     for _ in range(3):
         optimizer.zero_grad()
         loss = losses(batch)
@@ -119,10 +119,10 @@ def trained(losses, batch):
             dist.all_reduce(mean)
             mean /= distributed.world()
         gradients = torch.cat([parameter.grad.ravel() for parameter in losses.parameters()])
-        found.append((mean, gradients.clone()))
+        result.append((mean, gradients.clone()))
         optimizer.step()
     parameters = torch.cat([parameter.detach().ravel() for parameter in losses.parameters()])
-    return found[0][0], found[0][1], parameters
+    return result[0][0], result[0][1], parameters
 
 
 def mutated(name):
@@ -161,18 +161,18 @@ def work(rank, folder):
     """One process: first every case as a single big batch, then together with the other process."""
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    expected = {name: trained(Losses(made(name)[0]), made(name)[1]) for name in CASES}
+    expected = {name: trained(Losses(make_case(name)[0]), make_case(name)[1]) for name in CASES}
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     rows = torch.arange(SPLIT) if rank == 0 else torch.arange(SPLIT, len(CELLS["song"]))
-    found = {}
+    result = {}
     for mutant in (None, *MUTANTS):
         right = mutated(mutant) if mutant else None
         for name in CASES if mutant is None else ("softmax, whole",):
-            model, batch = made(name)
+            model, batch = make_case(name)
             part = {column: x[rows] for column, x in batch.items()}
             together = trained(DistributedDataParallel(Losses(model)), part)
             gaps = [float((a - b).abs().max()) for a, b in zip(together, expected[name], strict=True)]
-            found[mutant or name] = {
+            result[mutant or name] = {
                 "gaps": gaps,
                 "size": float(expected[name][1].abs().max()),
                 "loss": float(expected[name][0]),
@@ -180,7 +180,7 @@ def work(rank, folder):
         if right:
             distributed.gather, distributed.weights = right
     with open(f"{folder}/{rank}.json", "w") as file:
-        json.dump(found, file)
+        json.dump(result, file)
     dist.destroy_process_group()
 
 
@@ -188,19 +188,19 @@ def work(rank, folder):
 def differences(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("gather"))
     multiprocessing.spawn(work, (folder,), nprocs=2)
-    found = []
+    result = []
     for rank in range(2):
         with open(f"{folder}/{rank}.json") as file:
-            found.append(json.load(file))
-    return found
+            result.append(json.load(file))
+    return result
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_give_the_loss_gradients_and_steps_of_one(name, differences):
     for rank in range(2):
-        one = differences[rank][name]
-        assert one["size"] > 1e-3 and one["loss"] > 1e-3, "the case tests something"
-        assert max(one["gaps"]) <= 1e-10, f"rank {rank}: loss, gradients, parameters differ by {one['gaps']}"
+        entry = differences[rank][name]
+        assert entry["size"] > 1e-3 and entry["loss"] > 1e-3, "the case tests something"
+        assert max(entry["gaps"]) <= 1e-10, f"rank {rank}: loss, gradients, parameters differ by {entry['gaps']}"
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

@@ -45,7 +45,7 @@ def built(pool=None, reader=None, seed=0):
     return model.eval()
 
 
-SETS = [list(one) for size in range(5) for one in itertools.combinations(range(60, 64), size)]
+SETS = [list(entry) for size in range(5) for entry in itertools.combinations(range(60, 64), size)]
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -53,7 +53,7 @@ SETS = [list(one) for size in range(5) for one in itertools.combinations(range(6
 def test_the_probabilities_of_all_sets_sum_to_one_after_any_history(pool, before):
     model = built(pool())
     cells = [[*before, frame, [60]] for frame in SETS]
-    chances = [np.exp(-one[len(before)]) for one in nats(model, "roll", cells)]
+    chances = [np.exp(-entry[len(before)]) for entry in nats(model, "roll", cells)]
     assert len(chances) == 16 and sum(chances) == pytest.approx(1, abs=1e-5)
     assert max(chances) > 3 * min(chances)
 
@@ -62,8 +62,8 @@ def test_the_probabilities_of_all_sets_sum_to_one_after_any_history(pool, before
 def test_a_set_is_judged_by_those_before_it_alone_and_whatever_stands_beside_the_row(pool):
     model = built(pool())
     first, second = [[60], [61, 62], [63], []], [[60], [61, 62], [], [60, 61, 62, 63]]
-    one, other = nats(model, "roll", [first, second])
-    assert (one[:2] == other[:2]).all() and abs(one[2:] - other[2:]).min() > 1e-3
+    entry, second_ = nats(model, "roll", [first, second])
+    assert (entry[:2] == second_[:2]).all() and abs(entry[2:] - second_[2:]).min() > 1e-3
     x = model.space.reader("roll").encode([second, None, first])
     with torch.inference_mode():
         codes = model({"roll": x})
@@ -71,7 +71,7 @@ def test_a_set_is_judged_by_those_before_it_alone_and_whatever_stands_beside_the
             model.objectives[0].negative_log_likelihood(codes["roll"].states, codes["roll"].sequence).double().numpy()
         )
         loss = float(model.objectives[0](codes, {"roll": x}, model.space))
-    np.testing.assert_allclose(together, np.concatenate([other, one]), rtol=1e-5)
+    np.testing.assert_allclose(together, np.concatenate([second_, entry]), rtol=1e-5)
     assert loss == pytest.approx(together.mean(), rel=1e-5)
 
 
@@ -128,11 +128,11 @@ def test_it_learns_and_evaluate_prints_nats_with_their_interval(tmp_path, capsys
     capsys.readouterr()
     assert main([*words, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    found = report["metrics"]
-    assert report["queries"] == 12 and found["nats_after_first"]["value"] < 0.3 < 3 < found["nats"]["chance"]
+    result = report["metrics"]
+    assert report["queries"] == 12 and result["nats_after_first"]["value"] < 0.3 < 3 < result["nats"]["chance"]
     test = [row["roll"] for row in rows if row["split"] == "test"]
     again = nats(JointEmbedding.load(tmp_path / "roll.ckpt"), "roll", test)
-    assert found["nats"]["value"] == pytest.approx(np.concatenate(again).mean())
+    assert result["nats"]["value"] == pytest.approx(np.concatenate(again).mean())
     assert main([*words, "--group", "key"]) == 2 and "no such column" in capsys.readouterr().err
     assert main([*words, "--relevant", "id", "--split", "all"]) == 0
     assert "map" in capsys.readouterr().out

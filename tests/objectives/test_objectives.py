@@ -55,9 +55,9 @@ def test_tags_are_one_yes_or_no_each():
     match = Match("song", "tags", "all", loss="sigmoid")
     model, batch = pair(match, {"song": ["a", "b", "c"], "tags": [["slow", "sad"], ["fast"], None]})
     right = torch.zeros(2, 3).double()
-    known = model.space.reader("tags").vocabulary()
+    vocabulary_ = model.space.reader("tags").vocabulary()
     for row, tag in [(0, "slow"), (0, "sad"), (1, "fast")]:
-        right[row, known.index(tag)] = 1
+        right[row, vocabulary_.index(tag)] = 1
     logits = match.loss.logits(
         model.space.score(vectors(model, batch, "song")[:2], model.space.vocabulary_vectors("tags"))
     )

@@ -10,33 +10,33 @@ from jointembed.objectives import softmax
 def test_the_sampled_softmax_is_that_of_its_logits_written_out():
     torch.manual_seed(0)
     a, own = (torch.randn(13, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    others = torch.randn(29, 6, dtype=torch.float64, requires_grad=True)
+    rest = torch.randn(29, 6, dtype=torch.float64, requires_grad=True)
     expected, weights = torch.randn(29, dtype=torch.float64), torch.rand(13, dtype=torch.float64)
     weights[3], hit = 0, torch.rand(13, 29) < 0.2
     hit[5] = True  # nothing is left but what is right
-    found = softmax.sampled(a, own, others, expected, hit, weights)
-    logits = torch.cat([(a * own).sum(1, keepdim=True), (a @ others.T - expected).masked_fill(hit, -torch.inf)], 1)
+    result = softmax.sampled(a, own, rest, expected, hit, weights)
+    logits = torch.cat([(a * own).sum(1, keepdim=True), (a @ rest.T - expected).masked_fill(hit, -torch.inf)], 1)
     whole = (F.cross_entropy(logits, torch.zeros(13, dtype=torch.int64), reduction="none") * weights).sum()
-    torch.testing.assert_close(found, whole)
-    parts = [torch.autograd.grad(3 * loss, (a, own, others)) for loss in (found, whole)]
-    for one, other in zip(*parts, strict=True):
-        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(result, whole)
+    parts = [torch.autograd.grad(3 * loss, (a, own, rest)) for loss in (result, whole)]
+    for entry, second in zip(*parts, strict=True):
+        torch.testing.assert_close(entry, second)
 
 
-@pytest.mark.parametrize("known", [100, 4096, 5000])
-def test_scores_are_never_there_for_a_whole_large_table(known):
-    a, b = torch.randn(600, 4), torch.randn(known, 4)
+@pytest.mark.parametrize("vocabulary", [100, 4096, 5000])
+def test_scores_are_never_there_for_a_whole_large_table(vocabulary):
+    a, b = torch.randn(600, 4), torch.randn(vocabulary, 4)
     rows, wide = softmax.block(b)
     assert rows * wide <= softmax.CPU_BLOCK_SCORES and rows >= 64
-    target, weights = torch.randint(known, (600,)), torch.full((600,), 1 / 600)
+    target, weights = torch.randint(vocabulary, (600,)), torch.full((600,), 1 / 600)
     torch.testing.assert_close(softmax.cross_entropy(a, b, target, weights), F.cross_entropy(a @ b.T, target))
 
 
 def test_scores_far_apart_neither_overflow_nor_vanish():
     a = torch.tensor([[1.0], [1.0]], requires_grad=True)
-    own, others = torch.tensor([[300.0], [-300.0]]), torch.tensor([[200.0], [-200.0]])
+    own, rest = torch.tensor([[300.0], [-300.0]]), torch.tensor([[200.0], [-200.0]])
     hit = torch.zeros(2, 2, dtype=torch.bool)
-    loss = softmax.sampled(a, own, others, torch.zeros(2), hit, torch.ones(2))
+    loss = softmax.sampled(a, own, rest, torch.zeros(2), hit, torch.ones(2))
     torch.testing.assert_close(loss, torch.tensor(500.0))
     loss.backward()
     assert a.grad.isfinite().all()

@@ -190,8 +190,8 @@ def test_the_rest_of_a_file_counts_once_or_not_at_all(seconds, windows):
 
 
 def test_a_fused_row_needs_any_of_its_parts_and_no_more(space):
-    some = space.embed("song", [{"words": "jazz"}, {"words": "jazz", "tempo": 120, "length": 3}])
-    assert np.isfinite(some).all() and not np.allclose(some[0], some[1])
+    subset = space.embed("song", [{"words": "jazz"}, {"words": "jazz", "tempo": 120, "length": 3}])
+    assert np.isfinite(subset).all() and not np.allclose(subset[0], subset[1])
     with pytest.raises(UsageError, match="none of its parts"):
         space.embed("song", [{"words": None}])
 
@@ -272,11 +272,11 @@ def test_only_what_decides_a_vector_changes_the_fingerprint(model, space, tmp_pa
         weight = again.space.projections["audio"].weight
         weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(9.0))
     assert again.space.fingerprint != space.fingerprint
-    other = Space.load(tmp_path / "a.ckpt")
-    other.reader("words").restore({"terms": list(reversed(other.reader("words").vocabulary()))})
-    assert other.fingerprint != space.fingerprint
-    other.save(tmp_path / "space.ckpt")
-    assert Space.load(tmp_path / "space.ckpt").fingerprint == other.fingerprint
+    second = Space.load(tmp_path / "a.ckpt")
+    second.reader("words").restore({"terms": list(reversed(second.reader("words").vocabulary()))})
+    assert second.fingerprint != space.fingerprint
+    second.save(tmp_path / "space.ckpt")
+    assert Space.load(tmp_path / "space.ckpt").fingerprint == second.fingerprint
 
 
 def test_damaged_checkpoints_are_recognised(model, tmp_path):
@@ -357,14 +357,14 @@ def test_chunks_bound_what_is_computed_at_once_and_keep_the_gradients(kind):
         model.configure_model()
         model.double()
         batch = {column: model.space.reader(column).encode(cells[column]) for column in ("words", "genre")}
-        seen = []
+        inputs = []
         model.space.encoders["words"].blocks[0].register_forward_pre_hook(
-            lambda _, args, seen=seen: seen.append(args[0])
+            lambda _, args, inputs=inputs: inputs.append(args[0])
         )
         loss = torch.stack(list(model.losses(batch).values())).sum()
         assert loss > 0
         loss.backward()
-        peaks.append(max(len(h) for h in seen))
+        peaks.append(max(len(h) for h in inputs))
         gradients.append(torch.cat([value.grad.ravel() for value in model.parameters() if value.grad is not None]))
     assert torch.allclose(gradients[0], gradients[1], atol=1e-12)
     counts = [0 if cell is None else len(cell) if isinstance(cell, list) else 1 for cell in cells["words"]]
