@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jointembed.__main__ import main
 from jointembed.cli.help import commands
 
 ROOT = Path(__file__).parents[2]
@@ -26,12 +27,31 @@ def test_the_python_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     assert "waltz" in capsys.readouterr().out and (tmp_path / "words.index").exists()
 
 
-def test_every_command_that_it_names_exists():
-    for block in blocks("bash"):
+def commands_of(path):
+    """Each command line of a Markdown file's bash blocks, as words."""
+    for block in re.findall(r"```bash\n(.*?)```", path.read_text("utf-8"), re.DOTALL):
         for line in block.splitlines():
-            for command in re.findall(r"jointembed (\w+)", line.split("#")[0]):
-                assert command in commands(), line
-            shlex.split(line, comments=True)
+            for part in line.split(" && "):
+                if words := shlex.split(part, comments=True):
+                    yield words
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "recipes").rglob("README.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_and_option_exists(path, capsys):
+    for words in commands_of(path):
+        if words[0] == "python":
+            assert (ROOT / words[1]).is_file(), words
+        if words[0] != "jointembed":
+            continue
+        assert words[1] in commands(), words
+        if words[1] != "fit":  # its options are Lightning's
+            assert main([words[1], "--help"]) == 0
+            usage = capsys.readouterr().out
+            for option in [word.split("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)]:
+                assert re.search(rf"(^|[\s,]){re.escape(option)}\b", usage), (words, option)
 
 
 def test_it_says_how_to_set_up_and_how_to_test():
@@ -39,9 +59,11 @@ def test_it_says_how_to_set_up_and_how_to_test():
     assert 'pip install -e ".[dev]" && pytest' in README
 
 
-@pytest.mark.parametrize("name", re.findall(r"^  ([a-z/]+\.py) ", README, re.MULTILINE))
-def test_every_file_of_its_tree_exists(name):
-    assert list((ROOT / "jointembed").rglob(name))
+def test_its_tree_names_every_room_of_the_package():
+    tree = README[README.index("## Where things are") :]
+    rooms = {path.parent.name for path in (ROOT / "jointembed").glob("*/__init__.py")}
+    listed = {name.strip("/") for name in re.findall(r"\b[a-z_]+/", tree)} & rooms
+    assert listed == rooms
 
 
 def test_every_link_leads_somewhere():
