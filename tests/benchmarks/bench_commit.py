@@ -46,8 +46,8 @@ def main():
                 times["commit"].append(milliseconds(index.add, rows(start, ADDED), vectors[part], "audio"))
                 times["first search"].append(milliseconds(index.search, vectors[0]))
                 times["first text search"].append(milliseconds(index.search_text, f"{start}"))
-                with Index.open(path) as other:
-                    times["another process's first search"].append(milliseconds(other.search, vectors[0]))
+                with Index.open(path) as reader:
+                    times["another process's first search"].append(milliseconds(reader.search, vectors[0]))
     for name, values in times.items():
         print(f"{name}: {statistics.median(values):.1f} ms")
 

@@ -164,8 +164,8 @@ def test_concrete_classes_are_asked_what_they_need_and_not_what_they_are():
     for name, path in modules().items():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("isinstance", "issubclass"):
-                asked = {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
-                wrong += [(name, kind) for kind in asked & set(kinds) if kinds[kind] != name]
+                named = {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
+                wrong += [(name, kind) for kind in named & set(kinds) if kinds[kind] != name]
     assert not wrong
 
 

@@ -22,13 +22,13 @@ SPLITS = ["train"] * 8 + ["dev"] * 2 + ["test"] * 2
 rng = np.random.default_rng(0)
 
 
-def sounding(folder, number, rate):
+def write_sound(folder, number, rate):
     name = f"{number}.wav"
     soundfile.write(folder / name, rng.normal(0, 0.1, rate // 4 * (1 + number % 3)), rate)
     return name
 
 
-def drawn(folder, number, shape):
+def write_image(folder, number, shape):
     name = f"{number}.png"
     Image.fromarray((rng.random(shape) > 0.8).astype(np.uint8) * 255).save(folder / name)
     return name
@@ -45,7 +45,7 @@ def mnist(folder):
 
 def bitmap(folder):
     rows, _ = mnist(folder)
-    return rows, ("bitmap", str(folder / drawn(folder, 99, (28, 28))))
+    return rows, ("bitmap", str(folder / write_image(folder, 99, (28, 28))))
 
 
 def digits(folder):
@@ -55,11 +55,11 @@ def digits(folder):
         if number % 3 == 0:
             row |= {"bitmap": mnist(folder)[0][0]["bitmap"]}
         elif number % 3 == 1:
-            row |= {"speech": sounding(folder, number, 8000), "speaker": "ab"[number % 2]}
+            row |= {"speech": write_sound(folder, number, 8000), "speaker": "ab"[number % 2]}
         else:
             row |= {"word": ["one", "zwei", "trois"][number // 3 % 3], "language": "en"}
         if number in (0, 1, 8, 9):
-            row |= {"speech": sounding(folder, number, 8000)}
+            row |= {"speech": write_sound(folder, number, 8000)}
         rows.append(row)
     return rows, ("word", "zwei")
 
@@ -67,7 +67,7 @@ def digits(folder):
 def sounds(folder):
     kinds = ["dog", "rain", "crackling fire"]
     return [
-        {"audio": sounding(folder, n, 22050), "caption": f"the sound of {kinds[n % 3]}", "category": kinds[n % 3]}
+        {"audio": write_sound(folder, n, 22050), "caption": f"the sound of {kinds[n % 3]}", "category": kinds[n % 3]}
         for n in range(COUNT)
     ], ("caption", "the sound of rain")
 
@@ -75,7 +75,7 @@ def sounds(folder):
 def songs(folder):
     rows = []
     for number in range(COUNT):
-        row = {"audio": sounding(folder, number, 16000), "piano_roll": drawn(folder, number, (88, 128)),
+        row = {"audio": write_sound(folder, number, 16000), "piano_roll": write_image(folder, number, (88, 128)),
                "caption": ["a slow tune", "in A minor"] if number % 2 else "a fast tune", "genre": "xyz"[number % 3],
                "artist": f"p{number % 4}"}  # fmt: skip
         row.pop({5: "audio", 6: "piano_roll", 7: "caption"}.get(number, ""), None)
@@ -85,7 +85,7 @@ def songs(folder):
 
 def strokes(folder):
     return [
-        {"audio": sounding(folder, n, 22050), "stroke": ["cha", "thom", "num"][n % 3], "tonic": "bc"[n % 2]}
+        {"audio": write_sound(folder, n, 22050), "stroke": ["cha", "thom", "num"][n % 3], "tonic": "bc"[n % 2]}
         for n in range(COUNT)
     ], ("stroke", "thom")
 
@@ -99,7 +99,7 @@ def genres(folder):
     rows = []
     for number in range(COUNT):
         numbers = {column: rng.normal() for column in reader["init_args"]["columns"]}
-        row = {"genre": "xyz"[number % 3], "caption": "a slow song", "audio": sounding(folder, number, 22050)}
+        row = {"genre": "xyz"[number % 3], "caption": "a slow song", "audio": write_sound(folder, number, 22050)}
         rows.append({**row, **numbers, "features": numbers})
     return rows, ("genre", "x")
 
@@ -136,9 +136,9 @@ def unseen(folder):
     rows = []
     for n in range(COUNT):
         about = {"title": f"Story {n % 2}", "genres": ["Drama"], "year": f"19{n + 50}"}
-        seen = {"history": [f"f{n % 3}", f"f{n % 4}"], "titles": ["Story 1"], "kinds": ["Drama"], "years": ["1990"]}
-        late = {"viewer": seen, "item": [about]} if SPLITS[n] != "train" else {}
-        rows.append({**seen, "film": f"f{n % 5}", **about, **late})
+        viewed = {"history": [f"f{n % 3}", f"f{n % 4}"], "titles": ["Story 1"], "kinds": ["Drama"], "years": ["1990"]}
+        late = {"viewer": viewed, "item": [about]} if SPLITS[n] != "train" else {}
+        rows.append({**viewed, "film": f"f{n % 5}", **about, **late})
     return rows, ("viewer", '{"history": ["f1", "f2"], "kinds": ["Drama"]}')
 
 
@@ -146,8 +146,10 @@ FILMS = {"movies/likes": liked, "movies/axes": liked, "movies/cold_start": unsee
 
 
 def homes(folder):
-    made = [yaml.safe_load(path.read_text())["model"]["encoders"] for path in (HOME / "homes").glob("*.yaml")]
-    readers = [one["init_args"]["reader"].get("init_args", {}) for encoders in made for one in encoders.values()]
+    encoders_of = [yaml.safe_load(path.read_text())["model"]["encoders"] for path in (HOME / "homes").glob("*.yaml")]
+    readers = [
+        encoder["init_args"]["reader"].get("init_args", {}) for encoders in encoders_of for encoder in encoders.values()
+    ]
     numbers = {column for reader in readers for column in reader.get("columns", [])}
     return [
         {**{column: rng.normal() for column in numbers}, "words": "a sunny room " * 3, "amenities": ["Wifi"] * 30,
@@ -159,8 +161,8 @@ def homes(folder):
 def products(folder):
     rows = []
     for number in range(COUNT):
-        row = {"text": "a red mug", "image": drawn(folder, number, (48, 48, 3)), "category": "xyz"[number % 3],
-               "audio": sounding(folder, number, 16000), "price": 10.0 + number}  # fmt: skip
+        row = {"text": "a red mug", "image": write_image(folder, number, (48, 48, 3)), "category": "xyz"[number % 3],
+               "audio": write_sound(folder, number, 16000), "price": 10.0 + number}  # fmt: skip
         row.pop({5: "audio", 6: "image", 7: "text"}.get(number, ""), None)
         rows.append(row)
     return rows, ("text", "red mug")
@@ -168,7 +170,7 @@ def products(folder):
 
 def reuse(folder):
     return [
-        {"speech": sounding(folder, n, 8000), "digit": "012"[n % 3], "speaker": "ab"[n % 2]} for n in range(COUNT)
+        {"speech": write_sound(folder, n, 8000), "digit": "012"[n % 3], "speaker": "ab"[n % 2]} for n in range(COUNT)
     ], ("digit", "1")
 
 
@@ -177,8 +179,8 @@ TABLES |= {"products": products, "reuse": reuse, "strokes": strokes, "genres": g
 
 
 def listeners(folder):
-    rows = [{"heard": [f"a{n % 3}", f"a{n % 4}"], "artist": [f"a{n % 5}"]} for n in range(COUNT)]
-    return rows + [{"split": "artists", "artist": f"a{n}"} for n in range(5)], ("heard", '["a1", "a2"]')
+    rows = [{"next_notes": [f"a{n % 3}", f"a{n % 4}"], "artist": [f"a{n % 5}"]} for n in range(COUNT)]
+    return rows + [{"split": "artists", "artist": f"a{n}"} for n in range(5)], ("next_notes", '["a1", "a2"]')
 
 
 TABLES |= {
@@ -201,14 +203,16 @@ def tunes(folder):
     return rows, ("notes", '["start 24 0", "+2 12 24"]')
 
 
-def heard(folder):
-    return [{"audio": sounding(folder, n, 16000), "next": "DEG"[n % 3], "last": "DA"[n % 2]} for n in range(COUNT)], (
+def next_notes(folder):
+    return [
+        {"audio": write_sound(folder, n, 16000), "next": "DEG"[n % 3], "last": "DA"[n % 2]} for n in range(COUNT)
+    ], (
         "next",
         "G",
     )
 
 
-TABLES |= {"notes/chorales": chorales, "notes/tunes": tunes, "notes/audio_next": heard}
+TABLES |= {"notes/chorales": chorales, "notes/tunes": tunes, "notes/audio_next": next_notes}
 
 
 def catalogue(folder):
