@@ -179,8 +179,8 @@ TABLES |= {"products": products, "reuse": reuse, "strokes": strokes, "genres": g
 
 
 def listeners(folder):
-    rows = [{"next_notes": [f"a{n % 3}", f"a{n % 4}"], "artist": [f"a{n % 5}"]} for n in range(COUNT)]
-    return rows + [{"split": "artists", "artist": f"a{n}"} for n in range(5)], ("next_notes", '["a1", "a2"]')
+    rows = [{"heard": [f"a{n % 3}", f"a{n % 4}"], "artist": [f"a{n % 5}"]} for n in range(COUNT)]
+    return rows + [{"split": "artists", "artist": f"a{n}"} for n in range(5)], ("heard", '["a1", "a2"]')
 
 
 TABLES |= {
