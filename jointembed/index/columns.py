@@ -82,7 +82,7 @@ def cells(values: list[Any], column: ColumnKind, every: list[Any] | None = None)
     if column.kind == "text":
         return {"kind": "text", "values": [_text(value) for value in values]}
     counts = _counts(values if every is None else every)
-    if len(counts) > MAX_CATEGORIES:  # of all rows they are no categories
+    if len(counts) > MAX_CATEGORIES:  # too many values to be categories
         counts = _counts(values)
 
     def order(element: tuple[type, Any]) -> tuple[float, str]:

@@ -488,7 +488,7 @@ class Index:
             return len(snapshot.field(field)) if allowed is None else len(allowed)
 
     def row(self, id: str) -> dict[str, Any]:
-        """The cells of a row, `id` among them; UsageError if there is none."""
+        """The cells of a row, `id` among them; UsageError if there is no such row."""
         with self.reading() as snapshot:
             return snapshot.rows([snapshot.key(id)])[0]
 

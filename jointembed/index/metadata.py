@@ -51,7 +51,7 @@ class CellColumn:
         return [self.cells[code] for code in self.codes.tolist()]
 
     def meets(self, test: Comparison) -> Bools:
-        """Which rows (R,) pass a test: those of which the cell, or an element of it, does."""
+        """Which rows (R,) have a cell, or an element of it, that passes a test."""
         if test.op == "exists":
             return np.array([cell is not None for cell in self.cells], bool)[self.codes]
         met = np.zeros(len(self.cells), bool)

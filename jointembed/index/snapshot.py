@@ -54,7 +54,7 @@ class Snapshot:
         return self.info.version
 
     def field_name(self, name: str | None) -> str:
-        """The name of a field, of the first one if None; UsageError if there is none."""
+        """The name of a field, of the first one if None; UsageError if there is no such field."""
         fields = list(self.info.fields)
         if not fields:
             fix = f"fill it with: {rebuild_command(self._backend.path)}"

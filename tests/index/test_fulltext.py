@@ -13,26 +13,26 @@ def fitted(texts, **settings):
     return reader
 
 
-def things(reader, text):
+def tokens(reader, text):
     return [reader.terms[number] if number < reader.size else None for number in reader.token_ids(text)]
 
 
 def test_a_word_is_itself_and_its_runs_with_its_ends_marked():
     reader = fitted(["Hund"], char_ngrams=[3, 4])
-    assert things(reader, "hund") == ["hund", "-_hu", "-hun", "-und", "-nd_", "-_hun", "-hund", "-und_"]
+    assert tokens(reader, "hund") == ["hund", "-_hu", "-hun", "-und", "-nd_", "-_hun", "-hund", "-und_"]
 
 
 def test_an_unknown_word_has_the_runs_that_it_shares_and_is_unknown_without_any():
     reader = fitted(["Hund"], char_ngrams=[3, 3])
-    assert things(reader, "Hunde") == ["-_hu", "-hun", "-und"]
-    assert things(reader, "Katze hund") == [None, "hund", "-_hu", "-hun", "-und", "-nd_"]
-    assert things(reader, "") == [None] and things(reader, "a") == [None]
+    assert tokens(reader, "Hunde") == ["-_hu", "-hun", "-und"]
+    assert tokens(reader, "Katze hund") == [None, "hund", "-_hu", "-hun", "-und", "-nd_"]
+    assert tokens(reader, "") == [None] and tokens(reader, "a") == [None]
 
 
 def test_a_run_is_no_word_though_it_is_spelt_alike():
     reader = fitted(["und", "Hund"], char_ngrams=[3, 3])
     assert {"und", "-und"} <= set(reader.terms)
-    assert "und" not in things(reader, "Hund") and "-und" in things(reader, "Hund")
+    assert "und" not in tokens(reader, "Hund") and "-und" in tokens(reader, "Hund")
 
 
 def test_runs_are_counted_in_all_words_and_the_frequent_things_are_kept():

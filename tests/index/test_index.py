@@ -173,19 +173,19 @@ def test_what_was_written_is_there_after_reopening(songs):
 
 
 def test_an_open_handle_sees_what_another_commits(songs):
-    with Index.open(songs.path) as other:
-        assert other.search(np.eye(8)[0], 1)[0].id != "new"
+    with Index.open(songs.path) as reader:
+        assert reader.search(np.eye(8)[0], 1)[0].id != "new"
         songs.add([{"id": "new"}], np.eye(8, dtype=np.float32)[:1], "audio")
-        assert other.search(np.eye(8)[0], 1)[0].id == "new"
-        other.remove(["new"])
+        assert reader.search(np.eye(8)[0], 1)[0].id == "new"
+        reader.remove(["new"])
         assert songs.search(np.eye(8)[0], 1)[0].id != "new"
 
 
 def test_a_search_sees_one_generation(songs):
-    with Index.open(songs.path) as other, other.reading():
-        before = other.similar("s1")
+    with Index.open(songs.path) as reader, reader.reading():
+        before = reader.similar("s1")
         songs.remove([hit.id for hit in before])
-        assert other.similar("s1") == before
+        assert reader.similar("s1") == before
     assert songs.similar("s1") != before
 
 
@@ -223,12 +223,14 @@ def test_a_copy_that_was_put_back_and_written_to_finds_nothing_of_what_it_replac
         assert lost.search(new[0], 1)[0].id == "lost" and [hit.id for hit in lost.search_text("tarantella")] == ["lost"]
         number = lost.generation
     shutil.copy(copy, place)
-    with Index.open(place) as found:
-        found.add([{"id": "found", "title": "mazurka"}], new[1:2], "audio")
-        assert found.generation == number
-        assert found.search(new[1], 1)[0].id == "found" and found.search(new[0], 1)[0].score < 0.99
-        assert found.search_text("tarantella") == [] and [hit.id for hit in found.search_text("mazurka")] == ["found"]
-        assert len(caches(found)) == 1  # nothing is left of the other history
+    with Index.open(place) as reopened:
+        reopened.add([{"id": "found", "title": "mazurka"}], new[1:2], "audio")
+        assert reopened.generation == number
+        assert reopened.search(new[1], 1)[0].id == "found" and reopened.search(new[0], 1)[0].score < 0.99
+        assert reopened.search_text("tarantella") == [] and [hit.id for hit in reopened.search_text("mazurka")] == [
+            "found"
+        ]
+        assert len(caches(reopened)) == 1  # nothing is left of the other history
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(2000)])
@@ -338,11 +340,11 @@ def test_approximate_index_finds_nearly_all_with_exact_scores_and_is_exact_under
         exact = [index.similar(str(at), 10) for at in range(100)]
         filtered = [index.search(vectors[at], 10, where="genre = '7'") for at in range(20)]
         assert index.build_approximate() >= 0.98
-        found = [index.similar(str(at), 10) for at in range(100)]
-        pairs = [(hit, hits) for hit, hits in zip(exact, found, strict=True)]
+        hits = [index.similar(str(at), 10) for at in range(100)]
+        pairs = [(right, near) for right, near in zip(exact, hits, strict=True)]
         assert sum(len({hit.id for hit in right} & {hit.id for hit in near}) for right, near in pairs) >= 970
         scores = {(at, hit.id): hit.score for at, hits in enumerate(exact) for hit in hits}
-        assert all(scores.get((at, hit.id), hit.score) == hit.score for at, hits in enumerate(found) for hit in hits)
+        assert all(scores.get((at, hit.id), hit.score) == hit.score for at, hits in enumerate(hits) for hit in hits)
         assert [index.search(vectors[at], 10, where="genre = '7'") for at in range(20)] == filtered
         index.add([{"id": "new"}], vectors[:1], "audio")
         assert {hit.id for hit in index.search(vectors[0], 2)} == {"0", "new"}

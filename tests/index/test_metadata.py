@@ -110,8 +110,8 @@ def pattern(rng):
 
 def condition(rng, depth=3):
     if depth and rng.random() < 0.5:
-        one, other = condition(rng, depth - 1), condition(rng, depth - 1)
-        return rng.choice([f"({one} and {other})", f"({one} or {other})", f"not {one}"])
+        left, right = condition(rng, depth - 1), condition(rng, depth - 1)
+        return rng.choice([f"({left} and {right})", f"({left} or {right})", f"not {left}"])
     name = f'"{rng.choice(NAMES)}"'
     how = rng.choice(["=", "!=", "<", "<=", ">", ">=", "in", "not in", "like", "not like", "is null", "is not null"])
     if how.startswith("is"):
@@ -120,10 +120,10 @@ def condition(rng, depth=3):
         return f"{name} {how} {written(pattern(rng))}"
     if how.endswith("in"):
         return f"{name} {how} ({', '.join(written(value(rng)) for _ in range(rng.randrange(1, 5)))})"
-    asked = value(rng)
-    while isinstance(asked, bool) and how not in ("=", "!="):
-        asked = value(rng)
-    return f"{name} {how} {written(asked)}"
+    sought = value(rng)
+    while isinstance(sought, bool) and how not in ("=", "!="):
+        sought = value(rng)
+    return f"{name} {how} {written(sought)}"
 
 
 def found_keys(index, where):
@@ -152,12 +152,12 @@ def test_columns_beyond_the_memory_limit_are_loaded_again(index):
 
 
 def test_condition_sees_what_was_just_written(tmp_path):
-    with Index.create(tmp_path / "a.index", 1, "euclidean") as index, Index.open(index.path) as other:
+    with Index.create(tmp_path / "a.index", 1, "euclidean") as index, Index.open(index.path) as right:
         for at in range(4):
             index.add([{"id": str(at), "tempo": at}], np.zeros((1, 1), np.float32), "x")
-            for one in (index, other):
+            for left in (index, right):
                 for _ in range(3):
-                    assert [hit.id for hit in one.search(np.zeros(1), 9, where="tempo >= 1")] == list("123")[:at]
+                    assert [hit.id for hit in left.search(np.zeros(1), 9, where="tempo >= 1")] == list("123")[:at]
 
 
 def test_threads_that_ask_at_once_find_the_same(index):

@@ -20,7 +20,7 @@ def matrix(values, metric):
     return Vectors(np.asarray(values, np.float32), metric)
 
 
-def made(place, vectors, rows=None, metric="cosine"):
+def index_of(place, vectors, rows=None, metric="cosine"):
     index = Index.create(place, vectors.shape[1], metric)
     rows = rows or [{} for _ in vectors]
     index.add([{"id": str(at), **row} for at, row in enumerate(rows)], vectors.astype(np.float32), "audio")
@@ -31,7 +31,7 @@ def made(place, vectors, rows=None, metric="cosine"):
 def songs(place):
     rng = np.random.default_rng(0)
     rows = [{"artist": f"Artist {at % 7}", "title": f"Song {at}", "tempo": at} for at in range(200)]
-    with made(place, unit(rng.standard_normal((200, 6))), rows) as index:
+    with index_of(place, unit(rng.standard_normal((200, 6))), rows) as index:
         yield index
 
 
@@ -48,7 +48,7 @@ def test_one_result_an_artist_is_the_best_of_each(songs):
 
 def test_rows_without_an_artist_are_not_one_artist(place):
     rows = [{"artist": "A"}, {"artist": "a"}, {}, {"artist": None}, {"artist": "B"}]
-    with made(place, unit(np.random.default_rng(1).standard_normal((5, 3))), rows) as index:
+    with index_of(place, unit(np.random.default_rng(1).standard_normal((5, 3))), rows) as index:
         assert sorted(hit.id for hit in index.search(np.ones(3), 9, one_per="artist")) in (
             ["0", "2", "3", "4"],
             ["1", "2", "3", "4"],
@@ -57,13 +57,13 @@ def test_rows_without_an_artist_are_not_one_artist(place):
 
 def test_one_result_an_artist_of_a_column_that_fewer_rows_have(place):
     rows = [{"artist": name} for name in "AABBCC"]
-    with made(place, unit(np.random.default_rng(1).standard_normal((6, 3))), rows) as index:
+    with index_of(place, unit(np.random.default_rng(1).standard_normal((6, 3))), rows) as index:
         index.search(np.ones(3), 9, one_per="artist")
         words = np.eye(3, dtype=np.float32)[:2]
         index.add([{"id": str(at), "artist": name} for at, name in ((0, "A"), (5, "C"))], words, "words")
-        for column, found in (("audio", "ABC"), ("words", "AC"), ("audio", "ABC")):
+        for column, artists in (("audio", "ABC"), ("words", "AC"), ("audio", "ABC")):
             hits = index.search(np.ones(3), 9, column, one_per="artist")
-            assert sorted(hit.row["artist"] for hit in hits) == list(found)
+            assert sorted(hit.row["artist"] for hit in hits) == list(artists)
 
 
 def test_near_duplicates_are_shown_as_one_and_named(place):
@@ -73,7 +73,7 @@ def test_near_duplicates_are_shown_as_one_and_named(place):
     bits = base[10:15]
     rows = [{"title": f"Song {at}"} for at in range(30)]
     rows += [{"title": f"SONG {at}"} for at in range(10)] + [{"title": f"track {at}"} for at in range(5)]
-    with made(place, np.concatenate([base, again, bits]), rows) as index:
+    with index_of(place, np.concatenate([base, again, bits]), rows) as index:
         hits = index.search(base[0], 30, deduplicate=True)
         together = {frozenset((hit.id, *hit.duplicates)) for hit in hits}
         assert len(hits) == 30
@@ -87,9 +87,9 @@ def test_a_varied_list_begins_with_the_best_and_repeats_itself_less(place):
     rng = np.random.default_rng(0)
     centres = unit(rng.standard_normal((8, 12)))
     vectors = unit(np.repeat(centres, 25, 0) + 0.15 * rng.standard_normal((200, 12)))
-    with made(place, vectors) as index:
-        asked = centres[0] + 0.5 * centres[1]
-        plain, varied = (index.search(asked, 10, diversity=share) for share in (0.0, 0.7))
+    with index_of(place, vectors) as index:
+        query = centres[0] + 0.5 * centres[1]
+        plain, varied = (index.search(query, 10, diversity=share) for share in (0.0, 0.7))
         assert plain[0] == varied[0]
 
         def closeness(hits):
@@ -99,28 +99,28 @@ def test_a_varied_list_begins_with_the_best_and_repeats_itself_less(place):
         assert closeness(varied) < closeness(plain) - 0.1
         assert len({hit.id for hit in varied}) == 10
         with pytest.raises(UsageError, match="between 0 and 1"):
-            index.search(asked, 10, diversity=7)
+            index.search(query, 10, diversity=7)
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
 def test_one_result_of_a_column_whose_name_cannot_be_asked_for_is_refused(place, name):
-    with made(place, np.eye(2), [{name: 1}, {name: 1}]) as index, pytest.raises(UsageError, match="rename"):
+    with index_of(place, np.eye(2), [{name: 1}, {name: 1}]) as index, pytest.raises(UsageError, match="rename"):
         index.search(np.ones(2), one_per=name)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 def test_this_plus_that_minus_the_other_finds_what_has_the_one_without_the_other(place, metric):
     parts = np.eye(4)
-    things = {
+    rows_by_case = {
         "fast waltz": [1, 0, 1, 0],
         "slow waltz": [0, 1, 1, 0],
         "fast reel": [1, 0, 0, 1],
         "slow reel": [0, 1, 0, 1],
     }
-    vectors = unit(np.array(list(things.values())) @ parts)
+    vectors = unit(np.array(list(rows_by_case.values())) @ parts)
     index = Index.create(place, 4, metric)
     with index:
-        index.add([{"id": name} for name in things], vectors, "audio")
+        index.add([{"id": name} for name in rows_by_case], vectors, "audio")
         assert index.similar(["fast waltz", "slow reel"], 1, unlike=["fast reel"])[0].id == "slow waltz"
         assert {hit.id for hit in index.similar(["fast waltz", "slow waltz"], 9)} == {"fast reel", "slow reel"}
         away = index.similar("fast waltz", 3, unlike=["fast reel"])
@@ -139,7 +139,7 @@ def test_a_way_has_no_jumps(place, metric):
     angle = rng.uniform(0, np.pi / 2, 400)
     vectors = np.stack([np.cos(angle), np.sin(angle), *0.05 * rng.standard_normal((3, 400))], 1)
     vectors[:2] = [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]]
-    with made(place, unit(vectors), metric=metric) as index:
+    with index_of(place, unit(vectors), metric=metric) as index:
         way = index.path_between("0", "1", 10)
         points = index.vectors()[1][[int(hit.id) for hit in way]]
         steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
@@ -153,7 +153,7 @@ def test_a_way_is_the_same_whatever_the_unit_of_length(place, metric):
     vectors = np.random.default_rng(0).standard_normal((300, 4))
     ways = []
     for size in (1, 1000):
-        with made(place.with_name(f"{size}.index"), size * vectors, metric=metric) as index:
+        with index_of(place.with_name(f"{size}.index"), size * vectors, metric=metric) as index:
             ways.append([hit.id for hit in index.path_between("0", "1", 8)])
     assert ways[0] == ways[1]
 
@@ -161,21 +161,21 @@ def test_a_way_is_the_same_whatever_the_unit_of_length(place, metric):
 def test_a_way_between_opposites_and_between_equals_takes_each_item_once(place):
     vectors = unit(np.random.default_rng(0).standard_normal((40, 3)))
     vectors[1], vectors[2:9] = -vectors[0], vectors[0]
-    with made(place, vectors, [{"n": at} for at in range(40)]) as index:
+    with index_of(place, vectors, [{"n": at} for at in range(40)]) as index:
         for end in ("1", "2"):
             way = [hit.id for hit in index.path_between("0", end, 12, where="n > 5")]
             assert [way[0], way[-1]] == ["0", end] and len(set(way)) == 12
-            assert all(int(one) > 5 for one in way[1:-1])
+            assert all(int(number) > 5 for number in way[1:-1])
 
 
 def test_a_way_through_few_items_takes_each_once(place):
     vectors = unit(np.random.default_rng(0).standard_normal((5, 3)))
-    with made(place, vectors, [{"a": n} for n in range(5)]) as index:
+    with index_of(place, vectors, [{"a": n} for n in range(5)]) as index:
         assert sorted(hit.id for hit in index.path_between("0", "4", 10)) == list("01234")
         assert [hit.id for hit in index.path_between("0", "4", 2)] == ["0", "4"]
         assert {hit.id for hit in index.path_between("0", "4", 9, where="a in (2, 4)")} == {"0", "2", "4"}
-        for start, end, n, said in (("0", "0", 5, "ends where it starts"), ("0", "1", 1, "between 2 and 1000")):
-            with pytest.raises(UsageError, match=said):
+        for start, end, n, message in (("0", "0", 5, "ends where it starts"), ("0", "1", 1, "between 2 and 1000")):
+            with pytest.raises(UsageError, match=message):
                 index.path_between(start, end, n)
         for n in (1001, 10**9):
             with pytest.raises(UsageError, match="between 2 and 1000"):
@@ -184,7 +184,7 @@ def test_a_way_through_few_items_takes_each_once(place):
 
 def test_a_way_through_everything_is_found_at_once(place):
     vectors = unit(np.random.default_rng(0).standard_normal((150, 8)))
-    with made(place, vectors, [{} for _ in range(150)]) as index:
+    with index_of(place, vectors, [{} for _ in range(150)]) as index:
         start = time.perf_counter()
         way = [hit.id for hit in index.path_between("0", "1", 1000)]
         assert time.perf_counter() - start < 10, "a chain for each item that came twice took a minute"
@@ -198,7 +198,7 @@ def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
         {"title": "Polka", "tempo": 120},
         {"title": None, "tags": []},
     ]
-    with made(place, np.eye(4), rows) as index:
+    with index_of(place, np.eye(4), rows) as index:
         assert [hit.id for hit in index.search_text("CAFE")] == ["0", "1"]  # a title counts more
         assert [hit.id for hit in index.search_text('"night drive"')] == ["1"]
         assert [hit.id for hit in index.search_text("pol")] == ["2"]  # a word that is only begun
@@ -220,7 +220,7 @@ def test_words_find_rows_by_their_cells_without_accents_and_capitals(place):
 
 def test_the_best_by_a_word_that_many_rows_have_are_the_first_of_all(place):
     rows = [{"title": "waltz " * (1 + at % 3), "note": "waltz" * (at % 2)} for at in range(300)]
-    with made(place, np.tile(np.eye(2), (150, 1)), rows) as index:
+    with index_of(place, np.tile(np.eye(2), (150, 1)), rows) as index:
         every = index.search_text("waltz", 1000)
         assert len(every) == 300 and len({hit.score for hit in every}) < 10, "most are equal, and stay in their order"
         for k in (1, 7, 299):
@@ -232,7 +232,7 @@ def test_the_best_by_a_word_that_many_rows_have_are_the_first_of_all(place):
 @settings(max_examples=60, deadline=None)
 @given(words=st.text(max_size=60))
 def test_no_query_of_words_is_a_command(tmp_path_factory, words):
-    with made(
+    with index_of(
         tmp_path_factory.mktemp("i") / "a.index", np.eye(2), [{"title": "a b"}, {"title": "title: rest NEAR"}]
     ) as index:
         try:
@@ -243,7 +243,7 @@ def test_no_query_of_words_is_a_command(tmp_path_factory, words):
 
 def test_words_of_a_language_without_spaces_are_found_within_a_text(place):
     rows = [{"title": "日本の音楽"}, {"title": "音の楽しみ"}, {"title": "서울의 밤"}, {"note": "中国音乐"}]
-    with made(place, np.eye(4), rows) as index:
+    with index_of(place, np.eye(4), rows) as index:
         assert [hit.id for hit in index.search_text("音楽")] == ["0"]
         assert [hit.id for hit in index.search_text("日本の")] == ["0"]
         assert {hit.id for hit in index.search_text("音")} == {"0", "1", "3"}
@@ -253,7 +253,7 @@ def test_words_of_a_language_without_spaces_are_found_within_a_text(place):
 def test_vectors_and_words_together_put_first_what_both_find(place):
     rows = [{"title": "waltz"}, {"title": "reel"}, {"title": "slow waltz"}, {"title": "jig"}]
     vectors = unit(np.array([[1, 0, 0], [0.9, 0.1, 0], [0.8, 0.3, 0], [0, 1, 0]]))
-    with made(place, vectors, rows) as index:
+    with index_of(place, vectors, rows) as index:
         hits = index.search_hybrid(vectors[1], "waltz", 4)
         assert {hit.id for hit in hits[:2]} == {"0", "2"}
         assert hits[0].score > hits[2].score
@@ -274,7 +274,7 @@ def test_every_song_of_five_thousand_finds_itself_first(place, metric):
     rng = np.random.default_rng(0)
     vectors = unit(rng.standard_normal((5000, 32)))
     vectors[4000:4100] = vectors[:100]  # copies tie, and the first stands first
-    with made(place, vectors, metric=metric) as index:
+    with index_of(place, vectors, metric=metric) as index:
         places, scores = index.search_batch(vectors, 2)
         own = np.where(places[:, 0] == np.arange(5000), places[:, 0], places[:, 1])
         assert (own == np.arange(5000)).all()
@@ -288,10 +288,10 @@ def test_every_song_of_five_thousand_finds_itself_first(place, metric):
 def test_a_filter_never_costs_a_result(place, share):
     rng = np.random.default_rng(0)
     vectors = unit(rng.standard_normal((30_000, 24)) * np.arange(1, 25) ** -0.5)
-    with made(place, vectors, [{"genre": at % share} for at in range(30_000)]) as index:
+    with index_of(place, vectors, [{"genre": at % share} for at in range(30_000)]) as index:
         for at in range(8):  # the first few look at all, later ones at a prefix
             index.search(vectors[at], 10)
             hits = index.search(vectors[at], 10, where="genre = 1")
             allowed = np.arange(1, 30_000, share)
             best = allowed[np.argsort(-(vectors[allowed].astype(np.float64) @ vectors[at]), kind="stable")[:10]]
-            assert [hit.id for hit in hits] == [str(one) for one in best]
+            assert [hit.id for hit in hits] == [str(number) for number in best]

@@ -66,7 +66,7 @@ def test_the_file_is_what_it_says(path):
 
 
 def test_a_clean_close_leaves_one_file(path):
-    assert [one.name for one in path.parent.iterdir()] == ["songs.index"]
+    assert [first.name for first in path.parent.iterdir()] == ["songs.index"]
 
 
 def truncated(path, keep):
@@ -141,15 +141,15 @@ def test_no_file_is_usage(tmp_path):
 def test_create_replaces_an_index_but_nothing_else(path, tmp_path):
     Index.create(path, 2, "euclidean").close()
     assert query(path, "SELECT count(*) FROM rows") == [(0,)]
-    other = tmp_path / "notes.txt"
-    other.write_text("keep me")
+    second = tmp_path / "notes.txt"
+    second.write_text("keep me")
     with pytest.raises(UsageError, match="not an index"):
-        Index.create(other, 2, "cosine")
-    assert other.read_text() == "keep me"
+        Index.create(second, 2, "cosine")
+    assert second.read_text() == "keep me"
     with pytest.raises(UsageError):
         Index.create(tmp_path, 2, "cosine")
-    other.write_text("")
-    Index.create(other, 2, "cosine").close()
+    second.write_text("")
+    Index.create(second, 2, "cosine").close()
 
 
 def test_create_does_not_replay_the_log_of_the_old_file(path):
@@ -240,11 +240,11 @@ def test_readers_cannot_write_nor_call_what_they_need_not(path):
 def test_a_second_writer_is_told_so(path, monkeypatch):
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **more: connect(*args, **more, timeout=0.05))
-    one, other = Index(path), Index(path)
-    with one.backend.write(), pytest.raises(UsageError, match="another process is writing"), other.backend.write():
+    first, second = Index(path), Index(path)
+    with first.backend.write(), pytest.raises(UsageError, match="another process is writing"), second.backend.write():
         pass
-    other.close()
-    one.close()
+    second.close()
+    first.close()
 
 
 def test_files_and_their_content_follow_the_rows(path):

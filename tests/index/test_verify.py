@@ -35,8 +35,8 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def place(whole, tmp_path):
-    for one in whole.parent.glob("songs.index*"):
-        shutil.copy(one, tmp_path)
+    for file in whole.parent.glob("songs.index*"):
+        shutil.copy(file, tmp_path)
     return tmp_path / "songs.index"
 
 
@@ -45,21 +45,26 @@ def answers(place):
     with Index.open(place) as index:
         hits = [[(hit.id, hit.score) for hit in index.similar(id, 100)] for id in index.ids()]
         resolved = [index.resolve(f"{at}.wav") for at in range(60)]
-        known = (index.dim, index.metric, index.model, index.note, list_skips(index), len(index))
+        before = (index.dim, index.metric, index.model, index.note, list_skips(index), len(index))
         with index.backend.read() as view:
             stats = view.db.execute(
                 "SELECT path, size, mtime, inode, missing, hash FROM paths JOIN content ON number = content"
             )
-            return state(place), hits, resolved, known, sorted(stats.fetchall()), index.search_text("wav song")
+            return state(place), hits, resolved, before, sorted(stats.fetchall()), index.search_text("wav song")
 
 
 def test_a_whole_index_is_described(place, capsys):
-    found = verify(place)
-    assert (found.rows, found.vectors, found.files) == (30, {"audio": 30}, 57)
-    assert (found.missing, found.skips, found.model, found.fingerprint) == (3, {"no-audio": 3}, "model", "f1")
+    detected = verify(place)
+    assert (detected.rows, detected.vectors, detected.files) == (30, {"audio": 30}, 57)
+    assert (detected.missing, detected.skips, detected.model, detected.fingerprint) == (
+        3,
+        {"no-audio": 3},
+        "model",
+        "f1",
+    )
     assert main(["verify", str(place)]) == 0
-    shown = capsys.readouterr().out
-    assert "30 rows, 30 vectors of audio" in shown and "57 files, 3 missing, 3 skipped (3 no-audio)" in shown
+    printed = capsys.readouterr().out
+    assert "30 rows, 30 vectors of audio" in printed and "57 files, 3 missing, 3 skipped (3 no-audio)" in printed
 
 
 def flip(path, bit):
@@ -76,23 +81,23 @@ def test_a_flipped_bit_is_found_or_changes_nothing(place, count):
     with Index.open(place) as index:
         cached = cache_path(index.path, index.info, "audio", "f32")
     for path in (place, cached):
-        content, found = path.read_bytes(), 0
+        content, detected = path.read_bytes(), 0
         for _ in range(count if path == place else count // 5):
             bit = rng.randrange(8 * len(content))
             flip(path, bit)
             try:
                 removed = verify(place).removed
             except UserError as failure:
-                found += 1
+                detected += 1
                 assert "Fix:" in str(failure) and "\n" not in str(failure)
             else:
-                found += removed == (path,)
+                detected += removed == (path,)
                 assert answers(place) == right, bit
             for old in place.parent.glob("songs.index-[ws][ah][lm]"):
                 old.unlink()
             path.write_bytes(content)
             os.utime(path)
-        assert found > 0
+        assert detected > 0
     verify(place)
 
 
@@ -135,7 +140,7 @@ def test_what_another_program_changed_is_found(place, sql, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def other(path):
+def another_index(path):
     content = bytearray(path.read_bytes())
     content[:64] = content[64:128]
     path.write_bytes(content)
@@ -145,10 +150,10 @@ def test_a_cache_of_another_index_is_found_and_not_used(place, capsys):
     with Index.open(place) as index:
         before = index.similar("0.wav")
         cached = cache_path(index.path, index.info, "audio", "f32")
-        other(cached)
+        another_index(cached)
         with Index.open(place) as again:
             assert again.similar("0.wav") == before
-        other(cached)
+        another_index(cached)
     assert main(["verify", str(place)]) == 0 and not cached.exists()
     assert f"{cached}: removed, because this cache did not match the index" in capsys.readouterr().out
     with Index.open(place) as again:

@@ -219,8 +219,8 @@ def alike(cell, pattern):
     return isinstance(cell, str) and re.fullmatch(regex, cell.translate(lower), re.DOTALL) is not None
 
 
-def some(name, test):
-    return lambda row: any(test(one) for one in elements(row, name))
+def any_element(name, test):
+    return lambda row: any(test(element) for element in elements(row, name))
 
 
 @st.composite
@@ -231,14 +231,18 @@ def comparisons(draw):
         return f"{column} is null", lambda row: row.get(name) is None
     if shape == "like":
         pattern = draw(TEXTS | st.text("wWaA%_", max_size=5))
-        return f"{column} like {written(pattern)}", some(name, lambda one: alike(one, pattern))
+        return f"{column} like {written(pattern)}", any_element(name, lambda element: alike(element, pattern))
     values = draw(st.lists(NUMBERS | TEXTS | st.booleans(), min_size=1, max_size=4))
     if shape == "in":
         text = f"{column} in ({', '.join(map(written, values))})"
-        return text, some(name, lambda one: any(kind(one) == kind(value) and one == value for value in values))
+        return text, any_element(
+            name, lambda element: any(kind(element) == kind(value) and element == value for value in values)
+        )
     sign = draw(st.sampled_from(sorted(COMPARE))) if kind(values[0]) is not bool else "="
     text = f"{column} {sign} {written(values[0])}"
-    return text, some(name, lambda one: kind(one) == kind(values[0]) and COMPARE[sign](one, values[0]))
+    return text, any_element(
+        name, lambda element: kind(element) == kind(values[0]) and COMPARE[sign](element, values[0])
+    )
 
 
 def join(pair):
@@ -250,7 +254,7 @@ def join(pair):
     return f"not ({left})", lambda row: not first(row)
 
 
-BRACKETS = comparisons().map(lambda one: (f"({one[0]})", one[1]))
+BRACKETS = comparisons().map(lambda element: (f"({element[0]})", element[1]))
 HOW = st.sampled_from(["and", "or", "not"])
 CONDITIONS = st.recursive(BRACKETS, lambda inner: st.tuples(inner, inner, HOW).map(join), max_leaves=8)
 
@@ -306,7 +310,7 @@ TABLE = [
 @given(st.lists(st.sampled_from(TABLE), max_size=14).map("".join) | st.text(max_size=30))
 def test_any_other_text_is_refused_or_a_filter(index, text):
     try:
-        found = ids(index, text)
+        matching = ids(index, text)
     except UsageError:
         return
-    assert set(found) <= set("abcde") and len(index) == 5
+    assert set(matching) <= set("abcde") and len(index) == 5

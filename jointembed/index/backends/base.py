@@ -205,7 +205,7 @@ class View(Protocol):
         ...
 
     def embedded_digests(self, ids: Sequence[str], field: str) -> list[str | None]:
-        """For each id the digest of the cell that its vector was made from, None if there is none."""
+        """For each id the digest of the cell that its vector was made from, None if it has no digest."""
         ...
 
     def changed_rows(self, rows: Sequence[Row]) -> list[Row]:
