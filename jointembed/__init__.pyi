@@ -39,9 +39,9 @@ from .readers import Reader as Reader
 from .readers import SparseImage as SparseImage
 from .readers import Subwords as Subwords
 from .space.space import Space as Space
+from .training.callbacks import BestAndLast as BestAndLast
 from .training.callbacks import Evaluate as Evaluate
 from .training.joint_embedding import JointEmbedding as JointEmbedding
-from .training.trainer import BestAndLast as BestAndLast
 from .training.trainer import Trainer as Trainer
 
 __version__: str

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..evaluation.ranking import prepare, score
 from ..index.index import Index
-from ..index.selection import Selection, displayable_cells, iter_rows
+from ..index.selection import SelectedItems, displayable_cells, iter_rows
 
 KNN = 5
 MAX_LABELS = 50  # distinct values up to which TensorBoard gives each a color
@@ -54,7 +54,7 @@ def knn_labels(
 
 
 def nearest_label_points(
-    index: Index, items: Selection, columns: Sequence[str], field: str | None = None
+    index: Index, items: SelectedItems, columns: Sequence[str], field: str | None = None
 ) -> dict[str, list[str | None]]:
     """Return for each column the label whose vector is nearest, for each item.
 

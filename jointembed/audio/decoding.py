@@ -34,7 +34,7 @@ class Sound:
         seconds: the length as decoded.
         claimed: the length in seconds by the header; 0 if it gives none.
         partial: whether the end, or packets in between, are missing.
-        own_rate: the rate of the file, in Hz.
+        source_rate: the rate of the file, in Hz.
         channels: the number of channels of the file.
         format: wav, flac, mp3, vorbis, opus, aac and so on.
         times: seconds spent in read, decode, mono and resample.
@@ -45,7 +45,7 @@ class Sound:
     seconds: float
     claimed: float
     partial: bool
-    own_rate: int
+    source_rate: int
     channels: int
     format: str
     times: dict[str, float]
@@ -210,12 +210,12 @@ def load(cell: Any, rate: int) -> Samples:
     """
     if isinstance(cell, str | Path):
         return read(cell, rate)
-    own_rate = rate
+    source_rate = rate
     if isinstance(cell, Mapping):
         if "array" not in cell or "sampling_rate" not in cell:
             fix = 'give {"array": ..., "sampling_rate": Hz}'
             raise UsageError("sound", f"a dict with {sorted(cell)} is not a sound", fix)
-        cell, own_rate = cell["array"], int(cell["sampling_rate"])
+        cell, source_rate = cell["array"], int(cell["sampling_rate"])
     array = np.asarray(cell)
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or not array.size:
         fix = "give a path, an array, or a dict with array and sampling_rate"
@@ -224,7 +224,7 @@ def load(cell: Any, rate: int) -> Samples:
         array = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max + 1.0)
     if array.ndim == 2 and array.shape[0] < array.shape[1]:
         array = array.T
-    return resample(to_mono(array), own_rate, rate)
+    return resample(to_mono(array), source_rate, rate)
 
 
 def decoder_version() -> str:

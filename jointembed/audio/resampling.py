@@ -58,24 +58,24 @@ def mix(block: NDArray[Any], out: NDArray[np.float32]) -> None:
 
 
 class Mixer:
-    """Takes blocks (n, channels) and returns mono samples at another rate; needs memory for the result and one block.
+    """Downmix and resample a sound block by block; needs memory for the result and one block.
 
     The result of the resampler does not depend on the size of its blocks, so a WAV and a FLAC file give equal bits.
 
     Args:
-        own_rate: of the blocks, in Hz.
-        rate: of the result, in Hz.
+        source_rate: sample rate of the blocks (n, channels), in Hz.
+        rate: sample rate of the result, in Hz.
         expected: length of the sound in seconds, 0 if unknown.
-        times: seconds spent in `mono` and `resample` are added to it.
-        left: whether to take only the left channel.
+        times: the seconds spent in `mono` and `resample` are added to it.
+        left_only: whether to take only the left channel.
     """
 
-    def __init__(self, own_rate: int, rate: int, expected: float, times: dict[str, float], left: bool) -> None:
-        self.resampler, self.times, self.left = None, times, left
-        if own_rate != rate:
+    def __init__(self, source_rate: int, rate: int, expected: float, times: dict[str, float], left_only: bool) -> None:
+        self.resampler, self.times, self.left_only = None, times, left_only
+        if source_rate != rate:
             import soxr
 
-            self.resampler = soxr.ResampleStream(own_rate, rate, 1, dtype="float32", quality="HQ")
+            self.resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
         self.block, self.left_block = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
         self.fill = self.frames = self.length = 0
         self.out = np.empty(int(min(expected, MAX_SECONDS_ALLOCATED) * rate) + BLOCK, np.float32)
@@ -85,7 +85,7 @@ class Mixer:
     def add(self, data: NDArray[Any]) -> None:
         """Add a block (n, channels)."""
         self.frames += len(data)
-        if self.left:
+        if self.left_only:
             data = data[:, :1]
         while len(data):
             part, data = data[: BLOCK - self.fill], data[BLOCK - self.fill :]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from ..analyze.cluster import Clusters
     from ..analyze.cluster_names import NamedCluster
-    from ..index.selection import Selection
+    from ..index.selection import SelectedItems
 
 MIN_COLUMNS_FOR_WORDS = 120  # a narrower terminal has no room for nearest words
 
@@ -92,7 +92,7 @@ def cluster(
         print(f"\nstored in the column {output_column}; to search the first cluster: {command}")
 
 
-def _print_clusters(clusters: Clusters, names: Sequence[NamedCluster], selection: Selection) -> None:
+def _print_clusters(clusters: Clusters, names: Sequence[NamedCluster], selection: SelectedItems) -> None:
     """Print clusters with their sizes, names, most central items, and what distinguishes them."""
     from .console import print_table, stdout_console
 
@@ -165,7 +165,7 @@ def _search_command(index: str, column: str, cluster: str, id: str, field: str |
     return escape_control(" ".join(words))
 
 
-def _draw(plot: str, index: str, clusters: Clusters, names: Sequence[NamedCluster], selection: Selection) -> None:
+def _draw(plot: str, index: str, clusters: Clusters, names: Sequence[NamedCluster], selection: SelectedItems) -> None:
     """Draw the clusters in the plane of the first two principal components."""
     from pathlib import Path
 

@@ -295,7 +295,7 @@ class Index:
             where: a condition that the results meet, such as `genre = 'waltz' and tempo > 120`; see `where.py`.
             exclude: ids of rows that are not wanted.
             one_per: at most one result for each value of this column, such as the artist.
-            diversity: from 0, the nearest rows, to 1, rows that differ most; see `rerank.Selection`.
+            diversity: from 0, the nearest rows, to 1, rows that differ most; see `rerank.ResultOptions`.
             deduplicate: whether near-duplicates are one result, with the ids of the others.
 
         Raises:
@@ -304,7 +304,7 @@ class Index:
         _check_k(k)
         with self.reading() as snapshot:
             view = snapshot.field(field)
-            selection = rerank.Selection(one_per, diversity, deduplicate)
+            selection = rerank.ResultOptions(one_per, diversity, deduplicate)
             selection.check(snapshot.info.columns)
             query, allowed = rerank.normalize_query(vector, view), snapshot.allowed(where, field)
             codes = partial(snapshot.groups, field=field)

@@ -1,4 +1,4 @@
-"""How results are chosen among near rows: one per value, near-duplicates as one, and variety; and rankings combined.
+"""Post-process search results: grouping, deduplication, diversification (MMR) and reciprocal rank fusion.
 
 Letters: N rows, D dimension, P and Q items, T terms.
 """
@@ -27,11 +27,11 @@ _SAMPLE_ROWS = 10_000  # rows whose mean is taken
 
 
 @dataclass(frozen=True)
-class Selection:
-    """How results are chosen among near rows.
+class ResultOptions:
+    """Options that choose the results among the nearest rows.
 
     Args:
-        one_per: a column of whose every value at most one row is returned; rows without a value are all different.
+        one_per: a column; at most one row is returned per value, and rows without a value are all different.
         diversity: from 0, the nearest rows, to 1, rows that differ most: maximal marginal relevance (Carbonell and
             Goldstein 1998) among ten times as many candidates as results.
         deduplicate: whether near-duplicates are one result: rows whose vectors are almost equal, or that have the same
@@ -101,7 +101,7 @@ def search(
     k: int,
     allowed: Positions | None,
     exclude: Positions,
-    selection: Selection,
+    selection: ResultOptions,
     group_codes: Callable[[str], Keys],
 ) -> list[Candidate]:
     """The k best results for a query, or fewer if there are not enough.
@@ -140,7 +140,7 @@ def _group_and_deduplicate(
     positions: Positions,
     scores: Floats,
     count: int,
-    selection: Selection,
+    selection: ResultOptions,
     group_codes: Callable[[str], Keys],
 ) -> list[Candidate]:
     """At most `count` results: one for each value of a column, and one for all near-duplicates."""

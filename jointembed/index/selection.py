@@ -24,7 +24,7 @@ _BLOCK_ROWS = 4_096
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectedItems:
     """Items in row order.
 
     Args:
@@ -40,7 +40,7 @@ class Selection:
     available: int
 
 
-def select(index: Index, field: str | None = None, where: str | None = None, limit: int | None = None) -> Selection:
+def select(index: Index, field: str | None = None, where: str | None = None, limit: int | None = None) -> SelectedItems:
     """The items that have a vector in a field, the first one if None, and meet a condition.
 
     Args:
@@ -64,7 +64,7 @@ def select(index: Index, field: str | None = None, where: str | None = None, lim
             positions = np.sort(np.random.default_rng(0).choice(positions, limit, replace=False))
         if len(positions) < len(ids):
             ids, vectors = [ids[position] for position in positions.tolist()], vectors[positions]
-        return Selection(ids, vectors, [displayable_cells(row) for row in iter_rows(index, ids)], available)
+        return SelectedItems(ids, vectors, [displayable_cells(row) for row in iter_rows(index, ids)], available)
 
 
 def require_match(index: Index, where: str | None) -> None:

@@ -132,7 +132,7 @@ class Snapshot:
         key = (self.field_name(field), where, one_per, torch)
         with self._lock:
             if key not in self._searchers:
-                rerank.Selection(one_per).check(self.info.columns)
+                rerank.ResultOptions(one_per).check(self.info.columns)
                 nearest = self.field(field).searcher(self.allowed(where, field), torch)
                 if one_per is not None:
                     nearest = GroupedSearch(nearest, self.groups(one_per, field))

@@ -99,7 +99,7 @@ class _Parser:
                 continue
             parsed = _TOKEN.match(condition, at)
             if not parsed:
-                self.fail("no name, number, quoted text or sign starts", at)
+                self.fail(f"unexpected character {condition[at]!r}", at)
             kind, text = str(parsed.lastgroup), parsed[0]
             if kind == "word" and text.lower() in KEYWORDS:
                 kind, text = "sign", text.lower()

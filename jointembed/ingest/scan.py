@@ -8,8 +8,8 @@ from pathlib import Path
 from ..errors import DamagedError, UsageError
 from ..index.index import Index
 from .lock import exclusive_lock
+from .pipeline import DecodeFunction, EmbedFunction, Pipeline, Progress
 from .report import ScanReport
-from .stages import DecodeFunction, EmbedFunction, Progress, Stages
 from .walk import Walk
 
 
@@ -64,7 +64,7 @@ def scan(
     with exclusive_lock(index.path):
         walk = Walk(os.fsencode(root), follow_links)
         _check_folder(index, os.fsdecode(walk.root))
-        stages = Stages(index, walk, decode, embed, field, retry, decoder_version, batch, seconds, progress)
+        stages = Pipeline(index, walk, decode, embed, field, retry, decoder_version, batch, seconds, progress)
         return stages.run()
 
 

@@ -1,4 +1,4 @@
-"""Among what a query looks for its target."""
+"""Candidate sets that a query is scored against: a whole vocabulary, sampled ids, or the targets of the batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Queries:
 
 @dataclass
 class Targets:
-    """What queries look for: P ids of the vocabulary of a column, each with the row (P,) of its query.
+    """Targets of queries: P ids of the vocabulary of a column, each with the row (P,) of its query.
 
     Args:
         column: of the space.
@@ -49,26 +49,26 @@ class Targets:
 
 
 class Candidates(Configurable, nn.Module):
-    """Among what a query looks for its target: the ids of a vocabulary, all of them or some."""
+    """A candidate set that a query is scored against."""
 
     from_batch: bool = False  # the candidates are the targets of the batch, so these must be encoded
     supports_mixup: bool = True
     supports_head: bool = False  # a head may give the scores of all of them
 
     def build(self, reader: Reader, loss: Loss, name: str) -> None:
-        """Take from the fitted reader of the target what is needed.
+        """Read sizes and frequencies from the fitted reader of the target.
 
         Args:
-            reader: of the target.
-            loss: that will be asked.
-            name: of the objective, for messages.
+            reader: the reader of the target.
+            loss: the loss over the candidates' scores.
+            name: the objective's name, for messages.
         """
 
     def forward(self, loss: Loss, query: Queries, targets: Targets, space: Space, dim: int | None) -> Tensor:
         """The mean loss over the queries of all processes."""
         raise UsageError(type(self).__name__, "it has no method `forward`", "write one that returns the loss")
 
-    def between(
+    def forward_in_batch(
         self,
         loss: Loss,
         query: Encoded,
@@ -78,18 +78,18 @@ class Candidates(Configurable, nn.Module):
         space: Space,
         dim: int | None,
     ) -> Tensor:
-        """The same where the candidates are from the batch.
+        """The mean loss with the targets of the batch as candidates.
 
         Args:
-            loss: of scores.
-            query: B rows.
-            target: the same rows.
+            loss: the loss over the candidates' scores.
+            query: the vectors of B rows.
+            target: the targets of the same rows.
             x: the column of the target; None for a fused one.
             labels: (B,) keys; rows with equal ones match each other.
             space: that gives scores.
             dim: score by the first `dim` dimensions only.
         """
-        raise UsageError(type(self).__name__, "it has no method `between`", "write one that returns the loss")
+        raise UsageError(type(self).__name__, "it has no method `forward_in_batch`", "write one that returns the loss")
 
 
 class AllCandidates(Candidates):
@@ -186,7 +186,7 @@ class InBatch(Candidates):
 
     from_batch = True
 
-    def between(
+    def forward_in_batch(
         self,
         loss: Loss,
         query: Encoded,

@@ -1,4 +1,4 @@
-"""What a query pays for the scores of its candidates."""
+"""Losses over candidate scores: softmax cross entropy (InfoNCE) and sigmoid (SigLIP), with a learned temperature."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Loss(Configurable, nn.Module):
     ...         return (0.2 + wrong - right).clamp(min=0)
     """
 
-    symmetric: bool = True  # among the candidates of a batch, targets look for their queries too
+    symmetric: bool = True  # the loss in a batch is averaged over both directions, query to target and back
     streams: bool = False  # `over_table` never holds the matrix of all scores, so that tables may be large
 
     def build(self, space: Space, count: int | None) -> None:

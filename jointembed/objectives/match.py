@@ -111,7 +111,7 @@ class Match(Objective):
         query = encoded[self.query]
         if self.candidates.from_batch:
             labels = batch[self.positives_by].row_keys if self.positives_by else None
-            return self.candidates.between(
+            return self.candidates.forward_in_batch(
                 self.loss, query, encoded[self.target], batch.get(self.target), labels, space, dim
             )
         x = batch[self.target]

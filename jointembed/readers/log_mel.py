@@ -10,7 +10,8 @@ import torch
 
 from .. import audio
 from .mel import LogMelSpectrogram
-from .reader import Array, FileReader, Standardized, count_windows, evenly_spaced
+from .reader import Array, FileReader, Standardized
+from .windows import count_windows, evenly_spaced
 
 
 class LogMel(FileReader, Standardized):
@@ -38,7 +39,7 @@ class LogMel(FileReader, Standardized):
             rooms and microphones do.
         masks: augmentation: blank this many random stripes of time and of bands (SpecAugment, Park et al. 2019), each
             up to an eighth of the window wide.
-        floor: the energy of silence, below which nothing is heard.
+        floor: constant added to the mel energies before the logarithm.
     """
 
     windowed = True

@@ -14,24 +14,12 @@ from numpy.typing import NDArray
 from .. import values
 from ..config import Configurable, to_config
 from ..ragged import Ragged
+from .windows import evenly_spaced
 
 Array = NDArray[Any]
 Preprocess = Callable[["Reader", Any], Array]
 
 MAX_CELLS_IN_STATISTICS = 200  # cells from which means and standard deviations are estimated
-
-
-def evenly_spaced(count: int, limit: int | None) -> list[int]:
-    """The positions of at most `limit` of `count` windows: the middle of each of `limit` equal stretches."""
-    if limit is None or count <= limit:
-        return list(range(count))
-    return [(2 * number + 1) * count // (2 * limit) for number in range(limit)]
-
-
-def count_windows(length: int, window: int) -> int:
-    """The number of windows in a sound; its rest is a window too if it is at least half as long as one."""
-    whole, rest = divmod(length, window)
-    return whole + (rest * 2 >= window or not whole)
 
 
 class Reader(Configurable, ABC):

@@ -1,4 +1,4 @@
-"""Who may ask, and what every answer carries. This module needs only ASGI.
+"""Access control and security headers, as ASGI middleware.
 
 A page of another site can send requests to a server on this machine; the checks of Host, Origin and Sec-Fetch-Site
 refuse them (DNS rebinding and cross-site requests). Starlette's TrustedHostMiddleware ignores the port and breaks
@@ -59,7 +59,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """Who may ask.
+    """Rules for which requests the server accepts.
 
     Args:
         host: the address that the server listens at.

@@ -17,7 +17,7 @@ from .. import files
 from ..encoders import Encoder
 from ..ragged import Ragged
 from ..readers import Reader
-from ..readers.reader import evenly_spaced
+from ..readers.windows import evenly_spaced
 from .inference import EmbedOptions, Vectors, network
 
 READER_THREADS = min(4, files.available_cores())
@@ -41,7 +41,7 @@ def windowed(
 ) -> Iterator[tuple[Ragged, Vectors]]:
     """Sounds -> their windows, and the vectors of these, one sound at a time.
 
-    A batch takes windows of several sounds, so that only the last batch is padded.
+    Windows of equal length from several sounds share a batch, so few batches need padding.
     """
     sounds: deque[_Sound] = deque()
     waiting: dict[int, _Batch] = {}  # windows to be computed, by their length

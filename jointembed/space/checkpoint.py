@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, checked for damage, and loaded without running code of theirs."""
+"""Checkpoint files: atomic, checked for damage, and loaded without executing code stored in them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read(path: Path, map_location: Any = None) -> dict[str, Any]:
         raise UnsafeError(
             path,
             "it holds more than tensors and plain data, so it is not loaded",
-            "ask for the model as a jointembed checkpoint",
+            "use a checkpoint written by `jointembed fit`",
         ) from error
     except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise DamagedError(path, "it is damaged, or not a checkpoint", advice) from error

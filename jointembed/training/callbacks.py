@@ -1,19 +1,79 @@
-"""Callbacks that measure a model while it trains."""
+"""Callbacks of the training: checkpoints, the run folder, and metrics of the `dev` rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from ..data.table import TableData
+from ..errors import UsageError
 from ..evaluation import retrieval
 from ..evaluation.retrieval_task import RetrievalTask, build_task
 from ..space.space import Space
 from .joint_embedding import JointEmbedding
+
+
+class RefuseExistingRun(Callback):
+    """Refuses to train into a run folder that holds a run already, unless that run is resumed."""
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Look into `trainer.default_root_dir` before anything is written there."""
+        root = Path(trainer.default_root_dir)
+        if stage == "fit" and (root / "last.ckpt").exists() and not trainer.ckpt_path:
+            raise UsageError(
+                root,
+                "the folder holds a run already",
+                "add --ckpt_path last to resume it, or give another --trainer.default_root_dir",
+            )
+
+
+class BestAndLast(ModelCheckpoint):
+    """Keeps `best.ckpt` and `last.ckpt` in the folder of the run.
+
+    Args:
+        monitor: the logged metric that selects `best.ckpt`, such as `dev/loss`. If None, or if there are no `dev` rows,
+            the newest checkpoint is the best.
+        mode: `max` or `min`, whichever value of the metric is better.
+
+    The default keeps the newest because the learning rate falls to 0, and few `dev` rows would choose by chance.
+    """
+
+    def __init__(self, monitor: str | None = None, mode: str = "min") -> None:
+        super().__init__(
+            monitor=monitor,
+            mode=mode,
+            filename="best",
+            save_last=True,
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+        )
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Take the folder of the run; without rows to choose by, the newest is the best."""
+        self.dirpath = trainer.default_root_dir
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, TableData) and not len(data.numbers("dev")):
+            self.monitor = None
+        if self.monitor is None:
+            self._save_on_train_epoch_end = True
+        super().setup(trainer, pl_module, stage)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save the last: Lightning does so only when there is a new best."""
+        super().on_train_epoch_end(trainer, pl_module)
+        fast_dev_run: bool = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if not fast_dev_run and self._last_global_step_saved != trainer.global_step:
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def _should_skip_saving_checkpoint(self, trainer: lightning.Trainer) -> bool:
+        # `Evaluate` may leave out epochs: until it has logged, there is nothing to choose by.
+        pending = self.monitor is not None and self.monitor not in trainer.callback_metrics
+        return pending or super()._should_skip_saving_checkpoint(trainer)
 
 
 class Evaluate(Callback):

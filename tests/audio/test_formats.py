@@ -45,7 +45,7 @@ def test_bad_files_are_refused_for_the_right_reason(tmp_path):
 def test_sound_describes_its_file_and_the_time_it_took(tmp_path):
     (tmp_path / "a").write_bytes(pack(melody(2)))
     sound = audio.decode(os.fsencode(tmp_path / "a"), 8000)
-    assert (sound.seconds, sound.claimed, sound.partial, sound.own_rate, sound.channels) == (2, 2, False, RATE, 2)
+    assert (sound.seconds, sound.claimed, sound.partial, sound.source_rate, sound.channels) == (2, 2, False, RATE, 2)
     assert sound.format == "wav" and set(sound.times) == {"read", "decode", "mono", "resample"}
     assert sound.samples.shape == (16000,) and sound.samples.dtype == np.float32
     again = pickle.loads(pickle.dumps(Undecodable("a", "b", "c", "silent")))
@@ -115,7 +115,7 @@ def test_wav_and_flac_are_equal_to_the_bit_by_both_decoders(tmp_path):
             expected = audio.resample(audio.to_mono(soundfile.read(tmp_path / "WAV", dtype="float32")[0]), 44100, rate)
             assert np.array_equal(wav, expected), "blocks give what the whole gives"
             with open(tmp_path / "FLAC", "rb") as file:
-                mixer = Mixer(44100, rate, 0.0, {"mono": 0.0, "resample": 0.0}, left=False)
+                mixer = Mixer(44100, rate, 0.0, {"mono": 0.0, "resample": 0.0}, left_only=False)
                 with open_with_pyav(file.fileno(), Header("flac"), "flac") as stream:
                     for block in stream.blocks:
                         mixer.add(block)

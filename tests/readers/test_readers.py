@@ -25,7 +25,7 @@ from jointembed import (
 )
 from jointembed.errors import DamagedError, UsageError
 from jointembed.readers.mel import LogMelSpectrogram
-from jointembed.readers.reader import evenly_spaced
+from jointembed.readers.windows import evenly_spaced
 
 rng = np.random.default_rng(0)
 SAMPLES = rng.normal(0, 0.1, 20_000).astype(np.float32)
@@ -346,5 +346,5 @@ def test_column_of_missing_cells_has_the_usual_shapes(name, tmp_path):
 def test_reader_without_training_cells_is_reported():
     model = Space(4, {"genre": EmbeddingBag(Category())})
     model.reader("genre").fit([None])
-    with pytest.raises(UsageError, match="knows nothing"):
+    with pytest.raises(UsageError, match="its vocabulary is empty"):
         model.build()

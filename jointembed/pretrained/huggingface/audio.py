@@ -10,7 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ... import audio
-from ...readers.reader import Array, FileReader, count_windows, evenly_spaced
+from ...readers.reader import Array, FileReader
+from ...readers.windows import count_windows, evenly_spaced
 
 # N samples, P pieces, T frames
 

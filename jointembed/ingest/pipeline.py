@@ -47,7 +47,7 @@ class Pending:
     vectors: list[tuple[Content, Vector]] = field(default_factory=list)
 
 
-class Stages:
+class Pipeline:
     """One scan of a folder; see `scan` for the arguments. `run` it once."""
 
     def __init__(

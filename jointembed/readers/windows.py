@@ -1,0 +1,20 @@
+"""How many windows a sound is cut into, what happens to its tail, and which windows represent a long sound."""
+
+from __future__ import annotations
+
+
+def count_windows(length: int, window: int) -> int:
+    """The number of windows of `window` frames or samples in a sound of `length`.
+
+    A tail of at least half a window is one more window, which the reader pads with silence; a shorter tail is left out.
+    A sound shorter than a window is one window.
+    """
+    full, tail = divmod(length, window)
+    return full + (tail * 2 >= window or not full)
+
+
+def evenly_spaced(count: int, limit: int | None) -> list[int]:
+    """The positions of at most `limit` of `count` windows: the middle of each of `limit` equal stretches."""
+    if limit is None or count <= limit:
+        return list(range(count))
+    return [(2 * number + 1) * count // (2 * limit) for number in range(limit)]
