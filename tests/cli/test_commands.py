@@ -504,7 +504,7 @@ FAILURES = {
     "broken sound": (5, "a.wav", "cannot be decoded"),
     "missing sound": (2, "a.wav", "sound file does not exist"),
     "no train": (2, "no row has `train`"),
-    "no table": (2, "nowhere", "no such table"),
+    "no table": (2, "nowhere", "the table does not exist"),
     "empty table": (2, "empty.jsonl", "no rows"),
     "empty table, index": (2, "empty.jsonl", "no rows"),
     "broken table": (5, "line 2"),

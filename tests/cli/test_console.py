@@ -28,11 +28,15 @@ def rows(folder=False):
 
 def make(path, listed, **about):
     rng = np.random.default_rng(0)
-    with Index.create(path, 4, "cosine", clusters=json.dumps({"cluster": []}), **about) as index:
+    clusters = {row["id"]: row["cluster"] for row in listed if "cluster" in row}
+    listed = [{name: cell for name, cell in row.items() if name != "cluster"} for row in listed]
+    with Index.create(path, 4, "cosine", **about) as index:
         vectors = rng.standard_normal((len(listed), 4)).astype(np.float32)
         index.add(listed, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), "audio")
         terms = rng.standard_normal((len(WORDS), 4)).astype(np.float32)
         index.set_vocabulary(WORDS, terms / np.linalg.norm(terms, axis=1, keepdims=True), "audio")
+        if clusters:
+            index.write_clusters("cluster", clusters, sorted(set(clusters.values())))
     return path
 
 
@@ -128,7 +132,7 @@ def test_a_pipe_gets_every_column_uncut(tmp_path, ask):
     code, out, _ = ask("similar", make(tmp_path / "a.index", listed), "waltz-000-a96957")
     lines = out.splitlines()
     assert code == 0 and len(lines) == 12
-    assert heading(out) == ["score", "id", "title", "genre", "artist", "tempo", "mood", "cluster", "comment", "words"]
+    assert heading(out) == ["score", "id", "title", "genre", "artist", "tempo", "mood", "comment", "cluster", "words"]
     assert all(long in line for line in lines[2:]) and "…" not in out and "None" not in out
     assert all(any(f" {word}, " in line for word in WORDS) for line in lines[2:])
 
