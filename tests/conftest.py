@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from ci import skip_outside_ci
 
+collect_ignore = ["benchmarks"]  # scripts, which read the command line
+
 BROWSER_FLAGS = [
     "--use-gl=angle",
     "--use-angle=swiftshader",
