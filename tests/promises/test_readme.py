@@ -67,5 +67,5 @@ def test_its_tree_names_every_room_of_the_package():
 
 
 def test_every_link_leads_somewhere():
-    for link in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / link).exists(), link
+    for link in re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", README):
+        assert (ROOT / "".join(link)).exists(), link
