@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .parser import Parameter, read_parameters, usage
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 SHARED_MODULES = {"__init__", "console", "errors", "help", "parser"}  # every other file of the folder is a command
 GROUPS = {
@@ -19,7 +20,8 @@ GROUPS = {
     "Search": ["similar", "search", "path", "neighbors", "serve"],
     "Explore": ["cluster", "page", "projector"],
 }
-MAX_COLUMNS = 110
+MIN_COLUMNS, MAX_COLUMNS = 20, 110
+BOLD, CYAN = "1", "36"  # codes of ANSI terminals
 
 
 def commands() -> dict[str, str]:
@@ -34,56 +36,60 @@ def commands() -> dict[str, str]:
 
 def print_commands() -> None:
     """Print the page of `jointembed --help`."""
-    from rich.text import Text
-
-    console, summaries = _console(), commands()
+    summaries = commands()
     ungrouped = set(summaries).difference(*GROUPS.values())
     groups = {**GROUPS, "More": sorted(ungrouped)} if ungrouped else GROUPS
-    console.print(Text.assemble(("Usage: ", "bold"), "jointembed COMMAND ..."))
-    console.print("\nTrain one embedding space over audio, images, text and categories, and search it.")
-    width = max(map(len, summaries))
+    print(_style("Usage: ", BOLD) + "jointembed COMMAND ...")
+    _print_paragraph("Train one embedding space over audio, images, text and categories, and search it.")
     for group, names in groups.items():
-        _print_section(console, group, [(name, summaries[name]) for name in names], width)
-    console.print("\n`jointembed COMMAND --help` shows the arguments of a command; --debug shows full tracebacks.")
+        _print_section(group, [(name, summaries[name]) for name in names], max(map(len, summaries)))
+    _print_paragraph("`jointembed COMMAND --help` shows the arguments of a command; --debug shows full tracebacks.")
 
 
 def print_command(name: str, function: Callable[..., Any]) -> None:
     """Print the page of `jointembed NAME --help`."""
-    from rich.text import Text
-
-    console, parameters = _console(), read_parameters(function)
+    parameters = read_parameters(function)
     options = [parameter for parameter in parameters if not parameter.positional]
-    line = usage(f"jointembed {name}", parameters) + (" [OPTIONS]" if options else "")
-    console.print(Text.assemble(("Usage: ", "bold"), line))
+    print(_style("Usage: ", BOLD) + usage(f"jointembed {name}", parameters) + (" [OPTIONS]" if options else ""))
     for paragraph in (inspect.getdoc(function) or "").partition("\n\nArgs:\n")[0].split("\n\n"):
-        console.print(Text("\n" + " ".join(paragraph.split())))
+        _print_paragraph(" ".join(paragraph.split()))
     places = [(parameter.label, parameter.help.rstrip(".")) for parameter in parameters if parameter.positional]
     rows = [(_written(option), _explained(option)) for option in options]
     width = max((len(word) for word, _ in [*places, *rows] if len(word) <= 30), default=0)
-    _print_section(console, "Arguments", places, width)
-    _print_section(console, "Options", rows, width)
+    _print_section("Arguments", places, width)
+    _print_section("Options", rows, width)
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    console.width = min(console.width, MAX_COLUMNS)
-    return console
+# rich would wrap and colour these pages too, but its import takes twice as long as all the rest.
 
 
-def _print_section(console: Console, title: str, rows: Sequence[tuple[str, str]], width: int) -> None:
-    from rich.table import Table
-    from rich.text import Text
+def _style(text: str, code: str) -> str:
+    styled = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{code}m{text}\x1b[0m" if styled else text
 
+
+def _wrap(text: str, indent: int = 0) -> list[str]:
+    width = max(MIN_COLUMNS, min(shutil.get_terminal_size().columns, MAX_COLUMNS) - indent)
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _print_paragraph(text: str) -> None:
+    print("", *_wrap(text), sep="\n")
+
+
+def _print_section(title: str, rows: Sequence[tuple[str, str]], width: int) -> None:
     if rows:
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(min_width=width + 2, no_wrap=True, style="cyan")
-        grid.add_column()
-        for word, text in rows:
-            grid.add_row(Text(f"  {word}"), Text(text))
-        console.print(Text(f"\n{title}", "bold"))
-        console.print(grid)
+        print("\n" + _style(title, BOLD))
+    for word, text in rows:
+        first, *rest = _wrap(text, width + 4)
+        gap = " " * max(0, width - len(word))
+        if len(word) > width:  # a long option stands on a line of its own
+            print("  " + _style(word, CYAN))
+            rest, first, gap = [first, *rest], "", ""
+        if first:
+            print(f"  {_style(word, CYAN)}{gap}  {first}")
+        for line in rest:
+            print(" " * (width + 4) + line)
 
 
 def _written(option: Parameter) -> str:
