@@ -24,7 +24,8 @@ from .objectives import Regression as Regression
 from .objectives import Sampled as Sampled
 from .objectives import Sigmoid as Sigmoid
 from .objectives import Softmax as Softmax
-from .pretrained.huggingface.encoder import PretrainedEncoder as PretrainedEncoder
+from .pretrained.huggingface.audio import PretrainedAudioEncoder as PretrainedAudioEncoder
+from .pretrained.huggingface.text import PretrainedTextEncoder as PretrainedTextEncoder
 from .ragged import Ragged as Ragged
 from .readers import BagOfWords as BagOfWords
 from .readers import Category as Category

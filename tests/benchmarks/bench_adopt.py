@@ -25,8 +25,8 @@ import transformers
 from jointembed import Space
 from jointembed.audio.workers import Decoders
 from jointembed.indexing.index_encoder import IndexEncoder
-from jointembed.pretrained.huggingface.audio import ClapFeatures
-from jointembed.pretrained.huggingface.encoder import PretrainedEncoder, complete_settings
+from jointembed.pretrained.huggingface.audio import PretrainedAudioEncoder
+from jointembed.pretrained.huggingface.audio_features import ClapFeatures
 
 warnings.filterwarnings("ignore")
 RATE, SECONDS, FILES, WINDOW = 48000, 60, 4, 480_000
@@ -56,8 +56,10 @@ def songs(folder):
 
 def convert_model(model, path):
     """Return the audio half of a ClapModel as `jointembed adopt` saves it."""
-    settings = complete_settings("clap_audio_model", model.config.audio_config.to_dict())
-    space = Space(512, {"audio": PretrainedEncoder(ClapFeatures(EXTRACTOR), "clap_audio_model", settings)})
+    settings = PretrainedAudioEncoder.architectures["clap_audio_model"].complete_settings(
+        model.config.audio_config.to_dict()
+    )
+    space = Space(512, {"audio": PretrainedAudioEncoder(ClapFeatures(EXTRACTOR), "clap_audio_model", settings)})
     space.build()
     space.encoder("audio").load_weights(model.state_dict())
     space.eval().save(path)

@@ -15,8 +15,9 @@ from jointembed.__main__ import main
 from jointembed.cli.adopt import local
 from jointembed.errors import DamagedError, MismatchError, UnsafeError, UsageError
 from jointembed.pretrained.huggingface.adopt import convert_model
-from jointembed.pretrained.huggingface.audio import Wav2Vec2Features
-from jointembed.pretrained.huggingface.encoder import PretrainedEncoder, make_config
+from jointembed.pretrained.huggingface.audio import PretrainedAudioEncoder
+from jointembed.pretrained.huggingface.audio_features import Wav2Vec2Features
+from jointembed.pretrained.huggingface.encoder import PretrainedEncoder
 
 
 def copy_model(home, tmp_path, name="clap", **changes):
@@ -106,7 +107,7 @@ def test_settings_of_a_processor_in_one_file_are_read(home, tmp_path, spaces):
         ({"auto_map": {"AutoModel": "modeling_evil.Evil"}}, UnsafeError, "auto_map"),
         ({"audio_config": {"auto_map": {"AutoConfig": "evil.Evil"}}}, UnsafeError, "auto_map"),
         ({"model_type": "mert_model", "auto_map": {"AutoModel": "modeling_MERT.MERTModel"}}, UnsafeError, "never run"),
-        ({"model_type": "bert"}, UsageError, "clap, audio-spectrogram-transformer, wav2vec2, hubert, wavlm, whisper"),
+        ({"model_type": "t5"}, UsageError, "clap, audio-spectrogram-transformer, wav2vec2, hubert, wavlm, whisper"),
         ({"model_type": None}, UsageError, "are not supported"),
         ({"projection_dim": "many"}, UsageError, "projection_dim"),
         ({"projection_dim": 12}, MismatchError, "do not match"),
@@ -131,10 +132,12 @@ def test_settings_cannot_select_a_kernel_another_model_or_quantisation(home, tmp
     assert space.fingerprint == spaces["wavlm"].fingerprint
     words = json.dumps(space.encoder("audio")._init_args["config"])
     assert "somebody" not in words and "kernel/" not in words and "evil" not in words
-    hostile = make_config("wavlm", {"_attn_implementation": "some/kernel", "auto_map": {}, "hidden_size": 16})
+    hostile = PretrainedAudioEncoder.architectures["wavlm"].make_config(
+        {"_attn_implementation": "some/kernel", "auto_map": {}, "hidden_size": 16}
+    )
     assert hostile._attn_implementation != "some/kernel" and not hasattr(hostile, "auto_map")
     with pytest.raises(UsageError, match="unknown architecture"):
-        PretrainedEncoder(Wav2Vec2Features({}), "os.system", {})
+        PretrainedAudioEncoder(Wav2Vec2Features({}), "os.system", {})
 
 
 def test_weights_are_read_from_safetensors_alone(home, tmp_path):

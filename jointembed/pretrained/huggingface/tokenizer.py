@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import UsageError
+from ...errors import DamagedError, MismatchError, UsageError
 from ...readers.text import Subwords, check_text
+from .folder import FETCH_AGAIN, ModelFolder
 
 
 class PretrainedTokenizer(Subwords):
@@ -41,3 +42,31 @@ class PretrainedTokenizer(Subwords):
         if not ids:
             raise UsageError("text", f"the model finds no word in {element!r}", "give words")
         return ids
+
+
+def load_tokenizer(folder: ModelFolder, max_length: int, vocab_size: int) -> PretrainedTokenizer:
+    """The tokenizer in a folder.
+
+    Args:
+        folder: of the model, with tokenizer.json.
+        max_length: see `PretrainedTokenizer`.
+        vocab_size: the number of subwords that the network knows.
+
+    Raises:
+        UsageError: the folder has no tokenizer.json.
+        DamagedError: the file is not a tokenizer.
+        MismatchError: it has more subwords than the network.
+    """
+    reader = PretrainedTokenizer(max_length)
+    path = folder.path / "tokenizer.json"
+    if not path.is_file():
+        fix = "save the model's fast tokenizer beside it: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
+        raise UsageError(path, "the file does not exist, so text cannot be read", fix)
+    try:
+        reader.restore({"tokenizer": path.read_text(encoding="utf-8")})
+    except Exception as error:  # the tokenizers library raises no subclass
+        raise DamagedError(path, f"it is not a tokenizer ({error})", FETCH_AGAIN) from error
+    if reader.size > vocab_size:
+        wrong = f"it has {reader.size} subwords, but the model has {vocab_size}"
+        raise MismatchError(path, wrong, FETCH_AGAIN)
+    return reader
