@@ -15,8 +15,9 @@ from .. import files
 from ..errors import MismatchError, UsageError
 from ..index.index import Index
 
-MIN_BF16_COSINE = 0.9999  # to the float32 vectors, from which bfloat16 is accurate enough
+MIN_COSINE = {"bfloat16": 0.9999, "int8": 0.999}  # to the float32 vectors, from which a precision is accurate enough
 TRIAL_SOUNDS = 4  # sounds on which that is measured
+TRIAL_WINDOWS = 2  # of each: a stricter test than many windows, whose differences cancel out in the mean
 
 
 class IndexEncoder:
@@ -29,7 +30,7 @@ class IndexEncoder:
     Attributes:
         column: the model's column of the field.
         max_windows: embed at most this many windows of a long sound; None for all.
-        bf16: compute the field's column in bfloat16; None before `choose_precision` has measured it.
+        precision: of the field's column, see `Space.embed`; None before `choose_precision` has measured it.
 
     Raises:
         UsageError: the model does not exist.
@@ -41,7 +42,7 @@ class IndexEncoder:
         self.trust = trust or ()
         self.column = ""
         self.max_windows: int | None = None
-        self.bf16: bool | None = None
+        self.precision: Any = None
 
     @cached_property
     def space(self) -> Any:
@@ -67,7 +68,7 @@ class IndexEncoder:
             index.check_model(self.space.fingerprint, field)
         name = field or next(iter(index.fields), "")
         self.column = info.model_column or name
-        self.max_windows, self.bf16 = info.embed_options.get("max_windows"), info.embed_options.get("bf16")
+        self.max_windows, self.precision = info.embed_options.get("max_windows"), info.embed_options.get("precision")
 
     def prepare(self, index: Index, field: str, column: str, max_windows: int | None) -> None:
         """Attach to a field that is to be filled, or add it to the index.
@@ -109,8 +110,10 @@ class IndexEncoder:
 
     def embed(self, column: str, cells: Sequence[Any]) -> NDArray[np.float32]:
         """The vectors (N, D) of cells of any column, as the index has those of its field's."""
-        bf16 = bool(self.bf16) and column == self.column
-        vectors: NDArray[np.float32] = self.space.embed(column, cells, max_windows=self.max_windows, bf16=bf16)
+        precision = (self.precision if column == self.column else None) or "float32"
+        vectors: NDArray[np.float32] = self.space.embed(
+            column, cells, max_windows=self.max_windows, precision=precision
+        )
         return vectors
 
     def embed_stream(
@@ -121,29 +124,39 @@ class IndexEncoder:
         The seconds of each stage are added to `times`.
         """
         sounds = iter(sounds)
-        first = list(itertools.islice(sounds, TRIAL_SOUNDS if self.bf16 is None else 1))
+        first = list(itertools.islice(sounds, TRIAL_SOUNDS if self.precision is None else 1))
         if not first:
             return
-        if self.bf16 is None:
+        if self.precision is None:
             self.choose_precision(first)
             index.set_field_info(field, embed_options=self._options)
         stream = itertools.chain(_release(first), sounds)
-        for vectors in self.space.embed_stream(self.column, stream, self.max_windows, bool(self.bf16), times):
+        for vectors in self.space.embed_stream(self.column, stream, self.max_windows, self.precision, times):
             yield from vectors
 
     def choose_precision(self, sounds: Sequence[Any]) -> None:
-        """Compute in bfloat16 from now on if it is fast on this machine and accurate on these sounds."""
-        from ..space.precision import native_bf16
+        """Compute from now on in the fastest precision of this processor that is accurate enough on these sounds.
 
-        self.bf16 = False
-        if not sounds or not native_bf16():
+        Nothing is timed, so the same processor makes the same choice.
+        """
+        self.precision = "float32"
+        if not sounds:
             return
-        # Few windows are a stricter test than many, whose differences cancel out in the mean.
-        exact, fast = (
-            self.space.embed(self.column, sounds, max_windows=2, bf16=bf16).astype(np.float64) for bf16 in (False, True)
+        exact = self._try(sounds, "float32")
+        for name in self.space.fast_precisions():
+            precision = self.space.calibrate_int8(self.column, sounds, TRIAL_WINDOWS) if name == "int8" else name
+            if precision is not None:
+                vectors = self._try(sounds, precision)
+                lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(vectors, axis=1)
+                if (np.einsum("nd,nd->n", exact, vectors) >= MIN_COSINE[name] * lengths).all():
+                    self.precision = precision
+                    return
+
+    def _try(self, sounds: Sequence[Any], precision: Any) -> NDArray[np.float64]:
+        vectors: NDArray[np.float32] = self.space.embed(
+            self.column, sounds, max_windows=TRIAL_WINDOWS, precision=precision
         )
-        lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
-        self.bf16 = bool((np.einsum("nd,nd->n", exact, fast) >= MIN_BF16_COSINE * lengths).all())
+        return vectors.astype(np.float64)
 
     def _remember_location(self, index: Index, field: str) -> None:
         """Let the index know where its model is now, so that a model may be moved."""
@@ -163,7 +176,7 @@ class IndexEncoder:
 
     @property
     def _options(self) -> dict[str, Any]:
-        return {"max_windows": self.max_windows, "bf16": self.bf16}
+        return {"max_windows": self.max_windows, "precision": self.precision}
 
 
 def _release(items: list[Any]) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock, local
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from torch import Tensor
 from ..encoders import Encoder
 from ..ragged import Ragged
 from ..readers import Preprocess
+from .int8 import Ranges
 
 Vectors = NDArray[np.float32]
+Precision = Literal["float32", "bfloat16"] | Ranges
 PIECES = 32  # in a batch, where nothing else is said
 
 _lock = Lock()
@@ -32,10 +35,10 @@ class EmbedOptions:
 
     Args:
         batch_size: pieces a batch; the last batch is filled up, so that all have one shape. If not given: 32, but 8
-            windows of sounds on a CPU, whose activations then stay in its cache.
+            windows of sounds on a CPU, 4 in int8, whose activations then stay in its cache.
         load: loads elements instead of the reader.
         max_windows: of a long sound, at most this many windows, spread evenly over it; all if not given.
-        bf16: compute the encoders in bfloat16.
+        precision: see `Space.embed`.
         normalize: give unit vectors if the metric is cosine.
         seconds: the time of each stage is added to it, summed over all threads.
         threads: batches that are computed at once; set by `threads`.
@@ -44,14 +47,15 @@ class EmbedOptions:
     batch_size: int | None = None
     load: Preprocess | None = None
     max_windows: int | None = None
-    bf16: bool = False
+    precision: Precision = "float32"
     normalize: bool = True
     seconds: dict[str, float] | None = None
     threads: int = 1
 
     def batch(self, encoder: Encoder, device: torch.device) -> int:
         """How many pieces make a batch of an encoder."""
-        return self.batch_size or (8 if encoder.reader.windowed and device.type == "cpu" else PIECES)
+        few = 8 if isinstance(self.precision, str) else 4
+        return self.batch_size or (few if encoder.reader.windowed and device.type == "cpu" else PIECES)
 
     def took(self, stage: str, start: float) -> None:
         """Note how long a stage took that began at `start`."""
@@ -92,7 +96,7 @@ def batches(count: int, size: int) -> Iterator[Tensor]:
 def network(encoder: Encoder, x: Ragged, how: EmbedOptions, device: torch.device) -> Vectors:
     """The vectors (P, W) of a batch of pieces."""
     begun = perf_counter()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=how.bf16):
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=how.precision == "bfloat16"):
         h = np.asarray(encoder.pieces(x.to(device)).float().cpu().numpy())
     how.took("network", begun)
     return h

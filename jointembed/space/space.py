@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,8 +26,10 @@ from . import checkpoint
 from .column import Column
 from .embed import blocks, embed_column, fuse, row_cell
 from .encoded import Encoded
-from .inference import EmbedOptions, Vectors, threads
+from .inference import EmbedOptions, Precision, Vectors, threads
+from .int8 import RangeRecorder, Ranges, quantize
 from .named_modules import NamedModules
+from .precision import fast_precisions
 from .score import Metric, paired_score, score, score_factors
 
 # B rows, P pieces, D dimension, K ids of a vocabulary, N vectors
@@ -237,7 +240,7 @@ class Space(Configurable, nn.Module):
         batch_size: int | None = None,
         load: Preprocess | None = None,
         max_windows: int | None = None,
-        bf16: bool = False,
+        precision: Precision = "float32",
         normalize: bool = True,
     ) -> Vectors:
         """Embed cells of a column, as (N, D) float32; unit vectors if the metric is cosine.
@@ -252,13 +255,14 @@ class Space(Configurable, nn.Module):
             batch_size: pieces a batch. It affects the last bits of the vectors, so leave it alone; see `EmbedOptions`.
             load: loads elements instead of the reader, such as a store of loaded arrays.
             max_windows: of a long sound, at most this many windows, spread evenly over it; all if not given.
-            bf16: compute the encoders in bfloat16, twice as fast where the processor can; the last bits differ.
+            precision: `float32`; `bfloat16`; or, for 8-bit integers, the ranges that `calibrate_int8` returns. Both are
+                several times as fast where the processor multiplies them in hardware, and less exact.
             normalize: give unit vectors if the metric is cosine.
 
         Raises:
             UsageError: a cell is missing or of the wrong kind, or the column does not exist.
         """
-        options = EmbedOptions(batch_size, load, max_windows, bf16, normalize)
+        options = EmbedOptions(batch_size, load, max_windows, precision, normalize)
         for number, cell in enumerate(cells):
             if missing(cell):
                 raise UsageError(f"{column}, cell {number}", "it is missing, so it has no vector", "leave it out")
@@ -272,7 +276,7 @@ class Space(Configurable, nn.Module):
         column: str,
         cells: Iterable[Any],
         max_windows: int | None = None,
-        bf16: bool = False,
+        precision: Precision = "float32",
         seconds: dict[str, float] | None = None,
     ) -> Iterator[Vectors]:
         """Embed cells, none missing, as they are drawn: some vectors (N, D) at a time, in the order of the cells.
@@ -284,10 +288,29 @@ class Space(Configurable, nn.Module):
             column: of the space.
             cells: none missing.
             max_windows: see `embed`.
-            bf16: see `embed`.
+            precision: see `embed`.
             seconds: the time of each stage is added to it, summed over all threads.
         """
-        return self._stream(column, cells, EmbedOptions(None, None, max_windows, bf16, seconds=seconds))
+        return self._stream(column, cells, EmbedOptions(None, None, max_windows, precision, seconds=seconds))
+
+    def fast_precisions(self) -> list[str]:
+        """What its device computes faster than float32: `bfloat16`, `int8`, the fastest first."""
+        return fast_precisions(self.device)
+
+    def calibrate_int8(self, column: str, cells: Sequence[Any], max_windows: int | None = None) -> Ranges | None:
+        """The ranges with which `embed` computes a column in 8-bit integers on a CPU, from a few example cells.
+
+        None if the column is a fusion, or its encoder has no layers for them.
+
+        Raises:
+            UsageError: see `embed`.
+        """
+        if column in self.fusions:
+            return None
+        recorder = RangeRecorder()
+        with recorder.record(self.encoder(column)):
+            self.embed(column, cells, max_windows=max_windows)
+        return recorder.ranges or None
 
     def _stream(self, column: str, cells: Iterable[Any], options: EmbedOptions) -> Iterator[Vectors]:
         if not self.built:
@@ -299,7 +322,10 @@ class Space(Configurable, nn.Module):
                 if column in self.fusions:
                     parts = self._embed_fusion(column, cells, options, pool)
                 else:
-                    parts = embed_column(self.column(column), column, cells, options, self.device, pool)
+                    path = self.column(column)
+                    if not isinstance(options.precision, str):
+                        path = replace(path, encoder=quantize(path.encoder, options.precision))
+                    parts = embed_column(path, column, cells, options, self.device, pool)
                 for z in parts:
                     if self.metric == "cosine" and options.normalize:
                         norms = np.sqrt((z.astype(np.float64) ** 2).sum(1, keepdims=True))

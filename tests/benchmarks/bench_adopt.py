@@ -87,7 +87,7 @@ def peer(model, extractor, paths, times):
 def ours(model, paths, times):
     with Decoders(RATE) as decoders:
         sounds = (sound.samples for sound in decoders.map(os.fsencode(path) for path in paths))
-        vectors = model.space.embed_stream("audio", sounds, bf16=bool(model.bf16), seconds=times)
+        vectors = model.space.embed_stream("audio", sounds, precision=model.precision, seconds=times)
         return np.concatenate(list(vectors))
 
 
@@ -116,7 +116,9 @@ def main(rounds=3, threads=0):
         print(f"{'librosa, ClapProcessor, ClapModel':<40}{duration / a:>12.1f}{1:>8.2f}")
         print(f"{'jointembed, adopted':<40}{duration / b:>12.1f}{ratio:>8.2f}")
         cosine = (expected * vectors).sum(1).min()
-        print(f"bfloat16: {'used' if model.bf16 else 'not used'}; lowest cosine {cosine:.6f}")
+        print(
+            f"precision: {model.precision if isinstance(model.precision, str) else 'int8'}; lowest cosine {cosine:.6f}"
+        )
         for name, parts in stages.items():
             each = ", ".join(f"{stage} {np.sum(durations) / rounds:.2f} s" for stage, durations in parts.items())
             print(f"{name}, per round: {each}")

@@ -91,9 +91,11 @@ def test_vector_does_not_depend_on_its_batch(spaces, name):
     assert np.array_equal(space.embed("audio", sounds[::-1])[::-1], together)
     for pieces in (1, 3, 4):
         assert np.array_equal(space.embed("audio", sounds, batch_size=pieces), together)
-    rough = space.embed("audio", sounds, bf16=True)
-    assert np.array_equal(np.concatenate([space.embed("audio", [samples], bf16=True) for samples in sounds]), rough)
-    assert np.array_equal(space.embed("audio", sounds[::-1], bf16=True)[::-1], rough)
+    rough = space.embed("audio", sounds, precision="bfloat16")
+    assert np.array_equal(
+        np.concatenate([space.embed("audio", [samples], precision="bfloat16") for samples in sounds]), rough
+    )
+    assert np.array_equal(space.embed("audio", sounds[::-1], precision="bfloat16")[::-1], rough)
     if "caption" in space.columns:
         texts = space.embed("caption", TEXTS)
         assert np.array_equal(np.concatenate([space.embed("caption", [text]) for text in TEXTS]), texts)
@@ -234,7 +236,7 @@ def test_training_sees_the_same_vectors_and_gradients_reach_the_network(spaces, 
         present = [cell for cell in cells[column] if cell is not None]
         z = F.normalize(codes[column].z[codes[column].present]).detach().numpy()
         assert np.abs(z - space.embed(column, present)).max() <= 1e-5
-    rough, exact = (space.embed("audio", [cells["audio"][0]], bf16=half)[0] for half in (True, False))
+    rough, exact = (space.embed("audio", [cells["audio"][0]], precision=name)[0] for name in ("bfloat16", "float32"))
     assert rough @ exact > 0.95
     codes["audio"].z.square().sum().backward()
     gradients = [value.grad for value in space.encoder("audio").parameters() if value.grad is not None]

@@ -96,6 +96,6 @@ def test_silence_before_a_song_changes_little(model, recordings, vectors):
 
 def test_few_windows_are_near_all_of_them_and_bf16_is_nearly_exact(model, recordings, vectors):
     sounds = list(recordings.values())
-    few, half = model.embed("audio", sounds, max_windows=3), model.embed("audio", sounds, bf16=True)
+    few, half = model.embed("audio", sounds, max_windows=3), model.embed("audio", sounds, precision="bfloat16")
     assert not np.array_equal(few, vectors) and np.median((few * vectors).sum(1)) >= 0.95
     assert (half * vectors).sum(1).min() >= 0.9999
