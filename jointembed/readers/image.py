@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..errors import UsageError
-from .image_file import open_image
+from ..errors import UsageError, did_you_mean
+from .image_file import MAX_PIXELS, open_image, to_rgb
 from .reader import Array, FileReader, Standardized
 
 # H rows, W columns, in pixels
+
+Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 
 class Image(FileReader, Standardized):
     """A colour image, (3, H, W) in 0 to 1, resized to one size.
 
-    A cell is the path of an image (PNG, BMP, WebP, JPEG), or an array (rows, columns) of grey or (rows, columns, 3) of
-    colour: integers are read as 0 to 255, floats as 0 to 1. An image of another aspect ratio is cropped around its
-    centre; transparency is laid on white; a photograph is rotated as its EXIF orientation says.
+    A cell is the path of an image (PNG, JPEG, WebP, BMP, or the first frame of a GIF), or an array (rows, columns) of
+    grey or (rows, columns, 3) of colour: integers are read as 0 to 255, floats as 0 to 1. Transparency is laid on
+    white; a photograph is rotated as its EXIF orientation says. `resize`, `resample`, `mean` and `std` are for
+    networks that were trained with images prepared so.
 
     Args:
         size: rows and columns, in pixels.
+        resize: the length of the shortest side, or rows and columns, to which an image is resized before its centre is
+            cropped to `size`. If not given, an image of another aspect ratio is cropped first, and then resized.
+        resample: the filter with which an image is resized; it covers all pixels of a large image (antialiasing).
+        mean: what a network subtracts from each channel; learned from the training cells if not given.
+        std: what it then divides each channel by.
         shift: augmentation: move by up to this many pixels; the border is filled with its nearest row or column.
         flip: augmentation: mirror every second image from left to right.
         brightness: augmentation: change the brightness by up to this share.
@@ -31,12 +39,37 @@ class Image(FileReader, Standardized):
 
     cached = True
 
-    def __init__(self, size: list[int], shift: int = 0, flip: bool = False, brightness: float = 0.0) -> None:
-        if len(size) != 2 or min(size) < 1:
-            raise UsageError("Image.size", f"expected rows and columns, got {size}", "give two numbers, like [32, 32]")
+    def __init__(
+        self,
+        size: list[int],
+        resize: int | list[int] | None = None,
+        resample: Resample = "bicubic",
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        shift: int = 0,
+        flip: bool = False,
+        brightness: float = 0.0,
+    ) -> None:
+        _check_size("Image.size", size)
+        if isinstance(resize, list):
+            _check_size("Image.resize", resize)
+        smallest = [resize, resize] if isinstance(resize, int) else resize
+        if smallest and (smallest[0] < size[0] or smallest[1] < size[1]):
+            wrong = f"images cannot be cropped to {size} after they are resized to {resize}"
+            raise UsageError("Image.resize", wrong, "give a `resize` that is not smaller than `size`")
+        if (mean is None) != (std is None) or (mean and std and not len(mean) == len(std) == 3):
+            wrong = f"mean and std must have three numbers each, got {mean} and {std}"
+            raise UsageError("Image.mean", wrong, "give both or neither")
+        if resample not in get_args(Resample):
+            fix = did_you_mean(resample, get_args(Resample))
+            raise UsageError("Image.resample", f"there is no filter {resample!r}", fix)
         self.height, self.width = size
+        self.resize, self.resample = resize, resample
         self.shift, self.flip, self.brightness = shift, flip, brightness
-        self.mean, self.std = [[[0.0]]] * 3, [[[1.0]]] * 3  # (3, 1, 1) each
+        self.learns_scale = mean is None or std is None
+        # (3, 1, 1) each
+        self.mean = [[[value]] for value in mean or [0.0] * 3]
+        self.std = [[[value]] for value in std or [1.0] * 3]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,18 +78,18 @@ class Image(FileReader, Standardized):
 
     def preprocess_config(self) -> dict[str, Any]:
         """The settings that decide the result of `preprocess`: the size, without augmentation."""
-        return {"size": [self.height, self.width]}
+        return {"size": [self.height, self.width], "resize": self.resize, "resample": self.resample}
 
     def fit(self, cells: Sequence[Any]) -> None:
-        """Learn the mean and the standard deviation of each channel from at most 200 training cells."""
-        if images := self.preprocess_sample(cells):
+        """Learn the mean and the standard deviation of each channel from at most 200 training cells, if not given."""
+        if self.learns_scale and (images := self.preprocess_sample(cells)):
             self.standardize(np.stack(images), (0, 2, 3), min_std=0.01)
 
     def preprocess(self, cell: Any) -> Array:
         """The image (3, H, W), float32 in 0 to 1.
 
         Raises:
-            UsageError: the file does not exist, or the array is not an image.
+            UsageError: the file does not exist or is too large, or the array is not an image.
             DamagedError: the file cannot be read.
         """
         import PIL.Image
@@ -66,11 +99,31 @@ class Image(FileReader, Standardized):
             image = open_image(Path(cell))
         else:
             image = PIL.Image.fromarray(self._to_bytes(np.asarray(cell)))
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
-        fitted = PIL.ImageOps.fit(image.convert("RGB"), (self.width, self.height), PIL.Image.Resampling.BICUBIC)
-        return np.ascontiguousarray(np.asarray(fitted, np.float32).transpose(2, 0, 1) / np.float32(255))
+        image = to_rgb(image)
+        resample = PIL.Image.Resampling[self.resample.upper()]
+        if self.resize is None:
+            image = PIL.ImageOps.fit(image, (self.width, self.height), resample)
+        else:
+            name = cell if isinstance(cell, str | Path) else "image"
+            image = image.resize(self._resized(image.width, image.height, name), resample)
+            left, top = self.crop_offset(image.width - self.width), self.crop_offset(image.height - self.height)
+            image = image.crop((left, top, left + self.width, top + self.height))
+        return np.ascontiguousarray(np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255))
+
+    def crop_offset(self, excess: int) -> int:
+        """The pixels that are cropped in front, of those that are too many along a side."""
+        return excess // 2
+
+    def _resized(self, width: int, height: int, name: object) -> tuple[int, int]:
+        """The width and height that an image is resized to."""
+        if isinstance(self.resize, list):
+            return self.resize[1], self.resize[0]
+        assert self.resize is not None
+        long = int(self.resize * max(width, height) / min(width, height))
+        if long * self.resize > MAX_PIXELS:
+            wrong = f"an image of {width} x {height} pixels is too narrow for a shortest side of {self.resize}"
+            raise UsageError(name, wrong, "crop the image")
+        return (self.resize, long) if width <= height else (long, self.resize)
 
     @staticmethod
     def _to_bytes(array: Array) -> Array:
@@ -94,3 +147,8 @@ class Image(FileReader, Standardized):
         if self.brightness:
             array = np.clip(array * np.float32(1 + rng.uniform(-self.brightness, self.brightness)), 0, 1)
         return np.ascontiguousarray(array)
+
+
+def _check_size(key: str, size: list[int]) -> None:
+    if len(size) != 2 or min(size) < 1:
+        raise UsageError(key, f"expected rows and columns, got {size}", "give two numbers, like [32, 32]")

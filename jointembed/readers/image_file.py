@@ -1,30 +1,82 @@
-"""Opens image files."""
+"""Opens image files, which may come from anywhere."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import DamagedError, UsageError
 
-FORMATS = ["PNG", "BMP", "WEBP", "JPEG"]
+# No other decoder of Pillow ever sees a file, whatever its name says: those for PSD, EPS, JPEG 2000, FITS and the like
+# have had far more holes.
+FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF"]
+MAX_PIXELS = 120_000_000  # in an image; decoded, it takes four bytes for each
+MAX_FILE_BYTES = 4 * MAX_PIXELS
+ORIENTATION = 0x0112  # the EXIF tag
 
 
 def open_image(path: Path) -> Any:
-    """The `PIL.Image.Image` of a file, rotated as its EXIF orientation says.
+    """The `PIL.Image.Image` of a file, rotated as its EXIF orientation says; of an animation, the first frame.
+
+    16-bit levels are reduced to their higher 8 bits, as Pillow does it for colours.
 
     Raises:
-        UsageError: the file does not exist.
+        UsageError: the file does not exist, or is too large.
         DamagedError: the file is not an image of one of the formats, or is damaged.
     """
     import PIL.Image
-    import PIL.ImageOps
 
     if not path.is_file():
         raise UsageError(path, "the image does not exist", "correct the path, or put the file there")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise UsageError(path, f"the file is larger than {MAX_FILE_BYTES:,} bytes", "save the image smaller")
     try:
-        with PIL.Image.open(path, formats=FORMATS) as image:
+        # Pillow warns of what is refused here, and of metadata that is not used.
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise PIL.Image.DecompressionBombError
             image.load()
-            return PIL.ImageOps.exif_transpose(image)
-    except (ValueError, OSError, EOFError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise DamagedError(path, f"it cannot be read as an image ({error})", "replace the file") from error
+            upright = image if (rotation := _read_rotation(image)) is None else image.transpose(rotation)
+            if upright.mode.startswith("I;16"):
+                return PIL.Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return upright
+    except PIL.Image.DecompressionBombError as error:
+        raise UsageError(path, f"the image has more than {MAX_PIXELS:,} pixels", "save the image smaller") from error
+    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        reason = f"not {', '.join(FORMATS)}" if isinstance(error, PIL.UnidentifiedImageError) else error
+        raise DamagedError(path, f"it cannot be read as an image ({reason})", "replace the file") from error
+
+
+def to_rgb(image: Any) -> Any:
+    """A `PIL.Image.Image` of any mode in red, green and blue; what is transparent lies on white.
+
+    CMYK is converted by (255 - ink) (255 - black) / 255, without a colour profile.
+    """
+    import PIL.Image
+
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")
+
+
+def _read_rotation(image: Any) -> Any:
+    """The `PIL.Image.Transpose` that turns an image upright; None if it is upright."""
+    from PIL.Image import Transpose
+
+    rotations = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        return rotations.get(image.getexif().get(ORIENTATION))
+    except Exception:  # the parser raises anything; damaged notes on a camera do not damage the image
+        return None

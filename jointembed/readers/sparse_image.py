@@ -20,8 +20,8 @@ from .reader import Array, FileReader, Preprocess
 class SparseImage(FileReader):
     """A grey image as its nonzero pixels and their grey levels: blank pixels cost nothing.
 
-    A cell is the path of an image (PNG, BMP, WebP, JPEG) or of a .npy file, or an array of shape `shape` or flat.
-    Integers are read as grey levels of 0 to 255, floats as 0 to 1.
+    A cell is the path of an image (PNG, JPEG, WebP, BMP, or the first frame of a GIF) or of a .npy file, or an array of
+    shape `shape` or flat. Integers are read as grey levels of 0 to 255, floats as 0 to 1. Transparency is ignored.
 
     Args:
         shape: rows and columns, in pixels.
@@ -51,7 +51,7 @@ class SparseImage(FileReader):
         name = str(cell) if isinstance(cell, str | Path) else "image"
         array = self._read(Path(cell)) if isinstance(cell, str | Path) else np.asarray(cell)
         if array.dtype.kind not in "biuf":
-            wrong = f"the cell must be a path or an array of numbers, got {type(cell).__name__}"
+            wrong = f"grey levels must be numbers, got {array.dtype}"
             raise UsageError(name, wrong, "give a path, or an array of grey levels")
         if array.size != self.size or (array.ndim > 1 and array.shape != self._shape):
             wrong = f"expected an image of {self._shape}, got {array.shape}"
@@ -68,9 +68,11 @@ class SparseImage(FileReader):
         if not path.is_file():
             raise UsageError(path, "the image does not exist", "correct the path, or put the file there")
         try:
-            array: Array = np.load(path, allow_pickle=False)
+            # It compares the size that the file declares with that of the file before any memory is allocated.
+            with np.errstate(over="ignore"):
+                array: Array = np.lib.format.open_memmap(path, mode="r")
             return array
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, OverflowError) as error:
             raise DamagedError(path, f"it cannot be read as an array ({error})", "replace the file") from error
 
     def encode(

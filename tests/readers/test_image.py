@@ -1,4 +1,4 @@
-"""Pictures in colour, and a convolutional network over them."""
+"""Colour images as a reader prepares them, and a convolutional network over them."""
 
 import numpy as np
 import PIL.Image
@@ -46,13 +46,47 @@ def test_transparency_becomes_white_and_wide_images_are_cropped(tmp_path):
     assert (Image([8, 8]).preprocess(wide) == 1).all()
 
 
-def test_exif_orientation_is_applied(tmp_path):
-    about = PIL.Image.Exif()
-    about[0x0112] = 3  # upside down
-    half = np.zeros((16, 16, 3), np.uint8)
-    half[:8] = 255
-    PIL.Image.fromarray(half).save(tmp_path / "a.png", exif=about)
-    assert Image([2, 2]).preprocess(tmp_path / "a.png")[0, :, 0].round().tolist() == [0, 1]
+@pytest.mark.parametrize("shape", [(31, 47), (48, 31), (12, 12), (5, 9)])
+def test_image_is_resized_and_then_cropped_around_its_centre(shape):
+    array = rng.integers(0, 256, (*shape, 3), np.uint8)
+    image, short = PIL.Image.fromarray(array), min(shape)
+    rows, columns = int(12 * shape[0] / short), int(12 * shape[1] / short)
+    resized = np.asarray(image.resize((columns, rows), PIL.Image.Resampling.BILINEAR))
+    top, left = (rows - 10) // 2, (columns - 10) // 2
+    expected = resized[top : top + 10, left : left + 10].transpose(2, 0, 1) / np.float32(255)
+    assert np.array_equal(Image([10, 10], resize=12, resample="bilinear").preprocess(array), expected)
+    stretched = np.asarray(image.resize((14, 11), PIL.Image.Resampling.LANCZOS))[:, 2:12]
+    expected = stretched.transpose(2, 0, 1) / np.float32(255)
+    assert np.array_equal(Image([11, 10], resize=[11, 14], resample="lanczos").preprocess(array), expected)
+
+
+def test_mean_and_std_that_are_given_are_not_learned():
+    reader = Image([4, 4], mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
+    reader.fit([COLOURS])
+    assert np.ravel(reader.mean).tolist() == [0.1, 0.2, 0.3] and np.ravel(reader.std).tolist() == [0.4, 0.5, 0.6]
+
+
+def test_image_that_is_narrower_than_a_network_can_read_is_refused():
+    with pytest.raises(UsageError, match="60000 x 1 pixels is too narrow for a shortest side of 224"):
+        Image([224, 224], resize=224).preprocess(np.zeros((1, 60_000), np.uint8))
+    assert Image([8, 8]).preprocess(np.zeros((1, 60_000), np.uint8)).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"size": [8]}, "expected rows and columns"),
+        ({"size": [8, 8], "resize": [8]}, "expected rows and columns"),
+        ({"size": [8, 8], "resize": 7}, "cannot be cropped"),
+        ({"size": [8, 8], "resize": [9, 7]}, "cannot be cropped"),
+        ({"size": [8, 8], "resample": "cubic"}, "did you mean bicubic?"),
+        ({"size": [8, 8], "mean": [0.5] * 3}, "give both or neither"),
+        ({"size": [8, 8], "mean": [0.5], "std": [0.5]}, "three numbers"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(settings, words):
+    with pytest.raises(UsageError, match=words):
+        Image(**settings)
 
 
 def test_augmentation_depends_on_the_generator_only():
@@ -77,8 +111,6 @@ def test_cells_that_are_not_images_are_refused(tmp_path, harm):
     with pytest.raises(DamagedError if harm in ("cut", "text") else UsageError) as failure:
         Image([8, 8]).preprocess(cell)
     assert "\n" not in str(failure.value) and "Fix: " in str(failure.value)
-    with pytest.raises(UsageError, match="size"):
-        Image([8])
 
 
 def test_checkpoint_restores_a_network_over_images(tmp_path):

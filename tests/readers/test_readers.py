@@ -252,6 +252,30 @@ def test_blank_image_is_present_and_missing_cell_is_not():
     assert x.present.tolist() == [True, False] and x.offsets.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("shape", [(10**9, 128), (2**62, 8), (-6, 5), (6, 6)])
+def test_array_that_declares_more_than_its_file_holds_is_refused_before_it_is_read(tmp_path, shape):
+    with (tmp_path / "a.npy").open("wb") as file:
+        header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(6 * 5 * 8))
+    with pytest.raises(DamagedError, match="cannot be read as an array"):
+        SparseImage([6, 5]).preprocess(tmp_path / "a.npy")
+
+
+def test_archive_of_arrays_is_not_an_array(tmp_path):
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, a=np.zeros((6, 5)))
+    with pytest.raises(DamagedError, match="cannot be read as an array"):
+        SparseImage([6, 5]).preprocess(tmp_path / "a.npy")
+
+
+def test_grey_levels_of_16_bits_keep_their_order(tmp_path):
+    levels = np.arange(30, dtype=np.uint16).reshape(6, 5) * 2000
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    grey = SparseImage([6, 5]).preprocess(tmp_path / "a.png")
+    assert (np.diff(grey) > 0).all() and np.abs(grey - levels.ravel() / 65535).max() < 1 / 255
+
+
 @pytest.mark.parametrize("harm", ["cut", "pickle", "text", "shape", "gone"])
 def test_unreadable_images_are_refused(tmp_path, harm):
     path = tmp_path / ("a.npy" if harm == "pickle" else "a.png")
