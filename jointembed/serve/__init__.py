@@ -107,7 +107,6 @@ def open_server(
         import uvicorn
 
         from .app import build_app
-        from .handlers import Handlers
     except ImportError as error:
         raise missing_extra("serve", "fastapi") from error
     from .live_index import LiveIndex
@@ -135,9 +134,9 @@ def open_server(
         contextlib.closing(live),
         tempfile.TemporaryDirectory(prefix="jointembed-") as folder,
     ):
-        app = build_app(Handlers(live, tuple(map(os.path.abspath, roots))), models, folder)
+        app = build_app(live, models, [*map(os.path.abspath, roots)], folder)
         config = uvicorn.Config(
-            SecurityMiddleware(app, policy, access_log),
+            SecurityMiddleware(app.router, policy, access_log),
             http="h11",
             ws="none",
             loop="asyncio",

@@ -26,31 +26,21 @@ MEDIA_TYPES = {
 }
 
 
-def audio_url(id: str) -> str:
-    """The address of an item's sound, relative to the page."""
+def audio_url(id: str, row: Mapping[str, Any], roots: Sequence[str]) -> str | None:
+    """The address of an item's sound, relative to the page; None if its row names none."""
+    if not roots or not _names(row):
+        return None
     return "audio?id=" + quote_from_bytes(id.encode("utf-8", "surrogateescape"), safe="")
-
-
-def candidate_paths(row: Mapping[str, Any], roots: Sequence[str]) -> list[str]:
-    """Where the sound of a row may be: its columns `path` and `audio`, in each root."""
-    cells = [row.get("path"), row.get("audio")]
-    cells = [cell[0] if isinstance(cell, list) and cell else cell for cell in cells]
-    names = [cell for cell in cells if isinstance(cell, str) and _extension(cell) in AUDIO_EXTENSIONS]
-    return [text_to_path(name, root) for name in names for root in roots]
 
 
 def find_sound(row: Mapping[str, Any], roots: Sequence[str]) -> str | None:
     """The real path of a row's sound: a regular file inside one of the roots, not hidden; None if it has none."""
-    for path in candidate_paths(row, roots):
+    for path in (text_to_path(name, root) for name in _names(row) for root in roots):
         try:
             real = os.path.realpath(path, strict=True)
         except (OSError, ValueError):
             continue
-        if (
-            os.path.isfile(real)
-            and _extension(real) in AUDIO_EXTENSIONS
-            and any(_is_inside(real, root) for root in roots)
-        ):
+        if os.path.isfile(real) and _is_audio(real) and any(_is_inside(real, root) for root in roots):
             return real
     return None
 
@@ -60,10 +50,17 @@ def media_type(path: str) -> str:
     return MEDIA_TYPES.get(os.path.splitext(path)[1].lower(), "application/octet-stream")
 
 
+def _names(row: Mapping[str, Any]) -> list[str]:
+    """The sound files that a row names in its columns `path` and `audio`."""
+    cells = (row.get("path"), row.get("audio"))
+    first = (cell[0] if isinstance(cell, list) and cell else cell for cell in cells)
+    return [cell for cell in first if isinstance(cell, str) and _is_audio(cell)]
+
+
+def _is_audio(path: str) -> bool:
+    return os.path.splitext(path)[1].lower().encode("utf-8", "replace") in AUDIO_EXTENSIONS
+
+
 def _is_inside(real: str, root: str) -> bool:
     parts = os.path.relpath(real, os.path.realpath(root)).split(os.sep)
     return not any(part.startswith(".") for part in parts)  # "..", and hidden files and folders
-
-
-def _extension(path: str) -> bytes:
-    return os.path.splitext(path)[1].lower().encode("utf-8", "replace")

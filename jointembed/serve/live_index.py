@@ -10,7 +10,7 @@ from pathlib import Path
 
 from starlette.exceptions import HTTPException
 
-from ..errors import DamagedError, MismatchError, UserError
+from ..errors import DamagedError, MismatchError, UsageError, UserError
 from ..index.index import Index
 from .errors import log_error, public_message, unavailable
 
@@ -45,20 +45,27 @@ class LiveIndex:
         self._replace(None, None)
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Index]:
+    def read(self, field: str | None = None) -> Iterator[Index]:
         """The index, at one version until the end of the block.
 
         Raises:
-            HTTPException: 503, it is missing, damaged, or of another format. The next block tries again.
+            HTTPException: 503, it is missing, damaged, empty, or of another format. The next block tries again.
+            UsageError: it has no such field.
         """
         try:
             index = self._open()
-            with index.reading():
+            with index.reading() as snapshot:
+                if field is not None and field not in snapshot.info.fields:
+                    fix = f"use one of: {', '.join(snapshot.info.fields)}"
+                    raise UsageError("field", "the index has no vectors of this field", fix)
                 yield index
-        except (DamagedError, MismatchError) as error:
-            with self._lock:
-                self._replace(None, None)
-            raise unavailable(public_message(error, self.path)) from error
+        except UserError as error:
+            if isinstance(error, DamagedError | MismatchError):
+                with self._lock:
+                    self._replace(None, None)
+            if error.subject == str(self.path):
+                raise unavailable(public_message(error, str(self.path))) from error
+            raise
 
     def _open(self) -> Index:
         """The index, opened again if another file has taken its place."""
@@ -69,10 +76,7 @@ class LiveIndex:
         file = stat.st_dev, stat.st_ino
         with self._lock:
             if self._index is None or self._file != file:
-                try:
-                    self._replace(Index.open(self.path), file)
-                except UserError as error:
-                    raise unavailable(public_message(error, self.path)) from error
+                self._replace(Index.open(self.path), file)
             assert self._index is not None
             return self._index
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from starlette.requests import Request
 
 from ..errors import UserError
 from ..index.index import Index
@@ -105,7 +106,7 @@ class ModelRegistry:
         missing = QueryModel(why="field: the index has no vectors of this field" if models else "the index is empty")
         return missing if name is None else models.get(name, missing)
 
-    async def embed_text(self, model: QueryModel, text: str) -> Vector | None:
+    async def embed_text(self, request: Request, model: QueryModel, text: str) -> Vector | None:
         """The vector of a text; None as long as no model embeds it.
 
         Raises:
@@ -116,20 +117,20 @@ class ModelRegistry:
             return None
         key = model.fingerprint, text
         if key not in self._cache:
-            self._cache[key] = await self._texts.run(embedder.text, text)
+            self._cache[key] = await self._texts.run(request, embedder.text, text)
             if len(self._cache) > _MAX_CACHED_TEXTS:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(key)
         return self._cache[key]
 
-    async def embed_audio(self, model: QueryModel, path: str) -> Vector:
+    async def embed_audio(self, request: Request, model: QueryModel, path: str) -> Vector:
         """The vector of a sound file.
 
         Raises:
             HTTPException: 503, too many files wait. UserError: the file is not a sound.
         """
         assert model.embedder is not None and model.embedder.sounds
-        return await self._sounds.run(model.embedder.sound, path)
+        return await self._sounds.run(request, model.embedder.sound, path)
 
     def close(self) -> None:
         """Drop what waits."""
@@ -151,7 +152,7 @@ class ModelRegistry:
             why = "" if embedder.words else f"the model of the field {name} embeds no text"
         except UserError as error:
             log_error(error)
-            why = public_message(error, path)
+            why = public_message(error, str(path))
         except BaseException as error:  # the page must not wait for a thread that has ended
             log_error(error)
             why = "the model could not be loaded; see the log of the server"

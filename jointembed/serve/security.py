@@ -12,29 +12,23 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
-import json
 import os
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from functools import cached_property
 from urllib.parse import parse_qsl
 
-from ..errors import UsageError
-from .errors import log_error
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from ..errors import UsageError
+from .errors import answer_error, error_response
 
 MAX_BODY_BYTES = 50 << 20
 MAX_TARGET_BYTES = 8_192  # path and query
-STALL_SECONDS = 30.0  # for which a client may take nothing of its answer
+STALL_SECONDS = 30.0  # for which a client may take nothing of a file
 
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -44,13 +38,13 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
-_METHODS = ("GET", "HEAD", "POST")
+_SECURITY_HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 _TOKEN_IN_URL = re.compile(r"(?<=token=)[^&]+")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens there."""
+    """Whether only this machine reaches what listens there."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -87,52 +81,46 @@ class AccessPolicy:
         if self.root_path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", self.root_path):
             raise UsageError("--root-path", f"{self.root_path} is not a path", "use a path such as /songs")
 
-    @property
-    def cookie_name(self) -> str:
-        """One name a port: cookies of other servers on this machine are sent too."""
-        return f"jointembed{self.port}"
-
-    @property
+    @cached_property
     def cookie(self) -> str:
-        """What a browser sends once it has presented the token; it is void after this process."""
-        return hmac.digest(self.secret, (self.token or "").encode(), hashlib.sha256).hex()
+        """What a browser sends once it has presented the token; it is void after this process.
 
-    @property
-    def allowed_hosts(self) -> frozenset[str] | None:
-        """The Host headers that are answered; any, where a token protects the server."""
-        if self.token is not None:
-            return None
+        It has one name a port: cookies of other servers on this machine are sent too.
+        """
+        return f"jointembed{self.port}={hmac.digest(self.secret, (self.token or '').encode(), hashlib.sha256).hex()}"
+
+    @cached_property
+    def allowed_hosts(self) -> frozenset[bytes]:
+        """The Host headers that are answered where no token protects the server."""
         names = ("localhost", "127.0.0.1", "[::1]")
-        return frozenset(f"{name}:{self.port}" for name in names) | (frozenset(names) if self.port == 80 else set())
+        hosts = [f"{name}:{self.port}" for name in names] + (list(names) if self.port == 80 else [])
+        return frozenset(host.encode() for host in hosts)
 
-    def is_authorized(self, headers: dict[str, str]) -> bool:
+    def is_authorized(self, headers: dict[bytes, bytes]) -> bool:
         """Whether a request presents the token as a bearer, or the cookie that stands for it."""
         if self.token is None:
             return True
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
+        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() == b"bearer":
             return self.is_token(bearer.strip())
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie_name)
-        except CookieError:
-            return False
-        return cookie is not None and hmac.compare_digest(cookie.value.encode(), self.cookie.encode())
+        cookies = headers.get(b"cookie", b"").split(b";")
+        return any(hmac.compare_digest(cookie.strip(), self.cookie.encode()) for cookie in cookies)
 
-    def is_token(self, token: str) -> bool:
+    def is_token(self, token: bytes) -> bool:
         """Whether this is the token, compared in constant time."""
-        return self.token is not None and hmac.compare_digest(token.encode("utf-8", "replace"), self.token.encode())
+        return self.token is not None and hmac.compare_digest(token, self.token.encode())
 
 
 class SecurityMiddleware:
     """An app behind an access policy: foreign and oversized requests are refused before any route sees them.
 
     Args:
-        app: the app. HEAD reaches it as GET; the server sends no body then.
+        app: the app; what it raises becomes an answer.
         policy: who may ask.
         access_log: whether to print each request on stderr.
     """
 
-    def __init__(self, app: App, policy: AccessPolicy, access_log: bool = False) -> None:
+    def __init__(self, app: ASGIApp, policy: AccessPolicy, access_log: bool = False) -> None:
         self.app, self.policy, self.access_log = app, policy, access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,118 +128,92 @@ class SecurityMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)  # the start and the end of the server
             return
-        status, is_complete, started = 0, False, time.monotonic()
+        status, is_stream, started = 0, False, time.monotonic()
 
         async def send_safely(message: Message) -> None:
-            nonlocal status, is_complete
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
-                names = {name.lower() for name, _ in message["headers"]}
-                cache = (
-                    {}
-                    if b"cache-control" in names
-                    else {"cache-control": "no-cache" if b"etag" in names else "no-store"}
-                )
-                more = [(name.encode(), value.encode()) for name, value in {**SECURITY_HEADERS, **cache}.items()]
-                message = {**message, "headers": [*message["headers"], *more]}
-            async with asyncio.timeout(STALL_SECONDS):
+                message["headers"] = [*message["headers"], *_SECURITY_HEADERS]
+                names = {name for name, _ in message["headers"]}
+                if b"cache-control" not in names:
+                    message["headers"].append((b"cache-control", b"no-cache" if b"etag" in names else b"no-store"))
+            if is_stream:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await send(message)
+            else:  # nothing waits to be taken by the client
                 await send(message)
-            is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+                is_stream = bool(message.get("more_body"))
 
         try:
-            await self._answer(scope, receive, send_safely)
+            answer = self._refuse(scope) or self.app
+            await answer({**scope, "root_path": self.policy.root_path}, receive, send_safely)
         except Exception as error:
-            log_error(error)
-            if not status:
-                await _refuse(send_safely, 500, "the server failed; see its log")
-            elif not is_complete:
+            answer = answer_error(error)
+            if status:
                 raise  # the connection is closed, so that half an answer is not taken for a whole one
+            await answer(scope, receive, send_safely)
         finally:
             if self.access_log:
-                target = _TOKEN_IN_URL.sub("...", ascii(_target(scope))[1:-1])
+                target = _TOKEN_IN_URL.sub("...", ascii(_target(scope).decode("latin-1"))[1:-1])
                 client = (scope.get("client") or ("-",))[0]
                 milliseconds = 1000 * (time.monotonic() - started)
                 line = f'{client} "{scope["method"]} {target}" {status or "-"} {milliseconds:.0f} ms'
                 print(line, file=sys.stderr, flush=True)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        policy = self.policy
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        path = scope["path"].removeprefix(policy.root_path)
-        if (violation := self._violation(scope, headers)) is not None:
-            await _refuse(send, *violation)
-        elif path == "/healthz" or policy.is_authorized(headers):
-            method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            await self.app({**scope, "method": method, "root_path": policy.root_path}, receive, send)
-        else:
-            await self._log_in(scope, path, send)
-
-    def _violation(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        """Why a request is refused whoever sends it: a status and the reason."""
-        allowed = self.policy.allowed_hosts
+    def _refuse(self, scope: Scope) -> Response | None:
+        """The answer to a request that does not reach the app: a refusal, or the exchange of the token for a cookie."""
+        policy, method = self.policy, scope["method"]
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").lower()
+        length = headers.get(b"content-length", b"0")
+        status, message = 0, ""
         if len(_target(scope)) > MAX_TARGET_BYTES:
-            return 414, f"the URL is longer than {MAX_TARGET_BYTES:,} bytes"
-        if allowed is not None and headers.get("host", "").lower() not in allowed:
-            return 403, "this server answers to localhost only"
-        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
-        if not all(self._is_same_origin(origin, headers.get("host", "")) for origin in origins):
-            return 403, "cross-site request refused"
-        if not _is_same_site(scope["method"], headers):
-            return 403, "cross-site request refused"
-        if scope["method"] not in _METHODS:
-            return 405, "this method is not supported"
-        if "transfer-encoding" in headers and "content-length" in headers:
-            return 400, "the length of the body is ambiguous"
-        length = headers.get("content-length", "0")
-        if len(length) > 18 or int(length) > MAX_BODY_BYTES:
-            return 413, f"the body is larger than {MAX_BODY_BYTES >> 20} MB"
-        return None
+            status, message = 414, f"the URL is longer than {MAX_TARGET_BYTES:,} bytes"
+        elif policy.token is None and host not in policy.allowed_hosts:
+            status, message = 403, "this server answers to localhost only"
+        elif not self._is_same_origin(headers, host) or not _is_same_site(method, headers):
+            status, message = 403, "cross-site request refused"
+        elif method not in ("GET", "HEAD", "POST"):
+            status, message = 405, "this method is not supported"
+        elif b"transfer-encoding" in headers and b"content-length" in headers:
+            status, message = 400, "the length of the body is ambiguous"
+        elif len(length) > 18 or int(length) > MAX_BODY_BYTES:
+            status, message = 413, f"the body is larger than {MAX_BODY_BYTES >> 20} MB"
+        if status:
+            return error_response(status, message, {"connection": "close"})
+        path = scope["path"].removeprefix(policy.root_path)
+        if path == "/healthz" or policy.is_authorized(headers):
+            return None
+        token = dict(parse_qsl(scope["query_string"], max_num_fields=8)).get(b"token", b"")
+        if path == "/" and method == "GET" and policy.is_token(token):
+            prefix = f"{policy.root_path}/"
+            cookie = f"{policy.cookie}; Path={prefix}; HttpOnly; SameSite=Strict"
+            return Response(status_code=303, headers={"location": prefix, "set-cookie": cookie})
+        message = "this server needs its token: open the address that it printed, or send the token as a bearer"
+        return error_response(401, message, {"connection": "close", "www-authenticate": "Bearer"})
 
-    def _is_same_origin(self, origin: str, host: str) -> bool:
+    def _is_same_origin(self, headers: dict[bytes, bytes], host: bytes) -> bool:
         """Whether a request comes from a page of this server; a proxy, which needs a token, may add TLS."""
-        schemes = ("http", "https") if self.policy.token is not None else ("http",)
-        return origin.lower() in {f"{scheme}://{host.lower()}" for scheme in schemes}
-
-    async def _log_in(self, scope: Scope, path: str, send: Send) -> None:
-        """Exchange the token in the address of the page for a cookie, and remove it from the address."""
-        token = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=8)).get("token", "")
-        if path == "/" and scope["method"] == "GET" and self.policy.is_token(token):
-            prefix = f"{self.policy.root_path}/"
-            cookie = f"{self.policy.cookie_name}={self.policy.cookie}; Path={prefix}; HttpOnly; SameSite=Strict"
-            headers = [(b"location", prefix.encode()), (b"set-cookie", cookie.encode()), (b"content-length", b"0")]
-            await send({"type": "http.response.start", "status": 303, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            message = "this server needs its token: open the address that it printed, or send the token as a bearer"
-            await _refuse(send, 401, message, (b"www-authenticate", b"Bearer"))
+        schemes = (b"http://", b"https://") if self.policy.token is not None else (b"http://",)
+        origin = headers.get(b"origin")
+        return origin is None or origin.lower() in [scheme + host for scheme in schemes]
 
 
-def _is_same_site(method: str, headers: dict[str, str]) -> bool:
+def _is_same_site(method: str, headers: dict[bytes, bytes]) -> bool:
     """Whether Sec-Fetch-Site allows a request (https://www.w3.org/TR/fetch-metadata/).
 
     A link to the page on another site may be followed; nothing else may be fetched, embedded or sent from there.
     """
     is_link = (
         method in ("GET", "HEAD")
-        and headers.get("sec-fetch-mode") == "navigate"
-        and headers.get("sec-fetch-dest", "document") == "document"
+        and headers.get(b"sec-fetch-mode") == b"navigate"
+        and headers.get(b"sec-fetch-dest", b"document") == b"document"
     )
-    return headers.get("sec-fetch-site", "none") in ("none", "same-origin") or is_link
+    return headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin") or is_link
 
 
-def _target(scope: Scope) -> str:
-    path = (scope.get("raw_path") or b"").decode("latin-1")
-    query = scope["query_string"].decode("latin-1")
-    return f"{path}?{query}" if query else path
-
-
-def error_body(message: str) -> bytes:
-    """The JSON body of an error: `{"error": "one line"}`."""
-    return json.dumps({"error": " ".join(message.split())}).encode()
-
-
-async def _refuse(send: Send, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
-    body = error_body(message)
-    own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
-    await send({"type": "http.response.body", "body": body})
+def _target(scope: Scope) -> bytes:
+    query: bytes = scope["query_string"]
+    path: bytes = scope.get("raw_path") or b""
+    return path + b"?" + query if query else path

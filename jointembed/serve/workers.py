@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
 
 from .errors import unavailable
 
@@ -28,27 +31,47 @@ class Workers:
 
     def __init__(self, name: str, threads: int, queue: int, timeout: float = 30.0) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._limit, self._timeout = threads + queue, timeout
+        self._threads, self._limit, self._timeout = threads, threads + queue, timeout
         self._pending = 0
         self._lock = threading.Lock()
 
-    async def run(self, function: Callable[..., T], *args: Any) -> T:
-        """The result of a call in one of the threads; cancel it to leave the queue.
+    async def run(self, request: Request, function: Callable[..., T], *args: Any) -> T:
+        """The result of a call in one of the threads.
 
         Raises:
             HTTPException: 503, the queue is full or the call takes too long.
+            ClientDisconnect: the client went away while the call waited; it is dropped.
         """
         with self._lock:
             if self._pending >= self._limit:
                 raise unavailable("the server is busy; try again in a second")
             self._pending += 1
+            is_queued = self._pending > self._threads
         future = self._executor.submit(function, *args)
         future.add_done_callback(self._release)
+        answer = asyncio.wrap_future(future)
+        # What already runs cannot be cancelled: watching for its client would cost more than many an answer.
+        departure = [asyncio.ensure_future(_wait_for_disconnect(request))] if is_queued else []
+        tasks: list[asyncio.Future[Any]] = [answer, *departure]
         try:
-            async with asyncio.timeout(self._timeout):
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise unavailable("the answer takes too long; try again in a second") from None
+            done, _ = await asyncio.wait(tasks, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+            if answer in done:
+                return answer.result()
+            if done:
+                raise ClientDisconnect
+            raise unavailable("the answer takes too long; try again in a second")
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def answer(self, function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+        """Make a function that answers a request in one of the threads."""
+
+        @functools.wraps(function)
+        async def answer(request: Request, *args: Any) -> T:
+            return await self.run(request, function, *args)
+
+        return answer
 
     def close(self) -> None:
         """Drop what waits; what runs is not waited for."""
@@ -57,3 +80,8 @@ class Workers:
     def _release(self, _: Future[Any]) -> None:
         with self._lock:
             self._pending -= 1
+
+
+async def _wait_for_disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -410,6 +410,21 @@ def test_range_requests_give_parts_of_a_sound(music):
         assert ask_sound(port, "a.wav", headers=["Range: bytes=0-1", 'If-Range: "old"'])[0] == 200
 
 
+def test_head_does_not_read_the_sound(music):
+    size = 64 << 20
+    with open(music / "music" / "a.wav", "wb") as file:
+        file.truncate(size)
+
+    def bytes_read():
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    with serving(music / "m.index") as port, Client(port) as client:
+        before = bytes_read()
+        assert client.ask("/audio?id=a.wav", "HEAD")[1]["content-length"] == str(size)
+        assert client.ask("/healthz")[0] == 200  # the answer before is complete
+        assert bytes_read() - before < size / 2
+
+
 def test_new_version_and_another_file_are_picked_up(tmp_path):
     path = filled(tmp_path / "a.index", 20)
     with serving(path) as port:
