@@ -7,11 +7,18 @@ from pathlib import Path
 
 from ..errors import UsageError
 
-FILES = ["config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", "model*.safetensors*"]
+FILES = [
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "model*.safetensors*",
+]
 
 
 def adopt(source: str, model: str) -> None:
-    """Convert a Hugging Face model into a checkpoint: CLAP for text and sounds; AST, HuBERT and others for sounds.
+    """Convert a Hugging Face model into a checkpoint: of sounds (CLAP, AST, ...) or images (CLIP, SigLIP, DINOv2, ...).
 
     The vectors are those of the original model. The checkpoint holds everything that they depend on, and needs neither
     SOURCE nor the network afterwards. The network is used only if SOURCE is the name of a model on the Hub.
@@ -33,7 +40,8 @@ def adopt(source: str, model: str) -> None:
     space.save(target)
     columns = " and ".join(space.columns)
     print(f"{target}: {space.description}; {columns}, {space.dim} dimensions, {space.metric}")
-    print(f"next: jointembed index {model} FOLDER songs.index")
+    reads_sounds = any(space.reader(column).sample_rate for column in space.columns)
+    print(f"next: jointembed index {model} {'FOLDER songs.index' if reads_sounds else 'TABLE items.index'}")
 
 
 def local(source: str) -> tuple[Path, str]:

@@ -12,11 +12,16 @@ import numpy as np
 from ...errors import MismatchError, UsageError, UserError
 from ...readers import Reader
 from ...space.space import Space
-from . import audio, clap
+from . import audio, clap, clip, vision
 from .folder import FETCH_AGAIN, ModelFolder
 
 # By the model type in config.json: from a folder to a space with its weights. A family of models is one module.
-CONVERTERS: dict[str, Callable[[ModelFolder], Space]] = {**clap.CONVERTERS, **audio.CONVERTERS}
+CONVERTERS: dict[str, Callable[[ModelFolder], Space]] = {
+    **clap.CONVERTERS,
+    **audio.CONVERTERS,
+    **clip.CONVERTERS,
+    **vision.CONVERTERS,
+}
 
 
 def convert_model(path: Path, name: str) -> Space:
@@ -47,8 +52,12 @@ def convert_model(path: Path, name: str) -> Space:
 
 
 def _example_cell(reader: Reader) -> Any:
-    """A word, or a second of silence."""
-    return "a word" if reader.reads_text else {"array": np.zeros(16000, np.float32), "sampling_rate": 16000}
+    """A word, a second of silence, or a black image."""
+    if reader.reads_text:
+        return "a word"
+    if reader.sample_rate:
+        return {"array": np.zeros(16000, np.float32), "sampling_rate": 16000}
+    return np.zeros((8, 8, 3), np.uint8)
 
 
 @contextlib.contextmanager

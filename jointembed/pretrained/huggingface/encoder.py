@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
@@ -24,8 +24,9 @@ class Architecture:
         config: the class of its configuration.
         network: the class of the network.
         embed: computes a batch with the network; the encoder of the family says what it takes and gives.
-        width: the setting that is the width of its vectors.
+        width: the setting that is the width of its vectors; of a list, its last number.
         prefix: the prefix of its weights in a whole model.
+        options: further arguments of the network.
     """
 
     module: str
@@ -34,6 +35,7 @@ class Architecture:
     embed: Callable[..., Tensor]
     width: str = "hidden_size"
     prefix: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
 
     def import_class(self, file: str, name: str) -> Any:
         """A class of transformers from `configuration_...` or `modeling_...`."""
@@ -88,14 +90,15 @@ class PretrainedEncoder(Encoder):
             raise UsageError(architecture, "unknown architecture", did_you_mean(architecture, self.architectures))
         self.architecture = self.architectures[architecture]
         self.config = self.architecture.make_config(config)
-        super().__init__(reader, int(getattr(self.config, self.architecture.width)))
+        width = getattr(self.config, self.architecture.width)
+        super().__init__(reader, int(width[-1] if isinstance(width, list | tuple) else width))
 
     def _network_class(self) -> Any:
         return self.architecture.import_class("modeling", self.architecture.network)
 
     def build(self, dim: int) -> None:
         """Make the network in float32, whatever the precision of the stored weights, which are loaded later."""
-        self.network = self._network_class()(self.config).float()
+        self.network = self._network_class()(self.config, **self.architecture.options).float()
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """Load the weights of a whole model, under the names that transformers saved them with.
@@ -111,7 +114,12 @@ class PretrainedEncoder(Encoder):
         own = {names[name][len(prefix) :]: value for name, value in weights.items() if names[name].startswith(prefix)}
         try:
             loaded, report = self._network_class().from_pretrained(
-                None, config=self.config, state_dict=own, dtype=torch.float32, output_loading_info=True
+                None,
+                config=self.config,
+                state_dict=own,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **self.architecture.options,
             )
             missing = sorted(report["missing_keys"])
         except RuntimeError as error:
