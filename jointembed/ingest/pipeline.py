@@ -23,6 +23,7 @@ from ..index.backends.files import Content, File, FileTable, Skip
 from ..index.index import Index
 from . import skip_reasons
 from .last_scan import LastScan
+from .path_metadata import PathMetadata
 from .report import ScanReport
 from .sound_file import Decoded, Samples, hash_file, metadata
 from .walk import Walk
@@ -66,7 +67,7 @@ class Pipeline:
         self.index, self.walk, self.decoder, self.embedder = index, walk, decode, embed
         self.field, self.decoder_version = field, decoder_version
         self.batch, self.seconds, self.progress = batch, seconds, progress
-        self.table = FileTable(index.backend, field)
+        self.table = FileTable(index.backend, field, PathMetadata(walk.root).infer)
         self.last_scan = LastScan(self.table, decoder_version, retry)
         self.report, self.pending, self.last_commit = ScanReport(), Pending(), time.monotonic()
         self.in_flight: dict[str, Content] = {}  # from their hash to their commit, by hash
@@ -173,7 +174,7 @@ class Pipeline:
             elif sound.samples is None:
                 self.skip_content(content, sound.reason, sound.problem, sound.fix)
             else:
-                content.row = metadata(file.path, sound)
+                content.cells = metadata(sound)
                 yield content, sound.samples
         if queue or not self.walk_complete:
             raise UserError("decode", "the decoder stopped before the end", "report this")

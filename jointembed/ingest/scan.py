@@ -31,11 +31,13 @@ def scan(
 
     A file is identified by its content. A file with the same size and time as before is not read. A file with the same
     bytes as another shares its row and vector. A file that was moved keeps its row and id, which is its first path
-    (`Index.resolve` finds it by its new one). The row of a changed file is rewritten. Files that are gone are marked,
-    and their rows kept; see `prune`. Searches see every commit while the scan runs.
+    (`Index.resolve` finds it by its new one). Files that are gone are marked, and their rows kept; see `prune`.
+    Searches see every commit while the scan runs.
 
-    A row has the columns title, path and seconds, those tags of artist, album, genre and year that the file has, and
-    `partial` if only a part of the file could be decoded.
+    A row has the columns title, path and seconds, those tags of artist, album, genre, year and track that the file has
+    or, without them, its path plainly gives (see `path_metadata.py`), and `partial` if only a part of the file could be
+    decoded. Its path is that of the original if the file has links or copies. A file that changes updates these cells
+    and keeps all others of its row; cells that `cluster` wrote are removed if the sound has changed too.
 
     Args:
         index: an empty index, or one filled by scans of this folder. Take its `exclusive_lock` before you create or

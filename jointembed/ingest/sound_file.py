@@ -12,10 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..index.backends.files import display_path, stem
-
 Samples = npt.NDArray[np.float32]
-_TAG_COLUMNS = ("artist", "album", "genre", "year")
 
 
 class Decoded(Protocol):
@@ -51,16 +48,14 @@ class Decoded(Protocol):
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """The tags of the file: title, artist, album, genre, year."""
+        """The tags of the file: title, artist, album, genre, year, track."""
 
 
-def metadata(path: bytes, sound: Decoded) -> dict[str, Any]:
-    """The columns of a sound's row: title, path, seconds, tags, and `partial` if it is so; all text is NFC."""
-    text = display_path(path)
-    tags = {name: unicodedata.normalize("NFC", tag) for name, tag in sound.tags.items() if tag}
-    row: dict[str, Any] = {"title": tags.get("title") or stem(text)}
-    row |= {name: tags[name] for name in _TAG_COLUMNS if name in tags}
-    row |= {"path": text, "seconds": round(sound.seconds, 3)}
+def metadata(sound: Decoded) -> dict[str, Any]:
+    """The cells of a sound: its tags as NFC text, with year and track as numbers, `seconds`, and `partial` if so."""
+    row: dict[str, Any] = {name: unicodedata.normalize("NFC", tag) for name, tag in sound.tags.items() if tag}
+    row |= {name: int(row[name]) for name in ("year", "track") if name in row}
+    row["seconds"] = round(sound.seconds, 3)
     return row | ({"partial": True} if sound.partial else {})
 
 

@@ -1,4 +1,4 @@
-"""The files of a folder, each once, in the order of their names; names are bytes, as the file system has them."""
+"""The files of a folder, each once, in the order of their names, links last; names are bytes, as they are stored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Walk:
         return any(path == unread or path.startswith(unread + b"/") for unread in self.unread_paths)
 
     def __iter__(self) -> Iterator[File | Skip | None]:
-        folders = [b""]
+        folders, links = [b""], []
         while folders:
             folder = folders.pop()
             try:
@@ -50,7 +50,7 @@ class Walk:
                     yield skip_reasons.visited_folder(folder)
                     continue
                 with os.scandir(self.absolute(folder)) as iterator:
-                    entries = sorted(iterator, key=lambda entry: entry.name)
+                    entries = sorted(iterator, key=lambda entry: os.path.splitext(entry.name))  # "a.mp3", "a (1).mp3"
             except OSError as error:
                 if not folder:
                     problem = f"the folder cannot be read ({error.strerror})"
@@ -70,9 +70,12 @@ class Walk:
                     result = self.unreadable(path, error)
                 if isinstance(result, bytes):
                     subfolders.append(result)
+                elif isinstance(result, File) and result.link:
+                    links.append(result)  # behind the file that it may lead to, which gives the row its id
                 else:
                     yield result
             folders.extend(reversed(subfolders))
+        yield from links
 
     def unreadable(self, path: bytes, error: OSError) -> Skip:
         """The skip of a path that the system does not let us read; its entries in the index stay as they are."""
@@ -100,4 +103,4 @@ class Walk:
         status = entry.stat()
         if not stat.S_ISREG(status.st_mode):
             return None
-        return File(path, status.st_size, status.st_mtime_ns, status.st_ino)
+        return File(path, status.st_size, status.st_mtime_ns, status.st_ino, entry.is_symlink())

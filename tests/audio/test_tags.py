@@ -3,6 +3,8 @@
 import os
 
 import mutagen
+import mutagen.apev2
+import mutagen.id3
 import numpy as np
 import pytest
 import sound_files
@@ -26,6 +28,52 @@ def test_tags_are_short_clean_text(tmp_path):
         assert tags(os.fsencode(tmp_path / name)) == expected, name
     with Decoders(8000) as decoders:
         assert next(decoders.map([os.fsencode(tmp_path / "a.mp3")])).tags == expected
+
+
+@pytest.mark.parametrize("name, format", [("a.mp3", "MP3"), ("a.flac", "FLAC"), ("a.ogg", "OGG")])
+def test_year_and_track_are_plausible_numbers(name, format, tmp_path):
+    (tmp_path / name).write_bytes(pack(melody(0.6), format))
+    file = mutagen.File(tmp_path / name, easy=True)
+    for date, year in {
+        "1999-05-01": "1999",
+        "1999": "1999",
+        "19990501": "1999",
+        "1723": "1723",
+        "0000": None,
+    }.items():
+        for track, number in {"3/12": "3", "03": "3", "0": None, "A1": None}.items():
+            file["date"], file["tracknumber"] = [date], [track]
+            file.save()
+            expected = {"year": year, "track": number}
+            assert tags(tmp_path / name) == {name: text for name, text in expected.items() if text}, (date, track)
+
+
+def test_year_of_other_formats(tmp_path):
+    mp3, m4a, wav, ape = (tmp_path / name for name in ("a.mp3", "a.m4a", "a.wav", "ape.mp3"))
+    mp3.write_bytes(pack(melody(0.6), "MP3"))
+    id3 = mutagen.id3.ID3()
+    id3.add(mutagen.id3.TYER(text="1969"))
+    id3.save(mp3, v2_version=3)
+    m4a.write_bytes(sound_files.encode(melody(0.6), "mp4", "aac"))
+    file = mutagen.File(m4a)
+    file["\xa9day"], file["trkn"] = ["1970-01-01T08:00:00Z"], [(4, 9)]
+    file.save()
+    wav.write_bytes(pack(melody(0.6), "WAV"))
+    file = mutagen.File(wav)
+    file.add_tags()
+    file.tags.add(mutagen.id3.TDRC(text="0000"))
+    file.tags.add(mutagen.id3.TDOR(text="1971"))  # the next best
+    file.save()
+    ape.write_bytes(pack(melody(0.6), "MP3"))
+    file = mutagen.apev2.APEv2()
+    file["Year"], file["Track"] = "9999", "5"
+    file.save(ape)
+    assert [tags(path) for path in (mp3, m4a, wav)] == [
+        {"year": "1969"},
+        {"year": "1970", "track": "4"},
+        {"year": "1971"},
+    ]
+    assert "year" not in tags(ape)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """A folder becomes rows: new, moved, changed and corrupt files, and counts that add up."""
 
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scan_stub import Decoder, Embedder, fill, ids_of, opened, run, state, vector
+from scan_stub import DIM, Decoder, Embedder, Sound, fill, ids_of, opened, run, state, vector
 
 from jointembed.errors import UserError
 from jointembed.index.index import Index
@@ -159,6 +161,78 @@ def test_copies_share_a_vector(root, place):
     assert run(root, place) == (ScanReport(files=100, indexed=1, unchanged=99), 1)
     assert sorted(len(paths) for _, paths, _ in state(place).values()) == [1, 99]
     verify(place)
+
+
+class TaggedDecoder(Decoder):
+    """The first line of a file is its tags as JSON, the rest the sound."""
+
+    def decode(self, path):
+        tags, _, sound = Path(os.fsdecode(path)).read_bytes().partition(b"\n")
+        return Sound(path, np.frombuffer(sound, np.uint8).astype(np.float32), seconds=1.0, tags=json.loads(tags))
+
+
+def test_retagging_updates_the_tags_and_keeps_clusters_and_cells_of_the_user(root, place):
+    def write(sound, **tags):
+        (root / "a.wav").write_bytes(json.dumps(tags).encode() + b"\n" + sound)
+        with opened(place) as index:
+            scan(index, root, TaggedDecoder(), Embedder())
+            return {name: cell for name, cell in index.row("a.wav").items() if name not in ("id", "path", "seconds")}
+
+    assert write(b"x", genre="Rock", year="1999") == {"title": "a", "genre": "Rock", "year": 1999}
+    with Index.open(place) as index:
+        index.add_field("mood", DIM, "cosine")
+        index.add([{**index.row("a.wav")}], index.vectors()[1], "mood")
+        index.write_clusters("group", {"a.wav": "loud"}, ["loud"])
+        index.update([{"id": "a.wav", "stars": 5, "genre": "Rock!", "artist": "Me"}])
+        assert index.count("year >= 1990") == 1
+    own = {"group": "loud", "stars": 5, "artist": "Me"}
+    assert write(b"x", title="A", genre="Rock", album="B") == {"title": "A", "genre": "Rock!", "album": "B", **own}
+    assert write(b"x", title="A", genre="Polka", artist="You") == {
+        "title": "A",
+        "genre": "Polka",
+        **own,
+        "artist": "You",
+    }
+    assert verify(place).vectors == {"audio": 1, "mood": 1}
+    assert write(b"y", title="A") == {"title": "A", "stars": 5}  # another sound: what its vector gave is gone
+    assert verify(place).vectors == {"audio": 1, "mood": 0}
+
+
+def test_row_names_the_original_and_not_its_copy_or_link(root, place):
+    for name, time in {"b/song.wav": 1, "a/song.wav": 2, "b/song (1).wav": 1, "b/song copy.wav": 1, "c.wav": 2}.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"another" if name == "c.wav" else b"song")
+        os.utime(root / name, (time, time))
+    (root / "a link.wav").symlink_to("b/song.wav")
+    (root / "a link of c.wav").symlink_to("c.wav")
+    run(root, place)
+    with Index.open(place) as index:
+        assert sorted(row["path"] for _, _, row in state(place).values()) == ["b/song.wav", "c.wav"]
+        assert index.row(index.resolve("a link.wav"))["title"] == "song" and "c.wav" in index.ids()
+        assert [hit.row["path"] for hit in index.similar(index.resolve("b/song copy.wav"), 5)] == ["c.wav"]
+    (root / "b" / "song.wav").unlink()
+    (root / "a link.wav").unlink()
+    run(root, place)
+    assert sorted(row["path"] for _, _, row in state(place).values()) == ["b/song (1).wav", "c.wav"]
+
+
+def test_cells_that_a_path_gave_follow_the_file(root, place):
+    album = root / "Nina Simone" / "Pastel Blues (1965)"
+    album.mkdir(parents=True)
+    for name in ("01 Be My Husband.wav", "02 Sinnerman.wav"):
+        (album / name).write_bytes(name.encode())
+    run(root, place)
+    id = "Nina Simone/Pastel Blues (1965)/02 Sinnerman.wav"
+    expected = {"title": "Sinnerman", "artist": "Nina Simone", "album": "Pastel Blues", "year": 1965, "track": 2}
+    with Index.open(place) as index:
+        assert index.row(id) == {"id": id, **expected, "path": id, "seconds": 0.16}
+        assert index.columns == ["title", "artist", "album", "year", "track", "path", "seconds"]
+        index.update([{"id": id, "album": "My own name"}])
+    album.rename(root / "Unsorted")
+    run(root, place)
+    with Index.open(place) as index:
+        row = {"id": id, "title": "Sinnerman", "album": "My own name", "track": 2, "seconds": 0.16}
+        assert index.row(id) == {**row, "path": "Unsorted/02 Sinnerman.wav"}
 
 
 def test_file_that_changes_during_the_scan_is_left_for_the_next(root, place):

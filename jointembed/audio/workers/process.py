@@ -45,7 +45,7 @@ class Decoded:
         fix: how to correct it.
         partial: whether a part of the sound is missing.
         seconds: the length as decoded.
-        tags: those of title, artist, album, genre and year that the file has.
+        tags: those of title, artist, album, genre, year and track that the file has.
         times: seconds spent in read, decode, mono and resample.
     """
 

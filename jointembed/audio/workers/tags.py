@@ -13,8 +13,14 @@ _KEYS = {
     "artist": ("artist", "TPE1", "\xa9ART", "Author", "Artist"),
     "album": ("album", "TALB", "\xa9alb", "WM/AlbumTitle", "Album"),
     "genre": ("genre", "TCON", "\xa9gen", "WM/Genre", "Genre"),
-    "year": ("date", "year", "TDRC", "TYER", "\xa9day", "WM/Year", "Year"),
+    "year": ("date", "year", "TDRC", "TYER", "\xa9day", "WM/Year", "Year", "originaldate", "TDOR", "TDRL"),
+    "track": ("tracknumber", "TRCK", "trkn", "WM/TrackNumber", "Track"),
 }
+_NUMBERS = {  # also of a day, such as 19990501, and of a number of tracks, such as 3/12
+    "year": re.compile(r"(?<!\d)([12]\d{3})(?:\d{4})?(?!\d)"),
+    "track": re.compile(r"\(?0*([1-9]\d{0,2})\b"),
+}
+LAST_YEAR = 2100  # 9999 stands for an unknown date
 # They reverse the text that follows them, on a page and in a terminal.
 _BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -31,7 +37,7 @@ def clean(text: str) -> str:
 
 
 def tags(path: str | bytes) -> dict[str, str]:
-    """The tags that a file has: title, artist, album, genre and year (four digits); never an error."""
+    """The tags that a file has: title, artist, album, genre, year (four digits) and track (digits); never an error."""
     try:
         import mutagen
 
@@ -57,9 +63,9 @@ def _first_value(raw: Any, keys: tuple[str, ...], name: str) -> str:
         if isinstance(value, list | tuple):
             value = value[0] if value else ""
         text = clean(str(value))
-        if name == "year":
-            year = re.search(r"(?<!\d)\d{4}(?!\d)", text)
-            text = year.group() if year else ""
+        if name in _NUMBERS:
+            number = _NUMBERS[name].search(text) if name == "year" else _NUMBERS[name].match(text)
+            text = number[1] if number and int(number[1]) <= LAST_YEAR else ""
         if text:
             return text
     return ""

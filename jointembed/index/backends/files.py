@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -23,7 +23,10 @@ from ...errors import UsageError
 from ...files import path_to_text
 from .base import Backend
 from .records import delete_orphan_content, write_cells, write_vector
-from .sqlite import SQLiteBackend, SQLiteView
+from .sqlite import SQLiteBackend, SQLiteView, Transaction
+
+InferFunction = Callable[[bytes], Mapping[str, Any]]
+_FIRST_COLUMNS = ("title", "artist", "album", "genre", "year", "track", "path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,19 @@ class File:
         size: in bytes.
         mtime: the time of its last change, in nanoseconds.
         inode: its number in its file system.
+        link: whether it is a symbolic link to a file.
     """
 
     path: bytes
     size: int
     mtime: int
     inode: int
+    link: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, int, int, bytes]:
+        """Sorts files of the same bytes: the original before its copies, which are younger or have longer names."""
+        return self.link, self.mtime, len(self.path), self.path
 
 
 class IndexedFile(NamedTuple):
@@ -85,21 +95,32 @@ class Content:
     Args:
         hash: of its bytes.
         files: the files that have it; the first one is decoded.
-        row: its metadata, filled in once it is decoded.
+        cells: its tags and length, filled in once it is decoded.
     """
 
     hash: str
     files: list[File]
-    row: dict[str, Any] = field(default_factory=dict)
+    cells: dict[str, Any] = field(default_factory=dict)
+
+
+def infer_title(path: bytes) -> dict[str, Any]:
+    """The metadata that a path gives in any case: its stem as the title."""
+    return {"title": stem(display_path(path))}
 
 
 class FileTable:
-    """The file table of one index, seen by one vector field: a file is indexed if its content has a vector there."""
+    """The file table of one index, seen by one vector field: a file is indexed if its content has a vector there.
 
-    def __init__(self, backend: Backend, field: str) -> None:
+    Args:
+        backend: the store of the index.
+        field: the vector field.
+        infer: the metadata that a path gives; a row has them where its file has no such tags.
+    """
+
+    def __init__(self, backend: Backend, field: str, infer: InferFunction = infer_title) -> None:
         if not isinstance(backend, SQLiteBackend):
             raise UsageError(backend.path, "this index cannot record files", "use an index in a file")
-        self._backend, self.field = backend, field
+        self._backend, self.field, self._infer = backend, field, infer
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
@@ -175,19 +196,19 @@ class FileTable:
             The number of each new content.
         """
         with self._backend.write() as transaction:
-            db = transaction.db
             transaction.info = replace(transaction.info, root=root)
-            transaction.add_names([self.field], [name for content, _ in contents for name in content.row])
+            writer = _FileWriter(transaction, self._infer)
             for file, number in paths:  # first, so that a new content does not take the row of a file that moved
-                _record_path(db, file, number)
+                writer.record_path(file, number)
             vectors = [vector for _, vector in contents]
             info = transaction.info.field_info(self.field)
             blobs = self._backend.encode_vectors(np.stack(vectors), len(vectors), info) if vectors else []
             numbers = [
-                _upsert(db, content, self.field, blob) for (content, _), blob in zip(contents, blobs, strict=True)
+                writer.upsert(content, self.field, blob) for (content, _), blob in zip(contents, blobs, strict=True)
             ]
             for skip in skips:
-                _record_skip(db, skip)
+                writer.record_skip(skip)
+            transaction.add_names([self.field], writer.describe_rows())
         return numbers
 
     def finish_scan(
@@ -209,14 +230,16 @@ class FileTable:
         with self._backend.write() as transaction:
             db = transaction.db
             transaction.info = replace(transaction.info, root=root, device=str(device))
+            writer = _FileWriter(transaction, self._infer)
             db.executemany("DELETE FROM skips WHERE path = ?", [(path,) for path in unseen_skips])
             for path in unseen_files:
-                _mark_missing(db, path)
+                writer.mark_missing(path)
             moved: dict[int, int] = {}
             for (number,) in db.execute(f"SELECT content {away}").fetchall():
                 moved[number] = moved.get(number, 0) + 1
             db.execute(f"DELETE {away}")
-            _correct_paths_in_rows(db, moved)
+            writer.changed.update(moved)
+            transaction.add_names([], writer.describe_rows())
             replaced = "SELECT number FROM content WHERE hash IS NOT NULL AND number NOT IN (SELECT content FROM paths)"
             for (number,) in db.execute(replaced).fetchall():
                 db.execute("DELETE FROM rows WHERE content = ?", (number,))
@@ -235,76 +258,130 @@ def stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def _record_path(db: sqlite3.Connection, file: File, content: int) -> None:
-    """Record that a file has a content; it is not skipped then, and the row of its old content names another path."""
-    old = db.execute("SELECT content FROM paths WHERE path = ?", (file.path,)).fetchall()
-    had_no_path = not db.execute("SELECT 1 FROM paths WHERE content = ? LIMIT 1", (content,)).fetchall()
-    sql = "INSERT OR REPLACE INTO paths(path, content, size, mtime, inode) VALUES(?, ?, ?, ?, ?)"
-    db.execute(sql, (file.path, content, file.size, file.mtime, file.inode))
-    db.execute("DELETE FROM skips WHERE path = ?", (file.path,))
-    _correct_paths_in_rows(
-        db, {number for (number,) in old if number != content} | ({content} if had_no_path else set())
-    )
+class _FileWriter:
+    """Writes files within one transaction, and at its end what their rows say of them.
 
-
-def _record_skip(db: sqlite3.Connection, skip: Skip) -> None:
-    """Record a skip; if its content is known, whatever was at its path before is missing now."""
-    sql = (
-        "INSERT OR REPLACE INTO skips(path, size, mtime, hash, reason, problem, fix, decoder_version)"
-        " VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
-    )
-    db.execute(
-        sql, (skip.path, skip.size, skip.mtime, skip.hash, skip.reason, skip.problem, skip.fix, skip.decoder_version)
-    )
-    if skip.hash is not None:
-        _mark_missing(db, skip.path)
-
-
-def _mark_missing(db: sqlite3.Connection, path: bytes) -> None:
-    sql = "UPDATE paths SET missing = ?, seal = NULL WHERE path = ? AND size IS NOT NULL AND missing IS NULL"
-    db.execute(sql, (int(time.time()), path))
-
-
-def _upsert(db: sqlite3.Connection, content: Content, field: str, vector: bytes) -> int:
-    """Write the row and the vector of a content; return the content's number.
-
-    It takes the row that it has. Otherwise it takes the row of the old content of its first path, unless that content
-    lies elsewhere too. Otherwise it gets a new row.
+    A row changes only where its file does: what was written into the index since, such as clusters, stays.
     """
-    file = content.files[0]
-    db.execute("INSERT OR IGNORE INTO content(hash) VALUES(?)", (content.hash,))
-    [(number,)] = db.execute("SELECT number FROM content WHERE hash = ?", (content.hash,)).fetchall()
-    rows = db.execute("SELECT number FROM rows WHERE content = ?", (number,)).fetchall()
-    old = db.execute("SELECT content FROM paths WHERE path = ? AND size IS NOT NULL", (file.path,)).fetchall()
-    _record_path(db, file, number)
-    if not rows and old and not db.execute("SELECT 1 FROM paths WHERE content = ?", old[0]).fetchall():
-        rows = db.execute("SELECT number FROM rows WHERE content = ?", old[0]).fetchall()
-        db.executemany("DELETE FROM vectors WHERE row = ?", rows)
-        db.execute("UPDATE rows SET content = ?, seal = NULL WHERE content = ?", (number, *old[0]))
-        delete_orphan_content(db, old[0][0])
-    if not rows:
-        sql = "INSERT INTO rows(id, content, columns) VALUES(?, ?, '{}') RETURNING number"
-        rows = db.execute(sql, (_new_id(db, file.path, content.hash), number)).fetchall()
-    for (row,) in rows:
-        write_cells(db, row, content.row)
-        write_vector(db, row, field, vector)
-    for copy in content.files[1:]:
-        _record_path(db, copy, number)
-    return int(number)
+
+    def __init__(self, transaction: Transaction, infer: InferFunction) -> None:
+        self.db, self.info, self.infer = transaction.db, transaction.info, infer
+        self.changed: set[int] = set()  # contents whose paths or tags are new
+        self.replaced: dict[int, dict[str, Any]] = {}  # by row, the cells that the scan of its old content wrote
+
+    def record_path(self, file: File, content: int) -> None:
+        """Record that a file has a content; it is not skipped then."""
+        for (old,) in self.db.execute("SELECT content FROM paths WHERE path = ?", (file.path,)):
+            self.changed.add(old)
+        self.changed.add(content)
+        sql = "INSERT OR REPLACE INTO paths(path, content, size, mtime, inode, link) VALUES(?, ?, ?, ?, ?, ?)"
+        self.db.execute(sql, (file.path, content, file.size, file.mtime, file.inode, file.link))
+        self.db.execute("DELETE FROM skips WHERE path = ?", (file.path,))
+
+    def record_skip(self, skip: Skip) -> None:
+        """Record a skip; if its content is known, whatever was at its path before is missing now."""
+        sql = (
+            "INSERT OR REPLACE INTO skips(path, size, mtime, hash, reason, problem, fix, decoder_version)"
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+        values = (skip.size, skip.mtime, skip.hash, skip.reason, skip.problem, skip.fix, skip.decoder_version)
+        self.db.execute(sql, (skip.path, *values))
+        if skip.hash is not None:
+            self.mark_missing(skip.path)
+
+    def mark_missing(self, path: bytes) -> None:
+        """Record that a file is gone, unless that is recorded already."""
+        sql = "UPDATE paths SET missing = ?, seal = NULL WHERE path = ? AND size IS NOT NULL AND missing IS NULL"
+        self.db.execute(sql, (int(time.time()), path))
+
+    def upsert(self, content: Content, field: str, vector: bytes) -> int:
+        """Write the vector of a content; return the content's number.
+
+        It takes the row that it has. Otherwise it takes the row of the old content of its path, unless that content
+        lies elsewhere too. Otherwise it gets a new row.
+        """
+        db, file = self.db, min(content.files, key=lambda file: file.rank)
+        db.execute("INSERT OR IGNORE INTO content(hash) VALUES(?)", (content.hash,))
+        [(number,)] = db.execute("SELECT number FROM content WHERE hash = ?", (content.hash,)).fetchall()
+        rows = db.execute("SELECT number FROM rows WHERE content = ?", (number,)).fetchall()
+        old = db.execute("SELECT content FROM paths WHERE path = ? AND size IS NOT NULL", (file.path,)).fetchall()
+        for copy in content.files:
+            self.record_path(copy, number)
+        if rows:
+            self.replaced.update({row: self._written_cells(number) for (row,) in rows})
+        elif old and not db.execute("SELECT 1 FROM paths WHERE content = ?", old[0]).fetchall():
+            rows = db.execute("SELECT number FROM rows WHERE content = ?", old[0]).fetchall()
+            for (row,) in rows:
+                self.replaced[row] = self._written_cells(old[0][0])
+                self._forget_sound(row, field, vector)
+            db.execute("UPDATE rows SET content = ?, seal = NULL WHERE content = ?", (number, *old[0]))
+            delete_orphan_content(db, old[0][0])
+        if not rows:
+            sql = "INSERT INTO rows(id, content, columns) VALUES(?, ?, '{}') RETURNING number"
+            rows = db.execute(sql, (_new_id(db, file.path, content.hash), number)).fetchall()
+            self.replaced[rows[0][0]] = {}
+        db.execute("UPDATE content SET tags = ?, seal = NULL WHERE number = ?", (json.dumps(content.cells), number))
+        for (row,) in rows:
+            write_vector(db, row, field, vector)
+        return int(number)
+
+    def describe_rows(self) -> list[str]:
+        """Make the rows of all contents that changed say what their files do; return the names of their columns.
+
+        A row names the original among the paths of its content. A cell is written if a scan would not have written it
+        before: a title that only came from the name of a file follows the file, but not if somebody changed it.
+        """
+        columns: dict[str, None] = {}
+        for content in self.changed:
+            sql = (
+                "SELECT path FROM paths WHERE content = ?"
+                " ORDER BY missing IS NOT NULL, link, mtime, length(path), path LIMIT 1"
+            )
+            paths = self.db.execute(sql, (content,)).fetchall()
+            rows = self.db.execute("SELECT number, columns FROM rows WHERE content = ?", (content,)).fetchall()
+            if not paths or not rows:
+                continue
+            written = self._written_cells(content)
+            path, tags = paths[0][0], self._tags(content)
+            inferred = {"path": display_path(path), **self.infer(path)}
+            cells = {**inferred, **tags}
+            new = {name: cells[name] for name in sorted(cells, key=_sort_column)}
+            columns |= dict.fromkeys(new)
+            for row, text in rows:
+                old, cells = self.replaced.get(row, written), json.loads(text)
+                merged = {name: cell for name, cell in cells.items() if name in new or cell != old.get(name)}
+                merged |= {name: cell for name, cell in new.items() if cell != old.get(name)}
+                if merged != cells:
+                    write_cells(self.db, row, merged)
+            sql = "UPDATE content SET inferred = ?, seal = NULL WHERE number = ?"
+            self.db.execute(sql, (json.dumps(inferred), content))
+        return list(columns)
+
+    def _tags(self, content: int) -> dict[str, Any]:
+        """The cells that the decoder gave."""
+        [(tags,)] = self.db.execute("SELECT tags FROM content WHERE number = ?", (content,)).fetchall()
+        return dict(json.loads(tags or "{}"))
+
+    def _written_cells(self, content: int) -> dict[str, Any]:
+        """The cells that scans wrote into the row of a content."""
+        sql = "SELECT inferred, tags FROM content WHERE number = ?"
+        [(inferred, tags)] = self.db.execute(sql, (content,)).fetchall()
+        return {**json.loads(inferred or "{}"), **json.loads(tags or "{}")}
+
+    def _forget_sound(self, row: int, field: str, vector: bytes) -> None:
+        """Remove the vectors and clusters of a row, unless its file has got other tags but the same sound."""
+        sql = "SELECT blob FROM vectors WHERE row = ? AND field = ?"
+        if self.db.execute(sql, (row, field)).fetchall() == [(vector,)]:
+            return
+        self.db.execute("DELETE FROM vectors WHERE row = ?", (row,))
+        [(text,)] = self.db.execute("SELECT columns FROM rows WHERE number = ?", (row,)).fetchall()
+        cells = json.loads(text)
+        if not cells.keys().isdisjoint(self.info.clusters):
+            write_cells(self.db, row, {name: cell for name, cell in cells.items() if name not in self.info.clusters})
 
 
-def _correct_paths_in_rows(db: sqlite3.Connection, contents: Iterable[int]) -> None:
-    """Make rows name a path that their content still has; a title that was only a file name follows."""
-    for content in contents:
-        rows = db.execute("SELECT number, columns FROM rows WHERE content = ?", (content,)).fetchall()
-        paths = db.execute("SELECT path FROM paths WHERE content = ? ORDER BY path", (content,)).fetchall()
-        texts = [display_path(path) for (path,) in paths]
-        for number, columns in rows:
-            row = json.loads(columns)
-            old = str(row.get("path"))
-            if texts and old not in texts:
-                row |= {"path": texts[0]} | ({"title": stem(texts[0])} if row.get("title") == stem(old) else {})
-                write_cells(db, number, row)
+def _sort_column(name: str) -> int:
+    return _FIRST_COLUMNS.index(name) if name in _FIRST_COLUMNS else len(_FIRST_COLUMNS)
 
 
 def _new_id(db: sqlite3.Connection, path: bytes, hash: str) -> str:

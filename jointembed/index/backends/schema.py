@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 APPLICATION_ID = 0x4A6E456D  # "JnEm", at a fixed place of the file's header
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,18 @@ class TableSpec:
 
 
 # The key of a row (`number`) is never used again, so that the order of the keys is the order in which rows came.
+# `tags` and `inferred` are the cells that scans wrote into the row of a content, from its bytes and from its path.
 # A path has a size if a scan of a folder found it; it is missing since the time, in seconds, when a scan did not.
 # The generation of a vector is that of the commit that wrote it; see `changed_vectors`.
 _SPECS = {
-    "content": TableSpec("number INTEGER PRIMARY KEY, hash TEXT UNIQUE", ("number", "hash")),
+    "content": TableSpec(
+        "number INTEGER PRIMARY KEY, hash TEXT UNIQUE, tags TEXT, inferred TEXT",
+        ("number", "hash", "tags", "inferred"),
+    ),
     "paths": TableSpec(
         "path BLOB PRIMARY KEY, content INTEGER NOT NULL REFERENCES content(number), size INTEGER, mtime INTEGER,"
-        " inode INTEGER, missing INTEGER",
-        ("path", "content", "size", "mtime", "inode", "missing"),
+        " inode INTEGER, link INTEGER, missing INTEGER",
+        ("path", "content", "size", "mtime", "inode", "link", "missing"),
     ),
     "rows": TableSpec(
         "number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
