@@ -1,7 +1,7 @@
 """A server over an index, safe by default: for this machine only, and bounded in size and time.
 
-`security` decides who may ask, `schema` what can be asked, `workers` how much is answered at once, `live_index` how a
-new version of the index is picked up, `query_models` how queries are embedded. The extra `serve` is needed only to
+`security` decides who may ask, `schema` what can be asked, `app` what is answered, `workers` how much at once;
+`live_index` picks up new versions of the index, and `query_models` embeds queries. The extra `serve` is needed only to
 start a server.
 """
 
@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,23 +45,17 @@ class RunningServer:
 
 
 def serve(path: Path | str, on_ready: Callable[[str], None] = print, **options: Any) -> int:
-    """Serve an index until a signal comes.
+    """Serve an index until a signal comes, and return its number.
 
     Args:
         path: the index.
         on_ready: called with a line that contains the address, once the server listens.
-        options: see `open_server`.
-
-    Returns:
-        The number of the signal.
-
-    Raises:
-        UsageError: see `open_server`.
+        options: see `open_server`, also for what is raised.
     """
     received: list[int] = []
     with open_server(path, **options) as server:
 
-        def stop(number: int, _: Any) -> None:
+        def stop(number: int, _: Any) -> None:  # uvicorn handles signals itself while it runs, then raises them again
             received.append(number)
             server.stop()
 
@@ -113,30 +106,19 @@ def open_server(
     from .query_models import ModelRegistry
     from .security import AccessPolicy, SecurityMiddleware
 
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            """Leave signals to the caller: uvicorn would raise them again and end the process."""
-            yield
-
     for root in roots:
         if not os.path.isdir(root):
             raise UsageError(root, "this folder does not exist", "correct --root")
     with Index.open(path) as index:
         count = len(index)
     AccessPolicy(host, port, token, root_path)  # an unsafe policy is refused before anybody can connect
-    listener = _listen(host, port)
-    policy = AccessPolicy(host, listener.getsockname()[1], token, root_path)
     models = ModelRegistry(load)
     live = LiveIndex(Path(path), models.sync)
-    with (
-        contextlib.closing(listener),
-        contextlib.closing(live),
-        tempfile.TemporaryDirectory(prefix="jointembed-") as folder,
-    ):
-        app = build_app(live, models, [*map(os.path.abspath, roots)], folder)
+    with contextlib.closing(_listen(host, port)) as listener, contextlib.closing(live):
+        policy = AccessPolicy(host, listener.getsockname()[1], token, root_path)
+        app = build_app(live, models, [*map(os.path.abspath, roots)])
         config = uvicorn.Config(
-            SecurityMiddleware(app.router, policy, access_log),
+            SecurityMiddleware(app.router, policy, access_log),  # without FastAPI's own middleware, which costs time
             http="h11",
             ws="none",
             loop="asyncio",
@@ -149,7 +131,7 @@ def open_server(
             h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
-        server = Server(config)
+        server = uvicorn.Server(config)
 
         def run() -> None:
             server.run(sockets=[listener])
@@ -167,21 +149,10 @@ def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens, before anything else is started."""
     if not 0 <= port <= 65_535:
         raise UsageError("--port", f"the port must be between 0 and 65535, got {port}", "choose another port")
+    family, is_dual = (socket.AF_INET6, socket.has_dualstack_ipv6()) if ":" in host else (socket.AF_INET, False)
     try:
-        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        listener = socket.socket(family, kind, protocol)
+        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=is_dual)
     except OSError as error:
-        raise UsageError("--host", f"{host} is not an address of this machine", "leave it out") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        reason = os.strerror(error.errno or 0).lower()
-        raise UsageError(
-            "--port",
-            f"cannot listen at {host}:{port} ({reason})",
-            "choose another port, or stop the program that uses it",
-        ) from error
-    return listener
+        reason = str(error.strerror).split(" (")[0].lower()
+        fix = "choose another port, stop the program that uses it, or leave --host out"
+        raise UsageError("--port", f"cannot listen at {host}:{port} ({reason})", fix) from error

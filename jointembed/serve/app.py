@@ -35,18 +35,17 @@ _BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"ty
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # ASCII: ids that are not UTF-8 are escaped
 
 
-def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], upload_folder: str) -> FastAPI:
+def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> FastAPI:
     """The app of a server.
 
     Args:
         live: the index.
         models: embed queries.
         roots: folders that sounds may be in, beside the index's own.
-        upload_folder: for files that are sent, until they are embedded.
     """
     searches = Workers("search", 2, 32)
     layouts = Workers("layout", 1, 16)  # a new layout takes long: searches do not wait for it
-    uploads = 0
+    uploads = asyncio.Semaphore(MAX_UPLOADS)
     cache: dict[Any, Any] = {}
 
     @contextlib.asynccontextmanager
@@ -105,7 +104,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], uplo
         return HTMLResponse(docs.render(app.openapi()))
 
     @app.get("/api/info", summary="Summary of the index and available query types", response_model=schema.Info)
-    @searches.answer
+    @searches.in_thread
     def info(params: Annotated[schema.InfoParams, Query()]) -> Response:
         with live.read(params.field) as index:
             summary = cached(index, page.page_info, params.field)
@@ -113,21 +112,21 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], uplo
         return _json({**summary, **models.for_field(params.field).as_json(), "queries": queries})
 
     @app.get("/api/layout", summary="Positions of all items on a map, (N, 3) float32, little-endian")
-    @layouts.answer
+    @layouts.in_thread
     def layout(params: Annotated[schema.LayoutParams, Query()]) -> Response:
         with live.read(params.field) as index:
             points = cached(index, page.layout_bytes, params.axes, params.field)
             return Response(points, headers={"index-version": index.version}, media_type="application/octet-stream")
 
     @app.get("/api/column", summary="One metadata column of all items", response_model=schema.ColumnValues)
-    @layouts.answer
+    @layouts.in_thread
     def column(params: Annotated[schema.ColumnParams, Query()]) -> Response:
         with live.read(params.field) as index:
             values = cached(index, page.column_values, params.name, params.field)
             return _json({**values, "version": index.version})
 
     @app.get("/api/row", summary="One item", response_model=schema.Row)
-    @searches.answer
+    @searches.in_thread
     def row(params: Annotated[schema.RowParams, Query()]) -> Response:
         with live.read(params.field) as index:
             _check_ids(index, params.id)
@@ -137,7 +136,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], uplo
             return _json({"id": params.id, "row": row, "terms": terms, "audio": url, "version": index.version})
 
     @app.get("/api/similar", summary="Items similar to items, and unlike others", response_model=schema.Hits)
-    @searches.answer
+    @searches.in_thread
     def similar(params: Annotated[schema.SimilarParams, Query()]) -> Response:
         def search(index: Index) -> list[Hit]:
             _check_ids(index, *params.id, *params.unlike)
@@ -147,7 +146,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], uplo
         return answer_hits(params, search, method="vector")
 
     @app.get("/api/path", summary="A path of items from one item to another", response_model=schema.Hits)
-    @searches.answer
+    @searches.in_thread
     def path(params: Annotated[schema.PathParams, Query()]) -> Response:
         def search(index: Index) -> list[Hit]:
             _check_ids(index, params.start, params.end)
@@ -187,25 +186,21 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], uplo
         openapi_extra=_BODY,
     )
     async def query(request: Request, params: Annotated[schema.SearchParams, Query()]) -> Response:
-        nonlocal uploads
         model = models.for_field(params.field)
         if model.state == "loading":
             raise unavailable("the model is still loading")
         if not model.as_json()["file"]:
             raise HTTPException(422, "the model of this field embeds no sounds" if model.embedder else model.why)
-        if uploads >= MAX_UPLOADS:
+        if uploads.locked():
             raise unavailable("too many files are sent; try again in a second")
-        uploads += 1
-        try:
-            with tempfile.NamedTemporaryFile(dir=upload_folder) as file:
+        async with uploads:
+            with tempfile.NamedTemporaryFile(prefix="jointembed-") as file:
                 await _receive(request, file)
                 vector = await models.embed_audio(request, model, file.name)
-        finally:
-            uploads -= 1
         return await searches.run(request, search_vector, params, vector, model)
 
     @app.get("/audio", summary="The sound of an item; ranges of bytes are supported", response_class=FileResponse)
-    @searches.answer
+    @searches.in_thread
     def sound(params: Annotated[schema.RowParams, Query()]) -> Response:
         with live.read() as index:
             _check_ids(index, params.id)

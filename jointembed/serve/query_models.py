@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,13 +44,15 @@ class QueryModel:
 
     Args:
         signature: identifies how the vectors of the field were made.
-        fingerprint: of the model that made them.
+        identity: of the index that it was loaded for.
+        fingerprint: of the model that made the vectors.
         state: of text queries: `none`, `loading` or `ready`.
         why: why texts, or all queries, cannot be embedded.
         embedder: once it is loaded.
     """
 
     signature: str = ""
+    identity: str = ""
     fingerprint: str = ""
     state: str = "none"
     why: str = ""
@@ -73,38 +75,34 @@ class ModelRegistry:
     def __init__(self, load: Callable[[Path, str], Embedder] | None) -> None:
         self._load = load
         self.models: dict[str, QueryModel] = {}
-        self._identity = ""
-        self._lock, self._load_lock = threading.Lock(), threading.Lock()
-        self._cache: OrderedDict[tuple[str, str], Vector] = OrderedDict()  # used by the event loop alone
+        self._lock = threading.Lock()
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._cache: dict[tuple[str, str], Vector] = {}  # used by the event loop alone
         self._texts = Workers("embed-text", 1, 32)
         self._sounds = Workers("embed-audio", _EMBEDDED_AT_ONCE, MAX_UPLOADS - _EMBEDDED_AT_ONCE, _AUDIO_TIMEOUT)
 
     def sync(self, index: Index) -> None:
         """Start loading the model of every field that is new; if the file was replaced, retry those that failed."""
         state, why = ("loading", "") if self._load else ("none", "the server was started without a model")
-        with self._lock, index.reading():  # under the lock, lest an older version replaces a newer one
+        with self._lock, index.reading() as snapshot:  # locked, lest an older version replaces a newer one
             models = {}
-            for name in index.fields:
-                info = index.field_info(name)
+            for name in snapshot.info.fields:
+                info = snapshot.info.field_info(name)
                 signature = "\n".join(map(str, (info.model, info.fingerprint, info.model_column, info.embed_options)))
-                models[name] = QueryModel(signature, info.fingerprint, state, why)
-            identity = index.info.identity
-            is_replaced, self._identity = identity != self._identity, identity
-            for name, model in models.items():
-                old = self.models.get(name, model)
-                if old.signature == model.signature and not (is_replaced and old.embedder is None):
-                    models[name] = old
-            new = [name for name, model in models.items() if self.models.get(name) is not model]
+                model = QueryModel(signature, snapshot.info.identity, info.fingerprint, state, why)
+                old = self.models.get(name)
+                if old is not None and old.signature == signature and (old.embedder or old.identity == model.identity):
+                    model = old
+                elif self._load:
+                    self._loader.submit(self._load_model, index.path, name, model)
+                models[name] = model
             self.models = models
-        if new and self._load:
-            threading.Thread(target=self._load_all, args=(index.path, new), name="load", daemon=True).start()
 
     def for_field(self, name: str | None) -> QueryModel:
         """The model of a field, by default of the first one."""
         models = self.models
-        name = next(iter(models), None) if name is None else name
         missing = QueryModel(why="field: the index has no vectors of this field" if models else "the index is empty")
-        return missing if name is None else models.get(name, missing)
+        return models.get(next(iter(models), "") if name is None else name, missing)
 
     async def embed_text(self, request: Request, model: QueryModel, text: str) -> Vector | None:
         """The vector of a text; None as long as no model embeds it.
@@ -116,12 +114,11 @@ class ModelRegistry:
         if embedder is None or not embedder.words:
             return None
         key = model.fingerprint, text
-        if key not in self._cache:
-            self._cache[key] = await self._texts.run(request, embedder.text, text)
+        if (vector := self._cache.get(key)) is None:
+            vector = self._cache[key] = await self._texts.run(request, embedder.text, text)
             if len(self._cache) > _MAX_CACHED_TEXTS:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(key)
-        return self._cache[key]
+                del self._cache[next(iter(self._cache))]
+        return vector
 
     async def embed_audio(self, request: Request, model: QueryModel, path: str) -> Vector:
         """The vector of a sound file.
@@ -134,18 +131,15 @@ class ModelRegistry:
 
     def close(self) -> None:
         """Drop what waits."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
         self._texts.close()
         self._sounds.close()
 
-    def _load_all(self, path: Path, names: list[str]) -> None:
-        for name in names:
-            with self._load_lock:
-                requested = self.models.get(name)
-                if requested is not None and requested.state == "loading":
-                    self._load_one(path, name, requested)
-
-    def _load_one(self, path: Path, name: str, requested: QueryModel) -> None:
+    def _load_model(self, path: Path, name: str, model: QueryModel) -> None:
         assert self._load is not None
+        with self._lock:
+            if self.models.get(name) is not model:
+                return  # the index has changed since
         embedder = None
         try:
             embedder = self._load(path, name)
@@ -158,6 +152,5 @@ class ModelRegistry:
             why = "the model could not be loaded; see the log of the server"
         state = "ready" if embedder and embedder.words else "none"
         with self._lock:
-            if self.models.get(name) is requested:
-                model = QueryModel(requested.signature, requested.fingerprint, state, why, embedder)
-                self.models = {**self.models, name: model}
+            if self.models.get(name) is model:
+                self.models = {**self.models, name: replace(model, state=state, why=why, embedder=embedder)}

@@ -2,8 +2,11 @@
 
 A page of another site can send requests to a server on this machine; the checks of Host, Origin and Sec-Fetch-Site
 refuse them (DNS rebinding and cross-site requests). Starlette's TrustedHostMiddleware ignores the port and breaks
-`[::1]`. Slow clients are left to the event loop, for which an idle connection costs nothing: 200 of them do not slow
-others down. For a server that others than this machine can reach, put a proxy in front of it, for TLS too.
+`[::1]`. With a token any Host is accepted, that of a proxy too: a page that rebinds its name has no token or cookie.
+
+uvicorn bounds the size of a request's head, but neither how long it may take nor how many connections there are. A slow
+connection costs no more than a file descriptor: 200 of them do not slow others down. For a server that others than this
+machine can reach, put a proxy in front of it, for TLS too.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class Workers:
             for task in tasks:
                 task.cancel()
 
-    def answer(self, function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
-        """Make a function that answers a request in one of the threads."""
+    def in_thread(self, function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+        """Decorate the function of a route, so that it runs in one of the threads."""
 
         @functools.wraps(function)
         async def answer(request: Request, *args: Any) -> T:
