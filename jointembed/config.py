@@ -73,7 +73,7 @@ def from_config(config: Any, trust: Collection[str] = (), where: str = "the mode
         raise UnsafeError(
             where,
             f"it asks for the class {path}, which is not part of jointembed",
-            f"if you trust that package, add --trust {package}",
+            f"if you trust that package, add --trust {package} (in a recipe: `trust: [{package}]`)",
         )
     module, _, name = path.rpartition(".")
     if trust and "" not in sys.path:

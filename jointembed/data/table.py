@@ -201,6 +201,8 @@ class TableData(lightning.LightningDataModule):
         if self.trainer.state.fn == TrainerFn.FITTING and not len(train):
             raise UsageError(str(rows.name), f"no row has `train` in its column {self.split}", "add training rows")
         for reader, columns in readers:
+            if reader.is_fitted:
+                continue
             cells = [reader_cells(rows, column, reader) for column in columns]
             reader.fit([column[row] for column in cells for row in train])
 

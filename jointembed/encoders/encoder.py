@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..config import Configurable
+from ..config import Configurable, to_config
 from ..errors import UsageError
 from ..ragged import Ragged
 from ..readers import Reader
+from .fingerprint import compute_fingerprint
 
 # B rows, P pieces, D dimension of the space
 
@@ -35,6 +36,7 @@ class Encoder(Configurable, nn.Module):
 
     reader: Reader
     width: int
+    frozen: bool = False  # training never changes it, so that the vectors of its pieces may be cached
 
     def __init__(self, reader: Reader, width: int = 0) -> None:
         super().__init__()
@@ -56,6 +58,15 @@ class Encoder(Configurable, nn.Module):
         """A vector a row: (B, width)."""
         return self.pool(self.pieces(x), x)
 
+    @property
+    def pools_by_mean(self) -> bool:
+        """Whether `pool` is the mean, which `embed` computes for many rows at once."""
+        return type(self).pool is Encoder.pool
+
+    def make_projection(self, dim: int) -> nn.Module:
+        """The network (N, width) -> (N, dim) from its vectors into a space; called after `build`."""
+        return nn.Linear(self.width, dim) if self.width != dim else nn.Identity()
+
     def length(self, x: Ragged) -> Tensor:
         """(P,) how long each piece is computed: pieces of one length make batches of one shape in `embed`."""
         return torch.zeros(len(x.rows), dtype=torch.int64)
@@ -63,3 +74,8 @@ class Encoder(Configurable, nn.Module):
     def vocabulary_vectors(self) -> Tensor | None:
         """The vectors (K, width) of all K ids that its reader knows, if it has a table of them."""
         return None
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that decides the vectors of its pieces; 16 hex digits."""
+        return compute_fingerprint([to_config(self), self.reader.state()], self.state_dict())

@@ -35,6 +35,7 @@ class Reader(Configurable, ABC):
     reads_text: ClassVar[bool] = False  # a cell is text, so that words can be searched for
     windowed: ClassVar[bool] = False  # the pieces of a cell are parts of one thing, such as the windows of a song
     cached: ClassVar[bool] = False  # cache the arrays of `preprocess` on disk, and apply `augment` to them
+    is_fitted: bool = False  # it came with a trained model and must not be fitted again
     sample_rate: int | None = None  # Hz of the sound that it reads; None if it does not read sound
     size: int = 0  # size of the vocabulary; `size` itself is the number of the unknown token
     counts: Sequence[int] = ()  # how often each entry of the vocabulary occurred in training, where that was counted

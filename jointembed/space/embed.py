@@ -140,7 +140,7 @@ def _encode_pieces(
 
 def _pool_rows(encoder: Encoder, x: Ragged, h: Vectors, device: torch.device) -> Vectors:
     """One vector a row (N, W) from those of its pieces (P, W), row by row in the order of the pieces."""
-    if type(encoder).pool is not Encoder.pool:
+    if not encoder.pools_by_mean:
         starts = x.starts.tolist()
         rows = []
         for row in range(len(x)):

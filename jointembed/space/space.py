@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from .. import files
 from ..config import Configurable, from_config, to_config
 from ..encoders import Encoder, SequenceEncoder
+from ..encoders.fingerprint import compute_fingerprint
 from ..encoders.fusion import Fusion
 from ..errors import DamagedError, MismatchError, UsageError, did_you_mean
 from ..ragged import Ragged
@@ -151,8 +150,7 @@ class Space(Configurable, nn.Module):
             return
         for name, encoder in self.encoders.items():
             encoder.build(self.dim)
-            linear = encoder.width != self.dim
-            self.projections[name] = nn.Linear(encoder.width, self.dim) if linear else nn.Identity()
+            self.projections[name] = encoder.make_projection(self.dim)
         for _, pool in self.pools.items():
             pool.build(self.dim)
         for name, parts in self.fusions.items():
@@ -453,11 +451,7 @@ class Space(Configurable, nn.Module):
     def fingerprint(self) -> str:
         """A hash of all that decides a vector: configuration, what the readers learned, weights; 16 hex digits."""
         state = self.state()
-        digest = hashlib.sha256(json.dumps([state["space"], state["readers"]], sort_keys=True).encode())
-        for name, value in sorted(self.state_dict().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return compute_fingerprint([state["space"], state["readers"]], self.state_dict())
 
 
 def check_names(setting: str, names: Iterable[str], columns: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from ..data.table import TableData
-from ..errors import UsageError
+from ..errors import UsageError, escape_control
 from ..evaluation import retrieval
 from ..evaluation.retrieval_task import RetrievalTask, build_task
 from ..space.space import Space
@@ -74,6 +74,27 @@ class BestAndLast(ModelCheckpoint):
         # `Evaluate` may leave out epochs: until it has logged, there is nothing to choose by.
         pending = self.monitor is not None and self.monitor not in trainer.callback_metrics
         return pending or super()._should_skip_saving_checkpoint(trainer)
+
+
+class ParameterSummary(Callback):
+    """Prints the number of parameters of each column, and how many of them are trained."""
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Print a table."""
+        if not trainer.is_global_zero:
+            return
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        counts = cast(JointEmbedding, pl_module).parameter_counts()
+        counts["total"] = sum(total for total, _ in counts.values()), sum(trained for _, trained in counts.values())
+        table = Table("column", box=None, pad_edge=False)
+        for heading in ("parameters", "trained"):
+            table.add_column(heading, justify="right")
+        for name, (total, trained) in counts.items():
+            table.add_row(Text(escape_control(name)), f"{total:,}", f"{trained:,}")
+        Console().print(table)
 
 
 class Evaluate(Callback):

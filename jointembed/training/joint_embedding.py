@@ -149,6 +149,25 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             for objective in self._objectives:
                 objective.build(self.space)
 
+    def parameter_counts(self) -> dict[str, tuple[int, int]]:
+        """The number of parameters of each part of the model, and how many of them are trained.
+
+        The parts are the columns, with those that share an encoder together, the pools, the fusions and the objectives.
+        """
+        space, parts = self.space, dict[str, list[nn.Module]]()
+        for name, encoder in space.encoders.items():
+            columns = [column for column, encoder_name in space.columns.items() if encoder_name == name]
+            parts[", ".join(columns)] = [encoder, space.projections[name]]
+        parts |= {f"{name}, in order": [pool] for name, pool in space.pools.items()}
+        parts |= {name: [network] for name, network in space.fusion_networks.items()}
+        parts["objectives"] = [self.objectives]
+        counts = {}
+        for name, modules in parts.items():
+            parameters = {parameter for module in modules for parameter in module.parameters()}
+            trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+            counts[name] = sum(parameter.numel() for parameter in parameters), trained
+        return counts
+
     # -- training -----------------------------------------------------------------------------------------------------
 
     def forward(self, batch: dict[str, Ragged]) -> dict[str, Encoded]:

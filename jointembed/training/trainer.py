@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..space import checkpoint
-from .callbacks import BestAndLast, RefuseExistingRun
+from .callbacks import BestAndLast, ParameterSummary, RefuseExistingRun
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -45,6 +45,9 @@ class Trainer(lightning.Trainer):
                 callback.best_model_path = str(best) if best.is_file() else ""
         if kwargs.get("logger") is None:
             kwargs["logger"] = CSVLogger(folder, name="", version="")
+        if kwargs.get("enable_model_summary") in (None, True) and not kwargs.get("barebones"):
+            kwargs["enable_model_summary"] = False
+            callbacks.append(ParameterSummary())
         kwargs["callbacks"] = [RefuseExistingRun(), *callbacks]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
         kwargs["use_distributed_sampler"] = False  # ours knows the processes already

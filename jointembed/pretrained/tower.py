@@ -1,0 +1,201 @@
+"""Encoders that begin with the weights of a trained model: frozen, partly trained, or trained whole."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Literal, cast
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..encoders import Encoder, make_mlp
+from ..errors import UsageError, did_you_mean
+from ..ragged import Ragged
+from ..space.space import Space
+
+# B rows, P pieces, N vectors, W width of the encoder, D dimension of the space
+
+
+def from_checkpoint(
+    checkpoint: str,
+    column: str | None = None,
+    trainable: Literal["none", "all"] | list[str] = "none",
+    projection: list[int] | None = None,
+    trust: list[str] | None = None,
+) -> Tower:
+    """An encoder that begins as a column of a trained or adopted model, for fine-tuning or as it is.
+
+    A recipe names it where it would name the class of an encoder. The model that is trained has a copy of the weights,
+    so that its own checkpoint needs no other file; only a resumed run reads `checkpoint` again.
+
+        encoders:
+          audio:
+            class_path: jointembed.from_checkpoint
+            init_args: {checkpoint: music.ckpt, column: audio, trainable: [stages.3, head], projection: []}
+
+    Its reader stays as it was fitted: vocabularies and statistics are those of the checkpoint. Batch normalisation uses
+    the statistics of the checkpoint, in training too.
+
+    Args:
+        checkpoint: a .ckpt file, or the folder of a run of `fit`.
+        column: its column; not needed if it has only one.
+        trainable: `none`: the encoder is frozen, and computes each cell only once: its vectors are cached beside the
+            table. `all`: everything is trained. Or the names of parameters or layers, which may have wildcards:
+            `[stages.3, "*.bias"]`; the layers of the checkpoint's own projection begin with `projection`.
+        projection: hidden layers of a new network from the space of the checkpoint into this one, `[]` for a linear
+            layer. If both have the same dimension, its output is added to its input and begins as 0, so that training
+            begins at the vectors of the checkpoint. If not given, these are the vectors of the column itself; spaces of
+            different dimensions are always joined by a linear layer.
+        trust: packages whose classes the checkpoint may name.
+
+    Raises:
+        UsageError: the checkpoint or the column does not exist, or no parameter has such a name.
+        UnsafeError: the checkpoint names classes that are not trusted.
+        DamagedError: the checkpoint is damaged.
+    """
+    space = Space.load(checkpoint, trust or ())
+    if column is None and len(space.columns) == 1:
+        column = next(iter(space.columns))
+    if column not in space.columns:
+        wrong = "it has several columns" if column is None else f"it has no column {column} with an encoder"
+        raise UsageError(checkpoint, wrong, did_you_mean(column or "", space.columns))
+    if column in space.pools:
+        wrong = f"{column} is read in order by {type(space.pools[column]).__name__}"
+        raise UsageError(checkpoint, wrong, "name a column without one, and give `pools` in this recipe")
+    tower = Tower(space.encoder(column), space.dim, projection)
+    tower.start(space.column(column).projection, trainable)
+    return tower
+
+
+class Tower(Encoder):
+    """An encoder that was trained in another space, and the network from there into this one.
+
+    Args:
+        encoder: the encoder.
+        dim: dimension of the space that it was trained in.
+        projection: see `from_checkpoint`.
+    """
+
+    def __init__(self, encoder: Encoder, dim: int, projection: list[int] | None = None) -> None:
+        super().__init__(encoder.reader, encoder.width)
+        self.encoder, self.dim = encoder, dim
+        self.hidden = projection
+        self._started = False
+
+    def start(self, projection: nn.Module, trainable: Literal["none", "all"] | Sequence[str]) -> None:
+        """Begin with the weights that the encoder has.
+
+        Args:
+            projection: from the encoder's vectors into the space that it was trained in.
+            trainable: what is trained; see `from_checkpoint`.
+
+        Raises:
+            UsageError: no parameter has such a name.
+        """
+        self.projection = projection
+        self._started = self.reader.is_fitted = True
+        if trainable == "all":
+            return
+        names = {
+            **{f"projection.{name}": parameter for name, parameter in projection.named_parameters()},
+            **dict(self.encoder.named_parameters()),
+        }
+        self.requires_grad_(False)
+        for name in match_names("trainable", [] if trainable == "none" else trainable, names):
+            names[name].requires_grad_(True)
+        self.frozen = not any(parameter.requires_grad for parameter in self.encoder.parameters())
+
+    def build(self, dim: int) -> None:
+        """Make the parameters, unless the encoder has its weights already."""
+        if not self._started:
+            self.encoder.build(self.dim)
+            self.projection = self.encoder.make_projection(self.dim)
+        self.width = self.encoder.width
+
+    def make_projection(self, dim: int) -> nn.Module:
+        """The network (N, W) -> (N, D): the projection of the checkpoint, then that into this space."""
+        if self.hidden is None:
+            network: nn.Module = nn.Identity() if dim == self.dim else nn.Linear(self.dim, dim)
+        else:
+            network = make_mlp(self.dim, self.hidden, dim)
+            network = _Residual(network) if dim == self.dim else network
+        return nn.Sequential(self.projection, network)
+
+    def train(self, mode: bool = True) -> Tower:
+        """Set the mode; what is frozen, and batch normalisation, stay as for inference."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        for module in self.encoder.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def pieces(self, x: Ragged) -> Tensor:
+        """A vector a piece: (P, W)."""
+        return self.encoder.pieces(x)
+
+    def pool(self, h: Tensor, x: Ragged) -> Tensor:
+        """Vectors of pieces h (P, W) -> one a row (B, W), as the encoder does."""
+        return self.encoder.pool(h, x)
+
+    def forward(self, x: Ragged) -> Tensor:
+        """A vector a row: (B, W)."""
+        return cast(Tensor, self.encoder(x))
+
+    @property
+    def pools_by_mean(self) -> bool:
+        """See `Encoder.pools_by_mean`."""
+        return self.encoder.pools_by_mean
+
+    def length(self, x: Ragged) -> Tensor:
+        """(P,) how long each piece is computed; see `Encoder.length`."""
+        return self.encoder.length(x)
+
+    def vocabulary_vectors(self) -> Tensor | None:
+        """The vectors (K, W) of all K ids that its reader knows, if it has a table of them."""
+        return self.encoder.vocabulary_vectors()
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the encoder; see `Encoder.fingerprint`."""
+        return self.encoder.fingerprint
+
+
+class _Residual(nn.Module):
+    """Adds the output (N, D) of a network to its input (N, D); at first the output is 0."""
+
+    def __init__(self, network: nn.Sequential) -> None:
+        super().__init__()
+        self.network = network
+        last = cast(nn.Linear, network[-1])
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + cast(Tensor, self.network(x))
+
+
+def match_names(setting: str, patterns: Sequence[str], names: Collection[str]) -> list[str]:
+    """The names that match a pattern, or that are inside a layer which does.
+
+    Args:
+        setting: the key of the recipe that has the patterns.
+        patterns: names with the wildcards of `fnmatch`.
+        names: of parameters or layers, such as `stages.0.refine.weight`.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    matches: set[str] = set()
+    for pattern in patterns:
+        new = {name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")}
+        if not new:
+            parts = [name.split(".") for name in names]
+            layers = sorted({".".join(part[:depth]) for part in parts for depth in range(1, len(part) + 1)})
+            near = get_close_matches(pattern, layers, n=5) or [layer for layer in layers if layer.count(".") < 2][:8]
+            raise UsageError(f"{setting}: {pattern}", "it matches no layer or parameter", "use " + ", ".join(near))
+        matches |= new
+    return [name for name in names if name in matches]

@@ -1,0 +1,230 @@
+"""Encoders that begin as a column of another checkpoint: what of them is trained, and what is saved."""
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from jointembed import (
+    GRU,
+    Category,
+    ConvNet,
+    EmbeddingBag,
+    Encoder,
+    JointEmbedding,
+    Match,
+    Numbers,
+    Space,
+    SparseImage,
+    TableData,
+    Trainer,
+    from_checkpoint,
+)
+from jointembed.errors import UnsafeError, UsageError
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:lightning"),
+    pytest.mark.usefixtures("one_thread"),
+]
+rng = np.random.default_rng(0)
+BITMAPS = [(rng.random((8, 8)) * (rng.random((8, 8)) > 0.5)).astype(np.float32) for _ in range(12)]
+ROWS = [{"bitmap": bitmap, "digit": "abc"[number % 3], "split": "train"} for number, bitmap in enumerate(BITMAPS)]
+
+
+class Normalizing(Encoder):
+    """A network with batch normalisation."""
+
+    def build(self, dim):
+        self.network = nn.Sequential(nn.Linear(2, self.width), nn.BatchNorm1d(self.width))
+
+    def pieces(self, x):
+        return self.network(x.values)
+
+
+class Stop(lightning.Callback):
+    """Ends a run early, as an interruption would, without changing its schedule."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """The checkpoint of a space of two columns, and that space."""
+    torch.manual_seed(0)
+    encoders = {
+        "bitmap": ConvNet(SparseImage([8, 8]), [4, 8], 16, axis=None),
+        "digit": EmbeddingBag(Category()),
+    }
+    space = Space(6, encoders)
+    space.reader("digit").fit(["a", "b", "c", "d"])
+    space.build()
+    path = tmp_path_factory.mktemp("source") / "source.ckpt"
+    space.save(path)
+    return path, space.eval()
+
+
+def make_model(encoder, dim=6, **settings):
+    torch.manual_seed(1)
+    encoders = {"bitmap": encoder, "digit": EmbeddingBag(Category())}
+    return JointEmbedding(dim, encoders, [Match("bitmap", "digit", "all")], lr=0.05, bf16=False, **settings)
+
+
+def fit(model, folder, rows=ROWS, epochs=2, callbacks=None, **options):
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        default_root_dir=str(folder / "run"),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
+        callbacks=callbacks,
+    )
+    trainer.fit(model, TableData(rows, batch_size=6, cache=str(folder / "cache")), **options)
+    return trainer
+
+
+def weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def test_tower_begins_at_the_vectors_of_its_checkpoint(source):
+    path, space = source
+    for projection in (None, [], [5]):
+        own = Space(6, {"bitmap": from_checkpoint(str(path), "bitmap", projection=projection)})
+        own.build()
+        assert np.array_equal(own.embed("bitmap", BITMAPS), space.embed("bitmap", BITMAPS))
+    other_dim = Space(4, {"bitmap": from_checkpoint(str(path), "bitmap")})
+    other_dim.build()
+    assert other_dim.embed("bitmap", BITMAPS).shape == (12, 4)
+
+
+def test_frozen_weights_stay_and_the_rest_learns(source, tmp_path):
+    path, space = source
+    model = make_model(from_checkpoint(str(path), "bitmap", projection=[]))
+    fit(model, tmp_path)
+    tower = model.space.encoder("bitmap")
+    before, after = weights(space.encoder("bitmap")), weights(tower.encoder)
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(tower.projection.weight, space.column("bitmap").projection.weight)
+    assert not np.allclose(model.space.embed("bitmap", BITMAPS), space.embed("bitmap", BITMAPS), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "prefixes"),
+    [
+        ("all", ("",)),
+        (["stages.1"], ("stages.1.",)),
+        (["stages.*.halve.weight", "projection"], ("stages.0.halve", "stages.1.halve", "projection.")),
+    ],
+)
+def test_named_layers_are_trained_and_no_others(source, tmp_path, trainable, prefixes):
+    model = make_model(from_checkpoint(str(source[0]), "bitmap", trainable))
+    tower = model.space.encoder("bitmap")
+    before = {name.removeprefix("encoder."): value.clone() for name, value in tower.named_parameters()}
+    fit(model, tmp_path)
+    after = {name.removeprefix("encoder."): value for name, value in tower.named_parameters()}
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if name.startswith(prefixes)}
+
+
+def test_reader_is_not_fitted_again(source, tmp_path):
+    path = source[0]
+    model = JointEmbedding(
+        6,
+        {"bitmap": ConvNet(SparseImage([8, 8]), [4], 8, axis=None), "digit": from_checkpoint(str(path), "digit")},
+        [Match("bitmap", "digit", "all")],
+    )
+    fit(model, tmp_path, [{**row, "digit": "ac"[number % 2]} for number, row in enumerate(ROWS)])
+    assert model.space.reader("digit").vocabulary() == ["a", "b", "c", "d"]
+    assert np.array_equal(model.space.embed("digit", list("abcd")), source[1].embed("digit", list("abcd")))
+
+
+@pytest.mark.parametrize("trainable", ["none", "all"])
+def test_checkpoint_needs_no_other_file(source, tmp_path, trainable):
+    copy = tmp_path / "copy.ckpt"
+    copy.write_bytes(source[0].read_bytes())
+    model = make_model(from_checkpoint(str(copy), "bitmap", trainable, [5]))
+    fit(model, tmp_path)
+    copy.unlink()
+    loaded = Space.load(tmp_path / "run")
+    assert np.array_equal(loaded.embed("bitmap", BITMAPS), model.space.embed("bitmap", BITMAPS))
+    assert loaded.fingerprint == model.space.fingerprint
+    again = make_model(from_checkpoint(str(tmp_path / "run"), "bitmap", ["encoder.head"]))
+    fit(again, tmp_path / "again")
+    assert Space.load(tmp_path / "again" / "run").fingerprint == again.space.fingerprint
+
+
+def test_run_is_resumed(source, tmp_path):
+    whole = make_model(from_checkpoint(str(source[0]), "bitmap", ["head"], [5]))
+    fit(whole, tmp_path / "whole", epochs=3, callbacks=[Stop(3)])
+    first = make_model(from_checkpoint(str(source[0]), "bitmap", ["head"], [5]))
+    fit(first, tmp_path / "parts", epochs=3, callbacks=[Stop(1)])
+    rest = make_model(from_checkpoint(str(source[0]), "bitmap", ["head"], [5]))
+    fit(rest, tmp_path / "parts", epochs=3, ckpt_path="last")
+    assert rest.space.fingerprint == whole.space.fingerprint != first.space.fingerprint
+
+
+def test_batch_normalisation_keeps_its_statistics(tmp_path):
+    space = Space(4, {"facts": Normalizing(Numbers(["x", "y"]), 4)})
+    space.build()
+    cells = [{"x": number, "y": number**2} for number in range(12)]
+    space.train().encoder("facts")(space.reader("facts").encode(cells))  # the statistics move once
+    space.save(tmp_path / "facts.ckpt")
+    trust = [__name__.split(".")[0]]
+    model = JointEmbedding(
+        4,
+        {
+            "facts": from_checkpoint(str(tmp_path / "facts.ckpt"), trainable="all", trust=trust),
+            "digit": EmbeddingBag(Category()),
+        },
+        [Match("facts", "digit", "all")],
+    )
+    fit(model, tmp_path, [{**cell, "digit": "ab"[number % 2]} for number, cell in enumerate(cells)])
+    before, after = weights(space.encoder("facts")), weights(model.space.encoder("facts").encoder)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"network.0.weight", "network.0.bias", "network.1.weight", "network.1.bias"}
+    with pytest.raises(UnsafeError, match="trust"):
+        from_checkpoint(str(tmp_path / "facts.ckpt"))
+
+
+def test_checkpoint_from_a_stranger_opens_no_other_file(source, tmp_path):
+    content = torch.load(source[0], weights_only=True)
+    encoders = content["jointembed"]["space"]["init_args"]["encoders"]
+    encoders["bitmap"] = {"class_path": "jointembed.from_checkpoint", "init_args": {"checkpoint": str(source[0])}}
+    torch.save(content, tmp_path / "strange.ckpt")
+    with pytest.raises(UnsafeError, match="from_checkpoint"):
+        Space.load(tmp_path / "strange.ckpt")
+
+
+def test_mistakes_are_explained(source, tmp_path):
+    path = str(source[0])
+    with pytest.raises(UsageError, match="several columns.*bitmap"):
+        from_checkpoint(path)
+    with pytest.raises(UsageError, match="no column bitmaps.*did you mean bitmap"):
+        from_checkpoint(path, "bitmaps")
+    with pytest.raises(UsageError, match=r"trainable: stage\.1: it matches no layer.*stages\.1"):
+        from_checkpoint(path, "bitmap", ["stage.1"])
+    with pytest.raises(UsageError, match="does not exist"):
+        from_checkpoint(str(tmp_path / "absent.ckpt"), "bitmap")
+    ordered = Space(6, {"digit": EmbeddingBag(Category())}, {"days": "digit"}, {"days": GRU()})
+    ordered.reader("days").fit(["a"])
+    ordered.build()
+    ordered.save(tmp_path / "ordered.ckpt")
+    with pytest.raises(UsageError, match="read in order by GRU"):
+        from_checkpoint(str(tmp_path / "ordered.ckpt"), "days")
+
+
+def test_trained_parameters_are_counted_by_column(source, tmp_path, capsys):
+    model = make_model(from_checkpoint(str(source[0]), "bitmap", ["stages.1"], []))
+    trainer = Trainer(max_epochs=1, accelerator="cpu", default_root_dir=str(tmp_path), enable_progress_bar=False)
+    trainer.fit(model, TableData(ROWS, batch_size=6, cache=str(tmp_path / "cache")))
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    stage = 4 * 8 * 9 + 8 * 8 * 9 + 4 * 8  # two convolutions and two normalisations
+    assert int(rows["bitmap"][1].replace(",", "")) == stage + 6 * 6 + 6
+    assert rows["digit"] == ["24", "24"]
