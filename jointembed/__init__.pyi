@@ -14,6 +14,7 @@ from .index.hits import Hit as Hit
 from .index.index import Index as Index
 from .objectives import AllCandidates as AllCandidates
 from .objectives import Candidates as Candidates
+from .objectives import DistinctInBatch as DistinctInBatch
 from .objectives import InBatch as InBatch
 from .objectives import Loss as Loss
 from .objectives import Match as Match

@@ -2,6 +2,7 @@
 
 from .candidates import AllCandidates as AllCandidates
 from .candidates import Candidates as Candidates
+from .candidates import DistinctInBatch as DistinctInBatch
 from .candidates import InBatch as InBatch
 from .candidates import Sampled as Sampled
 from .losses import Loss as Loss

@@ -52,6 +52,7 @@ class Candidates(Configurable, nn.Module):
     """A candidate set that a query is scored against."""
 
     from_batch: bool = False  # the candidates are the targets of the batch, so these must be encoded
+    late_interaction: bool = False  # the pieces of a query are scored one by one
     supports_mixup: bool = True
     supports_head: bool = False  # a head may give the scores of all of them
 
@@ -197,35 +198,19 @@ class InBatch(Candidates):
         dim: int | None,
     ) -> Tensor:
         """The mean loss over the queries of all processes, and over their targets if the loss is symmetric."""
-        rows = torch.arange(len(query.z), device=query.z.device)
-        if target.pieces is not None:
-            assert x is not None and x.piece_keys is not None
-            t, t_rows, t_present, t_keys = target.pieces, x.rows, torch.ones_like(x.rows).bool(), x.piece_keys
-        else:
-            t, t_rows, t_present, t_keys = target.z, rows, target.present, target.row_keys
-        all_q, first = distributed.gather(query.z)
-        all_t, t_first = distributed.gather(t)
-        q_present, q_keys, all_t_present, all_t_keys, all_t_rows = (
-            distributed.gather(part)[0] for part in (query.present, query.row_keys, t_present, t_keys, t_rows + first)
-        )
-        # A target equal to any of a row's own targets is that row's too.
-        equal = all_t_keys[:, None] == all_t_keys
-        if target.pieces is not None:
-            counts = equal.new_zeros(len(all_q), len(all_t), dtype=torch.int32)
-            equal = counts.index_add_(0, all_t_rows, equal.int()) > 0
-        match = (q_keys[:, None] == q_keys[all_t_rows]) | equal
-        if labels is not None:
-            all_labels, _ = distributed.gather(labels)
-            match = match | (all_labels[:, None] == all_labels[all_t_rows])
-        positives = (match & q_present[:, None] & all_t_present).to(t.dtype)  # (B of all, P of all)
-        positives = self._mix(positives, query, target, first)
-        scores = space.score(query.z, all_t, dim)
-        forth = self._mean(loss, scores, positives[first : first + len(rows)], query.present, all_t_present)
+        t, t_present, _ = target_pieces(target, x)
+        pairs = pair_with_targets(query, target, x, labels)
+        first, t_first = pairs.first_query, pairs.first_target
+        positives = self._mix(pairs.positives.to(t.dtype), query, target, first)  # (B of all, P of all)
+        scores = space.score(query.z, pairs.targets, dim)
+        own = positives[first : first + len(query.z)]
+        forth = self._mean(loss, scores, own, query.present, pairs.targets_present)
         if not loss.symmetric:
             return forth
         # In one process both ways are of the same scores.
-        back = scores.T if all_t is t else space.score(t, all_q, dim)
-        return (forth + self._mean(loss, back, positives.T[t_first : t_first + len(t)], t_present, q_present)) / 2
+        back = scores.T if pairs.targets is t else space.score(t, pairs.queries, dim)
+        own = positives.T[t_first : t_first + len(t)]
+        return (forth + self._mean(loss, back, own, t_present, pairs.queries_present)) / 2
 
     @staticmethod
     def _mean(loss: Loss, scores: Tensor, positives: Tensor, present: Tensor, candidates: Tensor) -> Tensor:
@@ -240,3 +225,117 @@ class InBatch(Candidates):
                 mix = Mix(partner, distributed.gather(encoded.mix.share)[0])
                 positives = mix(positives) if encoded is query else mix(positives.T).T
         return positives
+
+
+class DistinctInBatch(Candidates):
+    """The distinct targets of the batch, of all processes: tagging with tags that are read as text (`loss: sigmoid`).
+
+    A tag that many rows have is one candidate, as it is with `all`. Queries look for targets, and not the other way.
+
+    Args:
+        late_interaction: the score of a query is the highest that any of its pieces has (MaxSim of ColBERT, Khattab and
+            Zaharia 2020): a caption given as a list of phrases has a tag if one phrase says so. A query that is one
+            phrase is searched with as usual.
+    """
+
+    from_batch = True
+    supports_mixup = False
+
+    def __init__(self, late_interaction: bool = False) -> None:
+        super().__init__()
+        self.late_interaction = late_interaction
+
+    def forward_in_batch(
+        self,
+        loss: Loss,
+        query: Encoded,
+        target: Encoded,
+        x: Ragged | None,
+        labels: Tensor | None,
+        space: Space,
+        dim: int | None,
+    ) -> Tensor:
+        """The mean loss over the queries of all processes."""
+        pairs = pair_with_targets(query, target, x, labels)
+        _, number = torch.unique(pairs.target_keys, return_inverse=True)
+        count = int(number.max()) + 1 if len(number) else 0
+        order = torch.arange(len(number), device=number.device)
+        first = number.new_full((count,), len(number)).scatter_reduce(0, number, order, "amin")
+        mine = pairs.positives[pairs.first_query : pairs.first_query + len(query.z)].to(query.z.dtype)
+        positives = mine.new_zeros(len(mine), count).scatter_reduce(1, number.expand(len(mine), -1), mine, "amax")
+        scores = self._score(query, pairs.targets[first], space, dim)
+        losses = loss(scores, positives, pairs.targets_present[first])
+        return distributed.mean(losses, query.present & (positives > 0).any(1))
+
+    def _score(self, query: Encoded, targets: Tensor, space: Space, dim: int | None) -> Tensor:
+        """(B, C)."""
+        if not self.late_interaction or query.pieces is None:
+            return space.score(query.z, targets, dim)
+        assert query.piece_rows is not None
+        scores = space.score(query.pieces, targets, dim)
+        rows = query.piece_rows[:, None].expand_as(scores)
+        highest = scores.new_zeros(len(query.z), len(targets))
+        return highest.scatter_reduce(0, rows, scores, "amax", include_self=False)
+
+
+@dataclass
+class Pairs:
+    """The queries and targets of all processes, and which belong together.
+
+    Args:
+        queries: (B, D).
+        queries_present: (B,).
+        first_query: the position of the first query of this process.
+        targets: (P, D).
+        targets_present: (P,).
+        target_keys: (P,) equal targets have equal keys.
+        first_target: the position of the first target of this process.
+        positives: (B, P) bool.
+    """
+
+    queries: Tensor
+    queries_present: Tensor
+    first_query: int
+    targets: Tensor
+    targets_present: Tensor
+    target_keys: Tensor
+    first_target: int
+    positives: Tensor
+
+
+def target_pieces(target: Encoded, x: Ragged | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The targets of this process, whether each is present, and the row of each; see `pair_with_targets`."""
+    if target.pieces is None:
+        rows = torch.arange(len(target.z), device=target.z.device)
+        return target.z, target.present, rows
+    assert x is not None
+    return target.pieces, torch.ones_like(x.rows).bool(), x.rows
+
+
+def pair_with_targets(query: Encoded, target: Encoded, x: Ragged | None, labels: Tensor | None) -> Pairs:
+    """Pair the queries and targets of all processes; see `Candidates.forward_in_batch` for the arguments.
+
+    Row i and row j match too if their targets or their queries are equal, or their labels.
+    """
+    t, t_present, t_rows = target_pieces(target, x)
+    if target.pieces is not None:
+        assert x is not None and x.piece_keys is not None
+        t_keys = x.piece_keys
+    else:
+        t_keys = target.row_keys
+    all_q, first = distributed.gather(query.z)
+    all_t, t_first = distributed.gather(t)
+    q_present, q_keys, all_t_present, all_t_keys, all_t_rows = (
+        distributed.gather(part)[0] for part in (query.present, query.row_keys, t_present, t_keys, t_rows + first)
+    )
+    # A target equal to any of a row's own targets is that row's too.
+    equal = all_t_keys[:, None] == all_t_keys
+    if target.pieces is not None:
+        counts = equal.new_zeros(len(all_q), len(all_t), dtype=torch.int32)
+        equal = counts.index_add_(0, all_t_rows, equal.int()) > 0
+    match = (q_keys[:, None] == q_keys[all_t_rows]) | equal
+    if labels is not None:
+        all_labels, _ = distributed.gather(labels)
+        match = match | (all_labels[:, None] == all_labels[all_t_rows])
+    positives = match & q_present[:, None] & all_t_present
+    return Pairs(all_q, q_present, first, all_t, all_t_present, all_t_keys, t_first, positives)

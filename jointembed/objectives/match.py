@@ -31,7 +31,8 @@ class Match(Objective):
     Args:
         query: column of the queries.
         target: column of what they look for.
-        candidates: `all`, `batch`, a number of samples, or an object: `AllCandidates`, `InBatch`, `Sampled`.
+        candidates: `all`, `batch`, a number of samples, or an object: `AllCandidates`, `InBatch`,
+            `DistinctInBatch`, `Sampled`.
         loss: `softmax`: one of the candidates is right. `sigmoid`: each is right or wrong on its own. Or an object:
             `Softmax`, `Sigmoid`, or a `Loss` of one's own.
         positives_by: a further column; rows with equal cells there match each other (`candidates: batch` only).
@@ -72,8 +73,9 @@ class Match(Objective):
         return [self.query, self.target] if self.candidates.from_batch else [self.query]
 
     def piece_columns(self) -> set[str]:
-        """The target of the batch: several captions or tags of a cell are targets one by one."""
-        return {self.target} if self.candidates.from_batch else set()
+        """The target of the batch: several captions or tags of a cell are targets one by one. The query likewise."""
+        late = {self.query} if self.candidates.late_interaction else set()
+        return late | ({self.target} if self.candidates.from_batch else set())
 
     def key_columns(self) -> set[str]:
         """The column of `positives_by`."""

@@ -56,7 +56,7 @@ class Column:
             return Encoded(z, x.present, x.row_keys, sequence=read, states=states)
         if pieces and x.piece_keys is not None:
             z, h = _in_chunks(self._rows_and_pieces, x, chunk)
-            return Encoded(z, x.present, x.row_keys, pieces=h)
+            return Encoded(z, x.present, x.row_keys, pieces=h, piece_rows=x.rows)
         z = _in_chunks(lambda part: self.project(self.encoder(part)), x, chunk)
         return Encoded(z, x.present, x.row_keys)
 

@@ -33,6 +33,7 @@ class Encoded:
         present: (B,) whether the row has a cell in this column.
         row_keys: (B,) int64, equal cells have equal keys.
         pieces: (P, D) a vector a piece, for columns whose pieces are targets one by one.
+        piece_rows: (P,) the row of each piece.
         mix: how mixup combined the rows, in training.
         sequence: the pieces that a sequence encoder read, P' of them.
         states: (P', D) its state at each of these pieces.
@@ -42,6 +43,7 @@ class Encoded:
     present: Tensor
     row_keys: Tensor
     pieces: Tensor | None = None
+    piece_rows: Tensor | None = None
     mix: Mix | None = None
     sequence: Ragged | None = None
     states: Tensor | None = None

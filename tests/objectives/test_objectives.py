@@ -6,7 +6,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jointembed import BagOfWords, Category, ConvNet, EmbeddingBag, JointEmbedding, LogMel, Match, Ragged, Regression
+from jointembed import (
+    BagOfWords,
+    Category,
+    ConvNet,
+    DistinctInBatch,
+    EmbeddingBag,
+    JointEmbedding,
+    LogMel,
+    Match,
+    Ragged,
+    Regression,
+)
 from jointembed.errors import UsageError
 from jointembed.training.mixup import mix_rows
 
@@ -270,3 +281,31 @@ def test_only_rows_with_one_piece_are_mixed():
     assert torch.allclose(
         mixed.values[2:], share * x.values[2:] + (1 - share) * x.values[1 + (mix.partner[[1, 3]] + 1) // 2]
     )
+
+
+@pytest.mark.parametrize("late_interaction", [False, True])
+def test_distinct_targets_of_a_batch_count_once_and_the_best_phrase_scores(late_interaction):
+    """Two captions share a tag, and two are equal: a tag of either is a tag of both."""
+    cells = {
+        "caption": [["slow piano", "sad voice"], ["loud drums"], None, ["a choir", "an organ"], ["loud drums"]],
+        "tags": [["sad", "piano"], ["drums", "sad"], ["unused"], ["choir"], ["fast"]],
+    }
+    match = Match("caption", "tags", DistinctInBatch(late_interaction), "sigmoid")
+    encoders = {"caption": EmbeddingBag(BagOfWords()), "tags": EmbeddingBag(Category())}
+    model, batch = built(JointEmbedding(6, encoders, [match], bf16=False), cells)
+    phrases, tags = batch["caption"], model.space.reader("tags").vocabulary()
+    z = model.space.column("caption").project(model.space.encoder("caption").pieces(phrases))
+    right = [{"sad", "piano"}, {"drums", "sad", "fast"}, set(), {"choir"}, {"drums", "sad", "fast"}]
+    table = F.normalize(model.space.vocabulary_vectors("tags"))
+    losses = []
+    for row in (0, 1, 3, 4):
+        own = z[phrases.rows == row]
+        scores = F.normalize(own if late_interaction else own.mean(0, keepdim=True)) @ table.T
+        target = torch.tensor([float(tag in right[row]) for tag in tags], dtype=torch.double)
+        logits = match.loss.logits(scores.amax(0))
+        losses.append(F.binary_cross_entropy_with_logits(logits, target, reduction="sum"))
+    encoded = model.space(batch, match.piece_columns())
+    loss = match(encoded, batch, model.space)
+    assert loss.item() == pytest.approx(torch.stack(losses).mean().item())
+    loss.backward()
+    assert model.space.encoder("caption").table.weight.grad.abs().sum() > 0
