@@ -1,4 +1,4 @@
-"""Convert a Hugging Face model, such as CLAP or Whisper."""
+"""Convert a model of Hugging Face or torchvision, such as CLAP, CLIP or ResNet."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ FILES = [
     "tokenizer_config.json",
     "model*.safetensors*",
 ]
+TORCHVISION = "torchvision/"
 
 
-def adopt(source: str, model: str) -> None:
-    """Convert a Hugging Face model into a checkpoint: of sounds (CLAP, AST, ...) or images (CLIP, SigLIP, DINOv2, ...).
+def adopt(source: str, model: str, *, from_: str | None = None) -> None:
+    """Convert a pretrained model into a checkpoint: of sounds (CLAP, AST, ...) or images (CLIP, SigLIP, ResNet, ...).
 
     The vectors are those of the original model. The checkpoint holds everything that they depend on, and needs neither
     SOURCE nor the network afterwards. The network is used only if SOURCE is the name of a model on the Hub.
 
     Args:
-        source: a folder written by `save_pretrained`, or a model on the Hub, such as laion/clap-htsat-unfused.
+        source: a folder written by `save_pretrained`; a model on the Hub, such as laion/clap-htsat-unfused; or a
+            network of torchvision, such as torchvision/resnet50 or torchvision/resnet50/IMAGENET1K_V1.
         model: the .ckpt file to write, or a folder for it.
+        from_: the file with the weights of a network of torchvision, a .pth or .safetensors.
     """
     path = Path(model)
     target = path if path.suffix == ".ckpt" else path / "best.ckpt"
@@ -33,10 +36,20 @@ def adopt(source: str, model: str) -> None:
         raise UsageError(path, "a model exists there already", "give another path, or remove it")
     if path != target and path.exists() and not path.is_dir():
         raise UsageError(path, "this file is not a .ckpt file", "give a .ckpt file to write, or a folder")
-    folder, name = local(source)
-    from ..pretrained.huggingface.adopt import convert_model
+    if source.startswith(TORCHVISION):
+        from ..pretrained.torchvision_models import convert_weights, weights_url
 
-    space = convert_model(folder, name)
+        name = source.removeprefix(TORCHVISION)
+        if from_ is None:
+            fix = f"download {weights_url(name)} and give that file with --from"
+            raise UsageError(source, "its weights are read from a local file", fix)
+        space = convert_weights(name, Path(from_).expanduser())
+    else:
+        from ..pretrained.huggingface.adopt import convert_model
+
+        if from_ is not None:
+            raise UsageError("--from", "it applies only to a network of torchvision", "leave --from out")
+        space = convert_model(*local(source))
     space.save(target)
     columns = " and ".join(space.columns)
     print(f"{target}: {space.description}; {columns}, {space.dim} dimensions, {space.metric}")

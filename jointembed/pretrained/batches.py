@@ -9,6 +9,8 @@ from torch import Tensor
 
 # P pieces, W width
 
+IMAGES_IN_BATCH = {"cpu": 4, "cuda": 32}
+
 
 def embed_in_batches(pieces: Tensor, size: int, embed: Callable[[Tensor], Tensor]) -> Tensor:
     """The vectors (P, W) of pieces (P, ...), computed in batches of exactly `size`.

@@ -13,13 +13,12 @@ from ...errors import DamagedError, UsageError
 from ...ragged import Ragged
 from ...readers import Image
 from ...space.space import Space
-from ..batches import embed_in_batches
+from ..batches import IMAGES_IN_BATCH, embed_in_batches
 from .encoder import Architecture, PretrainedEncoder
 from .folder import FETCH_AGAIN, ModelFolder
 
 # B images, P pieces, W width, H rows, W columns
 
-IMAGES_IN_BATCH = {"cpu": 4, "cuda": 32}
 # By the name of an image processor: whether a size of a single number is the shortest side, else both sides.
 SHORTEST_SIDE = {
     "CLIPImageProcessor": True,
