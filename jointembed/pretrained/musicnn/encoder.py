@@ -1,0 +1,58 @@
+"""musicnn's network over sounds, as an encoder."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ...encoders import Encoder, to_float32
+from ...ragged import Ragged
+from ...readers import LogMel, Reader
+from .network import BANDS, FEATURES, FRAMES, MusicnnNetwork
+
+# B songs, P windows
+
+SAMPLE_RATE, FFT_SAMPLES, HOP_SAMPLES = 16000, 512, 256
+GAIN = 10_000  # of the mel energies before 1 is added and the logarithm is taken
+WIDTH = FEATURES + 3
+
+
+def make_reader() -> LogMel:
+    """The spectrogram that musicnn was trained with, in windows of 3 s, up to its scale: see `MusicnnEncoder`."""
+    seconds = FRAMES * HOP_SAMPLES / SAMPLE_RATE
+    return LogMel(SAMPLE_RATE, seconds, BANDS, FFT_SAMPLES, HOP_SAMPLES, f_min=0.0, floor=1 / GAIN)
+
+
+class MusicnnEncoder(Encoder):
+    """Sounds as musicnn's features, with three dimensions more, by which their cosine with a tag is its logit.
+
+    A song is the mean of the features of its windows, then 1, then whatever makes all songs equally long, then 0. A tag
+    is its weights, then its bias, then 0, then whatever makes all tags equally long: the product is the logit, and the
+    cosine is the logit times a constant. The filled dimension hardly changes the order of songs by their cosine.
+
+    Args:
+        reader: of log-mel frames as `make_reader` makes them.
+        length: of the vectors before they are normalised, more than nearly all features have.
+    """
+
+    def __init__(self, reader: Reader, length: float = 32.0) -> None:
+        super().__init__(reader, WIDTH)
+        self.length_of_songs = length
+
+    def build(self, dim: int) -> None:
+        """Make the network."""
+        self.network = MusicnnNetwork()
+
+    def pieces(self, x: Ragged) -> Tensor:
+        """A vector a window: (P, 331)."""
+        decades = x.dense(self.reader.shape) / math.log(10) + math.log10(GAIN)  # log10(energy + 1 / GAIN) + log10(GAIN)
+        features = to_float32(self.network(decades))
+        return torch.cat([features, features.new_ones(len(features), 1), features.new_zeros(len(features), 2)], 1)
+
+    def pool(self, h: Tensor, x: Ragged) -> Tensor:
+        """Vectors of windows (P, 331) -> one a song (B, 331): their mean, filled up to one length."""
+        mean = x.mean(h)[:, : FEATURES + 1]
+        rest = (self.length_of_songs**2 - mean.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
+        return torch.cat([mean, rest, torch.zeros_like(rest)], 1)
