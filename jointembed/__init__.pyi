@@ -27,6 +27,8 @@ from .objectives import Sigmoid as Sigmoid
 from .objectives import Softmax as Softmax
 from .pretrained.huggingface.audio import PretrainedAudioEncoder as PretrainedAudioEncoder
 from .pretrained.huggingface.text import PretrainedTextEncoder as PretrainedTextEncoder
+from .pretrained.huggingface.vision import PretrainedImageEncoder as PretrainedImageEncoder
+from .pretrained.torchvision_models import TorchvisionEncoder as TorchvisionEncoder
 from .pretrained.tower import from_checkpoint as from_checkpoint
 from .ragged import Ragged as Ragged
 from .readers import BagOfWords as BagOfWords

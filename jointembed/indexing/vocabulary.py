@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,16 @@ def _words(space: Any, index: Index, field: str) -> dict[str, list[str]]:
             words[name] = list(labels)
     for name in [name for name in text_columns(space) if name in readers][:1]:
         listed = [word for word in readers[name].vocabulary() if _is_telling(word)]
-        words[name] = listed[:MAX_LISTED_WORDS] if readers[name].vocabulary() else _frequent_words(index, field)
+        files = {column for column, reader in readers.items() if reader.reads_files}
+        words[name] = listed[:MAX_LISTED_WORDS] if readers[name].vocabulary() else _frequent_words(index, field, files)
     return words
 
 
-def _frequent_words(index: Index, field: str) -> list[str]:
+def _frequent_words(index: Index, field: str, files: Collection[str]) -> list[str]:
+    """The words that occur in most rows, except in the paths of files."""
     counts: Counter[str] = Counter()
     for row in iter_rows(index, index.ids(field)):
-        cells = [cell for name, cell in row.items() if name not in ("id", "path")]
+        cells = [cell for name, cell in row.items() if name not in {"id", "path", *files}]
         texts = [text for cell in cells for text in (cell if isinstance(cell, list) else [cell])]
         counts.update(
             {word for text in texts if isinstance(text, str) for word in re.findall(r"[^\W\d_]+", text.lower())}

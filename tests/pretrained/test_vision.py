@@ -225,5 +225,6 @@ def test_adopted_clip_searches_images_by_word_and_by_example(models, tmp_path, c
     hits = json.loads(capsys.readouterr().out)
     with Index.open(index) as opened:
         _, vectors = opened.vectors()
+        assert opened.vocabulary("image")[0] == ["number"], "words of the captions, and none of file names"
     scores = vectors @ Space.load(model).embed("caption", ["a slow waltz"])[0]
     assert [hit["score"] for hit in hits] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
