@@ -29,7 +29,8 @@ SHORTEST_SIDE = {
     "DeiTImageProcessor": False,
 }
 CROPS_BY_DEFAULT = ("CLIPImageProcessor", "BitImageProcessor", "DeiTImageProcessor")
-FILTERS = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]  # by their number in Pillow
+FILTERS = dict(enumerate(["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]))  # as Pillow numbers them
+OTHER_MODEL = "adopt a model whose images are resized to one size"
 WARP_FROM = 384  # ConvNeXt: pixels of a side from which an image is warped, and not cropped
 
 
@@ -125,7 +126,7 @@ def make_image_reader(folder: ModelFolder) -> Image:
     except KeyError as error:
         raise DamagedError(folder.path / name, f"it has no {error}", FETCH_AGAIN) from error
     except UsageError as error:
-        raise UsageError(folder.path / name, error.problem, "adopt a model whose images have one size") from error
+        raise UsageError(folder.path / name, error.problem, OTHER_MODEL) from error
 
 
 def _read_processor(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _read_processor(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     """
     resize = _read_size(settings["size"], SHORTEST_SIDE[kind])
     if not settings.get("do_resize", True) or settings.get("do_pad"):
-        raise UsageError(kind, "its images are not resized, or are padded", "")
+        raise UsageError(kind, "its images are not resized, or are padded", OTHER_MODEL)
     if kind == "ConvNextImageProcessor":
         side = resize if isinstance(resize, int) else resize[0]
         crop = [side, side]
@@ -147,7 +148,8 @@ def _read_processor(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     elif isinstance(resize, list):
         crop = resize
     else:
-        raise UsageError(kind, f"images are resized to a shortest side of {resize}, and not cropped to one size", "")
+        wrong = f"images are resized to a shortest side of {resize}, and not cropped to one size"
+        raise UsageError(kind, wrong, OTHER_MODEL)
     # (x factor - mean) / std of levels x in 0 to 255, for pixels x / 255
     factor = settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1
     normalizes = settings.get("do_normalize", True)
@@ -155,7 +157,7 @@ def _read_processor(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "size": crop,
         "resize": resize,
-        "resample": FILTERS[settings["resample"]],
+        "resample": FILTERS.get(settings["resample"], str(settings["resample"])),
         "mean": [value / scale for value in (settings["image_mean"] if normalizes else [0.0] * 3)],
         "std": [value / scale for value in (settings["image_std"] if normalizes else [1.0] * 3)],
     }
@@ -169,7 +171,7 @@ def _read_size(size: Any, is_shortest_side: bool) -> Any:
         return int(size["shortest_edge"])
     if set(size) == {"height", "width"}:
         return [int(size["height"]), int(size["width"])]
-    raise UsageError("size", f"images are resized to {size}, and so not to one size", "")
+    raise UsageError("size", f"images are resized to {size}, and so not to one size", OTHER_MODEL)
 
 
 def _convert(folder: ModelFolder) -> Space:
