@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from ci import skip_outside_ci
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks as small as those of the tests only wait for more threads
+
 collect_ignore = ["benchmarks"]  # scripts, which read the command line
 
 BROWSER_FLAGS = [
@@ -19,6 +21,11 @@ BROWSER_FLAGS = [
     "--no-sandbox",
     "--autoplay-policy=no-user-gesture-required",
 ]
+
+
+def pytest_xdist_auto_num_workers(config):
+    """The whole suite runs in two processes; a few files are done before a second one has loaded torch."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 @pytest.fixture(scope="session")

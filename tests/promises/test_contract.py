@@ -35,7 +35,7 @@ def model(recordings):
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = lightning.Trainer(max_epochs=8, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        trainer = lightning.Trainer(max_epochs=12, logger=False, enable_checkpointing=False, enable_progress_bar=False)
         trainer.fit(model, TableData(rows, batch_size=len(recordings)))
     return model.space
 
