@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from ..errors import UsageError, did_you_mean, missing_extra
 from ..index.cache import cache_path, read_checked, write_checked
-from ..index.columns import columns, read
 from ..index.index import Index
 from ..index.search.memmap import iter_slices
 
@@ -31,7 +30,7 @@ _UMAP_MIN_ROWS = 8
 def available_axes(index: Index, column: str | None = None) -> list[str]:
     """Return the axes that `compute_layout` takes: the projections that are installed, then the numeric columns."""
     umap = ["umap2", "umap3"] if importlib.util.find_spec("umap") else []
-    numbers = [name for name, kind in columns(index, column).items() if kind.numeric and kind.size > 1]
+    numbers = [name for name, kind in index.column_kinds(column).items() if kind.numeric and kind.size > 1]
     return ["pca2", "pca3", *umap, *numbers]
 
 
@@ -58,7 +57,7 @@ def compute_layout(index: Index, axes: str, column: str | None = None) -> npt.ND
     names: list[str] = []
     with contextlib.suppress(csv.Error):  # more than one line
         names = next(csv.reader([axes]), [])
-    numeric = [name for name, kind in columns(index, column).items() if kind.numeric]
+    numeric = [name for name, kind in index.column_kinds(column).items() if kind.numeric]
     for name in names:
         if name not in numeric:
             wrong = f"unknown layout or numeric column: {name}"
@@ -66,7 +65,7 @@ def compute_layout(index: Index, axes: str, column: str | None = None) -> npt.ND
     if len(names) not in (2, 3):
         wrong = f"needs two or three numeric columns, got {len(names)}"
         raise UsageError(axes, wrong, "use pca2, pca3, umap2, umap3, or columns such as year,price")
-    values = read(index, column, set(names))
+    values = index.cells(names, column)
     return _scale_to_unit_box(np.array([values[name] for name in names], np.float64).T, per_axis=True)
 
 

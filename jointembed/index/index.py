@@ -23,6 +23,7 @@ from . import path, rerank
 from .backends.base import Backend, Changes, FieldInfo, IndexInfo, Row
 from .backends.connection import recreate_hint
 from .backends.sqlite import SQLiteBackend
+from .column_kinds import ColumnKind
 from .hits import Hit
 from .snapshot import Item, Snapshot
 
@@ -180,14 +181,6 @@ class Index:
     def set_field_info(self, field: str | None = None, **changes: Any) -> None:
         """Change what is known of a field; see `FieldInfo`."""
         self.backend.commit(Changes(edit_info=lambda info: info.with_field(field, **changes)))
-
-    def get_meta(self, key: str) -> str:
-        """What `set_meta` stored under a key, "" if nothing."""
-        return self.info.user.get(key, "")
-
-    def set_meta(self, values: Mapping[str, str]) -> None:
-        """Store texts of yours with the index."""
-        self.backend.commit(Changes(edit_info=lambda info: replace(info, user={**info.user, **values})))
 
     def add_field(
         self, field: str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = "", **more: Any
@@ -486,6 +479,27 @@ class Index:
         with self.reading() as snapshot:
             allowed = snapshot.allowed(where, field)
             return len(snapshot.field(field)) if allowed is None else len(allowed)
+
+    def cells(
+        self, names: Collection[str] | None = None, field: str | None = None, every: bool = False
+    ) -> dict[str, list[Any]]:
+        """The cells of columns, in the order of `ids`; None where a row has none.
+
+        Args:
+            names: the columns, `id` among them; all if None.
+            field: of the rows with a vector in this field, by default the first one.
+            every: of every row instead, whatever vectors it has.
+
+        Raises:
+            UsageError: there is no such field.
+        """
+        with self.reading() as snapshot:
+            return snapshot.cells(names, field, every)
+
+    def column_kinds(self, field: str | None = None) -> dict[str, ColumnKind]:
+        """What each column but `id` is, over the rows with a vector in a field, by default the first one."""
+        with self.reading() as snapshot:
+            return snapshot.column_kinds(field)
 
     def row(self, id: str) -> dict[str, Any]:
         """The cells of a row, `id` among them; UsageError if there is no such row."""

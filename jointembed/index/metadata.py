@@ -105,7 +105,6 @@ class Metadata:
         self._backend, self._max_bytes = backend, max_bytes
         self._columns: dict[str, CellColumn] = {}  # the last one used is last
         self._lock = threading.RLock()
-        self.kinds: dict[str, Any] = {}  # see `columns.py`
 
     @cached_property
     def keys(self) -> Keys:

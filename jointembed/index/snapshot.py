@@ -16,6 +16,7 @@ from . import ids, rerank
 from .backends.base import Backend, IndexInfo
 from .backends.connection import rebuild_command
 from .cache import cache_path, list_caches, read_vectors, write_vectors
+from .column_kinds import ColumnKind, infer_kind
 from .hits import Hit
 from .metadata import Metadata
 from .search.base import NearestNeighbors, Positions
@@ -46,6 +47,7 @@ class Snapshot:
         self._fields: dict[str, VectorField] = {}
         self._searchers: dict[tuple[Any, ...], NearestNeighbors] = {}
         self._ids: dict[str, list[str]] = {}
+        self._kinds: dict[str, dict[str, ColumnKind]] = {}
         self._lock = threading.RLock()
 
     @property
@@ -103,6 +105,22 @@ class Snapshot:
         with self._backend.read() as view:
             keys = [key for id in names if (key := view.key(id)) is not None]
         return self.field(field).positions_of(keys)
+
+    def cells(self, names: Collection[str] | None, field: str | None, every: bool = False) -> dict[str, list[Any]]:
+        """The cells of some columns, or of all and `id`, of the rows with a vector in a field, or of every row."""
+        selected = [name for name in ["id", *self.info.columns] if names is None or name in names]
+        if not self.info.fields:
+            return {name: [] for name in selected}
+        keys = self.metadata.keys if every else self.field(field).keys
+        return {name: self.metadata.values(name, keys) for name in selected}
+
+    def column_kinds(self, field: str | None) -> dict[str, ColumnKind]:
+        """What each column is, over the rows with a vector in a field."""
+        name = self.field_name(field) if self.info.fields else ""
+        if name not in self._kinds:
+            columns = self.cells(self.info.columns, field)
+            self._kinds[name] = {column: infer_kind(cells) for column, cells in columns.items()}
+        return self._kinds[name]
 
     def matching_keys(self, where: str) -> Keys:
         """The keys of the rows that meet a condition, ascending."""

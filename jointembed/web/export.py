@@ -22,8 +22,7 @@ from .. import files
 from ..analyze import layout
 from ..errors import UsageError, did_you_mean
 from ..index.backends.connection import rebuild_command
-from ..index.columns import cells as encode_cells
-from ..index.columns import columns, read
+from ..index.column_kinds import encode_column
 from ..index.index import Index
 
 STATIC = Path(__file__).parent / "static"
@@ -36,7 +35,7 @@ _IMPORT = re.compile(r"^import\s[^;]*?\sfrom \"\./([\w.]+)\";\n", re.MULTILINE)
 def page_info(index: Index, field: str | None = None) -> dict[str, Any]:
     """What the page loads first: name, counts, vector fields, layouts, and the kind of each metadata column."""
     space = index.field_info(field)
-    kinds = columns(index, field)
+    kinds = index.column_kinds(field)
     fields = index.fields
     return {
         "name": index.path.stem,
@@ -60,17 +59,17 @@ def layout_bytes(index: Index, axes: str, field: str | None = None) -> bytes:
 
 
 def column_values(index: Index, name: str, field: str | None = None) -> dict[str, Any]:
-    """One column of metadata, or `id`, in the order of `Index.ids`; see `index.columns.cells`.
+    """One column of metadata, or `id`, in the order of `Index.ids`; see `encode_column`.
 
     Raises:
         UsageError: no row has this column.
     """
-    kinds = columns(index, field)
+    kinds = index.column_kinds(field)
     if name == "id":
-        return {"kind": "text", "values": read(index, field, {"id"})["id"]}
+        return {"kind": "text", "values": index.cells({"id"}, field)["id"]}
     if name not in kinds:
         raise UsageError(name, "no row has this column", did_you_mean(name, ["id", *kinds]))
-    return encode_cells(read(index, field, {name})[name], kinds[name], _read_all_rows(index, {name}).get(name))
+    return encode_column(index.cells({name}, field)[name], kinds[name], _read_all_rows(index, {name}).get(name))
 
 
 def export(
@@ -115,8 +114,8 @@ def _write(index: Index, out: Path, k: int, axes: str, field: str | None, root: 
     names = dict.fromkeys([*([axes] if axes in _LAYOUTS else []), "pca2", "pca3"])
     layouts = {name: layout.compute_layout(index, name, field) for name in names}
     layout.compute_layout(index, axes, field)  # columns as axes: the page computes the layout, but they must exist
-    kinds = columns(index, field)
-    cells = read(index, field)
+    kinds = index.column_kinds(field)
+    cells = index.cells(None, field)
     all_rows = _read_all_rows(index, {name for name, column in kinds.items() if column.kind == "category"})
     low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
     links = [] if root is None else _links(cells, Path(root), out, field)
@@ -127,7 +126,7 @@ def _write(index: Index, out: Path, k: int, axes: str, field: str | None, root: 
     first += [(f"layout {name}", _to_base64(_quantize(points))) for name, points in layouts.items()]
     later: list[tuple[str, bytes]] = []
     for number, (name, column) in enumerate(kinds.items()):
-        block = (f"column {number}", _to_json(encode_cells(cells[name], column, all_rows.get(name))))
+        block = (f"column {number}", _to_json(encode_column(cells[name], column, all_rows.get(name))))
         (later if column.kind == "text" else first).append(block)
     later.append(("column id", _to_json({"kind": "text", "values": cells["id"]})))
     width = (high - low) or 1.0
@@ -144,7 +143,7 @@ def _write(index: Index, out: Path, k: int, axes: str, field: str | None, root: 
 
 def _read_all_rows(index: Index, names: set[str]) -> dict[str, list[Any]]:
     """Columns of all rows, where an index has several fields: a category keeps its colour whichever rows are shown."""
-    return read(index, None, names, every=True) if len(index.fields) > 1 else {}
+    return index.cells(names, every=True) if len(index.fields) > 1 else {}
 
 
 def neighbors(

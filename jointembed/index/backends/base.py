@@ -80,7 +80,6 @@ class IndexInfo:
         device: the device of `root` at the last complete scan.
         scan_field: the field that scans of a folder fill by default.
         clusters: the names of the clusters in each column that `cluster` wrote.
-        user: what `Index.set_meta` stored.
     """
 
     default: FieldInfo
@@ -95,7 +94,6 @@ class IndexInfo:
     device: str = ""
     scan_field: str = ""
     clusters: Mapping[str, Sequence[str]] = dataclass_field(default_factory=dict)
-    user: Mapping[str, str] = dataclass_field(default_factory=dict)
 
     def field_info(self, name: str | None) -> FieldInfo:
         """What is known of a field, by default of the first one."""

@@ -1,4 +1,4 @@
-"""A backend that keeps an index in memory, for a test or a notebook."""
+"""A backend that keeps an index in memory: it shows that an index needs no more of a store than the protocol says."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import MismatchError, UsageError, UserError
-from .base import Changes, FieldInfo, Float32s, IndexInfo, Keys, Row, View, is_storable
-from .encoding import column_names, encode_cells, encode_id, encode_ids, merge_cells
-from .fulltext import document, fts_query
+from jointembed.errors import MismatchError, UsageError, UserError
+from jointembed.index.backends.base import Changes, FieldInfo, Float32s, IndexInfo, Keys, Row, View, is_storable
+from jointembed.index.backends.encoding import column_names, encode_cells, encode_id, encode_ids, merge_cells
+from jointembed.index.backends.fulltext import document, fts_query
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,6 @@ class MemoryBackend:
                 if changes.vectors is not None:
                     vector = np.array(changes.vectors[number], np.float32)
                     stored[changes.field][by_id[id]] = vector, row.get("_digest")
-            vocabulary = dict(old.terms)
             vocabulary = dict(old.terms)
             for field, (terms, vectors) in changes.vocabulary.items():
                 self._check(vectors, len(terms), info.field_info(field))

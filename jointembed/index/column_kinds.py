@@ -1,12 +1,10 @@
-"""The cells of all rows of an index by column, and what each column is: categories, numbers or text."""
+"""What each column of metadata is: categories, numbers or text."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from typing import Any
-
-from .index import Index
 
 MAX_CATEGORIES = 100  # values of a column of categories; more of them are text
 MAX_NUMERIC_CATEGORIES = 12  # whole numbers so few are categories too: rooms, digits, clusters
@@ -16,7 +14,7 @@ MAX_NUMBER = 1e300  # above it a number of JSON may have no float
 
 @dataclass(frozen=True)
 class ColumnKind:
-    """What the cells of one name are.
+    """What the cells of a column are.
 
     Args:
         kind: `category` (few texts, truth values or whole numbers, or lists of them), `number` or `text`.
@@ -29,41 +27,31 @@ class ColumnKind:
     numeric: bool
 
 
-def columns(index: Index, field: str | None = None) -> dict[str, ColumnKind]:
-    """What each cell is, over the rows that have a vector in the field; remembered until the index changes."""
-    with index.reading() as snapshot:
-        kinds_by_field = snapshot.metadata.kinds
-        field = snapshot.info.fields[0] if field is None and snapshot.info.fields else field or ""
-        if field not in kinds_by_field:
-            cells = read(index, field or None)
-            kinds_by_field[field] = {name: _infer_kind(values) for name, values in cells.items() if name != "id"}
-        kinds: dict[str, ColumnKind] = kinds_by_field[field]
-        return kinds
+def infer_kind(values: list[Any]) -> ColumnKind:
+    """The kind of a column with these cells."""
+    present = [value for value in values if value is not None and value != [] and value != ""]
+    numeric = bool(present) and all(_number(value) for value in present)
+    distinct: set[tuple[type, Any]] = set()
+    simple = True
+    for value in present:
+        elements = _as_list(value)
+        simple = all(
+            isinstance(element, str | bool | int | float) and len(str(element)) <= MAX_TEXT_CHARS
+            for element in elements
+        )
+        distinct.update(map(_key, elements) if simple else ())
+        if not simple or (not numeric and len(distinct) > MAX_CATEGORIES):
+            return ColumnKind("text", 1, False)
+    if numeric and not (
+        len(distinct) <= MAX_NUMERIC_CATEGORIES and all(float(value).is_integer() for value in present)
+    ):
+        return ColumnKind("number", len(distinct), True)
+    if len(distinct) < max(len(present), 2) and len(distinct) <= max(8, len(present) // 2):
+        return ColumnKind("category", len(distinct), numeric)
+    return ColumnKind("number" if numeric else "text", len(distinct), numeric)
 
 
-def read(
-    index: Index, field: str | None = None, names: set[str] | None = None, every: bool = False
-) -> dict[str, list[Any]]:
-    """The cells of each name, `id` among them, in the order of `Index.ids`; None where a row has none.
-
-    Args:
-        index: the index.
-        field: of the rows that have a vector in this field; by default the first one indexed.
-        names: these only; all if None.
-        every: of all rows instead, whatever vectors they have.
-
-    Raises:
-        UsageError: there is no such field.
-    """
-    with index.reading() as snapshot:
-        selected = [name for name in ["id", *snapshot.info.columns] if names is None or name in names]
-        if not snapshot.info.fields:
-            return {name: [] for name in selected}
-        keys = snapshot.metadata.keys if every else snapshot.field(field).keys
-        return {name: snapshot.metadata.values(name, keys) for name in selected}
-
-
-def cells(values: list[Any], column: ColumnKind, every: list[Any] | None = None) -> dict[str, Any]:
+def encode_column(values: list[Any], column: ColumnKind, every: list[Any] | None = None) -> dict[str, Any]:
     """A column as the page takes it.
 
     Args:
@@ -104,29 +92,6 @@ def _counts(values: list[Any]) -> dict[tuple[type, Any], int]:
         for element in _as_list(value):
             counts[_key(element)] = counts.get(_key(element), 0) + 1
     return counts
-
-
-def _infer_kind(values: list[Any]) -> ColumnKind:
-    present = [value for value in values if value is not None and value != [] and value != ""]
-    numeric = bool(present) and all(_number(value) for value in present)
-    distinct: set[tuple[type, Any]] = set()
-    simple = True
-    for value in present:
-        elements = _as_list(value)
-        simple = all(
-            isinstance(element, str | bool | int | float) and len(str(element)) <= MAX_TEXT_CHARS
-            for element in elements
-        )
-        distinct.update(map(_key, elements) if simple else ())
-        if not simple or (not numeric and len(distinct) > MAX_CATEGORIES):
-            return ColumnKind("text", 1, False)
-    if numeric and not (
-        len(distinct) <= MAX_NUMERIC_CATEGORIES and all(float(value).is_integer() for value in present)
-    ):
-        return ColumnKind("number", len(distinct), True)
-    if len(distinct) < max(len(present), 2) and len(distinct) <= max(8, len(present) // 2):
-        return ColumnKind("category", len(distinct), numeric)
-    return ColumnKind("number" if numeric else "text", len(distinct), numeric)
 
 
 def _as_list(value: Any) -> list[Any]:
