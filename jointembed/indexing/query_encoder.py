@@ -16,7 +16,7 @@ from ..audio.workers import Decoders
 from ..errors import MismatchError, UsageError, did_you_mean
 from ..index.backends.connection import rebuild_command, recreate_hint
 from ..index.index import Index
-from ..values import parse_cell
+from ..values import missing, parse_cell
 from .index_encoder import IndexEncoder
 
 IMAGE_EXTENSIONS = {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
@@ -74,7 +74,8 @@ class QueryEncoder:
             column: the model's column that the query is a cell of; see `guess_column` if it is not given.
 
         Raises:
-            UsageError: the query is empty, is not a cell of the column, or consists of unknown ids or words only.
+            UsageError: the query is empty, is not a cell of the column, or consists of unknown ids or words only: its
+                vector would be that of any other unknown query.
         """
         if not query.strip():
             raise UsageError("query", "it is empty", "give words, an id or a path")
@@ -122,7 +123,12 @@ class QueryEncoder:
             if query[:1] not in "[{":
                 parts = ", ".join(space.fusions[column])
                 raise UsageError(column, f"it is fused from {parts}", 'give a row, such as \'{"words": "..."}\'')
-            return parse_cell(query)
+            from ..space.embed import row_cell
+
+            cell = parse_cell(query)
+            cells = {part: row_cell(cell, part, space.reader(part).columns) for part in space.fusions[column]}
+            self._check_known({part: cell for part, cell in cells.items() if not missing(cell)})
+            return cell
         reader = space.reader(column)
         if self.decoders is not None and column == self.audio_column:
             [sound] = self.decoders.map([os.fsencode(query)])
@@ -130,13 +136,25 @@ class QueryEncoder:
                 raise UsageError("the file", sound.problem, sound.fix)
             return sound.samples
         cell = reader.parse(query)
-        unknown = reader.unknown(cell)
-        if unknown and len(unknown) == len(reader.elements(cell)):
-            if reader.reads_text:
-                raise UsageError(unknown[0], "the model knows none of these words", "use other words")
-            fix = did_you_mean(unknown[0], reader.vocabulary())
-            raise UsageError(unknown[0], f"the model knows no such {column}", fix)
+        self._check_known({column: cell})
         return cell
+
+    def _check_known(self, cells: dict[str, Any]) -> None:
+        """Raise UsageError if the model knows no element of any of the cells, which are given by their columns."""
+        refusals = []
+        for column, cell in cells.items():
+            reader = self.encoder.space.reader(column)
+            unknown = reader.unknown(cell)
+            if not unknown or len(unknown) < len(reader.elements(cell)):
+                return
+            if reader.reads_text:
+                fix = "use other words; --mode text finds these words in the columns of the index"
+                refusals.append((unknown[0], "the model knows none of these words", fix))
+            else:
+                fix = did_you_mean(unknown[0], reader.vocabulary())
+                refusals.append((unknown[0], f"the model knows no such {column}", fix))
+        if refusals:
+            raise UsageError(*refusals[0])
 
 
 class QueryEncoders:

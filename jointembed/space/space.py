@@ -245,7 +245,8 @@ class Space(Configurable, nn.Module):
 
         The same cell gives the same bits, alone or among others: it is computed in batches of one shape, counted in
         pieces, and pooled in a fixed order. The vector of a sound is the mean over all of its windows, from its start
-        to its end; nothing is cut out at random.
+        to its end; nothing is cut out at random. A cell of unknown words or ids only has the vector of the unknown
+        token, as in training; `reader(column).unknown(cell)` lists what is unknown.
 
         Args:
             column: of the space; the cells of a fusion are rows as dicts.

@@ -54,10 +54,13 @@ def test_unknown_queries_are_refused_with_the_nearest_known_one(home):
         (" ", None, "it is empty"),
         ("gone.flac", None, "does not exist"),
         ("slow", "item", "it is fused from words, genre"),
+        ('{"words": "polka"}', "item", "knows none of these words"),
+        ('{"words": "polka", "genre": "walz"}', "item", "knows none of these words"),
     ):
         with pytest.raises(UsageError, match=problem):
             encoder.encode(query, column)
     assert encoder.encode("slow polka").shape == (4,), "one known word is enough"
+    assert encoder.encode('{"words": "polka", "genre": "waltz"}').shape == (4,), "one known part is enough"
 
 
 def test_server_and_commands_share_the_encoder_and_its_vectors(home):
