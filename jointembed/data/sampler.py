@@ -28,6 +28,8 @@ class RowBatchSampler(Sampler[BatchSpec]):
         seed: the seed of the shuffling.
         groups: (N,) a group for each row; every group contributes equally many rows to an epoch, repeated if needed.
         epoch_rows: rows in an epoch; N by default.
+        num_replicas: processes that train together; by default those of torch's process group.
+        rank: the number of this process among them.
     """
 
     def __init__(
@@ -38,9 +40,13 @@ class RowBatchSampler(Sampler[BatchSpec]):
         seed: int = 0,
         groups: NDArray[np.int64] | None = None,
         epoch_rows: int | None = None,
+        num_replicas: int | None = None,
+        rank: int | None = None,
     ) -> None:
         self.rows, self.batch_size, self.train, self.seed, self.groups = rows, batch_size, train, seed, groups
         self.total = (epoch_rows or len(rows)) if train else len(rows)
+        self.num_replicas = distributed.world() if num_replicas is None else num_replicas
+        self.rank = distributed.rank() if rank is None else rank
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -48,17 +54,15 @@ class RowBatchSampler(Sampler[BatchSpec]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        step = self.batch_size * distributed.world()
+        step = self.batch_size * self.num_replicas
         return max(1, self.total // step) if self.train else -(-self.total // step)
 
     def __iter__(self) -> Iterator[BatchSpec]:
         order = self._shuffle() if self.train else self.rows
-        world = distributed.world()
-        rank = distributed.rank()
-        step = self.batch_size * world
+        step = self.batch_size * self.num_replicas
         for number in range(len(self)):
             chunk = order[number * step : (number + 1) * step]
-            yield self.epoch, number, np.array_split(chunk, world)[rank]
+            yield self.epoch, number, np.array_split(chunk, self.num_replicas)[self.rank]
 
     def _shuffle(self) -> Rows:
         rng = np.random.default_rng([self.seed, self.epoch])

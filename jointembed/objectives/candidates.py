@@ -15,7 +15,7 @@ from ..readers import Reader
 from ..space.encoded import Encoded, Mix
 from ..space.space import Space
 from . import distributed
-from .losses import Loss
+from .losses import Loss, Sample
 
 # B queries, P targets, C candidates, K ids of a vocabulary, D dimension of the space
 
@@ -174,8 +174,8 @@ class Sampled(Candidates):
             0, targets.rows, torch.ones_like(targets.rows)
         )
         weights = distributed.weights((is_known & query.present[targets.rows]).to(z.dtype) / counts[targets.rows])
-        expected = shares[samples] * len(samples)
-        return loss.over_sample(z, vectors, expected, samples == ids[:, None], weights, space, dim)
+        sample = Sample(vectors, shares[samples] * len(samples), samples == ids[:, None], weights)
+        return loss.over_sample(z, sample, space, dim)
 
 
 class InBatch(Candidates):

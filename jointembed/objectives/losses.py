@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -15,6 +16,23 @@ from ..space.space import Space
 from . import softmax
 
 # N queries, C candidates, D dimension of the space, K ids of a vocabulary
+
+
+@dataclass
+class Sample:
+    """The targets of N queries, and C candidates for all of them, drawn at random.
+
+    Args:
+        vectors: (N + C, D): the target of each query, then the candidates.
+        expected: (C,) how often each candidate is expected among C draws.
+        hits: (N, C) bool: candidates that are the target of the query, and so do not count.
+        weights: (N,) of each query in the sum of the losses.
+    """
+
+    vectors: Tensor
+    expected: Tensor
+    hits: Tensor
+    weights: Tensor
 
 
 class Loss(Configurable, nn.Module):
@@ -50,34 +68,15 @@ class Loss(Configurable, nn.Module):
         positives = F.one_hot(target, len(table)).to(query.dtype)
         return cast(Tensor, (self(space.score(query, table, dim), positives) * weights).sum())
 
-    def over_sample(
-        self,
-        query: Tensor,
-        vectors: Tensor,
-        expected: Tensor,
-        hits: Tensor,
-        weights: Tensor,
-        space: Space,
-        dim: int | None,
-    ) -> Tensor:
-        """The weighted sum of the losses of queries among candidates that were drawn at random.
-
-        Args:
-            query: (N, D).
-            vectors: (N + C, D): the target of each query, then the candidates.
-            expected: (C,) how often each candidate is expected among C draws.
-            hits: (N, C) bool: candidates that are the target of the query, and so do not count.
-            weights: (N,) of each query in the sum.
-            space: that gives scores.
-            dim: score by the first `dim` dimensions only.
-        """
-        target, samples = vectors.tensor_split([len(query)])
+    def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
+        """The weighted sum of the losses of queries (N, D) among candidates that were drawn at random."""
+        target, samples = sample.vectors.tensor_split([len(query)])
         own = space.paired_score(query, target, dim)[:, None]
         scores = torch.cat([own, space.score(query, samples, dim)], 1)
         positives = torch.zeros_like(scores)
         positives[:, 0] = 1
-        candidates = torch.cat([torch.ones_like(hits[:, :1]), ~hits], 1)
-        return cast(Tensor, (self(scores, positives, candidates) * weights).sum())
+        candidates = torch.cat([torch.ones_like(sample.hits[:, :1]), ~sample.hits], 1)
+        return cast(Tensor, (self(scores, positives, candidates) * sample.weights).sum())
 
 
 class _Scaled(Loss):
@@ -139,20 +138,12 @@ class Softmax(_Scaled):
         a, b = space.score_factors(query, table, dim)
         return softmax.cross_entropy(a * self.scale, b, target, weights)
 
-    def over_sample(
-        self,
-        query: Tensor,
-        vectors: Tensor,
-        expected: Tensor,
-        hits: Tensor,
-        weights: Tensor,
-        space: Space,
-        dim: int | None,
-    ) -> Tensor:
+    def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
         """The sampled softmax with the logQ correction (Bengio and Senecal 2008); see `Loss.over_sample`."""
-        a, b = space.score_factors(query, vectors, dim)
+        a, b = space.score_factors(query, sample.vectors, dim)
         target, samples = b.tensor_split([len(query)])
-        return softmax.sampled(a * self.scale, target, samples, expected.log().to(a.dtype), hits, weights)
+        log_expected = sample.expected.log().to(a.dtype)
+        return softmax.sampled(a * self.scale, target, samples, log_expected, sample.hits, sample.weights)
 
 
 class Sigmoid(_Scaled):
@@ -181,19 +172,10 @@ class Sigmoid(_Scaled):
         losses = F.binary_cross_entropy_with_logits(self.logits(scores), positives, reduction="none")
         return (losses if candidates is None else losses * candidates).sum(1)
 
-    def over_sample(
-        self,
-        query: Tensor,
-        vectors: Tensor,
-        expected: Tensor,
-        hits: Tensor,
-        weights: Tensor,
-        space: Space,
-        dim: int | None,
-    ) -> Tensor:
+    def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
         """A drawn candidate stands for 1 / expected of its kind: on average this is the sum over the whole table."""
-        target, samples = vectors.tensor_split([len(query)])
+        target, samples = sample.vectors.tensor_split([len(query)])
         right = self.logits(space.paired_score(query, target, dim))  # (N,)
-        wrong = F.softplus(self.logits(space.score(query, samples, dim))) / expected.to(right.dtype)  # (N, C)
-        losses = F.softplus(-right) + wrong.masked_fill(hits, 0).sum(1)
-        return (losses * weights).sum()
+        wrong = F.softplus(self.logits(space.score(query, samples, dim))) / sample.expected.to(right.dtype)  # (N, C)
+        losses = F.softplus(-right) + wrong.masked_fill(sample.hits, 0).sum(1)
+        return (losses * sample.weights).sum()

@@ -144,7 +144,7 @@ def test_a_fit_leaves_a_run_folder(home):
     assert best["epoch"] < 2 and "jointembed" in best
 
 
-def test_similar_by_id_by_title_by_path_and_by_file(home, ask):
+def test_similar_takes_an_id_a_title_a_path_or_a_file(home, ask):
     index = home / "songs.index"
     hits = ask("similar", index, "s01", "-k", "5", "--json")
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5] and "s01" not in [hit["id"] for hit in hits]
@@ -166,7 +166,7 @@ def test_where_narrows_every_query(home, ask):
     assert {hit["row"]["split"] for hit in hits} == {"test"}
 
 
-def test_search_by_words_ids_pictures_and_rows(home, ask, capsys):
+def test_search_takes_words_ids_images_and_rows(home, ask, capsys):
     index = home / "songs.index"
     model = Space.load(home / "run")
     with Index.open(index) as opened:
@@ -235,7 +235,7 @@ def test_embed_writes_the_vectors_of_the_index(home, ask, tmp_path):
     assert parquet.read_table(tmp_path / "t.parquet").num_rows == 8
 
 
-def test_last_goes_on_where_a_run_stopped(home, ask, capsys, tmp_path):
+def test_ckpt_path_last_resumes_where_a_run_stopped(home, ask, capsys, tmp_path):
     shutil.copytree(home / "run", tmp_path / "run")
     again = ["--trainer.default_root_dir", tmp_path / "run"]
     capsys.readouterr()
@@ -309,7 +309,7 @@ def test_indexing_again_replaces_rows_and_another_column_joins_them(home, ask, t
 # -- Python ------------------------------------------------------------------------------------------------------------
 
 
-def test_fifteen_lines_of_python(tmp_path):
+def test_model_is_trained_saved_and_searched_from_python(tmp_path):
     rng = np.random.default_rng(0)
     table = [{"id": f"{n}", "bitmap": np.eye(4)[n % 4] * rng.random((4, 4)), "digit": n % 4} for n in range(40)]
     torch.manual_seed(0)

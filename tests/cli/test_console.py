@@ -137,7 +137,7 @@ def test_a_pipe_gets_every_column_uncut(tmp_path, ask):
     assert all(any(f" {word}, " in line for word in WORDS) for line in lines[2:])
 
 
-def test_other_tables_are_not_cut_in_a_pipe_either(tmp_path, ask):
+def test_table_of_columns_is_cut_in_a_terminal_and_not_in_a_pipe(tmp_path, ask):
     name = "a column whose name goes on and on " * 6
     (tmp_path / "rows.jsonl").write_text(
         "".join(json.dumps({"id": str(n), name: f"v{n % 3}"}) + "\n" for n in range(90))

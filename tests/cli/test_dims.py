@@ -42,7 +42,7 @@ def test_half_a_million_values_start_with_26_dimensions_searched_from_15_to_35()
     assert suggest_dimensions(2) == (2, 1, 3) and suggest_dimensions(0) == (2, 1, 3), "never less than two"
 
 
-def test_each_column_is_told_with_its_kind_and_its_values(tmp_path, ask):
+def test_columns_are_listed_with_their_kinds_and_values(tmp_path, ask):
     for number in range(20):
         soundfile.write(tmp_path / f"{number}.wav", np.zeros(4000, np.float32), 8000)
     rows = [
@@ -122,7 +122,7 @@ def test_the_curve_is_printed_and_drawn(run, ask, tmp_path):
         assert len(set(image.convert("L").tobytes())) > 20, "something is drawn"
 
 
-def test_what_is_wrong_is_said_in_one_line(run, ask, tmp_path, monkeypatch):
+def test_mistakes_are_reported_in_one_line(run, ask, tmp_path, monkeypatch):
     folder, *_ = run
     whole = ["dims", folder, "--model", folder / "run", "--query", "words", "--target", "genre"]
     for words, message in [

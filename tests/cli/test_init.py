@@ -132,7 +132,7 @@ def test_a_recipe_knows_rates_lengths_and_shapes_from_the_files(tmp_path, monkey
     )
 
 
-def test_what_cannot_be_used_is_left_out_with_its_reason(tmp_path, monkeypatch):
+def test_unusable_columns_are_left_out_with_their_reason(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [{"caption": f"some words about {n}", "genre": "ab"[n % 2], "gone": f"no/{n}.wav", "same": "x",
              "serial": f"s{n}", "year": 1900 + n, "empty": None} for n in range(COUNT)]  # fmt: skip

@@ -181,7 +181,7 @@ def test_a_path_leads_from_one_to_the_other(ask):
     assert ask("path", "s.index", "s00", "s00")[0] == 2
 
 
-def test_text_needs_no_model_and_both_joins_it_with_vectors(ask, home):
+def test_text_mode_needs_no_model_and_hybrid_mode_adds_vectors(ask, home):
     hits = parse(ask("search", "s.index", "Tune 7", "--mode", "text", "--json", "-k3")[1])
     assert hits[0]["id"] == "s07"
     hits = parse(ask("search", "s.index", "sad guitar", "--mode", "hybrid", "--json", "-k5")[1])
@@ -244,7 +244,7 @@ def test_neighbors_of_a_tables_rows_leave_out_what_each_has_seen(ask, tmp_path):
     assert ask("neighbors", "s.index", out, "-k0")[0] == 2
 
 
-def test_neighbors_go_on_where_they_were_stopped(tmp_path):
+def test_neighbors_resume_where_they_stopped(tmp_path):
     place, out = tmp_path / "many.index", tmp_path / "n.parquet"
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((30_000, 16)).astype(np.float32)
@@ -309,7 +309,7 @@ def test_an_index_whose_rows_are_all_gone_finds_nothing(ask, home, tmp_path):
         assert (code, parse(out)) == (0, []), err
 
 
-def test_what_is_excluded_is_an_item(ask):
+def test_excluded_items_must_exist(ask):
     code, out, err = ask("similar", "s.index", "s00", "--exclude", "a.ckpt")
     assert code == 2 and "a.ckpt" in err and "no such id" in err
 
@@ -327,7 +327,7 @@ def test_an_empty_index_answers_in_one_line(ask, home, tmp_path):
         assert (code, err.count("\n")) == (2, 1) and message in err
 
 
-def test_the_name_of_a_file_is_no_words(ask, tmp_path):
+def test_file_that_no_column_reads_is_refused(ask, tmp_path):
     code, _, err = ask("similar", "s.index", "rows.jsonl")
     assert code == 2 and "no column for such a query" in err
 

@@ -4,31 +4,23 @@ import numpy as np
 import pytest
 
 from jointembed.data.sampler import RowBatchSampler
-from jointembed.objectives import distributed
 
 
-@pytest.fixture
-def plans(monkeypatch):
+def plans(world, *args, epoch=0, **kwargs):
     """All batches of an epoch, a list for each of so many processes."""
-
-    def make(world, *args, epoch=0, **kwargs):
-        monkeypatch.setattr(distributed, "world", lambda: world)
-        plans_of_ranks = []
-        for rank in range(world):
-            monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-            batches = RowBatchSampler(*args, **kwargs)
-            batches.set_epoch(epoch)
-            listed = list(batches)
-            assert len(listed) == len(batches)
-            assert [plan[:2] for plan in listed] == [(epoch, number) for number in range(len(listed))]
-            plans_of_ranks.append([plan[2] for plan in listed])
-        return plans_of_ranks
-
-    return make
+    plans_of_ranks = []
+    for rank in range(world):
+        batches = RowBatchSampler(*args, **kwargs, num_replicas=world, rank=rank)
+        batches.set_epoch(epoch)
+        listed = list(batches)
+        assert len(listed) == len(batches)
+        assert [plan[:2] for plan in listed] == [(epoch, number) for number in range(len(listed))]
+        plans_of_ranks.append([plan[2] for plan in listed])
+    return plans_of_ranks
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_evaluation_sees_each_row_once_over_all_processes(plans, world):
+def test_evaluation_sees_each_row_once_over_all_processes(world):
     for count in range(1, 34):
         rows = np.arange(count) * 10
         ranks = plans(world, rows, 4, False)
@@ -40,7 +32,7 @@ def test_evaluation_sees_each_row_once_over_all_processes(plans, world):
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_training_drops_only_the_incomplete_batch(plans, world):
+def test_training_drops_only_the_incomplete_batch(world):
     for count in range(4 * world, 34):
         ranks = plans(world, np.arange(count), 4, True)
         assert {len(part) for batches in ranks for part in batches} == {4}
@@ -50,13 +42,13 @@ def test_training_drops_only_the_incomplete_batch(plans, world):
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_table_smaller_than_a_batch_is_one_batch(plans, world):
+def test_table_smaller_than_a_batch_is_one_batch(world):
     ranks = plans(world, np.arange(3), 4, True)
     assert {len(batches) for batches in ranks} == {1}
     assert sorted(np.concatenate([batches[0] for batches in ranks]).tolist()) == [0, 1, 2]
 
 
-def test_order_depends_on_seed_and_epoch(plans):
+def test_order_depends_on_seed_and_epoch():
     rows = np.arange(64)
 
     def order(seed, epoch):
@@ -67,14 +59,14 @@ def test_order_depends_on_seed_and_epoch(plans):
     assert sorted(order(0, 0)) == rows.tolist() != order(0, 0)
 
 
-def test_processes_share_the_batches_of_a_single_process(plans):
+def test_processes_share_the_batches_of_a_single_process():
     rows = np.arange(48)
     [single] = plans(1, rows, 8, True, seed=1)
     two = plans(2, rows, 4, True, seed=1)
     assert [np.concatenate(parts).tolist() for parts in zip(*two, strict=True)] == [part.tolist() for part in single]
 
 
-def test_balance_gives_groups_equal_shares(plans):
+def test_balance_gives_groups_equal_shares():
     groups = np.array([0] * 50 + [1] * 5 + [2] * 3)
     rows = np.arange(58)
     [batches] = plans(1, rows, 6, True, groups=groups, epoch_rows=60)
@@ -89,7 +81,7 @@ def test_balance_gives_groups_equal_shares(plans):
     )
 
 
-def test_epoch_may_be_shorter_or_longer_than_the_table(plans):
+def test_epoch_may_be_shorter_or_longer_than_the_table():
     [short] = plans(1, np.arange(40), 5, True, epoch_rows=10)
     [long] = plans(1, np.arange(10), 5, True, epoch_rows=30)
     assert (len(short), len(long)) == (2, 6)

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from jointembed import Category, CausalTransformer, EmbeddingBag, JointEmbedding, Match, NextItem, Space, TableData
 from jointembed.errors import UsageError
-from jointembed.objectives import softmax
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 FILMS = [f"f{number}" for number in range(12)]
@@ -61,7 +60,7 @@ def fitted(model, rows, epochs=30):
 
 
 @pytest.mark.parametrize(("candidates", "loss"), [("all", "softmax"), (8, "softmax"), (8, "sigmoid")])
-def test_it_learns_what_comes_next_from_more_than_the_last(candidates, loss, tmp_path):
+def test_sequence_encoder_learns_the_next_item_from_more_than_the_last(candidates, loss, tmp_path):
     model = fitted(space(candidates=candidates, loss=loss), cycles())
     films = model.space.embed("film", FILMS)
     up, down = model.space.embed("history", [["f1", "f2", "f3"], ["f5", "f4", "f3"]])
@@ -71,7 +70,7 @@ def test_it_learns_what_comes_next_from_more_than_the_last(candidates, loss, tmp
     assert (again.embed("history", [["f1", "f2", "f3"]])[0] == up).all()
 
 
-def test_a_state_knows_nothing_of_what_comes_after():
+def test_states_do_not_depend_on_later_items():
     model = built(space())
     pool = model.space.pools["history"]
     x = model.space.reader("film").encode([["f0", "f5", "f2", "f7"], ["f0", "f5", "f9"], None])
@@ -85,7 +84,7 @@ def test_a_state_knows_nothing_of_what_comes_after():
     assert pool.last(states, x)[2].abs().sum() == 0
 
 
-def test_only_the_last_are_read_and_in_training_any_stretch():
+def test_long_histories_are_cropped_to_their_end_or_at_random_in_training():
     model = built(space())
     long = [f"f{number % 12}" for number in range(30)]
     assert (model.space.embed("history", [long]) == model.space.embed("history", [long[-8:]])).all()
@@ -104,32 +103,15 @@ def test_the_same_history_has_the_same_bits_beside_any_others():
     assert (model.space.embed("history", cells[::-1])[::-1] == together).all()
 
 
-def test_what_comes_next_needs_a_pool():
+def test_next_item_needs_a_pool():
     model = JointEmbedding(4, {"film": EmbeddingBag(Category())}, [NextItem("film", "all")])
     model.space.reader("film").fit([FILMS])
     with pytest.raises(UsageError, match="pools: {film: CausalTransformer}"):
         model.configure_model()
 
 
-@pytest.mark.parametrize(("wide", "rows"), [(8192, 1024), (7, 5), (100, 3)])
-def test_the_exact_softmax_is_that_of_the_whole_matrix(wide, rows, monkeypatch):
-    monkeypatch.setattr(softmax, "block", lambda b: (rows, wide))
-    torch.manual_seed(0)
-    a, b = (torch.randn(size, 6, dtype=torch.float64, requires_grad=True) for size in (13, 29))
-    target, weights = torch.randint(29, (13,)), torch.rand(13, dtype=torch.float64)
-    weights[3] = 0
-    result = softmax.cross_entropy(a, b, target, weights)
-    mine = torch.autograd.grad(3 * result, (a, b))
-    whole = (F.cross_entropy(a @ b.T, target, reduction="none") * weights).sum()
-    for entry, second in zip(mine, torch.autograd.grad(3 * whole, (a, b)), strict=True):
-        torch.testing.assert_close(entry, second)
-    torch.testing.assert_close(result, whole)
-    nothing = softmax.cross_entropy(a[:0], b, target[:0], weights[:0])
-    assert float(nothing.detach()) == 0 and nothing.requires_grad
-
-
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_all_is_exact_in_both_metrics(metric):
+def test_all_candidates_give_the_exact_softmax_in_both_metrics(metric):
     films = {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}
     model = JointEmbedding(3, films, [Match("user", "film", "all")], metric=metric, bf16=False)
     cells = {"user": ["a", "b", "c", "a"], "film": ["x", "y", None, "z"]}
@@ -146,7 +128,7 @@ def test_all_is_exact_in_both_metrics(metric):
     torch.testing.assert_close(loss, F.cross_entropy(scores, torch.tensor([0, 1, 2])))
 
 
-def test_how_a_history_is_read_belongs_to_the_fingerprint():
+def test_fingerprint_covers_the_settings_of_a_pool():
     def make_case(heads):
         torch.manual_seed(0)
         model = space(CausalTransformer(length=8, layers=1, heads=heads, dropout=0.0))

@@ -50,7 +50,7 @@ def change_default(path, old, new):
     change(path, f"UPDATE meta SET value = replace(value, '{old}', '{new}') WHERE key = 'default'")
 
 
-def test_the_file_is_what_it_says(path):
+def test_file_declares_its_format_and_holds_the_vectors(path):
     assert query(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
     assert query(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
@@ -352,3 +352,17 @@ def test_words_of_the_models_own_space_are_kept_with_a_column(path):
     change(path, "UPDATE terms SET word = 'jug' WHERE word = 'jig'")
     with pytest.raises(DamagedError, match="terms has changed"):
         verify(path)
+
+
+def test_failed_write_of_clusters_changes_nothing(path):
+    with Index.open(path) as index:
+        index.write_clusters("cluster", {"s0": "1 slow"}, ["1 slow"])
+        index.update([{"id": "s2", "cluster": "mine"}])
+        version, rows = index.version, [index.row(id) for id in index.ids()]
+        with pytest.raises(UsageError, match="already have a column"):  # at the last row, after the others are written
+            index.write_clusters("cluster", {"s0": "1 fast", "s1": "1 fast"}, ["1 fast"])
+        assert index.version == version and [index.row(id) for id in index.ids()] == rows
+        assert index.info.clusters == {"cluster": ["1 slow"]} and index.search_text("fast") == []
+        index.update([{"id": "s2", "cluster": None}])
+        index.write_clusters("cluster", {"s1": "1 fast"}, ["1 fast"])
+        assert [index.row(id).get("cluster") for id in index.ids()] == [None, "1 fast", None]

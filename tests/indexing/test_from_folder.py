@@ -102,7 +102,7 @@ def test_a_second_run_loads_neither_model_nor_torch_and_decodes_nothing(model, w
     assert "decode" not in done.stdout.splitlines()[-2]
 
 
-def test_what_is_new_moved_and_changed_is_all_that_is_done(model, music, tmp_path, capsys, monkeypatch):
+def test_second_run_embeds_new_and_changed_files_only(model, music, tmp_path, capsys, monkeypatch):
     index = tmp_path / "songs.index"
     assert run("index", model, music, index) == 0
     before = indexed(index)
@@ -121,7 +121,7 @@ def test_what_is_new_moved_and_changed_is_all_that_is_done(model, music, tmp_pat
     assert run("similar", index, "b/three.wav", "-k", "2", "--json") == 0
 
 
-def test_few_windows_belong_to_the_index(model, music, tmp_path, capsys):
+def test_index_remembers_its_number_of_windows(model, music, tmp_path, capsys):
     index = tmp_path / "few.index"
     assert run("index", model, music, index, "--max-windows", 2) == 0
     space = Space.load(model)
@@ -156,13 +156,13 @@ def test_the_duration_of_a_long_run_is_estimated_first(model, music, tmp_path, c
         (["--max-windows", "0"], 2, "whole number"),
     ],
 )
-def test_what_a_folder_cannot_be_asked_for(words, code, says, model, music, tmp_path, capsys):
+def test_options_that_a_folder_cannot_take_are_refused(words, code, says, model, music, tmp_path, capsys):
     assert run("index", model, music, tmp_path / "songs.index", *words) == code
     line = capsys.readouterr().err.strip()
     assert says in line and "Fix:" in line and "\n" not in line
 
 
-def test_an_index_of_a_folder_is_no_index_of_a_table(model, music, tmp_path, capsys):
+def test_index_of_a_table_refuses_a_folder(model, music, tmp_path, capsys):
     table = tmp_path / "rows.jsonl"
     table.write_text(json.dumps({"id": "a", "audio": str(music / "0.wav")}) + "\n")
     assert run("index", model, table, tmp_path / "table.index") == 0
@@ -171,7 +171,7 @@ def test_an_index_of_a_folder_is_no_index_of_a_table(model, music, tmp_path, cap
     assert not (tmp_path / "no.index").exists()
 
 
-def test_a_table_again_embeds_changed_rows_only(model, music, tmp_path, capsys, monkeypatch):
+def test_second_run_of_a_table_embeds_changed_rows_only(model, music, tmp_path, capsys, monkeypatch):
     table, index = tmp_path / "rows.jsonl", tmp_path / "table.index"
     rows = [{"id": str(n), "audio": str(music / name), "genre": "waltz"} for n, name in enumerate(["0.wav", "1.flac"])]
 

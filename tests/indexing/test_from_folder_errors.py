@@ -124,7 +124,7 @@ def strip_colors(line):
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)
 
 
-def test_what_is_no_folder_and_what_is_no_index(home, tmp_path, capsys):
+def test_missing_folders_and_wrong_files_are_refused(home, tmp_path, capsys):
     model, music, index = home
     (tmp_path / "empty").mkdir()
     new = tmp_path / "new.index"
@@ -141,7 +141,7 @@ def test_what_is_no_folder_and_what_is_no_index(home, tmp_path, capsys):
     assert run("index", model, music, new, "--max-windows=2") == 0
 
 
-def test_a_model_that_is_gone_moved_or_another_one(home, tmp_path, capsys):
+def test_missing_moved_or_changed_model_is_reported(home, tmp_path, capsys):
     model, music, index = home
     moved = tmp_path / "elsewhere" / "best.ckpt"
     moved.parent.mkdir()
@@ -165,7 +165,7 @@ def test_a_model_that_is_gone_moved_or_another_one(home, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("signum", "code", "says"), [(signal.SIGINT, 130, "stopped"), (signal.SIGTERM, -15, "")])
-def test_a_run_that_is_stopped_says_one_line_and_is_gone_on_with(signum, code, says, home, tmp_path, capsys):
+def test_interrupted_run_prints_one_line_and_is_resumed(signum, code, says, home, tmp_path, capsys):
     model, music, _ = home
     index = tmp_path / "stopped.index"
     waiting = (  # the first commit waits for the signal

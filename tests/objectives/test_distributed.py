@@ -208,7 +208,7 @@ def test_a_mistake_in_the_gathering_would_be_seen(mutant, differences):
     assert max(differences[0][mutant]["gaps"]) > 1e-4
 
 
-def test_alone_a_process_has_everything():
+def test_single_process_gathers_and_averages_its_own_rows():
     x = torch.arange(3.0)
     whole, first = distributed.gather(x)
     assert whole is x and first == 0 and (distributed.world(), distributed.rank()) == (1, 0)

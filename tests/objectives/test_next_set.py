@@ -59,7 +59,7 @@ def test_the_probabilities_of_all_sets_sum_to_one_after_any_history(pool, before
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_set_is_judged_by_those_before_it_alone_and_whatever_stands_beside_the_row(pool):
+def test_likelihood_of_a_set_depends_on_earlier_sets_only(pool):
     model = built(pool())
     first, second = [[60], [61, 62], [63], []], [[60], [61, 62], [], [60, 61, 62, 63]]
     entry, second_ = nats(model, "roll", [first, second])
@@ -95,7 +95,7 @@ def test_a_row_that_the_pool_would_cut_is_refused_and_so_are_things_that_are_not
         bare.configure_model()
 
 
-def test_what_knows_only_frequencies_has_the_likelihood_of_independent_things():
+def test_frequency_baseline_has_the_likelihood_of_independent_items():
     model = built()
     [plain] = frequency_baseline(model.space, "roll", [[[60], [60, 62]], None, [[], [60]]], [[[60], []]])
     share = np.array([3.5, 0.5, 1.5, 0.5]) / 5
@@ -113,7 +113,7 @@ def chords(count=48):
     return rows
 
 
-def test_it_learns_and_evaluate_prints_nats_with_their_interval(tmp_path, capsys):
+def test_next_set_learns_and_evaluate_prints_nats_with_an_interval(tmp_path, capsys):
     lightning.seed_everything(0)
     model = JointEmbedding(16, {"roll": EmbeddingBag(PianoRoll(50, 75))},
                            [NextSet("roll", width=16, reach=8, dropout=0.0)],
@@ -145,7 +145,7 @@ def test_a_roll_keeps_rests_and_reads_each_pitch_once_in_ascending_order():
 
 
 @pytest.mark.parametrize("cell", [[60, 64], "60", [[60], 64], [[20]], [[60.5]], [["c"]], [[60, None]]])
-def test_what_is_no_roll_is_said_in_one_line(cell):
+def test_invalid_piano_rolls_are_refused_in_one_line(cell):
     with pytest.raises(UsageError, match=r"roll: .*Fix: "):
         PianoRoll().encode([cell])
 
@@ -162,7 +162,7 @@ def test_a_roll_has_the_same_bits_beside_any_others_and_after_a_reload(pool, tmp
     assert (Space.load(tmp_path / "roll.ckpt").embed("roll", cells[::-1])[::-1] == together).all()
 
 
-def test_the_mean_of_the_states_knows_the_beginning_and_the_last_state_is_the_last():
+def test_mean_of_the_states_includes_the_first_and_the_last_state_is_the_last():
     model = built(GRU(16, mean=True))
     pool, x = model.space.pools["roll"], model.space.reader("roll").encode([[[60], [61], [62]], None, [[63]]])
     with torch.inference_mode():

@@ -9,17 +9,13 @@ from torch.nn import functional as F
 from jointembed import (
     BagOfWords,
     Category,
-    ConvNet,
     DistinctInBatch,
     EmbeddingBag,
     JointEmbedding,
-    LogMel,
     Match,
-    Ragged,
     Regression,
 )
 from jointembed.errors import UsageError
-from jointembed.training.mixup import mix_rows
 
 
 def built(model, cells):
@@ -62,7 +58,7 @@ def test_softmax_among_all_is_cross_entropy(metric):
     assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
 
-def test_tags_are_one_yes_or_no_each():
+def test_sigmoid_judges_each_tag_on_its_own():
     match = Match("song", "tags", "all", loss="sigmoid")
     model, batch = pair(match, {"song": ["a", "b", "c"], "tags": [["slow", "sad"], ["fast"], None]})
     right = torch.zeros(2, 3).double()
@@ -85,7 +81,7 @@ def test_info_nce_goes_both_ways():
     assert torch.allclose(match(model(batch), batch, model.space), expected, atol=1e-6)
 
 
-def test_siglip():
+def test_sigmoid_loss_in_a_batch_is_siglip():
     match = Match("song", "words", loss="sigmoid")
     model, batch = pair(match, {"song": ["a", "b", "c"], "words": ["x", "y", "z"]})
     scores = model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
@@ -133,7 +129,7 @@ def test_several_captions_of_a_cell_are_targets_one_by_one():
 
 
 @pytest.mark.parametrize("settings", [{}, {"loss": "sigmoid"}, {"candidates": "all"}])
-def test_rows_that_hold_neither_change_nothing(settings):
+def test_rows_with_neither_query_nor_target_change_nothing(settings):
     whole = {"song": ["a", "b", "c"], "words": ["x", "y", "z"]}
     gaps = {"song": ["a", None, "b", "c", None], "words": ["x", None, "y", "z", None]}
     match = Match("song", "words", **settings)
@@ -193,7 +189,7 @@ def test_nested_dimensions_average_over_the_prefixes():
     assert losses[0] != losses[1] and torch.allclose((losses[0] + losses[1]) / 2, whole)
 
 
-def test_regress_answers_in_the_units_of_the_table():
+def test_regression_predicts_in_the_units_of_the_table():
     cells = {"words": ["big", "small", "big", None], "price": [300.0, 100.0, 300.0, 200.0]}
     model = JointEmbedding(
         4, {"words": EmbeddingBag(BagOfWords())}, [Regression("words", "price", head=[8])], bf16=False
@@ -208,7 +204,7 @@ def test_regress_answers_in_the_units_of_the_table():
     assert answer.shape == (4,) and abs(answer - 225).max() < 500
 
 
-def test_hidden_layers_answer_with_labels_and_are_no_points():
+def test_head_predicts_labels_which_have_no_vectors():
     model = JointEmbedding(3, {"song": EmbeddingBag(Category())}, [Match("song", "genre", "all", head=[8])], bf16=False)
     model, batch = built(model, SONGS)
     optimizer = torch.optim.Adam(model.parameters(), 0.05)
@@ -221,7 +217,7 @@ def test_hidden_layers_answer_with_labels_and_are_no_points():
         model.space.encoder("genre")
 
 
-def test_what_cannot_be_is_refused_in_one_line():
+def test_impossible_settings_are_refused_in_one_line():
     with pytest.raises(UsageError, match="candidates: all"):
         Match("a", "b", "batch", head=[3])
     with pytest.raises(UsageError, match="positives_by"):
@@ -245,42 +241,6 @@ def test_a_table_of_half_a_million_asks_for_samples():
     model.space.reader("film").fit([f"f{number}" for number in range(20_001)])
     with pytest.raises(UsageError, match="candidates: 512"):
         model.configure_model()
-
-
-def test_mixed_rows_have_mixed_targets():
-    sounds = [torch.full((1600,), 0.1 * n).numpy() for n in range(4)]
-    match = Match("audio", "genre", "all")
-    pair_up = Match("audio", "genre")
-    model = JointEmbedding(
-        4, {"audio": ConvNet(LogMel(8000, 0.2, 8, 128, 80), [8], 8), "genre": EmbeddingBag(Category())},
-        [match, pair_up],
-        mixup={"audio": 0.4}, bf16=False,
-    )  # fmt: skip
-    model, batch = built(model, {"audio": sounds, "genre": ["a", "b", None, "a"]})
-    torch.manual_seed(3)
-    codes = model.train()(batch)
-    mix = codes["audio"].mix
-    assert ((mix.share >= 0.5) & (mix.share <= 1)).all() and sorted(mix.partner.tolist()) == [0, 1, 2, 3]
-    right = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 0]]).double()
-    right = mix.share[:, None] * right + (1 - mix.share[:, None]) * right[mix.partner]
-    logits = match.loss.scale * model.space.score(codes["audio"].z, model.space.vocabulary_vectors("genre"))
-    there = right.sum(1) > 0
-    expected = (-(logits.log_softmax(1) * right).sum(1)[there] / right.sum(1)[there]).mean()
-    assert torch.allclose(match(codes, batch, model.space), expected, atol=1e-6)
-    assert pair_up(codes, batch, model.space).isfinite()
-    assert model.eval()(batch)["audio"].mix is None
-
-
-def test_only_rows_with_one_piece_are_mixed():
-    x = Ragged(torch.rand(4, 2), torch.tensor([0, 0, 1, 3]), torch.arange(4))
-    torch.manual_seed(0)
-    mixed, mix = mix_rows(x, 0.4, "facts")
-    assert torch.equal(mixed.values[:2], x.values[:2]) and mix.share[[0, 2]].tolist() == [1, 1]
-    assert {mix.partner[1].item(), mix.partner[3].item()} == {1, 3} and mix.partner[[0, 2]].tolist() == [0, 2]
-    share = mix.share[[1, 3], None]
-    assert torch.allclose(
-        mixed.values[2:], share * x.values[2:] + (1 - share) * x.values[1 + (mix.partner[[1, 3]] + 1) // 2]
-    )
 
 
 @pytest.mark.parametrize("late_interaction", [False, True])

@@ -23,6 +23,22 @@ def test_the_sampled_softmax_is_that_of_its_logits_written_out():
         torch.testing.assert_close(entry, second)
 
 
+@pytest.mark.parametrize(("rows", "ids"), [(13, 29), (700, 1500), (530, 5000)])  # in one part, by rows, by both
+def test_exact_softmax_has_the_loss_and_gradients_of_the_whole_matrix(rows, ids):
+    torch.manual_seed(0)
+    a, b = (torch.randn(size, 6, dtype=torch.float64, requires_grad=True) for size in (rows, ids))
+    target, weights = torch.randint(ids, (rows,)), torch.rand(rows, dtype=torch.float64)
+    weights[3] = 0
+    result = softmax.cross_entropy(a, b, target, weights)
+    whole = (F.cross_entropy(a @ b.T, target, reduction="none") * weights).sum()
+    torch.testing.assert_close(result, whole)
+    parts = [torch.autograd.grad(3 * loss, (a, b)) for loss in (result, whole)]
+    for entry, second in zip(*parts, strict=True):
+        torch.testing.assert_close(entry, second)
+    nothing = softmax.cross_entropy(a[:0], b, target[:0], weights[:0])
+    assert float(nothing.detach()) == 0 and nothing.requires_grad
+
+
 @pytest.mark.parametrize("vocabulary", [100, 4096, 5000])
 def test_scores_are_never_there_for_a_whole_large_table(vocabulary):
     a, b = torch.randn(600, 4), torch.randn(vocabulary, 4)
