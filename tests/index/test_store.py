@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jointembed.errors import DamagedError, MismatchError, UsageError, UserError
-from jointembed.index.backends.schema import APPLICATION_ID, SCHEMA_VERSION
+from jointembed.index.backends.schema import APPLICATION_ID, MAX_COMMITS_IN_HISTORY, SCHEMA_VERSION
 from jointembed.index.index import Index
 from jointembed.index.verify import verify
 
@@ -366,3 +366,16 @@ def test_failed_write_of_clusters_changes_nothing(path):
         index.update([{"id": "s2", "cluster": None}])
         index.write_clusters("cluster", {"s1": "1 fast"}, ["1 fast"])
         assert [index.row(id).get("cluster") for id in index.ids()] == [None, "1 fast", None]
+
+
+def test_history_is_bounded_and_what_is_older_is_read_again(path):
+    with Index.open(path) as reader, Index.open(path) as index:
+        assert [hit.id for hit in reader.search(EYE[0], 1)] == ["s0"]  # its vectors stay in memory and in a cache
+        index.remove(["s0"])
+        for _ in range(MAX_COMMITS_IN_HISTORY // 2):
+            index.add([{"id": "x"}], EYE[:1], "audio")
+            index.remove(["x"])
+        assert query(path, "SELECT count(*) FROM commits") == [(MAX_COMMITS_IN_HISTORY,)]
+        assert query(path, "SELECT count(*) FROM removed") == [(MAX_COMMITS_IN_HISTORY // 2,)]
+        assert sorted(hit.id for hit in reader.search(EYE[0], 3)) == ["s1", "s2"]
+    verify(path)

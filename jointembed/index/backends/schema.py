@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 APPLICATION_ID = 0x4A6E456D  # "JnEm", at a fixed place of the file's header
 SCHEMA_VERSION = 5
+MAX_COMMITS_IN_HISTORY = 200  # vectors of an older version are read again whole
 
 
 @dataclass(frozen=True)

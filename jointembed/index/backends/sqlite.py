@@ -36,7 +36,7 @@ from .connection import (
 )
 from .encoding import column_names, encode_cells, encode_id, encode_ids, merge_cells
 from .info import parse_info, serialize_info
-from .schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, seal_records
+from .schema import APPLICATION_ID, MAX_COMMITS_IN_HISTORY, SCHEMA_VERSION, TABLES, seal_records
 
 _BLOCK_ROWS = 8_192
 
@@ -282,6 +282,7 @@ class SQLiteBackend:
                 info = transaction.info
                 token = _random_id()
                 _write_info(db, replace(info, generation=info.generation + 1), token)
+                _prune_history(db, info)
                 seal_records(db, info.generation + 1)
                 db.execute("COMMIT")
             finally:
@@ -360,6 +361,13 @@ def _write_info(db: sqlite3.Connection, info: IndexInfo, token: str) -> None:
     db.execute("INSERT OR REPLACE INTO commits(generation, token) VALUES(?, ?)", (info.generation, token))
 
 
+def _prune_history(db: sqlite3.Connection, info: IndexInfo) -> None:
+    """Forget old commits: vectors in memory and in caches that are older are read again whole."""
+    oldest = info.generation + 1 - MAX_COMMITS_IN_HISTORY
+    db.execute("DELETE FROM commits WHERE generation <= ?", (oldest,))
+    sql = "DELETE FROM removed WHERE field = ? AND generation <= ?"
+    db.executemany(sql, [(field, oldest) for field in info.fields])
+
+
 def _random_id() -> str:
-    """8 random hexadecimal digits."""
     return os.urandom(4).hex()

@@ -13,7 +13,7 @@ from ...errors import DamagedError, UserError
 from . import fulltext
 from .base import View, is_storable
 from .connection import recreate_hint
-from .schema import corrupt_records
+from .schema import MAX_COMMITS_IN_HISTORY, corrupt_records
 from .sqlite import SQLiteBackend, SQLiteView
 
 
@@ -51,8 +51,10 @@ def _problems(view: SQLiteView) -> Iterator[str]:
     for last, highest in db.execute("SELECT seq, (SELECT max(number) FROM rows) FROM sqlite_sequence"):
         if highest is not None and last < highest:
             yield "sqlite_sequence is behind the highest row number"
-    [(last, count)] = db.execute("SELECT max(generation), count(*) FROM commits").fetchall()
-    if not view.is_ancestor(view.info.version) or last != view.info.generation or count != last + 1:
+    last = view.info.generation
+    expected = range(max(0, last + 1 - MAX_COMMITS_IN_HISTORY), last + 1)
+    commits = {generation for (generation,) in db.execute("SELECT generation FROM commits")}
+    if not view.is_ancestor(view.info.version) or not commits.issuperset(expected) or max(commits) > last:
         yield "its list of commits is incomplete"
     fields = {field for (field,) in db.execute("SELECT DISTINCT field FROM vectors")}
     if not fields <= set(view.info.fields):
