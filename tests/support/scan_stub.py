@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from jointembed.errors import UserError, from_oserror
-from jointembed.index.backends.files import FileTable
 from jointembed.index.index import Index
 from jointembed.ingest import exclusive_lock, scan
 
@@ -101,7 +100,10 @@ def state(path):
         if not index.fields:
             return {}
         ids, vectors = index.vectors("audio")
-        paths = FileTable(index.backend, "").paths_of_rows()
+        paths = {}
+        with index.backend.read() as view:
+            for id, path in view.db.execute("SELECT id, path FROM rows JOIN paths USING(content) ORDER BY path"):
+                paths.setdefault(id, []).append(path)
         return {
             id: (values.tobytes(), paths.get(id, []), index.row(id)) for id, values in zip(ids, vectors, strict=True)
         }

@@ -160,14 +160,6 @@ class FileTable:
             numbers = db.execute(sql, (hash, self.field)).fetchall()
         return int(numbers[0][0]) if numbers else None
 
-    def paths_of_rows(self) -> dict[str, list[bytes]]:
-        """The paths of each row that has files, by id."""
-        paths: dict[str, list[bytes]] = {}
-        with self._read() as db:
-            for id, path in db.execute("SELECT id, path FROM rows JOIN paths USING(content) ORDER BY path"):
-                paths.setdefault(id, []).append(path)
-        return paths
-
     def rows_without_files(self) -> list[tuple[str, bytes]]:
         """(id, path) of every path of the rows all of whose files were missing at the last scan."""
         sql = (
