@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 from pyarrow import parquet
 
-from jointembed import Index, Space
+from jointembed import BagOfWords, Category, ConvNet, EmbeddingBag, Index, LogMel, Space
 from jointembed.__main__ import main
 from jointembed.cli.recipes import folder, names
 
@@ -222,12 +222,42 @@ def catalogue(folder):
 
 
 TABLES |= {"catalogue": catalogue}
+
+
+def words(folder):
+    space = Space(8, {"text": EmbeddingBag(BagOfWords())})
+    space.reader("text").fit(["sad slow", "piano", "happy loud", "drums"])
+    space.build()
+    space.save(folder / "minilm.ckpt")
+    captions = [["a sad song", "slow piano", "a sad song, slow piano"], ["loud drums", "loud drums"]]
+    return [{"caption": captions[n % 2], "tags": [["sad", "piano"], ["drums"]][n % 2]} for n in range(COUNT)], (
+        "tags",
+        "piano",
+    )
+
+
+def library(folder):
+    encoder = ConvNet(LogMel(8000, 0.5, 16, 256, 128), channels=[4], width=8)
+    space = Space(6, {"audio": encoder, "tag": EmbeddingBag(Category())})
+    space.reader("tag").fit(["sad", "happy"])
+    space.build()
+    space.save(folder / "music.ckpt")
+    rows = []
+    for number in range(COUNT):
+        groups = [f"artist: {number % 4}", f"playlist: {number % 3}"][: number % 3]
+        row = {"audio": write_sound(folder, number, 8000), "title": str(number)}
+        rows.append(row | ({"groups": groups} if groups else {}))
+    return rows, ("groups", "artist: 1")
+
+
+TABLES |= {"music/words": words, "music/library": library}
 TABLES |= FILMS
 RECIPES = [name for name in names() if "/" in name]
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_runs_from_fit_to_search(name, tmp_path, capsys):
+def test_a_recipe_runs_from_fit_to_search(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the checkpoint is that a recipe may begin from
     make = TABLES.get(name) or TABLES.get(name.partition("/")[0])
     assert make, f"write a table for {name} in this file"
     rows, (column, cell) = make(tmp_path)
