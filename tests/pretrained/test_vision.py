@@ -146,7 +146,7 @@ def test_settings_of_older_versions_are_read(models, spaces, tmp_path):
     old |= dict.fromkeys(["image_processor_type", "do_rescale", "rescale_factor", "do_convert_rgb"], "absent")
     folder = copy_model(models, "clip", tmp_path, "preprocessor_config.json", **old)
     assert convert_model(folder, "clip").fingerprint == spaces["clip"].fingerprint
-    old = {"size": 16, "feature_extractor_type": "ViTFeatureExtractor", "image_processor_type": "absent"}
+    old = {"size": 16, "image_processor_type": "absent"}
     folder = copy_model(models, "vit", tmp_path, "preprocessor_config.json", **old)
     assert convert_model(folder, "vit").fingerprint == spaces["vit"].fingerprint
 

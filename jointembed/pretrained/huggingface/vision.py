@@ -28,6 +28,15 @@ SHORTEST_SIDE = {
     "ViTImageProcessor": False,
     "DeiTImageProcessor": False,
 }
+PROCESSORS = {  # of a model whose settings do not name one
+    "clip": "CLIPImageProcessor",
+    "siglip": "SiglipImageProcessor",
+    "vit": "ViTImageProcessor",
+    "dinov2": "BitImageProcessor",
+    "dinov2_with_registers": "BitImageProcessor",
+    "convnext": "ConvNextImageProcessor",
+    "convnextv2": "ConvNextImageProcessor",
+}
 CROPS_BY_DEFAULT = ("CLIPImageProcessor", "BitImageProcessor", "DeiTImageProcessor")
 FILTERS = dict(enumerate(["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]))  # as Pillow numbers them
 OTHER_MODEL = "adopt a model whose images are resized to one size"
@@ -116,7 +125,11 @@ def make_image_reader(folder: ModelFolder) -> Image:
         name = "processor_config.json"
         fix = "save its image processor: AutoImageProcessor.from_pretrained(NAME).save_pretrained(FOLDER)"
         settings = folder.read_json(name, fix).get("image_processor") or {}
-    kind = str(settings.get("image_processor_type", settings.get("feature_extractor_type")))
+    kind = str(
+        settings.get("image_processor_type")
+        or settings.get("feature_extractor_type")  # in transformers 4
+        or PROCESSORS[folder.model_type]
+    )
     kind = kind.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
     if kind not in SHORTEST_SIDE:
         wrong = f"images prepared by {kind} are not supported"
