@@ -15,7 +15,7 @@ from .. import files
 from ..errors import MismatchError, UsageError
 from ..index.index import Index
 
-MIN_COSINE = {"bfloat16": 0.9999, "int8": 0.999}  # to the float32 vectors, from which a precision is accurate enough
+MIN_COSINE = 0.999  # to the float32 vectors, from which a precision is accurate enough
 TRIAL_SOUNDS = 4  # sounds on which that is measured
 TRIAL_WINDOWS = 2  # of each: a stricter test than many windows, whose differences cancel out in the mean
 
@@ -148,7 +148,7 @@ class IndexEncoder:
             if precision is not None:
                 vectors = self._try(sounds, precision)
                 lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(vectors, axis=1)
-                if (np.einsum("nd,nd->n", exact, vectors) >= MIN_COSINE[name] * lengths).all():
+                if (np.einsum("nd,nd->n", exact, vectors) >= MIN_COSINE * lengths).all():
                     self.precision = precision
                     return
 

@@ -41,11 +41,58 @@ class Affine(nn.Module):
         shape = (-1, *[1] * (x.ndim - 2))
         return x * self.weight.view(shape) + self.bias.view(shape)
 
-    def max_of_relu(self, x: Tensor) -> Tensor:
-        """(P, C, T, F) -> (P, C, T): the norm of ReLU, and its maximum over the bands, without computing all of it."""
-        extreme = torch.where(self.weight.view(-1, 1) < 0, x.amin(3), x.amax(3))
-        normalized: Tensor = self(F.relu(extreme))
+    def load_tensors(self, tensors: Weights, number: int) -> None:
+        """Load the batch normalisation of this number."""
+        name, (mean, deviation) = _numbered(NORM, number), _statistics(tensors, number)
+        weight = tensors[f"{name}/gamma"] / deviation
+        _copy(self.weight, weight)
+        _copy(self.bias, tensors[f"{name}/beta"] - mean * weight)
+
+    def load_statistics(self, tensors: Weights, number: int, part: slice = slice(None), scale: float = 1.0) -> None:
+        """Load only the statistics of this number, of a part of its channels: mean 0, standard deviation `scale`."""
+        mean, deviation = (values[part] for values in _statistics(tensors, number))
+        _copy(self.weight, scale / deviation)
+        _copy(self.bias, -mean * scale / deviation)
+
+
+class _Front(nn.Module):
+    """A first filter, then ReLU, batch normalisation and the maximum over its places along the bands.
+
+    The maximum is taken first: ReLU changes no order, and channels that the normalisation would turn upside down are
+    computed with the opposite sign. The bands under a filter are its input channels, which lie next to each other in
+    memory, as the output channels do: so both the product and the maximum run at the speed of the memory.
+
+    Args:
+        channels: C.
+        frames: of the filter; as many zeros as needed stand before and after the window.
+        bands: of the filter.
+    """
+
+    signs: Tensor
+
+    def __init__(self, channels: int, frames: int, bands: int) -> None:
+        super().__init__()
+        self.frames, self.bands = frames, bands
+        self.convolution = nn.Conv2d(bands, channels, (frames, 1)).to(memory_format=torch.channels_last)
+        self.register_buffer("signs", torch.ones(channels))
+        self.norm = Affine(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, T, F) -> (P, C, T)."""
+        x = F.pad(x, (0, 0, (self.frames - 1) // 2, self.frames // 2)).unfold(2, self.bands, 1).permute(0, 3, 1, 2)
+        y = self.convolution(x.contiguous(memory_format=torch.channels_last))  # (P, C, T, F')
+        highest = y.permute(0, 2, 3, 1).amax(2).transpose(1, 2) * self.signs[:, None]
+        normalized: Tensor = self.norm(F.relu(highest))
         return normalized
+
+    def load_tensors(self, tensors: Weights, number: int) -> None:
+        """Load the convolution of this number, and the normalisation that follows it."""
+        self.norm.load_tensors(tensors, number + 1)
+        kernel, bias = _convolution(tensors, number)  # (frames, bands, 1, C)
+        signs = np.where(self.norm.weight.detach().numpy() < 0, -1, 1).astype(np.float32)
+        _copy(self.signs, signs)
+        _copy(self.convolution.weight, kernel.transpose(3, 1, 0, 2) * signs[:, None, None, None])
+        _copy(self.convolution.bias, bias * signs)
 
 
 class MusicnnNetwork(nn.Module):
@@ -60,14 +107,12 @@ class MusicnnNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.input = Affine(1)
-        shapes = [(TIMBRAL_CHANNELS, 7, bands) for bands in TIMBRAL_BANDS]
-        shapes += [(TEMPORAL_CHANNELS, frames, 1) for frames in TEMPORAL_FRAMES]
-        self.front_frames = [frames for _, frames, _ in shapes]
-        self.front = nn.ModuleList(nn.Conv2d(1, channels, (frames, bands)) for channels, frames, bands in shapes)
-        self.front_norms: Any = nn.ModuleList(Affine(channels) for channels, _, _ in shapes)
-        width = sum(channels for channels, _, _ in shapes)
+        fronts = [_Front(TIMBRAL_CHANNELS, 7, bands) for bands in TIMBRAL_BANDS]
+        fronts += [_Front(TEMPORAL_CHANNELS, frames, 1) for frames in TEMPORAL_FRAMES]
+        self.front: Any = nn.ModuleList(fronts)
+        width = len(TIMBRAL_BANDS) * TIMBRAL_CHANNELS + len(TEMPORAL_FRAMES) * TEMPORAL_CHANNELS
         self.middle = nn.ModuleList(nn.Conv1d(before, CHANNELS, 7, padding=3) for before in (width, CHANNELS, CHANNELS))
-        self.middle_norms = nn.ModuleList(Affine(CHANNELS) for _ in self.middle)
+        self.middle_norms: Any = nn.ModuleList(Affine(CHANNELS) for _ in self.middle)
         pooled = 2 * (width + len(self.middle) * CHANNELS)
         self.texture = slice(2 * width, 2 * (width + CHANNELS))  # of what is pooled: the first middle layer
         self.texture_norm = Affine(2 * CHANNELS)
@@ -77,12 +122,8 @@ class MusicnnNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(P, 187, 96) -> (P, 328)."""
-        x = self.input(x[:, None])
-        parts = []
-        for layer, norm, frames in zip(self.front, self.front_norms, self.front_frames, strict=True):
-            y = layer(F.pad(x, (0, 0, (frames - 1) // 2, frames // 2)))  # (P, C, T, F')
-            parts.append(norm.max_of_relu(y))
-        h = torch.cat(parts, 1)  # (P, 561, T)
+        x = self.input(x[:, None])[:, 0]
+        h = torch.cat([front(x) for front in self.front], 1)  # (P, 561, T)
         layers = [h]
         for number, (layer, norm) in enumerate(zip(self.middle, self.middle_norms, strict=True)):
             h = norm(F.relu(layer(h))) + (h if number else 0)
@@ -99,23 +140,19 @@ class MusicnnNetwork(nn.Module):
             KeyError: one is missing.
             ValueError: one has another shape.
         """
-        for number, norm in enumerate([self.input, *self.front_norms, *self.middle_norms, self.pooled_norm]):
-            mean, deviation = _statistics(tensors, number)
-            weight = tensors[_numbered(NORM, number) + "/gamma"] / deviation
-            _copy(norm.weight, weight)
-            _copy(norm.bias, tensors[_numbered(NORM, number) + "/beta"] - mean * weight)
-        for number, layer in enumerate([*self.front, *self.middle]):
-            kernel = tensors[_numbered("conv2d", number) + "/kernel"].transpose(3, 2, 0, 1)  # (C, 1, frames, bands)
-            _copy(layer.weight, kernel if number < len(self.front) else kernel[:, 0].transpose(0, 2, 1))
-            _copy(layer.bias, tensors[_numbered("conv2d", number) + "/bias"])
+        self.input.load_tensors(tensors, 0)
+        for number, front in enumerate(self.front):
+            front.load_tensors(tensors, number)
+        for number, (layer, norm) in enumerate(zip(self.middle, self.middle_norms, strict=True), len(self.front)):
+            kernel, bias = _convolution(tensors, number)  # (frames, channels, 1, C)
+            _copy(layer.weight, kernel[:, :, 0].transpose(2, 1, 0))
+            _copy(layer.bias, bias)
+            norm.load_tensors(tensors, number + 1)
+        self.texture_norm.load_statistics(tensors, 9, self.texture, TEXTURE_WEIGHT)
+        self.pooled_norm.load_tensors(tensors, 9)
         _copy(self.dense.weight, tensors["dense/kernel"].T)
         _copy(self.dense.bias, tensors["dense/bias"])
-        mean, deviation = _statistics(tensors, 10)
-        _copy(self.dense_norm.weight, 1 / deviation)
-        _copy(self.dense_norm.bias, -mean / deviation)
-        mean, deviation = (values[self.texture] for values in _statistics(tensors, 9))
-        _copy(self.texture_norm.weight, TEXTURE_WEIGHT / deviation)
-        _copy(self.texture_norm.bias, -mean * TEXTURE_WEIGHT / deviation)
+        self.dense_norm.load_statistics(tensors, 10)
 
 
 def tag_layer(tensors: Weights) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -129,6 +166,11 @@ def _statistics(tensors: Weights, number: int) -> tuple[NDArray[np.float32], NDA
     """The mean and the standard deviation of the inputs of a batch normalisation in training."""
     name = _numbered(NORM, number)
     return tensors[f"{name}/moving_mean"], np.sqrt(tensors[f"{name}/moving_variance"] + EPSILON)
+
+
+def _convolution(tensors: Weights, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    name = _numbered("conv2d", number)
+    return tensors[f"{name}/kernel"], tensors[f"{name}/bias"]
 
 
 def _numbered(name: str, number: int) -> str:
