@@ -57,6 +57,7 @@ class Ragged:
         weights: (V,) grey level or term count of each thing.
         piece_keys: (P,) int64 keys of the pieces where each is an item of its own (a caption, a tag, a film);
             None where they are parts of one item (the windows of a song).
+        is_encoded: `values` are the vectors (P, W) that a frozen encoder gave the pieces, and not its input.
 
     >>> films = Ragged(torch.tensor([4, 7, 7]), torch.tensor([0, 0, 2]), torch.tensor([11, -1, 12]))
     >>> len(films), films.present.tolist(), films[torch.tensor([2, 0])].values.tolist()
@@ -69,6 +70,7 @@ class Ragged:
     offsets: Tensor | None = None
     weights: Tensor | None = None
     piece_keys: Tensor | None = None
+    is_encoded: bool = False
 
     def __len__(self) -> int:
         return len(self.row_keys)
@@ -94,7 +96,8 @@ class Ragged:
         pieces = ranges(take(self.starts, index), counts)
         piece_keys = None if self.piece_keys is None else take(self.piece_keys, pieces)
         values, offsets, weights = self._take_items(pieces)
-        return Ragged(values, repeat_index(counts), take(self.row_keys, index), offsets, weights, piece_keys)
+        keys = take(self.row_keys, index)
+        return Ragged(values, repeat_index(counts), keys, offsets, weights, piece_keys, self.is_encoded)
 
     def _take_items(self, pieces: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if self.offsets is None:
@@ -110,11 +113,13 @@ class Ragged:
         values, offsets, weights = self._take_items(pieces)
         order = torch.arange(len(pieces), device=self.rows.device)
         keys = self.row_keys[self.rows[pieces]] if self.piece_keys is None else self.piece_keys[pieces]
-        return Ragged(values, order, keys, offsets, weights)
+        return Ragged(values, order, keys, offsets, weights, is_encoded=self.is_encoded)
 
     def _map(self, change: Any) -> Ragged:
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved: dict[str, Any] = {name: part if part is None else change(part) for name, part in parts.items()}
+        moved: dict[str, Any] = {
+            name: change(part) if isinstance(part, Tensor) else part for name, part in parts.items()
+        }
         return Ragged(**moved)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:

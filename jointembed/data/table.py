@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from .. import files, values
+from ..encoders import Encoder
 from ..errors import UsageError, did_you_mean
 from ..ragged import Ragged
 from ..readers import Category, Reader
@@ -30,6 +31,7 @@ from .feature_cache import FeatureCache
 from .join import IndirectColumn, JoinedRows, encode_column, join_as_trained, reader_cells
 from .rows import Rows
 from .sampler import BatchSpec, RowBatchSampler
+from .vector_cache import CachedColumn, VectorCache
 
 Batch = dict[str, Ragged]
 
@@ -39,7 +41,7 @@ class TableDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        encoded: Mapping[str, Ragged | IndirectColumn],
+        encoded: Mapping[str, Ragged | IndirectColumn | CachedColumn],
         read: dict[str, tuple[Reader, list[Any], FeatureCache]],
         seed: int,
         train: bool,
@@ -106,9 +108,10 @@ class TableData(lightning.LightningDataModule):
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
         self.group, self.join = group, dict(join or {})
         self.rows: Rows | None = None
-        self.encoded: dict[str, Ragged | IndirectColumn] = {}
+        self.encoded: dict[str, Ragged | IndirectColumn | CachedColumn] = {}
         self._model: Any = None
         self._read: dict[str, tuple[Reader, list[Any], FeatureCache]] = {}
+        self._vectors: dict[Encoder, VectorCache] = {}
 
     # -- the table ----------------------------------------------------------------------------------------------------
 
@@ -163,7 +166,7 @@ class TableData(lightning.LightningDataModule):
         model: Any = self.trainer.lightning_module
         if self._model is model:
             return
-        self._model, self.encoded, self._read = model, {}, {}
+        self._model, self.encoded, self._read, self._vectors = model, {}, {}, {}
         rows = self.open()
         readers = model.readers()
         self._paths = {column for reader, columns in readers for column in columns if reader.reads_files}
@@ -173,7 +176,10 @@ class TableData(lightning.LightningDataModule):
         self._fit(model, rows, readers)
         for reader, columns in readers:
             for column in columns:
-                self._encode(rows, column, reader)
+                if column in model.cached_columns:
+                    self._encode_once(rows, column, reader)
+                else:
+                    self._encode(rows, column, reader)
         ids = Category()
         for column in model.key_columns - set(self.encoded):
             self.encoded[column] = encode_column(
@@ -219,6 +225,18 @@ class TableData(lightning.LightningDataModule):
 
         self.encoded[column] = encode_column(rows, column, reader, read)
         self._read[column] = reader, reader_cells(rows, column, reader), features
+
+    def _encode_once(self, rows: Rows, column: str, reader: Reader) -> None:
+        assert self.trainer is not None
+        device = self.trainer.strategy.root_device
+        cache = VectorCache(self.folder() / "features", self._model.space, column, device)
+        pieces = encode_column(rows, column, reader, lambda cells: cache.encode(cells, f"Encoding {column}"))
+        self.encoded[column] = CachedColumn(pieces, cache)
+        self._vectors[self._model.space.encoder(column)] = cache
+
+    def piece_vectors(self, encoder: Encoder, element: Any) -> Any:
+        """The vectors (P, W) of the pieces of an element of a cached column; for `Space.embed`."""
+        return self._vectors[encoder].piece_vectors(element)
 
     def load(self, reader: Reader, element: Any) -> Any:
         """The array of `reader.preprocess(element)`, from the cache if it is there; for `Space.embed`."""

@@ -36,7 +36,7 @@ class Encoder(Configurable, nn.Module):
 
     reader: Reader
     width: int
-    frozen: bool = False  # training never changes it, so that the vectors of its pieces may be cached
+    cached: bool = False  # training does not change the vectors of its pieces: cache them on disk
 
     def __init__(self, reader: Reader, width: int = 0) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -41,7 +43,7 @@ class SequenceEncoder(Configurable, nn.Module):
         positions = ranges(first, counts)
         piece_keys = None if x.piece_keys is None else x.piece_keys[positions]
         pieces = x.take(positions)
-        return Ragged(pieces.values, x.rows[positions], x.row_keys, pieces.offsets, pieces.weights, piece_keys)
+        return replace(pieces, rows=x.rows[positions], row_keys=x.row_keys, piece_keys=piece_keys)
 
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P, D) -> the state at each of them (P, D)."""

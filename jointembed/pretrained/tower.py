@@ -82,7 +82,7 @@ class Tower(Encoder):
         super().__init__(encoder.reader, encoder.width)
         self.encoder, self.dim = encoder, dim
         self.hidden = projection
-        self._started = False
+        self._started = self._frozen = False
 
     def start(self, projection: nn.Module, trainable: Literal["none", "all"] | Sequence[str]) -> None:
         """Begin with the weights that the encoder has.
@@ -105,7 +105,8 @@ class Tower(Encoder):
         self.requires_grad_(False)
         for name in match_names("trainable", [] if trainable == "none" else trainable, names):
             names[name].requires_grad_(True)
-        self.frozen = not any(parameter.requires_grad for parameter in self.encoder.parameters())
+        self._frozen = not any(parameter.requires_grad for parameter in self.encoder.parameters())
+        self.cached = self._frozen and self.encoder.vocabulary_vectors() is None  # a table is looked up as fast
 
     def build(self, dim: int) -> None:
         """Make the parameters, unless the encoder has its weights already."""
@@ -126,7 +127,7 @@ class Tower(Encoder):
     def train(self, mode: bool = True) -> Tower:
         """Set the mode; what is frozen, and batch normalisation, stay as for inference."""
         super().train(mode)
-        if self.frozen:
+        if self._frozen:
             self.encoder.eval()
         for module in self.encoder.modules():
             if isinstance(module, _BatchNorm):
@@ -135,7 +136,7 @@ class Tower(Encoder):
 
     def pieces(self, x: Ragged) -> Tensor:
         """A vector a piece: (P, W)."""
-        return self.encoder.pieces(x)
+        return x.values if x.is_encoded else self.encoder.pieces(x)
 
     def pool(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of pieces h (P, W) -> one a row (B, W), as the encoder does."""
@@ -143,7 +144,7 @@ class Tower(Encoder):
 
     def forward(self, x: Ragged) -> Tensor:
         """A vector a row: (B, W)."""
-        return cast(Tensor, self.encoder(x))
+        return self.pool(x.values, x) if x.is_encoded else cast(Tensor, self.encoder(x))
 
     @property
     def pools_by_mean(self) -> bool:

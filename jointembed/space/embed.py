@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
@@ -40,8 +40,7 @@ def embed_column(
         pool: threads that compute a batch each.
     """
     encoder, number = column.encoder, 0
-    encode = windowed if encoder.reader.windowed else _encode_blocks
-    for x, h in encode(encoder, cells, how, device, pool):
+    for x, h in _encode(encoder, cells, how, device, pool):
         empty = (~x.present).nonzero()
         if len(empty):
             raise UsageError(f"{name}, cell {number + int(empty[0])}", "nothing in it can be read", "leave it out")
@@ -53,6 +52,14 @@ def embed_column(
             z = _project(column, _pool_rows(encoder, x, h, device), how, device)
         how.took("network", begun)
         yield z
+
+
+def piece_vectors(
+    encoder: Encoder, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
+) -> Iterator[Vectors]:
+    """The vectors (P, W) of the pieces of each cell, none missing, in their order; see `embed_column`."""
+    for x, h in _encode(encoder, cells, how, device, pool):
+        yield from np.split(h, x.starts[1:-1].numpy())
 
 
 def fuse(network: Fusion, z: Vectors, present: NDArray[np.bool_], how: EmbedOptions, device: torch.device) -> Vectors:
@@ -85,6 +92,28 @@ def row_cell(row: Any, column: str, reads: Sequence[str] = ()) -> Any:
         return row.get(column)
     present = {name: row[name] for name in reads if not missing(row.get(name))}
     return present or None
+
+
+def _encode(
+    encoder: Encoder, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
+) -> Iterator[tuple[Ragged, Vectors]]:
+    """Cells -> their pieces, and the vectors of these, some cells at a time."""
+    if how.piece_vectors is not None and encoder.cached:
+        return _look_up(encoder, cells, how.piece_vectors)
+    encode = windowed if encoder.reader.windowed else _encode_blocks
+    return encode(encoder, cells, how, device, pool)
+
+
+def _look_up(
+    encoder: Encoder, cells: Iterable[Any], look_up: Callable[[Encoder, Any], Vectors]
+) -> Iterator[tuple[Ragged, Vectors]]:
+    """Cells -> their pieces, without input, and the vectors of these."""
+    for block in blocks(cells):
+        parts = [[look_up(encoder, element) for element in encoder.reader.elements(cell)] for cell in block]
+        counts = torch.tensor([sum(map(len, part)) for part in parts])
+        h = np.concatenate([np.empty((0, encoder.width), np.float32), *itertools.chain(*parts)])
+        order = torch.arange(len(block))
+        yield Ragged(torch.empty(len(h), 0), order.repeat_interleave(counts), order), h
 
 
 def _encode_blocks(

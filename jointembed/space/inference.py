@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock, local
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class EmbedOptions:
         batch_size: pieces a batch; the last batch is filled up, so that all have one shape. If not given: 32, but 8
             windows of sounds on a CPU, 4 in int8, whose activations then stay in its cache.
         load: loads elements instead of the reader.
+        piece_vectors: gives the vectors (P, W) of the pieces of an element, for encoders that do not change.
         max_windows: of a long sound, at most this many windows, spread evenly over it; all if not given.
         precision: see `Space.embed`.
         normalize: give unit vectors if the metric is cosine.
@@ -46,6 +47,7 @@ class EmbedOptions:
 
     batch_size: int | None = None
     load: Preprocess | None = None
+    piece_vectors: Callable[[Encoder, Any], Vectors] | None = None
     max_windows: int | None = None
     precision: Precision = "float32"
     normalize: bool = True

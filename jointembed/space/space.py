@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..readers import Preprocess, Reader
 from ..values import missing
 from . import checkpoint
 from .column import Column
-from .embed import blocks, embed_column, fuse, row_cell
+from .embed import blocks, embed_column, fuse, piece_vectors, row_cell
 from .encoded import Encoded
 from .inference import EmbedOptions, Precision, Vectors, threads
 from .int8 import RangeRecorder, Ranges, quantize
@@ -237,6 +237,7 @@ class Space(Configurable, nn.Module):
         cells: Sequence[Any],
         batch_size: int | None = None,
         load: Preprocess | None = None,
+        piece_vectors: Callable[[Encoder, Any], Vectors] | None = None,
         max_windows: int | None = None,
         precision: Precision = "float32",
         normalize: bool = True,
@@ -253,6 +254,8 @@ class Space(Configurable, nn.Module):
             cells: N cells, none missing.
             batch_size: pieces a batch. It affects the last bits of the vectors, so leave it alone; see `EmbedOptions`.
             load: loads elements instead of the reader, such as a store of loaded arrays.
+            piece_vectors: gives the vectors (P, W) of the pieces of an element, such as a cache; it is asked where the
+                encoder is `cached`.
             max_windows: of a long sound, at most this many windows, spread evenly over it; all if not given.
             precision: `float32`; `bfloat16`; or, for 8-bit integers, the ranges that `calibrate_int8` returns. Both are
                 several times as fast where the processor multiplies them in hardware, and less exact.
@@ -261,7 +264,7 @@ class Space(Configurable, nn.Module):
         Raises:
             UsageError: a cell is missing or of the wrong kind, or the column does not exist.
         """
-        options = EmbedOptions(batch_size, load, max_windows, precision, normalize)
+        options = EmbedOptions(batch_size, load, piece_vectors, max_windows, precision, normalize)
         for number, cell in enumerate(cells):
             if missing(cell):
                 raise UsageError(f"{column}, cell {number}", "it is missing, so it has no vector", "leave it out")
@@ -290,7 +293,20 @@ class Space(Configurable, nn.Module):
             precision: see `embed`.
             seconds: the time of each stage is added to it, summed over all threads.
         """
-        return self._stream(column, cells, EmbedOptions(None, None, max_windows, precision, seconds=seconds))
+        return self._stream(column, cells, EmbedOptions(max_windows=max_windows, precision=precision, seconds=seconds))
+
+    def embed_pieces(self, column: str, cells: Iterable[Any]) -> Iterator[Vectors]:
+        """The vectors (P, W) that the encoder of a column gives the pieces of each cell, none missing, in their order.
+
+        `embed` pools these and projects them into the space.
+        """
+        encoder, options, training = self.encoder(column), EmbedOptions(), self.training
+        self.eval()
+        try:
+            with threads(options, self.device) as pool:
+                yield from piece_vectors(encoder, cells, options, self.device, pool)
+        finally:
+            self.train(training)
 
     def fast_precisions(self) -> list[str]:
         """What its device computes faster than float32: `bfloat16`, `int8`, the fastest first."""

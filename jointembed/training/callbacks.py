@@ -151,9 +151,10 @@ class Evaluate(Callback):
         if trainer.sanity_checking or ((trainer.current_epoch + 1) % self.every_n_epochs and not last):
             return
         task = self._build_task(data, space)
-        queries = space.embed(self.query, task.queries, load=data.load)
+        caches = {"load": data.load, "piece_vectors": data.piece_vectors}
+        queries = space.embed(self.query, task.queries, **caches)
         shared = self.query == self.target and task.candidates is task.queries
-        candidates = queries if shared else space.embed(self.target, task.candidates, load=data.load)
+        candidates = queries if shared else space.embed(self.target, task.candidates, **caches)
         metrics = retrieval.evaluate(task, queries, candidates, space.metric, self.k, n_resamples=1)
         values = {f"{self.query}-{self.target}/{name}": metric["value"] for name, metric in metrics.items()}
         logged = {name: float(value) for name, value in values.items() if value is not None}

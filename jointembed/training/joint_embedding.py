@@ -138,6 +138,11 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         return [*self.space.readers(), *own]
 
     @property
+    def cached_columns(self) -> set[str]:
+        """Columns whose encoders do not change in training, so that the vectors of their pieces are cached."""
+        return {column for column in self.space.columns if self.space.encoder(column).cached}
+
+    @property
     def key_columns(self) -> set[str]:
         """Columns whose keys are needed only, to tell which rows are equal there."""
         return {column for objective in self._objectives for column in objective.key_columns()}

@@ -442,21 +442,21 @@ def test_cached_arrays_equal_those_of_the_reader(songs):
     reader = audio_model().space.reader("audio")
     paths = [str(songs / f"{number}.wav") for number in range(12)]
     cells = [*paths, {"array": np.ones(3000, np.float32), "sampling_rate": 8000}]
-    features = FeatureCache(songs / "kept", reader)
-    features.fill(cells * 3, workers=4)
+    features = FeatureCache(songs / "kept", reader, workers=4)
+    features.fill(cells * 3)
     again = FeatureCache(songs / "kept", reader)
     for cell in cells:
         assert np.array_equal(again(reader, cell), reader.preprocess(cell))
     # `fill` may be interrupted by a broken file; what was read before is there.
     (songs / "2.wav").write_text("no sound")
     with pytest.raises(DamagedError, match="2.wav"):
-        FeatureCache(songs / "other", reader).fill(paths, workers=1)
+        FeatureCache(songs / "other", reader, workers=1).fill(paths)
     (songs / "2.wav").unlink()
     with pytest.raises(UsageError, match="2.wav"):
         FeatureCache(songs / "other", reader).fill(paths)
 
 
-@pytest.mark.parametrize("harm", ["unlisted", "odd", "torn", "cut", "lost", "blank"])
+@pytest.mark.parametrize("harm", ["unlisted", "odd", "torn", "cut", "lost", "blank", "flipped"])
 def test_killed_writer_loses_only_its_last_arrays(songs, harm):
     reader = audio_model().space.reader("audio")
     paths = [str(songs / f"{number}.wav") for number in range(12)]
@@ -472,6 +472,10 @@ def test_killed_writer_loses_only_its_last_arrays(songs, harm):
         features.list.write_text("\n".join(features.list.read_text().splitlines()[:-1])[:-20])
     elif harm == "lost":  # the list came to the disk and the end of the arrays did not
         features.data.write_bytes(features.data.read_bytes()[:-401])
+    elif harm == "flipped":  # a bit changed on the disk
+        content = bytearray(features.data.read_bytes())
+        content[100] ^= 64
+        features.data.write_bytes(content)
     else:
         features.data.write_bytes(b"")
     FeatureCache(songs / "kept", reader).fill(paths[6:])  # they come to lie where the lost ones were

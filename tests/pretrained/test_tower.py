@@ -1,8 +1,11 @@
 """Encoders that begin as a column of another checkpoint: what of them is trained, and what is saved."""
 
+import json
+
 import lightning
 import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import nn
 
@@ -12,7 +15,9 @@ from jointembed import (
     ConvNet,
     EmbeddingBag,
     Encoder,
+    Evaluate,
     JointEmbedding,
+    LogMel,
     Match,
     Numbers,
     Space,
@@ -21,7 +26,7 @@ from jointembed import (
     Trainer,
     from_checkpoint,
 )
-from jointembed.errors import UnsafeError, UsageError
+from jointembed.errors import DamagedError, UnsafeError, UsageError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
@@ -75,7 +80,7 @@ def make_model(encoder, dim=6, **settings):
     return JointEmbedding(dim, encoders, [Match("bitmap", "digit", "all")], lr=0.05, bf16=False, **settings)
 
 
-def fit(model, folder, rows=ROWS, epochs=2, callbacks=None, **options):
+def fit(model, folder, rows=ROWS, epochs=2, callbacks=None, workers=0, **options):
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -85,7 +90,7 @@ def fit(model, folder, rows=ROWS, epochs=2, callbacks=None, **options):
         logger=False,
         callbacks=callbacks,
     )
-    trainer.fit(model, TableData(rows, batch_size=6, cache=str(folder / "cache")), **options)
+    trainer.fit(model, TableData(rows, batch_size=6, cache=str(folder / "cache"), workers=workers), **options)
     return trainer
 
 
@@ -228,3 +233,124 @@ def test_trained_parameters_are_counted_by_column(source, tmp_path, capsys):
     stage = 4 * 8 * 9 + 8 * 8 * 9 + 4 * 8  # two convolutions and two normalisations
     assert int(rows["bitmap"][1].replace(",", "")) == stage + 6 * 6 + 6
     assert rows["digit"] == ["24", "24"]
+
+
+class Counting(Encoder):
+    """A frozen encoder that counts the pieces that it computes."""
+
+    pieces_computed = 0
+
+    def build(self, dim):
+        self.network = nn.Linear(64, self.width)
+
+    def pieces(self, x):
+        Counting.pieces_computed += len(x.rows)
+        return self.network(x.dense((64,)))
+
+
+class Listening(Counting):
+    """The same for windows of sounds."""
+
+    def build(self, dim):
+        self.network = nn.Linear(80, self.width)
+
+    def pieces(self, x):
+        Counting.pieces_computed += len(x.rows)
+        return self.network(x.values.flatten(1))
+
+
+@pytest.fixture
+def counting(tmp_path):
+    """A frozen encoder of a column that two others share too, whose checkpoint is `counting.ckpt`."""
+    torch.manual_seed(2)
+    space = Space(6, {"bitmap": Counting(SparseImage([8, 8]), 6)})
+    space.build()
+    space.save(tmp_path / "counting.ckpt")
+    trust = [__name__.split(".")[0]]
+    Counting.pieces_computed = 0
+    return lambda: from_checkpoint(str(tmp_path / "counting.ckpt"), trust=trust, projection=[])
+
+
+def test_frozen_encoder_computes_each_cell_once(counting, tmp_path):
+    callbacks = [Evaluate("bitmap", "digit")]
+    rows = [{**row, "split": "dev" if number % 4 == 3 else "train"} for number, row in enumerate(ROWS)]
+    fit(make_model(counting()), tmp_path, rows, 1, callbacks)
+    once = Counting.pieces_computed
+    assert len(ROWS) <= once <= 32  # a batch of one shape
+    for path in (tmp_path / "run").iterdir():
+        path.unlink()
+    fit(make_model(counting()), tmp_path, rows, 3, callbacks)
+    assert Counting.pieces_computed == once
+    (tmp_path / "run" / "last.ckpt").unlink()
+    fit(make_model(counting()), tmp_path, [{**rows[0], "bitmap": 1 - BITMAPS[0]}, *rows[1:]], 1, callbacks)
+    assert Counting.pieces_computed == once + 32  # the changed cell, in such a batch
+
+
+def test_training_on_cached_vectors_is_training_on_cells(counting, tmp_path):
+    paths = [str(tmp_path / f"{number}.npy") for number in range(12)]
+    for path, bitmap in zip(paths, BITMAPS, strict=True):
+        np.save(path, bitmap)
+    rows = [{**row, "bitmaps": [paths[number], paths[number // 2]]} for number, row in enumerate(ROWS)]
+    rows[3] = {"digit": "a", "split": "train"}
+    spaces = []
+    for folder in ("cached", "computed"):
+        torch.manual_seed(1)
+        tower = counting()
+        tower.cached = folder == "cached"
+        encoders = {"bitmap": tower, "digit": EmbeddingBag(Category())}
+        objectives = [Match("bitmap", "digit", "all"), Match("digit", "bitmaps")]
+        columns = {"bitmap": "bitmap", "bitmaps": "bitmap"}
+        model = JointEmbedding(6, encoders, objectives, columns, lr=0.05, bf16=False)
+        fit(model, tmp_path / folder, rows)
+        spaces.append(model.space)
+    assert Counting.pieces_computed > 0
+    assert np.allclose(*(space.embed("bitmap", BITMAPS) for space in spaces), atol=1e-5)
+
+
+def test_damaged_vectors_are_computed_again(counting, tmp_path):
+    fit(make_model(counting()), tmp_path, epochs=1)
+    trust = [__name__.split(".")[0]]
+    expected, once = Space.load(tmp_path / "run", trust).fingerprint, Counting.pieces_computed
+    (data,) = (tmp_path / "cache" / "features").glob("vectors-*.bin")
+    content = bytearray(data.read_bytes())
+    content[30] ^= 64
+    data.write_bytes(content)
+    (tmp_path / "run" / "last.ckpt").unlink()
+    fit(make_model(counting()), tmp_path, epochs=1)
+    assert Counting.pieces_computed == once + 32
+    assert Space.load(tmp_path / "run", trust).fingerprint == expected
+
+
+def test_interrupted_cache_is_completed(tmp_path):
+    """A file that cannot be read ends the run; the sounds before it stay computed."""
+    space = Space(6, {"sound": Listening(LogMel(4000, 0.1, 8, 64, 40), 6)})
+    space.build()
+    space.save(tmp_path / "listening.ckpt")
+    rows = [{"sound": f"{number}.wav", "digit": "ab"[number % 2], "split": "train"} for number in range(20)]
+    for row in rows:
+        soundfile.write(tmp_path / row["sound"], rng.normal(0, 0.1, 500), 4000)
+    good = (tmp_path / "19.wav").read_bytes()
+    (tmp_path / "19.wav").write_text("no sound")
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    Counting.pieces_computed = 0
+
+    def run():
+        encoder = from_checkpoint(str(tmp_path / "listening.ckpt"), trust=[__name__.split(".")[0]])
+        encoders = {"sound": encoder, "digit": EmbeddingBag(Category())}
+        fit(JointEmbedding(6, encoders, [Match("sound", "digit", "all")]), tmp_path, tmp_path, 1)
+
+    with pytest.raises(DamagedError, match="19.wav"):
+        run()
+    assert Counting.pieces_computed >= 16
+    (tmp_path / "19.wav").write_bytes(good)
+    Counting.pieces_computed = 0
+    run()
+    assert 0 < Counting.pieces_computed <= 8
+
+
+def test_several_processes_load_cached_batches(counting, tmp_path):
+    models = []
+    for workers in (0, 2):
+        models.append(make_model(counting()))
+        fit(models[-1], tmp_path / str(workers), workers=workers)
+    assert models[0].space.fingerprint == models[1].space.fingerprint

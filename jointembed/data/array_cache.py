@@ -1,0 +1,136 @@
+"""Arrays on disk that are computed once for each cell of a table."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import files, values
+from ..errors import UsageError
+
+Array = NDArray[Any]
+Record = tuple[int, int, tuple[int, ...]]  # CRC-32 of the array, its offset in the file in float32 values, its shape
+
+
+class ArrayCache(ABC):
+    """Float32 arrays in one append-only file that is memory-mapped for reading, with a list beside it.
+
+    An array is found by a hash of what it was computed from. It is listed after it has been written, so a process that
+    dies loses only the last one, and it is used only if its checksum is right. Several processes may read, and take
+    turns to write.
+
+    Args:
+        folder: the folder of the files.
+        name: of the files: all arrays under one name are computed in the same way.
+        row_bytes: every array begins at a multiple of it, so that arrays of one width are rows of one matrix.
+    """
+
+    reads_files = True  # a text is the path of a file, whose content counts
+
+    def __init__(self, folder: Path, name: str, row_bytes: int = 4) -> None:
+        self.data, self.list, self.row_bytes = folder / f"{name}.bin", folder / f"{name}.list", row_bytes
+        self._hashes: dict[str, str] = {}
+        self._records: dict[str, Record] = {}
+        self._intact: set[str] = set()  # keys of arrays whose checksum this process has verified
+        self._damaged: set[Record] = set()
+        self._map: Array | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._refresh()
+
+    @abstractmethod
+    def compute(self, elements: Sequence[Any]) -> Generator[Array]:
+        """The arrays of elements, in their order."""
+
+    def _refresh(self) -> None:
+        size = self.data.stat().st_size // 4 if self.data.exists() else 0
+        self._records = dict(self._read_list(size))
+        self._map = np.memmap(self.data, np.float32, "r", shape=(size,)) if size else None
+
+    def _read_list(self, size: int) -> Iterator[tuple[str, Record]]:
+        """The records in the list, without truncated lines, damaged arrays and those beyond `size`."""
+        for line in self.list.read_text().splitlines(keepends=True) if self.list.exists() else ():
+            key, *numbers = line.split() or [""]
+            if line.endswith("\n") and len(numbers) > 1 and all(number.isdecimal() for number in numbers):
+                checksum, offset, *shape = map(int, numbers)
+                record = checksum, offset, tuple(shape)
+                if offset + math.prod(shape) <= size and record not in self._damaged:
+                    yield key, record
+
+    def _drop_missing(self) -> None:
+        """Drop list entries without intact data: new records will be appended at their offsets."""
+        lines = "".join(_format_line(key, record) for key, record in self._records.items())
+        if self.list.exists() and len(lines) != self.list.stat().st_size:
+            files.write(self.list, lines)
+
+    def key(self, element: Any) -> str:
+        """A hash of the content of a file, or of a value; the path does not matter."""
+        if not (self.reads_files and isinstance(element, str | Path)):
+            return f"{values.key(element):x}"
+        path = str(element)
+        if path not in self._hashes:
+            try:
+                with open(path, "rb") as file:
+                    self._hashes[path] = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+            except OSError as error:
+                fix = "correct the path, or put the file there"
+                raise UsageError(path, f"it cannot be read ({error.strerror})", fix) from error
+        return self._hashes[path]
+
+    def get(self, key: str) -> Array | None:
+        """The array of a key; None if it is not there, or is damaged."""
+        record = self._records.get(key)
+        if record is None or self._map is None:
+            return None
+        checksum, offset, shape = record
+        array = np.asarray(self._map[offset : offset + math.prod(shape)]).reshape(shape)
+        if key not in self._intact:
+            if zlib.crc32(array.data) != checksum:
+                self._damaged.add(self._records.pop(key))
+                return None
+            self._intact.add(key)
+        return array
+
+    def fill(self, elements: Sequence[Any], title: str = "Reading") -> None:
+        """Compute the arrays that are not there yet, with a progress bar; an interrupted call can be resumed."""
+        if all(self.key(element) in self._records for element in elements):
+            return
+        from rich.progress import track
+
+        lock = files.lock(self.data.with_name(self.data.name + ".lock"), wait=True)
+        with lock, open(self.data, "ab") as data:
+            self._refresh()
+            self._drop_missing()
+            keyed = {self.key(element): element for element in elements}
+            new = {key: element for key, element in keyed.items() if key not in self._records}
+            with closing(self.compute(list(new.values()))) as arrays, open(self.list, "a") as list_file:
+                for key, array in zip(new, track(arrays, title, total=len(new)), strict=True):
+                    content = np.ascontiguousarray(array, np.float32)
+                    data.seek(0, os.SEEK_END)
+                    data.write(bytes(-data.tell() % self.row_bytes))  # align after a truncated array
+                    offset = data.tell() // 4
+                    data.write(content.tobytes())
+                    data.flush()
+                    list_file.write(_format_line(key, (zlib.crc32(content.data), offset, content.shape)))
+        self._refresh()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._refresh()
+
+
+def _format_line(key: str, record: Record) -> str:
+    checksum, offset, shape = record
+    return " ".join(map(str, [key, checksum, offset, *shape])) + "\n"
