@@ -14,6 +14,7 @@ from .index.hits import Hit as Hit
 from .index.index import Index as Index
 from .objectives import AllCandidates as AllCandidates
 from .objectives import Candidates as Candidates
+from .objectives import Distillation as Distillation
 from .objectives import DistinctInBatch as DistinctInBatch
 from .objectives import InBatch as InBatch
 from .objectives import Loss as Loss
@@ -28,6 +29,7 @@ from .objectives import Softmax as Softmax
 from .pretrained.huggingface.audio import PretrainedAudioEncoder as PretrainedAudioEncoder
 from .pretrained.huggingface.text import PretrainedTextEncoder as PretrainedTextEncoder
 from .pretrained.huggingface.vision import PretrainedImageEncoder as PretrainedImageEncoder
+from .pretrained.lora import LoRA as LoRA
 from .pretrained.torchvision_models import TorchvisionEncoder as TorchvisionEncoder
 from .pretrained.tower import from_checkpoint as from_checkpoint
 from .ragged import Ragged as Ragged
@@ -44,6 +46,7 @@ from .readers import Reader as Reader
 from .readers import SparseImage as SparseImage
 from .readers import Subwords as Subwords
 from .space.space import Space as Space
+from .training.callbacks import EMA as EMA
 from .training.callbacks import BestAndLast as BestAndLast
 from .training.callbacks import Evaluate as Evaluate
 from .training.joint_embedding import JointEmbedding as JointEmbedding

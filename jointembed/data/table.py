@@ -24,9 +24,12 @@ from torch.utils.data import DataLoader, Dataset
 from .. import files, values
 from ..encoders import Encoder
 from ..errors import UsageError, did_you_mean
+from ..objectives import Teacher
 from ..ragged import Ragged
 from ..readers import Category, Reader
 from ..space import checkpoint
+from ..space.inference import PieceVectors
+from ..space.space import Space
 from .feature_cache import FeatureCache
 from .join import IndirectColumn, JoinedRows, encode_column, join_as_trained, reader_cells
 from .rows import Rows
@@ -111,7 +114,7 @@ class TableData(lightning.LightningDataModule):
         self.encoded: dict[str, Ragged | IndirectColumn | CachedColumn] = {}
         self._model: Any = None
         self._read: dict[str, tuple[Reader, list[Any], FeatureCache]] = {}
-        self._vectors: dict[Encoder, VectorCache] = {}
+        self.piece_vectors: dict[Encoder, PieceVectors] = {}  # of the columns whose encoders do not change
 
     # -- the table ----------------------------------------------------------------------------------------------------
 
@@ -166,7 +169,7 @@ class TableData(lightning.LightningDataModule):
         model: Any = self.trainer.lightning_module
         if self._model is model:
             return
-        self._model, self.encoded, self._read, self._vectors = model, {}, {}, {}
+        self._model, self.encoded, self._read, self.piece_vectors = model, {}, {}, {}
         rows = self.open()
         readers = model.readers()
         self._paths = {column for reader, columns in readers for column in columns if reader.reads_files}
@@ -180,6 +183,8 @@ class TableData(lightning.LightningDataModule):
                     self._encode_once(rows, column, reader)
                 else:
                     self._encode(rows, column, reader)
+        for name, teacher in model.teachers.items():
+            self.encoded[name] = self._ask_teacher(rows, teacher)
         ids = Category()
         for column in model.key_columns - set(self.encoded):
             self.encoded[column] = encode_column(
@@ -232,11 +237,24 @@ class TableData(lightning.LightningDataModule):
         cache = VectorCache(self.folder() / "features", self._model.space, column, device)
         pieces = encode_column(rows, column, reader, lambda cells: cache.encode(cells, f"Encoding {column}"))
         self.encoded[column] = CachedColumn(pieces, cache)
-        self._vectors[self._model.space.encoder(column)] = cache
+        self.piece_vectors[self._model.space.encoder(column)] = cache.piece_vectors
 
-    def piece_vectors(self, encoder: Encoder, element: Any) -> Any:
-        """The vectors (P, W) of the pieces of an element of a cached column; for `Space.embed`."""
-        return self._vectors[encoder].piece_vectors(element)
+    def _ask_teacher(self, rows: Rows, teacher: Teacher) -> Ragged | IndirectColumn:
+        """A column whose values are the vectors (P, D) of a teacher, one for each row with a cell."""
+        assert self.trainer is not None
+        space, column = Space.load(teacher.checkpoint), teacher.column
+        reader = space.reader(column)
+        self._check(rows, reader.columns or [teacher.source])
+        cache = VectorCache(self.folder() / "features", space, column, self.trainer.strategy.root_device)
+
+        def encode(cells: list[Any]) -> Ragged:
+            cache.encode(cells, f"Encoding {teacher.source}")
+            present = [row for row, cell in enumerate(cells) if not values.missing(cell)]
+            caches: dict[Encoder, PieceVectors] = {space.encoder(column): cache.piece_vectors}
+            vectors = space.embed(column, [cells[row] for row in present], piece_vectors=caches, normalize=False)
+            return Ragged(torch.from_numpy(vectors), torch.tensor(present), torch.from_numpy(reader.keys(cells)))
+
+        return encode_column(rows, teacher.source, reader, encode)
 
     def load(self, reader: Reader, element: Any) -> Any:
         """The array of `reader.preprocess(element)`, from the cache if it is there; for `Space.embed`."""

@@ -5,6 +5,7 @@ from .candidates import Candidates as Candidates
 from .candidates import DistinctInBatch as DistinctInBatch
 from .candidates import InBatch as InBatch
 from .candidates import Sampled as Sampled
+from .distillation import Distillation as Distillation
 from .losses import Loss as Loss
 from .losses import Sigmoid as Sigmoid
 from .losses import Softmax as Softmax
@@ -12,4 +13,5 @@ from .match import Match as Match
 from .next_item import NextItem as NextItem
 from .next_set import NextSet as NextSet
 from .objective import Objective as Objective
+from .objective import Teacher as Teacher
 from .regression import Regression as Regression

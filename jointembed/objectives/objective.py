@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,6 +16,26 @@ from ..space.encoded import Encoded
 from ..space.space import Space
 
 Batch = dict[str, Ragged]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained model whose vectors are targets.
+
+    Args:
+        checkpoint: its file, or the folder of its run.
+        column: its column.
+        source: column of the table that has the cells.
+    """
+
+    checkpoint: str
+    column: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        """What its vectors are called in a batch."""
+        return f"{self.source} by {self.column} of {self.checkpoint}"
 
 
 class Objective(Configurable, nn.Module):
@@ -43,6 +64,10 @@ class Objective(Configurable, nn.Module):
 
     def readers(self) -> dict[str, Reader]:
         """Readers of the columns that it predicts, and that are not points of the space."""
+        return {}
+
+    def teachers(self) -> dict[str, Teacher]:
+        """Trained models whose vectors it takes from the batch, by their names in it."""
         return {}
 
     @property

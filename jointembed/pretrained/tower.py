@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
-from typing import Literal, cast
+from collections.abc import Sequence
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -14,6 +12,8 @@ from ..encoders import Encoder, make_mlp
 from ..errors import UsageError, did_you_mean
 from ..ragged import Ragged
 from ..space.space import Space
+from .lora import LoRA, add_adapters, merge_adapters, restore_adapters
+from .names import match_names
 
 # B rows, P pieces, N vectors, W width of the encoder, D dimension of the space
 
@@ -23,6 +23,7 @@ def from_checkpoint(
     column: str | None = None,
     trainable: Literal["none", "all"] | list[str] = "none",
     projection: list[int] | None = None,
+    lora: LoRA | None = None,
     trust: list[str] | None = None,
 ) -> Tower:
     """An encoder that begins as a column of a trained or adopted model, for fine-tuning or as it is.
@@ -34,6 +35,10 @@ def from_checkpoint(
           audio:
             class_path: jointembed.from_checkpoint
             init_args: {checkpoint: music.ckpt, column: audio, trainable: [stages.3, head], projection: []}
+
+    or, with low-rank adapters (`pip install "jointembed[finetune]"`):
+
+            init_args: {checkpoint: music.ckpt, column: audio, lora: {rank: 8, targets: ["*.attention.*"]}}
 
     Its reader stays as it was fitted: vocabularies and statistics are those of the checkpoint. Batch normalisation uses
     the statistics of the checkpoint, in training too.
@@ -48,6 +53,8 @@ def from_checkpoint(
             layer. If both have the same dimension, its output is added to its input and begins as 0, so that training
             begins at the vectors of the checkpoint. If not given, these are the vectors of the column itself; spaces of
             different dimensions are always joined by a linear layer.
+        lora: train low-rank adapters of layers that are frozen otherwise. Checkpoints hold the weights with the
+            adapters merged, and need no peft; beside them they hold the adapters, for `--ckpt_path`.
         trust: packages whose classes the checkpoint may name.
 
     Raises:
@@ -65,7 +72,7 @@ def from_checkpoint(
         wrong = f"{column} is read in order by {type(space.pools[column]).__name__}"
         raise UsageError(checkpoint, wrong, "name a column without one, and give `pools` in this recipe")
     tower = Tower(space.encoder(column), space.dim, projection)
-    tower.start(space.column(column).projection, trainable)
+    tower.start(space.column(column).projection, trainable, lora)
     return tower
 
 
@@ -83,27 +90,38 @@ class Tower(Encoder):
         self.encoder, self.dim = encoder, dim
         self.hidden = projection
         self._started = self._frozen = False
+        self._adapted: list[str] = []  # layers with adapters
+        self.register_state_dict_post_hook(_merge_adapters)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_restore_adapters)  # type: ignore[no-untyped-call]
 
-    def start(self, projection: nn.Module, trainable: Literal["none", "all"] | Sequence[str]) -> None:
+    def start(
+        self, projection: nn.Module, trainable: Literal["none", "all"] | Sequence[str], lora: LoRA | None
+    ) -> None:
         """Begin with the weights that the encoder has.
 
         Args:
             projection: from the encoder's vectors into the space that it was trained in.
             trainable: what is trained; see `from_checkpoint`.
+            lora: its adapters.
 
         Raises:
-            UsageError: no parameter has such a name.
+            UsageError: no parameter has such a name, or it has an adapter.
         """
         self.projection = projection
         self._started = self.reader.is_fitted = True
         if trainable == "all":
+            if lora:
+                raise UsageError("lora", "all weights are trained already", "leave out `trainable: all`")
             return
         names = {
             **{f"projection.{name}": parameter for name, parameter in projection.named_parameters()},
             **dict(self.encoder.named_parameters()),
         }
         self.requires_grad_(False)
+        self._adapted = add_adapters(self.encoder, lora) if lora else []
         for name in match_names("trainable", [] if trainable == "none" else trainable, names):
+            if name.rpartition(".")[0] in self._adapted:
+                raise UsageError(f"trainable: {name}", "its layer has an adapter", "leave it out, or out of `lora`")
             names[name].requires_grad_(True)
         self._frozen = not any(parameter.requires_grad for parameter in self.encoder.parameters())
         self.cached = self._frozen and self.encoder.vocabulary_vectors() is None  # a table is looked up as fast
@@ -165,6 +183,16 @@ class Tower(Encoder):
         return self.encoder.fingerprint
 
 
+def _merge_adapters(tower: Any, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    merge_adapters(tower.encoder, tower._adapted, state, f"{prefix}encoder.", f"{prefix}adapters.")
+
+
+def _restore_adapters(tower: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    restore_adapters(tower.encoder, tower._adapted, state, f"{prefix}encoder.", f"{prefix}adapters.")
+    for key in [key for key in state if key.startswith(f"{prefix}adapters.")]:  # merged already
+        del state[key]
+
+
 class _Residual(nn.Module):
     """Adds the output (N, D) of a network to its input (N, D); at first the output is 0."""
 
@@ -177,26 +205,3 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + cast(Tensor, self.network(x))
-
-
-def match_names(setting: str, patterns: Sequence[str], names: Collection[str]) -> list[str]:
-    """The names that match a pattern, or that are inside a layer which does.
-
-    Args:
-        setting: the key of the recipe that has the patterns.
-        patterns: names with the wildcards of `fnmatch`.
-        names: of parameters or layers, such as `stages.0.refine.weight`.
-
-    Raises:
-        UsageError: a pattern matches nothing.
-    """
-    matches: set[str] = set()
-    for pattern in patterns:
-        new = {name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")}
-        if not new:
-            parts = [name.split(".") for name in names]
-            layers = sorted({".".join(part[:depth]) for part in parts for depth in range(1, len(part) + 1)})
-            near = get_close_matches(pattern, layers, n=5) or [layer for layer in layers if layer.count(".") < 2][:8]
-            raise UsageError(f"{setting}: {pattern}", "it matches no layer or parameter", "use " + ", ".join(near))
-        matches |= new
-    return [name for name in names if name in matches]

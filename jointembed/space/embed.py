@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
@@ -19,7 +19,7 @@ from ..ragged import Ragged
 from ..values import missing
 from .audio_windows import windowed
 from .column import Column
-from .inference import PIECES, EmbedOptions, Vectors, batches, network
+from .inference import PIECES, EmbedOptions, PieceVectors, Vectors, batches, network
 
 # N rows, P pieces, C columns, W width of the encoder, D dimension of the space
 
@@ -98,18 +98,16 @@ def _encode(
     encoder: Encoder, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Ragged, Vectors]]:
     """Cells -> their pieces, and the vectors of these, some cells at a time."""
-    if how.piece_vectors is not None and encoder.cached:
-        return _look_up(encoder, cells, how.piece_vectors)
+    if encoder in how.piece_vectors:
+        return _look_up(encoder, cells, how.piece_vectors[encoder])
     encode = windowed if encoder.reader.windowed else _encode_blocks
     return encode(encoder, cells, how, device, pool)
 
 
-def _look_up(
-    encoder: Encoder, cells: Iterable[Any], look_up: Callable[[Encoder, Any], Vectors]
-) -> Iterator[tuple[Ragged, Vectors]]:
+def _look_up(encoder: Encoder, cells: Iterable[Any], look_up: PieceVectors) -> Iterator[tuple[Ragged, Vectors]]:
     """Cells -> their pieces, without input, and the vectors of these."""
     for block in blocks(cells):
-        parts = [[look_up(encoder, element) for element in encoder.reader.elements(cell)] for cell in block]
+        parts = [[look_up(element) for element in encoder.reader.elements(cell)] for cell in block]
         counts = torch.tensor([sum(map(len, part)) for part in parts])
         h = np.concatenate([np.empty((0, encoder.width), np.float32), *itertools.chain(*parts)])
         order = torch.arange(len(block))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock, local
 from time import perf_counter
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from ..readers import Preprocess
 from .int8 import Ranges
 
 Vectors = NDArray[np.float32]
+PieceVectors = Callable[[Any], Vectors]  # an element of a cell -> the vectors (P, W) of its pieces
 Precision = Literal["float32", "bfloat16"] | Ranges
 PIECES = 32  # in a batch, where nothing else is said
 
@@ -37,7 +38,7 @@ class EmbedOptions:
         batch_size: pieces a batch; the last batch is filled up, so that all have one shape. If not given: 32, but 8
             windows of sounds on a CPU, 4 in int8, whose activations then stay in its cache.
         load: loads elements instead of the reader.
-        piece_vectors: gives the vectors (P, W) of the pieces of an element, for encoders that do not change.
+        piece_vectors: for some encoders, what gives the vectors of the pieces of an element, instead of computing them.
         max_windows: of a long sound, at most this many windows, spread evenly over it; all if not given.
         precision: see `Space.embed`.
         normalize: give unit vectors if the metric is cosine.
@@ -47,7 +48,7 @@ class EmbedOptions:
 
     batch_size: int | None = None
     load: Preprocess | None = None
-    piece_vectors: Callable[[Encoder, Any], Vectors] | None = None
+    piece_vectors: Mapping[Encoder, PieceVectors] = field(default_factory=dict)
     max_windows: int | None = None
     precision: Precision = "float32"
     normalize: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from . import checkpoint
 from .column import Column
 from .embed import blocks, embed_column, fuse, piece_vectors, row_cell
 from .encoded import Encoded
-from .inference import EmbedOptions, Precision, Vectors, threads
+from .inference import EmbedOptions, PieceVectors, Precision, Vectors, threads
 from .int8 import RangeRecorder, Ranges, quantize
 from .named_modules import NamedModules
 from .precision import fast_precisions
@@ -237,7 +237,7 @@ class Space(Configurable, nn.Module):
         cells: Sequence[Any],
         batch_size: int | None = None,
         load: Preprocess | None = None,
-        piece_vectors: Callable[[Encoder, Any], Vectors] | None = None,
+        piece_vectors: Mapping[Encoder, PieceVectors] | None = None,
         max_windows: int | None = None,
         precision: Precision = "float32",
         normalize: bool = True,
@@ -254,8 +254,7 @@ class Space(Configurable, nn.Module):
             cells: N cells, none missing.
             batch_size: pieces a batch. It affects the last bits of the vectors, so leave it alone; see `EmbedOptions`.
             load: loads elements instead of the reader, such as a store of loaded arrays.
-            piece_vectors: gives the vectors (P, W) of the pieces of an element, such as a cache; it is asked where the
-                encoder is `cached`.
+            piece_vectors: for some encoders, what gives the vectors (P, W) of the pieces of an element.
             max_windows: of a long sound, at most this many windows, spread evenly over it; all if not given.
             precision: `float32`; `bfloat16`; or, for 8-bit integers, the ranges that `calibrate_int8` returns. Both are
                 several times as fast where the processor multiplies them in hardware, and less exact.
@@ -264,7 +263,7 @@ class Space(Configurable, nn.Module):
         Raises:
             UsageError: a cell is missing or of the wrong kind, or the column does not exist.
         """
-        options = EmbedOptions(batch_size, load, piece_vectors, max_windows, precision, normalize)
+        options = EmbedOptions(batch_size, load, piece_vectors or {}, max_windows, precision, normalize)
         for number, cell in enumerate(cells):
             if missing(cell):
                 raise UsageError(f"{column}, cell {number}", "it is missing, so it has no vector", "leave it out")
@@ -471,15 +470,15 @@ class Space(Configurable, nn.Module):
         return compute_fingerprint([state["space"], state["readers"]], self.state_dict())
 
 
-def check_names(setting: str, names: Iterable[str], columns: Collection[str]) -> None:
-    """Check that a setting names columns that exist.
+def check_names(setting: str, names: Iterable[str], choices: Collection[str], kind: str = "column") -> None:
+    """Check that a setting names columns, or other parts of the model, that exist.
 
     Raises:
         UsageError: it does not.
     """
     for name in names:
-        if name not in columns:
-            raise UsageError(f"{setting}.{name}", "the model has no such column", did_you_mean(name, columns))
+        if name not in choices:
+            raise UsageError(f"{setting}.{name}", f"the model has no such {kind}", did_you_mean(name, choices))
 
 
 def _resolve_columns(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import lightning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import Logger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..data.table import TableData
 from ..errors import UsageError, escape_control
@@ -95,6 +97,30 @@ class ParameterSummary(Callback):
         for name, (total, trained) in counts.items():
             table.add_row(Text(escape_control(name)), f"{total:,}", f"{trained:,}")
         Console().print(table)
+
+
+class EMA(WeightAveraging):
+    """Averages the weights over the steps, exponentially; the averages are validated, saved and searched.
+
+    A resumed run goes on with the weights and with their averages. Frozen weights stay as they are, bit for bit.
+
+    Args:
+        decay: share of an average that stays at a step. Over n steps at the end of a run 1 - 1 / n is a start.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise UsageError("EMA", f"decay must be at least 0 and below 1, got {decay}", "give a number such as 0.999")
+        # Lightning's own EMA multiplies and adds, which changes the last bits of weights that are equal. Buffers are
+        # copied: the average of a table of integers would be rounded down.
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        super().__init__(use_buffers=False, multi_avg_fn=average)
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Make the averages, of a model with all of its parameters."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You're using the WeightAveraging callback with a model that overrides")
+            super().setup(trainer, pl_module, stage)
 
 
 class Evaluate(Callback):

@@ -17,7 +17,7 @@ from .. import files
 from ..config import Configurable, from_config, to_config
 from ..encoders import Encoder, SequenceEncoder
 from ..errors import MismatchError, UsageError, did_you_mean
-from ..objectives import Objective
+from ..objectives import Objective, Teacher
 from ..ragged import Ragged
 from ..readers import Reader
 from ..space import checkpoint
@@ -52,6 +52,10 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             al. 2021): the exact gradients of a large batch in the memory of a small one. 0: keep all activations.
         lr: learning rate of the networks.
         sparse_lr: learning rate of large tables with sparse gradients.
+        encoder_lr: learning rates of encoders that have their own: `{audio: 1.0e-5}`. What comes after an encoder, such
+            as its projection into this space, has `lr`.
+        layer_lr_decay: for encoders, the learning rate of a layer as a share of that of the next one, whose last layer
+            has that of the encoder: `{audio: 0.8}` (Clark et al. 2020).
         weight_decay: of the networks.
         warmup: share of the steps in which the learning rate rises; it falls to 0 along a cosine afterwards.
         bf16: train the encoders in bfloat16; by default where the processor computes it natively.
@@ -74,6 +78,8 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         grad_cache_chunk: int = 0,
         lr: float = 1e-3,
         sparse_lr: float = 0.05,
+        encoder_lr: dict[str, float] | None = None,
+        layer_lr_decay: dict[str, float] | None = None,
         weight_decay: float = 0.01,
         warmup: float = 0.05,
         bf16: bool | None = None,
@@ -92,6 +98,7 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         self.matryoshka_dims, self.mixup = list(matryoshka_dims or []), dict(mixup or {})
         self.grad_cache_chunk = grad_cache_chunk
         self.lr, self.sparse_lr, self.weight_decay, self.warmup = lr, sparse_lr, weight_decay, warmup
+        self.encoder_lr, self.layer_lr_decay = dict(encoder_lr or {}), dict(layer_lr_decay or {})
         self.bf16 = native_bf16() if bf16 is None else bf16
         self._check(needed)
 
@@ -106,6 +113,11 @@ class JointEmbedding(Configurable, lightning.LightningModule):
                 raise UsageError("matryoshka_dims", wrong, "leave it out")
         if self.grad_cache_chunk < 0:
             raise UsageError("grad_cache_chunk", f"it must not be negative, got {self.grad_cache_chunk}", "give rows")
+        for setting, rates in (("encoder_lr", self.encoder_lr), ("layer_lr_decay", self.layer_lr_decay)):
+            check_names(setting, rates, space.encoders, "encoder")
+            for name, rate in rates.items():
+                if rate <= 0:
+                    raise UsageError(f"{setting}.{name}", f"it must be above 0, got {rate}", "leave it out")
         check_names("mixup", self.mixup, space.columns)
         for column, alpha in self.mixup.items():
             if alpha <= 0:
@@ -141,6 +153,11 @@ class JointEmbedding(Configurable, lightning.LightningModule):
     def cached_columns(self) -> set[str]:
         """Columns whose encoders do not change in training, so that the vectors of their pieces are cached."""
         return {column for column in self.space.columns if self.space.encoder(column).cached}
+
+    @property
+    def teachers(self) -> dict[str, Teacher]:
+        """Trained models whose vectors the objectives take from the batch, by their names in it."""
+        return {name: teacher for objective in self._objectives for name, teacher in objective.teachers().items()}
 
     @property
     def key_columns(self) -> set[str]:
@@ -231,9 +248,22 @@ class JointEmbedding(Configurable, lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW for the networks, row-wise Adagrad for large tables, and a learning rate that rises and falls."""
-        optimizer = optim.AdamWWithSparseAdagrad(
-            optim.parameter_groups(self), self.lr, self.weight_decay, self.sparse_lr
-        )
+        layers = [
+            layer
+            for name, encoder in self.space.encoders.items()
+            if name in self.encoder_lr or name in self.layer_lr_decay
+            for layer in optim.decay_layers(
+                name, encoder, self.encoder_lr.get(name, self.lr), self.layer_lr_decay.get(name, 1.0)
+            )
+        ]
+        groups = optim.parameter_groups(self, layers)
+        if not groups:
+            raise UsageError("model", "no parameter of it is trained", "give an encoder `trainable`")
+        for name in sorted({*self.encoder_lr, *self.layer_lr_decay}):
+            if not any(group.get("name", "").rpartition(".")[0] == name for group in groups):
+                setting = "encoder_lr" if name in self.encoder_lr else "layer_lr_decay"
+                raise UsageError(f"{setting}.{name}", "the encoder is frozen", "leave it out, or give it `trainable`")
+        optimizer = optim.AdamWWithSparseAdagrad(groups, self.lr, self.weight_decay, self.sparse_lr)
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "steps"):
             return optimizer

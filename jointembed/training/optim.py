@@ -38,7 +38,7 @@ class AdamWWithSparseAdagrad(AdamW):
         for group in groups:
             group.setdefault("sparse", False)
             if group["sparse"]:
-                group["lr"] = sparse_lr
+                group.setdefault("lr", sparse_lr)
         # Fused, the tables are gone through once a step and not six times: four to five times faster on a CPU.
         super().__init__(groups, lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
 
@@ -79,25 +79,64 @@ class AdamWWithSparseAdagrad(AdamW):
         table.index_add_(0, rows, step)
 
 
-def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Parameters in groups: weights that decay; biases, norms and tables that do not; tables with sparse gradients."""
-    sparse = {
-        id(child.weight)
-        for child in module.modules()
-        if isinstance(child, nn.Embedding | nn.EmbeddingBag) and child.sparse
-    }
-    tables = {id(child.weight) for child in module.modules() if isinstance(child, nn.Embedding | nn.EmbeddingBag)}
-    by_kind: dict[str, list[nn.Parameter]] = {"weights": [], "undecayed": [], "sparse": []}
+def split_layers(module: nn.Module) -> list[list[nn.Parameter]]:
+    """The parameters of a network, layer by layer, in the order in which it registers them: that of their depth.
+
+    A block of a numbered list is a layer (`blocks.0`), and so is what stands before, between and after such blocks.
+    """
+    layers: list[list[nn.Parameter]] = []
+    before = None
+    for name, parameter in module.named_parameters():
+        parts = name.split(".")
+        numbers = [place for place, part in enumerate(parts) if part.isdecimal()]
+        block = parts[: numbers[0] + 1] if numbers else []
+        if block != before:
+            layers.append([])
+        layers[-1].append(parameter)
+        before = block
+    return layers
+
+
+def decay_layers(name: str, module: nn.Module, lr: float, decay: float) -> list[tuple[str, float, list[nn.Parameter]]]:
+    """The layers of a network with their names and learning rates: `lr` for the last, less for each before it.
+
+    Args:
+        name: of the network.
+        module: the network.
+        lr: of its last layer.
+        decay: of a layer, as a share of the learning rate of the next.
+    """
+    layers = split_layers(module)
+    return [
+        (f"{name}.{depth}", lr * decay ** (len(layers) - 1 - depth), parameters)
+        for depth, parameters in enumerate(layers)
+    ]
+
+
+def parameter_groups(
+    module: nn.Module, own_lr: Iterable[tuple[str, float, list[nn.Parameter]]] = ()
+) -> list[dict[str, Any]]:
+    """Parameters in groups: weights that decay; biases, norms and tables that do not; tables with sparse gradients.
+
+    Args:
+        module: the network; of its parameters, those that are trained.
+        own_lr: parameters with a learning rate of their own, and the name of their groups.
+    """
+    tables = [child for child in module.modules() if isinstance(child, nn.Embedding | nn.EmbeddingBag)]
+    sparse = {id(table.weight) for table in tables if table.sparse}
+    undecayed = sparse | {id(table.weight) for table in tables}
+    own = {id(parameter): (name, lr) for name, lr, parameters in own_lr for parameter in parameters}
+    groups: dict[Any, dict[str, Any]] = {}
     for parameter in module.parameters():
         if parameter.requires_grad:
-            plain = parameter.dim() < 2 or id(parameter) in tables
-            by_kind["sparse" if id(parameter) in sparse else "undecayed" if plain else "weights"].append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": by_kind["weights"]},
-        {"params": by_kind["undecayed"], "weight_decay": 0.0},
-        {"params": by_kind["sparse"], "sparse": True, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+            decays = parameter.dim() > 1 and id(parameter) not in undecayed
+            rank = 2 if id(parameter) in sparse else 0 if decays else 1
+            name, lr = own.get(id(parameter), ("", None))
+            options: dict[str, Any] = {"weight_decay": 0.0} if rank else {}
+            options |= {"sparse": True} if rank == 2 else {}
+            options |= {"name": name, "lr": lr} if name else {}
+            groups.setdefault((name, rank), {"params": [], **options})["params"].append(parameter)
+    return [groups[key] for key in sorted(groups, key=lambda key: key[1])]
 
 
 def warmup_cosine(total: int, warmup: float) -> Callable[[int], float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -48,6 +48,8 @@ class Trainer(lightning.Trainer):
         if kwargs.get("enable_model_summary") in (None, True) and not kwargs.get("barebones"):
             kwargs["enable_model_summary"] = False
             callbacks.append(ParameterSummary())
+        # Averaged weights give way to the current ones only after all others have evaluated them.
+        callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
         kwargs["callbacks"] = [RefuseExistingRun(), *callbacks]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
         kwargs["use_distributed_sampler"] = False  # ours knows the processes already
