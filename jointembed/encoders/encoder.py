@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -70,6 +72,13 @@ class Encoder(Configurable, nn.Module):
     def length(self, x: Ragged) -> Tensor:
         """(P,) how long each piece is computed: pieces of one length make batches of one shape in `embed`."""
         return torch.zeros(len(x.rows), dtype=torch.int64)
+
+    def derive_cells(self, z: Tensor) -> list[dict[str, Any]]:
+        """The cells of other columns that can be read off vectors (N, D) of the space, such as tags; none by default.
+
+        An index of a folder gets them as metadata. Every row has the same columns.
+        """
+        return [{} for _ in z]
 
     def vocabulary_vectors(self) -> Tensor | None:
         """The vectors (K, width) of all K ids that its reader knows, if it has a table of them."""

@@ -4,6 +4,7 @@ r"""Conditions over the metadata of a row, such as `genre = 'waltz' and (tempo >
     and        = not { "and" not }
     not        = "not" not | "(" condition ")" | comparison
     comparison = column ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) value
+               | column [ "not" ] "has" value
                | column [ "not" ] "like" 'text with % and _'
                | column [ "not" ] "in" "(" value { "," value } ")"
                | column "is" [ "not" ] "null"
@@ -12,7 +13,7 @@ r"""Conditions over the metadata of a row, such as `genre = 'waltz' and (tempo >
 
 A comparison is true if the cell, or an element of a cell that is a list, has the type of the value and the comparison
 holds. It is never true of a missing cell. `!=`, `not like` and `not in` negate `=`, `like` and `in`, so that they are
-true of a missing cell. `like` ignores the case of ASCII letters.
+true of a missing cell. `has` is `=` as one would say it of a list. `like` ignores the case of ASCII letters.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _TOKEN = re.compile(
     r"|(?P<word>[^\W\d]\w*)"
     r"|(?P<sign><=|>=|<>|!=|==|[=<>(),])"
 )
-KEYWORDS = {"and", "or", "not", "in", "is", "like", "null", "true", "false"}
+KEYWORDS = {"and", "or", "not", "in", "is", "like", "has", "null", "true", "false"}
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,8 @@ class _Parser:
             negative = bool(self.accept("not"))
             if self.accept("like"):
                 test = Comparison(name, "like", (self.parse_string(),))
+            elif self.accept("has"):
+                test = Comparison(name, "in", (self.parse_value(),))
             elif self.accept("in"):
                 self.expect("(")
                 values = [self.parse_value()]
@@ -168,7 +171,7 @@ class _Parser:
                 self.expect(")")
                 test = Comparison(name, "in", tuple(values))
             else:
-                self.fail_expected("like or in" if negative else "=, !=, <, <=, >, >=, like, in or is")
+                self.fail_expected("has, like or in" if negative else "=, !=, <, <=, >, >=, has, like, in or is")
         return BooleanOp("not", (test,)) if negative else test
 
     def parse_column(self) -> str:

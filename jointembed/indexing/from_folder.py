@@ -119,6 +119,7 @@ def index_folder(
             folder,
             decode,
             lambda samples: encoder.embed_stream(index, field, samples, times),
+            derive=encoder.derive_cells,
             field=field,
             retry=retry,
             follow_links=follow_links,

@@ -134,6 +134,11 @@ class IndexEncoder:
         for vectors in self.space.embed_stream(self.column, stream, self.max_windows, self.precision, times):
             yield from vectors
 
+    def derive_cells(self, vector: NDArray[np.float32]) -> dict[str, Any]:
+        """The cells that the model reads off a vector (D,) of the field's column, such as tags."""
+        cells: dict[str, Any] = self.space.derive_cells(self.column, vector[None])[0]
+        return cells
+
     def choose_precision(self, sounds: Sequence[Any]) -> None:
         """Compute from now on in the fastest precision of this processor that is accurate enough on these sounds.
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ ENTRIES_BETWEEN_REPORTS = 1_000
 Vector = npt.NDArray[np.float32]
 DecodeFunction = Callable[[Iterable[bytes]], Iterable[Decoded]]
 EmbedFunction = Callable[[Iterable[Samples]], Iterable[Vector]]
+DeriveFunction = Callable[[Vector], dict[str, Any]]
 Progress = Callable[[ScanReport], None]
 
 
@@ -57,6 +59,7 @@ class Pipeline:
         walk: Walk,
         decode: DecodeFunction,
         embed: EmbedFunction,
+        derive: DeriveFunction,
         field: str,
         retry: bool,
         decoder_version: str,
@@ -64,7 +67,7 @@ class Pipeline:
         seconds: float,
         progress: Progress | None,
     ) -> None:
-        self.index, self.walk, self.decoder, self.embedder = index, walk, decode, embed
+        self.index, self.walk, self.decoder, self.embedder, self.derive = index, walk, decode, embed, derive
         self.field, self.decoder_version = field, decoder_version
         self.batch, self.seconds, self.progress = batch, seconds, progress
         self.table = FileTable(index.backend, field, PathMetadata(walk.root).infer)
@@ -189,7 +192,9 @@ class Pipeline:
                 yield sound
 
         for vector in self.embedder(samples()):
-            yield queue.popleft(), np.asarray(vector)
+            content, vector = queue.popleft(), np.asarray(vector)
+            content.derived = self.derive(vector)
+            yield content, vector
         if queue or not self.walk_complete:
             raise UserError("embed", "the model stopped before the end", "report this")
 

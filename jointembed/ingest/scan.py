@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import DamagedError, UsageError
 from ..index.index import Index
 from .lock import exclusive_lock
-from .pipeline import DecodeFunction, EmbedFunction, Pipeline, Progress
+from .pipeline import DecodeFunction, DeriveFunction, EmbedFunction, Pipeline, Progress
 from .report import ScanReport
 from .walk import Walk
 
@@ -19,6 +19,7 @@ def scan(
     decode: DecodeFunction,
     embed: EmbedFunction,
     *,
+    derive: DeriveFunction = lambda vector: {},
     field: str = "audio",
     retry: bool = False,
     follow_links: bool = False,
@@ -47,6 +48,7 @@ def scan(
             iterates over its result.
         embed: maps samples to vectors (D,), in their order; it must draw the samples in the thread that iterates over
             its result, and may draw some ahead.
+        derive: the cells that a row gets from its vector, such as tags.
         field: the vector field of the index.
         retry: whether to try skipped files again that have not changed.
         follow_links: whether to follow links that leave the folder.
@@ -66,7 +68,7 @@ def scan(
     with exclusive_lock(index.path):
         walk = Walk(os.fsencode(root), follow_links)
         _check_folder(index, os.fsdecode(walk.root))
-        stages = Pipeline(index, walk, decode, embed, field, retry, decoder_version, batch, seconds, progress)
+        stages = Pipeline(index, walk, decode, embed, derive, field, retry, decoder_version, batch, seconds, progress)
         return stages.run()
 
 

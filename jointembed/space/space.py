@@ -272,6 +272,17 @@ class Space(Configurable, nn.Module):
             raise DamagedError(column, "the model gives vectors that are not finite", "use an earlier checkpoint")
         return z
 
+    def derive_cells(self, column: str, vectors: Vectors) -> list[dict[str, Any]]:
+        """The cells of other columns that can be read off vectors (N, D) of a column: a dict of each, mostly empty.
+
+        Raises:
+            UsageError: the space has no such column.
+        """
+        if column in self.fusions:
+            return [{} for _ in vectors]
+        with torch.inference_mode():
+            return self.encoder(column).derive_cells(torch.from_numpy(vectors).to(self.device))
+
     def embed_stream(
         self,
         column: str,

@@ -44,6 +44,8 @@ EXPECTED = {
     "tempo = 1.2e2": "a",
     "genre like 'wal%'": "ac",
     "genre not like 'wal%'": "bde",
+    "tags has 'slow'": "ab",
+    "tags not has 'slow' or tags has 1": "cde",
     "artist like 'a%'": "ac",
     "artist = 'a%_''b'": "c",
     "artist like '%\"%'": "e",

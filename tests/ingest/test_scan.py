@@ -260,6 +260,24 @@ def test_second_field_is_embedded_and_keeps_the_rows(root, place):
     assert verify(place).vectors == {"audio": 5, "rhythm": 5} and len(ids_of(place)) == 5
 
 
+def test_cells_that_a_vector_gives_stay_when_another_field_is_embedded(root, place):
+    fill(root, 3)
+    sign = {"derive": lambda vector: {"tags": ["up", "loud"] if vector[0] > 0 else ["down"], "title": "no"}}
+    run(root, place, **sign)
+    with Index.open(place) as index:
+        tags = {id: ["up", "loud"] if vector[0] > 0 else ["down"] for id, vector in zip(*index.vectors(), strict=True)}
+        assert {id: index.row(id)["tags"] for id in index.ids()} == tags
+        assert all(index.row(id)["title"] != "no" for id in tags), "the file itself says it better"
+        assert index.count("tags has 'loud'") == sum(len(tag) == 2 for tag in tags.values())
+    run(root, place, field="rhythm")
+    with Index.open(place) as index:
+        assert {id: index.row(id)["tags"] for id in index.ids()} == tags
+    (root / "album 0" / "0.wav").write_bytes(b"another song")
+    run(root, place, derive=lambda vector: {"tags": []})
+    with Index.open(place) as index:
+        assert index.row("album 0/0.wav")["tags"] == [] and index.row("album 1/1.wav")["tags"] == tags["album 1/1.wav"]
+
+
 def test_counts_that_do_not_add_up_are_an_error(root, place, monkeypatch):
     ScanReport(files=3, indexed=1, duplicate=2).check()
     fill(root, 3)

@@ -96,11 +96,13 @@ class Content:
         hash: of its bytes.
         files: the files that have it; the first one is decoded.
         cells: its tags and length, filled in once it is decoded.
+        derived: the cells that the model reads off its vector, filled in once it is embedded.
     """
 
     hash: str
     files: list[File]
     cells: dict[str, Any] = field(default_factory=dict)
+    derived: dict[str, Any] = field(default_factory=dict)
 
 
 def infer_title(path: bytes) -> dict[str, Any]:
@@ -260,6 +262,7 @@ class _FileWriter:
         self.db, self.info, self.infer = transaction.db, transaction.info, infer
         self.changed: set[int] = set()  # contents whose paths or tags are new
         self.replaced: dict[int, dict[str, Any]] = {}  # by row, the cells that the scan of its old content wrote
+        self.derived: dict[int, dict[str, Any]] = {}  # by row, the cells that a model reads off its new vector
 
     def record_path(self, file: File, content: int) -> None:
         """Record that a file has a content; it is not skipped then."""
@@ -315,6 +318,7 @@ class _FileWriter:
         db.execute("UPDATE content SET tags = ?, seal = NULL WHERE number = ?", (json.dumps(content.cells), number))
         for (row,) in rows:
             write_vector(db, row, field, vector)
+            self.derived[row] = content.derived
         return int(number)
 
     def describe_rows(self) -> list[str]:
@@ -343,6 +347,9 @@ class _FileWriter:
                 old, cells = self.replaced.get(row, written), json.loads(text)
                 merged = {name: cell for name, cell in cells.items() if name in new or cell != old.get(name)}
                 merged |= {name: cell for name, cell in new.items() if cell != old.get(name)}
+                derived = {name: cell for name, cell in self.derived.get(row, {}).items() if name not in new}
+                merged |= derived
+                columns |= dict.fromkeys(derived)
                 if merged != cells:
                     write_cells(self.db, row, merged)
             sql = "UPDATE content SET inferred = ?, seal = NULL WHERE number = ?"
