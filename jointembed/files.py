@@ -18,6 +18,8 @@ UNWRITABLE = {  # error numbers that blame the path, not the disk or this progra
     errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
     errno.EPERM, errno.EROFS,
 }  # fmt: skip
+ADOPT_MUSIC = "jointembed adopt music music.ckpt"  # the command by which anybody gets a model of music
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name
 
 
 def path_to_text(path: bytes) -> str:
@@ -192,7 +194,11 @@ def checkpoint(path: Path | str) -> Path:
     for candidate in [path / "best.ckpt", path / "last.ckpt"] if path.is_dir() else [path]:
         if candidate.is_file():
             return candidate
-    if path.is_dir():
-        fix = "give the folder of a run of `jointembed fit`"
-        raise UsageError(path, "the folder holds no best.ckpt or last.ckpt", fix)
-    raise UsageError(path, "the checkpoint does not exist", "give a .ckpt file or a run folder")
+    wrong = "the folder holds no best.ckpt or last.ckpt" if path.is_dir() else "the checkpoint does not exist"
+    if path == Path("music"):
+        fix = f"run {ADOPT_MUSIC} once, and give music.ckpt"
+    elif HUB_NAME.fullmatch(str(path)) and path.suffix != ".ckpt" and not path.parent.is_dir():
+        fix = f"for this model of the Hub, run jointembed adopt {path} {path.name}.ckpt once, and give {path.name}.ckpt"
+    else:
+        fix = f"give a .ckpt file or the folder of a run of `jointembed fit`; a model of music comes from {ADOPT_MUSIC}"
+    raise UsageError(path, wrong, fix)

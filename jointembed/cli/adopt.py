@@ -1,11 +1,13 @@
-"""Convert a model of Hugging Face or torchvision, such as CLAP, CLIP or ResNet."""
+"""Get a pretrained model: of music, or one of Hugging Face or torchvision, such as CLAP, CLIP or ResNet."""
 
 from __future__ import annotations
 
-import re
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
+from ..files import HUB_NAME
 
 FILES = [
     "config.json",
@@ -15,20 +17,25 @@ FILES = [
     "tokenizer_config.json",
     "model*.safetensors*",
 ]
-TORCHVISION = "torchvision/"
+MUSIC, TORCHVISION = "music", "torchvision/"
 
 
 def adopt(source: str, model: str, *, from_: str | None = None) -> None:
-    """Convert a pretrained model into a checkpoint: of sounds (CLAP, AST, ...) or images (CLIP, SigLIP, ResNet, ...).
+    """Convert a pretrained model into a checkpoint: of music, sounds (CLAP, AST, ...) or images (CLIP, ResNet, ...).
 
     The vectors are those of the original model. The checkpoint holds everything that they depend on, and needs neither
-    SOURCE nor the network afterwards. The network is used only if SOURCE is the name of a model on the Hub.
+    SOURCE nor the network afterwards. The network is used only if SOURCE is the name of a model on the Hub, or is
+    `music` without --from.
+
+    `music` is musicnn (Pons and Serra 2019), which hears what a song is like and gives it tags. Its weights are in a
+    package of the Python package index, which pip downloads; nothing of it is installed or run.
 
     Args:
-        source: a folder written by `save_pretrained`; a model on the Hub, such as laion/clap-htsat-unfused; or a
-            network of torchvision, such as torchvision/resnet50 or torchvision/resnet50/IMAGENET1K_V1.
+        source: `music`; a folder written by `save_pretrained`; a model on the Hub, such as laion/clap-htsat-unfused; or
+            a network of torchvision, such as torchvision/resnet50 or torchvision/resnet50/IMAGENET1K_V1.
         model: the .ckpt file to write, or a folder for it.
-        from_: the file with the weights of a network of torchvision, a .pth or .safetensors.
+        from_: the file with the weights of a network of torchvision, a .pth or .safetensors; or, for `music`, the
+            folder with the package, instead of the network.
     """
     path = Path(model)
     target = path if path.suffix == ".ckpt" else path / "best.ckpt"
@@ -36,7 +43,9 @@ def adopt(source: str, model: str, *, from_: str | None = None) -> None:
         raise UsageError(path, "a model exists there already", "give another path, or remove it")
     if path != target and path.exists() and not path.is_dir():
         raise UsageError(path, "this file is not a .ckpt file", "give a .ckpt file to write, or a folder")
-    if source.startswith(TORCHVISION):
+    if source == MUSIC:
+        space = _adopt_music(from_)
+    elif source.startswith(TORCHVISION):
         from ..pretrained.torchvision_models import convert_weights, weights_url
 
         name = source.removeprefix(TORCHVISION)
@@ -48,13 +57,30 @@ def adopt(source: str, model: str, *, from_: str | None = None) -> None:
         from ..pretrained.huggingface.adopt import convert_model
 
         if from_ is not None:
-            raise UsageError("--from", "it applies only to a network of torchvision", "leave --from out")
+            raise UsageError("--from", f"it applies only to {MUSIC} and to networks of torchvision", "leave it out")
         space = convert_model(*local(source))
     space.save(target)
     columns = " and ".join(space.columns)
     print(f"{target}: {space.description}; {columns}, {space.dim} dimensions, {space.metric}")
     reads_sounds = any(space.reader(column).sample_rate for column in space.columns)
     print(f"next: jointembed index {model} {'FOLDER songs.index' if reads_sounds else 'TABLE items.index'}")
+
+
+def _adopt_music(folder: str | None) -> Any:
+    """The space of musicnn, from its package in a folder, or downloaded."""
+    from ..pretrained.wheels import MUSICNN, download_wheel, find_wheel
+    from .console import status
+
+    print(MUSICNN, flush=True)
+    with tempfile.TemporaryDirectory() as downloads:
+        if folder is not None:
+            wheel = find_wheel(MUSICNN, Path(folder).expanduser())
+        else:
+            with status(f"Downloading {MUSICNN.requirement}"):
+                wheel = download_wheel(MUSICNN, Path(downloads))
+        from ..pretrained.musicnn.adopt import convert
+
+        return convert(wheel)
 
 
 def local(source: str) -> tuple[Path, str]:
@@ -66,11 +92,11 @@ def local(source: str) -> tuple[Path, str]:
     path = Path(source).expanduser()
     if path.is_dir():
         return path, path.resolve().name
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source) or path.parent.is_dir():
+    if not HUB_NAME.fullmatch(source) or path.parent.is_dir():
         raise UsageError(
             source,
             "this folder does not exist",
-            "give a folder written by `save_pretrained`, or a model on the Hub, such as laion/clap-htsat-unfused",
+            "give music, a folder written by `save_pretrained`, or a model on the Hub (laion/clap-htsat-unfused)",
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError

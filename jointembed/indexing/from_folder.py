@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from .. import audio
 from ..audio.workers import Decoded, Decoders
 from ..errors import UsageError, did_you_mean
+from ..files import ADOPT_MUSIC
 from ..index.backends.files import File
 from ..index.index import Index
 from ..ingest import ScanReport, exclusive_lock, scan
@@ -174,7 +175,8 @@ def _audio_column(space: Any, column: str | None) -> str:
     """The model's column of sounds to embed."""
     columns = [name for name in space.columns if space.reader(name).sample_rate]
     if not columns:
-        raise UsageError("model", "it has no column of sounds", "use a model with one, or a table instead of a folder")
+        fix = f"use a model with one, such as that of {ADOPT_MUSIC}, or a table instead of a folder"
+        raise UsageError("model", "it has no column of sounds", fix)
     if column is not None and column not in columns:
         raise UsageError(column, "the model has no such column of sounds", did_you_mean(column, columns))
     return columns[0] if column is None else column

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..audio.formats import AUDIO_EXTENSIONS
 from ..audio.workers import Decoders
 from ..errors import MismatchError, UsageError, did_you_mean
+from ..files import ADOPT_MUSIC
 from ..index.backends.connection import rebuild_command, recreate_hint
 from ..index.index import Index
 from ..values import missing, parse_cell
@@ -111,7 +112,7 @@ class QueryEncoder:
             return str(columns[0])
         if not is_file and all(reader.reads_files for reader in readers.values()):
             wrong = "the model has no text column, and this file does not exist"
-            fix = "give a file, or index with a model of text too, such as jointembed adopt laion/clap-htsat-unfused"
+            fix = f"give a file, or index with a model that reads words too, such as that of {ADOPT_MUSIC}"
             raise UsageError(query, wrong, fix)
         fix = "give --column: one of " + ", ".join(space.columns)
         raise UsageError("column", "the model has no column for such a query", fix)

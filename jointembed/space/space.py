@@ -281,7 +281,7 @@ class Space(Configurable, nn.Module):
         if column in self.fusions:
             return [{} for _ in vectors]
         with torch.inference_mode():
-            return self.encoder(column).derive_cells(torch.from_numpy(vectors).to(self.device))
+            return self.encoder(column).derive_cells(torch.tensor(vectors, device=self.device))
 
     def embed_stream(
         self,

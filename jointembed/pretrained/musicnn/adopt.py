@@ -45,7 +45,7 @@ def convert(wheel: Path) -> Space:
     except (zipfile.BadZipFile, OSError, KeyError) as error:
         raise DamagedError(wheel, f"it is not the wheel of musicnn ({error})", GET_AGAIN) from error
     tensors = read_tensors(str(wheel), index, data)
-    audio, tag = MusicnnEncoder(make_reader()), EmbeddingBag(Category())
+    audio, tag = MusicnnEncoder(make_reader(), TAGS), EmbeddingBag(Category())
     tag.reader.restore({"ids": TAGS, "counts": [0] * len(TAGS)})
     space = Space(WIDTH, {"audio": audio, "tag": tag})
     space.description = "musicnn (Pons and Serra 2019), trained with the Million Song Dataset"
@@ -59,6 +59,8 @@ def convert(wheel: Path) -> Space:
     points[:-1, :PENULTIMATE], points[:-1, FEATURES] = weights, biases
     squares = (points**2).sum(1)
     points[:-1, -1] = np.sqrt(squares.max() - squares[:-1])  # so that the cosine ranks the tags of a song, too
+    audio.tag_weights.copy_(torch.from_numpy(weights))
+    audio.tag_biases.copy_(torch.from_numpy(biases))
     with torch.no_grad():
         tag.table.weight.copy_(torch.from_numpy(points))
     return space.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,13 +11,16 @@ from torch import Tensor
 from ...encoders import Encoder, to_float32
 from ...ragged import Ragged
 from ...readers import LogMel, Reader
-from .network import BANDS, FEATURES, FRAMES, MusicnnNetwork
+from ..batches import embed_in_batches
+from .network import BANDS, FEATURES, FRAMES, PENULTIMATE, MusicnnNetwork
 
-# B songs, P windows
+# B songs, P windows, K tags
 
 SAMPLE_RATE, FFT_SAMPLES, HOP_SAMPLES = 16000, 512, 256
 GAIN = 10_000  # of the mel energies before 1 is added and the logarithm is taken
 WIDTH = FEATURES + 3
+MIN_TAG_PROBABILITY = 0.1  # from which a song has a tag
+WINDOWS_IN_BATCH = 1  # on a CPU half as slow as 8, whose activations do not fit its caches
 
 
 def make_reader() -> LogMel:
@@ -32,23 +36,34 @@ class MusicnnEncoder(Encoder):
     is its weights, then its bias, then 0, then whatever makes all tags equally long: the product is the logit, and the
     cosine is the logit times a constant. The filled dimension hardly changes the order of songs by their cosine.
 
+    The tags of a song can be read off its vector, of whatever length: its features are those of the vector divided by
+    the 1 behind them.
+
     Args:
         reader: of log-mel frames as `make_reader` makes them.
+        tags: the names of the outputs of the network.
         length: of the vectors before they are normalised, more than nearly all features have.
     """
 
-    def __init__(self, reader: Reader, length: float = 32.0) -> None:
+    tag_weights: Tensor
+    tag_biases: Tensor
+
+    def __init__(self, reader: Reader, tags: list[str], length: float = 32.0) -> None:
         super().__init__(reader, WIDTH)
-        self.length_of_songs = length
+        self.tags, self.length_of_songs = list(tags), length
 
     def build(self, dim: int) -> None:
-        """Make the network."""
+        """Make the network and the layer of its tags; their weights are loaded later."""
         self.network = MusicnnNetwork()
+        self.register_buffer("tag_weights", torch.zeros(len(self.tags), PENULTIMATE))
+        self.register_buffer("tag_biases", torch.zeros(len(self.tags)))
 
     def pieces(self, x: Ragged) -> Tensor:
         """A vector a window: (P, 331)."""
+        if not len(x.rows):
+            return x.values.new_zeros(0, self.width)
         decades = x.dense(self.reader.shape) / math.log(10) + math.log10(GAIN)  # log10(energy + 1 / GAIN) + log10(GAIN)
-        features = to_float32(self.network(decades))
+        features = embed_in_batches(decades, WINDOWS_IN_BATCH, lambda batch: to_float32(self.network(batch)))
         return torch.cat([features, features.new_ones(len(features), 1), features.new_zeros(len(features), 2)], 1)
 
     def pool(self, h: Tensor, x: Ragged) -> Tensor:
@@ -56,3 +71,15 @@ class MusicnnEncoder(Encoder):
         mean = x.mean(h)[:, : FEATURES + 1]
         rest = (self.length_of_songs**2 - mean.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
         return torch.cat([mean, rest, torch.zeros_like(rest)], 1)
+
+    def tag_logits(self, z: Tensor) -> Tensor:
+        """The logits of the tags (B, K) of vectors (B, 331) of any length."""
+        return z[:, :PENULTIMATE] / z[:, FEATURES, None] @ self.tag_weights.T + self.tag_biases
+
+    def derive_cells(self, z: Tensor) -> list[dict[str, Any]]:
+        """The column `tags`: those with a probability of at least `MIN_TAG_PROBABILITY`, the most probable first."""
+        rows: list[dict[str, Any]] = []
+        for probabilities in self.tag_logits(z).sigmoid():
+            order = probabilities.argsort(descending=True, stable=True).tolist()
+            rows.append({"tags": [self.tags[tag] for tag in order if probabilities[tag] >= MIN_TAG_PROBABILITY]})
+        return rows

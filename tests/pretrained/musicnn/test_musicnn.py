@@ -1,15 +1,20 @@
 """The space of musicnn, from a wheel with random weights of the published shapes."""
 
 import copy
+import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from tensor_bundle import random_musicnn, write_checkpoint, write_wheel
 from torch.nn import functional as F
 
-from jointembed import Space
+from jointembed import Index, Space
+from jointembed.__main__ import main
 from jointembed.errors import DamagedError, MismatchError
+from jointembed.pretrained import wheels
 from jointembed.pretrained.musicnn.adopt import TAGS, convert
 from jointembed.pretrained.musicnn.encoder import make_reader
 from jointembed.pretrained.musicnn.network import NORM
@@ -110,3 +115,35 @@ def test_another_package_is_refused_in_one_line(tensors, tmp_path):
     smaller = {**tensors, "dense/kernel": tensors["dense/kernel"][:, :10]}
     with pytest.raises(MismatchError, match="another network"):
         convert(write_wheel(tmp_path / "small.whl", smaller))
+
+
+def test_tags_are_read_off_a_vector_of_any_length(space, sounds):
+    encoder = space.encoder("audio")
+    with torch.inference_mode():
+        logits = encoder.tag_logits(torch.from_numpy(space.embed("audio", sounds, normalize=False)))
+        assert torch.allclose(encoder.tag_logits(torch.from_numpy(space.embed("audio", sounds))), logits, atol=1e-3)
+    for row, tags in zip(logits.sigmoid(), space.derive_cells("audio", space.embed("audio", sounds)), strict=True):
+        expected = sorted((-float(row[at]), tag) for at, tag in enumerate(TAGS) if row[at] >= 0.1)
+        assert tags == {"tags": [tag for _, tag in expected]} and 0 < len(expected) < len(TAGS)
+
+
+def test_adopted_model_indexes_a_folder_with_its_tags(tensors, sounds, tmp_path, monkeypatch, capsys):
+    wheel = write_wheel(tmp_path / wheels.MUSICNN.file, tensors)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setattr(wheels, "MUSICNN", replace(wheels.MUSICNN, sha256=digest))
+    model, music, index = tmp_path / "music.ckpt", tmp_path / "music", tmp_path / "songs.index"
+    music.mkdir()
+    for number, sound in enumerate([*sounds, sounds[0][::-1]]):
+        soundfile.write(music / f"{number}.wav", sound, 16000)
+    assert main(["adopt", "music", str(model), "--from", str(tmp_path)]) == 0
+    assert f"next: jointembed index {model} FOLDER songs.index" in capsys.readouterr().out
+    assert main(["index", str(model), str(music), str(index)]) == 0
+    with Index.open(index) as opened:
+        tags = opened.row("0.wav")["tags"]
+        ids, vectors = opened.vectors()
+        derived = Space.load(model).derive_cells("audio", vectors)
+        assert [opened.row(id)["tags"] for id in ids] == [cells["tags"] for cells in derived]
+        assert opened.count(f"tags has '{tags[0]}'") >= 1 and "jazz" in opened.vocabulary("audio")[0]
+    capsys.readouterr()
+    assert main(["search", str(index), tags[0], "--where", f"tags has '{tags[0]}'", "--json"]) == 0
+    assert "0.wav" in capsys.readouterr().out
