@@ -11,7 +11,6 @@ from torch import Tensor
 from ...encoders import Encoder, to_float32
 from ...ragged import Ragged
 from ...readers import LogMel, Reader
-from ..batches import embed_in_batches
 from .network import BANDS, FEATURES, FRAMES, PENULTIMATE, MusicnnNetwork
 
 # B songs, P windows, K tags
@@ -20,7 +19,6 @@ SAMPLE_RATE, FFT_SAMPLES, HOP_SAMPLES = 16000, 512, 256
 GAIN = 10_000  # of the mel energies before 1 is added and the logarithm is taken
 WIDTH = FEATURES + 3
 MIN_TAG_PROBABILITY = 0.1  # from which a song has a tag
-WINDOWS_IN_BATCH = 1  # on a CPU half as slow as 8, whose activations do not fit its caches
 
 
 def make_reader() -> LogMel:
@@ -60,10 +58,8 @@ class MusicnnEncoder(Encoder):
 
     def pieces(self, x: Ragged) -> Tensor:
         """A vector a window: (P, 331)."""
-        if not len(x.rows):
-            return x.values.new_zeros(0, self.width)
         decades = x.dense(self.reader.shape) / math.log(10) + math.log10(GAIN)  # log10(energy + 1 / GAIN) + log10(GAIN)
-        features = embed_in_batches(decades, WINDOWS_IN_BATCH, lambda batch: to_float32(self.network(batch)))
+        features = to_float32(self.network(decades))
         return torch.cat([features, features.new_ones(len(features), 1), features.new_zeros(len(features), 2)], 1)
 
     def pool(self, h: Tensor, x: Ragged) -> Tensor:
