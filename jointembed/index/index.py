@@ -140,11 +140,6 @@ class Index:
         return self.info.version
 
     @property
-    def generation(self) -> int:
-        """The number of commits."""
-        return self.info.generation
-
-    @property
     def fields(self) -> list[str]:
         """The names of the vector fields, the first one added first."""
         return list(self.info.fields)
@@ -153,26 +148,6 @@ class Index:
     def columns(self) -> list[str]:
         """The names of the metadata columns, in the order in which they came."""
         return list(self.info.columns)
-
-    @property
-    def dim(self) -> int:
-        """D of the first field."""
-        return self.field_info().dim
-
-    @property
-    def metric(self) -> str:
-        """The metric of the first field."""
-        return self.field_info().metric
-
-    @property
-    def model(self) -> str:
-        """The path of the model of the first field."""
-        return self.field_info().model
-
-    @property
-    def note(self) -> str:
-        """What a user should know of the vectors of the first field."""
-        return self.field_info().note
 
     def field_info(self, field: str | None = None) -> FieldInfo:
         """What is known of a field, by default of the first one."""

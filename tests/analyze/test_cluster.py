@@ -171,10 +171,10 @@ def test_clusters_are_stored_as_a_column_for_conditions(songs, capsys):
         assert len({hit.row["genre"] for hit in hits}) == 1 and 30 <= len(hits) <= 60
         assert (index.vectors()[1] == before).all()
         assert index.resolve("rock/7.wav") == "s7", "its files are still known"
-        generation = index.generation
+        generation = index.info.generation
     ask(capsys, songs, "--k", "2", "--output-column", "cluster", "--where", "genre in ('waltz', 'reel')")
     with Index.open(songs) as index:
-        assert index.generation == generation + 1, "one transaction"
+        assert index.info.generation == generation + 1, "one transaction"
         rows = select(index).rows
         assert all(("cluster" in row) == (row["genre"] in ("waltz", "reel")) for row in rows)
         assert len({row.get("cluster") for row in rows}) == 3

@@ -164,7 +164,8 @@ def test_what_was_written_is_there_after_reopening(songs):
     hits = songs.similar("s1")
     with Index.open(songs.path) as again:
         assert again.similar("s1") == hits
-        assert (again.metric, again.model, again.note, again.dim) == (
+        field = again.field_info()
+        assert (field.metric, field.model, field.note, field.dim) == (
             "cosine",
             "runs/a",
             "trained on synthetic songs",
@@ -221,11 +222,11 @@ def test_a_copy_that_was_put_back_and_written_to_finds_nothing_of_what_it_replac
     with Index.open(place) as lost:
         lost.add([{"id": "lost", "title": "tarantella"}], new[:1], "audio")
         assert lost.search(new[0], 1)[0].id == "lost" and [hit.id for hit in lost.search_text("tarantella")] == ["lost"]
-        number = lost.generation
+        number = lost.info.generation
     shutil.copy(copy, place)
     with Index.open(place) as reopened:
         reopened.add([{"id": "found", "title": "mazurka"}], new[1:2], "audio")
-        assert reopened.generation == number
+        assert reopened.info.generation == number
         assert reopened.search(new[1], 1)[0].id == "found" and reopened.search(new[0], 1)[0].score < 0.99
         assert reopened.search_text("tarantella") == [] and [hit.id for hit in reopened.search_text("mazurka")] == [
             "found"

@@ -61,7 +61,7 @@ def test_file_declares_its_format_and_holds_the_vectors(path):
     store = Index(path)
     info = store.field_info()
     assert (info.model, info.fingerprint, info.metric, info.dim) == ("runs/a", "f", "cosine", 3)
-    assert (store.fields, store.columns, store.generation) == (["audio"], ["title"], 1)
+    assert (store.fields, store.columns, store.info.generation) == (["audio"], ["title"], 1)
     store.close()
 
 
@@ -157,7 +157,7 @@ def test_create_does_not_replay_the_log_of_the_old_file(path):
     old.add([{"id": "late"}], EYE[:1], "audio")
     assert path.with_name("songs.index-wal").stat().st_size
     new = Index.create(path, 3, "cosine")
-    assert new.generation == 0
+    assert new.info.generation == 0
     assert query(path, "SELECT count(*) FROM rows") == [(0,)]
     new.close()
     old.close()
@@ -187,7 +187,7 @@ def test_vectors_that_may_not_be_stored(tmp_path, bad):
     store = Index.create(tmp_path / "a.index", 3, metric)
     with pytest.raises(UserError, match="vector 1 of 2"):
         store.add([{"id": "a"}, {"id": "b"}], np.concatenate([EYE[:1], np.array(vectors, np.float32)]), "audio")
-    assert store.generation == 0
+    assert store.info.generation == 0
     store.close()
     assert query(tmp_path / "a.index", "SELECT count(*) FROM rows") == [(0,)]
 
@@ -203,7 +203,7 @@ def test_shapes_and_ids_are_checked(path):
             store.add([{"id": bad}], EYE[:1], "audio")
     with pytest.raises(UsageError, match="two rows"):
         store.add([{"id": "x"}, {"id": "y"}, {"id": "x"}], EYE, "audio")
-    assert store.generation == 1
+    assert store.info.generation == 1
     store.close()
 
 
@@ -212,7 +212,7 @@ def test_a_write_that_fails_leaves_nothing(path):
     with pytest.raises(KeyError), store.backend.write() as transaction:
         transaction.db.execute("DELETE FROM rows")
         raise KeyError
-    assert store.generation == 1
+    assert store.info.generation == 1
     with store.backend.read() as view:
         assert view.db.execute("SELECT count(*) FROM rows").fetchall() == [(3,)]
     store.close()
@@ -281,7 +281,7 @@ def test_a_crash_while_writing_leaves_the_last_commit(path):
     store = Index(path)
     with store.backend.read() as view:
         assert [id for (id,) in view.db.execute("SELECT id FROM rows ORDER BY number")] == ["s0", "s1", "s2", "kept"]
-    assert store.generation == 2
+    assert store.info.generation == 2
     store.close()
 
 

@@ -45,7 +45,7 @@ def answers(place):
     with Index.open(place) as index:
         hits = [[(hit.id, hit.score) for hit in index.similar(id, 100)] for id in index.ids()]
         resolved = [index.resolve(f"{at}.wav") for at in range(60)]
-        before = (index.dim, index.metric, index.model, index.note, list_skips(index), len(index))
+        before = (index.field_info(), list_skips(index), len(index))
         with index.backend.read() as view:
             stats = view.db.execute(
                 "SELECT path, size, mtime, inode, missing, hash FROM paths JOIN content ON number = content"

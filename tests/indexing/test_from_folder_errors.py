@@ -153,7 +153,7 @@ def test_missing_moved_or_changed_model_is_reported(home, tmp_path, capsys):
     assert "is missing" in line and f"jointembed index MODEL SOURCE {index}" in line
     assert run("index", moved.parent, music, index) == 0  # it says where the model lies now
     with Index.open(index) as opened:
-        assert opened.model == str(moved.parent)
+        assert opened.field_info().model == str(moved.parent)
     assert run("similar", index, tmp_path / "file.wav", "-k1") == 0
     capsys.readouterr()
     time.sleep(0.01)

@@ -143,7 +143,7 @@ def test_searches_see_whole_commits_while_a_scan_runs(root, place):
             with Index.open(place) as index:
                 last = -1
                 while not over.is_set():
-                    now = index.generation
+                    now = index.info.generation
                     if index.fields:
                         ids, vectors = index.vectors()
                         assert len(ids) == len(vectors) and now >= last
