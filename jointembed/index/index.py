@@ -321,6 +321,23 @@ class Index:
             options: dict[str, Any] = {"one_per": one_per, "diversity": diversity, "deduplicate": deduplicate}
             return self.search(vector, k, field, where, out, **options)
 
+    def similar_batch(self, ids: Sequence[str], k: int = 10, field: str | None = None) -> list[list[Hit]]:
+        """What `similar` finds for each of several rows, computed together, which is much faster.
+
+        Raises:
+            UsageError: there is no such id, or it has no vector in this field.
+        """
+        _check_k(k)
+        with self.reading() as snapshot:
+            view = snapshot.field(field)
+            own = [np.array([snapshot.position(id, field)]) for id in ids]
+            queries = [rerank.normalize_query(view.take(position)[0], view) for position in own]
+            positions, scores = view.nearest.search(np.array(queries).reshape(len(ids), view.dim), k, None, own)
+            return [
+                snapshot.hits(view.keys[row[row >= 0]], row_scores[row >= 0])
+                for row, row_scores in zip(positions, scores, strict=True)
+            ]
+
     def path_between(
         self, start: str, end: str, n: int = 10, field: str | None = None, where: str | None = None
     ) -> list[Hit]:

@@ -14,19 +14,19 @@ import numpy.typing as npt
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
-from ..errors import UserError
+from ..errors import UsageError, UserError
 from ..index.hits import Hit
 from ..index.index import Index
 from ..web import export as page
 from . import audio, docs, schema
 from .errors import public_message, unavailable
 from .live_index import LiveIndex
+from .page_files import PageFiles
 from .query_models import MAX_UPLOADS, ModelRegistry, QueryModel
 from .route import Route
 from .security import MAX_BODY_BYTES
-from .workers import Workers
+from .workers import Batches, Workers
 
 _UPLOAD_SECONDS = 60.0
 _MAX_CACHED = 16  # layouts, columns and summaries
@@ -51,7 +51,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
         yield
-        for workers in (searches, layouts, models):
+        for workers in (lookups, searches, layouts, models):
             workers.close()
 
     app = FastAPI(
@@ -79,21 +79,20 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
         info = index.info
         return [root for root in (info.root or info.table_root, *roots) if root]
 
-    def answer_hits(params: schema.InfoParams, search: Callable[[Index], list[Hit]], **more: Any) -> Response:
-        with live.read(params.field) as index:
-            folders = all_roots(index)
-            hits = [
-                {
-                    "id": hit.id,
-                    "rank": rank,
-                    "score": hit.score,
-                    "row": hit.row,
-                    "audio": audio.audio_url(hit.id, hit.row, folders),
-                    "duplicates": list(hit.duplicates),
-                }
-                for rank, hit in enumerate(search(index), 1)
-            ]
-            return _json({"hits": hits, "version": index.version, **more})
+    def answer_hits(index: Index, hits: list[Hit], **more: Any) -> Response:
+        folders = all_roots(index)
+        listed = [
+            {
+                "id": hit.id,
+                "rank": rank,
+                "score": hit.score,
+                "row": hit.row,
+                "audio": audio.audio_url(hit.id, hit.row, folders),
+                "duplicates": list(hit.duplicates),
+            }
+            for rank, hit in enumerate(hits, 1)
+        ]
+        return _json({"hits": listed, "version": index.version, **more})
 
     @app.get("/healthz", summary="Whether the server is up; open without the token", response_model=dict[str, bool])
     async def healthz(_: Request) -> Response:
@@ -136,23 +135,42 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
             return _json({"id": params.id, "row": row, "terms": terms, "audio": url, "version": index.version})
 
     @app.get("/api/similar", summary="Items similar to items, and unlike others", response_model=schema.Hits)
-    @searches.in_thread
-    def similar(params: Annotated[schema.SimilarParams, Query()]) -> Response:
-        def search(index: Index) -> list[Hit]:
+    async def similar(request: Request, params: Annotated[schema.SimilarParams, Query()]) -> Response:
+        if len(params.id) == 1 and params.model_fields_set <= {"id", "k", "field"}:
+            return await lookups.run(request, (params.field, params.k), params.id[0])
+        return await searches.run(request, search_similar, params)
+
+    def search_similar(params: schema.SimilarParams) -> Response:
+        with live.read(params.field) as index:
             _check_ids(index, *params.id, *params.unlike)
             options = _options(params)
-            return index.similar(params.id, params.k, params.field, params.where, unlike=params.unlike, **options)
+            hits = index.similar(params.id, params.k, params.field, params.where, unlike=params.unlike, **options)
+            return answer_hits(index, hits, method="vector")
 
-        return answer_hits(params, search, method="vector")
+    def look_up(key: tuple[str | None, int], ids: list[str]) -> list[Response | Exception]:
+        field, k = key
+        with live.read(field) as index:
+            if len(ids) > 1 and all(map(index.has, ids)):
+                with contextlib.suppress(UsageError):  # an item has no vector in this field: the others have answers
+                    return [answer_hits(index, hits, method="vector") for hits in index.similar_batch(ids, k, field)]
+            answers: list[Response | Exception] = []
+            for id in ids:
+                try:
+                    _check_ids(index, id)
+                    answers.append(answer_hits(index, index.similar(id, k, field), method="vector"))
+                except (HTTPException, UsageError) as error:
+                    answers.append(error)
+            return answers
+
+    lookups = Batches("lookup", 32, look_up)
 
     @app.get("/api/path", summary="A path of items from one item to another", response_model=schema.Hits)
     @searches.in_thread
     def path(params: Annotated[schema.PathParams, Query()]) -> Response:
-        def search(index: Index) -> list[Hit]:
+        with live.read(params.field) as index:
             _check_ids(index, params.start, params.end)
-            return index.path_between(params.start, params.end, params.n, params.field, params.where)
-
-        return answer_hits(params, search, method="vector")
+            hits = index.path_between(params.start, params.end, params.n, params.field, params.where)
+            return answer_hits(index, hits, method="vector")
 
     @app.get("/api/search", summary="Items that match a text", response_model=schema.Hits)
     async def search(request: Request, params: Annotated[schema.TextParams, Query()]) -> Response:
@@ -166,18 +184,16 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
         return await searches.run(request, search_vector, params, vector, model)
 
     def search_text(params: schema.TextParams, note: str) -> Response:
-        def search(index: Index) -> list[Hit]:
-            return index.search_text(params.q, params.k, params.where, params.field)
-
-        return answer_hits(params, search, method="text", **({"note": note} if note else {}))
+        with live.read(params.field) as index:
+            hits = index.search_text(params.q, params.k, params.where, params.field)
+            return answer_hits(index, hits, method="text", **({"note": note} if note else {}))
 
     def search_vector(params: schema.SearchParams, vector: npt.NDArray[np.float32], model: QueryModel) -> Response:
-        def search(index: Index) -> list[Hit]:
+        with live.read(params.field) as index:
             if index.field_info(params.field).fingerprint != model.fingerprint:
                 raise unavailable("the index has just been replaced")
-            return index.search(vector, params.k, params.field, params.where, **_options(params))
-
-        return answer_hits(params, search, method="model")
+            hits = index.search(vector, params.k, params.field, params.where, **_options(params))
+            return answer_hits(index, hits, method="model")
 
     @app.post(
         "/api/query",
@@ -209,7 +225,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
             raise HTTPException(404, "this item has no sound file in the folders that are served")
         return FileResponse(path, media_type=audio.media_type(path))
 
-    app.mount("/", StaticFiles(directory=page.STATIC, html=True))
+    app.mount("/", PageFiles())
     return app
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from .errors import unavailable
 
 T = TypeVar("T")
+_GATHER_SECONDS = 0.002  # much less than a call takes
 
 
 class Workers:
@@ -80,6 +82,59 @@ class Workers:
     def _release(self, _: Future[Any]) -> None:
         with self._lock:
             self._pending -= 1
+
+
+class Batches(Generic[T]):
+    """Calls that wait for one thread, where those with the same key are made as one call.
+
+    Args:
+        name: of the thread.
+        queue: calls that may wait.
+        function: gets a key and the arguments of all calls with it, and returns a result or an exception for each.
+    """
+
+    def __init__(self, name: str, queue: int, function: Callable[[Any, list[Any]], Sequence[T | Exception]]) -> None:
+        self._workers, self._function = Workers(name, 1, queue), function
+        self._waiting: dict[Future[T], tuple[Hashable, Any]] = {}
+        self._lock = threading.Lock()
+        self._last_size = 1
+
+    async def run(self, request: Request, key: Hashable, argument: Any) -> T:
+        """The result of a call; see `Workers.run` for what is raised."""
+        future: Future[T] = Future()
+        with self._lock:
+            self._waiting[future] = key, argument
+        try:
+            return await self._workers.run(request, self._answer, future)
+        finally:
+            with self._lock:
+                self._waiting.pop(future, None)
+
+    def close(self) -> None:
+        """Drop what waits."""
+        self._workers.close()
+
+    def _answer(self, future: Future[T]) -> T:
+        """The result of a call, which an earlier call may have computed together with its own."""
+        if not future.done():
+            if self._last_size > 1:  # clients that got their answers together ask again together
+                time.sleep(_GATHER_SECONDS)
+            with self._lock:
+                key = self._waiting.get(future, (None,))[0]
+                batch = {each: argument for each, (its_key, argument) in self._waiting.items() if its_key == key}
+                for each in batch:
+                    del self._waiting[each]
+            self._last_size = len(batch)
+            try:
+                results = self._function(key, list(batch.values()))
+            except Exception as error:
+                results = [error] * len(batch)
+            for each, result in zip(batch, results, strict=True):
+                if isinstance(result, Exception):
+                    each.set_exception(result)
+                else:
+                    each.set_result(result)
+        return future.result(timeout=0)
 
 
 async def _wait_for_disconnect(request: Request) -> None:

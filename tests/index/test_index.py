@@ -101,6 +101,17 @@ def test_similar_leaves_the_item_out_and_keeps_to_the_condition(songs):
     assert [hit.id for hit in songs.search(vectors[5], 2, exclude=("s5", "no such"))] == [hit.id for hit in hits[:2]]
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_similar_batch_finds_what_similar_finds(tmp_path, metric):
+    with Index.create(tmp_path / "a.index", 8, metric) as index:
+        index.add([{"id": str(at)} for at in range(50)], unit(np.random.default_rng(1), 50, 8), "audio")
+        for k in (1, 5, 100):
+            assert index.similar_batch(["3", "49", "3"], k) == [index.similar(id, k) for id in ("3", "49", "3")]
+        assert index.similar_batch([]) == []
+        with pytest.raises(UsageError, match="nobody"):
+            index.similar_batch(["3", "nobody"])
+
+
 def test_vectors_cannot_be_written(songs):
     for path in (songs.path, songs.path):
         with Index.open(path) as index, pytest.raises(ValueError, match="read-only"):

@@ -112,6 +112,20 @@ def test_scores_are_the_same_whatever_the_load(songs, port):
     assert answers == expected
 
 
+def test_unknown_id_leaves_the_answers_computed_with_it_alone(songs, port):
+    targets = [f"/api/similar?id={id}" for id in ("s1", "nobody", "s2", "s3")] * 6
+    answers = []
+    threads = run_in_threads(lambda target: answers.append((target, *ask(port, target)[::2])), [(t,) for t in targets])
+    join(threads)
+    with Index.open(songs) as index:
+        for target, status, body in answers:
+            id = target.removeprefix("/api/similar?id=")
+            assert status == (404 if id == "nobody" else 200), target
+            if status == 200:
+                assert [hit["id"] for hit in json.loads(body)["hits"]] == [hit.id for hit in index.similar(id)]
+    assert sorted(target for target, _, _ in answers) == sorted(targets)
+
+
 def test_similar_takes_conditions_diversity_and_several_items(songs, port):
     with Index.open(songs) as index:
         target = "/api/similar?id=s1&id=s2&unlike=s3&k=5&where=genre+%3D+%27waltz%27&diversity=0.3&deduplicate=true"
@@ -207,6 +221,8 @@ def test_page_is_served_as_readable_modules(port):
     assert status == 200 and headers["content-type"] == "text/html; charset=utf-8" and b"main.js" in body
     status, headers, body = ask(port, "/main.js")
     assert status == 200 and headers["content-type"] == "text/javascript; charset=utf-8" and b"\nimport {" in body
+    again = ask(port, "/main.js", headers=[f"If-None-Match: {headers['etag']}"])
+    assert again[0] == 304 and not again[2]
     for target in ("/export.py", "/../export.py", "/nothing.js"):
         assert ask(port, target)[0] == 404, target
 
