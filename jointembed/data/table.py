@@ -252,7 +252,11 @@ class TableData(lightning.LightningDataModule):
             present = [row for row, cell in enumerate(cells) if not values.missing(cell)]
             caches: dict[Encoder, PieceVectors] = {space.encoder(column): cache.piece_vectors}
             vectors = space.embed(column, [cells[row] for row in present], piece_vectors=caches, normalize=False)
-            return Ragged(torch.from_numpy(vectors), torch.tensor(present), torch.from_numpy(reader.keys(cells)))
+            return Ragged(
+                torch.from_numpy(vectors),
+                torch.tensor(present, dtype=torch.int64),
+                torch.from_numpy(reader.keys(cells)),
+            )
 
         return encode_column(rows, teacher.source, reader, encode)
 
