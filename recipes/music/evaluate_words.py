@@ -3,10 +3,12 @@
     python recipes/music/evaluate_words.py music.ckpt FOLDER [FOLDER ...] [--words RUN]
 
 The model needs the columns audio, tag and text; or audio and tag, and the words are read by a run of `music/words`, or
-by minilm.ckpt as it is: the text is then the sum of the points of all tags, by the softmax of its scores with their
-names. `queries.csv` was written before any model was measured on it: each
-query has the tags that it means, with grades from 1 to 3. The gain of a song for a query is the mean of its own
-probabilities of these tags, weighted by the grades; nDCG@10 compares the order of a ranking with that of the gains.
+by minilm.ckpt as it is: the text is then the sum of the points of all tags, by the softmax of its score with their
+best name. `meanings.csv` has further names: aspects of MusicCaps that plainly mean a tag.
+
+`queries.csv` was written before any model was measured on it: each query has the tags that it means, with grades from 1
+to 3. The gain of a song for a query is the mean of its own probabilities of these tags, weighted by the grades; nDCG@10
+compares the order of a ranking with that of the gains.
 
 - Search: songs by the score of their audio with the text of the query.
 - String match: songs by the sum of their probabilities of the tags whose name has a word of the query in it, or is in
@@ -36,7 +38,7 @@ Floats = NDArray[np.float64]
 
 CUTOFF = 10
 MIN_LETTERS = 3
-TEMPERATURE = 1 / 15  # the inverse of the scale that the recipe learns
+TEMPERATURE = 1 / 30
 FIX = "give a model with the columns audio, tag and text, and folders of songs"
 
 # Q queries, N songs, T tags
@@ -99,10 +101,18 @@ def embed_songs(model: Any, songs: list[str]) -> tuple[list[str], Any]:
     return decoded, np.stack(vectors)
 
 
-def embed_by_tags(words: Any, queries: list[str], tags: list[str], points: Any) -> Any:
+def read_meanings(path: Path, tags: list[str]) -> list[list[str]]:
+    """The names of each tag: its own, then the aspects of MusicCaps that plainly mean it."""
+    rows = csv.DictReader(path.read_text("utf-8").splitlines())
+    aspects = {row["tag"]: row["aspects"].split("|") for row in rows}
+    return [[tag, *aspects.get(tag.casefold(), [])] for tag in tags]
+
+
+def embed_by_tags(words: Any, queries: list[str], names: list[list[str]], points: Any) -> Any:
     """Queries as unit vectors (Q, D): the sums of the points of tags (T, D) that a model of words gives them."""
     query_column, tag_column = ("caption", "tags") if "caption" in words.columns else ("text", "text")
-    scores = words.embed(query_column, queries) @ words.embed(tag_column, tags).T
+    vectors = words.embed(query_column, queries)
+    scores = np.stack([(vectors @ words.embed(tag_column, own).T).max(1) for own in names], 1)
     weights = np.exp((scores - scores.max(1, keepdims=True)) / TEMPERATURE)
     vectors = (weights / weights.sum(1, keepdims=True)) @ points
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -125,7 +135,8 @@ def main() -> None:
     queries, grades = read_queries(Path(__file__).with_name("queries.csv"), tags)
     unit = audio / np.linalg.norm(audio, axis=1, keepdims=True)
     if options.words:
-        vectors = embed_by_tags(Space.load(options.words), queries, tags, points)
+        names = read_meanings(Path(__file__).with_name("meanings.csv"), tags)
+        vectors = embed_by_tags(Space.load(options.words), queries, names, points)
     else:
         vectors = model.embed("text", queries)
     searched = (vectors @ unit.T).astype(np.float64)  # (Q, N)
