@@ -62,14 +62,16 @@ def add_adapters(encoder: Encoder, settings: LoRA) -> list[str]:
             raise UsageError("lora", "the encoder has no linear layer", "name its convolutions in `targets`")
     else:
         names = match_names("lora.targets", settings.targets, layers)
+    # Its attributes must not make peft take the encoder for a whole model of transformers.
+    container = nn.ModuleDict({"encoder": encoder})
     try:
         config = LoraConfig(
             r=settings.rank,
             lora_alpha=settings.alpha,  # type: ignore[arg-type]
             lora_dropout=settings.dropout,
-            target_modules="|".join(map(re.escape, names)),
+            target_modules="|".join(re.escape(f"encoder.{name}") for name in names),
         )
-        inject_adapter_in_model(config, encoder)
+        inject_adapter_in_model(config, container)
     except ValueError as error:
         raise UsageError("lora", f"peft refuses it ({error})", "choose another rank, or other targets") from error
     return names

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from fine_tuning import BITMAPS, Stop, fit, make_model, save_source, weights
+from tiny_models import shaken, sound, tiny_model
 
 from jointembed import EMA, LoRA, Space, from_checkpoint
 from jointembed.errors import MismatchError, UsageError
+from jointembed.pretrained.huggingface.adopt import convert_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
@@ -89,6 +91,26 @@ def test_run_is_not_resumed_over_other_weights(source, tmp_path):
     save_source(tmp_path / "other.ckpt", seed=5)
     with pytest.raises(MismatchError, match="began with other weights"):
         fit(make_adapted(tmp_path / "other.ckpt"), tmp_path, epochs=2, ckpt_path="last")
+
+
+def test_model_of_transformers_is_adapted(tmp_path):
+    pytest.importorskip("peft")
+    model, extractor = tiny_model("ast")
+    for part in (shaken(model), extractor):
+        part.save_pretrained(tmp_path / "ast")
+    convert_model(tmp_path / "ast", "ast").save(tmp_path / "ast.ckpt")
+    encoder = from_checkpoint(str(tmp_path / "ast.ckpt"), lora=LoRA(rank=2, targets=["network.*.attention.*"]))
+    space = Space(16, {"audio": encoder})
+    space.build()
+    sounds, begin = [sound(0.6, 16000, seed) for seed in range(3)], Space.load(tmp_path / "ast.ckpt")
+    assert np.allclose(space.embed("audio", sounds), begin.embed("audio", sounds), atol=1e-6)
+    for name, value in space.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(value)
+    space.save(tmp_path / "space.ckpt")
+    vectors = space.embed("audio", sounds)
+    assert np.allclose(Space.load(tmp_path / "space.ckpt").embed("audio", sounds), vectors, atol=1e-5)
+    assert not np.allclose(vectors, begin.embed("audio", sounds), atol=1e-2)
 
 
 def test_mistakes_are_explained(source):
