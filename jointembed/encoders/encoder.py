@@ -80,6 +80,10 @@ class Encoder(Configurable, nn.Module):
         """
         return [{} for _ in z]
 
+    def pieces_in_batch(self, length: int) -> int:
+        """How many pieces of a length make a batch in `embed`."""
+        return 32
+
     def vocabulary_vectors(self) -> Tensor | None:
         """The vectors (K, width) of all K ids that its reader knows, if it has a table of them."""
         return None

@@ -228,9 +228,9 @@ def open_encoder(
 
 
 def text_columns(space: Any) -> list[str]:
-    """The columns of text of a model: first those whose vocabulary can be listed."""
+    """The columns of text of a model: first one named `query`, then those whose vocabulary can be listed."""
     columns = [name for name in space.columns if space.reader(name).reads_text]
-    return sorted(columns, key=lambda name: not space.reader(name).vocabulary())
+    return sorted(columns, key=lambda name: (name != "query", not space.reader(name).vocabulary()))
 
 
 def audio_column(encoder: IndexEncoder) -> str | None:

@@ -33,7 +33,7 @@ def negative_log_likelihoods(objective: Objective, space: Space, column: str, ce
     try:
         with torch.inference_mode():
             for number, cell in enumerate(cells):
-                x = path.encoder.reader.encode([cell]).to(space.device)
+                x = path.reader.encode([cell]).to(space.device)
                 if len(x.rows) > path.sequence.length:
                     wrong = f"it has {len(x.rows)} pieces, and the model reads {path.sequence.length}"
                     raise UsageError(f"{column}, cell {number}", wrong, "train with a greater `length` of the pool")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -41,6 +41,10 @@ class Reader(Configurable, ABC):
     counts: Sequence[int] = ()  # how often each entry of the vocabulary occurred in training, where that was counted
     mean: Any = (0.0,)  # what a network subtracts from the pieces, and then divides them by
     std: Any = (1.0,)
+
+    def for_column(self, column: str) -> Self:
+        """The reader of a column: itself, unless it reads columns that share an encoder differently."""
+        return self
 
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn from the training cells, including missing ones."""

@@ -18,6 +18,7 @@ from ..encoders import Encoder
 from ..ragged import Ragged
 from ..readers import Reader
 from ..readers.windows import evenly_spaced
+from .column import Column
 from .inference import EmbedOptions, Vectors, network
 
 READER_THREADS = min(4, files.available_cores())
@@ -37,12 +38,13 @@ _Batch = list[tuple[_Sound, int]]  # windows of sounds
 
 
 def windowed(
-    encoder: Encoder, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
+    column: Column, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Ragged, Vectors]]:
     """Sounds -> their windows, and the vectors of these, one sound at a time.
 
     Windows of equal length from several sounds share a batch, so few batches need padding.
     """
+    encoder = column.encoder
     sounds: deque[_Sound] = deque()
     waiting: dict[int, _Batch] = {}  # windows to be computed, by their length
     running: deque[tuple[Future[Vectors], _Batch]] = deque()
@@ -64,7 +66,7 @@ def windowed(
             sound = sounds.popleft()
             yield sound.x, sound.h
 
-    for x in _ahead(lambda cell: _windows(encoder.reader, cell, how), cells):
+    for x in _ahead(lambda cell: _windows(column.reader, cell, how), cells):
         sound = _Sound(x, np.empty((len(x.rows), encoder.width), np.float32), len(x.rows))
         sounds.append(sound)
         for at, length in enumerate(encoder.length(x).tolist()):

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from ..encoders import Encoder, SequenceEncoder, to_float32
 from ..ragged import Ragged
+from ..readers import Reader
 from .encoded import Encoded
 
 # B rows, P pieces, W width of the encoder, D dimension of the space
@@ -21,12 +22,14 @@ class Column:
     """How the cells of one column become vectors.
 
     Args:
+        reader: cells -> pieces.
         encoder: pieces -> vectors (P, W), and one a row (B, W).
         projection: (N, W) -> (N, D).
         dim: D.
         sequence: reads the pieces of a row in their order, if it is given.
     """
 
+    reader: Reader
     encoder: Encoder
     projection: nn.Module
     dim: int

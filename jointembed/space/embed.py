@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..encoders import Encoder
 from ..encoders.fusion import Fusion
@@ -40,7 +41,7 @@ def embed_column(
         pool: threads that compute a batch each.
     """
     encoder, number = column.encoder, 0
-    for x, h in _encode(encoder, cells, how, device, pool):
+    for x, h in _encode(column, cells, how, device, pool):
         empty = (~x.present).nonzero()
         if len(empty):
             raise UsageError(f"{name}, cell {number + int(empty[0])}", "nothing in it can be read", "leave it out")
@@ -55,10 +56,10 @@ def embed_column(
 
 
 def piece_vectors(
-    encoder: Encoder, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
+    column: Column, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
 ) -> Iterator[Vectors]:
     """The vectors (P, W) of the pieces of each cell, none missing, in their order; see `embed_column`."""
-    for x, h in _encode(encoder, cells, how, device, pool):
+    for x, h in _encode(column, cells, how, device, pool):
         yield from np.split(h, x.starts[1:-1].numpy())
 
 
@@ -95,13 +96,13 @@ def row_cell(row: Any, column: str, reads: Sequence[str] = ()) -> Any:
 
 
 def _encode(
-    encoder: Encoder, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
+    column: Column, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Ragged, Vectors]]:
     """Cells -> their pieces, and the vectors of these, some cells at a time."""
-    if encoder in how.piece_vectors:
-        return _look_up(encoder, cells, how.piece_vectors[encoder])
-    encode = windowed if encoder.reader.windowed else _encode_blocks
-    return encode(encoder, cells, how, device, pool)
+    if column.encoder in how.piece_vectors:
+        return _look_up(column.encoder, cells, how.piece_vectors[column.encoder])
+    encode = windowed if column.reader.windowed else _encode_blocks
+    return encode(column, cells, how, device, pool)
 
 
 def _look_up(encoder: Encoder, cells: Iterable[Any], look_up: PieceVectors) -> Iterator[tuple[Ragged, Vectors]]:
@@ -115,14 +116,14 @@ def _look_up(encoder: Encoder, cells: Iterable[Any], look_up: PieceVectors) -> I
 
 
 def _encode_blocks(
-    encoder: Encoder, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
+    column: Column, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Ragged, Vectors]]:
     """Cells -> their pieces, and the vectors of these, a block of cells at a time."""
     for block in blocks(cells):
         begun = perf_counter()
-        x = encoder.reader.encode(block, preprocess=how.load)
+        x = column.reader.encode(block, preprocess=how.load)
         how.took("features", begun)
-        yield x, _encode_pieces(encoder, x, how, device, pool)
+        yield x, _encode_pieces(column.encoder, x, how, device, pool)
 
 
 def _project(column: Column, rows: Vectors, how: EmbedOptions, device: torch.device) -> Vectors:
@@ -157,8 +158,10 @@ def _encode_pieces(
     """The vector of each piece (P, W): pieces of one length meet in batches of one shape."""
     lengths = encoder.length(x)
     out = np.empty((len(x.rows), encoder.width), np.float32)
-    groups = [(lengths == length).nonzero()[:, 0] for length in torch.unique(lengths)]
-    parts = [rows[batch] for rows in groups for batch in batches(len(rows), how.batch(encoder, device))]
+    parts: list[Tensor] = []
+    for length in torch.unique(lengths).tolist():
+        pieces = (lengths == length).nonzero()[:, 0]
+        parts += [pieces[batch] for batch in batches(len(pieces), how.batch(encoder, device, length))]
     vectors = pool.map(lambda part: network(encoder, x.take(part), how, device), parts)
     for batch, h in zip(parts, vectors, strict=True):
         out[batch.numpy()] = h

@@ -55,10 +55,12 @@ class EmbedOptions:
     seconds: dict[str, float] | None = None
     threads: int = 1
 
-    def batch(self, encoder: Encoder, device: torch.device) -> int:
-        """How many pieces make a batch of an encoder."""
+    def batch(self, encoder: Encoder, device: torch.device, length: int = 0) -> int:
+        """How many pieces of a length make a batch of an encoder."""
         few = 8 if isinstance(self.precision, str) else 4
-        return self.batch_size or (few if encoder.reader.windowed and device.type == "cpu" else PIECES)
+        if encoder.reader.windowed and device.type == "cpu":
+            return self.batch_size or few
+        return self.batch_size or encoder.pieces_in_batch(length)
 
     def took(self, stage: str, start: float) -> None:
         """Note how long a stage took that began at `start`."""

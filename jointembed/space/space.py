@@ -129,7 +129,7 @@ class Space(Configurable, nn.Module):
 
     def reader(self, column: str) -> Reader:
         """The reader of a column; see `encoder` for what is raised."""
-        return self.encoder(column).reader
+        return self.encoder(column).reader.for_column(column)
 
     def readers(self) -> list[tuple[Reader, list[str]]]:
         """Each reader, with the columns that it reads and is fitted on."""
@@ -142,7 +142,7 @@ class Space(Configurable, nn.Module):
         """The path from the cells of a column to its vectors; see `encoder` for what is raised."""
         encoder = self.encoder(name)
         sequence = self.pools[name] if name in self.pools else None
-        return Column(encoder, self.projections[self.columns[name]], self.dim, sequence)
+        return Column(self.reader(name), encoder, self.projections[self.columns[name]], self.dim, sequence)
 
     def build(self) -> None:
         """Make all parameters, at the sizes that the fitted readers know; a second call changes nothing."""
@@ -310,11 +310,11 @@ class Space(Configurable, nn.Module):
 
         `embed` pools these and projects them into the space.
         """
-        encoder, options, training = self.encoder(column), EmbedOptions(), self.training
+        path, options, training = self.column(column), EmbedOptions(), self.training
         self.eval()
         try:
             with threads(options, self.device) as pool:
-                yield from piece_vectors(encoder, cells, options, self.device, pool)
+                yield from piece_vectors(path, cells, options, self.device, pool)
         finally:
             self.train(training)
 

@@ -151,8 +151,16 @@ class JointEmbedding(Configurable, lightning.LightningModule):
 
     @property
     def cached_columns(self) -> set[str]:
-        """Columns whose encoders do not change in training, so that the vectors of their pieces are cached."""
-        return {column for column in self.space.columns if self.space.encoder(column).cached}
+        """Columns whose encoders do not change in training, so that the vectors of their pieces are cached.
+
+        The cache is that of an encoder, so columns are left out that its reader reads differently.
+        """
+        encoders = {column: self.space.encoder(column) for column in self.space.columns}
+        return {
+            column
+            for column, encoder in encoders.items()
+            if encoder.cached and encoder.reader.for_column(column) is encoder.reader
+        }
 
     @property
     def teachers(self) -> dict[str, Teacher]:

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import MismatchError, UsageError, UserError
 from ...readers import Reader
 from ...space.space import Space
-from . import audio, clap, clip, vision
+from . import audio, clap, clip, text, vision
 from .folder import FETCH_AGAIN, ModelFolder
 
 # By the model type in config.json: from a folder to a space with its weights. A family of models is one module.
@@ -21,6 +21,7 @@ CONVERTERS: dict[str, Callable[[ModelFolder], Space]] = {
     **audio.CONVERTERS,
     **clip.CONVERTERS,
     **vision.CONVERTERS,
+    **text.CONVERTERS,
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ...space.space import Space
 from .audio import PretrainedAudioEncoder, make_audio_reader
 from .folder import ModelFolder
-from .text import PretrainedTextEncoder
-from .tokenizer import load_tokenizer
+from .sentence_transformers import SentenceSettings
+from .text import make_text_encoder
 
 
 def _convert(folder: ModelFolder) -> Space:
@@ -16,18 +16,16 @@ def _convert(folder: ModelFolder) -> Space:
         "projection_dim": config.get("projection_dim", 512),
         "projection_hidden_act": config.get("projection_hidden_act", "relu"),
     }
-    architectures = {**PretrainedAudioEncoder.architectures, **PretrainedTextEncoder.architectures}
-    settings = {
-        name: architectures[name].complete_settings({**(config.get(part) or {}), **shared})
-        for name, part in (("clap_audio_model", "audio_config"), ("clap_text_model", "text_config"))
-    }
-    audio, text = settings.values()
-    # Like RoBERTa, CLAP numbers positions from the one after the id of the padding token.
-    max_length = text["max_position_embeddings"] - text["pad_token_id"] - 1
+    settings = PretrainedAudioEncoder.architectures["clap_audio_model"].complete_settings(
+        {**(config.get("audio_config") or {}), **shared}
+    )
     encoders = {
-        "audio": PretrainedAudioEncoder(make_audio_reader(folder, audio), "clap_audio_model", audio),
-        "caption": PretrainedTextEncoder(
-            load_tokenizer(folder, max_length, text["vocab_size"]), "clap_text_model", text
+        "audio": PretrainedAudioEncoder(make_audio_reader(folder, settings), "clap_audio_model", settings),
+        "caption": make_text_encoder(
+            folder,
+            "clap_text_model",
+            {**(config.get("text_config") or {}), **shared},
+            SentenceSettings(pooling=(), normalize=True),
         ),
     }
     space = Space(shared["projection_dim"], dict(encoders))

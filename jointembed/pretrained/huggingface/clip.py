@@ -59,6 +59,8 @@ def _convert(folder: ModelFolder) -> Space:
             _pad(folder, tokenizer, text["pad_token_id"]) if model_type == "siglip" else tokenizer,
             f"{model_type}_text_model",
             text,
+            pooling=(),
+            normalize=True,
         ),
     }
     space = Space(encoders["image"].width, dict(encoders))

@@ -1,41 +1,110 @@
-"""Models of text."""
+"""Models of text: BERT and its relatives, with the pooling, layers and prompts of a sentence-transformers folder."""
 
 from __future__ import annotations
 
-import itertools
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...encoders import to_float32
+from ...errors import UsageError, did_you_mean
 from ...ragged import Ragged
+from ...readers import TokenReader
+from ...space.space import Space
 from .encoder import Architecture, PretrainedEncoder
+from .folder import ModelFolder, load_weights
+from .sentence_transformers import SentenceSettings, read_sentence_settings
+from .tokenizer import load_tokenizer
 
-# B texts, P pieces, T steps, W width
+# P pieces, T steps, W width
+
+STEPS_IN_BATCH = 256  # of all texts in a batch of `embed`: their activations stay in the cache of a core
+ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU, "SiLU": nn.SiLU}
 
 
-def _embed_projection(network: nn.Module, ids: Tensor) -> Tensor:
-    """(B, T) subwords -> (B, W), unit vectors as `ClapModel` and `CLIPModel` return them."""
-    return F.normalize(to_float32(network(input_ids=ids, attention_mask=torch.ones_like(ids)).text_embeds), dim=-1)
+def _mean(steps: Tensor, mask: Tensor) -> Tensor:
+    return (steps * mask).sum(1) / mask.sum(1)
 
 
-def _embed_siglip_text(network: nn.Module, ids: Tensor) -> Tensor:
-    """(B, T) subwords, padded to the length of the model -> (B, W), unit vectors as `SiglipModel` returns them."""
-    return F.normalize(to_float32(network(input_ids=ids).pooler_output), dim=-1)
+def _mean_sqrt(steps: Tensor, mask: Tensor) -> Tensor:
+    return (steps * mask).sum(1) / mask.sum(1).sqrt()
+
+
+def _weighted_mean(steps: Tensor, mask: Tensor) -> Tensor:
+    weights = mask * torch.arange(1, steps.shape[1] + 1, device=steps.device)[:, None]
+    return (steps * weights).sum(1) / weights.sum(1)
+
+
+def _max(steps: Tensor, mask: Tensor) -> Tensor:
+    return steps.masked_fill(mask == 0, -torch.inf).amax(1)
+
+
+def _first(steps: Tensor, mask: Tensor) -> Tensor:
+    return steps[:, 0]
+
+
+def _last(steps: Tensor, mask: Tensor) -> Tensor:
+    last = mask.sum(1).long() - 1  # (P, 1)
+    return steps.gather(1, last[..., None].expand(-1, 1, steps.shape[2]))[:, 0]
+
+
+NO_POOLER = {"add_pooling_layer": False}  # a layer after the last one that sentence-transformers does not use
+# Under the names of sentence-transformers: steps (P, T, W) and their mask (P, T, 1) of 0 and 1 -> (P, W).
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cls": _first,
+    "max": _max,
+    "mean": _mean,
+    "mean_sqrt_len_tokens": _mean_sqrt,
+    "weightedmean": _weighted_mean,
+    "lasttoken": _last,
+}
+
+
+def _embed_steps(network: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    """Subwords (P, T) and their mask (P, T) -> the last layer (P, T, W)."""
+    return cast(Tensor, network(input_ids=ids, attention_mask=mask).last_hidden_state)
+
+
+def _embed_projection(network: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    """Subwords (P, T) and their mask (P, T) -> the projection of CLAP or CLIP (P, W)."""
+    return cast(Tensor, network(input_ids=ids, attention_mask=mask).text_embeds)
+
+
+def _embed_siglip_text(network: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    """Subwords (P, T), which the reader padded to the length of the model -> the projection of SigLIP (P, W)."""
+    return cast(Tensor, network(input_ids=ids).pooler_output)
 
 
 class PretrainedTextEncoder(PretrainedEncoder):
-    """A network of transformers over texts: that of CLAP, CLIP or SigLIP. The vector of a text is its projection.
+    """A network of transformers over texts, with the pooling and the layers of sentence-transformers after it.
 
     Args:
         reader: reads texts as in the training of the network.
-        architecture: `clap_text_model`, `clip_text_model` or `siglip_text_model`.
+        architecture: `bert` (also MiniLM and E5), `roberta`, `xlm-roberta`, `mpnet`, `distilbert`, `modernbert`,
+            `clap_text_model`, `clip_text_model` or `siglip_text_model`.
         config: its settings, as in `config.json` of transformers.
+        pooling: how the steps of a text become its vector: `cls`, `max`, `mean`, `mean_sqrt_len_tokens`,
+            `weightedmean` or `lasttoken`; the vectors of several are concatenated. Empty: the network pools itself.
+        dense: linear layers after it: `{in_features, out_features, bias, activation}`.
+        normalize: give unit vectors.
+
+    Raises:
+        UsageError: the architecture, a pooling or an activation is unknown, or a setting has the wrong type.
     """
 
+    reader: TokenReader
     architectures: ClassVar[dict[str, Architecture]] = {
+        "bert": Architecture("bert", "BertConfig", "BertModel", _embed_steps, options=NO_POOLER),
+        "roberta": Architecture("roberta", "RobertaConfig", "RobertaModel", _embed_steps, options=NO_POOLER),
+        "xlm-roberta": Architecture(
+            "xlm_roberta", "XLMRobertaConfig", "XLMRobertaModel", _embed_steps, options=NO_POOLER
+        ),
+        "mpnet": Architecture("mpnet", "MPNetConfig", "MPNetModel", _embed_steps, options=NO_POOLER),
+        "distilbert": Architecture("distilbert", "DistilBertConfig", "DistilBertModel", _embed_steps, "dim"),
+        "modernbert": Architecture("modernbert", "ModernBertConfig", "ModernBertModel", _embed_steps),
         "clap_text_model": Architecture(
             "clap", "ClapTextConfig", "ClapTextModelWithProjection", _embed_projection, "projection_dim"
         ),
@@ -47,10 +116,119 @@ class PretrainedTextEncoder(PretrainedEncoder):
         ),
     }
 
+    def __init__(
+        self,
+        reader: TokenReader,
+        architecture: str,
+        config: dict[str, Any],
+        pooling: Sequence[str] = ("mean",),
+        dense: Sequence[dict[str, Any]] = (),
+        normalize: bool = False,
+    ) -> None:
+        super().__init__(reader, architecture, config)
+        self.pooling, self.normalize = list(pooling), normalize
+        for name in self.pooling:
+            if name not in POOLINGS:
+                raise UsageError("pooling", f"unknown pooling {name!r}", did_you_mean(name, POOLINGS))
+        self.dense_settings = list(dense)
+        for layer in self.dense_settings:
+            if layer["activation"] not in ACTIVATIONS:
+                wrong = f"unknown activation {layer['activation']!r}"
+                raise UsageError("dense", wrong, did_you_mean(layer["activation"], ACTIVATIONS))
+        self.width *= len(self.pooling) or 1
+        if self.dense_settings:
+            self.width = int(self.dense_settings[-1]["out_features"])
+
+    def build(self, dim: int) -> None:
+        """Make the network and the layers after it in float32; their weights are loaded later."""
+        super().build(dim)
+        self.dense = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(layer["in_features"], layer["out_features"], layer["bias"]),
+                ACTIVATIONS[layer["activation"]](),
+            )
+            for layer in self.dense_settings
+        )
+
+    def length(self, x: Ragged) -> Tensor:
+        """(P,) the steps that each text is computed with: the subwords, rounded up by an eighth at most."""
+        assert x.offsets is not None
+        sizes = x.offsets.diff().clamp(1, self.reader.max_length)
+        step = (2 ** torch.floor(torch.log2(sizes.double()) - 3).long()).clamp(min=4)
+        return ((sizes + step - 1) // step * step).clamp(max=self.reader.max_length)
+
+    def pieces_in_batch(self, length: int) -> int:
+        """As many texts as fit into a batch of `STEPS_IN_BATCH`."""
+        return max(1, STEPS_IN_BATCH // length)
+
     def pieces(self, x: Ragged) -> Tensor:
-        """A vector for each text: (P, width). Each is computed alone, so that it needs no mask."""
+        """A vector for each text: (P, width)."""
         assert x.offsets is not None
         if not len(x.rows):
             return torch.zeros(0, self.width, device=x.values.device)
-        texts = [x.values[start:stop] for start, stop in itertools.pairwise(x.offsets.tolist())]
-        return torch.cat([self.architecture.embed(self.network, text[None]) for text in texts])
+        steps = int(self.length(x).max())
+        ids = x.pad_tokens(steps, int(self.config.pad_token_id))  # (P, T)
+        mask = torch.arange(steps, device=ids.device) < x.offsets.diff()[:, None]  # (P, T)
+        h = to_float32(self.architecture.embed(self.network, ids, mask.long()))
+        if self.pooling:
+            present = mask.unsqueeze(-1).to(h.dtype)
+            h = torch.cat([POOLINGS[name](h, present) for name in self.pooling], -1)
+        for layer in self.dense:
+            h = layer(h)
+        h = to_float32(h)
+        return F.normalize(h, dim=-1) if self.normalize else h
+
+
+def _max_length(architecture: str, settings: dict[str, Any]) -> int:
+    """The number of subwords that the positions of a network are enough for."""
+    # RoBERTa and its relatives number positions from the one after the id of the padding token.
+    unused = 0 if architecture in ("bert", "distilbert", "modernbert") else settings["pad_token_id"] + 1
+    return int(settings["max_position_embeddings"]) - unused
+
+
+def make_text_encoder(
+    folder: ModelFolder, architecture: str, config: dict[str, Any], sentence: SentenceSettings
+) -> PretrainedTextEncoder:
+    """The text encoder of a model, without its weights.
+
+    Args:
+        folder: of the model.
+        architecture: one of `PretrainedTextEncoder.architectures`.
+        config: the settings of the network, as in `config.json`.
+        sentence: what sentence-transformers does before and after the network.
+
+    Raises:
+        UsageError: the folder has no tokenizer.
+    """
+    settings = PretrainedTextEncoder.architectures[architecture].complete_settings(config)
+    limit = _max_length(architecture, settings)
+    reader = load_tokenizer(
+        folder, min(limit, sentence.max_length or limit), settings["vocab_size"], sentence.lowercase, sentence.prompts
+    )
+    return PretrainedTextEncoder(
+        reader,
+        architecture,
+        settings,
+        sentence.pooling,
+        [layer.settings for layer in sentence.dense],
+        sentence.normalize,
+    )
+
+
+def _convert(folder: ModelFolder) -> Space:
+    """A space with the column `text`, and `query` if queries have a prompt of their own."""
+    sentence = read_sentence_settings(folder)
+    encoder = make_text_encoder(folder, folder.model_type, folder.config, sentence)
+    space = Space(
+        encoder.width, {"text": encoder}, columns={name: "text" for name in sentence.prompts}, metric=sentence.metric
+    )
+    space.build()
+    encoder.load_weights(folder.weights)
+    for layer, own in zip(encoder.dense, sentence.dense, strict=True):
+        weights = load_weights(folder.path / own.folder / "model.safetensors")
+        layer.load_state_dict({name.replace("linear", "0"): value for name, value in weights.items()})
+    space.description = sentence.note
+    return space
+
+
+CONVERTERS = {name: _convert for name in PretrainedTextEncoder.architectures if name != "clap_text_model"}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from ...errors import DamagedError, MismatchError, UsageError
 from ...readers.text import Subwords, check_text
@@ -18,10 +19,21 @@ class PretrainedTokenizer(Subwords):
 
     Args:
         max_length: the number of subwords, the start and end marks included, at which a text is cut off.
+        prompts: by column, what is put before each text, such as `{query: "query: ", text: "passage: "}` for E5 (Wang
+            et al. 2022).
     """
 
-    def __init__(self, max_length: int = 512) -> None:
+    def __init__(self, max_length: int = 512, prompts: Mapping[str, str] | None = None) -> None:
         super().__init__(0, max_length)
+        self.prompts, self.prompt = dict(prompts or {}), ""
+
+    def for_column(self, column: str) -> Self:
+        """The reader of a column: with its prompt."""
+        if not self.prompts.get(column):
+            return self
+        reader: Self = type(self).__new__(type(self))
+        reader.__dict__.update(self.__dict__, prompt=self.prompts[column])
+        return reader
 
     def fit(self, cells: Sequence[Any]) -> None:
         """Do nothing: the subwords belong to the model."""
@@ -33,40 +45,56 @@ class PretrainedTokenizer(Subwords):
         self._tokenizer.enable_truncation(self.max_length)
 
     def token_ids(self, element: Any) -> Sequence[int]:
-        """The ids of the subwords of a text, start and end marks included.
+        """The ids of the subwords of a text with its prompt, start and end marks included.
 
         Raises:
             UsageError: the cell is not text, or the tokenizer finds no subword in it.
         """
-        ids: list[int] = self._tokenizer.encode(check_text(element)).ids
+        ids: list[int] = self._tokenizer.encode(self.prompt + check_text(element)).ids
         if not ids:
             raise UsageError("text", f"the model finds no word in {element!r}", "give words")
         return ids
 
 
-def load_tokenizer(folder: ModelFolder, max_length: int, vocab_size: int) -> PretrainedTokenizer:
+def load_tokenizer(
+    folder: ModelFolder,
+    max_length: int,
+    vocab_size: int,
+    lowercase: bool = False,
+    prompts: Mapping[str, str] | None = None,
+) -> PretrainedTokenizer:
     """The tokenizer in a folder.
 
     Args:
         folder: of the model, with tokenizer.json.
         max_length: see `PretrainedTokenizer`.
         vocab_size: the number of subwords that the network knows.
+        lowercase: read texts in lower case, whatever the file says.
+        prompts: see `PretrainedTokenizer`.
 
     Raises:
         UsageError: the folder has no tokenizer.json.
         DamagedError: the file is not a tokenizer.
         MismatchError: it has more subwords than the network.
     """
-    reader = PretrainedTokenizer(max_length)
+    reader = PretrainedTokenizer(max_length, prompts)
     path = folder.path / "tokenizer.json"
     if not path.is_file():
         fix = "save the model's fast tokenizer beside it: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
         raise UsageError(path, "the file does not exist, so text cannot be read", fix)
     try:
-        reader.restore({"tokenizer": path.read_text(encoding="utf-8")})
+        text = path.read_text(encoding="utf-8")
+        reader.restore({"tokenizer": _add_lowercase(text) if lowercase else text})
     except Exception as error:  # the tokenizers library raises no subclass
         raise DamagedError(path, f"it is not a tokenizer ({error})", FETCH_AGAIN) from error
     if reader.size > vocab_size:
         wrong = f"it has {reader.size} subwords, but the model has {vocab_size}"
         raise MismatchError(path, wrong, FETCH_AGAIN)
     return reader
+
+
+def _add_lowercase(text: str) -> str:
+    """The text of a tokenizer.json that turns its input into lower case first."""
+    tokenizer = json.loads(text)
+    normalizers = [{"type": "Lowercase"}, *filter(None, [tokenizer.get("normalizer")])]
+    return json.dumps({**tokenizer, "normalizer": {"type": "Sequence", "normalizers": normalizers}})
