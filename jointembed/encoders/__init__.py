@@ -3,7 +3,9 @@
 from .causal_transformer import CausalTransformer as CausalTransformer
 from .convnet import ConvNet as ConvNet
 from .embedding_bag import EmbeddingBag as EmbeddingBag
+from .encoder import PIECES_IN_BATCH as PIECES_IN_BATCH
 from .encoder import Encoder as Encoder
+from .encoder import fill_batches as fill_batches
 from .encoder import make_mlp as make_mlp
 from .encoder import to_float32 as to_float32
 from .gru import GRU as GRU

@@ -15,6 +15,8 @@ from .fingerprint import compute_fingerprint
 
 # B rows, P pieces, D dimension of the space
 
+PIECES_IN_BATCH = 32  # where nothing else is said
+
 
 def make_mlp(width: int, hidden: list[int], out: int) -> nn.Sequential:
     """A network of linear layers with GELU between them, width -> hidden -> out."""
@@ -23,6 +25,12 @@ def make_mlp(width: int, hidden: list[int], out: int) -> nn.Sequential:
         layers += [nn.Linear(width, size), nn.GELU()]
         width = size
     return nn.Sequential(*layers, nn.Linear(width, out))
+
+
+def fill_batches(pieces: Tensor, size: int) -> list[Tensor]:
+    """Numbers of pieces (N,) in batches of exactly `size`, the last one filled up with its own last number."""
+    count = len(pieces)
+    return [pieces[torch.arange(start, start + size).clamp(max=count - 1)] for start in range(0, count, size)]
 
 
 def to_float32(x: Tensor) -> Tensor:
@@ -80,9 +88,19 @@ class Encoder(Configurable, nn.Module):
         """
         return [{} for _ in z]
 
-    def pieces_in_batch(self, length: int) -> int:
-        """How many pieces of a length make a batch in `embed`."""
-        return 32
+    def batches(self, x: Ragged, size: int | None) -> list[Tensor]:
+        """The numbers of the pieces of each batch in `embed`, some of them twice, so that all batches have one shape.
+
+        Args:
+            x: the pieces.
+            size: the number of pieces in a batch, where it was given.
+        """
+        return [batch for _, pieces in self.groups(x) for batch in fill_batches(pieces, size or PIECES_IN_BATCH)]
+
+    def groups(self, x: Ragged) -> list[tuple[int, Tensor]]:
+        """The lengths of pieces, each with the numbers of the pieces that have it."""
+        lengths = self.length(x)
+        return [(int(length), (lengths == length).nonzero()[:, 0]) for length in torch.unique(lengths)]
 
     def vocabulary_vectors(self) -> Tensor | None:
         """The vectors (K, width) of all K ids that its reader knows, if it has a table of them."""

@@ -173,6 +173,10 @@ class Tower(Encoder):
         """(P,) how long each piece is computed; see `Encoder.length`."""
         return self.encoder.length(x)
 
+    def batches(self, x: Ragged, size: int | None) -> list[Tensor]:
+        """The numbers of the pieces of each batch; see `Encoder.batches`."""
+        return self.encoder.batches(x, size)
+
     def vocabulary_vectors(self) -> Tensor | None:
         """The vectors (K, W) of all K ids that its reader knows, if it has a table of them."""
         return self.encoder.vocabulary_vectors()

@@ -48,7 +48,7 @@ def windowed(
     sounds: deque[_Sound] = deque()
     waiting: dict[int, _Batch] = {}  # windows to be computed, by their length
     running: deque[tuple[Future[Vectors], _Batch]] = deque()
-    size = how.batch(encoder, device)
+    size = how.windows_in_batch(device)
 
     def start(length: int) -> None:
         batch = waiting.pop(length)

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..encoders import Encoder
+from ..encoders import PIECES_IN_BATCH, Encoder, fill_batches
 from ..encoders.fusion import Fusion
 from ..errors import UsageError
 from ..ragged import Ragged
 from ..values import missing
 from .audio_windows import windowed
 from .column import Column
-from .inference import PIECES, EmbedOptions, PieceVectors, Vectors, batches, network
+from .inference import EmbedOptions, PieceVectors, Vectors, network
 
 # N rows, P pieces, C columns, W width of the encoder, D dimension of the space
 
 BLOCK_CELLS = 256  # cells that are read before they are computed: it bounds the memory
+BLOCK_TEXTS = 4096  # texts are small, and many of them fill batches of one shape better
 
 
 def embed_column(
@@ -67,17 +67,17 @@ def fuse(network: Fusion, z: Vectors, present: NDArray[np.bool_], how: EmbedOpti
     """One vector (N, D) from those of several columns (N, C, D), counting those of `present` (N, C)."""
     out = np.empty((len(z), z.shape[2]), np.float32)
     with torch.inference_mode():
-        for batch in batches(len(z), how.batch_size or PIECES):
+        for batch in fill_batches(torch.arange(len(z)), how.batch_size or PIECES_IN_BATCH):
             rows = batch.numpy()
             fused = network(torch.from_numpy(z[rows]).to(device), torch.from_numpy(present[rows]).to(device))
             out[rows] = fused.float().cpu().numpy()
     return out
 
 
-def blocks(cells: Iterable[Any]) -> Iterator[list[Any]]:
+def blocks(cells: Iterable[Any], size: int = BLOCK_CELLS) -> Iterator[list[Any]]:
     """Cells, some at a time."""
     source = iter(cells)
-    while block := list(itertools.islice(source, BLOCK_CELLS)):
+    while block := list(itertools.islice(source, size)):
         yield block
 
 
@@ -119,7 +119,7 @@ def _encode_blocks(
     column: Column, cells: Iterable[Any], how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Ragged, Vectors]]:
     """Cells -> their pieces, and the vectors of these, a block of cells at a time."""
-    for block in blocks(cells):
+    for block in blocks(cells, BLOCK_TEXTS if column.reader.reads_text else BLOCK_CELLS):
         begun = perf_counter()
         x = column.reader.encode(block, preprocess=how.load)
         how.took("features", begun)
@@ -130,7 +130,7 @@ def _project(column: Column, rows: Vectors, how: EmbedOptions, device: torch.dev
     """Vectors of the encoder (N, W) -> vectors of the space (N, D)."""
     out = np.empty((len(rows), column.dim), np.float32)
     with torch.inference_mode():
-        for batch in batches(len(rows), how.batch_size or PIECES):
+        for batch in fill_batches(torch.arange(len(rows)), how.batch_size or PIECES_IN_BATCH):
             out[batch.numpy()] = column.project(torch.from_numpy(rows)[batch].to(device)).float().cpu().numpy()
     return out
 
@@ -145,23 +145,20 @@ def _read_in_order(column: Column, x: Ragged, h: Vectors, how: EmbedOptions, dev
     with torch.inference_mode():
         for length in torch.unique(steps):
             rows = (steps == length).nonzero()[:, 0]
-            for batch in batches(len(rows), how.batch_size or PIECES):
-                read = sequence.crop(x[rows[batch]]).to(device)
+            for batch in fill_batches(rows, how.batch_size or PIECES_IN_BATCH):
+                read = sequence.crop(x[batch]).to(device)
                 last = sequence.last(sequence.states(read.values, read), read)
-                out[rows[batch].numpy()] = last.float().cpu().numpy()
+                out[batch.numpy()] = last.float().cpu().numpy()
     return out
 
 
 def _encode_pieces(
     encoder: Encoder, x: Ragged, how: EmbedOptions, device: torch.device, pool: ThreadPoolExecutor
 ) -> Vectors:
-    """The vector of each piece (P, W): pieces of one length meet in batches of one shape."""
-    lengths = encoder.length(x)
+    """The vector of each piece (P, W): batches have one shape."""
     out = np.empty((len(x.rows), encoder.width), np.float32)
-    parts: list[Tensor] = []
-    for length in torch.unique(lengths).tolist():
-        pieces = (lengths == length).nonzero()[:, 0]
-        parts += [pieces[batch] for batch in batches(len(pieces), how.batch(encoder, device, length))]
+    with torch.inference_mode():
+        parts = encoder.batches(x, how.batch_size)
     vectors = pool.map(lambda part: network(encoder, x.take(part), how, device), parts)
     for batch, h in zip(parts, vectors, strict=True):
         out[batch.numpy()] = h

@@ -13,9 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..encoders import Encoder
+from ..encoders import PIECES_IN_BATCH, Encoder
 from ..ragged import Ragged
 from ..readers import Preprocess
 from .int8 import Ranges
@@ -23,7 +22,6 @@ from .int8 import Ranges
 Vectors = NDArray[np.float32]
 PieceVectors = Callable[[Any], Vectors]  # an element of a cell -> the vectors (P, W) of its pieces
 Precision = Literal["float32", "bfloat16"] | Ranges
-PIECES = 32  # in a batch, where nothing else is said
 
 _lock = Lock()
 _inside: list[int] = []  # of all threads that compute just now, the threads that torch had before the first came
@@ -55,12 +53,10 @@ class EmbedOptions:
     seconds: dict[str, float] | None = None
     threads: int = 1
 
-    def batch(self, encoder: Encoder, device: torch.device, length: int = 0) -> int:
-        """How many pieces of a length make a batch of an encoder."""
+    def windows_in_batch(self, device: torch.device) -> int:
+        """How many windows of sounds make a batch."""
         few = 8 if isinstance(self.precision, str) else 4
-        if encoder.reader.windowed and device.type == "cpu":
-            return self.batch_size or few
-        return self.batch_size or encoder.pieces_in_batch(length)
+        return self.batch_size or (few if device.type == "cpu" else PIECES_IN_BATCH)
 
     def took(self, stage: str, start: float) -> None:
         """Note how long a stage took that began at `start`."""
@@ -90,12 +86,6 @@ def threads(how: EmbedOptions, device: torch.device) -> Iterator[ThreadPoolExecu
             if not _inside:
                 torch.set_num_threads(before)
             _left.before = before if _inside else None
-
-
-def batches(count: int, size: int) -> Iterator[Tensor]:
-    """Numbers 0 to count in batches of exactly `size`, the last one filled up with its own last number."""
-    for start in range(0, count, size):
-        yield torch.arange(start, start + size).clamp(max=count - 1)
 
 
 def network(encoder: Encoder, x: Ragged, how: EmbedOptions, device: torch.device) -> Vectors:

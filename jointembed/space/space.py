@@ -310,7 +310,8 @@ class Space(Configurable, nn.Module):
 
         `embed` pools these and projects them into the space.
         """
-        path, options, training = self.column(column), EmbedOptions(), self.training
+        path = Column(self.reader(column), self.encoder(column), nn.Identity(), self.dim)  # may not be built yet
+        options, training = EmbedOptions(), self.training
         self.eval()
         try:
             with threads(options, self.device) as pool:

@@ -206,6 +206,8 @@ def test_training_gives_the_same_vectors_and_gradients(networks, tmp_path):
     for column in space.columns:
         z = F.normalize(codes[column].z, dim=-1).detach().numpy()
         assert np.abs(z - space.embed(column, cells[column])).max() <= 1e-5
-    assert torch.equal(codes["query"].row_keys, codes["text"].row_keys.flip(0)), "a prompt is no part of a text"
+    assert torch.equal(codes["query"].row_keys, codes["text"].row_keys.flip(0)), (
+        "equal texts have equal keys, whatever their prompts"
+    )
     codes["text"].z.square().sum().backward()
     assert all(value.grad is not None for name, value in space.named_parameters() if "layer.1" in name)

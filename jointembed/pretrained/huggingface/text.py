@@ -9,19 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...encoders import to_float32
+from ...encoders import fill_batches, to_float32
 from ...errors import UsageError, did_you_mean
-from ...ragged import Ragged
+from ...ragged import Ragged, ranges
 from ...readers import TokenReader
 from ...space.space import Space
 from .encoder import Architecture, PretrainedEncoder
 from .folder import ModelFolder, load_weights
+from .packing import ATTENTION, pack
 from .sentence_transformers import SentenceSettings, read_sentence_settings
 from .tokenizer import load_tokenizer
 
-# P pieces, T steps, W width
+# P pieces, T steps of a text, S steps of a row of texts, W width
 
 STEPS_IN_BATCH = 256  # of all texts in a batch of `embed`: their activations stay in the cache of a core
+PACKED = ("bert", "roberta", "xlm-roberta", "distilbert")  # whose texts may share a row: no step knows its neighbours
+COUNTS_FROM_ZERO = ("bert", "distilbert", "modernbert")  # others number positions from the one after the padding token
 ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU, "SiLU": nn.SiLU}
 
 
@@ -126,7 +129,8 @@ class PretrainedTextEncoder(PretrainedEncoder):
         normalize: bool = False,
     ) -> None:
         super().__init__(reader, architecture, config)
-        self.pooling, self.normalize = list(pooling), normalize
+        self.name, self.pooling, self.normalize = architecture, list(pooling), normalize
+        self.first_position = 0 if architecture in COUNTS_FROM_ZERO else int(self.config.pad_token_id) + 1
         for name in self.pooling:
             if name not in POOLINGS:
                 raise UsageError("pooling", f"unknown pooling {name!r}", did_you_mean(name, POOLINGS))
@@ -142,6 +146,8 @@ class PretrainedTextEncoder(PretrainedEncoder):
     def build(self, dim: int) -> None:
         """Make the network and the layers after it in float32; their weights are loaded later."""
         super().build(dim)
+        if self.name in PACKED:
+            self.network.config._attn_implementation = ATTENTION
         self.dense = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(layer["in_features"], layer["out_features"], layer["bias"]),
@@ -150,6 +156,12 @@ class PretrainedTextEncoder(PretrainedEncoder):
             for layer in self.dense_settings
         )
 
+    @property
+    def packs(self) -> bool:
+        """Whether texts are computed side by side in rows: on a CPU, where no gradient is needed."""
+        device = next(self.network.parameters()).device
+        return self.name in PACKED and device.type == "cpu" and not torch.is_grad_enabled()
+
     def length(self, x: Ragged) -> Tensor:
         """(P,) the steps that each text is computed with: the subwords, rounded up by an eighth at most."""
         assert x.offsets is not None
@@ -157,22 +169,55 @@ class PretrainedTextEncoder(PretrainedEncoder):
         step = (2 ** torch.floor(torch.log2(sizes.double()) - 3).long()).clamp(min=4)
         return ((sizes + step - 1) // step * step).clamp(max=self.reader.max_length)
 
-    def pieces_in_batch(self, length: int) -> int:
-        """As many texts as fit into a batch of `STEPS_IN_BATCH`."""
-        return max(1, STEPS_IN_BATCH // length)
+    def batches(self, x: Ragged, size: int | None) -> list[Tensor]:
+        """Texts that fill a row of `STEPS_IN_BATCH`, or texts of one length that have as many steps together."""
+        assert x.offsets is not None
+        if self.packs:
+            return pack(x.offsets.diff(), STEPS_IN_BATCH)
+        return [
+            batch
+            for length, pieces in self.groups(x)
+            for batch in fill_batches(pieces, size or max(1, STEPS_IN_BATCH // length))
+        ]
 
     def pieces(self, x: Ragged) -> Tensor:
         """A vector for each text: (P, width)."""
         assert x.offsets is not None
         if not len(x.rows):
             return torch.zeros(0, self.width, device=x.values.device)
+        if self.packs:
+            rows = pack(x.offsets.diff(), STEPS_IN_BATCH)
+            h = torch.cat([self._embed_row(x.take(row)) for row in rows])
+            return h[torch.argsort(torch.cat(rows))]
         steps = int(self.length(x).max())
         ids = x.pad_tokens(steps, int(self.config.pad_token_id))  # (P, T)
         mask = torch.arange(steps, device=ids.device) < x.offsets.diff()[:, None]  # (P, T)
         h = to_float32(self.architecture.embed(self.network, ids, mask.long()))
-        if self.pooling:
-            present = mask.unsqueeze(-1).to(h.dtype)
-            h = torch.cat([POOLINGS[name](h, present) for name in self.pooling], -1)
+        return self._finish(self._pool(h, mask.unsqueeze(-1).to(h.dtype)) if self.pooling else h)
+
+    def _embed_row(self, x: Ragged) -> Tensor:
+        """The vectors (P, width) of texts side by side, from the shortest to the longest."""
+        assert x.offsets is not None
+        sizes = x.offsets.diff()
+        total = len(x.values)
+        steps = -(-total // STEPS_IN_BATCH) * STEPS_IN_BATCH
+        ids = torch.full((1, steps), int(self.config.pad_token_id))
+        positions = torch.full((1, steps), self.first_position)
+        ids[0, :total] = x.values
+        positions[0, :total] += ranges(torch.zeros_like(sizes), sizes)
+        lengths, counts = torch.unique_consecutive(sizes, return_counts=True)
+        groups = list(zip(lengths.tolist(), counts.tolist(), strict=True))
+        h = to_float32(
+            self.network(input_ids=ids, position_ids=positions, packed=groups).last_hidden_state[0]
+        )  # (S, W)
+        texts = torch.split(h[:total], [length * count for length, count in groups])
+        parts = [part.reshape(count, length, -1) for part, (length, count) in zip(texts, groups, strict=True)]
+        return self._finish(torch.cat([self._pool(part, part.new_ones(*part.shape[:2], 1)) for part in parts]))
+
+    def _pool(self, steps: Tensor, mask: Tensor) -> Tensor:
+        return torch.cat([POOLINGS[name](steps, mask) for name in self.pooling], -1)
+
+    def _finish(self, h: Tensor) -> Tensor:
         for layer in self.dense:
             h = layer(h)
         h = to_float32(h)
@@ -181,8 +226,7 @@ class PretrainedTextEncoder(PretrainedEncoder):
 
 def _max_length(architecture: str, settings: dict[str, Any]) -> int:
     """The number of subwords that the positions of a network are enough for."""
-    # RoBERTa and its relatives number positions from the one after the id of the padding token.
-    unused = 0 if architecture in ("bert", "distilbert", "modernbert") else settings["pad_token_id"] + 1
+    unused = 0 if architecture in COUNTS_FROM_ZERO else settings["pad_token_id"] + 1
     return int(settings["max_position_embeddings"]) - unused
 
 
