@@ -345,3 +345,11 @@ def format_duration(seconds: float) -> str:
         if seconds >= 1.5 * unit:
             return f"{seconds / unit:.0f} {name}"
     return f"{max(1.0, seconds):.0f} s"
+
+
+def name_item(index: Index, name: str, item: Any) -> Any:
+    """An item that a user named; says on standard error which one it is if its name was spelt otherwise."""
+    if isinstance(item, str) and index.resolve(name) is None:
+        title = index.row(item).get("title")
+        print(escape_control(f"note: {name} is taken as {title} ({item})"), file=sys.stderr)
+    return item

@@ -19,7 +19,7 @@ def path(
 
     Args:
         index: the index.
-        start: an id, an indexed path, or a title that only one item has.
+        start: an id, an indexed path, or a title (or artist and title) that only one item has.
         end: another item.
         n: the number of items, including both ends.
         where: a condition on the items between the ends, such as "genre = 'waltz' and tempo > 120".
@@ -31,9 +31,10 @@ def path(
     from ..index import playlist
     from ..index.index import Index
     from ..indexing.query_encoder import find_item
-    from .console import print_hits
+    from .console import name_item, print_hits
 
     playlist.check(m3u, root)
     with Index.open(index) as opened:
-        hits = opened.path_between(find_item(opened, start), find_item(opened, end), n, field, where)
+        first, last = (name_item(opened, name, find_item(opened, name)) for name in (start, end))
+        hits = opened.path_between(first, last, n, field, where)
         print_hits(opened, hits, n, where, field, json_, m3u, root, ends=2)

@@ -24,8 +24,8 @@ def similar(
 
     Args:
         index: the index.
-        item: an id, an indexed path, a title that only one item has, or a file, which the index's model embeds. Write
-            names that begin with - last, after --.
+        item: an id, an indexed path, a title (or artist and title) that only one item has, in any case and with or
+            without accents, or a file, which the index's model embeds. Write names that begin with - last, after --.
         unlike: an item or file that the results should not resemble.
         exclude: an item to leave out of the results.
         k: the number of results.
@@ -41,18 +41,23 @@ def similar(
     """
     from ..index import playlist
     from ..index.index import Index
+    from ..index.snapshot import Item
     from ..indexing.query_encoder import find_item, find_item_or_encode
-    from .console import print_hits
+    from .console import name_item, print_hits
 
     playlist.check(m3u, root)
     with Index.open(index) as opened:
+
+        def find(names: list[str] | None) -> list[Item]:
+            return [name_item(opened, name, find_item_or_encode(opened, name, field, trust)) for name in names or []]
+
         hits = opened.similar(
-            [find_item_or_encode(opened, name, field, trust) for name in item],
+            find(item),
             k,
             field,
             where,
-            unlike=[find_item_or_encode(opened, name, field, trust) for name in unlike or []],
-            exclude=[find_item(opened, name) for name in exclude or []],
+            unlike=find(unlike),
+            exclude=[name_item(opened, name, find_item(opened, name)) for name in exclude or []],
             one_per=one_per,
             diversity=diversity,
             deduplicate=dedupe,

@@ -269,21 +269,7 @@ class Index:
         Raises:
             UsageError: there is no such field, condition or column, or the query is not a vector of the field.
         """
-        _check_k(k)
-        with self.reading() as snapshot:
-            view = snapshot.field(field)
-            selection = rerank.ResultOptions(one_per, diversity, deduplicate)
-            selection.check(snapshot.info.columns)
-            query, allowed = rerank.normalize_query(vector, view), snapshot.allowed(where, field)
-            codes = partial(snapshot.groups, field=field)
-            excluded = snapshot.positions(exclude, field)
-            results = rerank.search(view, query, k, allowed, excluded, selection, codes)
-            groups = [(candidate.position, *candidate.duplicates) for candidate in results]
-            rows = iter(snapshot.rows(view.keys[[position for group in groups for position in group]]))
-            return [
-                Hit((row := next(rows))["id"], candidate.score, row, tuple(next(rows)["id"] for _ in group[1:]))
-                for candidate, group in zip(results, groups, strict=True)
-            ]
+        return self._search(vector, k, field, where, exclude, rerank.ResultOptions(one_per, diversity, deduplicate))
 
     def similar(
         self,
@@ -309,7 +295,7 @@ class Index:
             exclude: see `search`.
             one_per: see `search`.
             diversity: see `search`.
-            deduplicate: see `search`.
+            deduplicate: see `search`; near-duplicates of the items are not results either.
 
         Raises:
             UsageError: there is no such id, or it has no vector in this field.
@@ -318,8 +304,35 @@ class Index:
             items = [item] if isinstance(item, str | np.ndarray) else list(item)
             vector = rerank.blend(snapshot.points(items, field), snapshot.points(unlike, field))
             out = [*(id for id in (*items, *unlike) if isinstance(id, str)), *exclude]
-            options: dict[str, Any] = {"one_per": one_per, "diversity": diversity, "deduplicate": deduplicate}
-            return self.search(vector, k, field, where, out, **options)
+            options = rerank.ResultOptions(one_per, diversity, deduplicate)
+            queried = [id for id in items if isinstance(id, str)]
+            return self._search(vector, k, field, where, out, options, queried)
+
+    def _search(
+        self,
+        vector: Query,
+        k: int,
+        field: str | None,
+        where: str | None,
+        exclude: Collection[str],
+        options: rerank.ResultOptions,
+        queried: Collection[str] = (),
+    ) -> list[Hit]:
+        """The k rows nearest to a vector, which was made of some rows; see `search` and `similar`."""
+        _check_k(k)
+        with self.reading() as snapshot:
+            view = snapshot.field(field)
+            options.check(snapshot.info.columns)
+            query, allowed = rerank.normalize_query(vector, view), snapshot.allowed(where, field)
+            codes = partial(snapshot.groups, field=field)
+            excluded, originals = snapshot.positions(exclude, field), snapshot.positions(queried, field)
+            results = rerank.search(view, query, k, allowed, excluded, options, codes, originals)
+            groups = [(candidate.position, *candidate.duplicates) for candidate in results]
+            rows = iter(snapshot.rows(view.keys[[position for group in groups for position in group]]))
+            return [
+                Hit((row := next(rows))["id"], candidate.score, row, tuple(next(rows)["id"] for _ in group[1:]))
+                for candidate, group in zip(results, groups, strict=True)
+            ]
 
     def similar_batch(self, ids: Sequence[str], k: int = 10, field: str | None = None) -> list[list[Hit]]:
         """What `similar` finds for each of several rows, computed together, which is much faster.
@@ -504,7 +517,7 @@ class Index:
             return view.key(id) is not None
 
     def suggest(self, name: str) -> str:
-        """A fix for a mistyped id or title, which names the most similar one."""
+        """A fix for a mistyped id or title, which names the nearest ones; see `titles.nearest_spellings`."""
         with self.backend.read() as view:
             return lookup.suggest(view, name)
 
@@ -519,6 +532,18 @@ class Index:
         """
         with self.backend.read() as view:
             return lookup.resolve(view, name)
+
+    def resolve_spelling(self, name: str) -> str | None:
+        """The id of the only item whose title, or artist and title, is a name but for how it is spelt; None if none.
+
+        Case, accents, punctuation and a leading article are ignored, and nothing else; see `titles.fold`. A caller
+        should say which item it is.
+
+        Raises:
+            UsageError: several rows have this title.
+        """
+        with self.backend.read() as view:
+            return lookup.resolve_spelling(view, name)
 
 
 def _check_k(k: int) -> None:

@@ -103,6 +103,7 @@ def search(
     exclude: Positions,
     selection: ResultOptions,
     group_codes: Callable[[str], Keys],
+    queried: Positions,
 ) -> list[Candidate]:
     """The k best results for a query, or fewer if there are not enough.
 
@@ -114,6 +115,8 @@ def search(
         exclude: positions that are not wanted.
         selection: how results are chosen.
         group_codes: gives for a column codes (N,) that are equal where the cells are.
+        queried: the positions of the rows that the query was made of; deduplicated results are without their
+            near-duplicates.
     """
 
     def nearest(count: int) -> tuple[Positions, Floats]:
@@ -128,7 +131,7 @@ def search(
     fetch_k = needed * _FETCH_FACTOR if selection.one_per or selection.deduplicate else needed
     while True:
         positions, scores = nearest(fetch_k)
-        candidates = _group_and_deduplicate(field, positions, scores, needed, selection, group_codes)
+        candidates = _group_and_deduplicate(field, positions, scores, needed, selection, group_codes, queried)
         if len(candidates) >= needed or len(positions) < fetch_k:
             break
         fetch_k *= _FETCH_FACTOR
@@ -142,6 +145,7 @@ def _group_and_deduplicate(
     count: int,
     selection: ResultOptions,
     group_codes: Callable[[str], Keys],
+    queried: Positions,
 ) -> list[Candidate]:
     """At most `count` results: one for each value of a column, and one for all near-duplicates."""
     if selection.one_per is not None:
@@ -150,18 +154,22 @@ def _group_and_deduplicate(
     if not selection.deduplicate:
         pairs = zip(positions[:count].tolist(), scores[:count].tolist(), strict=True)
         return [Candidate(position, score) for position, score in pairs]
-    ranks: list[int] = []
+    everything = np.concatenate([queried, positions])
+    ranks = list(range(len(queried)))
     duplicates: dict[int, list[int]] = {}
-    points, titles = unit_scaled(field, positions), group_codes("title")[positions]
-    for rank in range(len(positions)):
+    points, titles = unit_scaled(field, everything), group_codes("title")[everything]
+    for rank in range(len(queried), len(everything)):
         distances = np.square(points[ranks] - points[rank]).sum(1)
         limits = np.where(titles[ranks] == titles[rank], DUPLICATE_DISTANCE_SAME_TITLE, DUPLICATE_DISTANCE)
         near = np.flatnonzero(distances <= limits)
         if len(near):
-            duplicates.setdefault(ranks[near[0]], []).append(int(positions[rank]))
-        elif len(ranks) < count:  # later rows may still be duplicates of those that are kept
+            duplicates.setdefault(ranks[near[0]], []).append(int(everything[rank]))
+        elif len(ranks) < len(queried) + count:  # later rows may still be duplicates of those that are kept
             ranks.append(rank)
-    return [Candidate(int(positions[at]), float(scores[at]), tuple(duplicates.get(at, ()))) for at in ranks]
+    return [
+        Candidate(int(everything[at]), float(scores[at - len(queried)]), tuple(duplicates.get(at, ())))
+        for at in ranks[len(queried) :]
+    ]
 
 
 def _mmr(field: VectorField, candidates: list[Candidate], k: int, diversity: float) -> list[Candidate]:

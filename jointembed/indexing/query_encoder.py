@@ -16,7 +16,9 @@ from ..audio.workers import Decoders
 from ..errors import MismatchError, UsageError, did_you_mean
 from ..files import ADOPT_MUSIC
 from ..index.backends.connection import rebuild_command, recreate_hint
+from ..index.backends.files import FileTable
 from ..index.index import Index
+from ..ingest.sound_file import hash_file
 from ..values import missing, parse_cell
 from .index_encoder import IndexEncoder
 
@@ -241,30 +243,37 @@ def audio_column(encoder: IndexEncoder) -> str | None:
 
 
 def find_item(index: Index, name: str) -> str:
-    """The id of an item, by its id, path or title.
+    """The id of an item, by its id, path or title, which may be spelt otherwise; see `Index.resolve_spelling`.
 
     Raises:
-        UsageError: the index has no such item.
+        UsageError: the index has no such item, or several.
     """
-    id = index.resolve(name)
+    id = index.resolve(name) or index.resolve_spelling(name)
     if id is None:
-        raise _unknown_item(index, name, "the index has no such id, path or title")
+        raise UsageError(name, "the index has no such id, path or title", index.suggest(name))
     return id
 
 
 def find_item_or_encode(index: Index, name: str, field: str | None, trust: Sequence[str] | None) -> str | Vector:
     """The id of an item, by its id, path or title, or the vector of a file.
 
+    A file with the bytes of an indexed one is this item.
+
     Raises:
         UsageError: there is neither such an item nor such a file.
     """
     id = index.resolve(name)
-    if id is not None:
-        return id
-    if Path(name).is_file():
-        return QueryEncoder.open(index, field, trust).encode(name)
-    raise _unknown_item(index, name, "the index has no such id, path or title, and no such file exists")
+    if id is None and Path(name).is_file():
+        return _find_by_content(index, name, field) or QueryEncoder.open(index, field, trust).encode(name)
+    id = id or index.resolve_spelling(name)
+    if id is None:
+        wrong = "the index has no such id, path or title, and no such file exists"
+        raise UsageError(name, wrong, index.suggest(name))
+    return id
 
 
-def _unknown_item(index: Index, name: str, wrong: str) -> UsageError:
-    return UsageError(name, wrong, index.suggest(name))
+def _find_by_content(index: Index, path: str, field: str | None) -> str | None:
+    """The id of the item whose file, found by a scan, has the bytes of a file."""
+    if not index.info.scan_field or not index.fields:
+        return None
+    return FileTable(index.backend, field or index.fields[0]).find_row(hash_file(os.fsencode(path)))

@@ -134,9 +134,12 @@ def test_index_remembers_its_number_of_windows(model, music, tmp_path, capsys):
     # A file that is asked about is embedded as those of the index are: it finds itself.
     second = tmp_path / "elsewhere.ogg"
     second.write_bytes((music / "b" / "5.ogg").read_bytes())
-    assert run("similar", index, second, "-k", 1, "--json") == 0
-    [hit] = json.loads(capsys.readouterr().out)
+    assert run("search", index, second, "-k", 2, "--json") == 0
+    hit, following = json.loads(capsys.readouterr().out)
     assert hit["id"] == "b/5.ogg" and hit["score"] > 1 - 1e-6
+    # A copy of an indexed file is this item, and not similar to itself.
+    assert run("similar", index, second, "-k", 1, "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["id"] == following["id"]
 
 
 def test_the_duration_of_a_long_run_is_estimated_first(model, music, tmp_path, capsys):

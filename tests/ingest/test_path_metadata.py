@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from jointembed.index.titles import fold
 from jointembed.ingest.path_metadata import PathMetadata
 
 PAIR = {"artist": "Miles Davis", "album": "Kind of Blue"}
@@ -78,11 +77,3 @@ def test_path_gives_what_is_plain_and_nothing_else(files, expected, tmp_path):
         (tmp_path / name).touch()
     (tmp_path / files[0]).with_name("cover.jpg").touch()
     assert PathMetadata(os.fsencode(tmp_path)).infer(os.fsencode(files[0])) == expected
-
-
-def test_fold_forgets_case_accents_articles_and_punctuation():
-    same = ["The Beatles", "Beatles, The", "beatles", "THE BÉATLES!", "  the  beatles "]
-    assert {fold(name) for name in same} == {"beatles"}
-    assert fold("Rock & Roll") == fold("rock and roll") and fold("Don’t") == fold("dont") == fold("Don't")
-    assert fold("Ænema – Sigur Rós") == "aenema sigur ros" and fold("?") == "?" and fold("The The") == "the"
-    assert len({fold(name) for name in ["The", "A", "?", "Los", "Ángel"]}) == 5

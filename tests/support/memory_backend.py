@@ -58,11 +58,6 @@ class MemoryView:
         rows = self.rows(self.keys().tolist())
         return [row["id"] for row in rows if row.get("title") in names or row.get("path") in names]
 
-    def known_names(self, length: int, limit: int) -> list[str]:
-        rows = self.rows(self.keys().tolist())
-        names = [row["id"] for row in rows] + [row["title"] for row in rows if isinstance(row.get("title"), str)]
-        return sorted(names, key=lambda name: abs(len(name) - length))[:limit]
-
     def vectors(self, field: str) -> Iterator[tuple[Keys, Float32s]]:
         keys = sorted(self.stored.get(field, {}))
         if keys:

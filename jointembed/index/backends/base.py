@@ -170,10 +170,6 @@ class View(Protocol):
         """The ids of the row of a file with this path, else of all rows with this title or `path`."""
         ...
 
-    def known_names(self, length: int, limit: int) -> list[str]:
-        """Ids and titles of about this length, for suggestions."""
-        ...
-
     def vectors(self, field: str) -> Iterator[tuple[Keys, Float32s]]:
         """The keys (n,) and vectors (n, D) of a field in row order, in blocks.
 

@@ -162,6 +162,13 @@ class FileTable:
             numbers = db.execute(sql, (hash, self.field)).fetchall()
         return int(numbers[0][0]) if numbers else None
 
+    def find_row(self, hash: str) -> str | None:
+        """The id of the row whose content has this hash and a vector in the field, else None."""
+        sql = "SELECT id FROM rows WHERE content = ? ORDER BY number LIMIT 1"
+        with self._read() as db:
+            ids = db.execute(sql, (self.find_content(hash),)).fetchall()
+        return str(ids[0][0]) if ids else None
+
     def rows_without_files(self) -> list[tuple[str, bytes]]:
         """(id, path) of every path of the rows all of whose files were missing at the last scan."""
         sql = (

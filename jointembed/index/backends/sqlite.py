@@ -94,13 +94,6 @@ class SQLiteView:
             ids = self.db.execute(f"{sql} ORDER BY number", (encoded, composed)).fetchall()
         return [id for (id,) in ids]
 
-    def known_names(self, length: int, limit: int) -> list[str]:
-        names: list[str] = []
-        for name in ("id", "json_extract(columns, '$.title')"):
-            sql = f"SELECT {name} FROM rows WHERE typeof({name}) = 'text' ORDER BY abs(length({name}) - ?) LIMIT ?"
-            names += [name for (name,) in self.db.execute(sql, (length, limit))]
-        return names
-
     def vectors(self, field: str) -> Iterator[tuple[Keys, Float32s]]:
         sql = "SELECT row, blob FROM vectors WHERE field = ? ORDER BY row"
         return self._decode(field, self.db.execute(sql, (field,)))
