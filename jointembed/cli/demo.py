@@ -36,7 +36,7 @@ def demo(out: str = "jointembed-demo", *, songs: int = 240, epochs: int | None =
         _train(folder, epochs, console)
         from .index import index as embed
 
-        embed(str(folder / "run"), str(folder), str(index), column="audio")
+        embed(str(folder / "run"), [str(folder)], str(index), column="audio")
     from ..demo import tour
 
     tour.show(folder, console)

@@ -7,7 +7,7 @@ import sys
 
 def index(
     model: str,
-    source: str,
+    source: list[str],
     index: str,
     *,
     column: str | None = None,
@@ -26,7 +26,8 @@ def index(
 
     Args:
         model: a checkpoint, or the folder of a run.
-        source: a .jsonl, .csv or .parquet file or a folder with rows.*, whose rows need an id; or a music folder.
+        source: a .jsonl, .csv or .parquet file or a folder with rows.*, whose rows need an id; or a music folder, or
+            several. A later run may add further folders, and update each by itself.
         index: the file to write.
         column: the model's column to embed; the first that the source has if not given.
         field: the name of the index's vectors, so that it can hold those of several models; the column's if not given.
@@ -48,33 +49,43 @@ def index(
 
     if max_windows is not None and max_windows < 1:
         raise UsageError("--max-windows", f"must be at least 1, got {max_windows}", "use a whole number from 1 on")
-    if not Path(source).exists():
-        raise UsageError(source, "this table or folder does not exist", "correct the path")
+    for path in source:
+        if not Path(path).exists():
+            raise UsageError(path, "this table or folder does not exist", "correct the path")
     if Path(index).is_dir():
         fix = f"give a file to write, such as {Path(index) / 'songs.index'}"
         raise UsageError(index, "this is a folder, not an index", fix)
     encoder = IndexEncoder(model, trust)
-    if is_table := not Path(source).is_dir() or any(Path(source).glob("rows.*")):
+    tables = [path for path in source if not Path(path).is_dir() or any(Path(path).glob("rows.*"))]
+    if tables:
         from ..indexing.from_table import index_table
+
+        if len(source) > 1:
+            raise UsageError(tables[0], "an index is made of one table, or of folders", "give this table alone")
 
         of_folders = {"--retry": retry, "--follow-symlinks": follow_symlinks}
         of_folders |= {"--strict": strict, "--profile": profile}
         for flag in (flag for flag, value in of_folders.items() if value):
             wrong = f"{flag} applies only to a folder of sound files, but SOURCE is a table"
             raise UsageError(flag, wrong, f"leave {flag} out")
-        print(index_table(encoder, source, index, column, split, max_windows, field, track))
+        print(index_table(encoder, source[0], index, column, split, max_windows, field, track))
     else:
         from ..indexing.from_folder import index_folder
+        from ..ingest.roots import check_disjoint
 
         if split != "all":
             raise UsageError("--split", "it applies only to a table, but SOURCE is a folder", "leave --split out")
+        for at in range(len(source)):
+            check_disjoint(source[at:])
         times: dict[str, float] = {}
-        start, progress = perf_counter(), FolderProgress()
-        report = index_folder(
-            encoder, source, index, progress, column, max_windows, retry, follow_symlinks, times, field
-        )
-        print(f"{index}: {report}")
-        if report.skipped:
+        start, skipped = perf_counter(), 0
+        for folder in source:
+            report = index_folder(
+                encoder, folder, index, FolderProgress(), column, max_windows, retry, follow_symlinks, times, field
+            )
+            skipped += report.skipped
+            print(f"{index}: {report}" if len(source) == 1 else f"{index}: {folder}: {report}")
+        if skipped:
             print(f"see: jointembed skips {index}")
         if profile:
             stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in times.items())
@@ -83,5 +94,5 @@ def index(
         description = opened.field_info(field).note
     if description:
         print(f"note on the model: {description}", file=sys.stderr)
-    if not is_table and strict and report.skipped:
-        raise SkippedError(index, f"{report.skipped} files were skipped", f"jointembed skips {index}")
+    if not tables and strict and skipped:
+        raise SkippedError(index, f"{skipped} files were skipped", f"jointembed skips {index}")

@@ -169,9 +169,10 @@ def parse(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict
             raise _unknown_option(command, word.partition("=")[0], places, options)
     values: dict[str, Any] = vars(namespace)
     left = [*rest, *names]
-    for place in places:
+    for following, place in zip(reversed(range(len(places))), places, strict=True):
         if left:
-            values[place.name], left = (left, []) if place.repeated else (left[0], left[1:])
+            count = max(1, len(left) - following) if place.repeated else 1
+            values[place.name], left = (left[:count] if place.repeated else left[0]), left[count:]
     missing = [place.label for place in places if place.name not in values and place.default is Parameter.REQUIRED]
     if missing:
         wrong = f"{' and '.join(missing).replace('...', '')} {'is' if len(missing) == 1 else 'are'} missing"

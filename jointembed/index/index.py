@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ..errors import MismatchError, UsageError
 from . import ids as lookup
 from . import path, rerank
-from .backends.base import Backend, Changes, FieldInfo, IndexInfo, Row
+from .backends.base import Backend, Changes, FieldInfo, IndexInfo, Root, Row
 from .backends.connection import recreate_hint
 from .backends.sqlite import SQLiteBackend
 from .column_kinds import ColumnKind
@@ -86,7 +86,7 @@ class Index:
             model: see `FieldInfo`, also for the next ones and `more`.
             fingerprint: see `FieldInfo`.
             note: see `FieldInfo`.
-            root: see `IndexInfo`.
+            root: the folder that scans read, if it is made from one.
             table_root: see `IndexInfo`.
             scan_field: see `IndexInfo`.
             more: see `FieldInfo`.
@@ -95,7 +95,8 @@ class Index:
             UsageError: another file has this name, or there is no such metric.
         """
         default = FieldInfo(dim, metric, model, fingerprint, note, **more)
-        info = IndexInfo(default, root=root, table_root=table_root, scan_field=scan_field)
+        roots = [Root(root)] if root else []
+        info = IndexInfo(default, roots=roots, table_root=table_root, scan_field=scan_field)
         return cls(SQLiteBackend.create(path, info))
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
     Raises:
         UsageError: the index tells of no sound files, or the playlist cannot be written there.
     """
-    base = index.info.root or index.info.table_root
+    info = index.info
     start = os.path.abspath(root or os.path.dirname(path) or ".")
     lines = ["#EXTM3U"]
     for hit in hits:
@@ -44,7 +44,7 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         lines.append(
             f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(label or hit.id)}"
         )
-        way = os.path.relpath(files.text_to_path(place, os.path.abspath(base or ".")), start)
+        way = os.path.relpath(info.locate(place), start)
         lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark
     if len(lines) == 1 and hits:
         raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def verify(path: Path | str) -> VerifyReport:
         check_file(backend)
         with backend.read() as view:
             removed = tuple(cache for cache in _stale_caches(path, view) if _remove(cache))
-            files, missing, skips = read_file_counts(view, os.fsencode(view.info.root))
+            files, missing, skips = read_file_counts(view)
             first = view.info.field_info(None)
             return VerifyReport(
                 rows=view.count(),

@@ -13,6 +13,7 @@ from .. import audio
 from ..audio.workers import Decoded, Decoders
 from ..errors import UsageError, did_you_mean
 from ..files import ADOPT_MUSIC
+from ..index.backends.base import Root
 from ..index.backends.files import File
 from ..index.index import Index
 from ..ingest import ScanReport, exclusive_lock, scan
@@ -62,7 +63,7 @@ def index_folder(
     field: str | None = None,
     min_files_to_estimate: int = 200,
 ) -> ScanReport:
-    """Create or update the index of a folder.
+    """Create the index of a folder, or bring it up to date with the folder, which may be a further one.
 
     Args:
         encoder: the model.
@@ -78,16 +79,16 @@ def index_folder(
         min_files_to_estimate: estimate the duration of a new index of at least this many files.
 
     Raises:
-        UsageError: the model has no such column, the folder has no sound files, or the index is one of a table.
+        UsageError: the model has no such column, the folder has no sound files or overlaps with another one of the
+            index, or the index is one of a table.
         MismatchError: the index was made by another model, or with another number of windows.
     """
     times = {} if times is None else times
     with exclusive_lock(path), contextlib.ExitStack() as stack:
         is_new = not Path(path).exists()
         # To update an index takes little more than a walk, so that a second one would double its time.
-        entries = (
-            [entry for entry in Walk(os.fsencode(folder), follow_links) if entry] if is_new or progress.visible else []
-        )
+        walk = Walk(Root(os.path.realpath(folder)), follow_links)
+        entries = [entry for entry in walk if entry] if is_new or progress.visible else []
         sounds = [entry for entry in entries if isinstance(entry, File)]
         if not is_new:
             index = stack.enter_context(contextlib.closing(Index.open(path)))

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from ..index.backends.base import Root
 from ..index.backends.files import File, FileTable, IndexedFile
 
 
 class LastScan:
-    """The files and skips of the last scan. A scan takes out whatever it comes to; the rest is gone at its end.
+    """The files and skips of the last scan of a folder. A scan takes out whatever it comes to; the rest is gone.
 
     Args:
         table: the file table of the index.
+        root: the folder.
         decoder_version: a skip by another version of the decoder is tried again.
         retry: whether all skips are tried again.
     """
 
-    def __init__(self, table: FileTable, decoder_version: str, retry: bool) -> None:
-        self.unseen_files = table.indexed_files()
-        self.unseen_skips = table.skips()
+    def __init__(self, table: FileTable, root: Root, decoder_version: str, retry: bool) -> None:
+        skips = table.skips()
+        self.unseen_files = {path: file for path, file in table.indexed_files().items() if root.contains(path)}
+        self.unseen_skips = {path: skip for path, skip in skips.items() if root.contains(path)}
         self._ambiguous_stats = table.ambiguous_stats()
         trusted = [
-            skip
-            for skip in self.unseen_skips.values()
-            if skip.hash and skip.decoder_version == decoder_version and not retry
+            skip for skip in skips.values() if skip.hash and skip.decoder_version == decoder_version and not retry
         ]
         self.skipped_contents = {skip.hash: skip for skip in trusted}
         self._skipped_files = {skip.path: (skip.size, skip.mtime) for skip in trusted}

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 from ..audio.formats import AUDIO_EXTENSIONS
+from ..index.backends.base import Root
 from ..index.backends.files import display_path, stem
 from ..index.titles import fold
 
@@ -128,24 +130,26 @@ class PathMetadata:
     """Reads the metadata of sound files off their paths, and the names beside them.
 
     Args:
-        root: the folder that the paths start from.
+        roots: the folders that the paths start from.
     """
 
-    def __init__(self, root: bytes) -> None:
-        self._root = root
-        self._folder = lru_cache(FOLDERS_REMEMBERED)(self._read_folder)
+    def __init__(self, roots: Sequence[Root]) -> None:
+        self._folders = {os.fsencode(root.label): os.fsencode(root.folder) for root in roots}
+        self._folder = lru_cache(FOLDERS_REMEMBERED)(_Folder)
 
     def infer(self, path: bytes) -> dict[str, Any]:
         """The `title` of a file, and those of its `artist`, `album`, `year` and `track` that are plain to see.
 
         The title is the name of the file, without its number and its artist where it begins with them.
         """
-        place, name = os.path.split(path)
+        label, separator, relative = path.rpartition(b"//")
+        place, name = os.path.split(relative)
         title = stem(display_path(name))
         if match := _ARTIST_ALBUM_TRACK.fullmatch(title):
             return {**match.groupdict(), "track": int(match["track"])}
-        folder = self._folder(place)
-        cells = self._infer_from_folders(place, folder)
+        top = self._folders[label + separator]
+        folder = self._folder(os.path.join(top, place))
+        cells = self._infer_from_folders(top, place, folder)
         file = folder.parsed.get(title)
         if file is None:  # it is gone
             return {"title": title}
@@ -160,10 +164,7 @@ class PathMetadata:
             cells["track"] = file.track
         return cells
 
-    def _read_folder(self, place: bytes) -> _Folder:
-        return _Folder(os.path.join(self._root, place))
-
-    def _infer_from_folders(self, place: bytes, folder: _Folder) -> dict[str, Any]:
+    def _infer_from_folders(self, top: bytes, place: bytes, folder: _Folder) -> dict[str, Any]:
         """The artist, album and year of the files of a folder."""
         places = place.split(b"/") if place else []
         has_discs = False
@@ -184,18 +185,18 @@ class PathMetadata:
         if _is_general(album.name):
             return {}
         if len(names) == 1:
-            return self._infer_from_one_folder(album, b"/".join(places))
+            return self._infer_from_one_folder(album, os.path.join(top, *places))
         if not (album.is_certain or folder.is_numbered):
             return {}
-        parent = self._folder(b"/".join(places[:-1]))
+        parent = self._folder(os.path.join(top, *places[:-1]))
         if parent.is_numbered and len(parent.album_folders) < 2:
             return {}  # the parent may be the album
         artist = names[0] if len(names) == 2 and _is_artist(names[0], parent) else None
         return _without_none({"artist": artist, "album": album.name, "year": album.year})
 
-    def _infer_from_one_folder(self, album: _Album, place: bytes) -> dict[str, Any]:
+    def _infer_from_one_folder(self, album: _Album, path: bytes) -> dict[str, Any]:
         """A single folder is an artist if it holds albums, and an album only if its name says so."""
-        folder = self._folder(place)
+        folder = self._folder(path)
         if len(folder.album_folders) > 1 and _is_artist(album.name, folder):
             return {"artist": album.name}
         return _without_none({"album": album.name, "year": album.year}) if album.is_certain else {}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DamagedError, UserError
+from ..errors import DamagedError, UsageError, UserError
 from ..index.backends.base import is_storable
 from ..index.backends.files import Content, File, FileTable, Skip
 from ..index.index import Index
@@ -70,8 +70,10 @@ class Pipeline:
         self.index, self.walk, self.decoder, self.embedder, self.derive = index, walk, decode, embed, derive
         self.field, self.decoder_version = field, decoder_version
         self.batch, self.seconds, self.progress = batch, seconds, progress
-        self.table = FileTable(index.backend, field, PathMetadata(walk.root).infer)
-        self.last_scan = LastScan(self.table, decoder_version, retry)
+        info = index.info
+        self.is_added = bool(info.roots) and walk.root not in info.roots
+        self.table = FileTable(index.backend, field, PathMetadata(info.with_root(walk.root).roots).infer)
+        self.last_scan = LastScan(self.table, walk.root, decoder_version, retry)
         self.report, self.pending, self.last_commit = ScanReport(), Pending(), time.monotonic()
         self.in_flight: dict[str, Content] = {}  # from their hash to their commit, by hash
         self.new_paths: dict[int, int] = {}  # how many paths each content number gained
@@ -212,7 +214,7 @@ class Pipeline:
         contents = self._storable()
         paths, skipped, self.pending = self.pending.paths, self.pending.skips, Pending()
         if contents or paths or skipped:
-            numbers = self.table.commit(os.fsdecode(self.walk.root), paths, contents, skipped)
+            numbers = self.table.commit(self.walk.root, paths, contents, skipped)
             for number, (content, _) in zip(numbers, contents, strict=True):
                 self.count_duplicates(number, len(content.files) - 1)
                 del self.in_flight[content.hash]
@@ -238,13 +240,18 @@ class Pipeline:
 
     def finish(self) -> None:
         """Mark the files that are gone, unless none is left: then their disk is gone."""
-        root, last_scan = os.fsdecode(self.walk.root), self.last_scan
+        root, last_scan = self.walk.root, self.last_scan
         unseen_files = [path for path in last_scan.unseen_files if not self.walk.is_unreadable(path)]
         unseen_skips = [path for path in last_scan.unseen_skips if not self.walk.is_unreadable(path)]
+        if self.found_no_files and self.is_added:
+            fix = "give a folder of .mp3, .flac, .wav, .ogg, .m4a ... files"
+            raise UsageError(root.folder, "it holds no sound files", fix)
         if unseen_files and self.found_no_files:
             problem = f"none of the {len(unseen_files)} indexed files is in this folder, nor any other sound file"
-            raise DamagedError(root, problem, "mount the disk that they are on, or delete the index if they are gone")
-        moved, self.report.missing = self.table.finish_scan(root, os.stat(root).st_dev, unseen_files, unseen_skips)
+            fix = "mount the disk that they are on, or delete the index if they are gone"
+            raise DamagedError(root.folder, problem, fix)
+        root = replace(root, device=str(os.stat(root.folder).st_dev))
+        moved, self.report.missing = self.table.finish_scan(root, unseen_files, unseen_skips)
         self.report.moved = sum(min(count, self.new_paths.get(number, 0)) for number, count in moved.items())
         self.report.duplicate -= self.report.moved
         self.report.unchanged += self.report.moved

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import DamagedError, UsageError
+from ..index.backends.base import Root
 from ..index.backends.files import FileTable
 from ..index.index import Index
 from .lock import exclusive_lock
@@ -24,19 +25,23 @@ def prune(index: Index, force: bool = False) -> list[str]:
         The ids of the removed rows.
 
     Raises:
-        DamagedError: the folder is empty, cannot be read, or is on another device than at the last scan: its disk is
+        DamagedError: a folder is empty, cannot be read, or is on another device than at its last scan: its disk is
             probably not mounted. Nothing is removed, with `force` or without.
         UsageError: too many rows would be removed, or the index was not made from a folder.
     """
     with exclusive_lock(index.path):
-        info = index.info
-        if not info.device:
+        scanned = [root for root in index.info.roots if root.device]
+        if not scanned:
             raise UsageError(index.path, "no scan of a folder has finished this index", "there is nothing to prune")
-        root = _check_root(info.root, info.device, index.path)
         table = FileTable(index.backend, "")
         replaced = {path for path, skip in table.skips().items() if skip.hash}
         rows = table.rows_without_files()
-        returned = {id for id, path in rows if path not in replaced and not _is_gone(os.path.join(root, path))}
+        returned = set()
+        for root in scanned:
+            if len(scanned) == 1 or any(root.contains(path) for _, path in rows):
+                _check_root(root, index.path)
+            paths = [(id, path) for id, path in rows if root.contains(path) and path not in replaced]
+            returned |= {id for id, path in paths if not _is_gone(root.absolute(path))}
         ids = [id for id in dict.fromkeys(id for id, _ in rows) if id not in returned]
         if len(ids) > max(PRUNE_MAX_ROWS, PRUNE_MAX_SHARE * len(index)) and not force:
             problem = f"{len(ids)} of {len(index)} rows have lost their files, which is more than a fifth"
@@ -47,18 +52,17 @@ def prune(index: Index, force: bool = False) -> list[str]:
         return ids
 
 
-def _check_root(root: str, device: str, path: Path) -> bytes:
-    fix = f"mount its disk, then run: jointembed index MODEL {root} {path}"
+def _check_root(root: Root, path: Path) -> None:
+    fix = f"mount its disk, then run: jointembed index MODEL {root.folder} {path}"
     try:
-        with os.scandir(root) as entries:
+        with os.scandir(root.folder) as entries:
             empty = next(entries, None) is None
-        same_device = str(os.stat(root).st_dev) == device
+        same_device = str(os.stat(root.folder).st_dev) == root.device
     except OSError as error:
-        raise DamagedError(root, f"the folder cannot be read ({error.strerror})", fix) from error
+        raise DamagedError(root.folder, f"the folder cannot be read ({error.strerror})", fix) from error
     if empty or not same_device:
         problem = "the folder is empty" if empty else "the folder is on another device than at the last scan"
-        raise DamagedError(root, problem, fix)
-    return os.fsencode(root)
+        raise DamagedError(root.folder, problem, fix)
 
 
 def _is_gone(path: bytes) -> bool:

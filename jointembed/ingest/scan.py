@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from ..errors import DamagedError, UsageError
 from ..index.index import Index
 from .lock import exclusive_lock
 from .pipeline import DecodeFunction, DeriveFunction, EmbedFunction, Pipeline, Progress
 from .report import ScanReport
+from .roots import find_root
 from .walk import Walk
 
 
@@ -41,9 +40,9 @@ def scan(
     and keeps all others of its row; cells that `cluster` wrote are removed if the sound has changed too.
 
     Args:
-        index: an empty index, or one filled by scans of this folder. Take its `exclusive_lock` before you create or
-            open it; the scan takes it in any case.
-        root: the folder. If the folder of the last scan no longer exists, this one is taken for it, moved.
+        index: an empty index, or one filled by scans of this folder or others. Take its `exclusive_lock` before you
+            create or open it; the scan takes it in any case.
+        root: the folder; see `find_root`.
         decode: maps absolute paths to decoded sounds, in their order; it must draw the paths in the thread that
             iterates over its result.
         embed: maps samples to vectors (D,), in their order; it must draw the samples in the thread that iterates over
@@ -62,22 +61,11 @@ def scan(
 
     Raises:
         DamagedError: the folder cannot be read, or is empty although the index has files of it; nothing is changed.
-        UsageError: the index belongs to another folder or to a table, or another process is writing it.
+        UsageError: the index was made from a table, it has a folder that contains this one or lies inside it, or
+            another process is writing it.
         DiskFullError: no space is left; everything committed stays.
     """
     with exclusive_lock(index.path):
-        walk = Walk(os.fsencode(root), follow_links)
-        _check_folder(index, os.fsdecode(walk.root))
+        walk = Walk(find_root(index, root), follow_links)
         stages = Pipeline(index, walk, decode, embed, derive, field, retry, decoder_version, batch, seconds, progress)
         return stages.run()
-
-
-def _check_folder(index: Index, root: str) -> None:
-    last_root = index.info.root
-    if not os.path.isdir(root):
-        raise DamagedError(root, "the folder does not exist", "correct the path, or mount its disk")
-    if not last_root and len(index):
-        raise UsageError(index.path, "this index was made from a table", "choose another name for the folder's index")
-    if last_root and last_root != root and os.path.isdir(last_root):
-        problem = f"this index belongs to another folder ({last_root})"
-        raise UsageError(index.path, problem, "choose another name for this folder's index")

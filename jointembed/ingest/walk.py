@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..audio.formats import AUDIO_EXTENSIONS
 from ..errors import DamagedError
+from ..index.backends.base import Root
 from ..index.backends.files import File, Skip
 from . import skip_reasons
 
@@ -20,28 +21,30 @@ class Walk:
     is always skipped, because that folder is visited under its own name.
 
     Args:
-        root: the folder.
+        root: the folder, with the label that the paths of the entries begin with.
         follow_links: whether to follow links that leave the root.
 
     Raises:
         DamagedError: the root itself cannot be listed.
     """
 
-    def __init__(self, root: bytes, follow_links: bool = False) -> None:
-        self.root, self.follow_links = os.path.realpath(root), follow_links
+    def __init__(self, root: Root, follow_links: bool = False) -> None:
+        self.root, self.follow_links = root, follow_links
+        self._folder = os.path.realpath(os.fsencode(root.folder))
         self.unread_paths: list[bytes] = []  # could not be listed or read, so what lies there is not missing
         self._visited: set[tuple[int, int]] = set()
 
     def absolute(self, path: bytes) -> bytes:
-        """The absolute path of a path that is relative to the root."""
-        return os.path.join(self.root, path)
+        """The absolute path of an entry."""
+        return self.root.absolute(path)
 
     def is_unreadable(self, path: bytes) -> bool:
         """Whether a path lies where this walk could not look."""
         return any(path == unread or path.startswith(unread + b"/") for unread in self.unread_paths)
 
     def __iter__(self) -> Iterator[File | Skip | None]:
-        folders, links = [b""], []
+        top = os.fsencode(self.root.label)
+        folders, links = [top], []
         while folders:
             folder = folders.pop()
             try:
@@ -52,10 +55,10 @@ class Walk:
                 with os.scandir(self.absolute(folder)) as iterator:
                     entries = sorted(iterator, key=lambda entry: os.path.splitext(entry.name))  # "a.mp3", "a (1).mp3"
             except OSError as error:
-                if not folder:
+                if folder == top:
                     problem = f"the folder cannot be read ({error.strerror})"
                     fix = "correct its permissions, or mount its disk"
-                    raise DamagedError(os.fsdecode(self.root), problem, fix) from error
+                    raise DamagedError(self.root.folder, problem, fix) from error
                 yield self.unreadable(folder, error)
                 continue
             self._visited.add((status.st_dev, status.st_ino))
@@ -90,7 +93,7 @@ class Walk:
             except OSError:
                 self.unread_paths.append(path)
                 return skip_reasons.broken_link(path)
-            inside = os.path.commonpath([self.root, target]) == self.root
+            inside = os.path.commonpath([self._folder, target]) == self._folder
             if not inside and not self.follow_links:
                 self.unread_paths.append(path)
                 return skip_reasons.link_out_of_folder(path)

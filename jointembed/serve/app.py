@@ -76,8 +76,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
         return result
 
     def all_roots(index: Index) -> list[str]:
-        info = index.info
-        return [root for root in (info.root or info.table_root, *roots) if root]
+        return [*index.info.folders, *roots]
 
     def answer_hits(index: Index, hits: list[Hit], **more: Any) -> Response:
         folders = all_roots(index)
@@ -220,7 +219,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
     def sound(params: Annotated[schema.RowParams, Query()]) -> Response:
         with live.read() as index:
             _check_ids(index, params.id)
-            path = audio.find_sound(index.row(params.id), all_roots(index))
+            path = audio.find_sound(index.row(params.id), index.info, roots)
         if path is None:
             raise HTTPException(404, "this item has no sound file in the folders that are served")
         return FileResponse(path, media_type=audio.media_type(path))

@@ -9,6 +9,7 @@ from urllib.parse import quote_from_bytes
 
 from ..audio.formats import AUDIO_EXTENSIONS
 from ..files import text_to_path
+from ..index.backends.base import IndexInfo
 
 MEDIA_TYPES = {
     ".aac": "audio/aac",
@@ -33,14 +34,19 @@ def audio_url(id: str, row: Mapping[str, Any], roots: Sequence[str]) -> str | No
     return "audio?id=" + quote_from_bytes(id.encode("utf-8", "surrogateescape"), safe="")
 
 
-def find_sound(row: Mapping[str, Any], roots: Sequence[str]) -> str | None:
-    """The real path of a row's sound: a regular file inside one of the roots, not hidden; None if it has none."""
-    for path in (text_to_path(name, root) for name in _names(row) for root in roots):
+def find_sound(row: Mapping[str, Any], info: IndexInfo, roots: Sequence[str]) -> str | None:
+    """The real path of a row's sound, a regular file that is not hidden; None if it has none.
+
+    It is inside one of the index's folders, or of the further `roots`.
+    """
+    folders = [*info.folders, *roots]
+    names = _names(row) if folders else []
+    for path in (path for name in names for path in (info.locate(name), *(text_to_path(name, root) for root in roots))):
         try:
             real = os.path.realpath(path, strict=True)
         except (OSError, ValueError):
             continue
-        if os.path.isfile(real) and _is_audio(real) and any(_is_inside(real, root) for root in roots):
+        if os.path.isfile(real) and _is_audio(real) and any(_is_inside(real, folder) for folder in folders):
             return real
     return None
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from jointembed import recipe_tools
 from jointembed.cli.console import track
 from jointembed.errors import UsageError, UserError
+from jointembed.index.backends.base import Root
 from jointembed.index.backends.files import File
 from jointembed.ingest.walk import Walk
 
@@ -82,10 +83,9 @@ def ndcg(gains: Floats, scores: Floats) -> float:
 def find_songs(folders: list[str]) -> list[str]:
     """The paths of the files in the folders that are sounds by their name."""
     return [
-        os.fsdecode(walk.absolute(entry.path))
-        for walk in (Walk(os.fsencode(folder)) for folder in folders)
-        for entry in walk
-        if isinstance(entry, File)
+        os.fsdecode(path)
+        for walk in (Walk(Root(str(folder))) for folder in folders)
+        for path in dict.fromkeys(walk.absolute(entry.path) for entry in walk if isinstance(entry, File))
     ]
 
 

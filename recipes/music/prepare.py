@@ -33,7 +33,8 @@ from jointembed import recipe_tools
 from jointembed.audio.workers.tags import clean, tags
 from jointembed.cli.console import track
 from jointembed.errors import UsageError
-from jointembed.files import path_to_text
+from jointembed.files import path_to_text, sound_path
+from jointembed.index.backends.base import Root
 from jointembed.index.backends.files import File, display_path
 from jointembed.ingest.path_metadata import PathMetadata
 from jointembed.ingest.walk import Walk
@@ -50,7 +51,8 @@ GUESTS = re.compile(r"\s*[(\[]?\b(?:feat\.?|ft\.?|featuring)\s.*", re.IGNORECASE
 
 def find_songs(folder: Path) -> list[bytes]:
     """The paths in a folder of the files that are sounds by their name."""
-    return [entry.path for entry in Walk(os.fsencode(folder)) if isinstance(entry, File)]
+    entries = [entry for entry in Walk(Root(str(folder))) if isinstance(entry, File)]
+    return list(dict.fromkeys(sound_path(entry.path) for entry in entries))
 
 
 def read_stars(path: Path) -> int | None:
@@ -221,7 +223,7 @@ def main() -> None:
     songs = find_songs(folder)
     if not songs:
         raise UsageError(folder, "no file in it has the name of a sound file", FETCH)
-    metadata = PathMetadata(os.fsencode(folder.resolve()))
+    metadata = PathMetadata([Root(str(folder.resolve()))])
     rows = [describe(folder, song, metadata) for song in track(songs, "Reading tags")]
     by_song = {row["id"]: row for row in rows}
     finder, missing = SongFinder(folder, by_song), 0

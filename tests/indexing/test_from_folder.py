@@ -81,6 +81,24 @@ def test_folder_becomes_an_index_and_the_counts_add_up(model, music, tmp_path, c
     assert run("index", model, music, index, "--strict") == 3
 
 
+def test_several_folders_become_one_index(model, music, tmp_path, capsys):
+    index, more, third = tmp_path / "songs.index", tmp_path / "more", tmp_path / "third"
+    for number, folder in enumerate((more, third)):
+        folder.mkdir()
+        soundfile.write(folder / "0.wav", tone(2.0, 10 + number), RATE)
+    assert run("index", model, music, more, index) == 0
+    assert f"{index}: {more}: 1 files = 1 indexed" in capsys.readouterr().out
+    assert run("index", model, third, index) == 0 and run("index", model, more, index) == 0
+    assert {"0.wav", "more//0.wav", "third//0.wav", "b/5.ogg"} <= set(indexed(index))
+    assert run("similar", index, "more//0.wav", "-k", 20, "--m3u", tmp_path / "a.m3u8") == 0
+    assert {"third/0.wav", "music/0.wav"} <= set((tmp_path / "a.m3u8").read_text().splitlines())
+    capsys.readouterr()
+    assert run("index", model, music, more, music / "b", index) == 2
+    assert "overlap" in capsys.readouterr().err
+    assert run("index", model, music, tmp_path / "a.m3u8", index) == 2
+    assert "one table, or of folders" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("wordless", [False, True])
 def test_a_second_run_loads_neither_model_nor_torch_and_decodes_nothing(model, wordless, music, tmp_path):
     index = tmp_path / "songs.index"

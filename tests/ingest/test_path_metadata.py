@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from jointembed.index.backends.base import Root
 from jointembed.ingest.path_metadata import PathMetadata
 
 PAIR = {"artist": "Miles Davis", "album": "Kind of Blue"}
@@ -76,4 +77,4 @@ def test_path_gives_what_is_plain_and_nothing_else(files, expected, tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / files[0]).with_name("cover.jpg").touch()
-    assert PathMetadata(os.fsencode(tmp_path)).infer(os.fsencode(files[0])) == expected
+    assert PathMetadata([Root(str(tmp_path))]).infer(os.fsencode(files[0])) == expected

@@ -73,7 +73,7 @@ def test_another_device_is_not_pruned(root, place):
     run(root, place)
     with Index.open(place) as index:
         with index.backend.write() as transaction:
-            transaction.info = replace(transaction.info, device="1")
+            transaction.info = transaction.info.with_root(replace(transaction.info.roots[0], device="1"))
         with pytest.raises(DamagedError, match="another device"):
             prune(index)
         run(root, place)

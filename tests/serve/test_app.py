@@ -16,6 +16,7 @@ from web_server import DIM, Client, Embedder, ask, filled, get_json, serving, un
 
 from jointembed.__main__ import main
 from jointembed.errors import MismatchError, UsageError
+from jointembed.index.backends.base import Changes, Root
 from jointembed.index.index import Index
 from jointembed.serve import open_server
 
@@ -386,6 +387,17 @@ def test_sounds_are_served_only_from_inside_the_folder(music):
         assert ask_sound(port, "d.ogg")[2] == b"more"
         assert ask_sound(port, str(music / "more" / "d.ogg"))[2] == b"more"
         assert ask_sound(port, "../secret.wav")[0] == 404
+
+
+def test_sounds_are_served_from_each_folder_of_an_index(music):
+    with Index.open(music / "m.index") as index:
+        more = Root(str(music / "more"), "more//")
+        index.backend.commit(Changes(edit_info=lambda info: info.with_root(more)))
+        paths = ["more//d.ogg", "more//a.wav", "more//../secret.wav"]
+        index.add([{"id": path, "path": path} for path in paths], unit(len(paths)), "audio")
+    with serving(music / "m.index") as port:
+        assert ask_sound(port, "more//d.ogg")[2] == b"more" and ask_sound(port, "a.wav")[0] == 200
+        assert ask_sound(port, "more//a.wav")[0] == ask_sound(port, "more//../secret.wav")[0] == 404
 
 
 def test_link_that_is_created_later_does_not_lead_outside(music):

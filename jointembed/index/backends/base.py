@@ -7,6 +7,7 @@ Letters: N rows, D dimension.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import UsageError
+from ...files import text_to_path
 
 Keys = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
@@ -64,6 +66,29 @@ class FieldInfo:
 
 
 @dataclass(frozen=True)
+class Root:
+    """A folder that scans of an index read. The path of a file in it is relative to it, and begins with its label.
+
+    Args:
+        folder: its absolute path.
+        label: its name and `//`, which no path within a folder contains; "" for the first folder of an index.
+        device: its device at its last complete scan, "" before.
+    """
+
+    folder: str
+    label: str = ""
+    device: str = ""
+
+    def contains(self, path: bytes) -> bool:
+        """Whether the path of a file, as an index has it, is one of this folder."""
+        return path.startswith(os.fsencode(self.label)) if self.label else b"//" not in path
+
+    def absolute(self, path: bytes) -> bytes:
+        """The absolute path of a file of this folder."""
+        return os.path.join(os.fsencode(self.folder), path[len(os.fsencode(self.label)) :])
+
+
+@dataclass(frozen=True)
 class IndexInfo:
     """What one version of an index says of itself.
 
@@ -75,9 +100,8 @@ class IndexInfo:
         declared: fields that were added with `Index.add_field`.
         fields: the names of the vector fields, the first one added first.
         columns: the names of the metadata columns, in the order in which they came.
-        root: the folder that scans read, "" if the index was made from a table.
+        roots: the folders that scans read; none if the index was made from a table.
         table_root: the folder of the table that the index was made from.
-        device: the device of `root` at the last complete scan.
         scan_field: the field that scans of a folder fill by default.
         clusters: the names of the clusters in each column that `cluster` wrote.
     """
@@ -89,9 +113,8 @@ class IndexInfo:
     declared: Mapping[str, FieldInfo] = dataclass_field(default_factory=dict)
     fields: Sequence[str] = ()
     columns: Sequence[str] = ()
-    root: str = ""
+    roots: Sequence[Root] = ()
     table_root: str = ""
-    device: str = ""
     scan_field: str = ""
     clusters: Mapping[str, Sequence[str]] = dataclass_field(default_factory=dict)
 
@@ -106,6 +129,23 @@ class IndexInfo:
         if name is not None and name in self.declared:
             return replace(self, declared={**self.declared, name: replace(self.declared[name], **changes)})
         return replace(self, default=replace(self.default, **changes))
+
+    def with_root(self, root: Root) -> IndexInfo:
+        """The same with another root, which replaces one of the same label."""
+        roots = {present.label: present for present in self.roots} | {root.label: root}
+        return replace(self, roots=list(roots.values()))
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders that the paths of rows start from."""
+        return [root.folder for root in self.roots] or [folder for folder in [self.table_root] if folder]
+
+    def locate(self, path: str) -> str:
+        """The absolute path of the file that a row names in its column `path`."""
+        for root in self.roots:
+            if root.label and path.startswith(root.label):
+                return text_to_path(path.removeprefix(root.label), root.folder)
+        return text_to_path(path, os.path.abspath((self.folders or ["."])[0]))
 
     def with_names(self, fields: Sequence[str], columns: Sequence[str]) -> IndexInfo:
         """The same with fields and columns that were not there yet."""

@@ -13,7 +13,7 @@ import sqlite3
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ...errors import UsageError
 from ...files import path_to_text
-from .base import Backend
+from .base import Backend, Root
 from .records import delete_orphan_content, write_cells, write_vector
 from .sqlite import SQLiteBackend, SQLiteView, Transaction
 
@@ -34,7 +34,7 @@ class File:
     """A file that may hold sound.
 
     Args:
-        path: relative to the root, as bytes.
+        path: relative to its root and behind its label (see `Root`), as bytes.
         size: in bytes.
         mtime: the time of its last change, in nanoseconds.
         inode: its number in its file system.
@@ -140,6 +140,11 @@ class FileTable:
         with self._read() as db:
             return {path: IndexedFile(*rest) for path, *rest in db.execute(sql, (self.field,))}
 
+    def paths(self) -> list[bytes]:
+        """The paths of all files that scans found, whatever fields they are indexed in."""
+        with self._read() as db:
+            return [path for (path,) in db.execute("SELECT path FROM paths WHERE size IS NOT NULL ORDER BY path")]
+
     def ambiguous_stats(self) -> set[tuple[int, int]]:
         """The (size, mtime) pairs that several files share, so that they do not identify a file."""
         sql = "SELECT size, mtime FROM paths WHERE size IS NOT NULL GROUP BY size, mtime HAVING count(*) > 1"
@@ -180,7 +185,7 @@ class FileTable:
 
     def commit(
         self,
-        root: str,
+        root: Root,
         paths: Iterable[tuple[File, int]],
         contents: Sequence[tuple[Content, npt.NDArray[np.float32]]],
         skips: Iterable[Skip],
@@ -197,7 +202,7 @@ class FileTable:
             The number of each new content.
         """
         with self._backend.write() as transaction:
-            transaction.info = replace(transaction.info, root=root)
+            transaction.info = transaction.info.with_root(root)
             writer = _FileWriter(transaction, self._infer)
             for file, number in paths:  # first, so that a new content does not take the row of a file that moved
                 writer.record_path(file, number)
@@ -213,9 +218,9 @@ class FileTable:
         return numbers
 
     def finish_scan(
-        self, root: str, device: int, unseen_files: Collection[bytes], unseen_skips: Collection[bytes]
+        self, root: Root, unseen_files: Collection[bytes], unseen_skips: Collection[bytes]
     ) -> tuple[dict[int, int], int]:
-        """Record at the end of a scan which files are gone.
+        """Record at the end of a scan of a folder which of its files are gone.
 
         If the content of an unseen file also lies elsewhere, the file was moved: its old path is removed, and its row
         names another path. All other unseen files are marked as missing. A row is removed only if every path that it
@@ -230,7 +235,7 @@ class FileTable:
         )
         with self._backend.write() as transaction:
             db = transaction.db
-            transaction.info = replace(transaction.info, root=root, device=str(device))
+            transaction.info = transaction.info.with_root(root)
             writer = _FileWriter(transaction, self._infer)
             db.executemany("DELETE FROM skips WHERE path = ?", [(path,) for path in unseen_skips])
             for path in unseen_files:

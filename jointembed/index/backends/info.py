@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 
-from .base import FieldInfo, IndexInfo
+from .base import FieldInfo, IndexInfo, Root
 
 VERSION = re.compile("[0-9a-f]{8}-[0-9]+-[0-9a-f]{8}")  # it becomes part of the names of files
 
@@ -16,6 +16,7 @@ def parse_info(meta: Mapping[str, str]) -> IndexInfo:
     """The description; KeyError, TypeError, ValueError or UserError if it is broken."""
     values = {item.name: json.loads(meta[item.name]) for item in fields(IndexInfo) if item.name != "version"}
     values["default"] = FieldInfo(**values["default"])
+    values["roots"] = [Root(**value) for value in values["roots"]]
     values["declared"] = {name: FieldInfo(**value) for name, value in values["declared"].items()}
     info = IndexInfo(version=f"{values['identity']}-{values['generation']}-{meta['commit']}", **values)
     for field in (info.default, *info.declared.values()):

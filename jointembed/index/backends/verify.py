@@ -29,11 +29,12 @@ def check_file(backend: SQLiteBackend) -> None:
         raise DamagedError(backend.path, f"this index is broken ({error})", recreate_hint(backend.path)) from error
 
 
-def read_file_counts(view: View, root: bytes) -> tuple[int, int, dict[str, int]]:
+def read_file_counts(view: View) -> tuple[int, int, dict[str, int]]:
     """The number of files that scans found, how many are missing now, and how many were skipped by reason."""
     assert isinstance(view, SQLiteView)
     paths = [path for (path,) in view.db.execute("SELECT path FROM paths WHERE size IS NOT NULL")]
-    missing = sum(not os.path.exists(os.path.join(root, path)) for path in paths)
+    roots = view.info.roots
+    missing = sum(not os.path.exists(root.absolute(path)) for path in paths for root in roots if root.contains(path))
     reasons = view.db.execute("SELECT reason FROM skips ORDER BY reason")
     return len(paths), missing, dict(Counter(reason for (reason,) in reasons))
 
