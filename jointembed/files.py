@@ -40,6 +40,12 @@ def text_to_path(text: str, folder: str) -> str:
     return next((path for form in forms if os.path.lexists(path := os.path.join(folder, form))), literal)
 
 
+def sound_path(path: bytes) -> bytes:
+    """The path of the sound file that a track is of, such as album.flac of album.flac#03; else the path itself."""
+    file, _, number = path.rpartition(b"#")
+    return file if number.isdigit() else path  # no other path of a sound file ends so
+
+
 class LockedError(Exception):
     """Another process has the lock; `holder` is the description that it left, or ""."""
 

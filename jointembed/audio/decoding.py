@@ -52,17 +52,24 @@ class Sound:
     silent: bool = False
 
 
-def decode(path: str | bytes | Path, rate: int, limit_seconds: float = MAX_SECONDS) -> Sound:
+def decode(
+    path: str | bytes | Path,
+    rate: int,
+    limit_seconds: float = MAX_SECONDS,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Sound:
     """Decode a file for an index by its content, not its name, to mono samples at `rate` Hz.
 
     Stereo is mixed to the mean of the channels; if they cancel out, the left one is used. A partial sound is accepted
-    if it has at least 5 s and half of the length in the header.
+    if it has at least 5 s and half of the length in the header. Of a part from `start` to `end`, in seconds, the length
+    is counted as if it were the file.
 
     Raises:
         Undecodable: the file cannot be used; its `reason` is a code.
     """
     subject = _printable(path)
-    sound = _decode(path, rate, limit_seconds)
+    sound = _decode(path, rate, limit_seconds, start, end)
     if sound.partial and (sound.seconds < MIN_SECONDS_OF_PARTIAL or sound.seconds < sound.claimed / 2):
         claim = f" of the {sound.claimed:.1f} s that it claims" if sound.claimed else ""
         raise Undecodable(subject, f"only {sound.seconds:.1f} s{claim} can be decoded", FIX, "truncated")
@@ -120,17 +127,17 @@ def _unreadable(subject: str, error: Exception) -> Undecodable:
     return Undecodable(subject, problem, "make it readable or leave it out")
 
 
-def _decode(path: str | bytes | Path, rate: int, limit: float) -> Sound:
+def _decode(path: str | bytes | Path, rate: int, limit: float, start: float = 0.0, end: float | None = None) -> Sound:
     """Decode with the first decoder that can; a second one may complete a sound that the first one gave up on."""
     subject = _printable(path)
-    start = perf_counter()
+    begin = perf_counter()
     best: Sound | None = None
     refusals: list[UnknownFormatError] = []
     with _open(path, subject) as (descriptor, size), np.errstate(all="ignore"):
         header = sniff(descriptor, size, subject)
         for opener in openers(header):
             try:
-                sound = _collect(opener, descriptor, header, rate, limit, subject, start)
+                sound = _collect(opener, descriptor, header, rate, limit, subject, begin, start, end)
             except UnknownFormatError as error:
                 refusals.append(error)
                 continue
@@ -167,37 +174,39 @@ def _collect(
     rate: int,
     limit: float,
     subject: str,
+    begin: float,
     start: float,
+    end: float | None,
     left: bool = False,
 ) -> Sound:
-    """All samples of a file by one decoder, optionally of the left channel alone."""
+    """The samples from `start` to `end` of a file by one decoder, optionally of the left channel alone."""
     times = dict.fromkeys(("read", "decode", "mono", "resample"), 0.0)
     with opener(descriptor, header, subject) as stream:
         problem = f"it is longer than {limit / 3600:.4g} hours"
         too_long = Undecodable(subject, problem, "cut it into pieces", "too-long")
-        if stream.expected > limit:
+        lengths = [min(length, length if end is None else end) - start for length in (stream.expected, stream.claimed)]
+        expected, claimed = (max(0.0, length) for length in lengths)
+        if expected > limit:
             raise too_long
-        mixer = Mixer(stream.rate or rate, rate, stream.expected, times, left)
-        begin = perf_counter()
-        times["read"] = begin - start
-        for block in stream.blocks:
+        mixer = Mixer(stream.rate or rate, rate, expected, times, left)
+        opened = perf_counter()
+        times["read"] = opened - begin
+        for block in stream.cut(start, end):
             mixer.add(block)
             if mixer.frames > limit * stream.rate:
                 raise too_long
             if mixer.silent and not mixer.cancelled and mixer.frames > MAX_SECONDS_OF_SILENCE * stream.rate:
                 raise Undecodable(subject, "it begins with an hour of silence", FIX, "silent")
         samples = mixer.finish(stream.channels)
-        times["decode"] = perf_counter() - begin - times["mono"] - times["resample"]
+        times["decode"] = perf_counter() - opened - times["mono"] - times["resample"]
     if mixer.silent and mixer.cancelled and not left:
-        return _collect(opener, descriptor, header, rate, limit, subject, start, left=True)
+        return _collect(opener, descriptor, header, rate, limit, subject, begin, start, end, left=True)
     seconds = mixer.frames / stream.rate if mixer.frames else 0.0
-    exact = header.format in EXACT_FORMATS and stream.claimed > 0
-    short = seconds < stream.claimed - (0.02 if exact else 0.1)
+    exact = header.format in EXACT_FORMATS and claimed > 0
+    short = seconds < claimed - (0.02 if exact else 0.1)
     # Anything may follow the last sample that the header counts: tags of old kinds, padding.
-    partial = header.cut or short or (stream.broken and not exact)
-    return Sound(
-        samples, seconds, stream.claimed, partial, stream.rate, stream.channels, stream.format, times, mixer.silent
-    )
+    partial = (header.cut and end is None) or short or (stream.broken and not exact)
+    return Sound(samples, seconds, claimed, partial, stream.rate, stream.channels, stream.format, times, mixer.silent)
 
 
 def load(cell: Any, rate: int) -> Samples:

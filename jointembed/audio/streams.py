@@ -20,6 +20,7 @@ PYAV_FORMATS = (  # without playlists, which make a decoder open other files
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,iff,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,"
     "mpc,mpc8,mpeg,mpegts,oga,ogg,rm,shn,spdif,tak,tta,voc,w64,wav,wv,xwma"
 )
+SEEKABLE_FORMATS = {"wav", "aiff", "flac"}  # libsndfile finds any sample of them exactly
 FORMATS_WITHOUT_LENGTH = {"mp3", "aac", "ac3", "eac3", "dts", "mpeg", "mpegts", "amr"}  # in their headers
 
 
@@ -43,6 +44,7 @@ class Stream:
         expected: the length in seconds that the decoder expects, 0 if unknown.
         blocks: arrays (N, channels) of float or integer samples.
         broken: whether a part could not be decoded; valid once the blocks are exhausted.
+        seek: makes the blocks begin with the sample of a number, without decoding those before; None if it cannot.
     """
 
     format: str
@@ -52,6 +54,22 @@ class Stream:
     expected: float
     blocks: Iterator[NDArray[Any]] = field(default_factory=lambda: iter(()))
     broken: bool = False
+    seek: Callable[[int], None] | None = None
+
+    def cut(self, start: float, end: float | None) -> Iterator[NDArray[Any]]:
+        """The blocks from `start` to `end`, in seconds; to the end of the sound if it is None."""
+        first, last = round(start * self.rate), None if end is None else round(end * self.rate)
+        position = 0
+        if first and self.seek is not None:
+            self.seek(first)
+            position = first
+        for block in self.blocks:
+            part = block[max(0, first - position) : None if last is None else max(0, last - position)]
+            position += len(block)
+            if len(part):
+                yield part
+            if last is not None and position >= last:
+                return
 
 
 Opener = Callable[[int, Header, object], contextlib.AbstractContextManager[Stream]]
@@ -84,8 +102,15 @@ def open_with_soundfile(descriptor: int, header: Header, subject: object) -> Ite
         claimed = expected if header.claimed is None else header.claimed
         stream = Stream(name, file.samplerate, file.channels, claimed, expected)
 
+        remaining = file.frames if expected else 1 << 62
+
+        def seek(position: int) -> None:
+            nonlocal remaining
+            remaining -= file.seek(min(position, file.frames))
+
         def blocks() -> Iterator[NDArray[Any]]:
-            block, remaining = np.empty((BLOCK, file.channels), np.float32), file.frames if expected else 1 << 62
+            nonlocal remaining
+            block = np.empty((BLOCK, file.channels), np.float32)
             try:
                 # Not beyond the claimed end: bytes there may not be sound, and would cost the whole block.
                 while remaining > 0 and len(part := file.read(min(remaining, BLOCK), out=block)):
@@ -95,6 +120,8 @@ def open_with_soundfile(descriptor: int, header: Header, subject: object) -> Ite
                 stream.broken = True
 
         stream.blocks = blocks()
+        if name in SEEKABLE_FORMATS:
+            stream.seek = seek
         yield stream
 
 

@@ -34,7 +34,7 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
     """
     info = index.info
     start = os.path.abspath(root or os.path.dirname(path) or ".")
-    lines = ["#EXTM3U"]
+    lines, count = ["#EXTM3U"], 0
     for hit in hits:
         place = next((hit.row[name] for name in ("path", "audio") if isinstance(hit.row.get(name), str)), None)
         if place is None or "\n" in place or "\r" in place:  # a playlist has a line for each
@@ -44,11 +44,15 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         lines.append(
             f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(label or hit.id)}"
         )
+        if isinstance(start_time := hit.row.get("start"), int | float) and isinstance(seconds, int | float):
+            lines.append(f"#EXTVLCOPT:start-time={start_time:.3f}")
+            lines.append(f"#EXTVLCOPT:stop-time={start_time + seconds:.3f}")
         way = os.path.relpath(info.locate(place), start)
+        count += 1
         lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark
     if len(lines) == 1 and hits:
         raise UsageError(
             path, "these rows tell of no sound files", "index a folder, or a table with a column path or audio"
         )
     files.write(path, "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
-    return f"{path}: {len(lines) // 2} songs"
+    return f"{path}: {count} songs"

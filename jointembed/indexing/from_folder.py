@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import audio
-from ..audio.workers import Decoded, Decoders
+from ..audio.workers import Decoded, Decoders, Segment
 from ..errors import UsageError, did_you_mean
 from ..files import ADOPT_MUSIC
 from ..index.backends.base import Root
@@ -101,7 +101,7 @@ def index_folder(
                 fix = "give a folder of .mp3, .flac, .wav, .ogg, .m4a ... files"
                 raise UsageError(folder, "it holds no sound files", fix)
             if len(sounds) >= max(min_files_to_estimate, 1):
-                _estimate(encoder, rate, folder, sounds, progress)
+                _estimate(encoder, rate, walk, sounds, progress)
             index = encoder.create(path, scan_field=field, sample_rate=rate)
             stack.enter_context(contextlib.closing(index))
             encoder.prepare(index, field, encoder.column, max_windows)
@@ -109,7 +109,7 @@ def index_folder(
         progress.start(len(sounds))
         stack.enter_context(contextlib.closing(progress))
 
-        def decode(paths: Iterable[bytes]) -> Iterator[Decoded]:
+        def decode(paths: Iterable[bytes | Segment]) -> Iterator[Decoded]:
             for sound in decoders.map(paths, DECODED_AHEAD):
                 for stage, seconds in sound.times.items():
                     times[stage] = times.get(stage, 0.0) + seconds
@@ -150,10 +150,10 @@ def _prepare(
     return field, index.field_info(field).sample_rate
 
 
-def _estimate(encoder: IndexEncoder, rate: int, folder: str, files: list[File], progress: Progress) -> None:
+def _estimate(encoder: IndexEncoder, rate: int, walk: Walk, files: list[File], progress: Progress) -> None:
     """Estimate the duration of a run from a few files that are spread over the folder."""
     count = min(TIMED_FILES, len(files))
-    paths = [os.path.join(os.fsencode(folder), files[n * len(files) // count].path) for n in range(count)]
+    paths = [walk.source(files[n * len(files) // count].path) for n in range(count)]
     with Decoders(rate) as decoders, progress.status(f"Timing {count} files"):
         start = time.monotonic()
         sounds = [sound.samples for sound in decoders.map(paths, count) if sound.samples is not None]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..audio.workers import Segment
 from ..errors import DamagedError, UsageError, UserError
 from ..index.backends.base import is_storable
 from ..index.backends.files import Content, File, FileTable, Skip
@@ -26,7 +27,7 @@ from . import skip_reasons
 from .last_scan import LastScan
 from .path_metadata import PathMetadata
 from .report import ScanReport
-from .sound_file import Decoded, Samples, hash_file, metadata
+from .sound_file import Decoded, Samples, hash_file, hash_track, metadata
 from .walk import Walk
 
 HASHING_THREADS = 2
@@ -35,7 +36,7 @@ MAX_PENDING_CHANGES = 1_000  # paths and skips between two commits
 ENTRIES_BETWEEN_REPORTS = 1_000
 
 Vector = npt.NDArray[np.float32]
-DecodeFunction = Callable[[Iterable[bytes]], Iterable[Decoded]]
+DecodeFunction = Callable[[Iterable[bytes | Segment]], Iterable[Decoded]]
 EmbedFunction = Callable[[Iterable[Samples]], Iterable[Vector]]
 DeriveFunction = Callable[[Vector], dict[str, Any]]
 Progress = Callable[[ScanReport], None]
@@ -124,16 +125,21 @@ class Pipeline:
     ) -> Iterator[tuple[File, int | None, str]]:
         """Hash: yield each file with its old content number and the hash of its bytes; skip unreadable files."""
         queue: deque[tuple[File, int | None, Future[str]]] = deque()
+        last: tuple[bytes, Future[str]] | None = None  # the tracks of a sound file follow one another
 
         def take() -> Iterator[tuple[File, int | None, str]]:
             file, content, future = queue.popleft()
             try:
-                yield file, content, future.result()
+                track = self.walk.tracks.get(file.path)
+                yield file, content, future.result() if track is None else hash_track(future.result(), track)
             except OSError as error:
                 self.skip(self.walk.unreadable(file.path, error))
 
         for file, content in files:
-            queue.append((file, content, pool.submit(hash_file, self.walk.absolute(file.path))))
+            path = self.walk.absolute(file.path)
+            if last is None or last[0] != path:
+                last = path, pool.submit(hash_file, path)
+            queue.append((file, content, last[1]))
             if len(queue) > FILES_HASHED_AHEAD:
                 yield from take()
         while queue:
@@ -164,22 +170,22 @@ class Pipeline:
         """Decode: yield contents with their samples; skip those that cannot be decoded, such as a corrupt MP3."""
         queue: deque[Content] = deque()
 
-        def paths() -> Iterator[bytes]:
+        def paths() -> Iterator[bytes | Segment]:
             for content in contents:
                 queue.append(content)
-                yield self.walk.absolute(content.files[0].path)
+                yield self.walk.source(content.files[0].path)
 
         for sound in self.decoder(paths()):
             content = queue.popleft()
             file = content.files[0]
-            if sound.path != self.walk.absolute(file.path):
-                raise UserError(os.fsdecode(sound.path), "the decoder returned it out of order", "report this")
+            if sound.path != self.walk.source(file.path):
+                raise UserError(os.fsdecode(file.path), "the decoder returned it out of order", "report this")
             if self.has_changed(file):
                 self.postpone(content)
             elif sound.samples is None:
                 self.skip_content(content, sound.reason, sound.problem, sound.fix)
             else:
-                content.cells = metadata(sound)
+                content.cells = metadata(sound, self.walk.tracks.get(file.path))
                 yield content, sound.samples
         if queue or not self.walk_complete:
             raise UserError("decode", "the decoder stopped before the end", "report this")
@@ -285,7 +291,6 @@ class Pipeline:
     def has_changed(self, file: File) -> bool:
         """Whether a file has changed since the walk."""
         try:
-            status = os.stat(self.walk.absolute(file.path))
+            return self.walk.stat(file.path) != (file.size, file.mtime)
         except OSError:
             return True
-        return (status.st_size, status.st_mtime_ns) != (file.size, file.mtime)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import DamagedError, UsageError
+from ..files import sound_path
 from ..index.backends.base import Root
 from ..index.backends.files import FileTable
 from ..index.index import Index
@@ -34,8 +35,11 @@ def prune(index: Index, force: bool = False) -> list[str]:
         if not scanned:
             raise UsageError(index.path, "no scan of a folder has finished this index", "there is nothing to prune")
         table = FileTable(index.backend, "")
-        replaced = {path for path, skip in table.skips().items() if skip.hash}
         rows = table.rows_without_files()
+        replaced = {path for path, skip in table.skips().items() if skip.hash}
+        # A file that is split into its tracks now, and tracks that a cue sheet no longer lists, are gone too.
+        replaced |= {sound_path(path) for path in table.paths() if sound_path(path) != path}
+        replaced |= {path for _, path in rows if sound_path(path) != path}
         returned = set()
         for root in scanned:
             if len(scanned) == 1 or any(root.contains(path) for _, path in rows):

@@ -35,6 +35,11 @@ def unreadable(path: bytes, error: OSError) -> Skip:
     return Skip(path, "unreadable", problem, f"correct its permissions or its disk, then {_RERUN}")
 
 
+def broken_cue_sheet(path: bytes, error: Exception) -> Skip:
+    problem = f"it gives no tracks: {getattr(error, 'strerror', None) or error}; its sound is indexed as a whole"
+    return Skip(path, "cue", problem, f"correct it, then {_RERUN}")
+
+
 def changing(file: File) -> Skip:
     return Skip(file.path, "changing", "the file was changed while it was read", _RERUN)
 

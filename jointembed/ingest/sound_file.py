@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import unicodedata
@@ -12,6 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..audio.cue import CueTrack
+from ..audio.workers import Segment
+
 Samples = npt.NDArray[np.float32]
 
 
@@ -19,8 +23,8 @@ class Decoded(Protocol):
     """The answer of a decoder for one path."""
 
     @property
-    def path(self) -> bytes:
-        """The path that the decoder was given."""
+    def path(self) -> bytes | Segment:
+        """The path, or the part of a file, that the decoder was given."""
 
     @property
     def samples(self) -> Samples | None:
@@ -51,12 +55,23 @@ class Decoded(Protocol):
         """The tags of the file: title, artist, album, genre, year, track."""
 
 
-def metadata(sound: Decoded) -> dict[str, Any]:
-    """The cells of a sound: its tags as NFC text, with year and track as numbers, `seconds`, and `partial` if so."""
+def metadata(sound: Decoded, track: CueTrack | None = None) -> dict[str, Any]:
+    """The cells of a sound: its tags as NFC text, with year and track as numbers, `seconds`, and `partial` if so.
+
+    What a cue sheet says of a track goes before the tags; its `start` is in seconds.
+    """
     row: dict[str, Any] = {name: unicodedata.normalize("NFC", tag) for name, tag in sound.tags.items() if tag}
     row |= {name: int(row[name]) for name in ("year", "track") if name in row}
+    if track is not None:
+        row |= {"start": round(track.start, 3)} | track.cells
     row["seconds"] = round(sound.seconds, 3)
     return row | ({"partial": True} if sound.partial else {})
+
+
+def hash_track(hash: str, track: CueTrack) -> str:
+    """The hash of a track, as long as that of its file, which changes with its times and its cells too."""
+    text = json.dumps([hash, track.start, track.end, track.cells])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
 
 
 def hash_file(path: bytes) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from ..audio.cue import MAX_CUE_BYTES, CueError, CueTrack, parse_cue
 from ..audio.formats import AUDIO_EXTENSIONS
+from ..audio.workers import Segment
 from ..errors import DamagedError
+from ..files import sound_path
 from ..index.backends.base import Root
 from ..index.backends.files import File, Skip
 from . import skip_reasons
@@ -20,6 +23,8 @@ class Walk:
     file counts as a file. A link out of the root is skipped unless `follow_links`; a link to a folder inside the root
     is always skipped, because that folder is visited under its own name.
 
+    A file whose cue sheet, beside it, lists several tracks is a File a track: album.flac#01 and so on.
+
     Args:
         root: the folder, with the label that the paths of the entries begin with.
         follow_links: whether to follow links that leave the root.
@@ -31,12 +36,25 @@ class Walk:
     def __init__(self, root: Root, follow_links: bool = False) -> None:
         self.root, self.follow_links = root, follow_links
         self._folder = os.path.realpath(os.fsencode(root.folder))
+        self.tracks: dict[bytes, CueTrack] = {}  # by their paths
+        self._sheets: dict[bytes, bytes] = {}  # the cue sheets of sound files
         self.unread_paths: list[bytes] = []  # could not be listed or read, so what lies there is not missing
         self._visited: set[tuple[int, int]] = set()
 
     def absolute(self, path: bytes) -> bytes:
         """The absolute path of an entry."""
         return self.root.absolute(path)
+
+    def source(self, path: bytes) -> bytes | Segment:
+        """What is decoded for an entry: its file, or a part of it."""
+        track = self.tracks.get(path)
+        return self.absolute(path) if track is None else Segment(self.absolute(path), track.start, track.end)
+
+    def stat(self, path: bytes) -> tuple[int, int]:
+        """The size and the time of an entry, as in its File; OSError if it is gone."""
+        files = [sound_path(path), *([self._sheets[sound_path(path)]] if path in self.tracks else [])]
+        statuses = [os.stat(self.absolute(file)) for file in files]
+        return statuses[0].st_size, sum(status.st_mtime_ns for status in statuses)
 
     def is_unreadable(self, path: bytes) -> bool:
         """Whether a path lies where this walk could not look."""
@@ -63,10 +81,22 @@ class Walk:
                 continue
             self._visited.add((status.st_dev, status.st_ino))
             subfolders = []
+            tracks: dict[bytes, list[CueTrack]] = {}
+            broken: dict[bytes, Skip] = {}
+            for entry in entries:
+                name = entry.name.lower()
+                if name.endswith(b".cue") and not name.startswith(b".") and entry.is_file(follow_symlinks=False):
+                    try:
+                        tracks |= self._read_sheet(folder, entry, entries)
+                    except (OSError, CueError) as error:
+                        broken[entry.name] = skip_reasons.broken_cue_sheet(os.path.join(folder, entry.name), error)
             for entry in entries:
                 if entry.name.startswith(b"."):
                     continue
                 path = os.path.join(folder, entry.name)
+                if entry.name in broken:
+                    yield broken[entry.name]
+                    continue
                 try:
                     result = self._classify(path, entry)
                 except OSError as error:
@@ -75,6 +105,8 @@ class Walk:
                     subfolders.append(result)
                 elif isinstance(result, File) and result.link:
                     links.append(result)  # behind the file that it may lead to, which gives the row its id
+                elif isinstance(result, File) and path in tracks:
+                    yield from self._split(result, tracks[path])
                 else:
                     yield result
             folders.extend(reversed(subfolders))
@@ -84,6 +116,39 @@ class Walk:
         """The skip of a path that the system does not let us read; its entries in the index stay as they are."""
         self.unread_paths.append(path)
         return skip_reasons.unreadable(path, error)
+
+    def _read_sheet(
+        self, folder: bytes, entry: os.DirEntry[bytes], entries: Sequence[os.DirEntry[bytes]]
+    ) -> dict[bytes, list[CueTrack]]:
+        """The tracks of the sound file of a cue sheet, by its path; empty if each track has a file of its own."""
+        with open(os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            data = file.read(MAX_CUE_BYTES + 1)
+        if len(data) > MAX_CUE_BYTES:
+            raise CueError("it is too large")
+        files = parse_cue(data)
+        if len(files) > 1:
+            return {}
+        [(name, tracks)] = files.items()
+        sounds = [sibling.name for sibling in entries if os.path.splitext(sibling.name)[1].lower() in AUDIO_EXTENSIONS]
+        stems = {os.path.splitext(sound.lower())[0]: sound for sound in sounds}  # one ripped as .wav may be a .flac now
+        spelling = os.fsencode(os.path.basename(name.replace("\\", "/"))).lower()
+        exact = {sound.lower(): sound for sound in sounds}
+        sound = exact.get(spelling) or stems.get(os.path.splitext(spelling)[0])
+        if sound is None:
+            raise CueError(f"its sound file {name} is not beside it")
+        path = os.path.join(folder, sound)
+        self._sheets[path] = os.path.join(folder, entry.name)
+        return {path: tracks} if len(tracks) > 1 else {}
+
+    def _split(self, file: File, tracks: Sequence[CueTrack]) -> Iterator[File | Skip]:
+        """The tracks of a sound file; their time changes with that of the file and that of the cue sheet."""
+        for track in tracks:
+            path = b"%b#%02d" % (file.path, track.number)
+            self.tracks[path] = track
+            try:
+                yield File(path, *self.stat(path), file.inode)
+            except OSError as error:  # it has been removed since
+                yield self.unreadable(path, error)
 
     def _classify(self, path: bytes, entry: os.DirEntry[bytes]) -> bytes | File | Skip | None:
         """The path of a folder to visit, or what `__iter__` yields."""

@@ -28,10 +28,17 @@ MEDIA_TYPES = {
 
 
 def audio_url(id: str, row: Mapping[str, Any], roots: Sequence[str]) -> str | None:
-    """The address of an item's sound, relative to the page; None if its row names none."""
+    """The address of an item's sound, relative to the page; None if its row names none.
+
+    That of a track of a longer file ends with its times, as browsers play them (W3C Media Fragments).
+    """
     if not roots or not _names(row):
         return None
-    return "audio?id=" + quote_from_bytes(id.encode("utf-8", "surrogateescape"), safe="")
+    start, seconds = row.get("start"), row.get("seconds")
+    fragment = ""
+    if isinstance(start, int | float) and isinstance(seconds, int | float):
+        fragment = f"#t={start:.3f},{start + seconds:.3f}"
+    return "audio?id=" + quote_from_bytes(id.encode("utf-8", "surrogateescape"), safe="") + fragment
 
 
 def find_sound(row: Mapping[str, Any], info: IndexInfo, roots: Sequence[str]) -> str | None:

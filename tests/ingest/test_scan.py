@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from scan_stub import DIM, Decoder, Embedder, Sound, fill, ids_of, opened, run, state, vector
 
 from jointembed.errors import UserError
+from jointembed.index import playlist
 from jointembed.index.index import Index
 from jointembed.index.verify import verify
-from jointembed.ingest import ScanReport, list_skips, scan
+from jointembed.ingest import ScanReport, list_skips, prune, scan
 
 
 def test_folder_becomes_rows(root, place):
@@ -233,6 +234,71 @@ def test_cells_that_a_path_gave_follow_the_file(root, place):
     with Index.open(place) as index:
         row = {"id": id, "title": "Sinnerman", "album": "My own name", "track": 2, "seconds": 0.16}
         assert index.row(id) == {**row, "path": "Unsorted/02 Sinnerman.wav"}
+
+
+SHEET = """PERFORMER "Nina Simone"
+TITLE "Pastel Blues"
+FILE "album.wav" WAVE
+TRACK 01 AUDIO
+TITLE "Be My Husband"
+INDEX 01 00:00:00
+TRACK 02 AUDIO
+TITLE "Sinnerman"
+INDEX 01 00:02:00
+"""
+
+
+class SegmentDecoder(Decoder):
+    """A byte is a second."""
+
+    def decode(self, source):
+        if isinstance(source, bytes):
+            return super().decode(source)
+        self.paths.append(source)
+        end = None if source.end is None else round(source.end)
+        data = Path(os.fsdecode(source.path)).read_bytes()[round(source.start) : end]
+        return Sound(source, np.frombuffer(data, np.uint8).astype(np.float32), seconds=float(len(data)))
+
+
+def test_cue_sheet_makes_a_row_of_each_track(root, place):
+    def scan_again(**more):
+        decoder = SegmentDecoder()
+        with opened(place) as index:
+            return scan(index, root, decoder, Embedder(), **more), len(decoder.paths)
+
+    (root / "album.flac").write_bytes(b"abcdef")
+    sheet = root / "album.cue"
+    sheet.write_text(SHEET)
+    (root / "broken.cue").write_text("FILE")
+    assert scan_again() == (ScanReport(files=4, indexed=2, skipped=1, unsupported=1), 2)
+    track = {"artist": "Nina Simone", "album": "Pastel Blues", "path": "album.flac"}
+    with Index.open(place) as index:
+        assert index.row("album.flac#01") == {
+            "id": "album.flac#01", "title": "Be My Husband", "track": 1, "start": 0.0, "seconds": 2.0, **track
+        }  # fmt: skip
+        assert index.row(index.resolve("Sinnerman")) == {
+            "id": "album.flac#02", "title": "Sinnerman", "track": 2, "start": 2.0, "seconds": 4.0, **track
+        }  # fmt: skip
+        assert index.vectors()[1][1].tobytes() == vector(b"cdef").tobytes()
+        assert [(skip.path, skip.reason) for skip in list_skips(index)] == [(b"broken.cue", "cue")]
+        playlist.write(str(place.with_name("a.m3u8")), index, index.similar("album.flac#01", 1))
+        lines = place.with_name("a.m3u8").read_text().splitlines()
+        assert lines[2:] == ["#EXTVLCOPT:start-time=2.000", "#EXTVLCOPT:stop-time=6.000", "music/album.flac"]
+    assert scan_again() == (ScanReport(files=4, unchanged=2, skipped=1, unsupported=1), 0)
+    sheet.write_text(SHEET.replace("Sinnerman", "Sinner man"))
+    assert scan_again()[1] == 1
+    with Index.open(place) as index:
+        assert index.row("album.flac#02")["title"] == "Sinner man"
+    sheet.unlink()
+    assert scan_again() == (ScanReport(files=2, indexed=1, skipped=1, missing=2), 1)
+    assert ids_of(place) == ["album.flac#01", "album.flac#02", "album.flac"]
+    with Index.open(place) as index:
+        assert prune(index, force=True) == ["album.flac#01", "album.flac#02"]
+    sheet.write_text(SHEET)
+    assert scan_again()[0] == ScanReport(files=4, indexed=2, skipped=1, unsupported=1, missing=1)
+    with Index.open(place) as index:
+        assert prune(index, force=True) == ["album.flac"]
+    verify(place)
 
 
 def test_file_that_changes_during_the_scan_is_left_for_the_next(root, place):

@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from .process import Decoded, Worker
+from .process import Decoded, Segment, Worker
 
-__all__ = ["Decoded", "Decoders"]
+__all__ = ["Decoded", "Decoders", "Segment"]
 
 
 class Decoders:
@@ -50,11 +50,11 @@ class Decoders:
     ) -> None:
         self.close()
 
-    def map(self, paths: Iterable[bytes], ahead: int | None = None) -> Iterator[Decoded]:
+    def map(self, paths: Iterable[bytes | Segment], ahead: int | None = None) -> Iterator[Decoded]:
         """Decode files; the results are in the order of the paths, which are drawn as they are needed.
 
         Args:
-            paths: the files.
+            paths: the files, or parts of them.
             ahead: the number of files that are being decoded or wait to be yielded; by default twice the number of
                 workers.
 
@@ -74,7 +74,7 @@ class Decoders:
             for future in waiting:
                 future.cancel()
 
-    def _decode(self, path: bytes) -> Decoded:
+    def _decode(self, path: bytes | Segment) -> Decoded:
         worker = self._idle.get()
         try:
             return worker.decode(path)

@@ -34,11 +34,26 @@ _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A part of a sound file, such as a track of an album.
+
+    Args:
+        path: the file.
+        start: in seconds.
+        end: in seconds; None for the end of the file.
+    """
+
+    path: bytes
+    start: float
+    end: float | None
+
+
+@dataclass(frozen=True)
 class Decoded:
     """The result for one file.
 
     Args:
-        path: as the system has it.
+        path: as the system has it, or the part of a file.
         samples: (N,) mono float32 at the rate of the `Decoders`; None if the file cannot be used.
         reason: "", or a code: one of `jointembed.audio.Undecodable`, timeout, decoder-crash or memory.
         problem: what is wrong with the file.
@@ -49,7 +64,7 @@ class Decoded:
         times: seconds spent in read, decode, mono and resample.
     """
 
-    path: bytes
+    path: bytes | Segment
     samples: NDArray[np.float32] | None
     reason: str = ""
     problem: str = ""
@@ -75,9 +90,9 @@ class Worker:
         self.done = 0
         self.closed = False
 
-    def decode(self, path: bytes) -> Decoded:
+    def decode(self, path: bytes | Segment) -> Decoded:
         try:
-            size = os.stat(path).st_size
+            size = os.stat(path.path if isinstance(path, Segment) else path).st_size
         except (OSError, ValueError):
             size = 0
         wait = self.seconds + size / MIN_BYTES_PER_SECOND
@@ -129,10 +144,12 @@ class Worker:
             problem = "the decoding process does not start"
             raise UserError("decode", problem, "free some memory, or give the decoders more") from error
 
-    def _request(self, path: bytes, wait: float) -> Decoded:
+    def _request(self, path: bytes | Segment, wait: float) -> Decoded:
         assert self.process is not None and self.process.stdin is not None
         limit = min(MAX_SOUND_SECONDS, self.memory / (8 * self.rate))  # half of the memory is for the samples
-        job = {"path": path.hex(), "rate": self.rate, "cpu": wait, "limit": limit}
+        part = [path.start, path.end] if isinstance(path, Segment) else []
+        file = path.path if isinstance(path, Segment) else path
+        job = {"path": file.hex(), "rate": self.rate, "cpu": wait, "limit": limit, "part": part}
         try:
             self.process.stdin.write(json.dumps(job).encode() + b"\n")
             self.process.stdin.flush()

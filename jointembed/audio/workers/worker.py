@@ -59,7 +59,7 @@ def main(pipe: int, parent: int, memory: int, function: str) -> None:
         path = bytes.fromhex(job["path"])
         _limit_cpu_time(job["cpu"])
         try:
-            sound = decode(path, job["rate"], job["limit"])
+            sound = decode(path, job["rate"], job["limit"], *job["part"])
         except Undecodable as error:
             _send_line(pipe, reason=error.reason, problem=error.problem, fix=error.fix)
         except MemoryError:

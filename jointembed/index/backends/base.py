@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import UsageError
-from ...files import text_to_path
+from ...files import sound_path, text_to_path
 
 Keys = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
@@ -84,8 +84,8 @@ class Root:
         return path.startswith(os.fsencode(self.label)) if self.label else b"//" not in path
 
     def absolute(self, path: bytes) -> bytes:
-        """The absolute path of a file of this folder."""
-        return os.path.join(os.fsencode(self.folder), path[len(os.fsencode(self.label)) :])
+        """The absolute path of a file of this folder, or of the file that a track is of."""
+        return os.path.join(os.fsencode(self.folder), sound_path(path[len(os.fsencode(self.label)) :]))
 
 
 @dataclass(frozen=True)

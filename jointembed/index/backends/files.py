@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import UsageError
-from ...files import path_to_text
+from ...files import path_to_text, sound_path
 from .base import Backend, Root
 from .records import delete_orphan_content, write_cells, write_vector
 from .sqlite import SQLiteBackend, SQLiteView, Transaction
@@ -141,9 +141,10 @@ class FileTable:
             return {path: IndexedFile(*rest) for path, *rest in db.execute(sql, (self.field,))}
 
     def paths(self) -> list[bytes]:
-        """The paths of all files that scans found, whatever fields they are indexed in."""
+        """The paths of all files that scans found and that are not missing, whatever fields they are indexed in."""
+        sql = "SELECT path FROM paths WHERE size IS NOT NULL AND missing IS NULL ORDER BY path"
         with self._read() as db:
-            return [path for (path,) in db.execute("SELECT path FROM paths WHERE size IS NOT NULL ORDER BY path")]
+            return [path for (path,) in db.execute(sql)]
 
     def ambiguous_stats(self) -> set[tuple[int, int]]:
         """The (size, mtime) pairs that several files share, so that they do not identify a file."""
@@ -351,7 +352,8 @@ class _FileWriter:
                 continue
             written = self._written_cells(content)
             path, tags = paths[0][0], self._tags(content)
-            inferred = {"path": display_path(path), **self.infer(path)}
+            file = sound_path(path)
+            inferred = {"path": display_path(file), **self.infer(file)}
             cells = {**inferred, **tags}
             new = {name: cells[name] for name in sorted(cells, key=_sort_column)}
             columns |= dict.fromkeys(new)
