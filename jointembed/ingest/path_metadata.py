@@ -136,6 +136,7 @@ class PathMetadata:
     def __init__(self, roots: Sequence[Root]) -> None:
         self._folders = {os.fsencode(root.label): os.fsencode(root.folder) for root in roots}
         self._folder = lru_cache(FOLDERS_REMEMBERED)(_Folder)
+        self._infer_from_folders = lru_cache(FOLDERS_REMEMBERED)(self._parse_folders)
 
     def infer(self, path: bytes) -> dict[str, Any]:
         """The `title` of a file, and those of its `artist`, `album`, `year` and `track` that are plain to see.
@@ -149,7 +150,7 @@ class PathMetadata:
             return {**match.groupdict(), "track": int(match["track"])}
         top = self._folders[label + separator]
         folder = self._folder(os.path.join(top, place))
-        cells = self._infer_from_folders(top, place, folder)
+        cells = dict(self._infer_from_folders(top, place))
         file = folder.parsed.get(title)
         if file is None:  # it is gone
             return {"title": title}
@@ -164,7 +165,7 @@ class PathMetadata:
             cells["track"] = file.track
         return cells
 
-    def _infer_from_folders(self, top: bytes, place: bytes, folder: _Folder) -> dict[str, Any]:
+    def _parse_folders(self, top: bytes, place: bytes) -> dict[str, Any]:
         """The artist, album and year of the files of a folder."""
         places = place.split(b"/") if place else []
         has_discs = False
@@ -186,7 +187,7 @@ class PathMetadata:
             return {}
         if len(names) == 1:
             return self._infer_from_one_folder(album, os.path.join(top, *places))
-        if not (album.is_certain or folder.is_numbered):
+        if not (album.is_certain or self._folder(os.path.join(top, place)).is_numbered):
             return {}
         parent = self._folder(os.path.join(top, *places[:-1]))
         if parent.is_numbered and len(parent.album_folders) < 2:
