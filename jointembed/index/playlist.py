@@ -9,6 +9,7 @@ from .. import files
 from ..errors import UsageError, escape_control
 from .hits import Hit
 from .index import Index
+from .track import track_times
 
 
 def check(path: str | None, root: str | None) -> None:
@@ -44,9 +45,8 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         lines.append(
             f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(label or hit.id)}"
         )
-        if isinstance(start_time := hit.row.get("start"), int | float) and isinstance(seconds, int | float):
-            lines.append(f"#EXTVLCOPT:start-time={start_time:.3f}")
-            lines.append(f"#EXTVLCOPT:stop-time={start_time + seconds:.3f}")
+        if (times := track_times(hit.row)) is not None:  # VLC and its like play the track alone, others the file
+            lines += [f"#EXTVLCOPT:start-time={times[0]:.3f}", f"#EXTVLCOPT:stop-time={times[1]:.3f}"]
         way = os.path.relpath(info.locate(place), start)
         count += 1
         lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark

@@ -10,6 +10,7 @@ from urllib.parse import quote_from_bytes
 from ..audio.formats import AUDIO_EXTENSIONS
 from ..files import text_to_path
 from ..index.backends.base import IndexInfo
+from ..index.track import media_fragment
 
 MEDIA_TYPES = {
     ".aac": "audio/aac",
@@ -30,15 +31,11 @@ MEDIA_TYPES = {
 def audio_url(id: str, row: Mapping[str, Any], roots: Sequence[str]) -> str | None:
     """The address of an item's sound, relative to the page; None if its row names none.
 
-    That of a track of a longer file ends with its times, as browsers play them (W3C Media Fragments).
+    That of a track of a longer file ends with its times.
     """
     if not roots or not _names(row):
         return None
-    start, seconds = row.get("start"), row.get("seconds")
-    fragment = ""
-    if isinstance(start, int | float) and isinstance(seconds, int | float):
-        fragment = f"#t={start:.3f},{start + seconds:.3f}"
-    return "audio?id=" + quote_from_bytes(id.encode("utf-8", "surrogateescape"), safe="") + fragment
+    return "audio?id=" + quote_from_bytes(id.encode("utf-8", "surrogateescape"), safe="") + media_fragment(row)
 
 
 def find_sound(row: Mapping[str, Any], info: IndexInfo, roots: Sequence[str]) -> str | None:

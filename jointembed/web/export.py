@@ -24,6 +24,7 @@ from ..errors import UsageError, did_you_mean
 from ..index.backends.connection import rebuild_command
 from ..index.column_kinds import encode_column
 from ..index.index import Index
+from ..index.track import media_fragment
 
 STATIC = Path(__file__).parent / "static"
 _ROWS_PER_BLOCK = 4_096  # rows whose neighbors are searched at once
@@ -174,7 +175,10 @@ def _links(cells: dict[str, list[Any]], root: Path, out: Path, field: str | None
         raise UsageError(root, "this folder does not exist", "give the folder of the rows' files")
     root, base = root.resolve(), out.resolve().parent
     names = [cells[name] for name in dict.fromkeys([field, "path", "audio", "id"]) if name in cells]
-    return [_link(root, base, row) for row in zip(*names, strict=True)]
+    links = [_link(root, base, row) for row in zip(*names, strict=True)]
+    times = zip(*(cells.get(name, [None] * len(links)) for name in ("start", "seconds")), strict=True)
+    fragments = (media_fragment({"start": start, "seconds": seconds}) for start, seconds in times)
+    return [link and link + fragment for link, fragment in zip(links, fragments, strict=True)]
 
 
 def _link(root: Path, base: Path, names: tuple[Any, ...]) -> str:

@@ -395,7 +395,9 @@ def test_sounds_are_served_from_each_folder_of_an_index(music):
         index.backend.commit(Changes(edit_info=lambda info: info.with_root(more)))
         paths = ["more//d.ogg", "more//a.wav", "more//../secret.wav"]
         index.add([{"id": path, "path": path} for path in paths], unit(len(paths)), "audio")
+        index.update([{"id": "more//d.ogg", "start": 61.5, "seconds": 60}])  # a track of the file
     with serving(music / "m.index") as port:
+        assert get_json(port, "/api/row?id=more//d.ogg")["audio"] == "audio?id=more%2F%2Fd.ogg#t=61.500,121.500"
         assert ask_sound(port, "more//d.ogg")[2] == b"more" and ask_sound(port, "a.wav")[0] == 200
         assert ask_sound(port, "more//a.wav")[0] == ask_sound(port, "more//../secret.wav")[0] == 404
 

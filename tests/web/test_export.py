@@ -242,11 +242,12 @@ def test_sounds_are_linked_relative_to_the_page_and_inside_the_folder(tmp_path):
     (tmp_path / "secret.wav").write_bytes(b"RIFF")
     cells = ["a #1?.wav", "../secret.wav", "none.wav", 5, None, "x" * 3000, "a\0b"]
     rows = [{"id": str(at) if cell else "a #1?.wav", "audio": cell} for at, cell in enumerate(cells)]
+    rows[4] |= {"start": 1.5, "seconds": 2}  # a track of the file
     with Index.create(tmp_path / "a.index", 2, "euclidean") as index:
         index.add(rows, np.zeros((7, 2), np.float32), "audio")
         page = exported(index, tmp_path / "pages" / "out.html", root=music)
         link = "./../music%20folder/a%20%231%3F.wav"
-        assert json.loads(page.data["links"]) == [link, "", "", "", link, "", ""]
+        assert json.loads(page.data["links"]) == [link, "", "", "", link + "#t=1.500,3.500", "", ""]
         with pytest.raises(UsageError, match="does not exist"):
             export.export(index, tmp_path / "out.html", root=tmp_path / "nowhere")
 
