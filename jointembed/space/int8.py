@@ -90,8 +90,9 @@ class _QuantizedLayer(nn.Module):
 
     def __init__(self, layer: nn.Module, low: float, high: float) -> None:
         super().__init__()
+        self.__dict__["layer"] = layer  # not a module of its own: some networks read its settings and weights
         weight, bias = layer.get_parameter("weight").detach(), getattr(layer, "bias", None)
-        self.weight, self.bias = weight, None if bias is None else bias.detach()  # some networks read them directly
+        self.bias = None if bias is None else bias.detach()
         self.axes = weight.ndim - 2  # 0 for a linear layer
         self.scale = (high - low) / 255
         self.zero_point = min(255, max(0, round(-low / self.scale)))
@@ -108,6 +109,9 @@ class _QuantizedLayer(nn.Module):
             self.geometry = [*image, *layer.stride], padding, [*image, *layer.dilation], layer.groups
         prepack: Any = torch.ops.onednn.qconv_prepack
         self.packed = prepack(rounded, self.scales, self.scale, self.zero_point, *self.geometry, None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["layer"], name)
 
     def forward(self, x: Tensor) -> Tensor:
         """Float32 inputs as of the layer itself -> float32 outputs."""

@@ -56,6 +56,7 @@ def test_every_kind_of_layer_is_computed_to_a_hundredth():
         exact = encoder.compute(x)
     assert set(recorder.ranges) == {"conv1d", "conv2d", "linear"}
     with torch.inference_mode():
+        assert quantize(encoder, recorder.ranges).conv1d.stride == (2,)  # some networks read it
         for rounded, expected in zip(quantize(encoder, recorder.ranges).compute(x), exact, strict=True):
             assert rounded.shape == expected.shape and not torch.equal(rounded, expected)
             assert torch.linalg.norm(rounded - expected) < 0.02 * torch.linalg.norm(expected)
