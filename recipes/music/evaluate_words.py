@@ -4,7 +4,7 @@
 
 The model needs the columns audio, tag and text; or audio and tag, and the words are read by a run of `music/words`, or
 by minilm.ckpt as it is: the text is then the sum of the points of all tags, by the softmax of its score with their
-best name. `meanings.csv` has further names: aspects of MusicCaps that plainly mean a tag.
+best name, as in the column `text` of the model.
 
 `queries.csv` was written before any model was measured on it: each query has the tags that it means, with grades from 1
 to 3. The gain of a song for a query is the mean of its own probabilities of these tags, weighted by the grades; nDCG@10
@@ -34,12 +34,12 @@ from jointembed.errors import UsageError, UserError
 from jointembed.index.backends.base import Root
 from jointembed.index.backends.files import File
 from jointembed.ingest.walk import Walk
+from jointembed.pretrained.musicnn.words import TEMPERATURE, read_names
 
 Floats = NDArray[np.float64]
 
 CUTOFF = 10
 MIN_LETTERS = 3
-TEMPERATURE = 1 / 30
 FIX = "give a model with the columns audio, tag and text, and folders of songs"
 
 # Q queries, N songs, T tags
@@ -101,13 +101,6 @@ def embed_songs(model: Any, songs: list[str]) -> tuple[list[str], Any]:
     return decoded, np.stack(vectors)
 
 
-def read_meanings(path: Path, tags: list[str]) -> list[list[str]]:
-    """The names of each tag: its own, then the aspects of MusicCaps that plainly mean it."""
-    rows = csv.DictReader(path.read_text("utf-8").splitlines())
-    aspects = {row["tag"]: row["aspects"].split("|") for row in rows}
-    return [[tag, *aspects.get(tag.casefold(), [])] for tag in tags]
-
-
 def embed_by_tags(words: Any, queries: list[str], names: list[list[str]], points: Any) -> Any:
     """Queries as unit vectors (Q, D): the sums of the points of tags (T, D) that a model of words gives them."""
     query_column, tag_column = ("caption", "tags") if "caption" in words.columns else ("text", "text")
@@ -135,8 +128,7 @@ def main() -> None:
     queries, grades = read_queries(Path(__file__).with_name("queries.csv"), tags)
     unit = audio / np.linalg.norm(audio, axis=1, keepdims=True)
     if options.words:
-        names = read_meanings(Path(__file__).with_name("meanings.csv"), tags)
-        vectors = embed_by_tags(Space.load(options.words), queries, names, points)
+        vectors = embed_by_tags(Space.load(options.words), queries, read_names(tags), points)
     else:
         vectors = model.embed("text", queries)
     searched = (vectors @ unit.T).astype(np.float64)  # (Q, N)

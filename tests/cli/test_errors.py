@@ -60,7 +60,7 @@ MISTAKES = {
     "similar s.index c --json=maybe": ("--json: it takes no value", "write --json alone"),
     "similar s.index -- c --json": ("--json: the index has no such id",),
     "similar s.index ''": ("ITEM: must not be empty",),
-    "similar s.index yellow_compas": ("did you mean Yellow Compass?",),
+    "similar s.index yellow_compas": ("did you mean Yellow Compass (",),
     "similar '' c": ("INDEX: must not be empty",),
     "search s.index -b": ("-b: ", "jointembed search INDEX -- -b"),
     "search s.index x --mode txt": ("--mode: 'txt' is not one of vector, text, hybrid", "did you mean text?"),

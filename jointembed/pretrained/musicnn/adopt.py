@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...encoders import EmbeddingBag
+from ...encoders import EmbeddingBag, Encoder
 from ...errors import DamagedError, MismatchError
 from ...readers import Category
 from ...space.space import Space
 from .encoder import WIDTH, MusicnnEncoder, make_reader
 from .network import FEATURES, PENULTIMATE, tag_layer
 from .tensor_bundle import read_tensors
+from .words import TagMixtureEncoder, read_names
 
 FOLDER = "musicnn/MSD_musicnn/"  # in the wheel: the network trained with the Million Song Dataset
 GET_AGAIN = "get the wheel of musicnn 0.1.0 again"
@@ -29,11 +30,12 @@ TAGS = [
 ]  # fmt: skip
 
 
-def convert(wheel: Path) -> Space:
-    """The space of musicnn: columns `audio` and `tag`, whose cosine ranks as the network's own logits do.
+def convert(wheel: Path, text: Encoder | None = None) -> Space:
+    """The space of musicnn: columns `audio` and `tag`, whose cosine ranks as the network's own logits do, and `text`.
 
     Args:
         wheel: the package musicnn 0.1.0 as it is distributed, whose weights are read.
+        text: an encoder of texts with its weights, by which words mean tags; without it the space has no texts.
 
     Raises:
         DamagedError: it is not a package, or its weights are damaged.
@@ -47,7 +49,11 @@ def convert(wheel: Path) -> Space:
     tensors = read_tensors(str(wheel), index, data)
     audio, tag = MusicnnEncoder(make_reader(), TAGS), EmbeddingBag(Category())
     tag.reader.restore({"ids": TAGS, "counts": [0] * len(TAGS)})
-    space = Space(WIDTH, {"audio": audio, "tag": tag})
+    encoders: dict[str, Encoder] = {"audio": audio, "tag": tag}
+    if text is not None:
+        weights_of_text = text.state_dict()
+        encoders["text"] = words = TagMixtureEncoder(text, read_names(TAGS))
+    space = Space(WIDTH, encoders)
     space.description = "musicnn (Pons and Serra 2019), trained with the Million Song Dataset"
     space.build()
     try:
@@ -63,4 +69,8 @@ def convert(wheel: Path) -> Space:
     audio.tag_biases.copy_(torch.from_numpy(biases))
     with torch.no_grad():
         tag.table.weight.copy_(torch.from_numpy(points))
-    return space.eval()
+    space.eval()
+    if text is not None:
+        text.load_state_dict(weights_of_text)
+        words.fit_names(torch.from_numpy(points[:-1]))
+    return space

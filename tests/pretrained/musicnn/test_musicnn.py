@@ -2,16 +2,19 @@
 
 import copy
 import hashlib
+import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+import transformers
 from tensor_bundle import random_musicnn, write_checkpoint, write_wheel
+from tiny_models import shaken, words
 from torch.nn import functional as F
 
-from jointembed import Index, Space
+from jointembed import BagOfWords, EmbeddingBag, Index, Space
 from jointembed.__main__ import main
 from jointembed.errors import DamagedError, MismatchError
 from jointembed.pretrained import wheels
@@ -19,6 +22,7 @@ from jointembed.pretrained.musicnn.adopt import TAGS, convert
 from jointembed.pretrained.musicnn.encoder import make_reader
 from jointembed.pretrained.musicnn.network import NORM
 from jointembed.pretrained.musicnn.tensor_bundle import read_tensors
+from jointembed.pretrained.musicnn.words import read_names
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +131,24 @@ def test_tags_are_read_off_a_vector_of_any_length(space, sounds):
         assert tags == {"tags": [tag for _, tag in expected]} and 0 < len(expected) < len(TAGS)
 
 
+def write_text_wheel(path, folder):
+    """A wheel of MiniLM with a tiny random network."""
+    settings = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "intermediate_size": 32, "max_position_embeddings": 40, "pad_token_id": 1}  # fmt: skip
+    shaken(transformers.BertModel(transformers.BertConfig(**settings))).save_pretrained(folder)
+    words(folder)
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, f"{path.name.split('-')[0]}/model/{file.name}")
+    return path
+
+
 def test_adopted_model_indexes_a_folder_with_its_tags(tensors, sounds, tmp_path, monkeypatch, capsys):
-    wheel = write_wheel(tmp_path / wheels.MUSICNN.file, tensors)
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    monkeypatch.setattr(wheels, "MUSICNN", replace(wheels.MUSICNN, sha256=digest))
+    files = {"MUSICNN": write_wheel(tmp_path / wheels.MUSICNN.file, tensors),
+             "MINILM": write_text_wheel(tmp_path / wheels.MINILM.file, tmp_path / "text")}  # fmt: skip
+    for name, file in files.items():
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        monkeypatch.setattr(wheels, name, replace(getattr(wheels, name), sha256=digest))
     model, music, index = tmp_path / "music.ckpt", tmp_path / "music", tmp_path / "songs.index"
     music.mkdir()
     for number, sound in enumerate([*sounds, sounds[0][::-1]]):
@@ -145,5 +163,19 @@ def test_adopted_model_indexes_a_folder_with_its_tags(tensors, sounds, tmp_path,
         assert [opened.row(id)["tags"] for id in ids] == [cells["tags"] for cells in derived]
         assert opened.count(f"tags has '{tags[0]}'") >= 1 and "jazz" in opened.vocabulary("audio")[0]
     capsys.readouterr()
-    assert main(["search", str(index), tags[0], "--where", f"tags has '{tags[0]}'", "--json"]) == 0
+    assert main(["search", str(index), tags[0], "--column", "tag", "--where", f"tags has '{tags[0]}'", "--json"]) == 0
     assert "0.wav" in capsys.readouterr().out
+    assert main(["search", str(index), "a slow sad piano", "-k", "2"]) == 0  # by its column of texts
+    assert ".wav" in capsys.readouterr().out
+
+
+def test_a_text_means_the_tags_whose_names_it_resembles(tensors, sounds, tmp_path):
+    torch.manual_seed(0)
+    text = EmbeddingBag(BagOfWords(), width=64)
+    text.reader.fit([name for names in read_names(TAGS) for name in names])
+    text.build(64)
+    space = convert(write_wheel(tmp_path / "musicnn.whl", tensors), text)
+    scores = space.embed("text", ["jazz", "melancholic"]) @ space.embed("tag", TAGS).T
+    assert [TAGS[number] for number in scores.argmax(1)] == ["jazz", "sad"]  # the latter is another name of it
+    space.save(tmp_path / "music.ckpt")
+    assert np.array_equal(Space.load(tmp_path / "music.ckpt").embed("text", ["jazz"]), space.embed("text", ["jazz"]))

@@ -1,0 +1,76 @@
+"""Words as points of the space of musicnn: a text means some of its tags, and becomes a mixture of their points."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...encoders import Encoder
+from ...ragged import Ragged
+from .encoder import WIDTH
+
+# P texts, K names of tags, T tags, W width of the text encoder
+
+MEANINGS = Path(__file__).with_name("meanings.csv")
+TEMPERATURE = 1 / 30
+
+
+def read_names(tags: Sequence[str]) -> list[list[str]]:
+    """The names of each tag: its own, then the aspects of MusicCaps that plainly mean it."""
+    rows = csv.DictReader(MEANINGS.read_text("utf-8").splitlines())
+    aspects = {row["tag"]: row["aspects"].split("|") for row in rows}
+    return [[tag, *aspects.get(tag, [])] for tag in tags]
+
+
+class TagMixtureEncoder(Encoder):
+    """Texts as mixtures of tags: each tag weighs as the softmax of the cosine of the text with the best of its names.
+
+    Nothing is trained: the names of the tags are read by the same network as the text.
+
+    Args:
+        text: the encoder of texts, such as MiniLM.
+        names: the names of each of T tags.
+        temperature: of the softmax.
+    """
+
+    names_of_tags: Tensor
+    points: Tensor
+
+    def __init__(self, text: Encoder, names: list[list[str]], temperature: float = TEMPERATURE) -> None:
+        super().__init__(text.reader, WIDTH)
+        self.text, self.names, self.temperature = text, names, temperature
+
+    def build(self, dim: int) -> None:
+        """Make the network, and room for the vectors of the names (K, W) and the points of the tags (T, 331)."""
+        self.text.build(dim)
+        count = sum(map(len, self.names))
+        self.register_buffer("names_of_tags", torch.zeros(count, self.text.width))
+        self.register_buffer("points", torch.zeros(len(self.names), WIDTH))
+
+    @torch.inference_mode()
+    def fit_names(self, points: Tensor) -> None:
+        """Compute the vectors of the names once the text encoder has its weights, and set the points of the tags."""
+        names = [name for own in self.names for name in own]
+        vectors = torch.cat([self.text(self.reader.encode([name])) for name in names])
+        self.names_of_tags.copy_(F.normalize(vectors, dim=1))
+        self.points.copy_(points)
+
+    def length(self, x: Ragged) -> Tensor:
+        """(P,) see `Encoder.length`: that of the text encoder."""
+        return self.text.length(x)
+
+    def batches(self, x: Ragged, size: int | None) -> list[Tensor]:
+        """See `Encoder.batches`: those of the text encoder."""
+        return self.text.batches(x, size)
+
+    def pieces(self, x: Ragged) -> Tensor:
+        """A point for each text: (P, 331)."""
+        cosines = F.normalize(self.text.pieces(x), dim=1) @ self.names_of_tags.T  # (P, K)
+        parts = torch.split(cosines, [len(names) for names in self.names], dim=1)
+        best = torch.stack([part.amax(1) for part in parts], 1)  # (P, T)
+        return (best / self.temperature).softmax(1) @ self.points
