@@ -1,4 +1,4 @@
-"""Get a pretrained model: of music, or one of Hugging Face or torchvision, such as CLAP, CLIP, MiniLM or ResNet."""
+"""Get a pretrained model: of music, of Hugging Face or of torchvision."""
 
 from __future__ import annotations
 

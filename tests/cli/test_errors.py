@@ -178,8 +178,8 @@ def test_a_closed_pipe_is_no_error_and_a_full_disk_is(ask):
 def test_a_stopped_command_exits_with_130_and_leaves_no_partial_file(tmp_path):
     rng = np.random.default_rng(0)
     with Index.create(tmp_path / "big.index", 16, "euclidean") as index:
-        vectors = rng.standard_normal((20_000, 16)).astype(np.float32)
-        index.add([{"id": str(at)} for at in range(20_000)], vectors, "audio")
+        vectors = rng.standard_normal((60_000, 16)).astype(np.float32)
+        index.add([{"id": str(at)} for at in range(60_000)], vectors, "audio")
     with process("page", "big.index", "big.html", "-k", 500, cwd=tmp_path, env=_here()) as child:
         while not list(tmp_path.glob("big.index-*")):  # the matrix: it is at work
             time.sleep(0.01)
