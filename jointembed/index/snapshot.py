@@ -102,6 +102,8 @@ class Snapshot:
 
     def positions(self, names: Collection[str], field: str | None) -> Positions:
         """The ascending positions of those rows that are there."""
+        if not names:
+            return np.empty(0, np.intp)
         with self._backend.read() as view:
             keys = [key for id in names if (key := view.key(id)) is not None]
         return self.field(field).positions_of(keys)

@@ -159,9 +159,13 @@ def test_cluster_refuses_a_read_only_index_before_it_clusters(ask, monkeypatch):
 
 
 def process(*words, **how):
-    return subprocess.Popen(
-        [sys.executable, "-m", "jointembed", *map(str, words)], stderr=subprocess.PIPE, text=True, **how
+    # A runner in the background ignores SIGINT, and its children would, too.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from jointembed.__main__ import main\n"
+        "sys.exit(main())"
     )
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, words)], stderr=subprocess.PIPE, text=True, **how)
 
 
 def test_a_closed_pipe_is_no_error_and_a_full_disk_is(ask):
