@@ -62,7 +62,7 @@ class Image(FileReader, Standardized):
             raise UsageError("Image.mean", wrong, "give both or neither")
         if resample not in get_args(Resample):
             fix = did_you_mean(resample, get_args(Resample))
-            raise UsageError("Image.resample", f"there is no filter {resample!r}", fix)
+            raise UsageError("Image.resample", f"unknown filter {resample!r}", fix)
         self.height, self.width = size
         self.resize, self.resample = resize, resample
         self.shift, self.flip, self.brightness = shift, flip, brightness

@@ -169,7 +169,7 @@ def test_steps_that_a_processor_leaves_out_are_left_out(models, images, tmp_path
         ("clip", "preprocessor_config.json", {"image_processor_type": "DonutImageProcessor"}, "by DonutImageProcessor"),
         ("clip", "preprocessor_config.json", {"image_mean": "absent"}, "it has no 'image_mean'"),
         ("clip", "preprocessor_config.json", {"size": "large"}, "so not to one size"),
-        ("clip", "preprocessor_config.json", {"resample": -1}, "there is no filter '-1'"),
+        ("clip", "preprocessor_config.json", {"resample": -1}, "unknown filter '-1'"),
         ("vit", "preprocessor_config.json", {"size": 12}, "do not match each other"),
         ("vit", "config.json", {"hidden_size": 12}, "do not match"),
         ("clip", "config.json", {"projection_dim": 12}, "do not match"),
