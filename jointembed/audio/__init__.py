@@ -2,6 +2,18 @@
 
 from .decoding import Sound, decode, decoder_version, load, read
 from .formats import Undecodable
-from .resampling import Samples, resample, to_mono
+from .resampling import SILENCE, Samples, find_start, resample, to_mono
 
-__all__ = ["Samples", "Sound", "Undecodable", "decode", "decoder_version", "load", "read", "resample", "to_mono"]
+__all__ = [
+    "SILENCE",
+    "Samples",
+    "Sound",
+    "Undecodable",
+    "decode",
+    "decoder_version",
+    "find_start",
+    "load",
+    "read",
+    "resample",
+    "to_mono",
+]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .streams import BLOCK
 
 Samples = NDArray[np.float32]
-SILENCE = 10 ** (-70 / 20)  # -70 dBFS
+SILENCE = 10 ** (-70 / 20)  # -70 dBFS, as a share of full scale
 MAX_SECONDS_ALLOCATED = 3600.0  # at once, whatever length a header claims
 
 
@@ -36,6 +36,15 @@ def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
     import soxr
 
     return np.asarray(soxr.resample(samples, rate, new_rate, quality="HQ"), np.float32)
+
+
+def find_start(samples: Samples) -> int:
+    """The position of the first sample louder than -70 dBFS; 0 in a silent sound."""
+    for start in range(0, len(samples), BLOCK):
+        loud = np.abs(samples[start : start + BLOCK]) > SILENCE
+        if loud.any():
+            return start + int(loud.argmax())
+    return 0
 
 
 def mix(block: NDArray[Any], out: NDArray[np.float32]) -> None:

@@ -18,9 +18,9 @@ class LogMel(FileReader, Standardized):
     """Sound as windows of a log-mel spectrogram.
 
     A cell is the path of a sound file, samples (N,) at `sample_rate`, or {"array", "sampling_rate"}. The whole file is
-    read, in windows side by side from its start. The rest after the last full window becomes a window of its own if it
-    is at least half as long as one, and is left out otherwise. A file shorter than a window is centred in one. Windows
-    are padded with silence.
+    read, in windows side by side from the first sample louder than -70 dBFS, so that silence before a song does not
+    move its windows. The rest after the last full window becomes a window of its own if it is at least half as long as
+    one, and is left out otherwise. A file shorter than a window is centred in one. Windows are padded with silence.
 
     Args:
         sample_rate: Hz.
@@ -77,8 +77,8 @@ class LogMel(FileReader, Standardized):
         return (self.frames, self.n_mels)
 
     def preprocess_config(self) -> dict[str, Any]:
-        """The settings that decide the frames, without the windows and augmentation."""
-        return {"sample_rate": self.sample_rate, "n_mels": self.n_mels, **self._spectrum}
+        """What decides the frames, without the windows and augmentation."""
+        return {"sample_rate": self.sample_rate, "n_mels": self.n_mels, "trim": audio.SILENCE, **self._spectrum}
 
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn the mean and the standard deviation of each band from at most 200 training cells."""
@@ -87,7 +87,7 @@ class LogMel(FileReader, Standardized):
 
     def preprocess(self, cell: Any) -> Array:
         """The log-mel frames of a whole sound (T, n_mels)."""
-        samples = audio.load(cell, self.sample_rate)
+        samples = self._load(cell)
         blocks = -(-self._count_frames(samples) // self.frames)
         return np.concatenate([self._compute_block(samples, number) for number in range(blocks)])
 
@@ -100,10 +100,16 @@ class LogMel(FileReader, Standardized):
 
     def windows(self, cell: Any, max_windows: int | None = None) -> list[Array]:
         """The windows of a sound; only those returned are computed. See `Reader.windows`."""
-        samples = audio.load(cell, self.sample_rate)
+        samples = self._load(cell)
         count = count_windows(self._count_frames(samples), self.frames)
         numbers = evenly_spaced(count, max_windows)
         return [self._pad_window(self._compute_block(samples, number), number) for number in numbers]
+
+    def _load(self, cell: Any) -> Array:
+        """The samples from the frame on in which the sound begins."""
+        samples = audio.load(cell, self.sample_rate)
+        hop = self.spectrogram.hop_length
+        return samples[audio.find_start(samples) // hop * hop :]
 
     def _count_frames(self, samples: Array) -> int:
         return 1 + len(samples) // self.spectrogram.hop_length

@@ -42,13 +42,22 @@ def windowed(
 ) -> Iterator[tuple[Ragged, Vectors]]:
     """Sounds -> their windows, and the vectors of these, one sound at a time.
 
-    Windows of equal length from several sounds share a batch, so few batches need padding.
+    Windows of equal length from several sounds share a batch, so few batches need padding. If a sound cannot be read,
+    the sounds before it come first, and then the error.
     """
     encoder = column.encoder
     sounds: deque[_Sound] = deque()
     waiting: dict[int, _Batch] = {}  # windows to be computed, by their length
     running: deque[tuple[Future[Vectors], _Batch]] = deque()
     size = how.windows_in_batch(device)
+    error: Exception | None = None
+
+    def read() -> Iterator[Ragged]:
+        nonlocal error
+        try:
+            yield from _ahead(lambda cell: _windows(column.reader, cell, how), cells)
+        except Exception as reason:
+            error = reason
 
     def start(length: int) -> None:
         batch = waiting.pop(length)
@@ -66,7 +75,7 @@ def windowed(
             sound = sounds.popleft()
             yield sound.x, sound.h
 
-    for x in _ahead(lambda cell: _windows(column.reader, cell, how), cells):
+    for x in read():
         sound = _Sound(x, np.empty((len(x.rows), encoder.width), np.float32), len(x.rows))
         sounds.append(sound)
         for at, length in enumerate(encoder.length(x).tolist()):
@@ -82,6 +91,8 @@ def windowed(
     for length in list(waiting):
         start(length)
     yield from complete(0)
+    if error is not None:
+        raise error
 
 
 def _stacked(encoder: Encoder, values: list[Tensor], how: EmbedOptions, device: torch.device) -> Vectors:

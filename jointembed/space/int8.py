@@ -2,7 +2,9 @@
 
 Weights are rounded once, a scale for each output channel; the inputs of a layer are rounded to the range that they had
 on a few example batches (static quantisation, Jacob et al. 2018). The products are summed exactly and become float32
-again, so everything between the layers is computed as before. The kernels are oneDNN's, as torch calls them.
+again, so everything between the layers is computed as before. The kernels are oneDNN's, as torch calls them. On another
+processor the same rounded numbers are multiplied in float32: no faster, but an index made in 8-bit integers is searched
+with the same vectors there, but for the rounding of float32.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..encoders import Encoder
+from .precision import native_int8
 
 # N inputs, C channels
 
@@ -107,6 +110,8 @@ class _QuantizedLayer(nn.Module):
         if isinstance(layer, nn.Conv1d | nn.Conv2d):
             padding = [*[0] * (2 - self.axes), *_explicit_padding(layer)]
             self.geometry = [*image, *layer.stride], padding, [*image, *layer.dilation], layer.groups
+        self.native = native_int8()
+        self.rounded = rounded.float()
         prepack: Any = torch.ops.onednn.qconv_prepack
         self.packed = prepack(rounded, self.scales, self.scale, self.zero_point, *self.geometry, None)
 
@@ -121,12 +126,21 @@ class _QuantizedLayer(nn.Module):
         elif self.axes == 1:
             q = q[:, :, None]
         q = q.contiguous(memory_format=torch.channels_last)
-        inputs = (self.scale, self.zero_point, self.packed, self.scales, self.zeros, self.bias, *self.geometry)
-        convolve: Any = torch.ops.onednn.qconv2d_pointwise
-        y: Tensor = convolve(q, *inputs, 1.0, 0, torch.float32, "none", [], "")
+        y = self._convolve(q) if self.native else self._convolve_in_float32(q)
         if self.axes == 0:
             return y.reshape(*x.shape[:-1], -1)
         return y[:, :, 0] if self.axes == 1 else y
+
+    def _convolve(self, q: Tensor) -> Tensor:
+        inputs = (self.scale, self.zero_point, self.packed, self.scales, self.zeros, self.bias, *self.geometry)
+        convolve: Any = torch.ops.onednn.qconv2d_pointwise
+        y: Tensor = convolve(q, *inputs, 1.0, 0, torch.float32, "none", [], "")
+        return y
+
+    def _convolve_in_float32(self, q: Tensor) -> Tensor:
+        products = nn.functional.conv2d(q.float() - self.zero_point, self.rounded, None, *self.geometry)
+        y = products * (self.scales * self.scale)[:, None, None]
+        return y if self.bias is None else y + self.bias[:, None, None]
 
 
 def _explicit_padding(layer: nn.Conv1d | nn.Conv2d) -> list[int]:

@@ -21,6 +21,11 @@ def native_bf16() -> bool:
     return _has("avx512_bf16", "amx_bf16")
 
 
+def native_int8() -> bool:
+    """Whether the processor multiplies 8-bit integers exactly: older instructions saturate sums of two products."""
+    return _has("avx512_vnni", "avx_vnni", "amx_int8")
+
+
 def fast_precisions(device: torch.device) -> list[str]:
     """The precisions that a device computes faster than float32, the fastest first: `bfloat16`, `int8`.
 
@@ -29,7 +34,7 @@ def fast_precisions(device: torch.device) -> list[str]:
     """
     if device.type != "cpu":
         return ["bfloat16"] if native_bf16() else []
-    int8 = ["int8"] if _has("avx512_vnni", "avx_vnni", "amx_int8") else []
+    int8 = ["int8"] if native_int8() else []
     if _has("amx_bf16"):
         return ["bfloat16", *int8]
     return [*int8, *(["bfloat16"] if _has("avx512_bf16") else [])]

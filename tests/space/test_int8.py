@@ -46,7 +46,10 @@ def space(sounds):
     return space.eval()
 
 
-def test_every_kind_of_layer_is_computed_to_a_hundredth():
+@pytest.mark.parametrize("limit", ["default", "avx2"])
+def test_every_kind_of_layer_is_computed_to_a_hundredth(monkeypatch, limit):
+    """An index made where the processor multiplies 8-bit integers is searched where it does not, too."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     torch.manual_seed(0)
     encoder = Layers(Numbers(["a"]))
     encoder.build(8)
