@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 from ..objectives import distributed
 
 Rows = NDArray[np.int64]
-BatchSpec = tuple[int, int, Rows]  # epoch, number of the batch, row numbers
+BatchSpec = tuple[int, int, Rows]  # epoch, number of the batch among those of all processes, row numbers
 
 
-class RowBatchSampler(Sampler[BatchSpec]):
-    """Batches of row numbers for one process of a distributed run.
+class RowBatchSampler(DistributedSampler[BatchSpec]):
+    """Batches of row numbers for one process of a distributed run; Lightning must not divide them once more.
 
     In training, rows are shuffled by seed and epoch, and an incomplete last batch is dropped. Otherwise rows keep their
     order, each is seen exactly once over all processes, and every process gets the same number of batches, including
@@ -62,7 +62,9 @@ class RowBatchSampler(Sampler[BatchSpec]):
         step = self.batch_size * self.num_replicas
         for number in range(len(self)):
             chunk = order[number * step : (number + 1) * step]
-            yield self.epoch, number, np.array_split(chunk, self.num_replicas)[self.rank]
+            part = np.array_split(chunk, self.num_replicas)[self.rank]
+            # No two processes get the same number, which seeds the augmentation of the rows.
+            yield self.epoch, number * self.num_replicas + self.rank, part
 
     def _shuffle(self) -> Rows:
         rng = np.random.default_rng([self.seed, self.epoch])

@@ -157,10 +157,10 @@ class Sampled(Candidates):
         self.register_buffer("cumulative", (counts / counts.sum()).cumsum(0), persistent=False)
 
     def draw(self) -> Tensor:
-        """Draw ids (C,), with replacement, proportionally to their training frequency."""
+        """Draw ids (C,), with replacement, proportionally to their training frequency; the same in all processes."""
         cumulative = cast(Tensor, self.cumulative)
         chance = torch.rand(self.count, dtype=cumulative.dtype, device=cumulative.device)
-        return torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1)
+        return distributed.share(torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1))
 
     def forward(self, loss: Loss, query: Queries, targets: Targets, space: Space, dim: int | None) -> Tensor:
         """The mean loss; each id of a cell with several is a target of its own."""

@@ -50,6 +50,31 @@ def mean(values: Tensor, counted: Tensor) -> Tensor:
     return (values * weights(counted.to(values.dtype))).sum()
 
 
+def average(x: Tensor) -> Tensor:
+    """The mean of every process's `x` (...), all of one shape, without a gradient."""
+    x = x.detach().clone()
+    if world() > 1:
+        dist.all_reduce(x)
+    return x / world()
+
+
+def total(count: int, device: torch.device) -> int:
+    """The sum of every process's `count`, computed on a device."""
+    if world() == 1:
+        return count
+    counts = torch.tensor(count, device=device)
+    dist.all_reduce(counts)
+    return int(counts)
+
+
+def share(x: Tensor) -> Tensor:
+    """The `x` (...) of the first process, in the place of every other's."""
+    if world() > 1:
+        x = x.clone()
+        dist.broadcast(x, 0)
+    return x
+
+
 def rank() -> int:
     """The number of this process among those that train together."""
     return dist.get_rank() if world() > 1 else 0

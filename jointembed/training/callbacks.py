@@ -184,7 +184,7 @@ class Evaluate(Callback):
         metrics = retrieval.evaluate(task, queries, candidates, space.metric, self.k, n_resamples=1)
         values = {f"{self.query}-{self.target}/{name}": metric["value"] for name, metric in metrics.items()}
         logged = {name: float(value) for name, value in values.items() if value is not None}
-        pl_module.log_dict(logged, rank_zero_only=True)
+        pl_module.log_dict(logged, sync_dist=True)  # all processes have computed the same, and choose by it
 
 
 class ReportMetrics(Callback):

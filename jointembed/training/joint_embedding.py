@@ -17,7 +17,7 @@ from .. import files
 from ..config import Configurable, from_config, to_config
 from ..encoders import Encoder, SequenceEncoder
 from ..errors import MismatchError, UsageError, did_you_mean
-from ..objectives import Objective, Teacher
+from ..objectives import Objective, Teacher, distributed
 from ..ragged import Ragged
 from ..readers import Reader
 from ..space import checkpoint
@@ -178,6 +178,9 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             self.space.build()
             for objective in self._objectives:
                 objective.build(self.space)
+        if distributed.rank():
+            # Dropout and the like differ between processes; the parameters are those of the first.
+            torch.manual_seed(torch.initial_seed() + distributed.rank())
 
     def parameter_counts(self) -> dict[str, tuple[int, int]]:
         """The number of parameters of each part of the model, and how many of them are trained.
@@ -221,22 +224,22 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             dims = self.matryoshka_dims if objective.uses_score and self.matryoshka_dims else [None]
             values = [objective(encoded, batch, self.space, dim) for dim in dims]
             losses[f"{number}_{objective.name}"] = objective.weight * torch.stack(values).mean()
+        if distributed.world() > 1 and losses:
+            # DDP waits for a gradient of each parameter, also of an encoder that no objective needs.
+            name, loss = losses.popitem()
+            losses[name] = loss + 0 * torch.stack([column.z.sum() for column in encoded.values()]).sum()
         return losses
 
     def _log_losses(self, stage: str, batch: dict[str, Ragged], step: bool) -> Tensor:
         losses = self.losses(batch)
-        total = torch.stack(list(losses.values())).sum()
-        size = len(next(iter(batch.values())))
-        parts = {f"{stage}/{name}": loss.detach() for name, loss in losses.items()} if not step else {}
-        self.log_dict(
-            {f"{stage}/loss": total.detach(), **parts},
-            on_step=step,
-            on_epoch=not step,
-            batch_size=size,
-            prog_bar=False,
-            sync_dist=not step,
-        )
-        return total
+        parts, rows = torch.stack(list(losses.values())), len(next(iter(batch.values())))
+        means = distributed.average(parts)  # the batches of all processes are one, and its losses are logged
+        logged = {f"{stage}/loss": means.sum()}
+        if not step:
+            logged |= {f"{stage}/{name}": mean for name, mean in zip(losses, means, strict=True)}
+            rows = distributed.total(rows, parts.device)
+        self.log_dict(logged, on_step=step, on_epoch=not step, batch_size=rows, prog_bar=False, sync_dist=not step)
+        return parts.sum()
 
     def training_step(self, batch: dict[str, Ragged], number: int) -> Tensor:
         """The sum of all objectives."""

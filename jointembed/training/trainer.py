@@ -52,7 +52,6 @@ class Trainer(lightning.Trainer):
         callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
         kwargs["callbacks"] = [RefuseExistingRun(), *callbacks]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
-        kwargs["use_distributed_sampler"] = False  # ours knows the processes already
         super().__init__(*args, **kwargs)
 
     def _run(self, model: Any, ckpt_path: Any = None, *args: Any, **kwargs: Any) -> Any:

@@ -14,7 +14,7 @@ def plans(world, *args, epoch=0, **kwargs):
         batches.set_epoch(epoch)
         listed = list(batches)
         assert len(listed) == len(batches)
-        assert [plan[:2] for plan in listed] == [(epoch, number) for number in range(len(listed))]
+        assert [plan[:2] for plan in listed] == [(epoch, number * world + rank) for number in range(len(listed))]
         plans_of_ranks.append([plan[2] for plan in listed])
     return plans_of_ranks
 

@@ -1,8 +1,10 @@
-"""Two processes that train together do what one does with a single big batch."""
+"""Two processes that train together do what one does with a single big batch; they are started once for all checks."""
 
 import json
 import os
+import warnings
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,11 @@ from torch import distributed as dist
 from torch import multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from jointembed import BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, Numbers, Regression
+from jointembed import BagOfWords, Category, EmbeddingBag, JointEmbedding, Match, Numbers, Regression, TableData
 from jointembed.encoders import MLP
 from jointembed.objectives import distributed
+from jointembed.training.callbacks import BestAndLast, Evaluate
+from jointembed.training.trainer import Trainer
 
 # Eight rows; the first five belong to the first process. Two share their artist, two their song, two a caption.
 CELLS = {
@@ -157,10 +161,63 @@ def mutated(name):
     return right, weights
 
 
+ROWS = [
+    {"split": "train" if n < 24 else "dev", "song": f"s{n}", "genre": "abc"[n % 3], "unused": "w"} for n in range(31)
+]
+TRAINERS = {"Lightning's": lightning.Trainer, "ours": Trainer}
+
+
+class Recorder(lightning.Callback):
+    """Records the rows of each batch of this process, the logged losses, and a random number."""
+
+    def __init__(self):
+        self.result = {"train": [], "dev": 0, "losses": []}
+
+    def on_train_start(self, *_):
+        self.result["random"] = float(torch.rand(()))
+
+    def on_train_batch_start(self, trainer, model, batch, number):
+        self.result["train"].append(batch["song"].values.tolist())
+
+    def on_train_batch_end(self, trainer, *_):
+        self.result["losses"].append(float(trainer.callback_metrics["train/loss"]))
+
+    def on_validation_batch_start(self, trainer, model, batch, number, loader=0):
+        self.result["dev"] += len(batch["song"])
+
+    def on_fit_end(self, trainer, model):
+        self.result["metrics"] = {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def fit(trainer_class, folder, batch_size, devices):
+    """What `Recorder` records of an epoch; no objective needs one of the encoders."""
+    torch.manual_seed(0)
+    encoders = {column: EmbeddingBag(Category()) for column in ("song", "genre", "unused")}
+    model = JointEmbedding(6, encoders, [Match("song", "genre")], bf16=False)
+    recorder = Recorder()
+    trainer = trainer_class(
+        max_epochs=1,
+        accelerator="cpu",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        callbacks=[recorder, Evaluate("song", "genre"), BestAndLast("song-genre/hit@1", "max")],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        default_root_dir=folder,
+    )
+    trainer.fit(model, TableData(ROWS, batch_size=batch_size))
+    return recorder.result
+
+
 def work(rank, folder):
     """One process: first every case as a single big batch, then together with the other process."""
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", module="lightning")
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    alone = fit(lightning.Trainer, f"{folder}/alone{rank}", 8, 1)
     expected = {name: trained(Losses(make_case(name)[0]), make_case(name)[1]) for name in CASES}
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     rows = torch.arange(SPLIT) if rank == 0 else torch.arange(SPLIT, len(CELLS["song"]))
@@ -179,13 +236,18 @@ def work(rank, folder):
             }
         if right:
             distributed.gather, distributed.weights = right
+    # Lightning takes these for processes of torchrun, and starts none itself.
+    addresses = {"MASTER_ADDR": "localhost", "MASTER_PORT": "0", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= addresses
+    fits = {name: fit(trainer, f"{folder}/{number}", 4, 2) for number, (name, trainer) in enumerate(TRAINERS.items())}
     with open(f"{folder}/{rank}.json", "w") as file:
-        json.dump(result, file)
+        json.dump({"cases": result, "alone": alone, "fits": fits}, file)
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def differences(tmp_path_factory):
+def ranks(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("gather"))
     multiprocessing.spawn(work, (folder,), nprocs=2)
     result = []
@@ -196,16 +258,41 @@ def differences(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_give_the_loss_gradients_and_steps_of_one(name, differences):
+def test_two_processes_give_the_loss_gradients_and_steps_of_one(name, ranks):
     for rank in range(2):
-        entry = differences[rank][name]
+        entry = ranks[rank]["cases"][name]
         assert entry["size"] > 1e-3 and entry["loss"] > 1e-3, "the case tests something"
         assert max(entry["gaps"]) <= 1e-10, f"rank {rank}: loss, gradients, parameters differ by {entry['gaps']}"
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_mistake_in_the_gathering_would_be_seen(mutant, differences):
-    assert max(differences[0][mutant]["gaps"]) > 1e-4
+def test_a_mistake_in_the_gathering_would_be_seen(mutant, ranks):
+    assert max(ranks[0]["cases"][mutant]["gaps"]) > 1e-4
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_processes_share_out_the_rows_under_any_trainer(trainer, ranks):
+    alone, parts = ranks[0]["alone"], [rank["fits"][trainer] for rank in ranks]
+    together = [first + second for first, second in zip(*(part["train"] for part in parts), strict=True)]
+    assert together == alone["train"]
+    assert sorted(sum(together, [])) == list(range(24))
+    assert [part["dev"] for part in parts] == [4, 3]
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_every_process_logs_the_losses_and_metrics_of_all(trainer, ranks):
+    alone = ranks[0]["alone"]
+    for rank in ranks:
+        fit = rank["fits"][trainer]
+        assert fit["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+        assert fit["metrics"] == pytest.approx(alone["metrics"], rel=1e-5)
+        assert {"dev/loss", "dev/0_song_genre", "song-genre/hit@1"} <= set(fit["metrics"])
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_processes_draw_different_random_numbers(trainer, ranks):
+    first, second = (rank["fits"][trainer]["random"] for rank in ranks)
+    assert first == ranks[0]["alone"]["random"] != second
 
 
 def test_single_process_gathers_and_averages_its_own_rows():
