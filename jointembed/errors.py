@@ -65,6 +65,12 @@ class DiskFullError(UserError):
     code, tag = 6, "E-SPACE"
 
 
+class DivergedError(UserError):
+    """The loss, the gradients or the weights of a training are not finite (exit code 7)."""
+
+    code, tag = 7, "E-DIVERGED"
+
+
 def from_oserror(error: OSError) -> UserError | None:
     """The error for a full disk or a file that may not be opened; None for any other system error."""
     subject = "the output" if error.filename is None else os.fsdecode(error.filename)

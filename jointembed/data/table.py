@@ -36,7 +36,15 @@ from .rows import Rows
 from .sampler import BatchSpec, RowBatchSampler
 from .vector_cache import CachedColumn, VectorCache
 
-Batch = dict[str, Ragged]
+
+class Batch(dict[str, Ragged]):
+    """The columns of a batch.
+
+    Attributes:
+        rows: (B,) the numbers of its rows in the table.
+    """
+
+    rows: NDArray[np.int64] | None = None
 
 
 class TableDataset(Dataset[Batch]):
@@ -54,7 +62,8 @@ class TableDataset(Dataset[Batch]):
     def __getitem__(self, spec: BatchSpec) -> Batch:
         epoch, number, rows = spec
         index = torch.from_numpy(rows)
-        batch = {column: x[index] for column, x in self.encoded.items() if column not in self.read}
+        batch = Batch({column: x[index] for column, x in self.encoded.items() if column not in self.read})
+        batch.rows = rows
         for place, (column, (reader, cells, features)) in enumerate(self.read.items()):
             rng = np.random.default_rng([self.seed, epoch, number, place]) if self.train else None
             x = reader.encode([cells[row] for row in rows], rng, features)
@@ -156,6 +165,12 @@ class TableData(lightning.LightningDataModule):
         if self.split not in rows.columns:
             return np.arange(len(rows) if "train" in splits else 0)
         return np.flatnonzero(np.isin(np.array(rows.cells(self.split), dtype=object).astype(str), splits))
+
+    def ids(self, numbers: NDArray[np.int64]) -> list[Any]:
+        """The ids of rows: their cells in the column `id`, or their numbers in a table without it."""
+        rows = self.open()
+        cells = rows.cells("id") if "id" in rows.columns else range(len(rows))
+        return [cells[number] for number in numbers.tolist()]
 
     def dicts(self, *splits: str) -> list[dict[str, Any]]:
         """The rows of the given splits as dicts, with paths resolved in the columns that the model reads as files."""
@@ -313,7 +328,9 @@ class TableData(lightning.LightningDataModule):
         """Move the columns to a device."""
         if device.type == "cpu":
             return batch
-        return {column: x.to(device, non_blocking=True) for column, x in batch.items()}
+        moved = Batch({column: x.to(device, non_blocking=True) for column, x in batch.items()})
+        moved.rows = batch.rows
+        return moved
 
     def steps(self, trainer: Any) -> int:
         """The number of optimizer steps in a run."""

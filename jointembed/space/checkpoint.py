@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import files
-from ..errors import DamagedError, MismatchError, UnsafeError, UsageError
+from ..errors import DamagedError, DivergedError, MismatchError, UnsafeError, UsageError
 
 KEY = "jointembed"  # what describes the model, beside Lightning's own keys and the weights in `state_dict`
 VERSION = 2
@@ -22,7 +22,15 @@ def write(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all, without a second copy of it in memory.
 
     Lightning's own writer goes through memory and a temporary folder, and does not flush to the disk.
+
+    Raises:
+        DivergedError: a weight is not finite; nothing is written.
     """
+    for state in (content["state_dict"], content.get("current_model_state", {})):
+        name = find_non_finite(state)
+        if name is not None:
+            wrong = f"the weights {name} are not finite, so the checkpoint is not written"
+            raise DivergedError(path, wrong, "train with a lower learning rate, from an earlier checkpoint")
     with files.atomic_write(path) as file:
         torch.save(content, file)
 
@@ -72,6 +80,11 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise DamagedError(file, "its weights do not fit the model that it describes", "train again") from error
-    for name, value in module.state_dict().items():
-        if not value.isfinite().all():
-            raise DamagedError(file, f"the weights {name} are not finite", "use an earlier checkpoint of the run")
+    name = find_non_finite(module.state_dict())
+    if name is not None:
+        raise DamagedError(file, f"the weights {name} are not finite", "use an earlier checkpoint of the run")
+
+
+def find_non_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """The name of the first weights that are not finite; None if all are."""
+    return next((name for name, value in weights.items() if not value.isfinite().all()), None)

@@ -12,6 +12,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..space import checkpoint
 from .callbacks import BestAndLast, ParameterSummary, RefuseExistingRun
+from .finite import SkipNonFinite
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -50,6 +51,8 @@ class Trainer(lightning.Trainer):
             callbacks.append(ParameterSummary())
         # Averaged weights give way to the current ones only after all others have evaluated them.
         callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
+        if not any(isinstance(callback, SkipNonFinite) for callback in callbacks):
+            callbacks.insert(0, SkipNonFinite())
         kwargs["callbacks"] = [RefuseExistingRun(), *callbacks]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
         super().__init__(*args, **kwargs)

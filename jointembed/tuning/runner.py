@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..errors import DamagedError, UsageError, UserError, did_you_mean
+from ..errors import DamagedError, DivergedError, UsageError, UserError, did_you_mean
 from .search_space import SweepMetric, to_words
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def run_trial(
         state, result = TrialState.COMPLETE, f"{metric.name} {value:.4g}"
     except TrialPruned as pruned:
         state, result = TrialState.PRUNED, str(pruned)
-    except DamagedError as error:  # vectors that are not finite: bad values, from which the study should learn
+    except (DamagedError, DivergedError) as error:  # not finite: bad values, from which the study should learn
         state, result = TrialState.PRUNED, error.problem
     except UserError as error:
         state, result, failure = TrialState.FAIL, "failed", error
