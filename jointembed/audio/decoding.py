@@ -229,6 +229,8 @@ def load(cell: Any, rate: int) -> Samples:
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or not array.size:
         fix = "give a path, an array, or a dict with array and sampling_rate"
         raise UsageError("sound", f"{type(cell).__name__} is not a sound", fix)
+    if not np.isfinite(array).all():
+        raise UsageError("sound", "some of its samples are not finite", "correct the array, or leave it out")
     if array.dtype.kind in "iu":
         array = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max + 1.0)
     if array.ndim == 2 and array.shape[0] < array.shape[1]:

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from .. import files, values
 from ..encoders import Encoder
 from ..errors import UsageError, did_you_mean
-from ..objectives import Teacher
+from ..objectives import Teacher, distributed
 from ..ragged import Ragged
 from ..readers import Category, Reader
 from ..space import checkpoint
@@ -32,6 +32,7 @@ from ..space.inference import PieceVectors
 from ..space.space import Space
 from .feature_cache import FeatureCache
 from .join import IndirectColumn, JoinedRows, encode_column, join_as_trained, reader_cells
+from .number_report import report_numbers
 from .rows import Rows
 from .sampler import BatchSpec, RowBatchSampler
 from .vector_cache import CachedColumn, VectorCache
@@ -191,6 +192,8 @@ class TableData(lightning.LightningDataModule):
         for reader, columns in readers:
             self._check(rows, reader.columns or columns)
         self._check(rows, [*model.key_columns, *self.balance])
+        if distributed.rank() == 0:
+            self._report_numbers(rows, readers)
         self._fit(model, rows, readers)
         for reader, columns in readers:
             for column in columns:
@@ -215,6 +218,16 @@ class TableData(lightning.LightningDataModule):
                     f"the table has no such column (it has {', '.join(rows.columns)})",
                     did_you_mean(column, rows.columns),
                 )
+
+    @staticmethod
+    def _report_numbers(rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:
+        standardized: dict[str, bool] = {}
+        for reader, columns in readers:
+            if reader.reads_numbers:
+                for column in reader.columns or columns:
+                    standardized[column] = standardized.get(column, False) or reader.scales_numbers
+        for column, is_standardized in standardized.items():
+            report_numbers(rows.name, column, rows.cells(column), is_standardized)
 
     def _fit(self, model: Any, rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:
         assert self.trainer is not None

@@ -12,26 +12,36 @@ from .. import values
 from ..errors import UsageError
 from .reader import Array, Standardized
 
+HUGE = 1e30  # numbers of this size or more are faults; the square of one is infinite
+
+
+MAX_DEVIATIONS = 1e6  # a number of N training rows is at most sqrt(N) standard deviations from their mean
+
 
 def to_float(value: Any, name: str) -> float:
-    """A cell as a number; NaN where it is missing.
+    """A cell as a number; NaN where it is missing, infinite or of 1e30 and more.
 
     Raises:
         UsageError: the cell is not a number.
     """
     try:
-        return math.nan if value is None or value == "" else float(value)
+        number = math.nan if value is None or value == "" else float(value)
     except (TypeError, ValueError) as error:
         fix = "correct the cell, or read the column with BagOfWords or Category"
         raise UsageError(name, f"{value!r} is not a number", fix) from error
+    return number if abs(number) < HUGE else math.nan
 
 
 class Numbers(Standardized):
     """Numbers, standardised by the mean and the standard deviation of the training rows. A missing number is the mean.
 
+    Numbers that are infinite, 1e30 or more, or a million standard deviations from the mean are read as missing.
+
     Args:
         columns: the columns of a row to read; without them it reads its own cell, a number or a list of numbers.
     """
+
+    reads_numbers = scales_numbers = True
 
     def __init__(self, columns: list[str] | None = None) -> None:
         self.columns = tuple(columns or ())
@@ -44,8 +54,8 @@ class Numbers(Standardized):
         return (self.size,)
 
     def elements(self, cell: Any) -> list[Any]:
-        """The cell itself: all of its numbers are one element."""
-        return [cell]
+        """The cell itself: all of its numbers are one element. An unusable number has no element."""
+        return [cell] if self.columns or np.isfinite(self._to_numbers(cell)).any() else []
 
     def _to_numbers(self, cell: Any) -> Array:
         cells = [cell.get(column) for column in self.columns] if isinstance(cell, dict) else cell
@@ -70,7 +80,7 @@ class Numbers(Standardized):
     def preprocess(self, cell: Any) -> Array:
         """The standardised numbers (size,); 0 where a number is missing."""
         numbers = (self._to_numbers(cell) - self.mean) / self.std
-        return np.where(np.isfinite(numbers), numbers, 0).astype(np.float32)
+        return np.where(np.abs(numbers) < MAX_DEVIATIONS, numbers, 0).astype(np.float32)
 
     def inverse_transform(self, standardised: Array) -> Array:
         """Standardised numbers (N, size) in the units of the table."""

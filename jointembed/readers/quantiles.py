@@ -26,6 +26,8 @@ def quantile_edges(numbers: Sequence[float], bins: int) -> list[float]:
 class BinnedColumns(Reader):
     """A reader that puts the numbers of several columns, or of its own cell, into bins learned from the rows."""
 
+    reads_numbers = True
+
     def __init__(self, columns: list[str] | None, bins: int) -> None:
         self.columns, self.bins = tuple(columns or ()), bins
         self.edges: list[Any] = []
@@ -135,7 +137,7 @@ class HashedCross(BinnedColumns, TokenReader):
         for at in range(len(self.columns)):
             present = [row[at] for row in rows if not values.missing(row[at])]
             try:
-                edges.append(quantile_edges([float(value) for value in present], self.bins))
+                edges.append(quantile_edges([to_float(float(value), "") for value in present], self.bins))
             except (TypeError, ValueError):
                 edges.append(None)
         self.restore({"edges": edges})
@@ -146,6 +148,11 @@ class HashedCross(BinnedColumns, TokenReader):
         for value, edges, name in zip(self.cells(element), self.edges, self.columns, strict=True):
             if values.missing(value):
                 return [self.size]
-            parts.append(str(value if edges is None else np.searchsorted(edges, to_float(value, name))))
+            if edges is not None:
+                value = to_float(value, name)
+                if math.isnan(value):
+                    return [self.size]
+                value = np.searchsorted(edges, value)
+            parts.append(str(value))
         digest = blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return [int.from_bytes(digest, "little") % self.buckets]

@@ -32,6 +32,8 @@ class Reader(Configurable, ABC):
 
     columns: tuple[str, ...] = ()  # the columns of a row that it reads; empty: the cell that it is given
     reads_files: ClassVar[bool] = False  # a text cell is a path, relative to the folder of the table
+    reads_numbers: ClassVar[bool] = False  # the cells of its columns are numbers
+    scales_numbers: ClassVar[bool] = False  # numbers keep their proportions, so that an outlier matters
     reads_text: ClassVar[bool] = False  # a cell is text, so that words can be searched for
     windowed: ClassVar[bool] = False  # the pieces of a cell are parts of one thing, such as the windows of a song
     cached: ClassVar[bool] = False  # cache the arrays of `preprocess` on disk, and apply `augment` to them

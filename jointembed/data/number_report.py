@@ -1,0 +1,82 @@
+"""What is wrong with the numbers of a table: counted and reported, column by column, when it is read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..readers.numbers import HUGE
+
+Numbers = NDArray[np.float64]
+
+MAX_STD_TO_SPREAD = 100  # above it the numbers of a column are nearly equal once they are standardised
+
+
+def to_numbers(cells: Sequence[Any]) -> Numbers:
+    """Cells as numbers (N,); NaN for those that are not numbers, such as missing ones and text."""
+    try:
+        return np.asarray(cells, np.float64)
+    except (TypeError, ValueError):
+        return np.array([_to_number(cell) for cell in cells], np.float64)
+
+
+def _to_number(cell: Any) -> float:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def count_unusable(cells: Sequence[Any], numbers: Numbers) -> dict[str, int]:
+    """How many cells are NaN, infinite or huge; empty if none are.
+
+    Args:
+        cells: N cells.
+        numbers: (N,) the cells as numbers.
+    """
+    nan = sum(isinstance(cells[row], float | np.floating) for row in np.flatnonzero(np.isnan(numbers)).tolist())
+    infinite = int(np.isinf(numbers).sum())
+    huge = int((np.abs(numbers) >= HUGE).sum()) - infinite
+    counts = {"NaN": nan, "infinite": infinite, f"{HUGE:g} or more": huge}
+    return {name: count for name, count in counts.items() if count}
+
+
+def describe_outlier(numbers: Numbers) -> str | None:
+    """A sentence about the number that leaves no scale to the others, once they are standardised; None without one."""
+    usable = numbers[np.abs(numbers) < HUGE]
+    if not len(usable):
+        return None
+    median = float(np.median(usable))
+    distances = np.abs(usable - median)
+    if not distances.any():
+        return None
+    spread = float(np.median(distances[distances > 0]))
+    if usable.std() <= MAX_STD_TO_SPREAD * spread:
+        return None
+    farthest = usable[distances.argmax()]
+    return (
+        f"{farthest:g} is so far from the others, about {median:g} ± {spread:g}, that these differ little by `Numbers`"
+    )
+
+
+def report_numbers(table: str, column: str, cells: Sequence[Any], standardized: bool) -> None:
+    """Print a line for a column with cells that are NaN, infinite or huge, and one for an outlier.
+
+    Args:
+        table: its name.
+        column: its name.
+        cells: all of its cells.
+        standardized: whether the column is standardised, so that an outlier matters.
+    """
+    numbers = to_numbers(cells)
+    counts = count_unusable(cells, numbers)
+    if counts:
+        described = ", ".join(f"{count} {name}" for name, count in counts.items())
+        print(f"warning: {table}: {column}: cells that are read as missing: {described}", file=sys.stderr)
+    if standardized and (outlier := describe_outlier(numbers)):
+        fix = "Fix: correct it, or read the column with PiecewiseLinear or Quantiles"
+        print(f"warning: {table}: {column}: {outlier}. {fix}", file=sys.stderr)
