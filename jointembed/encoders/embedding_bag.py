@@ -89,7 +89,10 @@ class EmbeddingBag(Encoder):
 
     def vocabulary_vectors(self) -> Tensor:
         """The vectors (K, width) of all K known items, without the one of everything unknown."""
-        return cast(Tensor, self.after(self.table.weight[: self.reader.size]))
+        weight = self.table.weight
+        if self.table.sparse:
+            weight = cast(Tensor, _WithSparseGradient.apply(weight))
+        return cast(Tensor, self.after(weight[: self.reader.size]))
 
 
 def embedding_bag_sum(table: Tensor, values: Tensor, starts: Tensor, weights: Tensor, sparse: bool) -> Tensor:
@@ -136,3 +139,16 @@ class _Sum(torch.autograd.Function):
             per_sample_weights=torch.from_numpy(transposed.data),
         )
         return gradients, None, None, None
+
+
+class _WithSparseGradient(torch.autograd.Function):
+    """The same tensor with a gradient of rows, as DDP expects of a table whose other gradients are of that kind."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor) -> Tensor:
+        return table.view_as(table)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.to_sparse(1)
