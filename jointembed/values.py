@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .errors import UsageError
 
-_MAX_EXACT_FLOAT = 2.0**53  # above it not every integer is a float64
+MAX_EXACT_FLOAT = 2.0**53  # above it not every integer is a float64
 
 
 def key(cell: object) -> int:
@@ -118,7 +118,7 @@ def _hash_array(cell: npt.NDArray[Any]) -> int:
         return _hash_list(cell.tolist())
     values = np.add(cell, 0.0, dtype="<f8", order="C")  # the sum turns -0.0, which equals 0.0, into it
     parts = [repr(cell.shape).encode(), values.data if values.size else b""]
-    if cell.dtype.kind in "iu" and cell.itemsize == 8 and values.size and np.abs(values).max() > _MAX_EXACT_FLOAT:
+    if cell.dtype.kind in "iu" and cell.itemsize == 8 and values.size and np.abs(values).max() > MAX_EXACT_FLOAT:
         parts.append(np.ascontiguousarray(cell).astype("<i8").data)
     return _hash(b"a", *parts)
 

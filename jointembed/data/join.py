@@ -16,6 +16,7 @@ from .. import values
 from ..errors import UsageError, did_you_mean
 from ..ragged import Ragged, take
 from ..readers import Category, Reader
+from .encoded_column import EncodedColumn
 from .rows import Rows
 
 # N rows, I items
@@ -62,6 +63,10 @@ class JoinedRows(Rows):
         items, numbers = self._items[column]
         return _repeat_cells(items.cells(column, paths), numbers)
 
+    def has_elements(self, column: str) -> bool:
+        """Whether a column of the table itself can be split into elements; see `Rows.has_elements`."""
+        return column not in self._items and super().has_elements(column)
+
     def with_split(self, group: str, split: str = "split") -> Rows:
         """The rows with a column `split`; `group` may be a column of the items. See `Rows.with_split`."""
         return JoinedRows(super().with_split(group, split), self.join)
@@ -83,7 +88,7 @@ class IndirectColumn:
         numbers: (N,) the item of each row, I for no item.
     """
 
-    def __init__(self, items: Ragged, numbers: ItemNumbers) -> None:
+    def __init__(self, items: Ragged | EncodedColumn, numbers: ItemNumbers) -> None:
         self.items, self.numbers = items, torch.from_numpy(numbers)
 
     def __getitem__(self, index: Tensor) -> Ragged:
@@ -110,6 +115,11 @@ def reader_cells(rows: Rows, column: str, reader: Reader) -> list[Any]:
     return [cell or None for cell in dicts]
 
 
+def find_source(rows: Rows, columns: Collection[str]) -> tuple[Rows, ItemNumbers | None]:
+    """The table with all of these columns, and the row in it of each row (N,); None where these are the same."""
+    return rows.source(columns) if isinstance(rows, JoinedRows) else (rows, None)
+
+
 def encode_column(
     rows: Rows, column: str, reader: Reader, encode: Callable[[list[Any]], Ragged]
 ) -> Ragged | IndirectColumn:
@@ -131,7 +141,7 @@ def join_as_trained(rows: Rows, join: Mapping[str, str]) -> Rows:
 
 
 def _find_source(rows: Rows, column: str, reader: Reader) -> tuple[Rows, ItemNumbers | None]:
-    return rows.source(reader.columns or [column]) if isinstance(rows, JoinedRows) else (rows, None)
+    return find_source(rows, reader.columns or [column])
 
 
 def _repeat_cells(cells: list[Any], numbers: ItemNumbers) -> list[Any]:

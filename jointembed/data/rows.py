@@ -1,21 +1,19 @@
-"""The rows of a table: read from jsonl, csv or parquet, from a DataFrame or from a list of dicts."""
+"""The rows of a table: of a jsonl, csv or parquet file, a DataFrame, an Arrow table or a list of dicts."""
 
 from __future__ import annotations
 
-import csv
-import glob
-import hashlib
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import files, values
-from ..errors import DamagedError, UsageError, did_you_mean
+from .. import values
+from ..errors import UsageError, did_you_mean
 from ..recipe_tools import hash_fraction
+from .arrow_cells import field_kind, has_elements, is_list, split_cells, to_objects
+from .table_file import ParquetTable, open_table
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
 
@@ -24,7 +22,7 @@ class Rows:
     """The rows of a table, by row number and column.
 
     Args:
-        table: a pyarrow Table, or a dict of columns as lists.
+        table: a `ParquetTable`, a pyarrow Table, or a dict of columns as lists.
         root: the folder that paths in cells are relative to; None for a table that does not come from a file.
         name: the name of the table in messages.
     """
@@ -33,16 +31,17 @@ class Rows:
         self._table, self.root, self.name = table, root, name
         self.columns = list(table) if isinstance(table, dict) else list(table.column_names)
         self._length = len(next(iter(table.values()), ())) if isinstance(table, dict) else table.num_rows
-        if not self._length:
+        if not self._length or not self.columns:
             raise UsageError(name, "the table has no rows", "give a table with at least one row")
         self._cells: dict[tuple[str, bool], list[Any]] = {}
+        self._labels: dict[str, tuple[list[str], NDArray[np.int64]]] = {}
 
     def __len__(self) -> int:
         return self._length
 
     @classmethod
     def open(cls, table: Any) -> Rows:
-        """The rows of a file, of a folder with `rows.*`, of a DataFrame or of a list of dicts.
+        """The rows of a file, of a folder with `rows.*`, of a table in memory or of a list of dicts.
 
         Raises:
             UsageError: the table is of another type, does not exist, or is empty.
@@ -52,12 +51,16 @@ class Rows:
             return table
         if isinstance(table, str | Path):
             return cls._read(Path(table).expanduser())
-        if hasattr(table, "to_dict") and hasattr(table, "columns"):
+        if hasattr(table, "iloc"):  # pandas
             return cls({str(name): _series_to_list(table[name]) for name in table.columns})
+        if hasattr(table, "__arrow_c_stream__"):  # pyarrow, polars, DuckDB and others
+            import pyarrow as pa
+
+            return cls(pa.table(table))
         if isinstance(table, list) and all(isinstance(row, dict) for row in table):
             names = list(dict.fromkeys(name for row in table for name in row))
             return cls({name: [row.get(name) for row in table] for name in names})
-        wrong = f"expected a path, a DataFrame or a list of dicts, got {type(table).__name__}"
+        wrong = f"expected a path, a DataFrame, an Arrow table or a list of dicts, got {type(table).__name__}"
         raise UsageError("table", wrong, "give one of these")
 
     @classmethod
@@ -73,15 +76,16 @@ class Rows:
         if path.suffix not in SUFFIXES:
             wrong = f"expected a .jsonl, .csv or .parquet file, got {path.suffix or 'a file without a suffix'}"
             raise UsageError(path, wrong, "convert it to one of these")
-        import pyarrow
+        return cls(open_table(path), path.parent, str(path))
 
-        try:
-            if path.suffix == ".jsonl":
-                return cls(_read_jsonl(path), path.parent, str(path))
-            return cls(_map_table(path), path.parent, str(path))
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise DamagedError(path, f"the table cannot be read ({reason})", "write the file again") from error
+    @property
+    def digest(self) -> str | None:
+        """A hash of the content of the file; None for a table that does not come from a file."""
+        return self._table.digest if isinstance(self._table, ParquetTable) else None
+
+    def column_digest(self, column: str) -> str | None:
+        """A hash that decides, with the name of a column, its cells; None for a table that is not from a file."""
+        return self._table.column_digest(column) if isinstance(self._table, ParquetTable) else None
 
     def with_split(self, group: str, split: str = "split") -> Rows:
         """The rows with a new column `split`: 80 % train, 10 % dev, 10 % test, by a hash of the cell in `group`.
@@ -95,22 +99,90 @@ class Rows:
         if group not in self.columns:
             wrong = f"the table has no such column to split by (it has {', '.join(self.columns)})"
             raise UsageError(group, wrong, did_you_mean(group, self.columns))
-        ids = self.cells("id") if "id" in self.columns else range(len(self))
-        cells = [id if values.missing(cell) else cell for id, cell in zip(ids, self.cells(group), strict=True)]
-        fractions = [hash_fraction(str(cell)) for cell in cells]
-        splits = ["train" if fraction < 0.8 else "dev" if fraction < 0.9 else "test" for fraction in fractions]
+        fractions, missing = self._fractions(group)
+        if missing.any():
+            by_id = self._fractions("id")[0] if "id" in self.columns else _to_fractions(range(len(self)))
+            fractions = np.where(missing, by_id, fractions)
+        numbers = np.searchsorted([0.8, 0.9], fractions, "right")
         if isinstance(self._table, dict):
+            splits = np.array(["train", "dev", "test"])[numbers].tolist()
             return Rows({**self._table, split: splits}, self.root, self.name)
-        return Rows(self._table.append_column(split, [splits]), self.root, self.name)
+        import pyarrow as pa
+
+        column = pa.DictionaryArray.from_arrays(numbers.astype(np.int8), ["train", "dev", "test"])
+        return Rows(self._table.append_column(split, [column]), self.root, self.name)
+
+    def _fractions(self, column: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """A number in [0, 1) for each cell, by a hash of its text, and whether the cell is missing, (N,) each."""
+        parts = []
+        for cells, numbers in self._distinct_batches(column):
+            missing = np.array([values.missing(cell) for cell in cells], bool)
+            parts.append((_to_fractions(cells)[numbers], missing[numbers]))
+        return np.concatenate([fractions for fractions, _ in parts]), np.concatenate([missing for _, missing in parts])
+
+    def labels(self, column: str) -> tuple[list[str], NDArray[np.int64]]:
+        """The distinct cells of a column as text, sorted, and the number of the cell of each row (N,)."""
+        if column not in self._labels:
+            number: dict[str, int] = {}
+            parts = []
+            for cells, numbers in self._distinct_batches(column):
+                local = [number.setdefault(str(cell), len(number)) for cell in cells]
+                parts.append(np.array(local, np.int64)[numbers])
+            names = sorted(number)
+            rank = np.empty(len(names), np.int64)
+            rank[[number[name] for name in names]] = np.arange(len(names))
+            self._labels[column] = names, rank[np.concatenate(parts)]
+        return self._labels[column]
+
+    def _distinct_batches(self, column: str) -> Iterator[tuple[list[Any], NDArray[np.int64]]]:
+        """The distinct cells of each batch of a column, and the number of each row's among them."""
+        if not self.has_elements(column) or is_list(self.field(column).type):
+            cells = self.cells(column)
+            yield cells, np.arange(len(cells))
+            return
+        for batch in self.batches(column):
+            encoded = split_cells(batch)[0].dictionary_encode(null_encoding="encode")
+            yield encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+
+    def has_elements(self, column: str) -> bool:
+        """Whether `batches` of a column can be split into elements; see `arrow_cells.has_elements`."""
+        return not isinstance(self._table, dict) and has_elements(self.field(column))
+
+    def field(self, column: str) -> Any:
+        """The Arrow field of a column of an Arrow table."""
+        return self._table.schema.field(column)
+
+    def batches(self, column: str) -> Iterator[Any]:
+        """The Arrow arrays of a column of an Arrow table, one after another."""
+        table = self._table
+        return table.batches(column) if isinstance(table, ParquetTable) else iter(table.column(column).chunks)
 
     def cells(self, column: str, paths: bool = False) -> list[Any]:
         """The cells of a column; lists of numbers as arrays, and with `paths` text as paths in the table's folder."""
         key = column, paths
         if key not in self._cells:
-            cells = self._table[column] if isinstance(self._table, dict) else _arrow_cells(self._table.column(column))
+            if isinstance(self._table, dict):
+                cells = self._table[column]
+            else:
+                cells = to_objects(self._table.column(column), field_kind(self.field(column)))
             root = self.root if paths else None
             self._cells[key] = [_add_root(cell, root) for cell in cells] if root else list(cells)
         return self._cells[key]
+
+    def cells_at(self, column: str, numbers: NDArray[np.int64]) -> list[Any]:
+        """The cells of a column in the rows of some numbers, without those of all others."""
+        if not self.has_elements(column):
+            cells = self.cells(column)
+            return [cells[number] for number in numbers.tolist()]
+        import pyarrow as pa
+
+        first, parts, order = 0, [], np.argsort(numbers, kind="stable")
+        for batch in self.batches(column):
+            bounds = np.searchsorted(numbers[order], [first, first + len(batch)])
+            parts.append(batch.take(pa.array(numbers[order[bounds[0] : bounds[1]]] - first)))
+            first += len(batch)
+        cells = list(to_objects(pa.chunked_array(parts), field_kind(self.field(column))))
+        return [cells[place] for place in np.argsort(order).tolist()]
 
     def dicts(self, numbers: NDArray[np.int64] | None = None, paths: Collection[str] = ()) -> list[dict[str, Any]]:
         """Rows as dicts without missing cells; the columns of `paths` as paths in the table's folder."""
@@ -135,81 +207,5 @@ def _add_root(cell: Any, root: Path) -> Any:
     return cell
 
 
-def _arrow_cells(column: Any) -> Sequence[Any]:
-    """The cells of an Arrow column; lists of numbers as arrays that share its memory."""
-    import pyarrow as pa
-
-    type = column.type
-    if not (pa.types.is_fixed_size_list(type) or pa.types.is_list(type) or pa.types.is_large_list(type)):
-        return list(column.to_pylist())
-    if not (pa.types.is_integer(type.value_type) or pa.types.is_floating(type.value_type)):
-        return list(column.to_pylist())
-    cells: list[Any] = []
-    for chunk in column.chunks:
-        # The values of a missing cell are null, which would turn integers into floats.
-        integer = pa.types.is_integer(type.value_type)
-        flat = (chunk.values.fill_null(0) if integer else chunk.values).to_numpy(zero_copy_only=False)
-        if pa.types.is_fixed_size_list(type):
-            bounds = (np.arange(len(chunk) + 1) + chunk.offset) * type.list_size
-        else:
-            bounds = chunk.offsets.to_numpy()
-        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
-        cells += [flat[a:b] if ok else None for a, b, ok in zip(bounds[:-1], bounds[1:], valid, strict=True)]
-    return cells
-
-
-def _read_jsonl(path: Path) -> dict[str, list[Any]]:
-    rows = []
-    with open(path, encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DamagedError(f"{path}, line {number}", "it is not JSON", "correct the line") from error
-            if not isinstance(row, dict):
-                raise DamagedError(f"{path}, line {number}", "it is not a row", 'write {"column": value, ...}')
-            rows.append(row)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: [row.get(name) for row in rows] for name in names}
-
-
-def _map_table(path: Path) -> Any:
-    """A csv or parquet file as memory-mapped Arrow, converted once and cached beside it if the folder is writable."""
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-    from pyarrow import parquet
-
-    stat = path.stat()
-    version = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
-    cache = path.parent / ".jointembed" / f"{path.name}-{version}.arrow"
-    if not cache.exists():
-        if path.suffix == ".parquet":
-            table = parquet.read_table(path)
-        else:
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                header = next(csv.reader(file), [])
-            if len(set(header)) < len(header):
-                raise UsageError(path, "two columns have the same name", "rename one of them in the first line")
-            # Ids stay text as written, and only empty cells are missing: NA is a country code.
-            options = arrow_csv.ConvertOptions(
-                column_types={"id": pa.string()}, null_values=[""], strings_can_be_null=True
-            )
-            table = arrow_csv.read_csv(path, convert_options=options)
-        try:
-            files.write(cache, lambda file: _write_arrow(file, table))
-        except (OSError, UsageError):  # the folder is read-only
-            return table
-        for old in cache.parent.glob(f"{glob.escape(path.name)}-*.arrow"):
-            if old != cache:
-                old.unlink(missing_ok=True)
-    with pa.memory_map(str(cache)) as source:
-        return pa.ipc.open_file(source).read_all()
-
-
-def _write_arrow(file: Any, table: Any) -> None:
-    import pyarrow as pa
-
-    with pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
+def _to_fractions(cells: Iterable[Any]) -> NDArray[np.float64]:
+    return np.array([hash_fraction(str(cell)) for cell in cells], np.float64)

@@ -12,7 +12,7 @@ import warnings
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import numpy as np
@@ -27,11 +27,14 @@ from ..errors import UsageError, did_you_mean
 from ..objectives import Teacher, distributed
 from ..ragged import Ragged
 from ..readers import Category, Reader
+from ..readers.elements import ElementReader
 from ..space import checkpoint
 from ..space.inference import PieceVectors
 from ..space.space import Space
+from .encoded_column import EncodedColumn
+from .encoded_table import EncodedTable, fit_elements
 from .feature_cache import FeatureCache
-from .join import IndirectColumn, JoinedRows, encode_column, join_as_trained, reader_cells
+from .join import IndirectColumn, JoinedRows, encode_column, find_source, join_as_trained, reader_cells
 from .number_report import report_numbers
 from .rows import Rows
 from .sampler import BatchSpec, RowBatchSampler
@@ -53,7 +56,7 @@ class TableDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        encoded: Mapping[str, Ragged | IndirectColumn | CachedColumn],
+        encoded: Mapping[str, Ragged | EncodedColumn | IndirectColumn | CachedColumn],
         read: dict[str, tuple[Reader, list[Any], FeatureCache]],
         seed: int,
         train: bool,
@@ -121,9 +124,10 @@ class TableData(lightning.LightningDataModule):
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
         self.group, self.join = group, dict(join or {})
         self.rows: Rows | None = None
-        self.encoded: dict[str, Ragged | IndirectColumn | CachedColumn] = {}
+        self.encoded: dict[str, Ragged | EncodedColumn | IndirectColumn | CachedColumn] = {}
         self._model: Any = None
         self._read: dict[str, tuple[Reader, list[Any], FeatureCache]] = {}
+        self._tables: dict[int, EncodedTable] = {}
         self.piece_vectors: dict[Encoder, PieceVectors] = {}  # of the columns whose encoders do not change
 
     # -- the table ----------------------------------------------------------------------------------------------------
@@ -165,13 +169,13 @@ class TableData(lightning.LightningDataModule):
         rows = self.open()
         if self.split not in rows.columns:
             return np.arange(len(rows) if "train" in splits else 0)
-        return np.flatnonzero(np.isin(np.array(rows.cells(self.split), dtype=object).astype(str), splits))
+        names, numbers = rows.labels(self.split)
+        return np.flatnonzero(np.isin(names, splits)[numbers])
 
     def ids(self, numbers: NDArray[np.int64]) -> list[Any]:
         """The ids of rows: their cells in the column `id`, or their numbers in a table without it."""
         rows = self.open()
-        cells = rows.cells("id") if "id" in rows.columns else range(len(rows))
-        return [cells[number] for number in numbers.tolist()]
+        return rows.cells_at("id", numbers) if "id" in rows.columns else numbers.tolist()
 
     def dicts(self, *splits: str) -> list[dict[str, Any]]:
         """The rows of the given splits as dicts, with paths resolved in the columns that the model reads as files."""
@@ -205,6 +209,11 @@ class TableData(lightning.LightningDataModule):
             self.encoded[name] = self._ask_teacher(rows, teacher)
         ids = Category()
         for column in model.key_columns - set(self.encoded):
+            items, numbers = find_source(rows, [column])
+            if self._table(items).has_keys(column):
+                keys = self._table(items).keys(column)
+                self.encoded[column] = keys if numbers is None else IndirectColumn(keys, numbers)
+                continue
             self.encoded[column] = encode_column(
                 rows, column, ids, lambda cells: Ragged.keys_only(torch.from_numpy(ids.keys(cells)))
             )
@@ -242,10 +251,36 @@ class TableData(lightning.LightningDataModule):
         for reader, columns in readers:
             if reader.is_fitted:
                 continue
+            if self._fit_elements(rows, reader, columns, train):
+                continue
             cells = [reader_cells(rows, column, reader) for column in columns]
             reader.fit([column[row] for column in cells for row in train])
 
+    def _fit_elements(self, rows: Rows, reader: Reader, columns: list[str], train: NDArray[np.int64]) -> bool:
+        """Fit a reader on the distinct elements of its columns, if they can be read so."""
+        parts = []
+        for column in columns:
+            items, numbers = find_source(rows, [column])
+            if not self._table(items).supports(column, reader):
+                return False
+            used = train if numbers is None else numbers[train]
+            parts.append((self._table(items), column, np.bincount(used, minlength=len(items) + 1)[: len(items)]))
+        fit_elements(cast(ElementReader, reader), parts)
+        return True
+
+    def _table(self, rows: Rows) -> EncodedTable:
+        """The encoded columns of a table, or of one that is joined with it."""
+        name = id(rows)
+        if name not in self._tables:
+            self._tables[name] = EncodedTable(rows, self.folder())
+        return self._tables[name]
+
     def _encode(self, rows: Rows, column: str, reader: Reader) -> None:
+        items, numbers = find_source(rows, [column])
+        if self._table(items).supports(column, reader):
+            x = self._table(items).encode(column, cast(ElementReader, reader))
+            self.encoded[column] = x if numbers is None else IndirectColumn(x, numbers)
+            return
         if not reader.cached:
             self.encoded[column] = encode_column(rows, column, reader, reader.encode)
             return
@@ -298,9 +333,11 @@ class TableData(lightning.LightningDataModule):
     def _groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
         if not self.balance:
             return None
-        columns = [self.open().cells(column) for column in self.balance]
-        names = [json.dumps([str(cells[row]) for cells in columns]) for row in rows]
-        return np.unique(names, return_inverse=True)[1]
+        labels = [self.open().labels(column) for column in self.balance]
+        codes = np.stack([numbers[rows] for _, numbers in labels], axis=1)
+        combinations, group = np.unique(codes, axis=0, return_inverse=True)
+        names = [json.dumps([labels[at][0][code] for at, code in enumerate(row)]) for row in combinations.tolist()]
+        return np.argsort(np.argsort(names))[group.ravel()]  # in the order of their names
 
     def _loader(self, rows: NDArray[np.int64], train: bool) -> DataLoader[Batch]:
         groups = self._groups(rows) if train else None

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import values
 from ..errors import UsageError
 from ..ragged import Ragged
-from .reader import Preprocess, TokenReader
+from .elements import ElementReader
+from .reader import Preprocess
 
 
-class Category(TokenReader):
+class Category(ElementReader):
     """Ids and labels, each with a vector of its own. A cell is text or a number, or a list of them.
 
     Args:
@@ -25,6 +25,8 @@ class Category(TokenReader):
     >>> reader.vocabulary(), reader.encode(["waltz", "polka", None]).values.tolist()
     (['jazz', 'waltz'], [1, 2])
     """
+
+    keeps_missing = True
 
     def __init__(self, min_count: int = 1) -> None:
         self.min_count = min_count
@@ -52,13 +54,13 @@ class Category(TokenReader):
         wrong = f"an id must be text or a number, got {type(element).__name__}"
         raise UsageError("id", wrong, "give text or a number, or a list of them")
 
-    def fit(self, cells: Sequence[Any]) -> None:
+    def fit_counts(self, elements: Iterable[Any], counts: Iterable[int]) -> None:
         """Learn the ids of the training cells and how often each occurs."""
-        counts = Counter(
-            self.name(element) for cell in cells if not values.missing(cell) for element in self.elements(cell)
-        )
-        ids = sorted(name for name, count in counts.items() if count >= self.min_count)
-        self.restore({"ids": ids, "counts": [counts[name] for name in ids]})
+        total: Counter[str] = Counter()
+        for name, count in zip(map(self.name, elements), counts, strict=True):
+            total[name] += count
+        ids = sorted(name for name, count in total.items() if count >= self.min_count)
+        self.restore({"ids": ids, "counts": [total[name] for name in ids]})
 
     def state(self) -> dict[str, Any]:
         """The ids and how often each occurred."""
@@ -82,6 +84,10 @@ class Category(TokenReader):
     def token_ids(self, element: Any) -> Sequence[int]:
         """The number of one id, or `size` if it is unknown."""
         return (self._number.get(self.name(element), self.size),)
+
+    def tokens(self, elements: Sequence[Any]) -> tuple[list[int], None]:
+        """The numbers of ids; see `token_ids`."""
+        return [self._number.get(name, self.size) for name in map(self.name, elements)], None
 
     def encode(
         self,

@@ -48,6 +48,10 @@ class Reader(Configurable, ABC):
         """The reader of a column: itself, unless it reads columns that share an encoder differently."""
         return self
 
+    def reads_elements(self) -> bool:
+        """Whether it is an `ElementReader`, so that a column is fitted and encoded by its distinct elements."""
+        return False
+
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn from the training cells, including missing ones."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .. import values
 from ..errors import UsageError
-from .reader import TokenReader
+from .elements import ElementReader
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -32,7 +32,7 @@ def normalize(text: Any) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", check_text(text)).casefold())
 
 
-class BagOfWords(TokenReader):
+class BagOfWords(ElementReader):
     """Text as the bag of its words, learned from the training rows. A cell is text, or a list of texts.
 
     Args:
@@ -58,17 +58,17 @@ class BagOfWords(TokenReader):
         self.min_count, self.max_terms, self.char_ngrams = min_count, max_terms, list(char_ngrams or [])
         self.restore({"terms": []})
 
-    def fit(self, cells: Sequence[Any]) -> None:
+    def fit_counts(self, elements: Iterable[Any], counts: Iterable[int]) -> None:
         """Learn the terms of the training cells."""
         words: Counter[str] = Counter()
-        for cell in cells:
-            for text in [] if values.missing(cell) else self.elements(cell):
-                words.update(WORD.findall(normalize(text)))
-        counts: Counter[str] = Counter()
+        for text, count in zip(elements, counts, strict=True):
+            for word in WORD.findall(normalize(text)):
+                words[word] += count
+        terms: Counter[str] = Counter()
         for word, count in words.items():
             for term in self._split_into_terms(word):
-                counts[term] += count
-        frequent = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[: self.max_terms]
+                terms[term] += count
+        frequent = sorted(terms.items(), key=lambda pair: (-pair[1], pair[0]))[: self.max_terms]
         self.restore({"terms": sorted(term for term, count in frequent if count >= self.min_count)})
 
     def state(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class BagOfWords(TokenReader):
         return [word, *(f"-{marked[at : at + size]}" for size in sizes for at in range(len(marked) - size + 1))]
 
 
-class Subwords(TokenReader):
+class Subwords(ElementReader):
     """Text as a sequence of subwords (byte-pair encoding, Sennrich et al. 2016), learned from the training rows.
 
     Args:
@@ -119,11 +119,12 @@ class Subwords(TokenReader):
         self.vocab_size, self.max_length = vocab_size, max_length
         self._tokenizer: Any = None
 
-    def fit(self, cells: Sequence[Any]) -> None:
+    def fit_counts(self, elements: Iterable[Any], counts: Iterable[int]) -> None:
         """Learn the subwords of the training cells."""
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-        texts = [normalize(text) for cell in cells if not values.missing(cell) for text in self.elements(cell)]
+        pairs = zip(map(normalize, elements), counts, strict=True)
+        texts = itertools.chain.from_iterable(itertools.repeat(text, count) for text, count in pairs)
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         trainer = trainers.BpeTrainer(

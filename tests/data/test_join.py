@@ -223,4 +223,4 @@ def test_tables_of_one_folder_have_separate_caches(tmp_path):
         (tmp_path / name).write_text(f"item,{name[0]}\n3,1\n")
     for _ in range(2):
         assert JoinedRows(Rows.open(tmp_path / "rows.csv"), {"item": "items.csv"}).cells("i") == [1]
-    assert sorted(path.name[:5] for path in (tmp_path / ".jointembed").glob("*.arrow")) == ["items", "rows."]
+    assert sorted(path.name[:5] for path in (tmp_path / ".jointembed").glob("*.parquet")) == ["items", "rows."]

@@ -153,7 +153,7 @@ def test_changed_file_is_converted_again_and_its_old_copy_removed(tmp_path):
     path.write_text("id,word\n1,other\n")
     os.utime(path, ns=(1, 1))
     assert Rows.open(path).cells("word") == ["other"]
-    assert len(list((tmp_path / ".jointembed").glob("*.arrow"))) == 1
+    assert len(list((tmp_path / ".jointembed").glob("*.parquet"))) == 1
 
 
 def test_table_in_a_read_only_folder_is_read(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from ...errors import DamagedError, MismatchError, UsageError
@@ -36,6 +36,9 @@ class PretrainedTokenizer(Subwords):
         return reader
 
     def fit(self, cells: Sequence[Any]) -> None:
+        """Do nothing: the subwords belong to the model."""
+
+    def fit_counts(self, elements: Iterable[Any], counts: Iterable[int]) -> None:
         """Do nothing: the subwords belong to the model."""
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -1,0 +1,102 @@
+"""The cells of Arrow columns: as Python objects, or as flat elements without an object for each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# B cells, P elements
+
+KIND = b"jointembed"  # metadata of a column: how its cells are stored
+JSON_CELLS = b"json"  # as the text of JSON
+PLAIN_LISTS = b"lists"  # as lists of numbers that are Python lists, not arrays
+
+
+def field_kind(field: Any) -> bytes:
+    """How the cells of a column are stored: `JSON_CELLS`, `PLAIN_LISTS`, or b"" for Arrow's own way."""
+    kind: bytes = (field.metadata or {}).get(KIND, b"")
+    return kind
+
+
+def is_list(type: Any) -> bool:
+    """Whether the cells of an Arrow type are lists."""
+    from pyarrow import types
+
+    return bool(types.is_list(type) or types.is_large_list(type) or types.is_fixed_size_list(type))
+
+
+def is_number(type: Any) -> bool:
+    """Whether an Arrow type is of integers or floats."""
+    from pyarrow import types
+
+    return bool(types.is_integer(type) or types.is_floating(type))
+
+
+def has_elements(field: Any) -> bool:
+    """Whether `split_cells` can read a column: text, numbers, booleans and dates, and lists of text or of numbers."""
+    from pyarrow import types
+
+    if field_kind(field) == JSON_CELLS:
+        return False
+    type, in_list = (field.type.value_type, True) if is_list(field.type) else (field.type, False)
+    if types.is_dictionary(type):
+        type = type.value_type
+        if in_list and is_number(type):
+            return False
+    simple = types.is_string(type) or types.is_large_string(type) or types.is_integer(type)
+    simple |= types.is_float32(type) or types.is_float64(type)
+    return bool(simple or (not in_list and (types.is_boolean(type) or types.is_date32(type))))
+
+
+def split_cells(cells: Any) -> tuple[Any, NDArray[np.int64] | None]:
+    """The elements (P,) of an Arrow array of cells (B,), and the number in each cell (B,); None where cells are scalar.
+
+    As in the arrays that `to_objects` gives, a missing integer in a list is 0, and a missing float NaN.
+    """
+    from pyarrow import compute, types
+
+    if not is_list(cells.type):
+        return _decode(cells), None
+    counts = compute.fill_null(compute.list_value_length(cells), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    elements = _decode(cells.flatten())
+    if elements.null_count and is_number(elements.type):
+        elements = elements.fill_null(0 if types.is_integer(elements.type) else np.nan)
+    return elements, counts
+
+
+def _decode(array: Any) -> Any:
+    from pyarrow import types
+
+    return array.dictionary_decode() if types.is_dictionary(array.type) else array
+
+
+def to_objects(column: Any, kind: bytes = b"") -> Sequence[Any]:
+    """The cells of an Arrow column as Python objects; lists of numbers as arrays that share its memory.
+
+    Args:
+        column: a ChunkedArray.
+        kind: see `field_kind`.
+    """
+    import pyarrow as pa
+
+    if kind == JSON_CELLS:
+        return [None if cell is None else json.loads(cell) for cell in column.to_pylist()]
+    type = column.type
+    if kind == PLAIN_LISTS or not is_list(type) or not is_number(type.value_type):
+        return list(column.to_pylist())
+    cells: list[Any] = []
+    for chunk in column.chunks:
+        # The values of a missing cell are null, which would turn integers into floats.
+        integer = pa.types.is_integer(type.value_type)
+        flat = (chunk.values.fill_null(0) if integer else chunk.values).to_numpy(zero_copy_only=False)
+        if pa.types.is_fixed_size_list(type):
+            bounds = (np.arange(len(chunk) + 1) + chunk.offset) * type.list_size
+        else:
+            bounds = chunk.offsets.to_numpy()
+        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+        cells += [flat[a:b] if ok else None for a, b, ok in zip(bounds[:-1], bounds[1:], valid, strict=True)]
+    return cells

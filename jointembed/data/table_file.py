@@ -1,0 +1,266 @@
+"""A file with a table, as Parquet: others are converted once, into a folder beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import csv
+import functools
+import glob
+import hashlib
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from .. import files
+from ..errors import DamagedError, UsageError
+from .arrow_cells import JSON_CELLS, KIND, PLAIN_LISTS
+
+BYTES_IN_BATCH = 1 << 24
+MAX_CELLS_IN_BATCH = 1 << 16
+ROWS_OF_JSON = 20_000  # that are converted at a time
+
+FOLDER = ".jointembed"
+
+
+class ParquetTable:
+    """The columns of a Parquet file, read when they are needed.
+
+    Args:
+        source: the path, or an open file.
+        name: of the table in messages.
+        digest: a hash of the content.
+
+    Raises:
+        DamagedError: the file cannot be read; every method raises it too.
+    """
+
+    def __init__(self, source: Path | IO[bytes], name: str, digest: str) -> None:
+        from pyarrow import parquet
+
+        self.name, self.digest = name, digest
+        with blame_table(name):
+            self._file = parquet.ParquetFile(source)
+        self.schema, self.num_rows = self._file.schema_arrow, self._file.metadata.num_rows
+        self._added: dict[str, list[Any]] = {}
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the columns."""
+        names: list[str] = self.schema.names
+        return names
+
+    def append_column(self, name: str, chunks: list[Any]) -> ParquetTable:
+        """The table with a further column, of Arrow arrays."""
+        import pyarrow as pa
+
+        table = copy.copy(self)
+        table.schema = self.schema.append(pa.field(name, chunks[0].type))
+        table._added = {**self._added, name: chunks}
+        return table
+
+    def column_digest(self, column: str) -> str:
+        """A hash of the content of a column: that of the file, unless the column was appended."""
+        if column not in self._added:
+            return self.digest
+        cells = json.dumps([chunk.to_pylist() for chunk in self._added[column]])
+        return hashlib.sha256(cells.encode()).hexdigest()[:32]
+
+    def batches(self, column: str) -> Iterator[Any]:
+        """The Arrow arrays of a column, one after another, of a few megabytes each."""
+        if column in self._added:
+            yield from self._added[column]
+            return
+        with blame_table(self.name):
+            place, groups = self.column_names.index(column), self._file.metadata
+            sizes = [
+                groups.row_group(group).column(leaf).total_uncompressed_size
+                for group in range(groups.num_row_groups)
+                for leaf in range(groups.num_columns)
+                if groups.row_group(group).column(leaf).path_in_schema.split(".")[0] == self.column_names[place]
+            ]
+            rows = int(BYTES_IN_BATCH / (sum(sizes) / max(1, self.num_rows) + 4))
+            batch_size = min(max(rows, 256), MAX_CELLS_IN_BATCH)
+            for batch in self._file.iter_batches(batch_size, columns=[column], use_threads=False):
+                yield batch.column(batch.schema.names.index(column))
+
+    def column(self, name: str) -> Any:
+        """A column, a ChunkedArray."""
+        import pyarrow as pa
+
+        return pa.chunked_array(list(self.batches(name)), self.schema.field(name).type)
+
+
+def open_table(path: Path) -> ParquetTable:
+    """The table in a .parquet, .csv or .jsonl file.
+
+    Raises:
+        UsageError: two columns have the same name.
+        DamagedError: the file cannot be read.
+    """
+    with blame_table(path):
+        digest = content_digest(path)
+        convert = {".csv": _convert_csv, ".jsonl": _convert_jsonl}.get(path.suffix)
+        table = ParquetTable(path if convert is None else _convert(path, digest, convert), str(path), digest)
+    if len(set(table.column_names)) < len(table.column_names):
+        raise UsageError(path, "two columns have the same name", "rename one of them")
+    return table
+
+
+@contextlib.contextmanager
+def blame_table(path: Path | str) -> Iterator[None]:
+    """Raise DamagedError for a table that Arrow cannot read."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, UnicodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DamagedError(path, f"the table cannot be read ({reason})", "write the file again") from error
+
+
+def content_digest(path: Path) -> str:
+    """A hash of the content of a file, which is read again only if its size or one of its times has changed."""
+    memo = path.parent / FOLDER / f"{path.name}.json"
+    version = _version(path)
+    try:
+        record = json.loads(memo.read_text())
+        if record["version"] == version:
+            return str(record["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # there is no record, or it is damaged
+    digest = files.sha256(path)[:32]
+    # A record of a file that has just been written could hide a change within the same tick of the clock.
+    if _version(path) == version and time.time_ns() - version[2] > 2_000_000_000:
+        with contextlib.suppress(OSError, UsageError):  # the folder is read-only
+            files.write(memo, json.dumps({"version": version, "digest": digest}))
+    return digest
+
+
+def _version(path: Path) -> list[int]:
+    """What changes with the content of a file: unlike the time of its content, that of its inode cannot be set."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _convert(path: Path, digest: str, convert: Callable[[Path, IO[bytes]], None]) -> Path | IO[bytes]:
+    """A file converted to Parquet, once for its content; in memory if nothing can be written beside it."""
+    cache = path.parent / FOLDER / f"{path.name}-{digest[:16]}.parquet"
+    if cache.exists():
+        return cache
+    try:
+        files.write(cache, lambda file: convert(path, file))
+    except (OSError, UsageError):  # the folder is read-only
+        file = io.BytesIO()
+        convert(path, file)
+        return file
+    for old in cache.parent.glob(f"{glob.escape(path.name)}-*.parquet"):
+        if old != cache:
+            old.unlink(missing_ok=True)
+    return cache
+
+
+def _convert_csv(path: Path, file: IO[bytes]) -> None:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
+
+    with open(path, newline="", encoding="utf-8-sig") as text:
+        header = next(csv.reader(text), [])
+    if len(set(header)) < len(header):
+        raise UsageError(path, "two columns have the same name", "rename one of them in the first line")
+    # Ids stay text as written, and only empty cells are missing: NA is a country code.
+    options = arrow_csv.ConvertOptions(column_types={"id": pa.string()}, null_values=[""], strings_can_be_null=True)
+    parquet.write_table(arrow_csv.read_csv(path, convert_options=options), file)
+
+
+def _convert_jsonl(path: Path, file: IO[bytes]) -> None:
+    """Convert rows in two passes, because the last row may have a column, or a type of cell, that no other has.
+
+    Cells of one type become an Arrow column; a column of mixed or nested cells is stored as the text of JSON.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds: dict[str, str] = {}
+    for rows in _read_jsonl(path):
+        for name in dict.fromkeys(name for row in rows for name in row):
+            kinds[name] = functools.reduce(_common_kind, {_kind(row.get(name)) for row in rows}, kinds.get(name, ""))
+    types = {
+        "": pa.null(), "text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "truth": pa.bool_(),
+        "list": pa.list_(pa.null()), "list of text": pa.list_(pa.string()), "list of integer": pa.list_(pa.int64()),
+        "list of float": pa.list_(pa.float64()), "json": pa.string(),
+    }  # fmt: skip
+    marks = {"json": JSON_CELLS, "list of integer": PLAIN_LISTS, "list of float": PLAIN_LISTS}
+    schema = pa.schema(
+        [pa.field(name, types[kind], metadata={KIND: marks.get(kind, b"")}) for name, kind in kinds.items()]
+    )
+    with parquet.ParquetWriter(file, schema) as writer:
+        for rows in _read_jsonl(path) if kinds else ():
+            columns = []
+            for name, kind in kinds.items():
+                cells = [row.get(name) for row in rows]
+                if kind == "json":
+                    cells = [None if cell is None else json.dumps(cell) for cell in cells]
+                columns.append(pa.array(cells, types[kind]))
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _read_jsonl(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a .jsonl file, some thousands at a time."""
+    rows: list[dict[str, Any]] = []
+    with open(path, encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DamagedError(f"{path}, line {number}", "it is not JSON", "correct the line") from error
+            if not isinstance(row, dict):
+                raise DamagedError(f"{path}, line {number}", "it is not a row", 'write {"column": value, ...}')
+            rows.append(row)
+            if len(rows) == ROWS_OF_JSON:
+                yield rows
+                rows = []
+    if rows:
+        yield rows
+
+
+def _kind(cell: Any) -> str:
+    """The kind of column that holds a cell of JSON as it is."""
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return "text" if cell.isascii() or _is_unicode(cell) else "json"
+    if isinstance(cell, bool):
+        return "truth"
+    if isinstance(cell, int):
+        return "integer" if -(2**63) <= cell < 2**63 else "json"
+    if isinstance(cell, float):
+        return "float"
+    if isinstance(cell, list):
+        kinds = set(map(_kind, cell))
+        if kinds <= {"text", ""}:
+            return "list of text" if kinds else "list"
+        if len(kinds) == 1 and kinds <= {"integer", "float"} and all(map(math.isfinite, cell)):
+            return f"list of {kinds.pop()}"
+    return "json"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
+def _common_kind(first: str, second: str) -> str:
+    """The kind of column that holds the cells of two kinds."""
+    narrow, wide = sorted((first, second), key=len)
+    return wide if narrow == wide or not narrow or (narrow == "list" and wide.startswith("list of")) else "json"
