@@ -11,7 +11,6 @@ import lightning
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from .. import files
 from ..config import Configurable, from_config, to_config
@@ -25,7 +24,7 @@ from ..space.encoded import Encoded
 from ..space.precision import native_bf16
 from ..space.score import Metric
 from ..space.space import Space, check_names
-from . import optim
+from . import optim, schedules
 from .mixup import mix_rows
 
 # B rows, N vectors, D dimension of the space
@@ -57,7 +56,11 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         layer_lr_decay: for encoders, the learning rate of a layer as a share of that of the next one, whose last layer
             has that of the encoder: `{audio: 0.8}` (Clark et al. 2020).
         weight_decay: of the networks.
-        warmup: share of the steps in which the learning rate rises; it falls to 0 along a cosine afterwards.
+        optimizer: of the networks: `adamw`, `adam`, `sgd` (with momentum) or `adagrad`. Large tables with sparse
+            gradients have row-wise Adagrad.
+        schedule: of the learning rate: `cosine`, `constant`, `one_cycle`, or `reduce_on_plateau`, which halves it when
+            `dev/loss` has not fallen for three evaluations. See `jointembed.training.schedules`.
+        warmup: share of the steps in which the learning rate rises at first.
         bf16: train the encoders in bfloat16; by default where the processor computes it natively.
         description: a sentence about the model, shown to whoever uses it.
     """
@@ -81,6 +84,8 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         encoder_lr: dict[str, float] | None = None,
         layer_lr_decay: dict[str, float] | None = None,
         weight_decay: float = 0.01,
+        optimizer: str = "adamw",
+        schedule: str = "cosine",
         warmup: float = 0.05,
         bf16: bool | None = None,
         description: str = "",
@@ -98,6 +103,7 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         self.matryoshka_dims, self.mixup = list(matryoshka_dims or []), dict(mixup or {})
         self.grad_cache_chunk = grad_cache_chunk
         self.lr, self.sparse_lr, self.weight_decay, self.warmup = lr, sparse_lr, weight_decay, warmup
+        self.optimizer_name, self.schedule_name = optimizer, schedule
         self.encoder_lr, self.layer_lr_decay = dict(encoder_lr or {}), dict(layer_lr_decay or {})
         self.bf16 = native_bf16() if bf16 is None else bf16
         self._check(needed)
@@ -113,6 +119,14 @@ class JointEmbedding(Configurable, lightning.LightningModule):
                 raise UsageError("matryoshka_dims", wrong, "leave it out")
         if self.grad_cache_chunk < 0:
             raise UsageError("grad_cache_chunk", f"it must not be negative, got {self.grad_cache_chunk}", "give rows")
+        for setting, name, names in (
+            ("optimizer", self.optimizer_name, [*optim.OPTIMIZERS]),
+            ("schedule", self.schedule_name, schedules.NAMES),
+        ):
+            if name not in names:
+                raise UsageError(
+                    setting, f"it must be one of {', '.join(names)}, got {name!r}", did_you_mean(name, names)
+                )
         for setting, rates in (("encoder_lr", self.encoder_lr), ("layer_lr_decay", self.layer_lr_decay)):
             check_names(setting, rates, space.encoders, "encoder")
             for name, rate in rates.items():
@@ -258,7 +272,7 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         return {column: encoded.z for column, encoded in self(batch).items()}
 
     def configure_optimizers(self) -> Any:
-        """AdamW for the networks, row-wise Adagrad for large tables, and a learning rate that rises and falls."""
+        """The optimizer of the networks, row-wise Adagrad for large tables, and the schedule of the learning rate."""
         layers = [
             layer
             for name, encoder in self.space.encoders.items()
@@ -274,14 +288,17 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             if not any(group.get("name", "").rpartition(".")[0] == name for group in groups):
                 setting = "encoder_lr" if name in self.encoder_lr else "layer_lr_decay"
                 raise UsageError(f"{setting}.{name}", "the encoder is frozen", "leave it out, or give it `trainable`")
-        optimizer = optim.AdamWWithSparseAdagrad(groups, self.lr, self.weight_decay, self.sparse_lr)
+        optimizer = optim.OPTIMIZERS[self.optimizer_name](groups, self.lr, self.weight_decay, self.sparse_lr)
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "steps"):
             return optimizer
+        if self.schedule_name == schedules.ON_PLATEAU and not len(data.numbers("dev")):
+            fix = "choose another schedule, or give the table rows of the split dev"
+            raise UsageError("schedule", f"{schedules.ON_PLATEAU} needs dev rows, and there are none", fix)
         # Lightning's own estimate would make a resumed run forget its place in the data.
-        total = data.steps(self.trainer)
-        schedule = LambdaLR(optimizer, optim.warmup_cosine(total, self.warmup))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        total, every = data.steps(self.trainer), self.trainer.check_val_every_n_epoch or 1
+        schedule = schedules.make_schedule(self.schedule_name, optimizer, total, self.warmup, every)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

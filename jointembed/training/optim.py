@@ -1,46 +1,28 @@
-"""One optimizer for dense and for sparse gradients, and the schedule of its learning rate."""
+"""Optimizers for dense and for sparse gradients, and the groups of parameters that they work on."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 
 
-class AdamWWithSparseAdagrad(AdamW):
-    """AdamW (Loshchilov and Hutter 2019) for dense gradients, row-wise Adagrad for sparse ones.
+class RowwiseAdagrad(Optimizer):
+    """What makes an optimizer of dense gradients one of both: row-wise Adagrad for tables with sparse gradients.
 
     A step touches a few thousand rows of a table of 500,000. Only these are read and written, and each has one number,
     the sum of the mean squares of its gradients (as in Facebook's DLRM), instead of Adam's two per value.
-
-    Args:
-        params: parameters or groups of them; in a group, `sparse=True` marks tables with sparse gradients.
-        lr: learning rate of the dense parameters.
-        weight_decay: of the dense parameters.
-        sparse_lr: learning rate of the tables.
-        betas: of AdamW.
     """
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        weight_decay: float = 0.01,
-        sparse_lr: float = 0.05,
-        betas: tuple[float, float] = (0.9, 0.98),
-    ) -> None:
-        groups = list(params)
-        groups = groups if groups and isinstance(groups[0], dict) else [{"params": groups}]
-        for group in groups:
-            group.setdefault("sparse", False)
+    def _forget_tables(self) -> None:
+        """Drop what the optimizer of dense gradients has made for the tables."""
+        for group in self.param_groups:
             if group["sparse"]:
-                group.setdefault("lr", sparse_lr)
-        # Fused, the tables are gone through once a step and not six times: four to five times faster on a CPU.
-        super().__init__(groups, lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
+                for table in group["params"]:
+                    self.state.pop(table, None)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -77,6 +59,72 @@ class AdamWWithSparseAdagrad(AdamW):
         squares.index_add_(0, rows, values.square().mean(1))
         step = values * (squares[rows].add(1e-10).rsqrt() * -lr).unsqueeze(1)
         table.index_add_(0, rows, step)
+
+
+class AdamWWithSparseAdagrad(RowwiseAdagrad, AdamW):
+    """AdamW (Loshchilov and Hutter 2019) for dense gradients, row-wise Adagrad for sparse ones.
+
+    Args:
+        params: parameters or groups of them; in a group, `sparse=True` marks tables with sparse gradients.
+        lr: learning rate of the dense parameters.
+        weight_decay: of the dense parameters.
+        sparse_lr: learning rate of the tables.
+        betas: of AdamW.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        sparse_lr: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.98),
+    ) -> None:
+        # Fused, the tables are gone through once a step and not six times: four to five times faster on a CPU.
+        super().__init__(_mark_tables(params, sparse_lr), lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
+
+
+class AdamWithSparseAdagrad(RowwiseAdagrad, Adam):
+    """Adam (Kingma and Ba 2015), whose weight decay is a part of the gradient; see `AdamWWithSparseAdagrad`."""
+
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, sparse_lr: float) -> None:
+        betas = (0.9, 0.98)
+        super().__init__(_mark_tables(params, sparse_lr), lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
+
+
+class SGDWithSparseAdagrad(RowwiseAdagrad, SGD):
+    """Stochastic gradient descent with Nesterov's momentum of .9; see `AdamWWithSparseAdagrad`."""
+
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, sparse_lr: float) -> None:
+        groups = _mark_tables(params, sparse_lr)
+        super().__init__(groups, lr=lr, weight_decay=weight_decay, momentum=0.9, nesterov=True, fused=True)
+
+
+class AdagradWithSparseAdagrad(RowwiseAdagrad, Adagrad):
+    """Adagrad (Duchi et al. 2011), with a number for each value of the networks; see `AdamWWithSparseAdagrad`."""
+
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, sparse_lr: float) -> None:
+        super().__init__(_mark_tables(params, sparse_lr), lr=lr, weight_decay=weight_decay, fused=True)
+        self._forget_tables()
+
+
+OPTIMIZERS: dict[str, Callable[[Iterable[Any], float, float, float], Optimizer]] = {
+    "adamw": AdamWWithSparseAdagrad,
+    "adam": AdamWithSparseAdagrad,
+    "sgd": SGDWithSparseAdagrad,
+    "adagrad": AdagradWithSparseAdagrad,
+}
+
+
+def _mark_tables(params: Iterable[Any], sparse_lr: float) -> list[dict[str, Any]]:
+    """Parameters in groups that say whether they are tables with sparse gradients."""
+    groups = list(params)
+    groups = groups if groups and isinstance(groups[0], dict) else [{"params": groups}]
+    for group in groups:
+        group.setdefault("sparse", False)
+        if group["sparse"]:
+            group.setdefault("lr", sparse_lr)
+    return groups
 
 
 def split_layers(module: nn.Module) -> list[list[nn.Parameter]]:
@@ -137,18 +185,6 @@ def parameter_groups(
             options |= {"name": name, "lr": lr} if name else {}
             groups.setdefault((name, rank), {"params": [], **options})["params"].append(parameter)
     return [groups[key] for key in sorted(groups, key=lambda key: key[1])]
-
-
-def warmup_cosine(total: int, warmup: float) -> Callable[[int], float]:
-    """The learning rate's factor at each step: it rises over the share `warmup`, then falls along a cosine."""
-    rise = max(1, round(total * warmup))
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
-
-    return factor
 
 
 def clip_dense_gradients(optimizer: Optimizer, max_norm: float) -> None:

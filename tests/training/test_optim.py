@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jointembed.training import optim
+from jointembed.training import optim, schedules
 
 
 class Net(torch.nn.Module):
@@ -40,7 +40,7 @@ def test_the_dense_part_is_adamw_step_for_step():
         net.table.requires_grad_(False)
     entry = optim.AdamWWithSparseAdagrad(optim.parameter_groups(ours), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98))
     two = torch.optim.AdamW(optim.parameter_groups(theirs), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98), fused=True)
-    course = [torch.optim.lr_scheduler.LambdaLR(each, optim.warmup_cosine(12, 0.25)) for each in (entry, two)]
+    course = [torch.optim.lr_scheduler.LambdaLR(each, schedules.cosine(12, 0.25)) for each in (entry, two)]
     for step in range(12):
         ids = torch.arange(step, step + 6)
         for net, optimizer, schedule in ((ours, entry, course[0]), (theirs, two, course[1])):
@@ -50,6 +50,37 @@ def test_the_dense_part_is_adamw_step_for_step():
             schedule.step()
         for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
             assert torch.equal(a, b), (step, name)
+
+
+PEERS = {
+    "adamw": lambda groups: torch.optim.AdamW(groups, 0.01, (0.9, 0.98), weight_decay=0.1, fused=True),
+    "adam": lambda groups: torch.optim.Adam(groups, 0.01, (0.9, 0.98), weight_decay=0.1, fused=True),
+    "sgd": lambda groups: torch.optim.SGD(groups, 0.01, 0.9, weight_decay=0.1, nesterov=True, fused=True),
+    "adagrad": lambda groups: torch.optim.Adagrad(groups, 0.01, weight_decay=0.1, fused=True),
+}
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_dense_parameters_are_trained_as_by_torch_and_tables_by_rows(name):
+    ours, theirs = Net(), Net()
+    theirs.table.requires_grad_(False)
+    optimizer = optim.OPTIMIZERS[name](optim.parameter_groups(ours), 0.01, 0.1, 0.05)
+    peer = PEERS[name](optim.parameter_groups(theirs))
+    for step in range(6):
+        ids = torch.arange(step, step + 6)
+        theirs.table.weight.copy_(ours.table.weight.detach())
+        for net, rule in ((ours, optimizer), (theirs, peer)):
+            rule.zero_grad()
+            net(ids).square().mean().backward()
+            rule.step()
+        if step == 2:  # a resumed run goes on as if nothing had happened
+            state = copy.deepcopy(optimizer.state_dict())
+            optimizer = optim.OPTIMIZERS[name](optim.parameter_groups(ours), 0.01, 0.1, 0.05)
+            optimizer.load_state_dict(state)
+        for (key, value), expected in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+            assert key == "table.weight" or torch.equal(value, expected), (step, key)
+    assert set(optimizer.state[ours.table.weight]) == {"squares", "step"}
+    assert optimizer.state[ours.table.weight]["squares"].count_nonzero() == 11
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -105,14 +136,3 @@ def test_clipping_scales_the_dense_gradients_to_their_common_norm():
     dense = [entry.grad for entry in net.parameters() if not entry.grad.is_sparse]
     assert math.isclose(float(torch.cat([entry.ravel() for entry in dense]).norm()), 0.5, rel_tol=1e-4)
     assert torch.equal(net.table.weight.grad.to_dense(), table)
-
-
-def test_the_learning_rate_rises_and_then_falls_along_a_cosine():
-    factor = optim.warmup_cosine(100, 0.1)
-    rates = [factor(step) for step in range(101)]
-    assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])
-    assert rates[10] == 1 and rates[55] == pytest.approx(0.5) and rates[100] == pytest.approx(0)
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
-    assert factor(1000) == pytest.approx(0)
-    for total, warmup in ((0, 0.0), (1, 0.5), (2, 1.0)):
-        assert all(0 <= optim.warmup_cosine(total, warmup)(step) <= 1 for step in range(5))
