@@ -1,1 +1,1 @@
-"""The commands of `jointembed`, one file each: what joins the two halves."""
+"""The commands of `jointembed`, one file each; they join training and search."""

@@ -49,6 +49,7 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
             TableData,
             args=[name, *options],
             trainer_class=Trainer,
+            # Those of the recipe are made by LightningCLI, and come to the trainer beside these.
             trainer_defaults={"callbacks": list(callbacks)} if callbacks else None,
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},  # our callbacks refuse a folder that holds a run

@@ -19,9 +19,8 @@ class ConvNet(Encoder):
     """A convolutional network over windows of a spectrogram, over bitmaps or over pictures in colour.
 
     Each stage is a 3 x 3 convolution that halves both sides and one that refines what it gave, with a shortcut round it
-    (He et al. 2016) and GroupNorm (Wu and He 2018) after each. After the last stage one
-    side, that of time, is pooled by mean and by maximum, so that both what sounds on and what sounds once is seen;
-    pitches are kept apart, for it matters how high something sounds.
+    (He et al. 2016) and GroupNorm (Wu and He 2018) after each. After the last stage the time axis is pooled by mean and
+    by maximum, so that both sustained and momentary sounds count; pitches stay separate, because pitch matters.
 
     Args:
         reader: what turns cells into windows, bitmaps or pictures.
@@ -62,7 +61,7 @@ class ConvNet(Encoder):
         self.head = nn.Sequential(nn.LayerNorm(inside), nn.Dropout(self.dropout), nn.Linear(inside, self.width))
 
     def pieces(self, x: Ragged) -> Tensor:
-        """A vector a piece: (P, width)."""
+        """One vector per piece: (P, width)."""
         image = (x.dense(self.reader.shape) - self.mean) / self.std  # (P, T, F) or (P, 3, T, F)
         image = image.reshape(-1, *(1, *self.reader.shape)[-3:])  # (P, 1 or 3, T, F)
         h = self.stages(image.contiguous(memory_format=torch.channels_last))  # (P, C, T', F')

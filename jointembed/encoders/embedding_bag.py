@@ -76,13 +76,13 @@ class EmbeddingBag(Encoder):
         return embedding_bag_sum(self.table.weight, values, starts, weights, self.table.sparse)
 
     def pieces(self, x: Ragged) -> Tensor:
-        """A vector a piece: (P, width)."""
+        """One vector per piece: (P, width)."""
         if x.offsets is not None:
             return cast(Tensor, self.after(self._sum(x.values, x.offsets[:-1], x.offsets.diff(), x.weights)))
         return cast(Tensor, self.after(F.embedding(x.values, self.table.weight, sparse=self.table.sparse)))
 
     def forward(self, x: Ragged) -> Tensor:
-        """A vector a row (B, width), in one step if each piece is a single item."""
+        """One vector per row (B, width), in one step if each piece is a single item."""
         if x.offsets is None and not self.hidden:
             return self._sum(x.values, x.starts[:-1], x.counts, None)
         return super().forward(x)

@@ -57,7 +57,7 @@ class Encoder(Configurable, nn.Module):
         """Make the parameters, for a space of `dim` dimensions; the reader is fitted by now."""
 
     def pieces(self, x: Ragged) -> Tensor:
-        """A vector a piece: (P, width)."""
+        """One vector per piece: (P, width)."""
         raise UsageError(type(self).__name__, "it has no method `pieces`", "write one: Ragged -> (P, width)")
 
     def pool(self, h: Tensor, x: Ragged) -> Tensor:
@@ -65,7 +65,7 @@ class Encoder(Configurable, nn.Module):
         return x.mean(h)
 
     def forward(self, x: Ragged) -> Tensor:
-        """A vector a row: (B, width)."""
+        """One vector per row: (B, width)."""
         return self.pool(self.pieces(x), x)
 
     @property

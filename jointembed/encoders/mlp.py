@@ -31,5 +31,5 @@ class MLP(Encoder):
         self.network = make_mlp(self.reader.size, self.hidden, self.width)
 
     def pieces(self, x: Ragged) -> Tensor:
-        """A vector a piece: (P, width)."""
+        """One vector per piece: (P, width)."""
         return cast(Tensor, self.network(x.values))

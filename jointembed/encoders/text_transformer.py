@@ -17,7 +17,7 @@ from .encoder import Encoder, make_mlp
 
 
 class Block(nn.Module):
-    """One layer of a Transformer: attention, then a network a step, each after a LayerNorm (pre-norm).
+    """One layer of a Transformer: attention, then a network per step, each after a LayerNorm (pre-norm).
 
     Args:
         width: of the vectors.
@@ -89,7 +89,7 @@ class TextTransformer(Encoder):
         return powers.clamp(max=self.reader.max_length)
 
     def pieces(self, x: Ragged) -> Tensor:
-        """A vector a piece: (P, width)."""
+        """One vector per piece: (P, width)."""
         empty = self.reader.size + 1
         steps = int(self.length(x).max()) if len(x.rows) else 1
         ids = x.pad_tokens(steps, empty)  # (P, T)

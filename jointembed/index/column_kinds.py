@@ -61,7 +61,7 @@ def encode_column(values: list[Any], column: ColumnKind, every: list[Any] | None
             whichever rows are shown.
 
     Returns:
-        `{"kind": "number" | "text", "values"}` with a value a row, or null; or `{"kind": "category", "values",
+        `{"kind": "number" | "text", "values"}` with one value per row, or null; or `{"kind": "category", "values",
         "codes"}`: the values, the most frequent first and numbers by size, and of each row the place of its value among
         them, -1 if it has none, and a list of places if its cell is a list.
     """

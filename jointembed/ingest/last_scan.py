@@ -7,7 +7,9 @@ from ..index.backends.files import File, FileTable, IndexedFile
 
 
 class LastScan:
-    """The files and skips of the last scan of a folder. A scan takes out whatever it comes to; the rest is gone.
+    """The files and skips of the last scan of a folder.
+
+    A scan removes each entry that it meets; those left over no longer exist.
 
     Args:
         table: the file table of the index.

@@ -58,7 +58,7 @@ class Decoded(Protocol):
 def metadata(sound: Decoded, track: CueTrack | None = None) -> dict[str, Any]:
     """The cells of a sound: its tags as NFC text, with year and track as numbers, `seconds`, and `partial` if so.
 
-    What a cue sheet says of a track goes before the tags; its `start` is in seconds.
+    The entries of a cue sheet take precedence over the tags; the `start` of a track is in seconds.
     """
     row: dict[str, Any] = {name: unicodedata.normalize("NFC", tag) for name, tag in sound.tags.items() if tag}
     row |= {name: int(row[name]) for name in ("year", "track") if name in row}

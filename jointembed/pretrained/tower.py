@@ -153,7 +153,7 @@ class Tower(Encoder):
         return self
 
     def pieces(self, x: Ragged) -> Tensor:
-        """A vector a piece: (P, W)."""
+        """One vector per piece: (P, W)."""
         return x.values if x.is_encoded else self.encoder.pieces(x)
 
     def pool(self, h: Tensor, x: Ragged) -> Tensor:
@@ -161,7 +161,7 @@ class Tower(Encoder):
         return self.encoder.pool(h, x)
 
     def forward(self, x: Ragged) -> Tensor:
-        """A vector a row: (B, W)."""
+        """One vector per row: (B, W)."""
         return self.pool(x.values, x) if x.is_encoded else cast(Tensor, self.encoder(x))
 
     @property

@@ -95,6 +95,6 @@ class Category(ElementReader):
         rng: np.random.Generator | None = None,
         preprocess: Preprocess | None = None,
     ) -> Ragged:
-        """A column of cells as a `Ragged` with one id a piece: values (P,)."""
+        """A column of cells as a `Ragged` with one id per piece: values (P,)."""
         x = super().encode(cells, rng, preprocess)
         return Ragged(x.values, x.rows, x.row_keys, piece_keys=x.piece_keys)

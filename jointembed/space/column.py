@@ -49,7 +49,7 @@ class Column:
 
         Args:
             x: the column of the batch.
-            pieces: give a vector a piece too.
+            pieces: give one vector per piece too.
             chunk: recompute the networks in the backward pass, for this many rows at a time; 0: keep all activations.
         """
         if self.sequence is not None:

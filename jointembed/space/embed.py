@@ -17,9 +17,9 @@ from ..encoders.fusion import Fusion
 from ..errors import UsageError
 from ..ragged import Ragged
 from ..values import missing
-from .audio_windows import windowed
 from .column import Column
 from .inference import EmbedOptions, PieceVectors, Vectors, network
+from .window_batches import windowed
 
 # N rows, P pieces, C columns, W width of the encoder, D dimension of the space
 
@@ -166,7 +166,7 @@ def _encode_pieces(
 
 
 def _pool_rows(encoder: Encoder, x: Ragged, h: Vectors, device: torch.device) -> Vectors:
-    """One vector a row (N, W) from those of its pieces (P, W), row by row in the order of the pieces."""
+    """One vector per row (N, W) from those of its pieces (P, W), row by row in the order of the pieces."""
     if not encoder.pools_by_mean:
         starts = x.starts.tolist()
         rows = []

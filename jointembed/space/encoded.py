@@ -29,10 +29,10 @@ class Encoded:
     """The vectors of one column of a batch.
 
     Args:
-        z: (B, D) a vector a row; 0 for a row without pieces.
+        z: (B, D) one vector per row; 0 for a row without pieces.
         present: (B,) whether the row has a cell in this column.
         row_keys: (B,) int64, equal cells have equal keys.
-        pieces: (P, D) a vector a piece, for columns whose pieces are targets one by one.
+        pieces: (P, D) one vector per piece, for columns whose pieces are targets one by one.
         piece_rows: (P,) the row of each piece.
         mix: how mixup combined the rows, in training.
         sequence: the pieces that a sequence encoder read, P' of them.

@@ -24,7 +24,7 @@ PieceVectors = Callable[[Any], Vectors]  # an element of a cell -> the vectors (
 Precision = Literal["float32", "bfloat16"] | Ranges
 
 _lock = Lock()
-_inside: list[int] = []  # of all threads that compute just now, the threads that torch had before the first came
+_inside: list[int] = []  # an entry for each computing thread: torch's number of threads before the first of them
 _left = local()  # `before`: what torch had in a thread that was done while others computed; its number stays 1 there
 
 

@@ -14,7 +14,7 @@ from ..space.encoded import Mix
 
 
 def mix_rows(x: Ragged, alpha: float, column: str) -> tuple[Ragged, Mix]:
-    """Mix the rows of a column two by two, by shares shares from Beta(alpha, alpha); the larger share is a row's own.
+    """Mix the rows of a column in pairs, with weights from Beta(alpha, alpha); each row keeps the larger weight.
 
     Rows with no piece or with several stay as they are.
 

@@ -15,7 +15,6 @@ from jointembed.__main__ import main
 from jointembed.cli.console import FolderProgress, format_duration
 from jointembed.indexing.from_folder import index_folder
 from jointembed.indexing.index_encoder import IndexEncoder
-from jointembed.space import audio_windows
 
 RATE = 8000
 
@@ -120,6 +119,13 @@ def test_a_second_run_loads_neither_model_nor_torch_and_decodes_nothing(model, w
     assert "decode" not in done.stdout.splitlines()[-2]
 
 
+def count_embedded(monkeypatch):
+    """A list that grows by an entry for each sound that a model reads."""
+    embedded, read = [], LogMel.windows
+    monkeypatch.setattr(LogMel, "windows", lambda *args: embedded.append(1) or read(*args))
+    return embedded
+
+
 def test_second_run_embeds_new_and_changed_files_only(model, music, tmp_path, capsys, monkeypatch):
     index = tmp_path / "songs.index"
     assert run("index", model, music, index) == 0
@@ -127,9 +133,7 @@ def test_second_run_embeds_new_and_changed_files_only(model, music, tmp_path, ca
     (music / "3.wav").rename(music / "b" / "three.wav")
     soundfile.write(music / "1.flac", tone(2, 77), RATE)
     soundfile.write(music / "new.wav", tone(2, 78), RATE)
-    embedded = []
-    read = audio_windows._windows
-    monkeypatch.setattr(audio_windows, "_windows", lambda *args: embedded.append(1) or read(*args))
+    embedded = count_embedded(monkeypatch)
     assert run("index", model, music, index) == 0
     assert sum(embedded) == 2 and "(1 moved)" in capsys.readouterr().out
     after = indexed(index)
@@ -202,9 +206,7 @@ def test_second_run_of_a_table_embeds_changed_rows_only(model, music, tmp_path, 
 
     assert write() == 0
     before = indexed(index)
-    embedded = []
-    read = audio_windows._windows
-    monkeypatch.setattr(audio_windows, "_windows", lambda *args: embedded.append(1) or read(*args))
+    embedded = count_embedded(monkeypatch)
     rows[0]["genre"] = "reel"  # a cell that is not embedded
     assert write() == 0 and embedded == []
     with Index.open(index) as opened:

@@ -1,4 +1,4 @@
-"""Every prepare script reads the public layout of its data and writes a table with an id and a split a row."""
+"""Every prepare script reads the public layout of its data and writes a table with an id and a split per row."""
 
 import csv
 import gzip

@@ -17,7 +17,7 @@ from .network import FEATURES, PENULTIMATE, tag_layer
 from .tensor_bundle import read_tensors
 from .words import TagMixtureEncoder, read_names
 
-FOLDER = "musicnn/MSD_musicnn/"  # in the wheel: the network trained with the Million Song Dataset
+FOLDER = "musicnn/MSD_musicnn/"  # in the wheel: the network trained on the Million Song Dataset
 GET_AGAIN = "get the wheel of musicnn 0.1.0 again"
 
 # In the order of the network's outputs.
@@ -54,7 +54,7 @@ def convert(wheel: Path, text: Encoder | None = None) -> Space:
         weights_of_text = text.state_dict()
         encoders["text"] = words = TagMixtureEncoder(text, read_names(TAGS))
     space = Space(WIDTH, encoders)
-    space.description = "musicnn (Pons and Serra 2019), trained with the Million Song Dataset"
+    space.description = "musicnn (Pons and Serra 2019), trained on the Million Song Dataset"
     space.build()
     try:
         audio.network.load_tensors(tensors)

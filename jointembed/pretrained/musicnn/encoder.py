@@ -22,7 +22,7 @@ MIN_TAG_PROBABILITY = 0.1  # from which a song has a tag
 
 
 def make_reader() -> LogMel:
-    """The spectrogram that musicnn was trained with, in windows of 3 s, up to its scale: see `MusicnnEncoder`."""
+    """The spectrogram that musicnn was trained on, in windows of 3 s, up to its scale: see `MusicnnEncoder`."""
     seconds = FRAMES * HOP_SAMPLES / SAMPLE_RATE
     return LogMel(SAMPLE_RATE, seconds, BANDS, FFT_SAMPLES, HOP_SAMPLES, f_min=0.0, floor=1 / GAIN)
 
@@ -57,7 +57,7 @@ class MusicnnEncoder(Encoder):
         self.register_buffer("tag_biases", torch.zeros(len(self.tags)))
 
     def pieces(self, x: Ragged) -> Tensor:
-        """A vector a window: (P, 331)."""
+        """One vector per window: (P, 331)."""
         decades = x.dense(self.reader.shape) / math.log(10) + math.log10(GAIN)  # log10(energy + 1 / GAIN) + log10(GAIN)
         features = to_float32(self.network(decades))
         return torch.cat([features, features.new_ones(len(features), 1), features.new_zeros(len(features), 2)], 1)
