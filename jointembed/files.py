@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,6 +106,11 @@ def check_writable(path: Path | str, content: str, *suffixes: str) -> None:
             raise OSError(code or errno.EACCES, os.strerror(code or errno.EACCES))
 
 
+def _part(path: Path) -> Path:
+    """Where a file is written before it takes the place of `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     """Open a binary file that replaces `path` only once it is complete and on the disk.
@@ -114,7 +120,7 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
         UsageError: the path cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = _part(path)
     try:
         with _blame_path(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +140,29 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def link(source: Path | str, path: Path | str) -> None:
+    """Make `path` another name of a complete file, instead of the file that it names now; copy where links fail."""
+    source, path = Path(source), Path(path)
+    part = _part(path)
+    try:
+        part.unlink(missing_ok=True)
+        os.link(source, part)
+        os.replace(part, path)
+        fsync_dir(path.parent)
+    except OSError:  # a file system without hard links
+        with open(source, "rb") as file, atomic_write(path) as copy:
+            shutil.copyfileobj(file, copy)
+    finally:
+        part.unlink(missing_ok=True)  # renaming a file to another of its own names leaves both
+
+
+def remove_parts(folder: Path | str) -> None:
+    """Delete what killed processes left of incomplete files in a folder that no other process writes to."""
+    for path in Path(folder).glob(".*.part"):
+        if path.suffixes[-2:-1] and path.suffixes[-2][1:].isdecimal():
+            path.unlink(missing_ok=True)
 
 
 def write(path: Path | str, content: bytes | str | Callable[[IO[bytes]], None]) -> None:

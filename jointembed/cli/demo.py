@@ -84,8 +84,7 @@ def _train(folder: Path, epochs: int | None, console: object) -> None:
     ]
     words += ["--trainer.max_epochs", str(epochs)] if epochs is not None else []
     words += ["--trainer.enable_model_summary", "false"]
-    if (run / "last.ckpt").exists():
-        words += ["--ckpt_path", str(run / "last.ckpt")]
+    words += ["--resume", "auto"]
     print(
         "Training one space over audio, piano rolls, captions, genres and artists: jointembed fit "
         + " ".join(words[:6]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shlex
 import signal
 import sys
 import warnings
@@ -11,10 +12,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+HELP = (
+    "Trains a model. With --resume auto it goes on from the newest intact checkpoint in the folder of the run "
+    "(--trainer.default_root_dir), to the same weights as without the break, and begins a run in an empty folder; "
+    "--ckpt_path FILE goes on from a certain checkpoint instead."
+)
+
 
 def fit(*words: str) -> None:
     """Train a model with LightningCLI; its options are the keys of a recipe."""
-    run_lightning("fit", words)
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    from ..training.signals import TrainingInterrupt, exit_on_signals
+
+    try:
+        with exit_on_signals():
+            run_lightning("fit", words)
+    except TrainingInterrupt as stop:
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            saved = "nothing was saved" if stop.step is None else f"saved after step {stop.step:,}"
+            print(f"jointembed: {stop.signal_name}: {saved}. To go on: {_resuming(words)}", file=sys.stderr)
+        raise
+
+
+def _resuming(words: Sequence[str]) -> str:
+    """The command that goes on with a run that these words have begun."""
+    options = _split_options(words)
+    for option in ("--resume", "--ckpt_path"):
+        while option in options:
+            place = options.index(option)
+            del options[place : place + 2]
+    return shlex.join(["jointembed", "fit", *options, "--resume", "auto"])
 
 
 def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()) -> None:
@@ -27,7 +55,7 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
     """
     from .errors import explain_recipe_error
 
-    options, recipes = _resolve(words)
+    options, recipes = _resolve(name, words)
     if name != "fit" and "--ckpt_path" not in options and not {"-h", "--help"} & set(options):
         options += ["--ckpt_path", "best"]  # an untrained model has no metrics worth computing
     if "" not in sys.path:
@@ -54,7 +82,11 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},  # our callbacks refuse a folder that holds a run
             seed_everything_default=0,
-            parser_kwargs={**raising, **dict.fromkeys(("fit", "validate", "test", "predict"), raising)},
+            parser_kwargs={
+                **raising,
+                **{command: dict(raising) for command in ("validate", "test", "predict")},
+                "fit": {**raising, "description": HELP},
+            },
         )
     except SystemExit as error:
         if error.code != 1:
@@ -65,18 +97,41 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
         raise explain_recipe_error(f"jointembed {name}", recipes, error) from error
 
 
-def _resolve(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words with the files of packaged recipes and run folders in place of their names, and these recipes."""
+def _split_options(words: Sequence[str]) -> list[str]:
+    """The words, with those options as two words whose values are looked at here."""
+    joined = ("--config=", "--ckpt_path=", "--resume=")
+    return [part for word in words for part in (word.split("=", 1) if word.startswith(joined) else [word])]
+
+
+def _resolve(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words with the files of packaged recipes and run folders in place of their names, and these recipes.
+
+    Raises:
+        UsageError: a recipe does not exist, or `--resume` stands where it cannot.
+        DamagedError: the given checkpoint is damaged.
+    """
+    from ..errors import UsageError
     from .recipes import resolve
 
-    joined = ("--config=", "--ckpt_path=")
-    options = [part for word in words for part in (word.split("=", 1) if word.startswith(joined) else [word])]
-    recipes = []
+    options, recipes = _split_options(words), []
+    if "--resume" in options:
+        place = options.index("--resume")
+        if name != "fit":
+            raise UsageError("--resume", f"jointembed {name} has no such option", "give --ckpt_path and a checkpoint")
+        if options[place + 1 : place + 2] != ["auto"]:
+            fix = "write --resume auto, or --ckpt_path FILE to go on from a certain checkpoint"
+            raise UsageError(
+                "--resume", f"its value must be auto, got {''.join(options[place + 1 : place + 2])!r}", fix
+            )
+        if "--ckpt_path" in options:
+            fix = "write only --resume auto for the newest checkpoint, or only --ckpt_path FILE for a certain one"
+            raise UsageError("--resume", "it cannot be used with --ckpt_path", fix)
+        options[place] = "--ckpt_path"  # the trainer, which knows the folder of the run, finds the file
     for place, (option, value) in enumerate(itertools.pairwise(options), 1):
         if option in ("-c", "--config"):
             options[place] = str(resolve(value))
             recipes.append(options[place])
-        elif option == "--ckpt_path" and (Path(value).exists() or value.endswith(".ckpt")):
+        elif option == "--ckpt_path" and (Path(value).exists() or value.endswith(".ckpt")) and value != "auto":
             from .. import files
             from ..space import checkpoint
 

@@ -48,6 +48,7 @@ class RowBatchSampler(DistributedSampler[BatchSpec]):
         self.num_replicas = distributed.world() if num_replicas is None else num_replicas
         self.rank = distributed.rank() if rank is None else rank
         self.epoch = 0
+        self.start = (0, 0)  # the epoch in which a run goes on, and its first batch; other epochs begin at 0
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, which Lightning does at its start."""
@@ -60,7 +61,8 @@ class RowBatchSampler(DistributedSampler[BatchSpec]):
     def __iter__(self) -> Iterator[BatchSpec]:
         order = self._shuffle() if self.train else self.rows
         step = self.batch_size * self.num_replicas
-        for number in range(len(self)):
+        start_epoch, first = self.start
+        for number in range(first if self.epoch == start_epoch else 0, len(self)):
             chunk = order[number * step : (number + 1) * step]
             part = np.array_split(chunk, self.num_replicas)[self.rank]
             # No two processes get the same number, which seeds the augmentation of the rows.

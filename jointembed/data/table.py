@@ -39,6 +39,7 @@ from .number_report import report_numbers
 from .rows import Rows
 from .sampler import BatchSpec, RowBatchSampler
 from .vector_cache import CachedColumn, VectorCache
+from .workers import ignore_signals
 
 
 class Batch(dict[str, Ragged]):
@@ -347,6 +348,8 @@ class TableData(lightning.LightningDataModule):
             sampler=sampler,
             batch_size=None,  # the sampler yields whole batches
             num_workers=self.workers,
+            worker_init_fn=ignore_signals if self.workers else None,
+            generator=torch.Generator().manual_seed(self.seed),  # else iterators draw from that of the training
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

@@ -1,14 +1,13 @@
-"""Callbacks of the training: checkpoints, the run folder, and metrics of the `dev` rows."""
+"""Callbacks of the training: averaged weights, metrics of the `dev` rows, and reports."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import lightning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -18,64 +17,6 @@ from ..evaluation import retrieval
 from ..evaluation.retrieval_task import RetrievalTask, build_task
 from ..space.space import Space
 from .joint_embedding import JointEmbedding
-
-
-class RefuseExistingRun(Callback):
-    """Refuses to train into a run folder that holds a run already, unless that run is resumed."""
-
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Look into `trainer.default_root_dir` before anything is written there."""
-        root = Path(trainer.default_root_dir)
-        if stage == "fit" and (root / "last.ckpt").exists() and not trainer.ckpt_path:
-            raise UsageError(
-                root,
-                "the folder holds a run already",
-                "add --ckpt_path last to resume it, or give another --trainer.default_root_dir",
-            )
-
-
-class BestAndLast(ModelCheckpoint):
-    """Keeps `best.ckpt` and `last.ckpt` in the folder of the run.
-
-    Args:
-        monitor: the logged metric that selects `best.ckpt`, such as `dev/loss`. If None, or if there are no `dev` rows,
-            the newest checkpoint is the best.
-        mode: `max` or `min`, whichever value of the metric is better.
-
-    The default keeps the newest because the learning rate falls to 0, and few `dev` rows would choose by chance.
-    """
-
-    def __init__(self, monitor: str | None = None, mode: str = "min") -> None:
-        super().__init__(
-            monitor=monitor,
-            mode=mode,
-            filename="best",
-            save_last=True,
-            enable_version_counter=False,
-            auto_insert_metric_name=False,
-        )
-
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Take the folder of the run; without rows to choose by, the newest is the best."""
-        self.dirpath = trainer.default_root_dir
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if isinstance(data, TableData) and not len(data.numbers("dev")):
-            self.monitor = None
-        if self.monitor is None:
-            self._save_on_train_epoch_end = True
-        super().setup(trainer, pl_module, stage)
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save the last: Lightning does so only when there is a new best."""
-        super().on_train_epoch_end(trainer, pl_module)
-        fast_dev_run: bool = trainer.fast_dev_run  # type: ignore[attr-defined]
-        if not fast_dev_run and self._last_global_step_saved != trainer.global_step:
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-
-    def _should_skip_saving_checkpoint(self, trainer: lightning.Trainer) -> bool:
-        # `Evaluate` may leave out epochs: until it has logged, there is nothing to choose by.
-        pending = self.monitor is not None and self.monitor not in trainer.callback_metrics
-        return pending or super()._should_skip_saving_checkpoint(trainer)
 
 
 class ParameterSummary(Callback):
@@ -115,12 +56,32 @@ class EMA(WeightAveraging):
         # copied: the average of a table of integers would be rounded down.
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         super().__init__(use_buffers=False, multi_avg_fn=average)
+        self._is_swapped = False  # the model has the averages, and `_average_model` the weights
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Make the averages, of a model with all of its parameters."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "You're using the WeightAveraging callback with a model that overrides")
             super().setup(trainer, pl_module, stage)
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Validate the averages."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._is_swapped = True
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Go on with the weights."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._is_swapped = False
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save both, also in the middle of a validation, which has exchanged them."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._is_swapped:
+            names = "state_dict", "current_model_state"
+            checkpoint[names[0]], checkpoint[names[1]] = checkpoint[names[1]], checkpoint[names[0]]
 
 
 class Evaluate(Callback):

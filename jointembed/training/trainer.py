@@ -1,4 +1,4 @@
-"""Trainer that writes to one run folder, with its default callbacks and safe checkpoint files."""
+"""Trainer that writes to one run folder, can be stopped at any step, and goes on from there to the same weights."""
 
 from __future__ import annotations
 
@@ -6,46 +6,37 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+from lightning.pytorch.trainer.states import TrainerFn
 
-from ..space import checkpoint
-from .callbacks import BestAndLast, ParameterSummary, RefuseExistingRun
+from .callbacks import ParameterSummary
+from .checkpoints import BEST, BestAndLast, CheckpointConnector, RunFolder, RunState, SafeCheckpointIO
 from .finite import SkipNonFinite
-
-
-class SafeCheckpointIO(TorchCheckpointIO):
-    """Reads and writes Lightning's checkpoints with `space.checkpoint`."""
-
-    def save_checkpoint(self, checkpoint_: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint; see `space.checkpoint.write`."""
-        checkpoint.write(Path(path), checkpoint_)
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint; see `space.checkpoint.read`."""
-        return checkpoint.read(Path(path), map_location)
+from .loops import FitLoop, Position
+from .metrics_file import MetricsFile
+from .signals import StopSignals, TrainingInterrupt, largest
 
 
 class Trainer(lightning.Trainer):
     """Lightning's Trainer whose `default_root_dir` is the folder of one run, with its log and checkpoints.
 
-    Checkpoints are written whole or not at all, and an earlier run in the folder is not overwritten. Without a
-    checkpoint callback of one's own it keeps `best.ckpt` and `last.ckpt`; see `BestAndLast`.
+    Checkpoints are written whole or not at all, and an earlier run in the folder is not overwritten; `fit` goes on with
+    it from `ckpt_path="auto"`, its newest intact checkpoint, and begins a run in an empty folder. The trainer keeps
+    `best.ckpt`, `last.ckpt` and `previous.ckpt`; see `BestAndLast`. SIGTERM, SIGUSR1 and Ctrl-C save the run first.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         callbacks = list(kwargs.get("callbacks") or [])
-        if not any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
-            callbacks.append(BestAndLast())
-        folder = str(kwargs.get("default_root_dir") or ".")
-        for callback in callbacks:
-            if isinstance(callback, BestAndLast):  # `--ckpt_path last` and `best` are resolved before its setup
-                callback.dirpath = folder
-                best = Path(folder) / "best.ckpt"
-                callback.best_model_path = str(best) if best.is_file() else ""
+        savers = [callback for callback in callbacks if isinstance(callback, BestAndLast)]
+        if not savers and kwargs.get("enable_checkpointing") is not False:
+            savers = [BestAndLast()]
+            callbacks += savers
+        folder = Path(kwargs.get("default_root_dir") or ".")
+        for saver in savers:
+            saver.best_model_path = str(folder / BEST) if (folder / BEST).is_file() else ""
         if kwargs.get("logger") is None:
-            kwargs["logger"] = CSVLogger(folder, name="", version="")
+            kwargs["logger"] = MetricsFile(folder)
         if kwargs.get("enable_model_summary") in (None, True) and not kwargs.get("barebones"):
             kwargs["enable_model_summary"] = False
             callbacks.append(ParameterSummary())
@@ -53,11 +44,69 @@ class Trainer(lightning.Trainer):
         callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
         if not any(isinstance(callback, SkipNonFinite) for callback in callbacks):
             callbacks.insert(0, SkipNonFinite())
-        kwargs["callbacks"] = [RefuseExistingRun(), *callbacks]
+        kwargs["callbacks"] = [RunFolder(), *callbacks, RunState()]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
         super().__init__(*args, **kwargs)
+        self.stop_signals = StopSignals()
+        self.fit_loop = FitLoop(self.fit_loop)
+        self._checkpoint_connector = CheckpointConnector(self)
+        self._signal_connector = _StopSignalConnector(self, self.stop_signals)
 
     def _run(self, model: Any, ckpt_path: Any = None, *args: Any, **kwargs: Any) -> Any:
         # Lightning sets the path only after the data module is set up, which takes its vocabularies from there.
         self._checkpoint_connector._ckpt_path = ckpt_path
         return super()._run(model, ckpt_path, *args, **kwargs)
+
+    def between_steps(self, end_of_epoch: bool) -> None:
+        """Save if it is time to, and stop if any process has got a signal; every process calls this between two steps.
+
+        Raises:
+            TrainingInterrupt: the run stops.
+        """
+        saver = self._saver()
+        due = self.is_global_zero and (end_of_epoch or (saver is not None and saver.is_due(self)))
+        signum, saves = largest([self.stop_signals.signum, int(due)], self.strategy.root_device)
+        self._save_and_stop("between steps", saver if saves or signum else None, signum)
+
+    def stop_in_validation(self) -> None:
+        """Save and stop if any process has got a signal; every process calls this between two batches of a validation.
+
+        Raises:
+            TrainingInterrupt: the run stops, and goes on with this validation.
+        """
+        (signum,) = largest([self.stop_signals.signum], self.strategy.root_device)
+        if signum and not self.fit_loop._should_accumulate():
+            self._save_and_stop("validation", self._saver(), signum)
+
+    def _saver(self) -> BestAndLast | None:
+        callbacks: list[Any] = self.callbacks  # type: ignore[attr-defined]
+        savers = [callback for callback in callbacks if isinstance(callback, BestAndLast)]
+        fast_dev_run: bool = self.fast_dev_run  # type: ignore[attr-defined]
+        return savers[0] if savers and not fast_dev_run else None
+
+    def _save_and_stop(self, position: Position, saver: BestAndLast | None, signum: int) -> None:
+        if saver is not None:
+            loop = self.fit_loop.epoch_loop
+            loop.position = position
+            try:
+                saver.save(self)
+            finally:
+                loop.position = "hook"
+        if signum:
+            raise TrainingInterrupt(signum, self.global_step if saver is not None else None)
+
+
+class _StopSignalConnector(_SignalConnector):
+    """Registers our handlers in the place of Lightning's, which talk to other processes in the middle of a step."""
+
+    def __init__(self, trainer: Trainer, signals: StopSignals) -> None:
+        super().__init__(trainer)
+        self.signals = signals
+
+    def register_signal_handlers(self) -> None:
+        self.received_sigterm = False
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.signals.register()
+
+    def teardown(self) -> None:
+        self.signals.restore()

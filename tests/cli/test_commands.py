@@ -136,7 +136,7 @@ def ask(capsys):
 
 def test_a_fit_leaves_a_run_folder(home):
     names = {path.name for path in (home / "run").iterdir() if not path.name.startswith(".")}
-    assert names == {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv"}
+    assert names == {"best.ckpt", "last.ckpt", "previous.ckpt", "config.yaml", "metrics.csv"}
     figures = (home / "run" / "metrics.csv").read_text()
     assert all(name in figures for name in ("train/loss", "dev/loss", "bitmap-genre/recall@1"))
     assert "Fix" not in figures and "batch_size: 8" in (home / "run" / "config.yaml").read_text()
@@ -235,18 +235,19 @@ def test_embed_writes_the_vectors_of_the_index(home, ask, tmp_path):
     assert parquet.read_table(tmp_path / "t.parquet").num_rows == 8
 
 
-def test_ckpt_path_last_resumes_where_a_run_stopped(home, ask, capsys, tmp_path):
+def test_resume_auto_goes_on_where_a_run_stopped(home, ask, capsys, tmp_path):
     shutil.copytree(home / "run", tmp_path / "run")
     again = ["--trainer.default_root_dir", tmp_path / "run"]
     capsys.readouterr()
     assert main(fit(home, *map(str, again))) == 2
     error = capsys.readouterr().err
-    assert "holds a run already" in error and "--ckpt_path last" in error
+    assert "holds a run already" in error and "--resume auto" in error
     step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
-    ask(*fit(home), *again, "--ckpt_path", "last", "--trainer.max_epochs", "3")
+    ask(*fit(home), *again, "--resume", "auto", "--trainer.max_epochs", "3")
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert step == 6 and checkpoint["global_step"] == 9 and checkpoint["epoch"] == 2
-    assert "best.ckpt" in os.listdir(tmp_path / "run") and len(list((tmp_path / "run").glob("*.ckpt"))) == 2
+    assert step == 6 and checkpoint["global_step"] == 9 and checkpoint["epoch"] == 3
+    names = {path.name for path in (tmp_path / "run").glob("*.ckpt")}
+    assert names == {"best.ckpt", "last.ckpt", "previous.ckpt"}
 
 
 def test_a_resumed_run_ends_where_one_without_a_break_does(home, capsys, tmp_path):
@@ -282,8 +283,10 @@ def test_a_checkpoint_brings_its_vocabulary_to_another_table(home, capsys, tmp_p
 def test_validate_test_and_predict_run_on_a_checkpoint(home, where, capsys):
     path = {"best.ckpt": str(home / "run" / "best.ckpt"), "folder": str(home / "run")}.get(where, where)
     model = JointEmbedding.load(home / "run" / ("last.ckpt" if where == "last" else "best.ckpt"))
+    logged = (home / "run" / "metrics.csv").read_bytes()
     for command in ("validate", "test", "predict"):
         assert main([command, *fit(home)[1:], "--ckpt_path", path]) == 0, capsys.readouterr().err
+        assert (home / "run" / "metrics.csv").read_bytes() == logged, "it belongs to the training"
         printed = capsys.readouterr().out
         if command == "test":
             batch = {}

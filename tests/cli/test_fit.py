@@ -67,3 +67,23 @@ def test_mistakes_are_one_line(recipe, capsys, words, message):
     assert main([*recipe, *words]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["fit", "--resume", "last"], "its value must be auto, got 'last'"),
+        (["fit", "--resume"], "its value must be auto, got ''"),
+        (["fit", "--resume", "auto", "--ckpt_path", "last"], "it cannot be used with --ckpt_path"),
+        (["test", "--resume", "auto"], "jointembed test has no such option"),
+    ],
+)
+def test_resume_takes_auto_and_belongs_to_fit(words, wrong, capsys):
+    assert main(words) == 2
+    assert f"--resume: {wrong}" in capsys.readouterr().err
+
+
+def test_the_help_of_fit_names_resume(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    assert "--resume auto" in capsys.readouterr().out
