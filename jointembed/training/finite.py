@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
@@ -44,8 +45,8 @@ class SkipNonFinite(Callback):
         self.max_in_a_row = max_in_a_row
         self.count = self.in_a_row = 0
         self._batch: dict[str, Ragged] = {}
-        self._ids: list[Any] = []  # of the batches since the last update
-        self._suspects: list[Any] = []  # of those, the ids of rows that are not finite
+        self._rows: list[int] = []  # of the batches since the last update, by their numbers in the table
+        self._suspects: list[int] = []  # of those, the rows that are not finite
         self._finite_loss = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -66,15 +67,15 @@ class SkipNonFinite(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
     ) -> None:
         """Look at the loss of a batch."""
-        self._ids += _row_ids(trainer, self._batch)
+        self._rows += _row_numbers(self._batch)
         if not loss.isfinite():
             self._finite_loss = False
-            self._suspect(trainer, pl_module)
+            self._suspect(pl_module)
 
-    def _suspect(self, trainer: lightning.Trainer, model: lightning.LightningModule) -> None:
-        ids = _row_ids(trainer, self._batch)
-        rows = find_non_finite_rows(model, self._batch)
-        self._suspects += [ids[row] for row in rows] if ids else []
+    def _suspect(self, model: lightning.LightningModule) -> None:
+        numbers = _row_numbers(self._batch)
+        places = find_non_finite_rows(model, self._batch)
+        self._suspects += [numbers[place] for place in places] if numbers else []
 
     def on_before_optimizer_step(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Optimizer
@@ -88,16 +89,16 @@ class SkipNonFinite(Callback):
         if not finite:
             optimizer.zero_grad(set_to_none=True)
             if self._finite_loss and not finite_gradient:
-                self._suspect(trainer, pl_module)
+                self._suspect(pl_module)
             self._report(trainer, pl_module)
         else:
             self.in_a_row = 0
-        self._ids, self._suspects, self._finite_loss = [], [], True
+        self._rows, self._suspects, self._finite_loss = [], [], True
 
     def _report(self, trainer: lightning.Trainer, model: lightning.LightningModule) -> None:
         self.count += 1
         self.in_a_row += 1
-        own = "" if self._finite_loss else "loss", self._suspects, self._ids
+        own = "" if self._finite_loss else "loss", *(_row_ids(trainer, rows) for rows in (self._suspects, self._rows))
         parts = gather_objects(own)
         kind = "loss" if any(part[0] for part in parts) else "gradient"
         suspects = [id for part in parts for id in part[1]]
@@ -177,8 +178,13 @@ def gather_objects(part: Any) -> list[Any]:
     return parts
 
 
-def _row_ids(trainer: lightning.Trainer, batch: Any) -> list[Any]:
-    """The ids of the rows of a batch; none if it does not come from a table."""
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+def _row_numbers(batch: Any) -> list[int]:
+    """The numbers of the rows of a batch in their table; none if it does not come from one."""
     rows = getattr(batch, "rows", None)
-    return data.ids(rows) if rows is not None else []
+    return [] if rows is None else rows.tolist()
+
+
+def _row_ids(trainer: lightning.Trainer, numbers: list[int]) -> list[Any]:
+    """The ids of rows; looked up only for a report, as a table of millions has as many ids."""
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    return data.ids(np.array(numbers)) if numbers else []
