@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import shlex
 import signal
 import sys
@@ -64,11 +63,12 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
     from jsonargparse import ArgumentError
     from lightning.pytorch.cli import LightningCLI
 
-    for package in ("lightning.pytorch", "lightning.fabric"):  # tips and device listings are noise
-        logging.getLogger(package).setLevel(logging.WARNING)
     from ..data.table import TableData
     from ..training.joint_embedding import JointEmbedding
+    from ..training.loggers import hide_tips
     from ..training.trainer import Trainer
+
+    hide_tips()
 
     raising = {"exit_on_error": False}
     try:

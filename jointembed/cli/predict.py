@@ -1,4 +1,4 @@
-"""Compute the vectors of a table's rows."""
+"""Write the vectors of a table's rows, in all columns of the model, as Parquet."""
 
 from __future__ import annotations
 
@@ -6,5 +6,7 @@ from .fit import run_lightning
 
 
 def predict(*words: str) -> None:
-    """Compute the vectors of a table's rows."""
-    run_lightning("predict", words)
+    """Write the vectors of a table's rows into vectors.parquet in the run folder; see `WriteVectors`."""
+    from ..training.vectors_file import WriteVectors
+
+    run_lightning("predict", words, [WriteVectors()])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DistributedSampler, SequentialSampler
 
 from ..objectives import distributed
 
@@ -14,8 +14,10 @@ Rows = NDArray[np.int64]
 BatchSpec = tuple[int, int, Rows]  # epoch, number of the batch among those of all processes, row numbers
 
 
-class RowBatchSampler(DistributedSampler[BatchSpec]):
-    """Batches of row numbers for one process of a distributed run; Lightning must not divide them once more.
+class RowBatchSampler(DistributedSampler[BatchSpec], SequentialSampler):
+    """Batches of row numbers for one process of a distributed run.
+
+    By its base classes, Lightning neither divides the batches once more, nor replaces the sampler to overfit.
 
     In training, rows are shuffled by seed and epoch, and an incomplete last batch is dropped. Otherwise rows keep their
     order, each is seen exactly once over all processes, and every process gets the same number of batches, including
@@ -28,6 +30,7 @@ class RowBatchSampler(DistributedSampler[BatchSpec]):
         seed: the seed of the shuffling.
         groups: (N,) a group for each row; every group contributes equally many rows to an epoch, repeated if needed.
         epoch_rows: rows in an epoch; N by default.
+        same_batches: in training, every epoch has the batches of the first.
         num_replicas: processes that train together; by default those of torch's process group.
         rank: the number of this process among them.
     """
@@ -40,10 +43,12 @@ class RowBatchSampler(DistributedSampler[BatchSpec]):
         seed: int = 0,
         groups: NDArray[np.int64] | None = None,
         epoch_rows: int | None = None,
+        same_batches: bool = False,
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
         self.rows, self.batch_size, self.train, self.seed, self.groups = rows, batch_size, train, seed, groups
+        self.same_batches = same_batches
         self.total = (epoch_rows or len(rows)) if train else len(rows)
         self.num_replicas = distributed.world() if num_replicas is None else num_replicas
         self.rank = distributed.rank() if rank is None else rank
@@ -58,7 +63,7 @@ class RowBatchSampler(DistributedSampler[BatchSpec]):
         step = self.batch_size * self.num_replicas
         return max(1, self.total // step) if self.train else -(-self.total // step)
 
-    def __iter__(self) -> Iterator[BatchSpec]:
+    def __iter__(self) -> Iterator[BatchSpec]:  # type: ignore[override]
         order = self._shuffle() if self.train else self.rows
         step = self.batch_size * self.num_replicas
         start_epoch, first = self.start
@@ -69,7 +74,7 @@ class RowBatchSampler(DistributedSampler[BatchSpec]):
             yield self.epoch, number * self.num_replicas + self.rank, part
 
     def _shuffle(self) -> Rows:
-        rng = np.random.default_rng([self.seed, self.epoch])
+        rng = np.random.default_rng([self.seed, 0 if self.same_batches else self.epoch])
         if self.groups is None:
             return _repeat_shuffled(self.rows, self.total, rng)
         names = np.unique(self.groups)

@@ -342,7 +342,8 @@ class TableData(lightning.LightningDataModule):
 
     def _loader(self, rows: NDArray[np.int64], train: bool) -> DataLoader[Batch]:
         groups = self._groups(rows) if train else None
-        sampler = RowBatchSampler(rows, self.batch_size, train, self.seed, groups, self.epoch_rows)
+        overfit = bool(getattr(self.trainer, "overfit_batches", 0))
+        sampler = RowBatchSampler(rows, self.batch_size, train, self.seed, groups, self.epoch_rows, overfit)
         return DataLoader(
             TableDataset(self.encoded, self._read, self.seed, train),
             sampler=sampler,

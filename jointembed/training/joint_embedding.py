@@ -11,6 +11,7 @@ import lightning
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .. import files
 from ..config import Configurable, from_config, to_config
@@ -268,8 +269,12 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         return self._log_losses("test", batch, False)
 
     def predict_step(self, batch: dict[str, Ragged], number: int) -> dict[str, Tensor]:
-        """The vectors of every column."""
-        return {column: encoded.z for column, encoded in self(batch).items()}
+        """The vectors (B, D) of every column, as `Space.embed` gives them; NaN in rows without a cell."""
+        vectors = {}
+        for column, encoded in self(batch).items():
+            z = functional.normalize(encoded.z, dim=-1) if self.space.metric == "cosine" else encoded.z
+            vectors[column] = z.masked_fill(~encoded.present[:, None], torch.nan)
+        return vectors
 
     def configure_optimizers(self) -> Any:
         """The optimizer of the networks, row-wise Adagrad for large tables, and the schedule of the learning rate."""
@@ -285,7 +290,7 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         if not groups:
             raise UsageError("model", "no parameter of it is trained", "give an encoder `trainable`")
         for name in sorted({*self.encoder_lr, *self.layer_lr_decay}):
-            if not any(group.get("name", "").rpartition(".")[0] == name for group in groups):
+            if not any(group.get("name", "").partition(".")[0] == name for group in groups):
                 setting = "encoder_lr" if name in self.encoder_lr else "layer_lr_decay"
                 raise UsageError(f"{setting}.{name}", "the encoder is frozen", "leave it out, or give it `trainable`")
         optimizer = optim.OPTIMIZERS[self.optimizer_name](groups, self.lr, self.weight_decay, self.sparse_lr)

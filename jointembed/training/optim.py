@@ -182,7 +182,8 @@ def parameter_groups(
             name, lr = own.get(id(parameter), ("", None))
             options: dict[str, Any] = {"weight_decay": 0.0} if rank else {}
             options |= {"sparse": True} if rank == 2 else {}
-            options |= {"name": name, "lr": lr} if name else {}
+            # Names are unique, which `LearningRateMonitor` asks for.
+            options |= {"name": name + ("", ".undecayed", ".sparse")[rank], "lr": lr} if name else {}
             groups.setdefault((name, rank), {"params": [], **options})["params"].append(parameter)
     return [groups[key] for key in sorted(groups, key=lambda key: key[1])]
 

@@ -13,8 +13,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from .callbacks import ParameterSummary
 from .checkpoints import BEST, BestAndLast, CheckpointConnector, RunFolder, RunState, SafeCheckpointIO
 from .finite import SkipNonFinite
+from .loggers import run_loggers, write_profile_to
 from .loops import FitLoop, Position
-from .metrics_file import MetricsFile
+from .monitors import CheckEarlyStopping
 from .signals import StopSignals, TrainingInterrupt, largest
 
 
@@ -24,9 +25,13 @@ class Trainer(lightning.Trainer):
     Checkpoints are written whole or not at all, and an earlier run in the folder is not overwritten; `fit` goes on with
     it from `ckpt_path="auto"`, its newest intact checkpoint, and begins a run in an empty folder. The trainer keeps
     `best.ckpt`, `last.ckpt` and `previous.ckpt`; see `BestAndLast`. SIGTERM, SIGUSR1 and Ctrl-C save the run first.
+    Metrics go to `metrics.csv`, whatever loggers are given besides, and the report of a profiler into the folder too.
+
+    Args:
+        tensorboard: also write events for TensorBoard into the folder `tensorboard` of the run.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, tensorboard: bool = False, **kwargs: Any) -> None:
         callbacks = list(kwargs.get("callbacks") or [])
         savers = [callback for callback in callbacks if isinstance(callback, BestAndLast)]
         if not savers and kwargs.get("enable_checkpointing") is not False:
@@ -35,8 +40,7 @@ class Trainer(lightning.Trainer):
         folder = Path(kwargs.get("default_root_dir") or ".")
         for saver in savers:
             saver.best_model_path = str(folder / BEST) if (folder / BEST).is_file() else ""
-        if kwargs.get("logger") is None:
-            kwargs["logger"] = MetricsFile(folder)
+        kwargs["logger"] = run_loggers(kwargs.get("logger"), folder, tensorboard)
         if kwargs.get("enable_model_summary") in (None, True) and not kwargs.get("barebones"):
             kwargs["enable_model_summary"] = False
             callbacks.append(ParameterSummary())
@@ -44,9 +48,10 @@ class Trainer(lightning.Trainer):
         callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
         if not any(isinstance(callback, SkipNonFinite) for callback in callbacks):
             callbacks.insert(0, SkipNonFinite())
-        kwargs["callbacks"] = [RunFolder(), *callbacks, RunState()]
+        kwargs["callbacks"] = [RunFolder(), CheckEarlyStopping(), *callbacks, RunState()]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
         super().__init__(*args, **kwargs)
+        write_profile_to(folder, self.profiler)  # type: ignore[attr-defined]
         self.stop_signals = StopSignals()
         self.fit_loop = FitLoop(self.fit_loop)
         self._checkpoint_connector = CheckpointConnector(self)

@@ -40,11 +40,11 @@ def test_learning_rates_fall_with_depth(source, tmp_path):
     of = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
     tower = "space.encoders.[bitmap]."
     assert of[f"{tower}projection.weight"] == (1e-3, "bitmap.4")
-    assert of[f"{tower}encoder.head.2.bias"] == (5e-4, "bitmap.3")
+    assert of[f"{tower}encoder.head.2.bias"] == (5e-4, "bitmap.3.undecayed")
     assert of[f"{tower}encoder.stages.1.refine.weight"] == (1.25e-4, "bitmap.1")
     assert of[f"{tower}encoder.stages.0.halve.weight"] == (6.25e-5, "bitmap.0")
     assert of["space.projections.[bitmap].1.network.0.weight"] == (0.05, "")
-    assert of["space.encoders.[digit].table.weight"] == (0.05, "digit.0")
+    assert of["space.encoders.[digit].table.weight"] == (0.05, "digit.0.undecayed")
 
 
 def test_mistakes_are_explained(source, tmp_path):

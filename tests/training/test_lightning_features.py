@@ -1,0 +1,199 @@
+"""Loggers, callbacks and options of Lightning with a model of ours."""
+
+import csv
+
+import lightning
+import numpy as np
+import pytest
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
+from lightning.pytorch.profilers import SimpleProfiler
+from pyarrow import parquet
+
+from jointembed import MLP, Category, EmbeddingBag, Evaluate, JointEmbedding, Match, Numbers, TableData, Trainer
+from jointembed.errors import UsageError
+from jointembed.training.vectors_file import WriteVectors
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:lightning"),
+    pytest.mark.filterwarnings("ignore:Early stopping conditioned on metric:RuntimeWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
+
+ROWS = [
+    {"id": f"r{number}", "size": float(number), "genre": "abc"[number % 3], "split": "dev" if number > 11 else "train"}
+    for number in range(16)
+]
+
+
+def make_model(**settings):
+    encoders = {"size": MLP(Numbers(), hidden=[4]), "genre": EmbeddingBag(Category())}
+    return JointEmbedding(4, encoders, [Match("size", "genre", "all")], lr=0.05, bf16=False, **settings)
+
+
+def fit(folder, epochs=3, rows=ROWS, model=None, **options):
+    trainer = Trainer(
+        max_epochs=epochs, accelerator="cpu", default_root_dir=str(folder), enable_progress_bar=False,
+        enable_model_summary=False, log_every_n_steps=1, num_sanity_val_steps=0, **options,
+    )  # fmt: skip
+    trainer.fit(model or make_model(), TableData(rows, batch_size=4))
+    return trainer
+
+
+def read_metrics(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Memory(Logger):
+    """A logger of another library."""
+
+    name = version = "memory"
+
+    def __init__(self):
+        self.rows = []
+
+    def log_hyperparams(self, *args, **kwargs):
+        pass
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append(metrics)
+
+
+def test_a_logger_stands_beside_metrics_csv(tmp_path):
+    memory = Memory()
+    fit(tmp_path, logger=memory)
+    rows = read_metrics(tmp_path)
+    assert len(rows) == len(memory.rows) > 9
+    for row, logged in zip(rows, memory.rows, strict=True):
+        assert {name: float(value) for name, value in row.items() if value and name != "step"} == pytest.approx(logged)
+
+
+def test_tensorboard_gets_the_metrics_of_metrics_csv(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    fit(tmp_path, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    rows = read_metrics(tmp_path)
+    assert set(events.Tags()["scalars"]) == set(rows[0]) - {"step"}
+    for name in ("train/loss", "dev/loss"):
+        logged = {int(row["step"]): float(row[name]) for row in rows if row[name]}
+        assert {event.step: event.value for event in events.Scalars(name)} == pytest.approx(logged)
+
+
+def test_tensorboard_is_an_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("lightning.pytorch.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
+    monkeypatch.setattr("lightning.fabric.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
+    monkeypatch.setattr("lightning.fabric.loggers.tensorboard._TENSORBOARDX_AVAILABLE", False)
+    with pytest.raises(UsageError, match=r"pip install .jointembed\[tensorboard\]"):
+        fit(tmp_path, tensorboard=True)
+
+
+@pytest.mark.parametrize(("package", "make"), [
+    ("wandb", lambda folder: WandbLogger("test", folder, offline=True)),
+    ("mlflow", lambda folder: MLFlowLogger("test", tracking_uri=f"sqlite:///{folder}/mlflow.db")),
+])  # fmt: skip
+def test_services_leave_metrics_csv_in_place(package, make, tmp_path):
+    pytest.importorskip(package, reason="only where it is installed")
+    trainer = fit(tmp_path / "run", logger=make(tmp_path))
+    for logger in trainer.loggers:
+        logger.finalize("success")
+    assert {"train/loss", "dev/loss"} <= set(read_metrics(tmp_path / "run")[0])
+
+
+class Rows(lightning.Callback):
+    """Notes the rows of each training batch."""
+
+    def __init__(self):
+        self.epochs = []
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.epochs.append([])
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.epochs[-1].append(batch.rows.tolist())
+
+
+def stops_early(folder):
+    # The learning rate is 0 but for the first steps, so that nothing improves.
+    stopping = EarlyStopping("dev/loss", min_delta=100.0, patience=2)
+    assert fit(folder, 9, callbacks=[stopping]).current_epoch == 3
+
+
+def stops_early_by_a_metric_that_is_logged_every_other_epoch(folder):
+    stopping = EarlyStopping("size-genre/map", min_delta=100.0, patience=1, mode="max")
+    trainer = fit(folder, 9, callbacks=[Evaluate("size", "genre", every_n_epochs=2), stopping])
+    assert trainer.current_epoch in (3, 4)
+
+
+def refuses_to_stop_by_an_unknown_metric(folder):
+    with pytest.raises(UsageError, match="no metric is called dev/los. Fix: did you mean dev/loss"):
+        fit(folder, callbacks=[EarlyStopping("dev/los")])
+
+
+def logs_learning_rates_of_layers(folder):
+    model = make_model(encoder_lr={"size": 0.01}, layer_lr_decay={"size": 0.5})
+    fit(folder, model=model, callbacks=[LearningRateMonitor()])
+    names = [name.partition("/")[2] for name in read_metrics(folder)[0] if name.startswith("lr-")]
+    assert {"size.0", "size.0.undecayed", "size.1", "size.1.undecayed"} <= set(names)
+
+
+def overfits_the_same_batches(folder):
+    noted = Rows()
+    fit(folder, callbacks=[noted], overfit_batches=2)
+    assert noted.epochs[0] == noted.epochs[1] == noted.epochs[2] and len(noted.epochs[0]) == 2
+    rows = [row for batch in noted.epochs[0] for row in batch]
+    assert rows != sorted(rows), "a table in the order of its labels would give batches of one label"
+
+
+def overfits_a_share_of_the_batches(folder):
+    noted = Rows()
+    fit(folder, rows=[{**row, "split": "train"} for row in ROWS], callbacks=[noted], overfit_batches=0.5)
+    assert noted.epochs[0] == noted.epochs[1] and len(noted.epochs[0]) == 2
+
+
+def writes_profiles(folder):
+    for number, profiler in enumerate(["simple", "advanced", SimpleProfiler()]):
+        fit(folder / str(number), epochs=1, profiler=profiler)
+        assert "training_step" in (folder / str(number) / "fit-profile.txt").read_text()
+    own = SimpleProfiler(folder, "own")
+    fit(folder / "own", epochs=1, profiler=own)
+    assert (folder / "fit-own.txt").is_file() and not (folder / "own" / "fit-profile.txt").exists()
+
+
+def predicts_what_embed_gives(folder):
+    rows = [dict(row) for row in ROWS]
+    del rows[5]["genre"]
+    model = fit(folder, rows=rows).lightning_module
+    predictor = Trainer(
+        default_root_dir=str(folder),
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[WriteVectors()],
+    )
+    batches = predictor.predict(model, TableData(rows, batch_size=3))
+    sizes = np.concatenate([batch["size"].numpy() for batch in batches])
+    assert np.allclose(sizes, model.space.embed("size", [row["size"] for row in rows]), atol=1e-5)
+    table = parquet.read_table(folder / "vectors.parquet").to_pylist()
+    assert [row["id"] for row in table] == [row["id"] for row in rows] and table[5]["genre"] is None
+    assert np.allclose([row["size"] for row in table], sizes)
+    genres = [row["genre"] for row in rows[:5]]
+    assert np.allclose([row["genre"] for row in table[:5]], model.space.embed("genre", genres), atol=1e-5)
+
+
+@pytest.mark.parametrize("feature", [
+    stops_early,
+    stops_early_by_a_metric_that_is_logged_every_other_epoch,
+    refuses_to_stop_by_an_unknown_metric,
+    logs_learning_rates_of_layers,
+    overfits_the_same_batches,
+    overfits_a_share_of_the_batches,
+    writes_profiles,
+    predicts_what_embed_gives,
+])  # fmt: skip
+def test_features_of_lightning(feature, tmp_path):
+    feature(tmp_path)
