@@ -114,12 +114,17 @@ class Softmax(_Scaled):
 
     Args:
         temperature: to start from, if the metric is cosine (CLIP's by default); it is learned.
+        label_smoothing: this share of the target is spread evenly over all candidates (Szegedy et al. 2016).
     """
 
     streams = True
 
-    def __init__(self, temperature: float = 0.07) -> None:
+    def __init__(self, temperature: float = 0.07, label_smoothing: float = 0.0) -> None:
         super().__init__(temperature)
+        if not 0 <= label_smoothing < 1:
+            fix = "give a share such as 0.1, or leave it out"
+            raise UsageError("label_smoothing", f"it must be at least 0 and below 1, got {label_smoothing}", fix)
+        self.label_smoothing = label_smoothing
 
     def forward(self, scores: Tensor, positives: Tensor, candidates: Tensor | None = None) -> Tensor:
         """The cross entropy (N,); see `Loss.forward`."""
@@ -129,17 +134,32 @@ class Softmax(_Scaled):
             absent = torch.zeros_like(candidates, dtype=logits.dtype)
             logits = logits + absent.masked_fill(~candidates, torch.finfo(logits.dtype).min)
         counts = positives.sum(1)
-        return -(logits.log_softmax(1) * positives).sum(1) / torch.where(counts > 0, counts, 1)
+        log_shares = logits.log_softmax(1)
+        losses = -(log_shares * positives).sum(1) / torch.where(counts > 0, counts, 1)
+        if not self.label_smoothing:
+            return losses
+        count = torch.ones_like(scores) if candidates is None else candidates.expand_as(scores).to(scores.dtype)
+        even = -(log_shares * count).sum(1) / count.sum(1).clamp(min=1)
+        return (1 - self.label_smoothing) * losses + self.label_smoothing * even * (counts > 0)
 
     def over_table(
         self, query: Tensor, table: Tensor, target: Tensor, weights: Tensor, space: Space, dim: int | None
     ) -> Tensor:
         """The same without the matrix of scores (N, K); see `softmax.cross_entropy`."""
         a, b = space.score_factors(query, table, dim)
-        return softmax.cross_entropy(a * self.scale, b, target, weights)
+        a = a * self.scale
+        loss = softmax.cross_entropy(a, b, target, weights)
+        if not self.label_smoothing:
+            return loss
+        # The mean score over the table is the score of its mean.
+        excess = (a * (b[target] - b.mean(0))).sum(1)
+        return loss + self.label_smoothing * (excess * weights).sum()
 
     def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
         """The sampled softmax with the logQ correction (Bengio and Senecal 2008); see `Loss.over_sample`."""
+        if self.label_smoothing:
+            fix = "use other candidates, such as `all`, or leave it out"
+            raise UsageError("label_smoothing", "it needs the scores of all candidates, not of a sample", fix)
         a, b = space.score_factors(query, sample.vectors, dim)
         target, samples = b.tensor_split([len(query)])
         log_expected = sample.expected.log().to(a.dtype)

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jointembed.objectives import softmax
+from jointembed import Category, EmbeddingBag, Space
+from jointembed.errors import UsageError
+from jointembed.objectives import Softmax, softmax
+from jointembed.objectives.losses import Sample
 
 
 def test_the_sampled_softmax_is_that_of_its_logits_written_out():
@@ -56,3 +59,29 @@ def test_scores_far_apart_neither_overflow_nor_vanish():
     torch.testing.assert_close(loss, torch.tensor(500.0))
     loss.backward()
     assert a.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
+def test_smoothed_labels_are_those_of_torch_over_a_batch_and_over_a_table(metric):
+    torch.manual_seed(0)
+    space = Space(6, {"id": EmbeddingBag(Category())}, metric=metric)
+    loss = Softmax(label_smoothing=0.2)
+    loss.build(space, 9)
+    query, table = (torch.randn(size, 6, dtype=torch.float64, requires_grad=True) for size in (5, 9))
+    target, weights = torch.tensor([0, 3, 3, 8, 1]), torch.rand(5, dtype=torch.float64)
+    scores = space.score(query, table)
+    each = F.cross_entropy(loss.logits(scores), target, reduction="none", label_smoothing=0.2)
+    positives = F.one_hot(target, 9).to(scores.dtype)
+    torch.testing.assert_close(loss(scores, positives), each)
+    counting = torch.tensor([True] * 9 + [False] * 2)  # those that do not count have no share
+    padded = torch.cat([scores, torch.zeros(5, 2)], 1), torch.cat([positives, torch.zeros(5, 2)], 1)
+    torch.testing.assert_close(loss(*padded, counting), each)
+    whole, part = (each * weights).sum(), loss.over_table(query, table, target, weights, space, None)
+    torch.testing.assert_close(part, whole)
+    for ours, expected in zip(*(torch.autograd.grad(sum, (query, table)) for sum in (part, whole)), strict=True):
+        torch.testing.assert_close(ours, expected)
+    sample = Sample(torch.randn(7, 6).double(), torch.ones(2), torch.zeros(5, 2, dtype=torch.bool), weights)
+    with pytest.raises(UsageError, match="label_smoothing: it needs the scores of all candidates"):
+        loss.over_sample(query, sample, space, None)
+    with pytest.raises(UsageError, match="label_smoothing: it must be at least 0 and below 1"):
+        Softmax(label_smoothing=1.0)
