@@ -9,16 +9,17 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from .arguments import CheckedArguments
 from .errors import UnsafeError, UsageError
 
 
-class Configurable:
+class Configurable(CheckedArguments):
     """Records its constructor arguments, so that a checkpoint can hold a configuration instead of an object."""
 
     _init_args: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        self = super().__new__(cls)
+        self = super().__new__(cls, *args, **kwargs)
         # Copying and unpickling come here without arguments and bring the attribute themselves.
         bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
         object.__setattr__(self, "_init_args", {name: value for name, value in bound.items() if name != "self"})

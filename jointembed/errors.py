@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -79,7 +80,21 @@ def from_oserror(error: OSError) -> UserError | None:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename is not None:
         problem = f"it may not be opened or written ({os.strerror(error.errno).lower()})"
         return UsageError(subject, problem, "correct its permissions, or those of its folder")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR) and error.filename is not None:
+        return UsageError(subject, "a file is in the place of a folder", "give another folder, or move the file")
     return None
+
+
+@contextmanager
+def name_subject(name: str) -> Iterator[None]:
+    """Put a name, such as that of a column, before the subject of an error, unless it is there."""
+    try:
+        yield
+    except UserError as error:
+        if name not in error.subject:
+            error.subject = f"{name}: {error.subject}"
+            error.args = error.subject, *error.args[1:]
+        raise
 
 
 def escape_control(text: str) -> str:

@@ -11,6 +11,8 @@ from ..errors import UsageError, UserError, did_you_mean, from_oserror
 _KEY = re.compile(r'Parser key "([\w.]+)": ')
 _CHOICES = re.compile(r"typing\.Literal(\[[^\]]*\])")
 _VALUE = re.compile(r".*(?:Got|Given) value: (.*)")
+_OWN = re.compile(r"error\[E-\w+\]: (\S.*?): (.*?)\. Fix: (.*?)(?= - Expected | - Not a | Given value type|$)")
+_SIGNS = {"trainer.val_check_interval": "`val_check_interval`", "seed_everything": "is not in bounds, numpy accepts"}
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 MAX_MESSAGE_CHARACTERS = 400
 
@@ -36,6 +38,12 @@ def report(error: Exception) -> int:
     return code
 
 
+def is_recipe_error(error: ValueError) -> bool:
+    """Whether a constructor that a recipe calls, or a check of Lightning, has refused a value."""
+    message = " ".join(str(error).split())
+    return bool(_OWN.search(message)) or any(sign in message for sign in _SIGNS.values())
+
+
 def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> UserError:
     """The failure for an error of jsonargparse, which reads the recipes and options of `fit` and its like."""
     cause: BaseException | None = error
@@ -44,6 +52,19 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
             return cause
         cause = cause.__cause__ or cause.__context__
     message = " ".join(str(error).split())
+    if own := _OWN.search(message):  # inside a list of all that a value might have been
+        return UsageError(own[1], own[2], own[3])
+    for key, sign in _SIGNS.items():
+        if sign in message:
+            return UsageError(key, message.rstrip("."), "correct it")
+    if unknown := re.search(r"Expected a dot import path string: (\S+)", message):
+        from .. import __all__ as names
+
+        key = ".".join(dict.fromkeys(_KEY.findall(message))) or command
+        return UsageError(key, f"unknown class {unknown[1]}", did_you_mean(unknown[1], names))
+    if empty := re.search(r"Not a valid subclass of (\w+)\. Got value: None", message):
+        key = ".".join(dict.fromkeys(_KEY.findall(message))) or command
+        return UsageError(key, f"a value is missing: null is not an {empty[1]}", "give it a class_path")
     keys, value = _KEY.findall(message), _VALUE.fullmatch(message)
     if keys and value:
         key, expected = ".".join(dict.fromkeys(keys)), _KEY.split(message)[-1]

@@ -52,7 +52,7 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
         words: its options.
         callbacks: callbacks of the trainer besides those of the recipe.
     """
-    from .errors import explain_recipe_error
+    from .errors import explain_recipe_error, is_recipe_error
 
     options, recipes = _resolve(name, words)
     if name != "fit" and "--ckpt_path" not in options and not {"-h", "--help"} & set(options):
@@ -93,7 +93,9 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
             raise
         signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores it when it exits at Ctrl-C
         raise KeyboardInterrupt from error
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
+        if isinstance(error, ValueError) and not is_recipe_error(error):
+            raise
         raise explain_recipe_error(f"jointembed {name}", recipes, error) from error
 
 
@@ -111,6 +113,7 @@ def _resolve(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
         DamagedError: the given checkpoint is damaged.
     """
     from ..errors import UsageError
+    from .recipe_file import check_recipe_file
     from .recipes import resolve
 
     options, recipes = _split_options(words), []
@@ -129,7 +132,9 @@ def _resolve(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
         options[place] = "--ckpt_path"  # the trainer, which knows the folder of the run, finds the file
     for place, (option, value) in enumerate(itertools.pairwise(options), 1):
         if option in ("-c", "--config"):
-            options[place] = str(resolve(value))
+            file = resolve(value)
+            check_recipe_file(file)
+            options[place] = str(file)
             recipes.append(options[place])
         elif option == "--ckpt_path" and (Path(value).exists() or value.endswith(".ckpt")) and value != "auto":
             from .. import files

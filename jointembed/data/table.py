@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from .. import files, values
+from ..arguments import CheckedArguments, Count, Natural
 from ..encoders import Encoder
-from ..errors import UsageError, did_you_mean
+from ..errors import UsageError, did_you_mean, name_subject
 from ..objectives import Teacher, distributed
 from ..ragged import Ragged
 from ..readers import Category, Reader
@@ -85,7 +86,7 @@ def open_as_trained(table: Any, model: str | Path, add_split: bool = True) -> Ro
     return rows.with_split(group) if group else rows
 
 
-class TableData(lightning.LightningDataModule):
+class TableData(CheckedArguments, lightning.LightningDataModule):
     """A table as batches for the model of the same trainer, whose readers determine the columns.
 
     Args:
@@ -105,22 +106,22 @@ class TableData(lightning.LightningDataModule):
             of `table`. Their columns are read and encoded once for each item.
     """
 
+    settings_name = "data"
+
     def __init__(
         self,
         table: Any,
-        batch_size: int = 64,
+        batch_size: Count = 64,
         split: str = "split",
         balance: list[str] | None = None,
-        epoch_rows: int | None = None,
-        workers: int = 0,
+        epoch_rows: Count | None = None,
+        workers: Natural = 0,
         cache: str | None = None,
-        seed: int = 0,
+        seed: Natural = 0,
         group: str | None = None,
         join: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise UsageError("data.batch_size", f"must be at least 1, got {batch_size}", "give a number above 0")
         self.table, self.batch_size, self.split, self.balance = table, batch_size, split, list(balance or [])
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
         self.group, self.join = group, dict(join or {})
@@ -138,6 +139,7 @@ class TableData(lightning.LightningDataModule):
         if self.rows is None:
             self.rows = Rows.open(self.table)
             self.rows = JoinedRows(self.rows, self.join) if self.join else self.rows
+            self._check_splits(self.rows)
             if self.group and self.split not in self.rows.columns:
                 self.rows = self.rows.with_split(self.group, self.split)
                 counts = ", ".join(f"{split} {len(self.numbers(split))}" for split in ("train", "dev", "test"))
@@ -145,6 +147,13 @@ class TableData(lightning.LightningDataModule):
                     f"{self.rows.name}: no column {self.split}, split by {self.group}: {counts} rows", file=sys.stderr
                 )
         return self.rows
+
+    def _check_splits(self, rows: Rows) -> None:
+        """Check that the columns exist that split the rows; without `split`, the default, all are training rows."""
+        for setting, column in (("group", self.group), ("split", None if self.group else self.split)):
+            if column not in (None, "split", *rows.columns):
+                wrong = f"the table has no column {column} (it has {', '.join(rows.columns)})"
+                raise UsageError(f"data.{setting}", wrong, did_you_mean(str(column), rows.columns))
 
     def state_dict(self) -> dict[str, Any]:
         """How the table was split and joined, so that `evaluate` can do the same."""
@@ -202,10 +211,11 @@ class TableData(lightning.LightningDataModule):
         self._fit(model, rows, readers)
         for reader, columns in readers:
             for column in columns:
-                if column in model.cached_columns:
-                    self._encode_once(rows, column, reader)
-                else:
-                    self._encode(rows, column, reader.for_column(column))
+                with name_subject(column):
+                    if column in model.cached_columns:
+                        self._encode_once(rows, column, reader)
+                    else:
+                        self._encode(rows, column, reader.for_column(column))
         for name, teacher in model.teachers.items():
             self.encoded[name] = self._ask_teacher(rows, teacher)
         ids = Category()
@@ -255,7 +265,8 @@ class TableData(lightning.LightningDataModule):
             if self._fit_elements(rows, reader, columns, train):
                 continue
             cells = [reader_cells(rows, column, reader) for column in columns]
-            reader.fit([column[row] for column in cells for row in train])
+            with name_subject(", ".join(columns)):
+                reader.fit([column[row] for column in cells for row in train])
 
     def _fit_elements(self, rows: Rows, reader: Reader, columns: list[str], train: NDArray[np.int64]) -> bool:
         """Fit a reader on the distinct elements of its columns, if they can be read so."""

@@ -7,10 +7,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..arguments import Count, Dropout
 from ..ragged import Ragged
 from .encoder import to_float32
 from .sequence_encoder import SequenceEncoder
-from .text_transformer import Block
+from .text_transformer import Block, check_heads
 
 # P pieces, D dimension of the space
 
@@ -27,13 +28,14 @@ class CausalTransformer(SequenceEncoder):
         dropout: share of values dropped, in training.
     """
 
-    def __init__(self, length: int = 200, layers: int = 2, heads: int = 2, dropout: float = 0.2) -> None:
+    def __init__(self, length: Count = 200, layers: Count = 2, heads: Count = 2, dropout: Dropout = 0.2) -> None:
         super().__init__(length)
         self.layers, self.heads = layers, heads
         self.dropout = nn.Dropout(dropout)
 
     def build(self, dim: int) -> None:
         """Make the network, for vectors of `dim` numbers."""
+        check_heads("CausalTransformer", dim, self.heads)
         self.positions = nn.Parameter(torch.zeros(self.length, dim))
         nn.init.normal_(self.positions, std=0.02)
         self.blocks = nn.ModuleList(Block(dim, self.heads, self.dropout.p, causal=True) for _ in range(self.layers))

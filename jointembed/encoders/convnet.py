@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..arguments import Count, Dropout
+from ..errors import UsageError
 from ..ragged import Ragged
 from ..readers import Reader
 from .encoder import Encoder, to_float32
@@ -37,9 +39,9 @@ class ConvNet(Encoder):
     def __init__(
         self,
         reader: Reader,
-        channels: list[int] | None = None,
-        width: int = 128,
-        dropout: float = 0.0,
+        channels: list[Count] | None = None,
+        width: Count = 128,
+        dropout: Dropout = 0.0,
         axis: Literal[0, 1] | None = 0,
     ) -> None:
         super().__init__(reader, width)
@@ -47,7 +49,14 @@ class ConvNet(Encoder):
         self.dropout, self.axis = dropout, axis
 
     def build(self, dim: int) -> None:
-        """Make the network; the statistics of the reader's bands become the scale of its input."""
+        """Make the network; the statistics of the reader's bands become the scale of its input.
+
+        Raises:
+            UsageError: the reader gives something else.
+        """
+        if len(self.reader.shape) not in (2, 3):
+            wrong = "ConvNet needs windows, bitmaps or pictures, and it gives none"
+            raise UsageError(type(self.reader).__name__, wrong, "read the column with LogMel, Image or SparseImage")
         self.register_buffer("mean", torch.tensor(self.reader.mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(self.reader.std, dtype=torch.float32))
         stages = []
@@ -73,7 +82,7 @@ class ConvNet(Encoder):
 class _Stage(nn.Module):
     def __init__(self, before: int, channels: int) -> None:
         super().__init__()
-        groups = max(1, channels // 16)
+        groups = next(count for count in range(max(1, channels // 16), 0, -1) if channels % count == 0)
         self.halve = nn.Conv2d(before, channels, 3, stride=2, padding=1, bias=False)
         self.refine = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norms = nn.ModuleList(nn.GroupNorm(groups, channels) for _ in range(2))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ..arguments import Count, Dropout
 from ..errors import UsageError
 from ..ragged import Ragged, repeat_index, take
 from ..readers import Reader
@@ -36,9 +37,9 @@ class EmbeddingBag(Encoder):
     def __init__(
         self,
         reader: Reader,
-        width: int | None = None,
-        hidden: list[int] | None = None,
-        item_dropout: float = 0.0,
+        width: Count | None = None,
+        hidden: list[Count] | None = None,
+        item_dropout: Dropout = 0.0,
         sparse: bool | None = None,
     ) -> None:
         super().__init__(reader, width or 0)

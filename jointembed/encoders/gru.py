@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..arguments import Count, Dropout
 from ..ragged import Ragged
 from .sequence_encoder import SequenceEncoder
 
@@ -23,7 +24,7 @@ class GRU(SequenceEncoder):
         mean: the vector of a row is the mean of its states, and not the last one.
     """
 
-    def __init__(self, length: int = 200, layers: int = 1, dropout: float = 0.2, mean: bool = False) -> None:
+    def __init__(self, length: Count = 200, layers: Count = 1, dropout: Dropout = 0.2, mean: bool = False) -> None:
         super().__init__(length)
         self.layers, self.mean = layers, mean
         self.dropout = nn.Dropout(dropout)

@@ -8,12 +8,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..arguments import Count, Dropout
 from ..errors import UsageError
 from ..ragged import Ragged
 from ..readers import TokenReader
 from .encoder import Encoder, make_mlp
 
 # P pieces, T steps, W width
+
+
+def check_heads(name: str, width: int, heads: int) -> None:
+    """Check that attention can be split into heads.
+
+    Raises:
+        UsageError: the width is not a multiple of them.
+    """
+    if width % heads:
+        wrong = f"vectors of {width} numbers cannot be split into {heads} heads"
+        raise UsageError(f"{name}.heads", wrong, f"use a divisor of {width}")
 
 
 class Block(nn.Module):
@@ -60,9 +72,10 @@ class TextTransformer(Encoder):
     reader: TokenReader
 
     def __init__(
-        self, reader: TokenReader, width: int = 128, layers: int = 2, heads: int = 4, dropout: float = 0.1
+        self, reader: TokenReader, width: Count = 128, layers: Count = 2, heads: Count = 4, dropout: Dropout = 0.1
     ) -> None:
         super().__init__(reader, width)
+        check_heads("TextTransformer", width, heads)
         self.layers, self.heads, self.dropout = layers, heads, dropout
 
     def build(self, dim: int) -> None:

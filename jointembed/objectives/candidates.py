@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..arguments import Count
 from ..config import Configurable
 from ..errors import UsageError
 from ..ragged import Ragged
@@ -144,10 +145,8 @@ class Sampled(Candidates):
 
     supports_mixup = False
 
-    def __init__(self, count: int = 512) -> None:
+    def __init__(self, count: Count = 512) -> None:
         super().__init__()
-        if count < 1:
-            raise UsageError("candidates", f"their number must be at least 1, got {count}", "write 512, all or batch")
         self.count = count
 
     def build(self, reader: Reader, loss: Loss, name: str) -> None:

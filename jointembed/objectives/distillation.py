@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arguments import NonNegative
 from ..errors import UsageError
 from ..space.encoded import Encoded
 from ..space.space import Space
@@ -42,7 +43,7 @@ class Distillation(Objective):
         teacher: str,
         column: str | None = None,
         loss: Literal["cosine", "mse"] = "cosine",
-        weight: float = 1.0,
+        weight: NonNegative = 1.0,
     ) -> None:
         super().__init__()
         if loss not in ("cosine", "mse"):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..arguments import Dropout, Positive
 from ..config import Configurable
 from ..errors import UsageError
 from ..space.space import Space
@@ -86,8 +87,6 @@ class _Scaled(Loss):
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise UsageError("temperature", f"it must be above 0, got {temperature}", "leave it out")
         self.temperature = temperature
         self.register_parameter("log_scale", None)
 
@@ -119,11 +118,8 @@ class Softmax(_Scaled):
 
     streams = True
 
-    def __init__(self, temperature: float = 0.07, label_smoothing: float = 0.0) -> None:
+    def __init__(self, temperature: Positive = 0.07, label_smoothing: Dropout = 0.0) -> None:
         super().__init__(temperature)
-        if not 0 <= label_smoothing < 1:
-            fix = "give a share such as 0.1, or leave it out"
-            raise UsageError("label_smoothing", f"it must be at least 0 and below 1, got {label_smoothing}", fix)
         self.label_smoothing = label_smoothing
 
     def forward(self, scores: Tensor, positives: Tensor, candidates: Tensor | None = None) -> Tensor:
@@ -175,7 +171,7 @@ class Sigmoid(_Scaled):
 
     symmetric = False  # each pair is judged once, whoever looks for whom
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: Positive = 0.1) -> None:
         super().__init__(temperature)
 
     def build(self, space: Space, count: int | None) -> None:

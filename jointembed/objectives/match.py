@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arguments import Count, NonNegative
 from ..encoders import make_mlp
 from ..errors import UsageError, did_you_mean
 from ..readers import Category, Reader
@@ -45,11 +46,11 @@ class Match(Objective):
         self,
         query: str,
         target: str,
-        candidates: Literal["all", "batch"] | int | Candidates = "batch",
+        candidates: Literal["all", "batch"] | Count | Candidates = "batch",
         loss: Literal["softmax", "sigmoid"] | Loss = "softmax",
         positives_by: str | None = None,
-        head: list[int] | None = None,
-        weight: float = 1.0,
+        head: list[Count] | None = None,
+        weight: NonNegative = 1.0,
     ) -> None:
         super().__init__()
         self.query, self.target, self.weight = query, target, weight

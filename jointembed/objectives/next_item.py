@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..arguments import Count, NonNegative
 from ..errors import UsageError
 from ..space.encoded import Encoded
 from ..space.space import Space
@@ -34,9 +35,9 @@ class NextItem(Objective):
     def __init__(
         self,
         history: str,
-        candidates: Literal["all"] | int | Candidates = 512,
+        candidates: Literal["all"] | Count | Candidates = 512,
         loss: Literal["softmax", "sigmoid"] | Loss = "softmax",
-        weight: float = 1.0,
+        weight: NonNegative = 1.0,
     ) -> None:
         super().__init__()
         self.history, self.weight = history, weight

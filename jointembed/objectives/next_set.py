@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..arguments import Count, Dropout, Natural, NonNegative
 from ..encoders import make_mlp
 from ..errors import UsageError
 from ..ragged import Ragged, repeat_index
@@ -42,7 +43,7 @@ class NextSet(Objective):
     supports_mixup = False
 
     def __init__(
-        self, history: str, width: int = 32, reach: int = 16, dropout: float = 0.2, weight: float = 1.0
+        self, history: str, width: Count = 32, reach: Natural = 16, dropout: Dropout = 0.2, weight: NonNegative = 1.0
     ) -> None:
         super().__init__()
         self.query, self.weight = history, weight

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arguments import Count, NonNegative
 from ..encoders import make_mlp
 from ..readers import Numbers, Reader
 from ..space.encoded import Encoded
@@ -28,7 +29,7 @@ class Regression(Objective):
 
     uses_score = False
 
-    def __init__(self, query: str, target: str, head: list[int] | None = None, weight: float = 1.0) -> None:
+    def __init__(self, query: str, target: str, head: list[Count] | None = None, weight: NonNegative = 1.0) -> None:
         super().__init__()
         self.query, self.target, self.weight = query, target, weight
         self.head = list(head or [])

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import CheckedArguments, Count, Dropout, Positive
 from ..encoders import Encoder
 from ..errors import MismatchError, UsageError, missing_extra
 from .names import match_names
@@ -19,7 +20,7 @@ ADAPTER = "default"  # what peft calls its first adapter
 
 
 @dataclass
-class LoRA:
+class LoRA(CheckedArguments):
     """Low-rank adapters (Hu et al. 2022): the product of two small matrices is trained, and added to frozen weights.
 
     Args:
@@ -30,9 +31,9 @@ class LoRA:
             convolutions and tables; all linear layers if not given.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: Count = 8
+    alpha: Positive = 16.0
+    dropout: Dropout = 0.0
     targets: list[str] | None = None
 
 

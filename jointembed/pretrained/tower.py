@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..arguments import Count
 from ..encoders import Encoder, make_mlp
 from ..errors import UsageError, did_you_mean
 from ..ragged import Ragged
@@ -22,7 +23,7 @@ def from_checkpoint(
     checkpoint: str,
     column: str | None = None,
     trainable: Literal["none", "all"] | list[str] = "none",
-    projection: list[int] | None = None,
+    projection: list[Count] | None = None,
     lora: LoRA | None = None,
     trust: list[str] | None = None,
 ) -> Tower:
@@ -85,7 +86,7 @@ class Tower(Encoder):
         projection: see `from_checkpoint`.
     """
 
-    def __init__(self, encoder: Encoder, dim: int, projection: list[int] | None = None) -> None:
+    def __init__(self, encoder: Encoder, dim: int, projection: list[Count] | None = None) -> None:
         super().__init__(encoder.reader, encoder.width)
         self.encoder, self.dim = encoder, dim
         self.hidden = projection

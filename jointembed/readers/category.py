@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import Count
 from ..errors import UsageError
 from ..ragged import Ragged
 from .elements import ElementReader
@@ -28,7 +29,7 @@ class Category(ElementReader):
 
     keeps_missing = True
 
-    def __init__(self, min_count: int = 1) -> None:
+    def __init__(self, min_count: Count = 1) -> None:
         self.min_count = min_count
         self.restore({"ids": [], "counts": []})
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from ..arguments import Natural, Share
 from ..errors import UsageError, did_you_mean
 from .image_file import MAX_PIXELS, open_image, to_rgb
 from .reader import Array, FileReader, Standardized
@@ -46,9 +47,9 @@ class Image(FileReader, Standardized):
         resample: Resample = "bicubic",
         mean: list[float] | None = None,
         std: list[float] | None = None,
-        shift: int = 0,
+        shift: Natural = 0,
         flip: bool = False,
-        brightness: float = 0.0,
+        brightness: Share = 0.0,
     ) -> None:
         _check_size("Image.size", size)
         if isinstance(resize, list):

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from .. import audio
+from ..arguments import Count, Dropout, Natural, NonNegative, Positive
+from ..errors import UsageError
 from .mel import LogMelSpectrogram
 from .reader import Array, FileReader, Standardized
 from .windows import count_windows, evenly_spaced
@@ -48,21 +50,25 @@ class LogMel(FileReader, Standardized):
 
     def __init__(
         self,
-        sample_rate: int = 16000,
-        seconds: float = 5.0,
-        n_mels: int = 64,
-        n_fft: int = 512,
-        hop_length: int = 160,
-        f_min: float = 40.0,
-        f_max: float | None = None,
-        shift: float = 0.0,
-        speed: float = 0.0,
-        pitch: float = 0.0,
-        gain: float = 0.0,
-        equalizer: float = 0.0,
-        masks: int = 0,
-        floor: float = 1e-6,
+        sample_rate: Count = 16000,
+        seconds: Positive = 5.0,
+        n_mels: Count = 64,
+        n_fft: Count = 512,
+        hop_length: Count = 160,
+        f_min: NonNegative = 40.0,
+        f_max: Positive | None = None,
+        shift: NonNegative = 0.0,
+        speed: Dropout = 0.0,
+        pitch: NonNegative = 0.0,
+        gain: NonNegative = 0.0,
+        equalizer: NonNegative = 0.0,
+        masks: Natural = 0,
+        floor: Positive = 1e-6,
     ) -> None:
+        highest = sample_rate / 2
+        if not f_min < (f_max or highest) <= highest:
+            wrong = f"bands from {f_min:g} to {f_max or highest:g} Hz do not lie between 0 and half of {sample_rate} Hz"
+            raise UsageError("LogMel.f_min" if f_max is None else "LogMel.f_max", wrong, "correct f_min or f_max")
         self.sample_rate, self.n_mels = sample_rate, n_mels
         self.frames = max(1, round(seconds * sample_rate / hop_length))
         self.shift = round(shift * sample_rate / hop_length)

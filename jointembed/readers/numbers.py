@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from .. import values
+from ..arguments import Distinct
 from ..errors import UsageError
 from .reader import Array, Standardized
 
@@ -43,7 +44,7 @@ class Numbers(Standardized):
 
     reads_numbers = scales_numbers = True
 
-    def __init__(self, columns: list[str] | None = None) -> None:
+    def __init__(self, columns: Annotated[list[str], Distinct()] | None = None) -> None:
         self.columns = tuple(columns or ())
         self.size = max(1, len(self.columns))
         self.mean, self.std = [0.0] * self.size, [1.0] * self.size
@@ -60,10 +61,10 @@ class Numbers(Standardized):
     def _to_numbers(self, cell: Any) -> Array:
         cells = [cell.get(column) for column in self.columns] if isinstance(cell, dict) else cell
         cells = np.atleast_1d(np.array(cells, dtype=object)).ravel()
-        numbers = np.array([to_float(value, "number") for value in cells])
-        if len(numbers) != self.size:
-            raise UsageError("number", f"expected {self.size} numbers, got {len(numbers)}", f"give {self.size}")
-        return numbers
+        if len(cells) != self.size:
+            raise UsageError("number", f"expected {self.size} numbers, got {len(cells)}", f"give {self.size}")
+        names = self.columns or ("number",)
+        return np.array([to_float(value, name) for value, name in zip(cells, names, strict=True)])
 
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn the mean and the standard deviation of the training cells."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from .. import values
+from ..arguments import Count, Distinct
 from .quantiles import BinnedColumns
 from .reader import Array
 
@@ -30,7 +31,7 @@ class PiecewiseLinear(BinnedColumns):
     ([1.0, 0.25, 0.0], [0.0, 0.0, 1.0])
     """
 
-    def __init__(self, columns: list[str] | None = None, bins: int = 16) -> None:
+    def __init__(self, columns: Annotated[list[str], Distinct()] | None = None, bins: Count = 16) -> None:
         super().__init__(columns, bins)
 
     @property

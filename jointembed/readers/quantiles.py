@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from .. import values
+from ..arguments import Count, Distinct
 from ..errors import UsageError
 from .numbers import to_float
 from .reader import Reader, TokenReader
@@ -80,7 +81,7 @@ class Quantiles(BinnedColumns, TokenReader):
     ([[2.5]], [0, 1])
     """
 
-    def __init__(self, columns: list[str] | None = None, bins: int = 20) -> None:
+    def __init__(self, columns: Annotated[list[str], Distinct()] | None = None, bins: Count = 20) -> None:
         super().__init__(columns, bins)
 
     def fit(self, cells: Sequence[Any]) -> None:
@@ -122,7 +123,7 @@ class HashedCross(BinnedColumns, TokenReader):
     (True, False)
     """
 
-    def __init__(self, columns: list[str], bins: int = 20, buckets: int = 1000) -> None:
+    def __init__(self, columns: Annotated[list[str], Distinct()], bins: Count = 20, buckets: Count = 1000) -> None:
         super().__init__(columns, bins)
         if len(self.columns) < 2:
             wrong = f"expected two columns or more, got {list(self.columns)}"

@@ -7,8 +7,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from ..arguments import Count, Range
 from ..errors import UsageError
 from .elements import ElementReader
 
@@ -51,7 +52,7 @@ class BagOfWords(ElementReader):
 
     reads_text = True
 
-    def __init__(self, min_count: int = 1, max_terms: int = 100_000, char_ngrams: list[int] | None = None) -> None:
+    def __init__(self, min_count: Count = 1, max_terms: Count = 100_000, char_ngrams: list[int] | None = None) -> None:
         if char_ngrams and not (len(char_ngrams) == 2 and 1 <= char_ngrams[0] <= char_ngrams[1]):
             wrong = f"expected two lengths in ascending order, got {char_ngrams}"
             raise UsageError("char_ngrams", wrong, "give the shortest and the longest, such as [3, 5]")
@@ -109,13 +110,13 @@ class Subwords(ElementReader):
     """Text as a sequence of subwords (byte-pair encoding, Sennrich et al. 2016), learned from the training rows.
 
     Args:
-        vocab_size: the largest number of subwords to learn.
+        vocab_size: the largest number of subwords to learn, with the 256 bytes.
         max_length: the number of subwords at which a text is cut off.
     """
 
     reads_text = True
 
-    def __init__(self, vocab_size: int = 8000, max_length: int = 64) -> None:
+    def __init__(self, vocab_size: Annotated[int, Range(256)] = 8000, max_length: Count = 64) -> None:
         self.vocab_size, self.max_length = vocab_size, max_length
         self._tokenizer: Any = None
 

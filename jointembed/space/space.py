@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import files
+from ..arguments import Count, Dropout
 from ..config import Configurable, from_config, to_config
 from ..encoders import Encoder, SequenceEncoder
 from ..encoders.fingerprint import compute_fingerprint
@@ -58,15 +59,17 @@ class Space(Configurable, nn.Module):
     [[1.0, 0.0]]
     """
 
+    settings_name = "model"
+
     def __init__(
         self,
-        dim: int,
+        dim: Count,
         encoders: dict[str, Encoder],
         columns: dict[str, str] | None = None,
         pools: dict[str, SequenceEncoder] | None = None,
         fusions: dict[str, list[str]] | None = None,
-        fusion_hidden: list[int] | None = None,
-        modality_dropout: dict[str, float] | None = None,
+        fusion_hidden: list[Count] | None = None,
+        modality_dropout: dict[str, Dropout] | None = None,
         metric: Metric = "cosine",
     ) -> None:
         super().__init__()
@@ -85,8 +88,8 @@ class Space(Configurable, nn.Module):
         self._check()
 
     def _check(self) -> None:
-        if self.dim < 1:
-            raise UsageError("dim", f"it must be at least 1, got {self.dim}", "give a number above 0")
+        if not len(self.encoders):
+            raise UsageError("model.encoders", "the model has none", "add an encoder for each column")
         if self.metric not in get_args(Metric):
             metrics = get_args(Metric)
             raise UsageError("metric", f"unknown metric {self.metric!r}", did_you_mean(self.metric, metrics))
@@ -96,14 +99,12 @@ class Space(Configurable, nn.Module):
             if not parts:
                 raise UsageError(f"fusions.{name}", "it has no parts", "list the columns that it is made of")
             check_names(f"fusions.{name}", parts, self.columns)
+            if len(set(parts)) < len(parts):
+                raise UsageError(f"fusions.{name}", f"it has a part twice: {', '.join(parts)}", "leave out one of them")
         check_names("pools", self.pools, self.columns)
         check_names(
             "modality_dropout", self.modality_dropout, {part for all_ in self.fusions.values() for part in all_}
         )
-        for part, share in self.modality_dropout.items():
-            if not 0 <= share < 1:
-                wrong = f"it must be at least 0 and below 1, got {share}"
-                raise UsageError(f"modality_dropout.{part}", wrong, "give the share of rows, such as 0.3")
 
     # -- columns, encoders, readers -----------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ..arguments import CheckedArguments, Count, Dropout
 from ..data.table import TableData
-from ..errors import UsageError, escape_control
+from ..errors import escape_control
 from ..evaluation import retrieval
 from ..evaluation.retrieval_task import RetrievalTask, build_task
 from ..space.space import Space
@@ -40,7 +41,7 @@ class ParameterSummary(Callback):
         Console().print(table)
 
 
-class EMA(WeightAveraging):
+class EMA(CheckedArguments, WeightAveraging):
     """Averages the weights over the steps, exponentially; the averages are validated, saved and searched.
 
     A resumed run goes on with the weights and with their averages. Frozen weights stay as they are, bit for bit.
@@ -49,9 +50,7 @@ class EMA(WeightAveraging):
         decay: share of an average that stays at a step. Over n steps at the end of a run 1 - 1 / n is a start.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
-        if not 0 <= decay < 1:
-            raise UsageError("EMA", f"decay must be at least 0 and below 1, got {decay}", "give a number such as 0.999")
+    def __init__(self, decay: Dropout = 0.999) -> None:
         # Lightning's own EMA multiplies and adds, which changes the last bits of weights that are equal. Buffers are
         # copied: the average of a table of integers would be rounded down.
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
@@ -84,7 +83,7 @@ class EMA(WeightAveraging):
             checkpoint[names[0]], checkpoint[names[1]] = checkpoint[names[1]], checkpoint[names[0]]
 
 
-class Evaluate(Callback):
+class Evaluate(CheckedArguments, Callback):
     """Logs retrieval metrics on the `dev` rows after each validation, as `jointembed evaluate` prints them.
 
     The metric `recall@1` of the query `audio` and the target `genre` is logged as `audio-genre/recall@1`, and may
@@ -109,14 +108,19 @@ class Evaluate(Callback):
         relevant: str | None = None,
         candidates_split: str | None = None,
         exclude: str | None = None,
-        k: list[int] | None = None,
-        every_n_epochs: int = 1,
-        max_queries: int | None = None,
+        k: list[Count] | None = None,
+        every_n_epochs: Count = 1,
+        max_queries: Count | None = None,
     ) -> None:
         self.query, self.target, self.relevant, self.exclude = query, target, relevant, exclude
         self.candidates_split, self.k = candidates_split, tuple(k or (1, 5, 10))
         self.every_n_epochs, self.max_queries = every_n_epochs, max_queries
         self._task: RetrievalTask | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its metrics begin with."""
+        return f"{self.query}-{self.target}/"
 
     def _build_task(self, data: TableData, space: Space) -> RetrievalTask:
         if self._task is None:
@@ -143,7 +147,7 @@ class Evaluate(Callback):
         shared = self.query == self.target and task.candidates is task.queries
         candidates = queries if shared else space.embed(self.target, task.candidates, **caches)
         metrics = retrieval.evaluate(task, queries, candidates, space.metric, self.k, n_resamples=1)
-        values = {f"{self.query}-{self.target}/{name}": metric["value"] for name, metric in metrics.items()}
+        values = {f"{self.prefix}{name}": metric["value"] for name, metric in metrics.items()}
         logged = {name: float(value) for name, value in values.items() if value is not None}
         pl_module.log_dict(logged, sync_dist=True)  # all processes have computed the same, and choose by it
 

@@ -17,11 +17,13 @@ from lightning.pytorch.trainer.connectors.checkpoint_connector import _Checkpoin
 from lightning.pytorch.trainer.states import TrainerFn
 
 from .. import files
+from ..arguments import CheckedArguments, Count, Positive
 from ..data.table import TableData
 from ..errors import DamagedError, MismatchError, UsageError, UserError
 from ..objectives import distributed
 from ..space import checkpoint
 from .metrics_file import MetricsFile
+from .monitors import check_mode, check_monitor
 from .random_state import random_state, restore_random_state
 
 RESUME = "--resume auto"  # what `jointembed fit` needs to go on with a run
@@ -176,7 +178,7 @@ class RunState(Callback):
                 logger.experiment.rewind(state["metrics_rows"])
 
 
-class BestAndLast(Checkpoint):
+class BestAndLast(CheckedArguments, Checkpoint):
     """Keeps `best.ckpt` and `last.ckpt` in the folder of the run, and `previous.ckpt`, the last but one.
 
     They are saved after each epoch, and within long ones: a run that was killed goes on with `jointembed fit ...
@@ -196,12 +198,10 @@ class BestAndLast(Checkpoint):
         self,
         monitor: str | None = None,
         mode: Literal["min", "max"] = "min",
-        every_n_minutes: float | None = 10.0,
-        every_n_steps: int | None = None,
+        every_n_minutes: Positive | None = 10.0,
+        every_n_steps: Count | None = None,
     ) -> None:
-        for name, value in (("every_n_minutes", every_n_minutes), ("every_n_steps", every_n_steps)):
-            if value is not None and not value > 0:
-                raise UsageError(f"BestAndLast.{name}", f"must be above 0, got {value}", "give null to switch it off")
+        check_mode(monitor, mode)
         self.monitor, self.mode = monitor, mode
         self.every_n_minutes, self.every_n_steps = every_n_minutes, every_n_steps
         self.best_model_path = ""  # Lightning asks for it
@@ -235,6 +235,7 @@ class BestAndLast(Checkpoint):
         """Compare the metric; best.ckpt is written between this step and the next."""
         if self.monitor is None or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
+        check_monitor(self.monitor, trainer)
         if self.monitor in trainer.callback_metrics:  # `Evaluate` may leave out epochs
             score = float(trainer.callback_metrics[self.monitor])
             if self._best_score is None or self._rank(score) > self._rank(self._best_score):

@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..errors import DivergedError, UsageError
+from ..arguments import CheckedArguments, Count
+from ..errors import DivergedError
 from ..ragged import Ragged
 from ..space import checkpoint
 
@@ -24,7 +25,7 @@ MAX_IDS_IN_MESSAGE = 5
 MAX_MESSAGES = 10
 
 
-class SkipNonFinite(Callback):
+class SkipNonFinite(CheckedArguments, Callback):
     """Skips each update whose loss or gradient is not finite, on all processes together.
 
     The weights, and what the optimizer knows of them, stay as they are. The update is reported, counted in
@@ -39,9 +40,7 @@ class SkipNonFinite(Callback):
         DivergedError: the training is stopped.
     """
 
-    def __init__(self, max_in_a_row: int = 3) -> None:
-        if max_in_a_row < 1:
-            raise UsageError("SkipNonFinite.max_in_a_row", f"must be at least 1, got {max_in_a_row}", "leave it out")
+    def __init__(self, max_in_a_row: Count = 3) -> None:
         self.max_in_a_row = max_in_a_row
         self.count = self.in_a_row = 0
         self._batch: dict[str, Ragged] = {}

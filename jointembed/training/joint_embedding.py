@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import lightning
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import files
+from ..arguments import Count, Distinct, Dropout, Natural, NonNegative, Positive, Range, Share
 from ..config import Configurable, from_config, to_config
 from ..encoders import Encoder, SequenceEncoder
 from ..errors import MismatchError, UsageError, did_you_mean
@@ -66,28 +67,30 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         description: a sentence about the model, shown to whoever uses it.
     """
 
+    settings_name = "model"
+
     def __init__(
         self,
-        dim: int,
+        dim: Count,
         encoders: dict[str, Encoder],
         objectives: list[Objective],
         columns: dict[str, str] | None = None,
         pools: dict[str, SequenceEncoder] | None = None,
         fusions: dict[str, list[str]] | None = None,
-        fusion_hidden: list[int] | None = None,
-        modality_dropout: dict[str, float] | None = None,
+        fusion_hidden: list[Count] | None = None,
+        modality_dropout: dict[str, Dropout] | None = None,
         metric: Metric = "cosine",
-        matryoshka_dims: list[int] | None = None,
-        mixup: dict[str, float] | None = None,
-        grad_cache_chunk: int = 0,
-        lr: float = 1e-3,
-        sparse_lr: float = 0.05,
-        encoder_lr: dict[str, float] | None = None,
-        layer_lr_decay: dict[str, float] | None = None,
-        weight_decay: float = 0.01,
+        matryoshka_dims: Annotated[list[Count], Distinct()] | None = None,
+        mixup: dict[str, Positive] | None = None,
+        grad_cache_chunk: Natural = 0,
+        lr: Positive = 1e-3,
+        sparse_lr: Positive = 0.05,
+        encoder_lr: dict[str, Positive] | None = None,
+        layer_lr_decay: dict[str, Annotated[float, Range(0, 1, open_low=True)]] | None = None,
+        weight_decay: NonNegative = 0.01,
         optimizer: str = "adamw",
         schedule: str = "cosine",
-        warmup: float = 0.05,
+        warmup: Share = 0.05,
         bf16: bool | None = None,
         description: str = "",
     ) -> None:
@@ -115,11 +118,9 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         for column in sorted(set(needed) - set(columns)):
             raise UsageError(column, "an objective names it, but nothing encodes it", did_you_mean(column, columns))
         for dim in self.matryoshka_dims:
-            if not 0 < dim <= space.dim:
+            if dim > space.dim:
                 wrong = f"prefixes must have 1 to {space.dim} dimensions, got {dim}"
                 raise UsageError("matryoshka_dims", wrong, "leave it out")
-        if self.grad_cache_chunk < 0:
-            raise UsageError("grad_cache_chunk", f"it must not be negative, got {self.grad_cache_chunk}", "give rows")
         for setting, name, names in (
             ("optimizer", self.optimizer_name, [*optim.OPTIMIZERS]),
             ("schedule", self.schedule_name, schedules.NAMES),
@@ -130,13 +131,8 @@ class JointEmbedding(Configurable, lightning.LightningModule):
                 )
         for setting, rates in (("encoder_lr", self.encoder_lr), ("layer_lr_decay", self.layer_lr_decay)):
             check_names(setting, rates, space.encoders, "encoder")
-            for name, rate in rates.items():
-                if rate <= 0:
-                    raise UsageError(f"{setting}.{name}", f"it must be above 0, got {rate}", "leave it out")
         check_names("mixup", self.mixup, space.columns)
-        for column, alpha in self.mixup.items():
-            if alpha <= 0:
-                raise UsageError(f"mixup.{column}", f"it must be above 0, got {alpha}", "give a number such as 0.4")
+        for column in self.mixup:
             if column in space.pools:
                 raise UsageError(f"mixup.{column}", "lists that are read in order cannot be mixed", "leave it out")
             for name, parts in space.fusions.items():
@@ -369,6 +365,15 @@ class JointEmbedding(Configurable, lightning.LightningModule):
                 for name, reader in objective.readers().items():
                     reader.restore(readers[name])
                 objective.build(self.space)
+
+    def on_fit_start(self) -> None:
+        """Check that there is something to train for.
+
+        Raises:
+            UsageError: there is not.
+        """
+        if not self.objectives:
+            raise UsageError("model.objectives", "the list is empty", "add an objective, such as Match")
 
     def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
         """Put what makes this model into its checkpoint: its configuration and what its readers know."""

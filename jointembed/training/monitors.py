@@ -1,7 +1,8 @@
-"""Names of metrics that callbacks of Lightning watch, checked as soon as the metrics are there."""
+"""Names of metrics that callbacks watch, checked as soon as the metrics are there."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import lightning
@@ -9,6 +10,39 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from ..errors import UsageError, did_you_mean
 from .callbacks import Evaluate
+
+RETRIEVAL_METRIC = re.compile(r"/(map$|(recall|hit|precision|ndcg|knn)@\d+$)")  # of `Evaluate`
+
+
+def check_mode(monitor: str | None, mode: str) -> None:
+    """Check that `mode` prefers the better values of a loss or of a metric of `Evaluate`.
+
+    Raises:
+        UsageError: it prefers the worse.
+    """
+    best = "max" if RETRIEVAL_METRIC.search(monitor or "") else "min"
+    if monitor is not None and mode != best and (best == "max" or monitor.startswith("dev/")):
+        wrong = f"it is {mode}, but {monitor} is better when it is {'higher' if best == 'max' else 'lower'}"
+        raise UsageError("BestAndLast.mode", wrong, f"write `mode: {best}`")
+
+
+def pending_metrics(trainer: lightning.Trainer) -> tuple[str, ...]:
+    """What the names of metrics begin with that an `Evaluate` which leaves out epochs has yet to log."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    prefixes = [callback.prefix for callback in callbacks if isinstance(callback, Evaluate)]
+    return tuple(prefix for prefix in prefixes if not any(name.startswith(prefix) for name in trainer.callback_metrics))
+
+
+def check_monitor(monitor: str, trainer: lightning.Trainer) -> None:
+    """Check, after a validation, that the metric that selects the best checkpoint is logged, or will be.
+
+    Raises:
+        UsageError: nothing logs it.
+    """
+    logged = trainer.callback_metrics
+    if monitor not in logged and not monitor.startswith(pending_metrics(trainer)):
+        fix = did_you_mean(monitor, [name for name in logged if not name.startswith("train/")])
+        raise UsageError("BestAndLast.monitor", f"no metric is called {monitor}", fix)
 
 
 class CheckEarlyStopping(Callback):
@@ -33,8 +67,7 @@ class CheckEarlyStopping(Callback):
             return
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         logged = list(trainer.callback_metrics)
-        prefixes = [f"{callback.query}-{callback.target}/" for callback in callbacks if isinstance(callback, Evaluate)]
-        pending = tuple(prefix for prefix in prefixes if not any(name.startswith(prefix) for name in logged))
+        pending = pending_metrics(trainer)
         for callback in callbacks:
             if not isinstance(callback, EarlyStopping) or callback.monitor in logged:
                 continue

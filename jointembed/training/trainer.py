@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.trainer.states import TrainerFn
@@ -17,6 +18,7 @@ from .loggers import run_loggers, write_profile_to
 from .loops import FitLoop, Position
 from .monitors import CheckEarlyStopping
 from .signals import StopSignals, TrainingInterrupt, largest
+from .trainer_options import check_trainer_options, explain_trainer_error
 
 
 class Trainer(lightning.Trainer):
@@ -32,6 +34,7 @@ class Trainer(lightning.Trainer):
     """
 
     def __init__(self, *args: Any, tensorboard: bool = False, **kwargs: Any) -> None:
+        check_trainer_options(kwargs)
         callbacks = list(kwargs.get("callbacks") or [])
         savers = [callback for callback in callbacks if isinstance(callback, BestAndLast)]
         if not savers and kwargs.get("enable_checkpointing") is not False:
@@ -50,7 +53,10 @@ class Trainer(lightning.Trainer):
             callbacks.insert(0, SkipNonFinite())
         kwargs["callbacks"] = [RunFolder(), CheckEarlyStopping(), *callbacks, RunState()]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
-        super().__init__(*args, **kwargs)
+        try:
+            super().__init__(*args, **kwargs)
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            raise explain_trainer_error(kwargs, error) from error
         write_profile_to(folder, self.profiler)  # type: ignore[attr-defined]
         self.stop_signals = StopSignals()
         self.fit_loop = FitLoop(self.fit_loop)

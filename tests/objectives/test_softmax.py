@@ -83,5 +83,5 @@ def test_smoothed_labels_are_those_of_torch_over_a_batch_and_over_a_table(metric
     sample = Sample(torch.randn(7, 6).double(), torch.ones(2), torch.zeros(5, 2, dtype=torch.bool), weights)
     with pytest.raises(UsageError, match="label_smoothing: it needs the scores of all candidates"):
         loss.over_sample(query, sample, space, None)
-    with pytest.raises(UsageError, match="label_smoothing: it must be at least 0 and below 1"):
+    with pytest.raises(UsageError, match="label_smoothing: must be at least 0 and below 1"):
         Softmax(label_smoothing=1.0)

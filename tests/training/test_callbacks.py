@@ -76,5 +76,5 @@ def test_averages_are_resumed(source, tmp_path):
 
 
 def test_decay_is_a_share():
-    with pytest.raises(UsageError, match="decay must be at least 0 and below 1, got 1.5"):
+    with pytest.raises(UsageError, match="decay: must be at least 0 and below 1, got 1.5"):
         EMA(1.5)

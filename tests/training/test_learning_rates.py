@@ -53,7 +53,7 @@ def test_mistakes_are_explained(source, tmp_path):
 
     with pytest.raises(UsageError, match=r"encoder_lr\.bitmaps: the model has no such encoder.*did you mean bitmap"):
         model("all", encoder_lr={"bitmaps": 1e-3})
-    with pytest.raises(UsageError, match=r"layer_lr_decay\.bitmap: it must be above 0"):
+    with pytest.raises(UsageError, match=r"layer_lr_decay\.bitmap: must be above 0"):
         model("all", layer_lr_decay={"bitmap": 0.0})
     with pytest.raises(UsageError, match=r"encoder_lr\.bitmap: the encoder is frozen"):
         fit(model("none", encoder_lr={"bitmap": 1e-3}), tmp_path)

@@ -1,0 +1,50 @@
+"""The YAML of a recipe, checked before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+
+
+def check_recipe_file(path: Path) -> None:
+    """Check that a recipe can be read, and has no key twice: YAML would take the last.
+
+    Raises:
+        UsageError: it does not.
+    """
+    import yaml
+
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        raise UsageError(path, "it is not a text in UTF-8", "give a recipe in YAML") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else path
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        raise UsageError(where, f"this is not YAML ({problem})", "correct the line, or the one before it") from error
+    for key, line in find_repeated_keys(root):
+        raise UsageError(key, f"the key occurs twice, again in line {line} of {path}", "leave out one of them")
+
+
+def find_repeated_keys(node: Any, prefix: str = "", above: frozenset[int] = frozenset()) -> Iterator[tuple[str, int]]:
+    """The keys that a mapping in a tree of YAML nodes has twice, with their lines."""
+    import yaml
+
+    if id(node) in above:  # an anchor inside itself
+        return
+    above |= {id(node)}
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from find_repeated_keys(item, f"{prefix}{number}.", above)
+    elif isinstance(node, yaml.MappingNode):
+        names = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in names:
+                    yield f"{prefix}{key.value}", key.start_mark.line + 1
+                names.add(key.value)
+                yield from find_repeated_keys(value, f"{prefix}{key.value}.", above)

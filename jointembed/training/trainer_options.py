@@ -1,0 +1,70 @@
+"""Options of Lightning's Trainer that it takes without a word, or refuses with a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from ..arguments import Count, Natural, NonNegative, Range, Share, check
+from ..errors import UsageError
+
+UNLIMITED = -1
+RANGES: dict[str, Any] = {
+    "max_epochs": Count,
+    "max_steps": Count,
+    "min_epochs": Natural,
+    "min_steps": Natural,
+    "accumulate_grad_batches": Count,
+    "check_val_every_n_epoch": Count,
+    "gradient_clip_val": NonNegative,
+    "log_every_n_steps": Natural,
+    "num_sanity_val_steps": Natural,
+    "num_nodes": Count,
+}
+SHARE_OF_BATCHES = Annotated[float, Range(0, 1, open_low=True)]
+BATCHES: dict[str, tuple[Any, Any]] = {  # whole numbers are batches, other numbers a share of them
+    "limit_train_batches": (Count, SHARE_OF_BATCHES),
+    "limit_val_batches": (Natural, Share),
+    "limit_test_batches": (Natural, Share),
+    "limit_predict_batches": (Natural, Share),
+    "overfit_batches": (Natural, Share),
+    "val_check_interval": (Count, SHARE_OF_BATCHES),
+}
+
+
+def check_trainer_options(options: Mapping[str, Any]) -> None:
+    """Check the options of a trainer.
+
+    Raises:
+        UsageError: a number is out of range, two options contradict each other, or the run folder is a file.
+    """
+    for name, hint in RANGES.items():
+        value = options.get(name)
+        if value != UNLIMITED or name not in ("max_epochs", "max_steps", "num_sanity_val_steps"):
+            check(f"trainer.{name}", hint, value)
+    for name, (whole, share) in BATCHES.items():
+        value = options.get(name)
+        if isinstance(value, int | float):
+            check(f"trainer.{name}", whole if isinstance(value, int) else share, value)
+    for kind in ("epochs", "steps"):
+        low, high = options.get(f"min_{kind}"), options.get(f"max_{kind}")
+        if low is not None and high is not None and high != UNLIMITED and low > high:
+            wrong = f"it is {low}, more than max_{kind}, {high}"
+            raise UsageError(f"trainer.min_{kind}", wrong, f"lower it, or raise trainer.max_{kind}")
+    algorithm = options.get("gradient_clip_algorithm")
+    if algorithm is not None and str(algorithm) != "norm":
+        wrong = f"gradients are clipped by their norm only, got {algorithm}"
+        raise UsageError("trainer.gradient_clip_algorithm", wrong, "leave it out")
+    folder = Path(str(options.get("default_root_dir") or "."))
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("trainer.default_root_dir", f"{folder} is a file", "give a folder")
+
+
+def explain_trainer_error(options: Mapping[str, Any], error: Exception) -> UsageError:
+    """The error of Lightning's Trainer in one line, with the option that its message names."""
+    message = " ".join(str(error).split()).rstrip(".")
+    named = [name for name in sorted(options, key=len, reverse=True) if options[name] is not None and name in message]
+    named = named or [name for name in options if isinstance(options[name], str) and options[name] in message]
+    subject = f"trainer.{named[0]}" if named else "trainer"
+    return UsageError(subject, message, "correct it, or leave it out")

@@ -1,0 +1,75 @@
+"""Wrong settings of a recipe: each ends with exit code 2 and one line that names the setting and the fix."""
+
+import pytest
+from wrong_settings import MODELS, WRONG, WRONG_TEXTS, make_recipe, write_recipe, write_table, write_yaml
+
+from jointembed.__main__ import main
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # of Lightning, which the process of a command would not show
+    pytest.mark.usefixtures("one_thread"),
+]
+
+# One of each kind; the others run with -m slow.
+REPRESENTATIVE = [
+    "model.lr=0",
+    "model.warmup=5",
+    "model.mixup={'audo': 0.4}",
+    "model.encoders.audio.reader.n_mels=0",
+    "model.encoders.audio.reader={'class_path': 'Category'}",
+    "model.pools.history.dropout=1.1",
+    "model.objectives=[]",
+    "data.split='splt'",
+    "data.cache='rows.jsonl'",
+    "trainer.limit_train_batches=0",
+    "trainer.val_check_interval=1000",
+    "trainer.strategy='ddpp'",
+    "seed_everything=-1",
+    "  dim: 8\n='  dim: 8\\n  dim: 16\\n'",
+]
+
+
+def name_case(case):
+    return f"{case[1]}={case[2]!r}"
+
+
+CASES = [
+    pytest.param(case, id=name_case(case), marks=[] if name_case(case) in REPRESENTATIVE else pytest.mark.slow)
+    for case in WRONG + WRONG_TEXTS
+]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("table")
+    write_table(folder)
+    return folder
+
+
+def fit(folder, monkeypatch, run, *options):
+    monkeypatch.chdir(folder)
+    words = {"--data.table": "rows.jsonl", "--trainer.default_root_dir": str(run)}
+    rest = [word for option, value in words.items() if option not in options for word in (option, value)]
+    return main(["fit", "-c", "r.yaml", *rest])
+
+
+def test_each_representative_is_a_case():
+    assert set(REPRESENTATIVE) <= set(map(name_case, WRONG + WRONG_TEXTS))
+    assert len(WRONG + WRONG_TEXTS) >= 160
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_the_recipes_are_right_without_the_wrong_setting(name, table, tmp_path, monkeypatch, capsys):
+    write_yaml(make_recipe(name), table)
+    assert fit(table, monkeypatch, tmp_path / "run") == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wrong_setting_is_refused_in_one_line(case, table, tmp_path, monkeypatch, capsys):
+    write_recipe(case, table)
+    code = fit(table, monkeypatch, tmp_path / "run", f"--{case[1]}")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("jointembed: ")]
+    assert code == 2 and len(lines) == 1, lines
+    assert ". Fix: " in lines[0] and all(words in lines[0] for words in case[3]), lines[0]
+    assert not (tmp_path / "run" / "last.ckpt").exists()
