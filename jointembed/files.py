@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import importlib
 import os
 import re
 import shutil
+import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .errors import DiskFullError, UsageError
 
@@ -19,6 +22,8 @@ UNWRITABLE = {  # error numbers that blame the path, not the disk or this progra
     errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
     errno.EPERM, errno.EROFS,
 }  # fmt: skip
+LOCKED_BYTE = 1 << 30  # behind the text of a lock file, because Windows lets nobody else read a locked byte
+LOCK_POLL_SECONDS = 0.05
 ADOPT_MUSIC = "jointembed adopt music music.ckpt"  # the command by which anybody gets a model of music
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name
 
@@ -34,7 +39,7 @@ def text_to_path(text: str, folder: str) -> str:
     If no such file exists, it is the folder and the text.
     """
     literal = os.path.join(folder, text)
-    if text.isascii() and "\\x" not in text:
+    if sys.platform == "win32" or (text.isascii() and "\\x" not in text):  # on Windows all names are valid text
         return literal
     raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda escape: bytes([int(escape[1], 16)]), os.fsencode(text))
     forms = (text, unicodedata.normalize("NFD", text), os.fsdecode(raw))
@@ -60,9 +65,17 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_inside(path: str | bytes, folder: str | bytes) -> bool:
+    """Whether a path is that of a folder or lies in it; both are absolute and without links."""
+    return Path(os.fsdecode(path)).is_relative_to(os.fsdecode(folder))
+
+
 def fsync_dir(folder: Path) -> None:
-    """Flush the entries of a folder, so that a rename in it survives a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Flush the entries of a folder, so that a rename in it survives a power failure, where the system lets us."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folder, and a folder that may be written to may not be readable
+        return
     try:
         os.fsync(descriptor)
     finally:
@@ -188,29 +201,63 @@ def lock(path: Path | str, holder: str = "", wait: bool = False) -> Iterator[Non
     Raises:
         LockedError: another process has the lock.
     """
-    import fcntl  # not on Windows
-
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                raise LockedError(" ".join(os.pread(descriptor, 500, 0).decode("utf-8", "replace").split())) from None
-            try:
-                if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    continue
-            except FileNotFoundError:  # its last holder has just deleted it
-                continue
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, holder.encode("utf-8", "replace"))
-            try:
-                yield
-            finally:
-                Path(path).unlink(missing_ok=True)
-            return
-        finally:
+    descriptor = _open_locked(path, wait)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, holder.encode("utf-8", "replace"))
+        yield
+    finally:
+        if sys.platform == "win32":  # it deletes no open file; this one stays if another process opens it now
             os.close(descriptor)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        else:
+            Path(path).unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _open_locked(path: Path | str, wait: bool) -> int:
+    """The descriptor of the lock file, once this process has the lock."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if not _lock_descriptor(descriptor, wait):
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                raise LockedError(" ".join(os.read(descriptor, 500).decode("utf-8", "replace").split()))
+            with contextlib.suppress(FileNotFoundError):  # its last holder has just deleted it
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock_descriptor(descriptor: int, wait: bool) -> bool:
+    try:
+        fcntl: Any = importlib.import_module("fcntl")
+    except ImportError:  # Windows
+        return _lock_byte(descriptor, wait)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_byte(descriptor: int, wait: bool) -> bool:
+    msvcrt: Any = importlib.import_module("msvcrt")
+    while True:
+        os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            if not wait:
+                return False
+            time.sleep(LOCK_POLL_SECONDS)
+        else:
+            return True
 
 
 def sha256(path: Path | str) -> str:

@@ -90,7 +90,7 @@ def spaces(home):
 
 @pytest.fixture
 def hook(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "support"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "support"), prepend=os.pathsep)
 
 
 @pytest.fixture

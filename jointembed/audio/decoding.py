@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from .formats import FIX, Header, Undecodable, sniff
+from .formats import FIX, Header, Undecodable, open_for_reading, sniff
 from .resampling import Mixer, Samples, resample, to_mono
 from .streams import Opener, UnknownFormatError, openers
 
@@ -103,7 +103,7 @@ def _printable(path: str | bytes | Path) -> str:
 def _open(path: str | bytes | Path, subject: str) -> Iterator[tuple[int, int]]:
     """The descriptor and size in bytes of a regular file; a pipe or device is refused without waiting for it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_for_reading(path)
     except (OSError, ValueError) as error:
         raise _unreadable(subject, error) from error
     try:

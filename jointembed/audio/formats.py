@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import DamagedError
 
@@ -17,6 +18,8 @@ AUDIO_EXTENSIONS = frozenset(
     b".aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .mpc .oga .ogg .opus .rf64"
     b" .snd .tta .voc .w64 .wav .weba .webm .wma .wv".split()
 )
+# Without O_NONBLOCK a pipe would be waited for; without O_BINARY Windows would change the ends of lines.
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 FIX = "replace the file or leave it out"
 UNKNOWN_LENGTHS = {0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF}  # written by programs that stream
 _ENCRYPTED = re.compile(rb"stsd.{12}(?:drms|enca|aavd)", re.DOTALL)
@@ -62,6 +65,11 @@ def check_bounds(subject: object, rate: float, channels: int) -> None:
         raise Undecodable(subject, f"it has {channels} channels, not 1 to {MAX_CHANNELS}", FIX, "bad-channels")
 
 
+def open_for_reading(path: str | bytes | Path) -> int:
+    """The descriptor of a file that is opened at once, be it a pipe or a device; the caller checks its type."""
+    return os.open(path, OPEN_FLAGS)
+
+
 def sniff(descriptor: int, size: int, subject: object) -> Header:
     """Read the header of an open file of `size` bytes.
 
@@ -69,7 +77,7 @@ def sniff(descriptor: int, size: int, subject: object) -> Header:
         Undecodable: the header has an impossible rate, number of channels or sample format, or the file is encrypted.
     """
     start = _past_tags(descriptor)
-    first = os.pread(descriptor, 512, start)
+    first = _read_at(descriptor, 512, start)
     if first[:4] in (b"RIFF", b"RIFX") and first[8:12] == b"WAVE":
         return _wav(descriptor, start, size, "<" if first[:4] == b"RIFF" else ">", subject)
     if first[:4] == b"FORM" and first[8:12] in (b"AIFF", b"AIFC"):
@@ -79,7 +87,7 @@ def sniff(descriptor: int, size: int, subject: object) -> Header:
     if first[:4] == b"OggS":
         packet = first[27 + first[26] :] if len(first) > 26 else b""
         name = next((name for mark, name in _OGG_CODECS.items() if packet.startswith(mark)), "ogg")
-        return Header(name, cut=not _has_last_page(os.pread(descriptor, 1 << 17, max(0, size - (1 << 17)))))
+        return Header(name, cut=not _has_last_page(_read_at(descriptor, 1 << 17, max(0, size - (1 << 17)))))
     if first[4:8] == b"ftyp":
         return _mp4(descriptor, start, size, subject)
     if len(first) > 2 and first[0] == 0xFF and first[1] & 0xE0 == 0xE0:
@@ -90,11 +98,20 @@ def sniff(descriptor: int, size: int, subject: object) -> Header:
     return Header("")
 
 
+def _read_at(descriptor: int, count: int, offset: int) -> bytes:
+    """At most `count` bytes from an offset; none if a header points where no file can reach."""
+    try:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+    except (OSError, OverflowError):
+        return b""
+    return os.read(descriptor, count)
+
+
 def _past_tags(descriptor: int) -> int:
     """The offset of the sound after the ID3 tags; broken writers put several before each other."""
     offset = 0
     for _ in range(8):
-        tag = os.pread(descriptor, 10, offset)
+        tag = _read_at(descriptor, 10, offset)
         if len(tag) < 10 or tag[:3] != b"ID3" or max(tag[6:10]) > 127:
             break
         length = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
@@ -115,7 +132,7 @@ def _chunks(descriptor: int, start: int, size: int, order: str) -> Iterator[tupl
     for _ in range(1000):
         if offset + 8 > size:
             return
-        name, length = struct.unpack(order + "4sI", os.pread(descriptor, 8, offset))
+        name, length = struct.unpack(order + "4sI", _read_at(descriptor, 8, offset))
         yield name, offset + 8, length
         offset += 8 + length + length % 2
 
@@ -124,7 +141,7 @@ def _wav(descriptor: int, start: int, size: int, order: str, subject: object) ->
     width = rate = 0
     for name, offset, length in _chunks(descriptor, start, size, order):
         if name == b"fmt ":
-            body = os.pread(descriptor, 16, offset)
+            body = _read_at(descriptor, 16, offset)
             if len(body) < 16 or length < 16:
                 break
             tag, channels, rate, _, align, bits = struct.unpack(order + "HHIIHH", body)
@@ -143,7 +160,7 @@ def _wav(descriptor: int, start: int, size: int, order: str, subject: object) ->
 
 def _aiff(descriptor: int, start: int, size: int, subject: object) -> Header:
     for name, offset, _ in _chunks(descriptor, start, size, ">"):
-        body = os.pread(descriptor, 18, offset) if name == b"COMM" else b""
+        body = _read_at(descriptor, 18, offset) if name == b"COMM" else b""
         if len(body) == 18:
             channels, frames, _, exponent, mantissa = struct.unpack(">HIHHQ", body)
             rate = math.ldexp(mantissa, min(exponent & 0x7FFF, 16383 + 63) - 16383 - 63)
@@ -155,12 +172,12 @@ def _aiff(descriptor: int, start: int, size: int, subject: object) -> Header:
 def _mp4(descriptor: int, start: int, size: int, subject: object) -> Header:
     offset = start
     for _ in range(1000):
-        box = os.pread(descriptor, 16, offset)
+        box = _read_at(descriptor, 16, offset)
         if len(box) < 16:
             break
         length, name = struct.unpack(">I4s", box[:8])
         length = int.from_bytes(box[8:16], "big") if length == 1 else length or size - offset
-        if name == b"moov" and _ENCRYPTED.search(os.pread(descriptor, min(length, 16 << 20), offset)):
+        if name == b"moov" and _ENCRYPTED.search(_read_at(descriptor, min(length, 16 << 20), offset)):
             # It may well decode, to noise.
             raise Undecodable(subject, "its sound is encrypted", "make a copy that is not encrypted", "encrypted")
         offset += max(8, length)

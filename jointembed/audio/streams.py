@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,8 +90,10 @@ def open_with_soundfile(descriptor: int, header: Header, subject: object) -> Ite
     import soundfile
 
     os.lseek(descriptor, 0, os.SEEK_SET)
+    # The library and Python may number descriptors differently on Windows.
+    source = open(descriptor, "rb", closefd=False) if sys.platform == "win32" else descriptor
     try:
-        file = soundfile.SoundFile(descriptor, closefd=False)
+        file = soundfile.SoundFile(source, closefd=False)
     except (soundfile.LibsndfileError, RuntimeError, OSError, TypeError, ValueError) as error:
         raise UnknownFormatError(str(error).partition(": ")[2] or str(error)) from error
     with file:

@@ -59,7 +59,7 @@ def sweep(
     path, folder = Path(out), check_storage(study).with_suffix(".trials")
     head = f"# jointembed sweep --study {study}:"
     check_writable(out, "a recipe", ".yaml", ".yml")
-    if path.exists() and not force and not path.read_text(errors="replace").startswith(head):
+    if path.exists() and not force and not path.read_text("utf-8", "replace").startswith(head):
         raise UsageError(out, "this file exists already", "give another --out, or --force to overwrite it")
     if trials < 1:
         raise UsageError("--trials", f"must be at least 1, got {trials}", "use a whole number from 1 on")
@@ -111,7 +111,7 @@ def train(words: Sequence[str], folder: Path, report: Callable[[Mapping[str, flo
 
     options = [*words, "--trainer.default_root_dir", str(folder)]
     with (
-        open(folder / "fit.log", "w") as log,
+        open(folder / "fit.log", "w", encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):

@@ -58,7 +58,7 @@ class ArrayCache(ABC):
 
     def _read_list(self, size: int) -> Iterator[tuple[str, Record]]:
         """The records in the list, without truncated lines, damaged arrays and those beyond `size`."""
-        for line in self.list.read_text().splitlines(keepends=True) if self.list.exists() else ():
+        for line in self.list.read_text("utf-8").splitlines(keepends=True) if self.list.exists() else ():
             key, *numbers = line.split() or [""]
             if line.endswith("\n") and len(numbers) > 1 and all(number.isdecimal() for number in numbers):
                 checksum, offset, *shape = map(int, numbers)
@@ -112,7 +112,10 @@ class ArrayCache(ABC):
             self._drop_missing()
             keyed = {self.key(element): element for element in elements}
             new = {key: element for key, element in keyed.items() if key not in self._records}
-            with closing(self.compute(list(new.values()))) as arrays, open(self.list, "a") as list_file:
+            with (
+                closing(self.compute(list(new.values()))) as arrays,
+                open(self.list, "a", encoding="utf-8", newline="\n") as list_file,
+            ):
                 for key, array in zip(new, track(arrays, title, total=len(new)), strict=True):
                     content = np.ascontiguousarray(array, np.float32)
                     data.seek(0, os.SEEK_END)

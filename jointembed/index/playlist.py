@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 
@@ -47,7 +48,9 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         )
         if (times := track_times(hit.row)) is not None:  # VLC and its like play the track alone, others the file
             lines += [f"#EXTVLCOPT:start-time={times[0]:.3f}", f"#EXTVLCOPT:stop-time={times[1]:.3f}"]
-        way = os.path.relpath(info.locate(place), start)
+        way = info.locate(place)
+        with contextlib.suppress(ValueError):  # on Windows there is no way from one drive to another
+            way = os.path.relpath(way, start)
         count += 1
         lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark
     if len(lines) == 1 and hits:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import DamagedError, UsageError
+from ..files import is_inside
 from ..index.backends.base import Root
 from ..index.backends.files import FileTable
 from ..index.index import Index
@@ -44,7 +45,7 @@ def check_disjoint(folders: Sequence[str]) -> None:
     """Raise UsageError if the first folder is another one, contains it, or lies inside it."""
     path = os.path.realpath(folders[0])
     for second in map(os.path.realpath, folders[1:]):
-        if os.path.commonpath([path, second]) in (path, second):
+        if is_inside(path, second) or is_inside(second, path):
             problem = f"it is given twice, as {second}" if path == second else f"this folder and {second} overlap"
             raise UsageError(folders[0], problem, f"index {min(path, second, key=len)} alone")
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.cue import CueTrack
+from ..audio.formats import open_for_reading
 from ..audio.workers import Segment
 
 Samples = npt.NDArray[np.float32]
@@ -76,7 +77,7 @@ def hash_track(hash: str, track: CueTrack) -> str:
 
 def hash_file(path: bytes) -> str:
     """The BLAKE2b hash of a regular file, as 40 hexadecimal digits; OSError if it cannot be read."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+    with open(open_for_reading(path), "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(0, "it is not a regular file any more")
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()

@@ -1,16 +1,20 @@
-"""The files of a folder, each once, in the order of their names, links last; names are bytes, as they are stored."""
+"""The files of a folder, each once, in the order of their names, links last; names are bytes, as they are stored.
+
+Their paths, which name rows, have slashes on every system.
+"""
 
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 from collections.abc import Iterator, Sequence
 
 from ..audio.cue import MAX_CUE_BYTES, CueError, CueTrack, parse_cue
-from ..audio.formats import AUDIO_EXTENSIONS
+from ..audio.formats import AUDIO_EXTENSIONS, open_for_reading
 from ..audio.workers import Segment
 from ..errors import DamagedError
-from ..files import sound_path
+from ..files import is_inside, sound_path
 from ..index.backends.base import Root
 from ..index.backends.files import File, Skip
 from . import skip_reasons
@@ -89,11 +93,11 @@ class Walk:
                     try:
                         tracks |= self._read_sheet(folder, entry, entries)
                     except (OSError, CueError) as error:
-                        broken[entry.name] = skip_reasons.broken_cue_sheet(os.path.join(folder, entry.name), error)
+                        broken[entry.name] = skip_reasons.broken_cue_sheet(posixpath.join(folder, entry.name), error)
             for entry in entries:
                 if entry.name.startswith(b"."):
                     continue
-                path = os.path.join(folder, entry.name)
+                path = posixpath.join(folder, entry.name)
                 if entry.name in broken:
                     yield broken[entry.name]
                     continue
@@ -121,7 +125,7 @@ class Walk:
         self, folder: bytes, entry: os.DirEntry[bytes], entries: Sequence[os.DirEntry[bytes]]
     ) -> dict[bytes, list[CueTrack]]:
         """The tracks of the sound file of a cue sheet, by its path; empty if each track has a file of its own."""
-        with open(os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(open_for_reading(entry.path), "rb") as file:
             data = file.read(MAX_CUE_BYTES + 1)
         if len(data) > MAX_CUE_BYTES:
             raise CueError("it is too large")
@@ -136,8 +140,8 @@ class Walk:
         sound = exact.get(spelling) or stems.get(os.path.splitext(spelling)[0])
         if sound is None:
             raise CueError(f"its sound file {name} is not beside it")
-        path = os.path.join(folder, sound)
-        self._sheets[path] = os.path.join(folder, entry.name)
+        path = posixpath.join(folder, sound)
+        self._sheets[path] = posixpath.join(folder, entry.name)
         return {path: tracks} if len(tracks) > 1 else {}
 
     def _split(self, file: File, tracks: Sequence[CueTrack]) -> Iterator[File | Skip]:
@@ -158,7 +162,7 @@ class Walk:
             except OSError:
                 self.unread_paths.append(path)
                 return skip_reasons.broken_link(path)
-            inside = os.path.commonpath([self._folder, target]) == self._folder
+            inside = is_inside(target, self._folder)
             if not inside and not self.follow_links:
                 self.unread_paths.append(path)
                 return skip_reasons.link_out_of_folder(path)

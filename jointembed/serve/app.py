@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import IO, Annotated, Any
@@ -209,9 +210,11 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
         if uploads.locked():
             raise unavailable("too many files are sent; try again in a second")
         async with uploads:
-            with tempfile.NamedTemporaryFile(prefix="jointembed-") as file:
-                await _receive(request, file)
-                vector = await models.embed_audio(request, model, file.name)
+            with tempfile.TemporaryDirectory(prefix="jointembed-", ignore_cleanup_errors=True) as folder:
+                path = os.path.join(folder, "sound")
+                with open(path, "wb") as file:  # Windows opens no file a second time
+                    await _receive(request, file)
+                vector = await models.embed_audio(request, model, path)
         return await searches.run(request, search_vector, params, vector, model)
 
     @app.get("/audio", summary="The sound of an item; ranges of bytes are supported", response_class=FileResponse)

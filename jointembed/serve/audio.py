@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
 
 from ..audio.formats import AUDIO_EXTENSIONS
-from ..files import text_to_path
+from ..files import is_inside, text_to_path
 from ..index.backends.base import IndexInfo
 from ..index.track import media_fragment
 
@@ -72,5 +73,6 @@ def _is_audio(path: str) -> bool:
 
 
 def _is_inside(real: str, root: str) -> bool:
-    parts = os.path.relpath(real, os.path.realpath(root)).split(os.sep)
-    return not any(part.startswith(".") for part in parts)  # "..", and hidden files and folders
+    folder = os.path.realpath(root)
+    parts = Path(real).relative_to(folder).parts if is_inside(real, folder) else ()
+    return bool(parts) and not any(part.startswith(".") for part in parts)  # neither a hidden file nor in such a folder

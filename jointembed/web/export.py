@@ -187,7 +187,7 @@ def _link(root: Path, base: Path, names: tuple[Any, ...]) -> str:
             try:
                 path = Path(files.text_to_path(name, str(root))).resolve()
                 if path.is_relative_to(root) and path.is_file():
-                    return "./" + quote(os.fsencode(os.path.relpath(path, base)))
+                    return "./" + quote(os.fsencode(Path(os.path.relpath(path, base)).as_posix()))
             except (OSError, ValueError):
                 continue  # no file can have this name
     return ""

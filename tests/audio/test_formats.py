@@ -210,16 +210,22 @@ def test_pipes_and_devices_are_refused_without_waiting(tmp_path):
 
 
 def test_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
-    path, pread = tmp_path / "a.wav", os.pread
+    path, seek = tmp_path / "a.wav", os.lseek
 
-    def truncate_and_read(*args):
+    def truncate_and_seek(*args):
         os.truncate(path, size - 1000)
-        return pread(*args)
+        return seek(*args)
 
     path.write_bytes(pack(melody(8)))
     size = path.stat().st_size
-    monkeypatch.setattr(os, "pread", truncate_and_read)
+    monkeypatch.setattr(os, "lseek", truncate_and_seek)
     assert refused(path) == "unreadable"
+
+
+def test_header_that_points_where_no_file_can_reach_is_refused(tmp_path):
+    path = tmp_path / "a.m4a"
+    path.write_bytes(b"\0\0\0\x01ftyp" + b"\xff" * 8 + bytes(1000))
+    assert refused(path) in {"no-audio", "bad-format"}
 
 
 def test_file_that_is_too_long_is_refused_before_it_is_decoded(tmp_path):

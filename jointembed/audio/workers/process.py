@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import functools
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -20,15 +19,18 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ..formats import FIX
+from .pipe import PolledPipe, ThreadedPipe, open_pipe
 
 MAX_LINE_BYTES = 1 << 20
+LINE_BLOCK_BYTES = 1 << 16
+POLL_SECONDS = 0.05
 MAX_START_SECONDS = 60.0  # on a busy machine
 MAX_TAG_SECONDS = 3.0
 MIN_BYTES_PER_SECOND = 4e6  # any decoder is faster; large files get more time
 MAX_SOUND_SECONDS = 12 * 3600.0
 _MAIN = (
     "import sys; sys.path.append(sys.argv[1]); from jointembed.audio.workers.worker import main; "
-    "main(int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])"
+    "main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])"
 )
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX")
 
@@ -85,7 +87,7 @@ class Worker:
     def __init__(self, rate: int, seconds: float, memory: int, recycle: int, function: str) -> None:
         self.rate, self.seconds, self.memory, self.recycle, self.function = rate, seconds, memory, recycle, function
         self.process: subprocess.Popen[bytes] | None = None
-        self.pipe = -1
+        self.pipe: PolledPipe | ThreadedPipe | None = None
         self.buffer = b""
         self.done = 0
         self.closed = False
@@ -113,18 +115,14 @@ class Worker:
     def _start(self) -> None:
         read_end, write_end = os.pipe()
         try:
-            if hasattr(fcntl, "F_SETPIPE_SZ"):
-                with contextlib.suppress(OSError):
-                    fcntl.fcntl(read_end, fcntl.F_SETPIPE_SZ, 1 << 20)
-            root = str(Path(__file__).parents[3])
-            words = [root, str(write_end), str(os.getpid()), str(self.memory), self.function]
+            words = [str(Path(__file__).parents[3]), str(os.getpid()), str(self.memory), self.function]
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _MAIN, *words],  # -P: a folder of music may hold a numpy.py
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdout=write_end,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[write_end],
                 start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 # Every thread would reserve memory that counts against the limit.
                 env={**os.environ, **dict.fromkeys(_THREAD_VARIABLES, "1")},
             )
@@ -133,16 +131,19 @@ class Worker:
             raise
         finally:
             os.close(write_end)
-        os.set_blocking(read_end, False)
-        self.pipe, self.buffer, self.done = read_end, b"", 0
+        self.pipe, self.buffer, self.done = open_pipe(read_end), b"", 0
         try:
-            self._read_line(time.monotonic() + MAX_START_SECONDS)
+            end = time.monotonic() + MAX_START_SECONDS
+            while "ready" not in (greeting := _parse(self._read_line(end)) or {}):
+                pass  # what the start of Python printed
         except _WorkerLostError as error:
             self.kill()
             if self.closed:
                 raise
             problem = "the decoding process does not start"
             raise UserError("decode", problem, "free some memory, or give the decoders more") from error
+        if not greeting["ready"]:
+            _warn_of_unlimited_memory()
 
     def _request(self, path: bytes | Segment, wait: float) -> Decoded:
         assert self.process is not None and self.process.stdin is not None
@@ -156,7 +157,7 @@ class Worker:
         except OSError as error:
             raise _WorkerLostError("decoder-crash") from error
         end = time.monotonic() + wait
-        answer = self._read_line(end)
+        answer = self._read_answer(end)
         if "reason" in answer:
             reason, problem, fix = (str(answer.get(name, "")) for name in ("reason", "problem", "fix"))
             return Decoded(path, None, reason, problem, fix or FIX)
@@ -174,7 +175,7 @@ class Worker:
         try:
             tags = {
                 str(name): str(text)
-                for name, text in self._read_line(time.monotonic() + MAX_TAG_SECONDS)["tags"].items()
+                for name, text in self._read_answer(time.monotonic() + MAX_TAG_SECONDS)["tags"].items()
             }
         except (_WorkerLostError, KeyError, AttributeError):
             self.kill()
@@ -182,36 +183,37 @@ class Worker:
 
     def _wait(self, end: float) -> None:
         """Return when the pipe has data. That it is open proves nothing: a child of a dead worker may have it open."""
-        poll = select.poll()
-        poll.register(self.pipe, select.POLLIN)
-        while not poll.poll(50):
-            if self.closed or self._is_dead():
-                if poll.poll(0):
+        assert self.pipe is not None
+        while not self.pipe.wait(POLL_SECONDS):
+            if self.closed or self._status() is not None:
+                if self.pipe.wait(0):
                     return
                 raise _WorkerLostError("decoder-crash")
             if time.monotonic() > end:
                 raise _WorkerLostError("timeout")
 
-    def _is_dead(self) -> bool:
-        assert self.process is not None
-        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    def _read(self, view: memoryview, end: float) -> int:
+        """Read at least a byte into a view."""
+        self._wait(end)
+        assert self.pipe is not None
+        count = self.pipe.read_into(view)
+        if not count:
+            raise _WorkerLostError(self._reason_of_end())
+        return count
 
-    def _read_line(self, end: float) -> dict[str, Any]:
+    def _read_line(self, end: float) -> bytes:
         parts = self.buffer
+        block = memoryview(bytearray(LINE_BLOCK_BYTES))
         while b"\n" not in parts:
-            self._wait(end)
-            part = os.read(self.pipe, 1 << 16)
-            if not part:
-                raise _WorkerLostError(self._reason_of_end())
-            parts += part
-            if len(parts) > MAX_LINE_BYTES + (1 << 16):
+            parts += block[: self._read(block, end)]
+            if len(parts) > MAX_LINE_BYTES + LINE_BLOCK_BYTES:
                 raise _WorkerLostError("decoder-crash")
         line, _, self.buffer = parts.partition(b"\n")
-        try:
-            words = json.loads(line)
-        except ValueError as error:
-            raise _WorkerLostError("decoder-crash") from error
-        if not isinstance(words, dict):
+        return line
+
+    def _read_answer(self, end: float) -> dict[str, Any]:
+        words = _parse(self._read_line(end))
+        if words is None:
             raise _WorkerLostError("decoder-crash")
         return words
 
@@ -219,19 +221,28 @@ class Worker:
         filled = min(len(self.buffer), len(view))
         view[:filled], self.buffer = self.buffer[:filled], self.buffer[filled:]
         while filled < len(view):
-            self._wait(end)
-            count = os.readv(self.pipe, [view[filled:]])
-            if not count:
-                raise _WorkerLostError(self._reason_of_end())
-            filled += count
+            filled += self._read(view[filled:], end)
             if time.monotonic() > end:
                 raise _WorkerLostError("timeout")
 
+    def _status(self, wait: bool = False) -> int | None:
+        """The exit status of the process, or the negative number of the signal that killed it; None while it runs.
+
+        Where the system lets us look without reaping it, its children can still be killed by its number.
+        """
+        assert self.process is not None
+        system: Any = os
+        if not hasattr(system, "waitid"):
+            return self.process.wait() if wait else self.process.poll()
+        options = system.WEXITED | system.WNOWAIT | (0 if wait else system.WNOHANG)
+        result = system.waitid(system.P_PID, self.process.pid, options)
+        if result is None:
+            return None
+        return int(result.si_status if result.si_code == system.CLD_EXITED else -result.si_status)
+
     def _reason_of_end(self) -> str:
         """The reason code after the pipe has ended: the kernel may have stopped the worker for its CPU time."""
-        assert self.process is not None
-        status = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-        return "timeout" if status is not None and status.si_status == signal.SIGXCPU else "decoder-crash"
+        return "timeout" if self._status(wait=True) == -getattr(signal, "SIGXCPU", 0) != 0 else "decoder-crash"
 
     def kill(self) -> None:
         """Kill the process and its children. It is reaped last: until then no other process can get its number."""
@@ -239,9 +250,28 @@ class Worker:
         if process is None:
             return
         with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, getattr(signal, "SIGKILL"))  # noqa: B009 (Windows has neither)
+            else:
+                process.kill()
         with contextlib.suppress(OSError):
             assert process.stdin is not None
             process.stdin.close()
         process.wait()
-        os.close(self.pipe)
+        if self.pipe is not None:
+            self.pipe.close()
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The object that a line of JSON describes; None for anything else."""
+    try:
+        words = json.loads(line)
+    except ValueError:
+        return None
+    return words if isinstance(words, dict) else None
+
+
+@functools.cache
+def _warn_of_unlimited_memory() -> None:
+    wrong = "this system does not limit the memory of the processes that decode: a damaged file may fill it"
+    print(f"warning: {wrong}", file=sys.stderr)
