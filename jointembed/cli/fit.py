@@ -23,15 +23,17 @@ def fit(*words: str) -> None:
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     from ..training.signals import TrainingInterrupt, exit_on_signals
+    from .run_report import report_run
 
     try:
         with exit_on_signals():
-            run_lightning("fit", words)
+            run = run_lightning("fit", words)
     except TrainingInterrupt as stop:
         if getattr(rank_zero_only, "rank", 0) == 0:
             saved = "nothing was saved" if stop.step is None else f"saved after step {stop.step:,}"
             print(f"jointembed: {stop.signal_name}: {saved}. To go on: {_resuming(words)}", file=sys.stderr)
         raise
+    report_run(run.trainer, run.model, run.datamodule)
 
 
 def _resuming(words: Sequence[str]) -> str:
@@ -44,13 +46,16 @@ def _resuming(words: Sequence[str]) -> str:
     return shlex.join(["jointembed", "fit", *options, "--resume", "auto"])
 
 
-def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()) -> None:
+def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()) -> Any:
     """Run `fit`, `validate`, `test` or `predict` of LightningCLI on `JointEmbedding` and `TableData`.
 
     Args:
         name: the subcommand.
         words: its options.
         callbacks: callbacks of the trainer besides those of the recipe.
+
+    Returns:
+        The LightningCLI, with `trainer`, `model` and `datamodule` after the run.
     """
     from .errors import explain_recipe_error, is_recipe_error
 
@@ -69,10 +74,9 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
     from ..training.trainer import Trainer
 
     hide_tips()
-
     raising = {"exit_on_error": False}
     try:
-        LightningCLI(
+        run = LightningCLI(
             JointEmbedding,
             TableData,
             args=[name, *options],
@@ -97,6 +101,7 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
         if isinstance(error, ValueError) and not is_recipe_error(error):
             raise
         raise explain_recipe_error(f"jointembed {name}", recipes, error) from error
+    return run
 
 
 def _split_options(words: Sequence[str]) -> list[str]:

@@ -13,7 +13,14 @@ from typing import Any
 
 from .parser import Parameter, read_parameters, usage
 
-SHARED_MODULES = {"__init__", "console", "errors", "help", "parser"}  # every other file of the folder is a command
+SHARED_MODULES = {
+    "__init__",
+    "console",
+    "errors",
+    "help",
+    "parser",
+    "run_report",
+}  # every other file of the folder is a command
 GROUPS = {
     "Train": ["demo", "init", "recipes", "fit", "validate", "test", "predict", "adopt", "sweep", "dims", "evaluate"],
     "Index": ["index", "skips", "prune", "verify", "embed"],

@@ -1,4 +1,4 @@
-"""Write the vectors of a table's rows, in all columns of the model, as Parquet."""
+"""Write the vectors of a table's rows, in all columns, as Parquet."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def ask(capsys):
 
 def test_a_fit_leaves_a_run_folder(home):
     names = {path.name for path in (home / "run").iterdir() if not path.name.startswith(".")}
-    assert names == {"best.ckpt", "last.ckpt", "previous.ckpt", "config.yaml", "metrics.csv"}
+    assert names == {"best.ckpt", "last.ckpt", "previous.ckpt", "config.yaml", "metrics.csv", "curves.png"}
     figures = (home / "run" / "metrics.csv").read_text()
     assert all(name in figures for name in ("train/loss", "dev/loss", "bitmap-genre/recall@1"))
     assert "Fix" not in figures and "batch_size: 8" in (home / "run" / "config.yaml").read_text()
