@@ -22,7 +22,20 @@ SHARED_MODULES = {
     "run_report",
 }  # every other file of the folder is a command
 GROUPS = {
-    "Train": ["demo", "init", "recipes", "fit", "validate", "test", "predict", "adopt", "sweep", "dims", "evaluate"],
+    "Train": [
+        "demo",
+        "init",
+        "recipes",
+        "fit",
+        "validate",
+        "test",
+        "predict",
+        "adopt",
+        "sweep",
+        "dims",
+        "evaluate",
+        "cache",
+    ],
     "Index": ["index", "skips", "prune", "verify", "embed"],
     "Search": ["similar", "search", "path", "neighbors", "serve"],
     "Explore": ["cluster", "page", "projector"],

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from .. import files, values
 from ..errors import UsageError
+from .cache_folder import warn_if_large
+from .cache_use import CacheUse
 
 Array = NDArray[Any]
 Record = tuple[int, int, tuple[int, ...]]  # CRC-32 of the array, its offset in the file in float32 values, its shape
@@ -32,12 +34,13 @@ class ArrayCache(ABC):
     Args:
         folder: the folder of the files.
         name: of the files: all arrays under one name are computed in the same way.
+        content: what the arrays are, for `jointembed cache`.
         row_bytes: every array begins at a multiple of it, so that arrays of one width are rows of one matrix.
     """
 
     reads_files = True  # a text is the path of a file, whose content counts
 
-    def __init__(self, folder: Path, name: str, row_bytes: int = 4) -> None:
+    def __init__(self, folder: Path, name: str, content: str, row_bytes: int = 4) -> None:
         self.data, self.list, self.row_bytes = folder / f"{name}.bin", folder / f"{name}.list", row_bytes
         self._hashes: dict[str, str] = {}
         self._records: dict[str, Record] = {}
@@ -45,6 +48,10 @@ class ArrayCache(ABC):
         self._damaged: set[Record] = set()
         self._map: Array | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        self._use = CacheUse(self.data)
+        about = self.data.with_suffix(".about")
+        if not about.exists():
+            files.write(about, content)
         self._refresh()
 
     @abstractmethod
@@ -125,6 +132,7 @@ class ArrayCache(ABC):
                     data.flush()
                     list_file.write(_format_line(key, (zlib.crc32(content.data), offset, content.shape)))
         self._refresh()
+        warn_if_large(self.data.parent)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_map": None}

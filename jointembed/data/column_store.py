@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .. import files, values
 from ..errors import DiskFullError
+from .cache_use import CacheUse
 
 Array = NDArray[Any]
 
@@ -70,6 +71,7 @@ class Entry:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.use: CacheUse | None = None  # of the store, while the arrays may be mapped
         manifest = json.loads((folder / MANIFEST).read_text())
         if zlib.crc32(manifest["content"].encode()) != manifest["crc"]:
             raise ValueError("the manifest is damaged")
@@ -125,6 +127,8 @@ class ColumnStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        files.make_dir(folder.parent)
+        self._use = CacheUse(folder)
         self._entries: dict[str, Entry] = {}
 
     def get(self, key: Mapping[str, Any], compute: Callable[[ArrayWriter], Mapping[str, Any]]) -> Entry:
@@ -141,6 +145,7 @@ class ColumnStore:
             # Processes of one training ask at the same time.
             with files.lock(self.folder / f"{name}.lock", wait=True):
                 self._entries[name] = self._open(name) or self._compute(name, compute)
+            self._entries[name].use = self._use
         return self._entries[name]
 
     def _open(self, name: str) -> Entry | None:

@@ -21,6 +21,7 @@ from ..config import to_config
 from ..readers import Reader
 from ..readers.elements import ElementReader
 from .arrow_cells import is_list, is_number
+from .cache_use import mark
 from .column_store import ArrayWriter, ColumnStore, code_hash
 from .distinct_column import DistinctColumn, write_distinct
 from .encoded_column import EncodedColumn
@@ -61,6 +62,7 @@ class EncodedTable:
             for old in store.folder.parent.glob(f"{glob.escape(name)}-{'[0-9a-f]' * len(digest)}"):
                 if old != store.folder:
                     shutil.rmtree(old, ignore_errors=True)
+                    mark(old).unlink(missing_ok=True)
         return store
 
     def supports(self, column: str, reader: Reader) -> bool:

@@ -27,9 +27,11 @@ class FeatureCache(ArrayCache):
     """
 
     def __init__(self, folder: Path, reader: Reader, workers: int | None = None) -> None:
-        config = json.dumps(reader.preprocess_config(), sort_keys=True)
+        config, name = reader.preprocess_config(), type(reader).__name__
         self.reader, self.workers = reader, workers or files.available_cores()
-        super().__init__(folder, f"{type(reader).__name__}-{hashlib.sha256(config.encode()).hexdigest()[:16]}-arrays")
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+        settings = ", ".join(f"{key}={value}" for key, value in config.get("init_args", config).items())
+        super().__init__(folder, f"{name}-{digest}-arrays", f"{name}({settings})")
 
     def compute(self, elements: Sequence[Any]) -> Generator[Array]:
         """What the reader's `preprocess` gives, by several threads."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -32,6 +30,7 @@ from ..readers.elements import ElementReader
 from ..space import checkpoint
 from ..space.inference import PieceVectors
 from ..space.space import Space
+from .cache_folder import cache_folder
 from .encoded_column import EncodedColumn
 from .encoded_table import EncodedTable, fit_elements
 from .feature_cache import FeatureCache
@@ -169,10 +168,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
             self.cache = tempfile.mkdtemp(prefix="jointembed-")
             weakref.finalize(self, shutil.rmtree, self.cache, ignore_errors=True)
             return Path(self.cache)
-        if os.access(rows.root, os.W_OK):
-            return rows.root / ".jointembed"
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(home) / "jointembed" / hashlib.sha256(str(rows.root).encode()).hexdigest()[:16]
+        return cache_folder(rows.root)
 
     def numbers(self, *splits: str) -> NDArray[np.int64]:
         """The row numbers of the given splits."""

@@ -37,7 +37,7 @@ class VectorCache(ArrayCache):
         self._space: Space | None = space
         self._column, self._device = column, device
         name = f"vectors-{encoder.fingerprint}-torch-{torch.__version__}-{__version__}"
-        super().__init__(folder, name, 4 * self.width)
+        super().__init__(folder, name, f"vectors of {column} by {type(encoder).__name__}", 4 * self.width)
 
     def compute(self, elements: Sequence[Any]) -> Generator[Array]:
         """As `Space.embed` computes them, but neither pooled nor projected."""
