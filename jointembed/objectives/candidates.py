@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,12 +12,14 @@ from torch import Tensor, nn
 from ..arguments import Count
 from ..config import Configurable
 from ..errors import UsageError
-from ..ragged import Ragged
+from ..ragged import Ragged, ranges, repeat_index
 from ..readers import Reader
+from ..space.chunks import compute_in_chunks
 from ..space.encoded import Encoded, Mix
 from ..space.space import Space
 from . import distributed
 from .losses import Loss, Sample
+from .pairs import find_starts, pair_with_targets, select_mixed, target_pieces
 
 # B queries, P targets, C candidates, K ids of a vocabulary, D dimension of the space
 
@@ -30,6 +33,7 @@ class Queries:
     z: Tensor
     present: Tensor
     mix: Mix | None = None
+    chunks: int = 1  # parts in which they are scored, and again in the backward pass
 
 
 @dataclass
@@ -122,18 +126,28 @@ class AllCandidates(Candidates):
             z, ids = query.z[targets.rows], targets.ids.clamp(max=len(table) - 1)
             return loss.over_table(z, table, ids, distributed.weights(counted.to(z.dtype)), space, dim)
         self._check_size(len(table))
-        return self.from_scores(loss, space.score(query.z, table, dim), query, targets)
+        return self.from_scores(loss, lambda z: space.score(z, table, dim), query, targets, len(table))
 
     @staticmethod
-    def from_scores(loss: Loss, scores: Tensor, query: Queries, targets: Targets) -> Tensor:
-        """The mean loss of scores (B, K)."""
-        count = scores.shape[1]
-        positives = scores.new_zeros(len(scores), count + 1)
-        positives[targets.rows, targets.ids] = 1.0
-        positives = positives[:, :count]  # without unknown ids
-        if query.mix is not None:
-            positives = query.mix(positives)
-        return distributed.mean(loss(scores, positives), query.present & (positives > 0).any(1))
+    def from_scores(
+        loss: Loss, score: Callable[[Tensor], Tensor], query: Queries, targets: Targets, count: int
+    ) -> Tensor:
+        """The mean loss of queries z (N, D), where `score` gives their scores (N, K) for all `count` candidates."""
+        starts = find_starts(targets.rows, len(query.z))
+
+        def find_positives(rows: Tensor) -> Tensor:
+            counts = starts[rows + 1] - starts[rows]
+            positives = query.z.new_zeros(len(rows), count + 1)
+            positives[repeat_index(counts), targets.ids[ranges(starts[rows], counts)]] = 1.0
+            return positives[:, :count]  # without unknown ids
+
+        def compute(rows: Tensor) -> tuple[Tensor, Tensor]:
+            z = query.z[rows] if query.chunks > 1 else query.z
+            positives = select_mixed(find_positives, rows, query.mix)
+            return loss(score(z), positives), (positives > 0).any(1)
+
+        losses, counted = compute_in_chunks(compute, len(query.z), query.chunks, query.z.device)
+        return distributed.mean(losses, query.present & counted)
 
 
 class Sampled(Candidates):
@@ -173,8 +187,17 @@ class Sampled(Candidates):
             0, targets.rows, torch.ones_like(targets.rows)
         )
         weights = distributed.weights((is_known & query.present[targets.rows]).to(z.dtype) / counts[targets.rows])
-        sample = Sample(vectors, shares[samples] * len(samples), samples == ids[:, None], weights)
-        return loss.over_sample(z, sample, space, dim)
+        expected = shares[samples] * len(samples)
+        if query.chunks == 1:
+            return loss.over_sample(z, Sample(vectors, expected, samples == ids[:, None], weights), space, dim)
+        targets_z, samples_z = vectors.tensor_split([len(ids)])
+
+        def compute(places: Tensor) -> Tensor:
+            hits = samples == ids[places, None]
+            sample = Sample(torch.cat([targets_z[places], samples_z]), expected, hits, weights[places])
+            return loss.over_sample(z[places], sample, space, dim)[None]
+
+        return compute_in_chunks(compute, len(ids), query.chunks, z.device).sum()
 
 
 class InBatch(Candidates):
@@ -197,33 +220,35 @@ class InBatch(Candidates):
         dim: int | None,
     ) -> Tensor:
         """The mean loss over the queries of all processes, and over their targets if the loss is symmetric."""
-        t, t_present, _ = target_pieces(target, x)
         pairs = pair_with_targets(query, target, x, labels)
-        first, t_first = pairs.first_query, pairs.first_target
-        positives = self._mix(pairs.positives.to(t.dtype), query, target, first)  # (B of all, P of all)
-        scores = space.score(query.z, pairs.targets, dim)
-        own = positives[first : first + len(query.z)]
-        forth = self._mean(loss, scores, own, query.present, pairs.targets_present)
+        t, t_present, _ = target_pieces(target, x)
+        own_queries, own_targets = pairs.own()
+        if query.chunks == 1 and pairs.targets is t:  # in one process both ways are of the same scores
+            scores, positives = space.score(query.z, t, dim), pairs.positives(own_queries, own_targets)
+            matched = positives > 0
+            forth = distributed.mean(loss(scores, positives, t_present), query.present & matched.any(1))
+            if not loss.symmetric:
+                return forth
+            back = loss(scores.T, positives.T, query.present)
+            return (forth + distributed.mean(back, t_present & matched.any(0))) / 2
+        every_query, every_target = pairs.every()
+
+        def look_for_targets(rows: Tensor) -> tuple[Tensor, Tensor]:
+            positives = pairs.positives(own_queries[rows], every_target)
+            scores = space.score(query.z[rows], pairs.targets, dim)
+            return loss(scores, positives, pairs.targets_present), (positives > 0).any(1)
+
+        def look_for_queries(places: Tensor) -> tuple[Tensor, Tensor]:
+            positives = pairs.positives(every_query, own_targets[places]).T
+            scores = space.score(t[places], pairs.queries, dim)
+            return loss(scores, positives, pairs.queries_present), (positives > 0).any(1)
+
+        losses, matched = compute_in_chunks(look_for_targets, len(query.z), query.chunks, t.device)
+        forth = distributed.mean(losses, query.present & matched)
         if not loss.symmetric:
             return forth
-        # In one process both ways are of the same scores.
-        back = scores.T if pairs.targets is t else space.score(t, pairs.queries, dim)
-        own = positives.T[t_first : t_first + len(t)]
-        return (forth + self._mean(loss, back, own, t_present, pairs.queries_present)) / 2
-
-    @staticmethod
-    def _mean(loss: Loss, scores: Tensor, positives: Tensor, present: Tensor, candidates: Tensor) -> Tensor:
-        return distributed.mean(loss(scores, positives, candidates), present & (positives > 0).any(1))
-
-    @staticmethod
-    def _mix(positives: Tensor, query: Encoded, target: Encoded, first: int) -> Tensor:
-        """The shares of positives (B, P) where the rows of a column are mixed."""
-        for encoded in (query, target):
-            if encoded.mix is not None:
-                partner, _ = distributed.gather(encoded.mix.partner + first)
-                mix = Mix(partner, distributed.gather(encoded.mix.share)[0])
-                positives = mix(positives) if encoded is query else mix(positives.T).T
-        return positives
+        losses, matched = compute_in_chunks(look_for_queries, len(t), query.chunks, t.device)
+        return (forth + distributed.mean(losses, t_present & matched)) / 2
 
 
 class DistinctInBatch(Candidates):
@@ -260,81 +285,26 @@ class DistinctInBatch(Candidates):
         count = int(number.max()) + 1 if len(number) else 0
         order = torch.arange(len(number), device=number.device)
         first = number.new_full((count,), len(number)).scatter_reduce(0, number, order, "amin")
-        mine = pairs.positives[pairs.first_query : pairs.first_query + len(query.z)].to(query.z.dtype)
-        positives = mine.new_zeros(len(mine), count).scatter_reduce(1, number.expand(len(mine), -1), mine, "amax")
-        scores = self._score(query, pairs.targets[first], space, dim)
-        losses = loss(scores, positives, pairs.targets_present[first])
-        return distributed.mean(losses, query.present & (positives > 0).any(1))
+        own_queries, every_target = pairs.own()[0], pairs.every()[1]
 
-    def _score(self, query: Encoded, targets: Tensor, space: Space, dim: int | None) -> Tensor:
-        """(B, C)."""
+        def compute(rows: Tensor) -> tuple[Tensor, Tensor]:
+            matches = pairs.positives(own_queries[rows], every_target)
+            shape = number.expand(len(rows), -1)
+            positives = matches.new_zeros(len(rows), count).scatter_reduce(1, shape, matches, "amax")
+            scores = self._score(query, rows, pairs.targets[first], space, dim)
+            return loss(scores, positives, pairs.targets_present[first]), (positives > 0).any(1)
+
+        losses, matched = compute_in_chunks(compute, len(query.z), query.chunks, query.z.device)
+        return distributed.mean(losses, query.present & matched)
+
+    def _score(self, query: Encoded, rows: Tensor, targets: Tensor, space: Space, dim: int | None) -> Tensor:
+        """(N, C), for the N rows that are given."""
         if not self.late_interaction or query.pieces is None:
-            return space.score(query.z, targets, dim)
+            return space.score(query.z[rows], targets, dim)
         assert query.piece_rows is not None
-        scores = space.score(query.pieces, targets, dim)
-        rows = query.piece_rows[:, None].expand_as(scores)
-        highest = scores.new_zeros(len(query.z), len(targets))
-        return highest.scatter_reduce(0, rows, scores, "amax", include_self=False)
-
-
-@dataclass
-class Pairs:
-    """The queries and targets of all processes, and which belong together.
-
-    Args:
-        queries: (B, D).
-        queries_present: (B,).
-        first_query: the position of the first query of this process.
-        targets: (P, D).
-        targets_present: (P,).
-        target_keys: (P,) equal targets have equal keys.
-        first_target: the position of the first target of this process.
-        positives: (B, P) bool.
-    """
-
-    queries: Tensor
-    queries_present: Tensor
-    first_query: int
-    targets: Tensor
-    targets_present: Tensor
-    target_keys: Tensor
-    first_target: int
-    positives: Tensor
-
-
-def target_pieces(target: Encoded, x: Ragged | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The targets of this process, whether each is present, and the row of each; see `pair_with_targets`."""
-    if target.pieces is None:
-        rows = torch.arange(len(target.z), device=target.z.device)
-        return target.z, target.present, rows
-    assert x is not None
-    return target.pieces, torch.ones_like(x.rows).bool(), x.rows
-
-
-def pair_with_targets(query: Encoded, target: Encoded, x: Ragged | None, labels: Tensor | None) -> Pairs:
-    """Pair the queries and targets of all processes; see `Candidates.forward_in_batch` for the arguments.
-
-    Row i and row j match too if their targets or their queries are equal, or their labels.
-    """
-    t, t_present, t_rows = target_pieces(target, x)
-    if target.pieces is not None:
-        assert x is not None and x.piece_keys is not None
-        t_keys = x.piece_keys
-    else:
-        t_keys = target.row_keys
-    all_q, first = distributed.gather(query.z)
-    all_t, t_first = distributed.gather(t)
-    q_present, q_keys, all_t_present, all_t_keys, all_t_rows = (
-        distributed.gather(part)[0] for part in (query.present, query.row_keys, t_present, t_keys, t_rows + first)
-    )
-    # A target equal to any of a row's own targets is that row's too.
-    equal = all_t_keys[:, None] == all_t_keys
-    if target.pieces is not None:
-        counts = equal.new_zeros(len(all_q), len(all_t), dtype=torch.int32)
-        equal = counts.index_add_(0, all_t_rows, equal.int()) > 0
-    match = (q_keys[:, None] == q_keys[all_t_rows]) | equal
-    if labels is not None:
-        all_labels, _ = distributed.gather(labels)
-        match = match | (all_labels[:, None] == all_labels[all_t_rows])
-    positives = match & q_present[:, None] & all_t_present
-    return Pairs(all_q, q_present, first, all_t, all_t_present, all_t_keys, t_first, positives)
+        starts = find_starts(query.piece_rows, len(query.z))
+        counts = starts[rows + 1] - starts[rows]
+        scores = space.score(query.pieces[ranges(starts[rows], counts)], targets, dim)
+        highest = scores.new_zeros(len(rows), len(targets))
+        places = repeat_index(counts)[:, None].expand_as(scores)
+        return highest.scatter_reduce(0, places, scores, "amax", include_self=False)

@@ -119,9 +119,11 @@ class Match(Objective):
             )
         x = batch[self.target]
         single = int(x.counts.max() if len(x) else 0) < 2
-        queries, targets = Queries(query.z, query.present, query.mix), Targets(self.target, x.values, x.rows, single)
+        queries = Queries(query.z, query.present, query.mix, query.chunks)
+        targets = Targets(self.target, x.values, x.rows, single)
         if self.head:
-            return AllCandidates.from_scores(self.loss, self.network(query.z), queries, targets)
+            count = self.own[self.target].size
+            return AllCandidates.from_scores(self.loss, self.network, queries, targets, count)
         return self.candidates(self.loss, queries, targets, space, dim)  # type: ignore[no-any-return]
 
     def predict(self, z: Tensor) -> NDArray[Any]:

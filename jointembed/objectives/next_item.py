@@ -70,7 +70,8 @@ class NextItem(Objective):
         assert states is not None and read is not None
         position = (read.rows[1:] == read.rows[:-1]).nonzero()[:, 0]
         order = torch.arange(len(position), device=states.device)
-        query = Queries(states[position], torch.ones_like(position, dtype=torch.bool))
+        present = torch.ones_like(position, dtype=torch.bool)
+        query = Queries(states[position], present, chunks=encoded[self.history].chunks)
         target = Targets(self.history, read.values[position + 1], order, single=True)
         return self.candidates(self.loss, query, target, space, dim)  # type: ignore[no-any-return]
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from ..arguments import Count, Dropout, Natural, NonNegative
 from ..encoders import make_mlp
 from ..errors import UsageError
-from ..ragged import Ragged, repeat_index
+from ..ragged import Ragged, ranges, repeat_index
+from ..space.chunks import compute_in_chunks
 from ..space.encoded import Encoded
 from ..space.space import Space
 from . import distributed
@@ -76,9 +77,16 @@ class NextSet(Objective):
 
     def forward(self, encoded: dict[str, Encoded], batch: Batch, space: Space, dim: int | None = None) -> Tensor:
         """The mean negative log likelihood of a piece, in nats."""
-        states, sequence = encoded[self.query].states, encoded[self.query].sequence
+        states, sequence, chunks = encoded[self.query].states, encoded[self.query].sequence, encoded[self.query].chunks
         assert states is not None and sequence is not None
-        nats = self.negative_log_likelihood(states, sequence)
+
+        def compute(rows: Tensor) -> Tensor:
+            if chunks == 1:
+                return self.negative_log_likelihood(states, sequence)
+            pieces = ranges(sequence.starts[rows], sequence.counts[rows])
+            return self.negative_log_likelihood(states[pieces], sequence[rows])
+
+        nats = compute_in_chunks(compute, len(sequence), chunks, states.device)
         return distributed.mean(nats, torch.ones_like(nats))
 
     def negative_log_likelihood(self, states: Tensor, sequence: Ragged) -> Tensor:

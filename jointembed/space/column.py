@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recompute
 
 from ..encoders import Encoder, SequenceEncoder, to_float32
 from ..ragged import Ragged
 from ..readers import Reader
+from .chunks import compute_in_chunks
 from .encoded import Encoded
 
 # B rows, P pieces, W width of the encoder, D dimension of the space
@@ -52,28 +52,25 @@ class Column:
             pieces: give one vector per piece too.
             chunk: recompute the networks in the backward pass, for this many rows at a time; 0: keep all activations.
         """
+        chunks = -(-len(x) // chunk) if chunk else 1
+
+        def compute(function: Callable[[Ragged], Any], column: Ragged) -> Any:
+            def of_rows(rows: Tensor) -> Any:
+                return function(column[rows] if chunks > 1 else column)
+
+            return compute_in_chunks(of_rows, len(column), chunks, column.row_keys.device)
+
         if self.sequence is not None:
             read = self.sequence.crop(x)
-            states = _in_chunks(self.states, read, chunk)
+            states = compute(self.states, read)
             z = self.sequence.last(states, read)
-            return Encoded(z, x.present, x.row_keys, sequence=read, states=states)
+            return Encoded(z, x.present, x.row_keys, sequence=read, states=states, chunks=chunks)
         if pieces and x.piece_keys is not None:
-            z, h = _in_chunks(self._rows_and_pieces, x, chunk)
-            return Encoded(z, x.present, x.row_keys, pieces=h, piece_rows=x.rows)
-        z = _in_chunks(lambda part: self.project(self.encoder(part)), x, chunk)
-        return Encoded(z, x.present, x.row_keys)
+            z, h = compute(self._rows_and_pieces, x)
+            return Encoded(z, x.present, x.row_keys, pieces=h, piece_rows=x.rows, chunks=chunks)
+        z = compute(lambda part: self.project(self.encoder(part)), x)
+        return Encoded(z, x.present, x.row_keys, chunks=chunks)
 
     def _rows_and_pieces(self, x: Ragged) -> tuple[Tensor, Tensor]:
         h = self.encoder.pieces(x)
         return self.project(self.encoder.pool(h, x)), self.project(h)
-
-
-def _in_chunks(function: Any, x: Ragged, chunk: int) -> Any:
-    """`function(x)` for `chunk` rows at a time, computed again in the backward pass (GradCache, Gao et al. 2021)."""
-    if not (chunk and torch.is_grad_enabled()) or not len(x):
-        return function(x)
-    rows = torch.arange(len(x), device=x.row_keys.device)
-    parts = [recompute(function, x[part], use_reentrant=False) for part in rows.split(chunk)]  # type: ignore[no-untyped-call]
-    if isinstance(parts[0], tuple):
-        return tuple(torch.cat(cast("tuple[Tensor]", part)) for part in zip(*parts, strict=True))
-    return torch.cat(cast("list[Tensor]", parts))

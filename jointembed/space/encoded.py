@@ -37,6 +37,7 @@ class Encoded:
         mix: how mixup combined the rows, in training.
         sequence: the pieces that a sequence encoder read, P' of them.
         states: (P', D) its state at each of these pieces.
+        chunks: parts in which the rows are computed, and again in the backward pass; see `compute_in_chunks`.
     """
 
     z: Tensor
@@ -47,3 +48,4 @@ class Encoded:
     mix: Mix | None = None
     sequence: Ragged | None = None
     states: Tensor | None = None
+    chunks: int = 1

@@ -23,6 +23,7 @@ from ..ragged import Ragged
 from ..readers import Preprocess, Reader
 from ..values import missing
 from . import checkpoint
+from .chunks import compute_in_chunks
 from .column import Column
 from .embed import blocks, embed_column, fuse, piece_vectors, row_cell
 from .encoded import Encoded
@@ -188,11 +189,16 @@ class Space(Configurable, nn.Module):
 
     def _fuse(self, name: str, parts: Sequence[Encoded]) -> Encoded:
         present = torch.stack([part.present for part in parts], 1)
-        z = self.fusion_networks[name](torch.stack([part.z for part in parts], 1), present)
-        keys = parts[0].row_keys
+        chunks, keys = parts[0].chunks, parts[0].row_keys
+        z = compute_in_chunks(
+            lambda rows: self.fusion_networks[name](torch.stack([part.z[rows] for part in parts], 1), present[rows]),
+            len(present),
+            chunks,
+            present.device,
+        )
         for part in parts[1:]:
             keys = keys * 1_000_003 + part.row_keys
-        return Encoded(z, present.any(1), keys)
+        return Encoded(z, present.any(1), keys, chunks=chunks)
 
     def vocabulary_vectors(self, column: str) -> Tensor:
         """The vectors (K, D) of all ids that a column knows, in the order of its vocabulary.

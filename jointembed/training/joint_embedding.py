@@ -49,8 +49,9 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             vectors.
         mixup: in training, mix the rows of these columns two by two, by shares of Beta(a, a), and their targets with
             them: `{audio: 0.4}` (Zhang et al. 2018).
-        grad_cache_chunk: recompute the encoders in the backward pass, for this many rows at a time (GradCache, Gao et
-            al. 2021): the exact gradients of a large batch in the memory of a small one. 0: keep all activations.
+        grad_cache_chunk: recompute the encoders and the scores in the backward pass, for this many rows at a time
+            (GradCache, Gao et al. 2021): the exact gradients of a large batch in the memory of a small one. 0: keep
+            all activations.
         lr: learning rate of the networks.
         sparse_lr: learning rate of large tables with sparse gradients.
         encoder_lr: learning rates of encoders that have their own: `{audio: 1.0e-5}`. What comes after an encoder, such
