@@ -14,9 +14,9 @@ _UNITS_OF_LIMIT = {
 }
 
 
-def native_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 faster than float32."""
-    if torch.cuda.is_available():
+def native_bf16(device_type: str | None = None) -> bool:
+    """Whether a device (`cuda`, `cpu`; the GPU if there is one) multiplies bfloat16 faster than float32."""
+    if torch.cuda.is_available() and device_type != "cpu":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return _has("avx512_bf16", "amx_bf16")
 

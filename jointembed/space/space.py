@@ -167,24 +167,20 @@ class Space(Configurable, nn.Module):
 
     # -- vectors and scores -------------------------------------------------------------------------------------------
 
-    def forward(
-        self, batch: Mapping[str, Ragged], pieces: Collection[str] = (), chunk: int = 0, bf16: bool = False
-    ) -> dict[str, Encoded]:
+    def forward(self, batch: Mapping[str, Ragged], pieces: Collection[str] = (), chunk: int = 0) -> dict[str, Encoded]:
         """The vectors of every column of a batch, also of those that no row has.
+
+        Under autocast the encoders compute in lower precision; their vectors, and the fusions, are in float32.
 
         Args:
             batch: the columns.
             pieces: columns whose pieces get a vector each besides that of their row.
             chunk: recompute the networks in the backward pass, for this many rows at a time; 0: keep all activations.
-            bf16: compute the encoders in bfloat16.
         """
-        encoded: dict[str, Encoded] = {}
-        for name in self.columns:
-            x = batch[name]
-            with torch.autocast(x.row_keys.device.type, torch.bfloat16, enabled=bf16):
-                encoded[name] = self.column(name).encode(x, name in pieces, chunk)
-        for name, parts in self.fusions.items():
-            encoded[name] = self._fuse(name, [encoded[part] for part in parts])
+        encoded = {name: self.column(name).encode(batch[name], name in pieces, chunk) for name in self.columns}
+        with torch.autocast(self.device.type, enabled=False):
+            for name, parts in self.fusions.items():
+                encoded[name] = self._fuse(name, [encoded[part] for part in parts])
         return encoded
 
     def _fuse(self, name: str, parts: Sequence[Encoded]) -> Encoded:

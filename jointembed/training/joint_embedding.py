@@ -23,7 +23,6 @@ from ..ragged import Ragged
 from ..readers import Reader
 from ..space import checkpoint
 from ..space.encoded import Encoded
-from ..space.precision import native_bf16
 from ..space.score import Metric
 from ..space.space import Space, check_names
 from . import optim, schedules
@@ -64,7 +63,6 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         schedule: of the learning rate: `cosine`, `constant`, `one_cycle`, or `reduce_on_plateau`, which halves it when
             `dev/loss` has not fallen for three evaluations. See `jointembed.training.schedules`.
         warmup: share of the steps in which the learning rate rises at first.
-        bf16: train the encoders in bfloat16; by default where the processor computes it natively.
         description: a sentence about the model, shown to whoever uses it.
     """
 
@@ -92,7 +90,6 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         optimizer: str = "adamw",
         schedule: str = "cosine",
         warmup: Share = 0.05,
-        bf16: bool | None = None,
         description: str = "",
     ) -> None:
         super().__init__()
@@ -110,7 +107,6 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         self.lr, self.sparse_lr, self.weight_decay, self.warmup = lr, sparse_lr, weight_decay, warmup
         self.optimizer_name, self.schedule_name = optimizer, schedule
         self.encoder_lr, self.layer_lr_decay = dict(encoder_lr or {}), dict(layer_lr_decay or {})
-        self.bf16 = native_bf16() if bf16 is None else bf16
         self._check(needed)
 
     def _check(self, needed: Collection[str]) -> None:
@@ -223,7 +219,7 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             for column, alpha in self.mixup.items():
                 batch[column], mixes[column] = mix_rows(batch[column], alpha, column)
         pieces = {column for objective in self._objectives for column in objective.piece_columns()}
-        encoded: dict[str, Encoded] = self.space(batch, pieces, self.grad_cache_chunk, self.training and self.bf16)
+        encoded: dict[str, Encoded] = self.space(batch, pieces, self.grad_cache_chunk)
         for column, mix in mixes.items():
             encoded[column].mix = mix
         return encoded
@@ -234,7 +230,8 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         losses = {}
         for number, objective in enumerate(self._objectives):
             dims = self.matryoshka_dims if objective.uses_score and self.matryoshka_dims else [None]
-            values = [objective(encoded, batch, self.space, dim) for dim in dims]
+            with torch.autocast(self.space.device.type, enabled=False):  # in bfloat16 near scores would be equal
+                values = [objective(encoded, batch, self.space, dim) for dim in dims]
             losses[f"{number}_{objective.name}"] = objective.weight * torch.stack(values).mean()
         if distributed.world() > 1 and losses:
             # DDP waits for a gradient of each parameter, also of an encoder that no objective needs.

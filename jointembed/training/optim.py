@@ -17,6 +17,10 @@ class RowwiseAdagrad(Optimizer):
     the sum of the mean squares of its gradients (as in Facebook's DLRM), instead of Adam's two per value.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._step_supports_amp_scaling = False  # a fused step would unscale the dense gradients only
+
     def _forget_tables(self) -> None:
         """Drop what the optimizer of dense gradients has made for the tables."""
         for group in self.param_groups:

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from .callbacks import ParameterSummary
 from .checkpoints import BEST, BestAndLast, CheckpointConnector, RunFolder, RunState, SafeCheckpointIO
 from .finite import SkipNonFinite
+from .hardware import check_strategy, choose_precision
 from .loggers import run_loggers, write_profile_to
 from .loops import FitLoop, Position
 from .monitors import CheckEarlyStopping
@@ -27,6 +28,10 @@ class Trainer(lightning.Trainer):
     Checkpoints are written whole or not at all, and an earlier run in the folder is not overwritten; `fit` goes on with
     it from `ckpt_path="auto"`, its newest intact checkpoint, and begins a run in an empty folder. The trainer keeps
     `best.ckpt`, `last.ckpt` and `previous.ckpt`; see `BestAndLast`. SIGTERM, SIGUSR1 and Ctrl-C save the run first.
+
+    Without `precision` the encoders compute in bfloat16 (`bf16-mixed`) where that is faster, else in float32
+    (`32-true`); scores and losses are in float32 at least. Several processes train with `strategy="ddp"`.
+
     Metrics go to `metrics.csv`, whatever loggers are given besides, and the report of a profiler into the folder too.
 
     Args:
@@ -53,10 +58,13 @@ class Trainer(lightning.Trainer):
             callbacks.insert(0, SkipNonFinite())
         kwargs["callbacks"] = [RunFolder(), CheckEarlyStopping(), *callbacks, RunState()]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
+        check_strategy(kwargs.get("strategy", "auto"))
+        kwargs["precision"] = choose_precision(kwargs.get("precision"), kwargs.get("accelerator", "auto"))
         try:
             super().__init__(*args, **kwargs)
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise explain_trainer_error(kwargs, error) from error
+        check_strategy(self.strategy)
         write_profile_to(folder, self.profiler)  # type: ignore[attr-defined]
         self.stop_signals = StopSignals()
         self.fit_loop = FitLoop(self.fit_loop)

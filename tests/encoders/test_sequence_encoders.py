@@ -32,7 +32,6 @@ def space(pool=None, candidates="all", loss="softmax", **more):
         columns={"film": "film", "history": "film"},
         pools={"history": pool or CausalTransformer(length=8, layers=1, dropout=0.0)},
         lr=0.02,
-        bf16=False,
         **more,
     )
 
@@ -113,7 +112,7 @@ def test_next_item_needs_a_pool():
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_all_candidates_give_the_exact_softmax_in_both_metrics(metric):
     films = {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}
-    model = JointEmbedding(3, films, [Match("user", "film", "all")], metric=metric, bf16=False)
+    model = JointEmbedding(3, films, [Match("user", "film", "all")], metric=metric)
     cells = {"user": ["a", "b", "c", "a"], "film": ["x", "y", None, "z"]}
     for column, values in cells.items():
         model.space.reader(column).fit(values)

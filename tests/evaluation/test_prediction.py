@@ -77,7 +77,6 @@ def test_evaluate_reports_the_predictions_of_a_network(tmp_path, capsys):
         [Regression("home", "price", head=[16]), Match("home", "kind", "all", head=[16])],
         fusions={"home": ["rooms", "year"]},
         lr=0.02,
-        bf16=False,
     )
     rows = homes()
     trainer = lightning.Trainer(max_epochs=40, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -104,7 +103,7 @@ def test_evaluate_reports_the_predictions_of_a_network(tmp_path, capsys):
 
 
 def test_plain_column_predicts_too():
-    space = JointEmbedding(4, {"word": EmbeddingBag(Category())}, [Match("word", "kind", "all", head=[8])], bf16=False)
+    space = JointEmbedding(4, {"word": EmbeddingBag(Category())}, [Match("word", "kind", "all", head=[8])])
     for reader, columns in space.readers():
         reader.fit({"word": ["x", "y"], "kind": ["p", "q"]}[columns[0]])
     space.configure_model()

@@ -39,14 +39,14 @@ def make_student(path, loss):
     torch.manual_seed(1)
     encoder = ConvNet(SparseImage([8, 8]), [4], 8, axis=None)
     objectives = [Distillation("bitmap", str(path), loss=loss)]
-    return JointEmbedding(6, {"bitmap": encoder}, objectives, lr=0.02, bf16=False)
+    return JointEmbedding(6, {"bitmap": encoder}, objectives, lr=0.02)
 
 
 def tune(source, folder, weight):
     torch.manual_seed(1)
     encoders = {"bitmap": from_checkpoint(str(source[0]), "bitmap", "all"), "digit": EmbeddingBag(Category())}
     objectives = [Match("bitmap", "digit", "all"), Distillation("bitmap", str(source[0]), weight=weight)]
-    model = JointEmbedding(6, encoders, objectives, lr=0.02, bf16=False)
+    model = JointEmbedding(6, encoders, objectives, lr=0.02)
     fit(model, folder, epochs=8)
     return model
 

@@ -37,7 +37,7 @@ def built(pool=None, reader=None, seed=0):
     torch.manual_seed(seed)
     reader = reader or PianoRoll(60, 63)
     model = JointEmbedding(8, {"roll": EmbeddingBag(reader)}, [NextSet("roll", width=6, reach=2)],
-                           pools={"roll": pool or GRU(16)}, bf16=False)  # fmt: skip
+                           pools={"roll": pool or GRU(16)})  # fmt: skip
     model.configure_model()
     with torch.no_grad():
         for value in model.parameters():
@@ -117,7 +117,7 @@ def test_next_set_learns_and_evaluate_prints_nats_with_an_interval(tmp_path, cap
     lightning.seed_everything(0)
     model = JointEmbedding(16, {"roll": EmbeddingBag(PianoRoll(50, 75))},
                            [NextSet("roll", width=16, reach=8, dropout=0.0)],
-                           pools={"roll": GRU(16, dropout=0.0)}, lr=0.02, bf16=False)  # fmt: skip
+                           pools={"roll": GRU(16, dropout=0.0)}, lr=0.02)  # fmt: skip
     rows = chords()
     trainer = lightning.Trainer(max_epochs=40, logger=False, enable_checkpointing=False, enable_progress_bar=False,
                                 enable_model_summary=False, accelerator="cpu")  # fmt: skip

@@ -34,7 +34,7 @@ def built(model, cells):
 
 def pair(objective, cells, dim=6, **settings):
     encoders = {column: EmbeddingBag(Category()) for column in cells}
-    return built(JointEmbedding(dim, encoders, [objective], bf16=False, **settings), cells)
+    return built(JointEmbedding(dim, encoders, [objective], **settings), cells)
 
 
 def vectors(model, batch, column):
@@ -99,7 +99,6 @@ def test_equal_targets_equal_queries_and_equal_labels_are_never_negatives():
             6,
             {"song": EmbeddingBag(Category()), "words": EmbeddingBag(Category()), "artist": EmbeddingBag(Category())},
             [match],
-            bf16=False,
         )
         model, batch = built(model, cells)
         logits = match.loss.scale * model.space.score(vectors(model, batch, "song"), vectors(model, batch, "words"))
@@ -160,9 +159,7 @@ def sampled_and_full(candidates, draws=400):
     names = [f"f{number}" for number in range(40)]
     cells = {"user": ["u0", "u1", "u2", "u3"], "film": ["f1", "f1", "f3", "f30"]}
     sampled, full = Match("user", "film", candidates), Match("user", "film", "all")
-    model = JointEmbedding(
-        5, {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}, [sampled, full], bf16=False
-    )
+    model = JointEmbedding(5, {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}, [sampled, full])
     model.space.reader("user").fit(cells["user"])
     model.space.reader("film").fit([name for number, name in enumerate(names) for _ in range(1 + number % 7)])
     model.configure_model()
@@ -191,9 +188,7 @@ def test_nested_dimensions_average_over_the_prefixes():
 
 def test_regression_predicts_in_the_units_of_the_table():
     cells = {"words": ["big", "small", "big", None], "price": [300.0, 100.0, 300.0, 200.0]}
-    model = JointEmbedding(
-        4, {"words": EmbeddingBag(BagOfWords())}, [Regression("words", "price", head=[8])], bf16=False
-    )
+    model = JointEmbedding(4, {"words": EmbeddingBag(BagOfWords())}, [Regression("words", "price", head=[8])])
     model, batch = built(model, cells)
     objective = model.objectives[0]
     z = vectors(model, batch, "words")
@@ -205,7 +200,7 @@ def test_regression_predicts_in_the_units_of_the_table():
 
 
 def test_head_predicts_labels_which_have_no_vectors():
-    model = JointEmbedding(3, {"song": EmbeddingBag(Category())}, [Match("song", "genre", "all", head=[8])], bf16=False)
+    model = JointEmbedding(3, {"song": EmbeddingBag(Category())}, [Match("song", "genre", "all", head=[8])])
     model, batch = built(model, SONGS)
     optimizer = torch.optim.Adam(model.parameters(), 0.05)
     for _ in range(150):
@@ -252,7 +247,7 @@ def test_distinct_targets_of_a_batch_count_once_and_the_best_phrase_scores(late_
     }
     match = Match("caption", "tags", DistinctInBatch(late_interaction), "sigmoid")
     encoders = {"caption": EmbeddingBag(BagOfWords()), "tags": EmbeddingBag(Category())}
-    model, batch = built(JointEmbedding(6, encoders, [match], bf16=False), cells)
+    model, batch = built(JointEmbedding(6, encoders, [match]), cells)
     phrases, tags = batch["caption"], model.space.reader("tags").vocabulary()
     z = model.space.column("caption").project(model.space.encoder("caption").pieces(phrases))
     right = [{"sad", "piano"}, {"drums", "sad", "fast"}, set(), {"choir"}, {"drums", "sad", "fast"}]

@@ -48,7 +48,7 @@ def test_custom_loss_trains_among_any_candidates(triplet, candidates, tmp_path):
     lightning.seed_everything(0)
     encoders = {"words": EmbeddingBag(BagOfWords()), "genre": EmbeddingBag(Category())}
     match = Match("words", "genre", candidates, triplet(margin=0.3))
-    model = JointEmbedding(4, encoders, [match], lr=0.05, matryoshka_dims=[2, 4], bf16=False)
+    model = JointEmbedding(4, encoders, [match], lr=0.05, matryoshka_dims=[2, 4])
     trainer = lightning.Trainer(max_epochs=10, logger=False, enable_checkpointing=False, enable_progress_bar=False,
                                 enable_model_summary=False, accelerator="cpu")  # fmt: skip
     trainer.fit(model, TableData(ROWS, batch_size=8))

@@ -255,7 +255,7 @@ def test_training_on_cached_vectors_is_training_on_cells(counting, tmp_path):
         encoders = {"bitmap": tower, "digit": EmbeddingBag(Category())}
         objectives = [Match("bitmap", "digit", "all"), Match("digit", "bitmaps")]
         columns = {"bitmap": "bitmap", "bitmaps": "bitmap"}
-        model = JointEmbedding(6, encoders, objectives, columns, lr=0.05, bf16=False)
+        model = JointEmbedding(6, encoders, objectives, columns, lr=0.05)
         fit(model, tmp_path / folder, rows)
         spaces.append(model.space)
     assert Counting.pieces_computed > 0

@@ -186,7 +186,7 @@ def make_case(name, rank=None):
     encoders = {column: KINDS.get(column, bag)() for column in points}
     model_class = Mixed if case.mixed else JointEmbedding
     torch.manual_seed(0)
-    model = model_class(6, encoders, objectives, **case.settings, bf16=False)
+    model = model_class(6, encoders, objectives, **case.settings)
     cells = {column: list(CELLS[column]) for column in CELLS}
     if case.gap:
         cells[case.gap][case.split :] = [None] * (8 - case.split)

@@ -38,7 +38,7 @@ def save_source(path, seed=0):
 def make_model(encoder, dim=6, **settings):
     torch.manual_seed(1)
     encoders = {"bitmap": encoder, "digit": EmbeddingBag(Category())}
-    return JointEmbedding(dim, encoders, [Match("bitmap", "digit", "all")], lr=0.05, bf16=False, **settings)
+    return JointEmbedding(dim, encoders, [Match("bitmap", "digit", "all")], lr=0.05, **settings)
 
 
 def fit(model, folder, rows=ROWS, epochs=2, callbacks=None, workers=0, **options):

@@ -165,7 +165,7 @@ WRONG = [
     (A, "model.warmup", 5, ["warmup"]),
     (A, "model.warmup", -0.1, ["warmup"]),
     (A, "model.grad_cache_chunk", -1, ["grad_cache_chunk"]),
-    (A, "model.bf16", "maybe", ["bf16", "true or false"]),
+    (A, "trainer.precision", "bf16-true", ["precision", "bf16-mixed"]),
     (A, "model.mixup", {"audo": 0.4}, ["mixup", "audo", "audio"]),
     (A, "model.mixup", {"audio": 0}, ["mixup", "above 0"]),
     (A, "model.mixup", {"audio": "much"}, ["mixup"]),

@@ -51,7 +51,7 @@ def fit(trainer_class, folder, batch_size, devices):
     """What `Recorder` records of an epoch; no objective needs one of the encoders."""
     torch.manual_seed(0)
     encoders = {column: EmbeddingBag(Category()) for column in ("song", "genre", "unused")}
-    model = JointEmbedding(6, encoders, [Match("song", "genre")], bf16=False)
+    model = JointEmbedding(6, encoders, [Match("song", "genre")])
     recorder = Recorder()
     trainer = trainer_class(
         max_epochs=1,
@@ -63,6 +63,7 @@ def fit(trainer_class, folder, batch_size, devices):
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        precision="32-true",
         log_every_n_steps=1,
         default_root_dir=folder,
     )

@@ -41,7 +41,7 @@ def train(folder, rows, objective=None, **options):
     """A model trained on rows, six a batch, and its trainer."""
     torch.manual_seed(0)
     encoders = {"x": MLP(Faulty(), 8), "label": EmbeddingBag(Category())}
-    model = JointEmbedding(4, encoders, [objective or Match("x", "label", "all")], bf16=False)
+    model = JointEmbedding(4, encoders, [objective or Match("x", "label", "all")])
     trainer = Trainer(
         max_epochs=3,
         accelerator="cpu",

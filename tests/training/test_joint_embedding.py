@@ -41,7 +41,6 @@ def test_chunks_bound_what_is_computed_at_once_and_keep_the_gradients(kind):
             pools={"words": CausalTransformer(8, 1, 2, dropout=0.0)} if kind == "sequence" else {},
             fusions={"both": ["genre", "words"]} if kind == "fusion" else {},
             grad_cache_chunk=chunk,
-            bf16=False,
         )
         for column in ("words", "genre"):
             model.space.reader(column).fit(WORDS)
@@ -105,7 +104,7 @@ def test_what_is_computed_again_has_the_same_dropout():
     }
     pools = {"genre": CausalTransformer(8, 1, 2, dropout=0.5)}
     objectives = [Match("words", "genre"), NextItem("genre", 4)]
-    model = JointEmbedding(8, encoders, objectives, pools=pools, grad_cache_chunk=3, bf16=False)
+    model = JointEmbedding(8, encoders, objectives, pools=pools, grad_cache_chunk=3)
     cells = {"words": [*WORDS, "rain", None, "waltz"], "genre": SEQUENCES}
     batch = {}
     for column in cells:

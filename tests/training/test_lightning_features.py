@@ -29,7 +29,7 @@ ROWS = [
 
 def make_model(**settings):
     encoders = {"size": MLP(Numbers(), hidden=[4]), "genre": EmbeddingBag(Category())}
-    return JointEmbedding(4, encoders, [Match("size", "genre", "all")], lr=0.05, bf16=False, **settings)
+    return JointEmbedding(4, encoders, [Match("size", "genre", "all")], lr=0.05, **settings)
 
 
 def fit(folder, epochs=3, rows=ROWS, model=None, **options):

@@ -17,7 +17,7 @@ def test_mixed_rows_have_mixed_targets():
     model = JointEmbedding(
         4, {"audio": ConvNet(LogMel(8000, 0.2, 8, 128, 80), [8], 8), "genre": EmbeddingBag(Category())},
         [match, pair_up],
-        mixup={"audio": 0.4}, bf16=False,
+        mixup={"audio": 0.4},
     )  # fmt: skip
     cells = {"audio": sounds, "genre": ["a", "b", None, "a"]}
     for column in cells:
