@@ -58,14 +58,15 @@ class EpochLoop(_TrainingEpochLoop):
 
     def reset(self) -> None:
         """Begin an epoch, or go on in it."""
-        restarting: bool = self.restarting  # type: ignore[has-type]
+        restarting: bool = self.restarting
         if not restarting or self._loaded_position == "hook":
             super().reset()
             return
         for progress in (self.batch_progress, self.scheduler_progress, self.automatic_optimization.optim_progress):
             progress.reset_on_restart()
         self._validation_is_pending = self._loaded_position == "validation"
-        self.restarting = False
+        # Both loops go on as in a run without a break: else the outer one would leave out schedules at the epoch's end.
+        self.trainer.fit_loop.restarting = False
 
     @property
     def _is_validation_done(self) -> bool:

@@ -28,6 +28,7 @@ model:
   objectives:
     - {class_path: Match, init_args: {query: image, target: label, candidates: all}}
   lr: 0.02
+  schedule: reduce_on_plateau
 trainer:
   val_check_interval: 0.5
   callbacks:
@@ -56,6 +57,8 @@ model:
     - {class_path: Match, init_args: {query: audio, target: genre, candidates: all}}
     - {class_path: Match, init_args: {query: audio, target: caption}}
   mixup: {audio: 0.4}
+  optimizer: sgd
+  schedule: one_cycle
   lr: 0.02
 trainer:
   accumulate_grad_batches: 2

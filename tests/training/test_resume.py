@@ -1,11 +1,15 @@
 """A run that is killed or stopped at any step goes on to the weights and metrics of one without a break."""
 
 import multiprocessing
+import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from resumable_runs import differences, kill_at_step, start, write_recipe, write_table
+from resumable_runs import differences, kill_at_step, start, wait_for, write_recipe, write_table
 
 fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="it forks")
 
@@ -59,3 +63,31 @@ def test_a_run_that_is_stopped_ends_like_one_without_a_break(recipe, folder):
     assert not list(parts.glob(".*.part"))
     assert f"{parts} holds no checkpoint: training from scratch" in output.read_text()
     assert f"{parts / 'last.ckpt'}: resumed after step" in output.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_to_any_process_stops_all_of_them_at_one_step(rank, folder):
+    """Two processes of a run; the second is a child of the first."""
+    devices = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "6"]
+    words = [
+        sys.executable,
+        "-m",
+        "jointembed",
+        *write_recipe(folder, "images"),
+        *devices,
+        "--trainer.default_root_dir",
+    ]
+    whole, parts = folder / "ddp whole", folder / f"ddp {rank}"
+    if not whole.exists():
+        subprocess.run([*words, str(whole)], check=True)
+    process = subprocess.Popen([*words, str(parts), "--resume", "auto"], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (parts / "metrics.csv").exists())
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child) if rank else process.pid, signal.SIGTERM)
+    _, error = process.communicate(timeout=100)
+    assert process.returncode == 143, error
+    assert error.count("SIGTERM: saved after step") == 1
+    wait_for(lambda: not Path(f"/proc/{child}").exists())
+    subprocess.run([*words, str(parts), "--resume", "auto"], check=True)
+    assert not differences(whole, parts)
