@@ -57,11 +57,6 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
     for key, sign in _SIGNS.items():
         if sign in message:
             return UsageError(key, message.rstrip("."), "correct it")
-    if unknown := re.search(r"Expected a dot import path string: (\S+)", message):
-        from .. import __all__ as names
-
-        key = ".".join(dict.fromkeys(_KEY.findall(message))) or command
-        return UsageError(key, f"unknown class {unknown[1]}", did_you_mean(unknown[1], names))
     if empty := re.search(r"Not a valid subclass of (\w+)\. Got value: None", message):
         key = ".".join(dict.fromkeys(_KEY.findall(message))) or command
         return UsageError(key, f"a value is missing: null is not an {empty[1]}", "give it a class_path")
@@ -76,6 +71,11 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
             allowed = ([f"one of {', '.join(choices)}"] if choices else []) + kinds
             fix = did_you_mean(value[1], choices) if choices else "correct it"
             return UsageError(key, f"must be {' or '.join(allowed)}, got {value[1]}", fix)
+    if unknown := re.search(r"Expected a dot import path string: (\S+)", message):
+        from .. import __all__ as names
+
+        key = ".".join(dict.fromkeys(_KEY.findall(message))) or command
+        return UsageError(key, f"unknown class {unknown[1]}", did_you_mean(unknown[1], names))
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[:MAX_MESSAGE_CHARACTERS] + "..."
     return UsageError(" ".join([command, *recipes]), message, f"{command} --help lists its options")

@@ -13,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from .callbacks import ParameterSummary
 from .checkpoints import BEST, BestAndLast, CheckpointConnector, RunFolder, RunState, SafeCheckpointIO
+from .collapse import CollapseAlarm
 from .finite import SkipNonFinite
 from .hardware import check_strategy, choose_precision
 from .loggers import run_loggers, write_profile_to
@@ -56,6 +57,8 @@ class Trainer(lightning.Trainer):
         callbacks.sort(key=lambda callback: isinstance(callback, WeightAveraging))
         if not any(isinstance(callback, SkipNonFinite) for callback in callbacks):
             callbacks.insert(0, SkipNonFinite())
+        if not kwargs.get("fast_dev_run") and not kwargs.get("barebones"):
+            callbacks.insert(0, CollapseAlarm())
         kwargs["callbacks"] = [RunFolder(), CheckEarlyStopping(), *callbacks, RunState()]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
         check_strategy(kwargs.get("strategy", "auto"))

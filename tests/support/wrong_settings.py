@@ -302,7 +302,7 @@ WRONG = [
     (A, "model.objectives.1.positives_by", "artst", ["artst", "artist"]),
     (A, "model.objectives.1.loss", build("Softmax", temperature=0.0), ["temperature"]),
     (A, "model.objectives.1.loss", build("Softmax", temperature=-1.0), ["temperature"]),
-    (A, "model.objectives.1.candidates", build("Sampled", count=0), ["candidates"]),
+    (A, "model.objectives.1.candidates", build("Sampled", count=0), ["count"]),
     (A, "model.objectives.1", build("Distillation", query="audio", teacher="no.ckpt"), ["no.ckpt"]),
     (F, "model.objectives.0.history", "film", ["film", "pools"]),
     (F, "model.objectives.0.candidates", "batch", ["candidates", "all"]),
