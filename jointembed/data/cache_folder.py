@@ -50,13 +50,17 @@ class CacheItem:
     def remove(self) -> bool:
         """Remove it, unless a process uses it; return whether it is removed."""
         with hold_unused(self.path) as unused:
-            if unused:
+            if not unused:
+                return False
+            try:
                 for path in [self.path, *_companions(self.path)]:
                     if path.is_dir():
-                        shutil.rmtree(path, ignore_errors=True)
+                        shutil.rmtree(path)
                     else:
                         path.unlink(missing_ok=True)
-        return unused
+            except PermissionError:  # Windows, where a process has mapped it
+                return False
+        return True
 
 
 def cache_folder(root: Path) -> Path:
@@ -110,6 +114,8 @@ def prune(items: Sequence[CacheItem], unused_days: float | None, max_size: int |
 
 def warn_if_large(folder: Path) -> None:
     """Say on standard error if the caches of a folder take more than a quarter of the space that is or was free."""
+    if not hasattr(shutil, "disk_usage"):  # Unix and Windows have it
+        return
     size = sum(_size(path) for path in folder.iterdir())
     if size > MAX_SHARE_OF_FREE_SPACE * (shutil.disk_usage(folder).free + size):
         share = f"more than {MAX_SHARE_OF_FREE_SPACE:.0%} of the space that the disk has for them"

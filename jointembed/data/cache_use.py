@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import weakref
 from collections.abc import Iterator
@@ -23,8 +25,8 @@ class CacheUse:
 
     def __init__(self, cache: Path) -> None:
         self.cache = cache
-        descriptor = _lock(mark(cache), wait=True, exclusive=False)
-        if descriptor is not None:
+        with contextlib.suppress(OSError):  # a folder that cannot be written, from which nothing is removed
+            descriptor = _lock(mark(cache), exclusive=False)
             os.utime(mark(cache))
             weakref.finalize(self, os.close, descriptor)
 
@@ -39,13 +41,16 @@ def hold_unused(cache: Path) -> Iterator[bool]:
     Args:
         cache: the file or folder, which the block may remove.
     """
-    descriptor = _lock(mark(cache), wait=False, exclusive=True)
-    if descriptor is None:
+    try:
+        descriptor = _lock(mark(cache), exclusive=True)
+    except OSError:  # in use, or not to be written
         yield False
         return
     try:
         yield True
-        mark(cache).unlink(missing_ok=True)
+        if not cache.exists():
+            with contextlib.suppress(PermissionError):  # Windows removes no open file
+                mark(cache).unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 
@@ -60,25 +65,22 @@ def mark(cache: Path) -> Path:
     return cache.with_name(cache.name + SUFFIX)
 
 
-def _lock(path: Path, wait: bool, exclusive: bool) -> int | None:
-    """The descriptor of a locked mark; None if it cannot be locked, or marks cannot be written here."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, which removes no file that is open
-        return None
-    kind = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)
+def _lock(path: Path, exclusive: bool) -> int:
+    """The descriptor of a locked mark: for a single process, at once, or for several, after waiting.
+
+    Raises:
+        OSError: another process has it, or it cannot be written.
+    """
     while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError:  # a folder that cannot be written, from which nothing is removed
-            return None
-        try:
-            fcntl.flock(descriptor, kind)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
-        except BlockingIOError:
+            with contextlib.suppress(ImportError):  # Windows, which removes no file that is mapped
+                fcntl: Any = importlib.import_module("fcntl")
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+            with contextlib.suppress(FileNotFoundError):  # removed with its cache; the next mark is a new file
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except BaseException:
             os.close(descriptor)
-            return None
-        except FileNotFoundError:  # removed with its cache; the next mark is a new file
-            pass
+            raise
         os.close(descriptor)
