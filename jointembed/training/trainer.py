@@ -37,9 +37,30 @@ class Trainer(lightning.Trainer):
 
     Args:
         tensorboard: also write events for TensorBoard into the folder `tensorboard` of the run.
+        limit_train_batches: training batches of an epoch, or a share of them; so are the other limits.
+        limit_val_batches: batches of the dev rows.
+        limit_test_batches: batches of the test rows.
+        limit_predict_batches: batches of all rows.
     """
 
-    def __init__(self, *args: Any, tensorboard: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        tensorboard: bool = False,
+        # Lightning's `Optional[Union[int, float]]` may be one that another module made, of float and int in this order;
+        # a recipe's single batch would be read as 1.0, which is all of them.
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs |= {
+            "limit_train_batches": limit_train_batches,
+            "limit_val_batches": limit_val_batches,
+            "limit_test_batches": limit_test_batches,
+            "limit_predict_batches": limit_predict_batches,
+        }
         check_trainer_options(kwargs)
         callbacks = list(kwargs.get("callbacks") or [])
         savers = [callback for callback in callbacks if isinstance(callback, BestAndLast)]

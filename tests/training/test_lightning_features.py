@@ -1,6 +1,8 @@
 """Loggers, callbacks and options of Lightning with a model of ours."""
 
 import csv
+import subprocess
+import sys
 
 import lightning
 import numpy as np
@@ -197,3 +199,20 @@ def predicts_what_embed_gives(folder):
 ])  # fmt: skip
 def test_features_of_lightning(feature, tmp_path):
     feature(tmp_path)
+
+
+ONE_BATCH = """
+from typing import Optional, Union
+Optional[Union[float, int]]  # as some module may have it; typing then gives it for Optional[Union[int, float]] too
+from jsonargparse import ArgumentParser
+from jointembed import Trainer
+parser = ArgumentParser()
+parser.add_class_arguments(Trainer, "trainer")
+for stage in ("train", "val", "test", "predict"):
+    print(parser.parse_args([f"--trainer.limit_{stage}_batches=1"]).trainer[f"limit_{stage}_batches"])
+"""
+
+
+def test_one_batch_is_not_read_as_all_batches():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", ONE_BATCH], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"] * 4
