@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any
@@ -56,6 +56,26 @@ def key(cell: object) -> int:
         return _hash(b"n")
     wrong = "cells of this type cannot be compared"
     raise UsageError(type(cell).__name__, wrong, "use text, numbers, dates, lists, dicts or arrays")
+
+
+def keys(cells: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """The keys of N cells, (N,); see `key`. Text and integers take a third of the time."""
+    contents = [
+        (b"s" + cell.encode("utf-8", "surrogatepass") if type(cell) is str else b"i%d" % cell)
+        if type(cell) in (str, int)
+        else None
+        for cell in cells
+    ]
+    places = [place for place, content in enumerate(contents) if content is None]
+    result = hash_all([b"" if content is None else content for content in contents] if places else contents)
+    result[places] = [key(cells[place]) for place in places]
+    return result
+
+
+def hash_all(contents: Iterable[Any]) -> npt.NDArray[np.int64]:
+    """The 64-bit BLAKE2b hashes of N byte strings, (N,)."""
+    digests = b"".join([blake2b(content, digest_size=8).digest() for content in contents])
+    return np.frombuffer(digests, "<i8").astype(np.int64)
 
 
 def missing(cell: object) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jointembed.errors import UsageError
-from jointembed.values import explode, key, missing
+from jointembed.values import explode, key, keys, missing
 
 SAME = [
     (3, 3.0),
@@ -117,3 +117,9 @@ def test_arrays_are_hashed_without_python_loops():
     keys = {key(cell) for cell in cells}
     assert len(keys) == len(cells)
     assert time.process_time() - began < 0.4  # 70,000 of them take a second or so
+
+
+def test_keys_of_many_cells_are_those_of_each():
+    cells = ["a", "", "ä", "\ud800", 3, -(2**70), True, 3.0, 0.1, None, [1, 2], np.int64(3), np.str_("a"), {"a": 1}]
+    assert keys(cells).tolist() == [key(cell) for cell in cells]
+    assert keys([]).tolist() == [] and keys(["a"]).dtype == np.int64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -90,6 +91,13 @@ class Entry:
             return np.zeros(shape, record["dtype"])
         # Copy on write, because torch refuses read-only arrays; nothing writes to it.
         return np.memmap(self.folder / name, record["dtype"], "c", shape=shape)
+
+    def read(self, name: str, first: int, last: int) -> Array:
+        """A part of an array, copied from its file."""
+        record = self._records[name]
+        dtype, width = np.dtype(record["dtype"]), math.prod(record["shape"][1:])
+        part = np.fromfile(self.folder / name, dtype, (last - first) * width, offset=first * width * dtype.itemsize)
+        return part.reshape(-1, *record["shape"][1:])
 
     def text(self, name: str) -> str:
         """A text."""

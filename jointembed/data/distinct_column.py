@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from hashlib import blake2b
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from .. import values
+from ..ragged import ranges
 from .arrow_cells import is_list, is_number, split_cells
 from .column_store import ArrayWriter, Entry
 
@@ -32,14 +33,30 @@ class DistinctColumn:
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
-        self.starts = entry.array("starts")  # (B + 2,) where each cell begins, and a missing cell after the last
-        self.codes = entry.array("codes")  # (P,) int32, the number of each element
-        self.row_keys = entry.array("row_keys")  # (B + 1,) the key of each cell, and of the missing cell
+        self.codes = entry.array("codes")  # int32: (P,) of each element, or (B + 1,) of each scalar cell, -1 if missing
         self.keys = entry.array("keys")  # (U,) the key of each distinct element
+        self.in_lists = bool(entry.about["in_lists"])
         self.multiple = bool(entry.about["multiple"])  # a cell has several elements
+        if self.in_lists:
+            self.starts = entry.array("starts")  # (B + 2,) where each cell begins, and a missing cell after the last
+            self.row_keys = entry.array("row_keys")  # (B + 1,) the key of each cell, and of the missing cell
 
     def __len__(self) -> int:
-        return len(self.row_keys) - 1
+        return len(self.row_keys if self.in_lists else self.codes) - 1
+
+    def gather(self, rows: Ints) -> tuple[Ints, Array, Ints]:
+        """The number of elements in each of the cells `rows` (n,), the codes of all these, and the keys of the cells.
+
+        Cell B is a missing cell.
+        """
+        if not self.in_lists:
+            codes = self.codes[rows]
+            present = codes >= 0
+            return present.astype(np.int64), codes[present], np.where(present, self.keys[codes], -1 - rows)
+        first = self.starts[rows]
+        counts = self.starts[rows + 1] - first
+        places = ranges(torch.from_numpy(first), torch.from_numpy(counts))
+        return counts, self.codes[places.numpy()], self.row_keys[rows]
 
     def elements(self) -> Any:
         """The distinct elements, an Arrow array (U,)."""
@@ -48,27 +65,23 @@ class DistinctColumn:
         with pa.ipc.open_stream(self.entry.array(ELEMENTS).data) as reader:
             return reader.read_all().column(0).combine_chunks()
 
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        """Ranges of cells with about a million elements each."""
-        count, first = len(self), 0
-        while first < count:
-            limit = int(self.starts[first]) + ELEMENTS_IN_BLOCK
-            last = int(np.searchsorted(self.starts[: count + 1], limit, "right")) - 1
-            last = min(max(last, first + 1), first + ELEMENTS_IN_BLOCK, count)
-            yield first, last
-            first = last
-
     def counts(self, weights: Ints) -> Ints:
         """How often each distinct element occurs (U,), where the cell at row b occurs `weights[b]` times (B,)."""
         total = np.zeros(len(self.keys), np.int64)
-        for first, last in self.blocks():
-            starts = np.asarray(self.starts[first : last + 1])
-            codes = self.codes[starts[0] : starts[-1]]
-            repeats = np.repeat(weights[first:last], np.diff(starts))
+        starts = self.entry.read("starts", 0, len(self) + 1) if self.in_lists else np.arange(len(self) + 1)
+        first = 0
+        while first < len(self):
+            last = int(np.searchsorted(starts, starts[first] + ELEMENTS_IN_BLOCK, "right")) - 1
+            last = min(max(last, first + 1), first + ELEMENTS_IN_BLOCK, len(self))
+            # The file is read, not mapped, so that its pages do not count as memory of the process.
+            codes = self.entry.read("codes", starts[first], starts[last])
+            repeats = np.repeat(weights[first:last], np.diff(starts[first : last + 1]))
+            occurs = (repeats > 0) & (codes >= 0)
             if repeats.max(initial=0) <= 1:
-                total += np.bincount(codes[repeats > 0], minlength=len(total))
-            else:
-                total += np.bincount(codes, repeats, len(total)).astype(np.int64)  # exact up to 2**53
+                total += np.bincount(codes[occurs], minlength=len(total))
+            else:  # exact up to 2**53
+                total += np.bincount(codes[occurs], repeats[occurs], len(total)).astype(np.int64)
+            first = last
         return total
 
 
@@ -99,7 +112,9 @@ def write_distinct(batches: Iterable[Any], keeps_missing: bool, writer: ArrayWri
         del dictionaries
         elements = merged.dictionary
         _write_elements(elements, writer)
-        cells_writer = _CellsWriter(elements, type, keeps_missing, writer)
+        cells_writer = (
+            _ListsWriter(elements, keeps_missing, writer) if is_list(type) else _ScalarsWriter(elements, writer)
+        )
         local_codes.seek(0)
         for (count, counts), global_codes in zip(shapes, np.split(numbers, np.cumsum(sizes)[:-1]), strict=True):
             codes = global_codes[_read_codes(local_codes, count)]
@@ -121,27 +136,48 @@ def _write_elements(elements: Any, writer: ArrayWriter) -> None:
     writer.append(ELEMENTS, np.frombuffer(sink.getvalue(), np.uint8))
 
 
-class _CellsWriter:
-    """Writes the codes, the starts and the keys of cells, batch by batch."""
+class _ScalarsWriter:
+    """Writes the codes of scalar cells, batch by batch."""
 
-    def __init__(self, elements: Any, type: Any, keeps_missing: bool, writer: ArrayWriter) -> None:
-        self.writer, self.keeps_missing, self.in_list = writer, keeps_missing, is_list(type)
-        self.numeric = self.in_list and is_number(elements.type)
+    def __init__(self, elements: Any, writer: ArrayWriter) -> None:
+        self.writer = writer
+        self.missing, keys = _describe(elements)
+        writer.append("keys", keys)
+        writer.append("used", ~self.missing)
+
+    def append(self, codes: Array, counts: Array | None) -> None:
+        """Append the cells of some elements (B,)."""
+        self.writer.append("codes", np.where(self.missing[codes], np.int32(-1), codes))
+
+    def close(self) -> Mapping[str, Any]:
+        """Add a missing cell at the end."""
+        self.writer.append("codes", np.array([-1], np.int32))
+        return {"in_lists": False, "multiple": False}
+
+
+class _ListsWriter:
+    """Writes the codes, the starts and the keys of lists, batch by batch."""
+
+    def __init__(self, elements: Any, keeps_missing: bool, writer: ArrayWriter) -> None:
+        self.writer, self.numeric = writer, is_number(elements.type)
         self.missing, self.keys = _describe(elements)
         if self.numeric:  # a list of numbers is an array, which is missing only if it is empty
             self.missing[:] = False
             self.numbers = elements.to_numpy(zero_copy_only=False)
+        self.keeps_missing = keeps_missing or not self.missing.any()
         self.used = np.zeros(len(elements), bool)
         self.rows, self.pieces, self.multiple = 0, 0, False
         writer.append("keys", self.keys)
         writer.append("starts", np.zeros(1, np.int64))
 
     def append(self, codes: Array, counts: Array | None) -> None:
-        """Append cells, by the numbers of their elements (P,) and, of lists, their sizes (B,)."""
-        present = ~self.missing[codes]
-        sizes = np.ones(len(codes), np.int64) if counts is None else counts.astype(np.int64)
+        """Append lists, by the codes of their elements (P,) and the number in each (B,)."""
+        assert counts is not None
+        sizes = counts.astype(np.int64)
         ends = np.cumsum(sizes)
-        filled = present if counts is None else _count(present, ends) > 0
+        present = ~self.missing[codes] if self.missing.any() else np.ones(len(codes), bool)
+        lengths = _count(present, ends)
+        filled = lengths > 0
         row_keys = np.where(filled, 0, -1 - np.arange(self.rows, self.rows + len(sizes)))
         single = filled & (sizes == 1)
         row_keys[single] = self.keys[codes[ends[single] - 1]]
@@ -149,14 +185,12 @@ class _CellsWriter:
             places = np.flatnonzero(filled & (sizes == size))
             matrix = codes[(ends[places] - size)[:, None] + np.arange(size)]
             row_keys[places] = self._list_keys(matrix)
-        flags = np.repeat(filled, sizes)
-        if not (self.keeps_missing or self.numeric):
-            flags &= present
-        lengths = flags.astype(np.int64) if counts is None else _count(flags, ends)
-        codes = codes[flags]
+        if self.keeps_missing:
+            present, lengths = np.repeat(filled, sizes), np.where(filled, sizes, 0)
+        codes = codes[present]
         self.used[codes] = True
         self.multiple |= bool(lengths.max(initial=0) > 1)
-        self.writer.append("codes", codes.astype(np.int32, copy=False))
+        self.writer.append("codes", codes)
         self.writer.append("starts", self.pieces + np.cumsum(lengths))
         self.writer.append("row_keys", row_keys)
         self.rows, self.pieces = self.rows + len(sizes), self.pieces + len(codes)
@@ -177,7 +211,7 @@ class _CellsWriter:
         self.writer.append("starts", np.array([self.pieces]))
         self.writer.append("row_keys", np.array([-1 - self.rows]))
         self.writer.append("used", self.used)
-        return {"multiple": self.multiple}
+        return {"in_lists": True, "multiple": self.multiple}
 
 
 def _count(flags: Array, ends: Ints) -> Ints:
@@ -190,9 +224,12 @@ def _describe(elements: Any) -> tuple[Array, Ints]:
     """Whether each element is missing, and its key, (U,) each."""
     missing, keys = np.zeros(len(elements), bool), np.zeros(len(elements), np.int64)
     for first in range(0, len(elements), ELEMENTS_IN_BLOCK):
-        part = elements[first : first + ELEMENTS_IN_BLOCK].to_pylist()
-        missing[first : first + len(part)] = [values.missing(element) for element in part]
-        keys[first : first + len(part)] = [values.key(element) for element in part]
+        part = elements.slice(first, ELEMENTS_IN_BLOCK).to_pylist()
+        # An element is a text, a number, a truth or a date, so these are the missing ones; see `values.missing`.
+        missing[first : first + len(part)] = [
+            element is None or element == "" or element != element for element in part
+        ]
+        keys[first : first + len(part)] = values.keys(part)
     return missing, keys
 
 
@@ -204,5 +241,4 @@ def hash_rows(prefix: bytes, rows: Array) -> Ints:
     padded[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
     padded[:, len(prefix) :] = content
     view = padded.reshape(-1).data
-    digests = [blake2b(view[at : at + width], digest_size=8).digest() for at in range(0, width * len(rows), width)]
-    return np.frombuffer(b"".join(digests), "<i8").astype(np.int64)
+    return values.hash_all(view[at : at + width] for at in range(0, width * len(rows), width))

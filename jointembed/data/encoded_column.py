@@ -18,11 +18,33 @@ from .distinct_column import DistinctColumn
 Array = NDArray[Any]
 
 
+class MatrixColumn:
+    """A column of B cells, each with one piece of its own or with none.
+
+    Args:
+        entry: the arrays `present` and `row_keys`, (B + 1,) each; the last cell is missing.
+    """
+
+    multiple = False
+
+    def __init__(self, entry: Entry) -> None:
+        self.present, self.row_keys = entry.array("present"), entry.array("row_keys")
+        self.keys = self.row_keys
+
+    def __len__(self) -> int:
+        return len(self.row_keys) - 1
+
+    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
+        """The number of pieces of each of the cells `rows` (n,), their numbers, and the keys of the cells."""
+        present = self.present[rows]
+        return present.astype(np.int64), rows[present], self.row_keys[rows]
+
+
 class EncodedColumn:
     """A column of B cells whose pieces are among U distinct elements, each encoded once.
 
     Args:
-        cells: the column by its distinct elements.
+        cells: the column by its distinct elements, or with an element for each cell (U = B + 1).
         encoding: the arrays `values` (V, ...), and `offsets` (U + 1,) where an element has several values; None if only
             the keys of the cells are needed.
     """
@@ -32,7 +54,8 @@ class EncodedColumn:
         self._map()
 
     def _map(self) -> None:
-        self._column = DistinctColumn(self._cells)
+        is_matrix = "present" in self._cells
+        self._column: MatrixColumn | DistinctColumn = (MatrixColumn if is_matrix else DistinctColumn)(self._cells)
         self._values = None if self._encoding is None else self._encoding.array("values")
         has_offsets = self._encoding is not None and "offsets" in self._encoding
         self._offsets = self._encoding.array("offsets") if self._encoding and has_offsets else None
@@ -42,13 +65,10 @@ class EncodedColumn:
 
     def __getitem__(self, index: Tensor) -> Ragged:
         """The rows of `index` (n,), in that order; row B is a missing cell."""
-        column, rows = self._column, index.numpy()
-        keys = torch.from_numpy(column.row_keys[rows])
+        counts, codes, row_keys = self._column.gather(index.numpy())
+        keys = torch.from_numpy(row_keys)
         if self._values is None:
             return Ragged.keys_only(keys)
-        first = column.starts[rows]
-        counts = torch.from_numpy(column.starts[rows + 1] - first)
-        codes = column.codes[ranges(torch.from_numpy(first), counts).numpy()]
         offsets = None
         items = codes
         if self._offsets is not None:
@@ -59,10 +79,10 @@ class EncodedColumn:
         values = self._values[items]
         return Ragged(
             torch.from_numpy(values.astype(np.int64) if values.dtype == np.int32 else values),
-            repeat_index(counts),
+            repeat_index(torch.from_numpy(counts)),
             keys,
             offsets,
-            piece_keys=torch.from_numpy(column.keys[codes]) if column.multiple else None,
+            piece_keys=torch.from_numpy(self._column.keys[codes]) if self._column.multiple else None,
         )
 
     def __getstate__(self) -> dict[str, Any]:

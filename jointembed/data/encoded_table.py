@@ -17,19 +17,23 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import values
 from ..config import to_config
 from ..readers import Reader
 from ..readers.elements import ElementReader
+from ..readers.matrix import MatrixReader
+from ..readers.numbers import HUGE
 from .arrow_cells import is_list, is_number
 from .cache_use import mark
 from .column_store import ArrayWriter, ColumnStore, code_hash
-from .distinct_column import DistinctColumn, write_distinct
+from .distinct_column import DistinctColumn, hash_rows, write_distinct
 from .encoded_column import EncodedColumn
 from .rows import Rows
 from .table_file import FOLDER
 
 # B rows, U distinct elements
 
+Array = NDArray[Any]
 Ints = NDArray[np.int64]
 
 ELEMENTS_IN_BATCH = 50_000
@@ -37,7 +41,9 @@ ROWS_WITH_PROGRESS = 500_000  # a column of fewer rows takes a few seconds
 
 
 class EncodedTable:
-    """The columns of a table that can be encoded without a Python object for each cell; see `ElementReader`.
+    """The columns of a table that can be encoded without a Python object for each cell.
+
+    These are columns of an `ElementReader`, and of numbers for a `MatrixReader`.
 
     What is computed depends on the content of the table, on the settings and the vocabulary of the reader, and on its
     code, and is used again as long as these stay. Columns of other types and readers are read cell by cell.
@@ -66,8 +72,10 @@ class EncodedTable:
         return store
 
     def supports(self, column: str, reader: Reader) -> bool:
-        """Whether a column can be fitted and encoded for a reader."""
-        if not reader.reads_elements() or not self.has_keys(column):
+        """Whether a column, or the columns that a reader names, can be fitted and encoded for it."""
+        if reader.reads_matrix():
+            return all(self.rows.has_numbers(name) for name in reader.columns or [column])
+        if reader.columns or not reader.reads_elements() or not self.has_keys(column):
             return False
         type = self.rows.field(column).type
         # A list of numbers is a single element unless the reader says otherwise.
@@ -86,8 +94,62 @@ class EncodedTable:
         distinct = self._distinct(column, reader.keeps_missing)
         return distinct.elements(), distinct.counts(weights)
 
-    def encode(self, column: str, reader: ElementReader) -> EncodedColumn:
-        """A column as `reader.encode` gives it."""
+    def matrix(self, columns: Sequence[str]) -> tuple[Array, Array]:
+        """Columns as numbers (B, C), unusable ones as NaN, and whether all cells of a row are missing (B,)."""
+        numbers = np.stack([self.rows.numbers(column)[0] for column in columns], axis=1)
+        missing = np.logical_and.reduce(np.isnan(numbers), axis=1)
+        numbers[~(np.abs(numbers) < HUGE)] = np.nan  # see `to_float`
+        return numbers, missing
+
+    def encode(self, column: str, reader: Reader) -> EncodedColumn:
+        """A column, or the columns that a reader names, as `reader.encode` gives it."""
+        if reader.reads_matrix():
+            return self._encode_matrix(column, cast(MatrixReader, reader))
+        return self._encode_elements(column, cast(ElementReader, reader))
+
+    def _encode_matrix(self, column: str, reader: MatrixReader) -> EncodedColumn:
+        names = reader.columns or (column,)
+        key = {
+            "matrix": [self.distinct_key(name, True) for name in names],
+            "reader": _describe(reader),
+            "state": _hash(json.dumps(reader.state()).encode()),
+        }
+
+        def compute(writer: ArrayWriter) -> Mapping[str, Any]:
+            numbers, missing = self.matrix(names)
+            numbers, missing = np.vstack([numbers, np.full(len(names), np.nan)]), np.append(missing, True)
+            row_keys = self._row_keys(reader.columns) if reader.columns else self._scalar_keys(column)
+            present = ~missing & reader.has_piece(numbers)
+            writer.append("row_keys", row_keys)
+            writer.append("present", present)
+            pieces, sizes = reader.encode_matrix(numbers)
+            writer.append("values", pieces if sizes is None else pieces.astype(np.int32))
+            if sizes is not None:
+                writer.append("offsets", np.append(0, np.cumsum(sizes)))
+            return {}
+
+        entry = self.store.get(key, compute)
+        return EncodedColumn(entry, entry)
+
+    def _scalar_keys(self, column: str) -> Ints:
+        """The keys of scalar cells, and of a missing cell after them (B + 1,)."""
+        return self._distinct(column, True).gather(np.arange(len(self.rows) + 1))[2]
+
+    def _row_keys(self, columns: Sequence[str]) -> Ints:
+        """The keys of rows as dicts of these columns without missing cells (B + 1,); see `values.key`."""
+        names = sorted(set(columns))
+        keys = np.stack([self._scalar_keys(name) for name in names], axis=1)
+        counts = np.stack([self._distinct(name, True).codes >= 0 for name in names], axis=1)
+        row_keys = -1 - np.arange(len(keys))
+        pairs = np.empty((*keys.shape, 2), np.int64)
+        pairs[:, :, 0], pairs[:, :, 1] = values.keys(names), keys
+        for pattern in np.unique(counts, axis=0):
+            if pattern.any():
+                rows = np.flatnonzero((counts == pattern).all(1))
+                row_keys[rows] = hash_rows(b"d", pairs[rows][:, pattern])
+        return row_keys
+
+    def _encode_elements(self, column: str, reader: ElementReader) -> EncodedColumn:
         distinct = self._distinct(column, reader.keeps_missing)
         key = {
             "tokens of": self.distinct_key(column, reader.keeps_missing),
@@ -107,9 +169,9 @@ class EncodedTable:
                 ids, sizes = reader.tokens(part)
                 tokens = np.array(ids, np.int32)
                 if sizes is None:
-                    values = np.full(len(flags), reader.size, np.int32)
-                    values[flags] = tokens
-                    writer.append("values", values)
+                    ids_of_all = np.full(len(flags), reader.size, np.int32)
+                    ids_of_all[flags] = tokens
+                    writer.append("values", ids_of_all)
                     continue
                 lengths = np.zeros(len(flags), np.int64)
                 lengths[flags] = sizes
@@ -163,6 +225,21 @@ def fit_elements(reader: ElementReader, columns: Sequence[tuple[EncodedTable, st
         return {}
 
     reader.restore(json.loads(columns[0][0].store.get(key, compute).text("state")))
+
+
+def fit_matrix(reader: MatrixReader, columns: Sequence[tuple[EncodedTable, str, Ints]]) -> None:
+    """Fit a reader on columns of numbers; see `fit_elements`.
+
+    Args:
+        reader: the reader.
+        columns: for each column its table, its name, and the numbers of the training rows (N,) in their order.
+    """
+    parts = []
+    for table, column, rows in columns:
+        numbers, missing = table.matrix(reader.columns or [column])
+        rows = rows[rows < len(numbers)]
+        parts.append(numbers[rows[~missing[rows]]])
+    reader.fit_matrix(np.concatenate(parts))
 
 
 def _iterate(elements: Any, counts: Ints) -> Iterator[Any]:

@@ -166,26 +166,35 @@ def _open_items(key: str, table: Any, root: Path | None) -> Rows:
 def _look_up_items(key: str, rows: Rows, items: Rows) -> ItemNumbers:
     """The item of each row, (N,), memory-mapped from a temporary file, so that it needs no memory of the process."""
     number_of: dict[str, int] = {}
-    for number, name in enumerate(_read_keys(key, items)):
-        first = number if name is None else number_of.setdefault(name, number)
-        if first != number:
-            wrong = f"{items.name} has {name} in rows {first + 1} and {number + 1}"
-            raise UsageError(f"data.join.{key}", wrong, "keep one row for each key")
-    absent = len(items)
-    keys = _read_keys(key, rows)
-    numbers = np.fromiter((absent if name is None else number_of.get(name, absent) for name in keys), np.int64)
-    if numbers.min() == absent:
-        wrong = f"{items.name} has none of the keys of {rows.name}"
-        raise UsageError(f"data.join.{key}", wrong, "join the table that has these keys")
+    number = 0
+    for names, numbers in _read_keys(key, items):
+        for name in [names[place] for place in numbers.tolist()]:
+            first = number if name is None else number_of.setdefault(name, number)
+            if first != number:
+                wrong = f"{items.name} has {name} in rows {first + 1} and {number + 1}"
+                raise UsageError(f"data.join.{key}", wrong, "keep one row for each key")
+            number += 1
+    absent, smallest = len(items), len(items)
     with tempfile.TemporaryFile() as file:
-        numbers.tofile(file)
+        for names, numbers in _read_keys(key, rows):
+            places = [absent if name is None else number_of.get(name, absent) for name in names]
+            smallest = min(smallest, *places)
+            np.array(places, np.int64)[numbers].tofile(file)
+        if smallest == absent:
+            wrong = f"{items.name} has none of the keys of {rows.name}"
+            raise UsageError(f"data.join.{key}", wrong, "join the table that has these keys")
+        file.flush()
         # Copy on write, because torch refuses read-only arrays; nothing writes to it.
         return np.memmap(file, np.int64, "c")
 
 
-def _read_keys(key: str, rows: Rows) -> Iterator[str | None]:
-    for number, cell in enumerate(rows.cells(key), 1):
-        if isinstance(cell, list | tuple | dict | np.ndarray):
-            wrong = f"row {number} of {rows.name} has several values in this column"
-            raise UsageError(f"data.join.{key}", wrong, "join by a column with one id in each cell")
-        yield None if values.missing(cell) else Category.name(cell)
+def _read_keys(key: str, rows: Rows) -> Iterator[tuple[list[str | None], ItemNumbers]]:
+    """The distinct keys of each batch of rows, None for a missing one, and the number of each row's among them."""
+    for cells, numbers in rows.distinct_batches(key):
+        names: list[str | None] = []
+        for place, cell in enumerate(cells, 1):
+            if isinstance(cell, list | tuple | dict | np.ndarray):
+                wrong = f"row {place} of {rows.name} has several values in this column"
+                raise UsageError(f"data.join.{key}", wrong, "join by a column with one id in each cell")
+            names.append(None if values.missing(cell) else Category.name(cell))
+        yield names, numbers

@@ -31,14 +31,18 @@ def _to_number(cell: Any) -> float:
         return np.nan
 
 
-def count_unusable(cells: Sequence[Any], numbers: Numbers) -> dict[str, int]:
+def count_nan(cells: Sequence[Any], numbers: Numbers) -> int:
+    """How many cells are NaN themselves, of N cells and the same as numbers (N,)."""
+    return sum(isinstance(cells[row], float | np.floating) for row in np.flatnonzero(np.isnan(numbers)).tolist())
+
+
+def count_unusable(numbers: Numbers, nan: int) -> dict[str, int]:
     """How many cells are NaN, infinite or huge; empty if none are.
 
     Args:
-        cells: N cells.
         numbers: (N,) the cells as numbers.
+        nan: how many cells are NaN, and not absent.
     """
-    nan = sum(isinstance(cells[row], float | np.floating) for row in np.flatnonzero(np.isnan(numbers)).tolist())
     infinite = int(np.isinf(numbers).sum())
     huge = int((np.abs(numbers) >= HUGE).sum()) - infinite
     counts = {"NaN": nan, "infinite": infinite, f"{HUGE:g} or more": huge}
@@ -63,17 +67,17 @@ def describe_outlier(numbers: Numbers) -> str | None:
     )
 
 
-def report_numbers(table: str, column: str, cells: Sequence[Any], standardized: bool) -> None:
+def report_numbers(table: str, column: str, numbers: Numbers, nan: int, standardized: bool) -> None:
     """Print a line for a column with cells that are NaN, infinite or huge, and one for an outlier.
 
     Args:
         table: its name.
         column: its name.
-        cells: all of its cells.
+        numbers: (N,) all of its cells as numbers.
+        nan: how many of its cells are NaN, and not absent.
         standardized: whether the column is standardised, so that an outlier matters.
     """
-    numbers = to_numbers(cells)
-    counts = count_unusable(cells, numbers)
+    counts = count_unusable(numbers, nan)
     if counts:
         described = ", ".join(f"{count} {name}" for name, count in counts.items())
         print(f"warning: {table}: {column}: cells that are read as missing: {described}", file=sys.stderr)

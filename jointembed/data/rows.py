@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import values
 from ..errors import UsageError, did_you_mean
 from ..recipe_tools import hash_fraction
-from .arrow_cells import field_kind, has_elements, is_list, split_cells, to_objects
+from .arrow_cells import field_kind, has_elements, is_list, is_number, split_cells, to_objects
 from .table_file import ParquetTable, open_table
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
@@ -115,7 +115,7 @@ class Rows:
     def _fractions(self, column: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """A number in [0, 1) for each cell, by a hash of its text, and whether the cell is missing, (N,) each."""
         parts = []
-        for cells, numbers in self._distinct_batches(column):
+        for cells, numbers in self.distinct_batches(column):
             missing = np.array([values.missing(cell) for cell in cells], bool)
             parts.append((_to_fractions(cells)[numbers], missing[numbers]))
         return np.concatenate([fractions for fractions, _ in parts]), np.concatenate([missing for _, missing in parts])
@@ -125,7 +125,7 @@ class Rows:
         if column not in self._labels:
             number: dict[str, int] = {}
             parts = []
-            for cells, numbers in self._distinct_batches(column):
+            for cells, numbers in self.distinct_batches(column):
                 local = [number.setdefault(str(cell), len(number)) for cell in cells]
                 parts.append(np.array(local, np.int64)[numbers])
             names = sorted(number)
@@ -134,8 +134,11 @@ class Rows:
             self._labels[column] = names, rank[np.concatenate(parts)]
         return self._labels[column]
 
-    def _distinct_batches(self, column: str) -> Iterator[tuple[list[Any], NDArray[np.int64]]]:
-        """The distinct cells of each batch of a column, and the number of each row's among them."""
+    def distinct_batches(self, column: str) -> Iterator[tuple[list[Any], NDArray[np.int64]]]:
+        """The distinct cells of each batch of a column, and the number of each row's among them.
+
+        A column of lists or of mixed cells is one batch of all of its cells.
+        """
         if not self.has_elements(column) or is_list(self.field(column).type):
             cells = self.cells(column)
             yield cells, np.arange(len(cells))
@@ -147,6 +150,23 @@ class Rows:
     def has_elements(self, column: str) -> bool:
         """Whether `batches` of a column can be split into elements; see `arrow_cells.has_elements`."""
         return not isinstance(self._table, dict) and has_elements(self.field(column))
+
+    def has_numbers(self, column: str) -> bool:
+        """Whether `numbers` can read a column: its cells are numbers or booleans, and not lists of them."""
+        if not self.has_elements(column):
+            return False
+        type = self.field(column).type
+        return is_number(type) or str(type) == "bool"
+
+    def numbers(self, column: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The cells of a column as numbers (N,), NaN for an absent one, and whether each is absent (N,)."""
+        numbers, absent = [], []
+        for batch in self.batches(column):
+            absent.append(batch.is_null().to_numpy(zero_copy_only=False))
+            filled = batch.fill_null(False if str(batch.type) == "bool" else 0)
+            numbers.append(filled.to_numpy(zero_copy_only=False).astype(np.float64))
+            numbers[-1][absent[-1]] = np.nan
+        return np.concatenate(numbers), np.concatenate(absent)
 
     def field(self, column: str) -> Any:
         """The Arrow field of a column of an Arrow table."""

@@ -27,15 +27,16 @@ from ..objectives import Teacher, distributed
 from ..ragged import Ragged
 from ..readers import Category, Reader
 from ..readers.elements import ElementReader
+from ..readers.matrix import MatrixReader
 from ..space import checkpoint
 from ..space.inference import PieceVectors
 from ..space.space import Space
 from .cache_folder import cache_folder
 from .encoded_column import EncodedColumn
-from .encoded_table import EncodedTable, fit_elements
+from .encoded_table import EncodedTable, fit_elements, fit_matrix
 from .feature_cache import FeatureCache
 from .join import IndirectColumn, JoinedRows, encode_column, find_source, join_as_trained, reader_cells
-from .number_report import report_numbers
+from .number_report import count_nan, report_numbers, to_numbers
 from .rows import Rows
 from .sampler import BatchSpec, RowBatchSampler
 from .vector_cache import CachedColumn, VectorCache
@@ -243,7 +244,13 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
                 for column in reader.columns or columns:
                     standardized[column] = standardized.get(column, False) or reader.scales_numbers
         for column, is_standardized in standardized.items():
-            report_numbers(rows.name, column, rows.cells(column), is_standardized)
+            if rows.has_numbers(column):
+                numbers, absent = rows.numbers(column)
+                nan = int((np.isnan(numbers) & ~absent).sum())
+            else:
+                numbers = to_numbers(cells := rows.cells(column))
+                nan = count_nan(cells, numbers)
+            report_numbers(rows.name, column, numbers, nan, is_standardized)
 
     def _fit(self, model: Any, rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:
         assert self.trainer is not None
@@ -258,22 +265,28 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         for reader, columns in readers:
             if reader.is_fitted:
                 continue
-            if self._fit_elements(rows, reader, columns, train):
+            if self._fit_table(rows, reader, columns, train):
                 continue
             cells = [reader_cells(rows, column, reader) for column in columns]
             with name_subject(", ".join(columns)):
                 reader.fit([column[row] for column in cells for row in train])
 
-    def _fit_elements(self, rows: Rows, reader: Reader, columns: list[str], train: NDArray[np.int64]) -> bool:
-        """Fit a reader on the distinct elements of its columns, if they can be read so."""
+    def _fit_table(self, rows: Rows, reader: Reader, columns: list[str], train: NDArray[np.int64]) -> bool:
+        """Fit a reader on columns that need no object for each cell, if all of its columns are such."""
         parts = []
         for column in columns:
-            items, numbers = find_source(rows, [column])
+            items, numbers = find_source(rows, reader.columns or [column])
             if not self._table(items).supports(column, reader):
                 return False
-            used = train if numbers is None else numbers[train]
-            parts.append((self._table(items), column, np.bincount(used, minlength=len(items) + 1)[: len(items)]))
-        fit_elements(cast(ElementReader, reader), parts)
+            parts.append((self._table(items), column, train if numbers is None else numbers[train]))
+        if reader.reads_matrix():
+            fit_matrix(cast(MatrixReader, reader), parts)
+            return True
+        weights = [
+            (table, column, np.bincount(used, minlength=len(table.rows) + 1)[: len(table.rows)])
+            for table, column, used in parts
+        ]
+        fit_elements(cast(ElementReader, reader), weights)
         return True
 
     def _table(self, rows: Rows) -> EncodedTable:
@@ -284,9 +297,9 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         return self._tables[name]
 
     def _encode(self, rows: Rows, column: str, reader: Reader) -> None:
-        items, numbers = find_source(rows, [column])
+        items, numbers = find_source(rows, reader.columns or [column])
         if self._table(items).supports(column, reader):
-            x = self._table(items).encode(column, cast(ElementReader, reader))
+            x = self._table(items).encode(column, reader)
             self.encoded[column] = x if numbers is None else IndirectColumn(x, numbers)
             return
         if not reader.cached:

@@ -55,10 +55,17 @@ class Category(ElementReader):
         wrong = f"an id must be text or a number, got {type(element).__name__}"
         raise UsageError("id", wrong, "give text or a number, or a list of them")
 
+    def _names(self, elements: Iterable[Any]) -> list[str]:
+        # A call for each of a million ids would take longer than all the rest.
+        return [
+            element if (kind := type(element)) is str else str(element) if kind is int else self.name(element)
+            for element in elements
+        ]
+
     def fit_counts(self, elements: Iterable[Any], counts: Iterable[int]) -> None:
         """Learn the ids of the training cells and how often each occurs."""
         total: Counter[str] = Counter()
-        for name, count in zip(map(self.name, elements), counts, strict=True):
+        for name, count in zip(self._names(elements), counts, strict=True):
             total[name] += count
         ids = sorted(name for name, count in total.items() if count >= self.min_count)
         self.restore({"ids": ids, "counts": [total[name] for name in ids]})
@@ -88,7 +95,7 @@ class Category(ElementReader):
 
     def tokens(self, elements: Sequence[Any]) -> tuple[list[int], None]:
         """The numbers of ids; see `token_ids`."""
-        return [self._number.get(name, self.size) for name in map(self.name, elements)], None
+        return [self._number.get(name, self.size) for name in self._names(elements)], None
 
     def encode(
         self,

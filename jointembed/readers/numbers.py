@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import values
 from ..arguments import Distinct
 from ..errors import UsageError
+from .matrix import MatrixReader
 from .reader import Array, Standardized
 
 HUGE = 1e30  # numbers of this size or more are faults; the square of one is infinite
@@ -33,7 +35,7 @@ def to_float(value: Any, name: str) -> float:
     return number if abs(number) < HUGE else math.nan
 
 
-class Numbers(Standardized):
+class Numbers(Standardized, MatrixReader):
     """Numbers, standardised by the mean and the standard deviation of the training rows. A missing number is the mean.
 
     Numbers that are infinite, 1e30 or more, or a million standard deviations from the mean are read as missing.
@@ -69,19 +71,31 @@ class Numbers(Standardized):
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn the mean and the standard deviation of the training cells."""
         rows = [self._to_numbers(cell) for cell in cells if not values.missing(cell)]
-        if not rows:
+        if rows:
+            self.fit_matrix(np.stack(rows))
+
+    def fit_matrix(self, numbers: Array) -> None:
+        """Learn the mean and the standard deviation of the training cells (N, size)."""
+        if not len(numbers):
             return
-        table = np.stack(rows)
-        finite = np.isfinite(table)
+        finite = np.isfinite(numbers)
         count = np.maximum(finite.sum(0), 1)
-        mean = np.where(finite, table, 0).sum(0) / count
-        std = np.sqrt(np.where(finite, (table - mean) ** 2, 0).sum(0) / count)
+        mean = np.where(finite, numbers, 0).sum(0) / count
+        std = np.sqrt(np.where(finite, (numbers - mean) ** 2, 0).sum(0) / count)
         self.restore({"mean": mean.tolist(), "std": np.where(std > 0, std, 1).tolist()})
 
     def preprocess(self, cell: Any) -> Array:
         """The standardised numbers (size,); 0 where a number is missing."""
-        numbers = (self._to_numbers(cell) - self.mean) / self.std
-        return np.where(np.abs(numbers) < MAX_DEVIATIONS, numbers, 0).astype(np.float32)
+        return self.encode_matrix(self._to_numbers(cell))[0]
+
+    def encode_matrix(self, numbers: Array) -> tuple[Array, None]:
+        """The standardised numbers of cells (N, size); 0 where a number is missing."""
+        standardised = (numbers - self.mean) / self.std
+        return np.where(np.abs(standardised) < MAX_DEVIATIONS, standardised, 0).astype(np.float32), None
+
+    def has_piece(self, numbers: Array) -> NDArray[np.bool_]:
+        """Whether a cell of this reader alone is usable; a row of several columns always has a piece."""
+        return np.ones(len(numbers), bool) if self.columns else np.isfinite(numbers[:, 0])
 
     def inverse_transform(self, standardised: Array) -> Array:
         """Standardised numbers (N, size) in the units of the table."""

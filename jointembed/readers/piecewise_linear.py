@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -10,11 +9,12 @@ import numpy as np
 
 from .. import values
 from ..arguments import Count, Distinct
+from .matrix import MatrixReader
 from .quantiles import BinnedColumns
 from .reader import Array
 
 
-class PiecewiseLinear(BinnedColumns):
+class PiecewiseLinear(BinnedColumns, MatrixReader):
     """Numbers as their position in each bin: 1 in the bins below the number, 0 in those above, a share in its own.
 
     After this encoding (Gorishniy et al. 2022, "On Embeddings for Numerical Features"), one linear layer can learn any
@@ -42,8 +42,12 @@ class PiecewiseLinear(BinnedColumns):
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn the edges of the bins from the training cells; a column without a number has none."""
         rows = [self.numbers(cell) for cell in cells if not values.missing(cell)]
+        self.fit_matrix(np.array(rows, float).reshape(len(rows), len(self.columns) or 1))
+
+    def fit_matrix(self, numbers: Array) -> None:
+        """Learn the edges of the bins from the numbers (N, C) of the training cells."""
         edges = []
-        for column in np.array(rows, float).reshape(len(rows), len(self.columns) or 1).T:
+        for column in numbers.T:
             finite = column[np.isfinite(column)]
             quantiles = np.linspace(0, 1, self.bins + 1)
             edges.append(np.unique(np.quantile(finite, quantiles)).tolist() if len(finite) else [])
@@ -56,10 +60,17 @@ class PiecewiseLinear(BinnedColumns):
 
     def preprocess(self, cell: Any) -> Array:
         """The position of each number in its bins (size,), from 0 to 1."""
+        pieces, _ = self.encode_matrix(np.array([self.numbers(cell)], float))
+        return np.asarray(pieces[0])
+
+    def encode_matrix(self, numbers: Array) -> tuple[Array, None]:
+        """The position of each number in its bins (N, size), from 0 to 1."""
         parts: list[Array] = []
-        for value, column_edges in zip(self.numbers(cell), self.edges, strict=True):
-            edges = np.asarray(column_edges)
-            missing = not math.isfinite(value)
-            shares = np.zeros(max(0, len(edges) - 1)) if missing else (value - edges[:-1]) / np.diff(edges)
-            parts += [np.clip(shares, 0, 1), np.array([float(missing)])]
-        return np.concatenate(parts).astype(np.float32)
+        for column, column_edges in zip(numbers.T, self.edges, strict=True):
+            edges = np.asarray(column_edges, float)
+            missing = ~np.isfinite(column)
+            # A column whose numbers are all missing has no edges, and one of equal numbers has no bins.
+            shares = (column[:, None] - edges[:-1]) / np.diff(edges)
+            shares[missing] = 0
+            parts += [np.clip(shares, 0, 1), missing[:, None].astype(float)]
+        return np.concatenate(parts, axis=1).astype(np.float32), None

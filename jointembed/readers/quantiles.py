@@ -12,13 +12,15 @@ import numpy as np
 from .. import values
 from ..arguments import Count, Distinct
 from ..errors import UsageError
+from .matrix import MatrixReader
 from .numbers import to_float
-from .reader import Reader, TokenReader
+from .reader import Array, Reader, TokenReader
 
 
-def quantile_edges(numbers: Sequence[float], bins: int) -> list[float]:
+def quantile_edges(numbers: Sequence[float] | Array, bins: int) -> list[float]:
     """The edges between bins that hold equally many of the numbers; fewer bins where many numbers are equal."""
-    present = np.array([number for number in numbers if not math.isnan(number)])
+    present = np.array(numbers, float)
+    present = present[~np.isnan(present)]
     if not len(present):
         return []
     return np.unique(np.quantile(present, np.arange(1, bins) / bins)).tolist()  # type: ignore[no-any-return]
@@ -65,7 +67,7 @@ class BinnedColumns(Reader):
         self.edges = list(state["edges"])
 
 
-class Quantiles(BinnedColumns, TokenReader):
+class Quantiles(BinnedColumns, TokenReader, MatrixReader):
     """Numbers as bins that hold equally many training rows, each bin a token with a vector of its own.
 
     A price can then rise and fall again with the year a house was built, which a single weight cannot express. The
@@ -87,8 +89,11 @@ class Quantiles(BinnedColumns, TokenReader):
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn the edges of the bins from the training cells."""
         rows = [self.numbers(cell) for cell in cells if not values.missing(cell)]
-        columns = [[row[at] for row in rows] for at in range(len(self.columns) or 1)]
-        self.restore({"edges": [quantile_edges(numbers, self.bins) for numbers in columns]})
+        self.fit_matrix(np.array(rows, float).reshape(len(rows), len(self.columns) or 1))
+
+    def fit_matrix(self, numbers: Array) -> None:
+        """Learn the edges of the bins from the numbers (N, C) of the training cells."""
+        self.restore({"edges": [quantile_edges(column, self.bins) for column in numbers.T]})
 
     def restore(self, state: dict[str, Any]) -> None:
         """Set the edges of the bins."""
@@ -97,12 +102,20 @@ class Quantiles(BinnedColumns, TokenReader):
 
     def token_ids(self, element: Any) -> Sequence[int]:
         """The bin of each number that is present."""
-        ids, first = [], 0
-        for number, edges in zip(self.numbers(element), self.edges, strict=True):
-            if not math.isnan(number):
-                ids.append(first + int(np.searchsorted(edges, number)))
+        ids: list[int] = self.encode_matrix(np.array([self.numbers(element)], float))[0].tolist()
+        return ids
+
+    def encode_matrix(self, numbers: Array) -> tuple[Array, Array]:
+        """The bins of the numbers (N, C) that are present; the unknown token for a cell without any."""
+        ids = np.zeros(numbers.shape, np.int64)
+        first = 0
+        for at, edges in enumerate(self.edges):
+            ids[:, at] = first + np.searchsorted(edges, numbers[:, at])
             first += len(edges) + 1
-        return ids or [self.size]
+        present = ~np.isnan(numbers)
+        empty = ~present.any(1)
+        ids[empty, 0], present[empty, 0] = self.size, True
+        return ids[present], present.sum(1)
 
 
 class HashedCross(BinnedColumns, TokenReader):

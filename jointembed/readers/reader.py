@@ -52,6 +52,10 @@ class Reader(Configurable, ABC):
         """Whether it is an `ElementReader`, so that a column is fitted and encoded by its distinct elements."""
         return False
 
+    def reads_matrix(self) -> bool:
+        """Whether it is a `MatrixReader`, so that columns of numbers are fitted and encoded as a matrix."""
+        return False
+
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn from the training cells, including missing ones."""
 

@@ -26,9 +26,9 @@ model:
     item: {class_path: EmbeddingBag, init_args: {reader: Category}}
   columns: {user: user, item: item, history: item}
   objectives:
-    - {class_path: Match, init_args: {query: user, target: item, candidates: 512}}
-    - {class_path: Match, init_args: {query: history, target: item, candidates: 512}}
-data: {batch_size: 1024}
+    - {class_path: Match, init_args: {query: user, target: item, candidates: 256}}
+    - {class_path: Match, init_args: {query: history, target: item, candidates: 256}}
+data: {batch_size: 512}
 """
 ROWS_IN_GROUP = 250_000
 

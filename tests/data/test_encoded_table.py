@@ -11,8 +11,9 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from jointembed import BagOfWords, Category, Subwords
-from jointembed.data.encoded_table import EncodedTable, fit_elements
+from jointembed import BagOfWords, Category, Numbers, PiecewiseLinear, Quantiles, Subwords
+from jointembed.data.encoded_table import EncodedTable, fit_elements, fit_matrix
+from jointembed.data.join import reader_cells
 from jointembed.data.rows import Rows
 from jointembed.errors import UsageError
 
@@ -266,3 +267,42 @@ def test_labels_and_splits_are_those_of_the_cells(name, tmp_path):
     assert [names[number] for number in numbers] == [str(cell) for cell in plain.cells("x")] and names == sorted(names)
     assert rows.with_split("x").cells("split") == plain.with_split("x").cells("split")
     assert rows.with_split("x").labels("split")[0] == sorted(set(plain.with_split("x").cells("split")))
+
+
+HUGE_FLOATS = pa.array([3.0, None, NAN, -0.0, 0.0, 0.1, 1e300, float("inf"), 7.0, 8.0, 7.0])
+ROWS_OF_NUMBERS = {
+    "x": HUGE_FLOATS,
+    "integers": pa.array([3, None, 0, -7, 3, 2**60, None, 1, 2, 3, 3]),
+    "shorts": pa.array([0.1, None, NAN, 7, 8, 9, 10, None, 0.5, -1, 0.1], pa.float32()),
+    "truths": pa.array([True, None, None, False] + [True] * 7),
+    "lone": pa.array([None] * 10 + [3.0]),
+}
+MATRIX_READERS = [Numbers, PiecewiseLinear, lambda columns=None: Quantiles(columns, 3)]
+
+
+@pytest.mark.parametrize("make_reader", MATRIX_READERS)
+@pytest.mark.parametrize(
+    "columns", [["x"], ["integers"], ["shorts"], ["truths"], ["lone"], None, list(ROWS_OF_NUMBERS)]
+)
+def test_numbers_by_a_matrix_have_the_same_bits_as_cell_by_cell(make_reader, columns, tmp_path):
+    parquet.write_table(pa.table(ROWS_OF_NUMBERS), tmp_path / "rows.parquet", row_group_size=4)
+    rows, table = Rows.open(tmp_path), None
+    own = columns is not None and len(columns) == 1
+    names = columns or ["shorts", "x"]
+    reader, slow = (make_reader() if own else make_reader(names) for _ in range(2))
+    table = EncodedTable(rows, tmp_path)
+    assert table.supports(names[0], reader)
+    train = np.array([10, 2, 3, 3, 0, 5, 1, 6, 8, 11])
+    fit_matrix(reader, [(table, names[0], train)])
+    cells = reader_cells(rows, names[0], slow)
+    slow.fit([cells[row] for row in train if row < 11])
+    assert repr(reader.state()) == repr(slow.state())
+    x, everything = table.encode(names[0], reader), torch.arange(12)
+    assert_equal(x[everything], slow.encode([*cells, None]))
+    assert_equal(x[everything.flip(0)], slow.encode([*cells, None])[everything.flip(0)])
+    assert_equal(pickle.loads(pickle.dumps(x))[everything], x[everything])
+
+
+@pytest.mark.parametrize("cells", [pa.array(["3", "4"]), pa.array([[1.0], [2.0]]), pa.array([{"a": 1}, None])])
+def test_numbers_of_other_types_are_read_cell_by_cell(cells, tmp_path):
+    assert not EncodedTable(open_column(cells, tmp_path), tmp_path).supports("x", Numbers())
