@@ -18,6 +18,7 @@ def dims(
     k: int = 10,
     plot: str | None = None,
     json_: bool = False,
+    device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
     """Suggest a number of dimensions for each column of a table: the fourth root of its number of distinct values.
@@ -35,6 +36,7 @@ def dims(
         k: the number of hits to evaluate.
         plot: a .png file to draw the curve into.
         json_: print JSON.
+        device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
     import sys
@@ -54,7 +56,7 @@ def dims(
     if k < 1:
         raise UsageError("-k", f"must be at least 1, got {k}", "use a whole number from 1 on")
     check_plot(plot)
-    curve = _measure(model, table, query, target, relevant, split, k, trust or ())
+    curve = _measure(model, table, query, target, relevant, split, k, device, trust or ())
     if not curve["nested"]:
         print(
             "warning: the model was trained without `matryoshka_dims`, so its prefixes were not trained",
@@ -107,6 +109,7 @@ def _measure(
     relevant: str | None,
     split: str,
     k: int,
+    device: str,
     trust: Collection[str],
 ) -> dict[str, Any]:
     """Retrieval metrics of each prefix, on one task and from one embedding.
@@ -124,9 +127,10 @@ def _measure(
     from ..evaluation.retrieval import evaluate
     from ..evaluation.retrieval_task import build_task
     from ..indexing.table_cells import path_columns
+    from ..space.device import resolve_device
     from ..training.joint_embedding import JointEmbedding
 
-    loaded = JointEmbedding.load(model, trust)
+    loaded = JointEmbedding.load(model, trust).to(resolve_device(device))
     space, nested = loaded.space, loaded.matryoshka_dims
     dicts = open_as_trained(table, model).dicts(None, path_columns(space))
     space.compose_cells(dicts, query, target)

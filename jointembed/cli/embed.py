@@ -4,7 +4,14 @@ from __future__ import annotations
 
 
 def embed(
-    model: str, table: str, out: str, *, column: str | None = None, split: str = "all", trust: list[str] | None = None
+    model: str,
+    table: str,
+    out: str,
+    *,
+    column: str | None = None,
+    split: str = "all",
+    device: str = "auto",
+    trust: list[str] | None = None,
 ) -> None:
     """Write the vectors of a table's column as Parquet, with the columns id and vector (a list of float32).
 
@@ -14,6 +21,7 @@ def embed(
         out: the .parquet file to write.
         column: the model's column to embed; the first that the table has if not given.
         split: the rows of this split only; all if not given.
+        device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
     from ..files import check_writable, write
@@ -24,10 +32,11 @@ def embed(
 
     from ..data.table import open_as_trained
     from ..indexing.table_cells import first_column, rows_with_cell
+    from ..space.device import resolve_device
     from ..space.space import Space
 
     rows = open_as_trained(table, model, add_split=split != "all")
-    space = Space.load(model, trust or ())
+    space = Space.load(model, trust or ()).to(resolve_device(device))
     column = column or first_column(space, rows)
     pairs = rows_with_cell(space, rows, column, split)
     vectors = space.embed(column, [cell for _, cell in pairs])

@@ -21,6 +21,7 @@ def evaluate(
     group: str | None = None,
     dim: int | None = None,
     json_: bool = False,
+    device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
     """Measure how well the cells of one column retrieve those of another: hit@k, recall@k, NDCG@k, MAP, knn@5 ...
@@ -43,12 +44,14 @@ def evaluate(
         group: a column such as artist or user; the intervals then resample its values instead of rows.
         dim: use only the first DIM dimensions of the vectors; `jointembed dims` measures several at once.
         json_: print JSON.
+        device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
     from ..data.table import open_as_trained
     from ..evaluation import retrieval
     from ..evaluation.retrieval_task import bootstrap_groups, build_task
     from ..indexing.table_cells import path_columns
+    from ..space.device import resolve_device
     from ..training.joint_embedding import JointEmbedding
     from .console import print_metrics
 
@@ -58,7 +61,7 @@ def evaluate(
         ks = ()
     if not ks or ks[0] < 1:
         raise UsageError("-k", f"must be positive numbers separated by commas, got {k!r}", "write it like 1,5,10")
-    trained = JointEmbedding.load(model, trust or ())
+    trained = JointEmbedding.load(model, trust or ()).to(resolve_device(device))
     space = trained.space
     if query is None or target is None:
         fix = f"give two of the model's columns: {', '.join([*space.columns, *space.fusions])}"

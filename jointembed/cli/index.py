@@ -18,6 +18,7 @@ def index(
     follow_symlinks: bool = False,
     strict: bool = False,
     profile: bool = False,
+    device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
     """Embed a column of a table, or the sound files of a folder, into an index: one SQLite file and its vectors.
@@ -37,6 +38,7 @@ def index(
         follow_symlinks: also follow links that leave the folder.
         strict: exit with 3 if files were skipped.
         profile: print the time that each stage took.
+        device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
     from pathlib import Path
@@ -55,7 +57,7 @@ def index(
     if Path(index).is_dir():
         fix = f"give a file to write, such as {Path(index) / 'songs.index'}"
         raise UsageError(index, "this is a folder, not an index", fix)
-    encoder = IndexEncoder(model, trust)
+    encoder = IndexEncoder(model, trust, device)
     tables = [path for path in source if not Path(path).is_dir() or any(Path(path).glob("rows.*"))]
     if tables:
         from ..indexing.from_table import index_table

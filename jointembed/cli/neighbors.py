@@ -25,6 +25,7 @@ def neighbors(
     one_per: str | None = None,
     field: str | None = None,
     split: str = "all",
+    device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
     """Write the k nearest neighbors of every item of an index, or of every row of a table: id, neighbors, scores.
@@ -42,6 +43,7 @@ def neighbors(
         one_per: at most one neighbor for each value of this column, such as artist.
         field: the field of the index to search; the first if not given.
         split: the rows of the table of this split only; all if not given.
+        device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
     import sys
@@ -53,6 +55,7 @@ def neighbors(
     check_writable(out, "a table", ".parquet")
     if queries is None:
         of_rows = {"exclude": exclude, "column": column, "split": None if split == "all" else split, "trust": trust}
+        of_rows["device"] = None if device == "auto" else device
         for name, value in of_rows.items():
             if value is not None:
                 fix = f"give --queries, or leave --{name} out"
@@ -79,7 +82,7 @@ def neighbors(
             import torch  # the model needs it anyway, and it multiplies in bfloat16
 
             search = partial(search, torch=torch)
-            count, read = _row_queries(opened, queries, column, split, field, trust or [], exclude)
+            count, read = _row_queries(opened, queries, column, split, field, trust or [], device, exclude)
         arguments = (opened.version, _table_signature(queries), column, k, exclude, where, one_per, field, split)
         folder = stack.enter_context(_parts_folder(out, repr(arguments)))
         ids = np.array([_utf8(id) for id in opened.ids(field)], dtype=object)
@@ -115,7 +118,14 @@ def _item_queries(index: Index, field: str | None) -> tuple[int, _Read]:
 
 
 def _row_queries(
-    index: Index, table: str, column: str | None, split: str, field: str | None, trust: list[str], exclude: str | None
+    index: Index,
+    table: str,
+    column: str | None,
+    split: str,
+    field: str | None,
+    trust: list[str],
+    device: str,
+    exclude: str | None,
 ) -> tuple[int, _Read]:
     """The number of rows of a table, and how to read a part of them, embedded by the model of the index."""
     from ..data.table import open_as_trained
@@ -123,7 +133,7 @@ def _row_queries(
     from ..indexing.query_encoder import open_encoder
     from ..indexing.table_cells import first_column, rows_with_cell
 
-    encoder = open_encoder(index, field, trust)
+    encoder = open_encoder(index, field, trust, device=device)
     rows = open_as_trained(table, encoder.file, add_split=split != "all")
     name = column or first_column(encoder.space, rows)
     if exclude is not None and exclude not in rows.columns:

@@ -20,6 +20,7 @@ def search(
     json_: bool = False,
     m3u: str | None = None,
     root: str | None = None,
+    device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
     """Find the items of an index that match a query: words, an id, a path, or a row as JSON for a fused column.
@@ -39,6 +40,7 @@ def search(
         json_: print JSON.
         m3u: also write the results as a playlist, an .m3u8 file.
         root: the folder that the playlist's paths are relative to; the playlist's own if not given.
+        device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
     from ..errors import UsageError
@@ -48,7 +50,7 @@ def search(
     from .console import print_hits
 
     of_vectors = {"--one-per": one_per is not None, "--diversity": diversity != 0, "--dedupe": dedupe}
-    of_models = {"--column": column is not None, "--trust": trust is not None}
+    of_models = {"--column": column is not None, "--device": device != "auto", "--trust": trust is not None}
     refused = {"vector": {}, "hybrid": of_vectors, "text": of_vectors | of_models}[mode]
     for flag in (flag for flag, value in refused.items() if value):
         raise UsageError(flag, f"cannot be combined with --mode {mode}", "leave one of the two out")
@@ -57,7 +59,7 @@ def search(
         if mode == "text":
             hits = opened.search_text(query, k, where, field)
         else:
-            vector = QueryEncoder.open(opened, field, trust).encode(query, column)
+            vector = QueryEncoder.open(opened, field, trust, device).encode(query, column)
             if mode == "hybrid":
                 hits = opened.search_hybrid(vector, query, k, field, where)
             else:

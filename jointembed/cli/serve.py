@@ -16,6 +16,7 @@ def serve(
     token_file: str | None = None,
     root_path: str = "",
     access_log: bool = False,
+    device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
     """Serve an index at http://localhost:8765, to this machine only: a page, the sounds, and an API (/docs).
@@ -31,12 +32,13 @@ def serve(
             without this file, the token is read from the environment variable JOINTEMBED_TOKEN.
         root_path: the prefix of all addresses behind a proxy, such as /songs.
         access_log: print each request on stderr.
+        device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
     from ..indexing.query_encoder import QueryEncoders
     from ..serve import serve as serve_index
 
-    encoders = QueryEncoders(trust)
+    encoders = QueryEncoders(trust, device)
     stopped = serve_index(
         index,
         _say,

@@ -18,6 +18,7 @@ def similar(
     json_: bool = False,
     m3u: str | None = None,
     root: str | None = None,
+    device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
     """Find the items of an index that are most similar to an item or a file, or to the mean of several.
@@ -37,6 +38,7 @@ def similar(
         json_: print JSON.
         m3u: also write the results as a playlist, an .m3u8 file.
         root: the folder that the playlist's paths are relative to; the playlist's own if not given.
+        device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
     from ..index import playlist
@@ -49,7 +51,8 @@ def similar(
     with Index.open(index) as opened:
 
         def find(names: list[str] | None) -> list[Item]:
-            return [name_item(opened, name, find_item_or_encode(opened, name, field, trust)) for name in names or []]
+            items = [(name, find_item_or_encode(opened, name, field, trust, device)) for name in names or []]
+            return [name_item(opened, name, item) for name, item in items]
 
         hits = opened.similar(
             find(item),

@@ -32,7 +32,7 @@ def verify(index: str, *, trust: list[str] | None = None) -> None:
         fields: list[str | None] = [*opened.fields] or [None]
         for field in fields:
             try:
-                encoder = IndexEncoder(opened.field_info(field).model, trust)
+                encoder = IndexEncoder(opened.field_info(field).model, trust, "cpu")
             except UsageError:
                 without_model.append(field)
             else:

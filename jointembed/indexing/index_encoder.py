@@ -26,6 +26,7 @@ class IndexEncoder:
     Args:
         path: a checkpoint, or the folder of a run.
         trust: packages whose encoders and readers the model may import.
+        device: what computes; see `resolve_device`.
 
     Attributes:
         column: the model's column of the field.
@@ -36,20 +37,21 @@ class IndexEncoder:
         UsageError: the model does not exist.
     """
 
-    def __init__(self, path: Path | str, trust: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path | str, trust: Sequence[str] | None = None, device: str = "auto") -> None:
         self.path = Path(path).resolve()
         self.file = files.checkpoint(path)
-        self.trust = trust or ()
+        self.trust, self.device = trust or (), device
         self.column = ""
         self.max_windows: int | None = None
         self.precision: Any = None
 
     @cached_property
     def space(self) -> Any:
-        """The Space."""
+        """The Space; UsageError if the device does not exist."""
+        from ..space.device import resolve_device
         from ..space.space import Space
 
-        return Space.load(self.file, self.trust)
+        return Space.load(self.file, self.trust).to(resolve_device(self.device))
 
     @property
     def signature(self) -> str:

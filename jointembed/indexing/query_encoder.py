@@ -47,9 +47,11 @@ class QueryEncoder:
         self.audio_column = audio_column(encoder)
 
     @classmethod
-    def open(cls, index: Index, field: str | None = None, trust: Sequence[str] | None = None) -> QueryEncoder:
+    def open(
+        cls, index: Index, field: str | None = None, trust: Sequence[str] | None = None, device: str = "auto"
+    ) -> QueryEncoder:
         """The query encoder of a field, by default the first; see `open_encoder` for what is raised."""
-        return cls(open_encoder(index, field, trust))
+        return cls(open_encoder(index, field, trust, device=device))
 
     @property
     def words(self) -> bool:
@@ -165,17 +167,18 @@ class QueryEncoders:
 
     Args:
         trust: packages whose encoders and readers the models may import.
+        device: what computes; see `resolve_device`.
     """
 
-    def __init__(self, trust: Sequence[str] | None = None) -> None:
-        self.trust = trust
+    def __init__(self, trust: Sequence[str] | None = None, device: str = "auto") -> None:
+        self.trust, self.device = trust, device
         self.spaces: WeakValueDictionary[tuple[Path, str], Any] = WeakValueDictionary()
         self.decoders: dict[int, Decoders] = {}  # by sample rate
 
     def load(self, path: Path, field: str) -> QueryEncoder:
         """The query encoder of a field of an index; see `open_encoder` for what is raised."""
         with Index.open(path) as index:
-            encoder = open_encoder(index, field, self.trust, self.spaces)
+            encoder = open_encoder(index, field, self.trust, self.spaces, self.device)
         # Several threads embed with it: none may change it to evaluation mode and back meanwhile.
         self.spaces[encoder.file, encoder.signature] = encoder.space.eval()
         encoder.max_windows = min(encoder.max_windows or MAX_WINDOWS_IN_QUERY, MAX_WINDOWS_IN_QUERY)
@@ -197,6 +200,7 @@ def open_encoder(
     field: str | None = None,
     trust: Sequence[str] | None = None,
     spaces: WeakValueDictionary[tuple[Path, str], Any] | None = None,
+    device: str = "auto",
 ) -> IndexEncoder:
     """The model of a field, by default the first, with the field's settings.
 
@@ -205,6 +209,7 @@ def open_encoder(
         field: the field.
         trust: packages whose encoders and readers the model may import.
         spaces: loaded models, by file and signature.
+        device: what computes; see `resolve_device`.
 
     Raises:
         UsageError: the field has no model, or the model's file is missing.
@@ -215,7 +220,7 @@ def open_encoder(
         wrong = "this field has no model, which words and files as queries need"
         raise UsageError("model", wrong, "search for what is similar to an item, or search its text with --mode text")
     try:
-        encoder = IndexEncoder(location, trust)
+        encoder = IndexEncoder(location, trust, device)
     except UsageError as error:
         fix = f"put it back ({location}), or, if it has been moved, run: {rebuild_command(index.path)}"
         raise UsageError("model", "the model of this field is missing", fix) from error
@@ -254,7 +259,9 @@ def find_item(index: Index, name: str) -> str:
     return id
 
 
-def find_item_or_encode(index: Index, name: str, field: str | None, trust: Sequence[str] | None) -> str | Vector:
+def find_item_or_encode(
+    index: Index, name: str, field: str | None, trust: Sequence[str] | None, device: str = "auto"
+) -> str | Vector:
     """The id of an item, by its id, path or title, or the vector of a file.
 
     A file with the bytes of an indexed one is this item.
@@ -264,7 +271,7 @@ def find_item_or_encode(index: Index, name: str, field: str | None, trust: Seque
     """
     id = index.resolve(name)
     if id is None and Path(name).is_file():
-        return _find_by_content(index, name, field) or QueryEncoder.open(index, field, trust).encode(name)
+        return _find_by_content(index, name, field) or QueryEncoder.open(index, field, trust, device).encode(name)
     id = id or index.resolve_spelling(name)
     if id is None:
         wrong = "the index has no such id, path or title, and no such file exists"

@@ -37,7 +37,7 @@ def negative_log_likelihoods(objective: Objective, space: Space, column: str, ce
                 if len(x.rows) > path.sequence.length:
                     wrong = f"it has {len(x.rows)} pieces, and the model reads {path.sequence.length}"
                     raise UsageError(f"{column}, cell {number}", wrong, "train with a greater `length` of the pool")
-                result.append(objective.negative_log_likelihood(path.states(x), x).double().cpu().numpy())
+                result.append(objective.negative_log_likelihood(path.states(x), x).cpu().double().numpy())
     finally:
         space.train(training)
         objective.train(training)

@@ -260,7 +260,8 @@ class Space(Configurable, nn.Module):
             piece_vectors: for some encoders, what gives the vectors (P, W) of the pieces of an element.
             max_windows: of a long sound, at most this many windows, spread evenly over it; all if not given.
             precision: `float32`; `bfloat16`; or, for 8-bit integers, the ranges that `calibrate_int8` returns. Both are
-                several times as fast where the processor multiplies them in hardware, and less exact.
+                several times as fast where the processor multiplies them in hardware, and less exact. Only a CPU uses
+                the ranges; another device computes in float32.
             normalize: give unit vectors if the metric is cosine.
 
         Raises:
@@ -352,7 +353,7 @@ class Space(Configurable, nn.Module):
                     parts = self._embed_fusion(column, cells, options, pool)
                 else:
                     path = self.column(column)
-                    if not isinstance(options.precision, str):
+                    if not isinstance(options.precision, str) and self.device.type == "cpu":
                         path = replace(path, encoder=quantize(path.encoder, options.precision))
                     parts = embed_column(path, column, cells, options, self.device, pool)
                 for z in parts:

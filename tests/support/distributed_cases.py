@@ -78,8 +78,8 @@ class Mixed(JointEmbedding):
         encoded = super().forward(batch)
         ends = np.cumsum(self.parts)
         partner = [(torch.arange(size) + 1) % size + end - size for size, end in zip(self.parts, ends, strict=True)]
-        partner = torch.cat(partner)
         column = encoded[self.column]
+        partner = torch.cat(partner).to(column.z.device)
         share = 0.5 + column.row_keys.remainder(8).double() / 16
         share[~(column.present & column.present[partner])] = 1
         column.mix = Mix(partner, share)
