@@ -1,7 +1,7 @@
 """A device that is not the CPU, for tests on a computer that has none: it refuses what a GPU would refuse.
 
-`Moved` are tensors of the device `meta`, of which each holds its values in a tensor of the CPU, where it computes. An
-operation on tensors of both devices is an error, as is a `Moved` as a numpy array.
+A `Moved` is a tensor of the device `meta` that holds its values in a tensor of the CPU, where it computes. An operation
+on tensors of both devices is an error, as is a `Moved` as a numpy array.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-OTHER = torch.device("meta")
+DEVICE = torch.device("meta")
 aten = torch.ops.aten
 # Tensors of the CPU may be indices of those elsewhere, and values may be copied from one device to another.
 COPIES = {aten._to_copy.default, aten.copy_.default}
@@ -25,7 +25,7 @@ class Moved(torch.Tensor):
     @staticmethod
     def __new__(cls, values):
         return torch.Tensor._make_wrapper_subclass(
-            cls, values.size(), values.stride(), values.storage_offset(), dtype=values.dtype, device=OTHER
+            cls, values.size(), values.stride(), values.storage_offset(), dtype=values.dtype, device=DEVICE
         )
 
     def __init__(self, values):
@@ -46,7 +46,7 @@ def compute(function, args, kwargs):
     kwargs = dict(kwargs)
     target = kwargs.get("device")
     if function is aten._to_copy.default:
-        goes = torch.device(target).type == OTHER.type if target is not None else bool(moved)
+        goes = torch.device(target).type == DEVICE.type if target is not None else bool(moved)
     elif function is aten.copy_.default:
         goes = isinstance(args[0], Moved)
     elif tensors:
@@ -57,15 +57,15 @@ def compute(function, args, kwargs):
             raise RuntimeError(f"{function}: tensors on different devices: {shapes}")
         goes = bool(moved)
     else:
-        goes = target is not None and torch.device(target).type == OTHER.type
+        goes = target is not None and torch.device(target).type == DEVICE.type
     if "device" in kwargs and (goes or moved):
         kwargs["device"] = torch.device("cpu")
     unwrap = lambda leaf: leaf.values_here if isinstance(leaf, Moved) else leaf  # noqa: E731
     result = function(*tree_map(unwrap, args), **tree_map(unwrap, kwargs))
     if not goes:
         return result
-    known = {id(tensor.values_here): tensor for tensor in moved}  # operations in place return their argument
-    wrap = lambda leaf: known[id(leaf)] if id(leaf) in known else Moved(leaf)  # noqa: E731
+    wrappers = {id(tensor.values_here): tensor for tensor in moved}  # operations in place return their argument
+    wrap = lambda leaf: wrappers[id(leaf)] if id(leaf) in wrappers else Moved(leaf)  # noqa: E731
     return tree_map(lambda leaf: wrap(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
 
 
@@ -89,7 +89,7 @@ def submit_here(pool, function, *args):
 def other_device():
     """The device, as long as the block lasts; the one of torch that autocast does not know, as it computes nothing."""
     autocast, enabled = torch.autocast, torch.is_autocast_enabled
-    here = lambda name: "cpu" if name == OTHER.type else name  # noqa: E731
+    here = lambda name: "cpu" if name == DEVICE.type else name  # noqa: E731
     with (
         mock.patch.object(torch, "autocast", lambda name, *args, **more: autocast(here(name), *args, **more)),
         mock.patch.object(torch, "is_autocast_enabled", lambda name=None: enabled(here(name)) if name else enabled()),
@@ -97,4 +97,4 @@ def other_device():
         mock.patch.object(ThreadPoolExecutor, "submit", submit_here),
         _Factories(),
     ):
-        yield OTHER
+        yield DEVICE
