@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
 
 
 def world() -> int:
@@ -25,13 +26,25 @@ def gather(x: Tensor) -> tuple[Tensor, int]:
     counts = [int(size) for size in sizes]
     # Equal shapes are all that every backend gathers, so each part is filled up to the longest.
     filled = torch.cat([x, x.new_zeros(max(counts) - len(x), *x.shape[1:])])
-    if x.is_floating_point():
-        parts = list(all_gather(filled))  # type: ignore[no-untyped-call]
-    else:
-        parts = [torch.empty_like(filled) for _ in counts]
-        dist.all_gather(parts, filled.contiguous())
+    parts = _Gather.apply(filled.contiguous())
     whole = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
     return whole, sum(counts[: rank()])
+
+
+class _Gather(torch.autograd.Function):
+    """`x` of every process, all of one shape; the gradient of each is the sum over all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, ...]:
+        parts = [torch.empty_like(x) for _ in range(world())]
+        dist.all_gather(parts, x)
+        return tuple(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = torch.stack(gradients)
+        dist.all_reduce(total)
+        return total[rank()]
 
 
 def weights(counted: Tensor) -> Tensor:
