@@ -182,7 +182,13 @@ def test_mistakes_are_explained(source, tmp_path):
 
 def test_trained_parameters_are_counted_by_column(source, tmp_path, capsys):
     model = make_model(from_checkpoint(str(source[0]), "bitmap", ["stages.1"], []))
-    trainer = Trainer(max_epochs=1, accelerator="cpu", default_root_dir=str(tmp_path), enable_progress_bar=False)
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        precision="32-true",
+        default_root_dir=str(tmp_path),
+        enable_progress_bar=False,
+    )
     trainer.fit(model, TableData(ROWS, batch_size=6, cache=str(tmp_path / "cache")))
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
     stage = 4 * 8 * 9 + 8 * 8 * 9 + 4 * 8  # two convolutions and two normalisations

@@ -43,6 +43,7 @@ def make_model(encoder, dim=6, **settings):
 
 def fit(model, folder, rows=ROWS, epochs=2, callbacks=None, workers=0, **options):
     trainer = Trainer(
+        precision="32-true",
         max_epochs=epochs,
         accelerator="cpu",
         default_root_dir=str(folder / "run"),

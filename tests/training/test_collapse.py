@@ -76,10 +76,11 @@ def bag(reader):
 
 def train(folder, rows, encoders, objective, epochs=6, **settings):
     """Train a small model on 128 rows, evaluated on 64, and return what it logged last."""
-    model = JointEmbedding(8, encoders, [objective], bf16=False, **{"lr": 0.02, **settings})
+    model = JointEmbedding(8, encoders, [objective], **{"lr": 0.02, **settings})
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",
+        precision="32-true",
         default_root_dir=str(folder / "run"),
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -43,6 +43,7 @@ def train(folder, rows, objective=None, **options):
     encoders = {"x": MLP(Faulty(), 8), "label": EmbeddingBag(Category())}
     model = JointEmbedding(4, encoders, [objective or Match("x", "label", "all")])
     trainer = Trainer(
+        precision="32-true",
         max_epochs=3,
         accelerator="cpu",
         default_root_dir=str(folder / "run"),

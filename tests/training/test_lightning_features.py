@@ -36,6 +36,7 @@ def make_model(**settings):
 
 def fit(folder, epochs=3, rows=ROWS, model=None, **options):
     trainer = Trainer(
+        precision="32-true",
         max_epochs=epochs, accelerator="cpu", default_root_dir=str(folder), enable_progress_bar=False,
         enable_model_summary=False, log_every_n_steps=1, num_sanity_val_steps=0, **options,
     )  # fmt: skip
@@ -170,6 +171,7 @@ def predicts_what_embed_gives(folder):
     del rows[5]["genre"]
     model = fit(folder, rows=rows).lightning_module
     predictor = Trainer(
+        precision="32-true",
         default_root_dir=str(folder),
         accelerator="cpu",
         logger=False,
