@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from ..objectives import distributed
 from ..space.encoded import Encoded
 from .joint_embedding import JointEmbedding
 
@@ -41,7 +42,7 @@ class CollapseAlarm(Callback):
     """
 
     def __init__(self) -> None:
-        self._encoded: dict[str, list[Encoded]] = {}
+        self._vectors: dict[str, list[tuple[Tensor, Tensor]]] = {}  # of the batches: vectors, keys of their cells
         self._losses: dict[str, list[Tensor]] = {}  # of a batch (1 + SHUFFLES,): as it is, then shuffled
         self._rows: list[int] = []
         self._at_chance: dict[str, int] = {}  # evaluations in a row
@@ -106,25 +107,27 @@ class CollapseAlarm(Callback):
                 print(self._reports[name], file=sys.stderr)
 
     def _start(self) -> None:
-        self._encoded, self._losses, self._rows = {}, {}, []
+        self._vectors, self._losses, self._rows = {}, {}, []
 
     def _measure(self, trainer: lightning.Trainer, model: JointEmbedding, batch: Any) -> None:
         with torch.no_grad(), trainer.precision_plugin.forward_context(), _seeded(model.device):
             encoded = model(batch)
-            self._rows.append(len(next(iter(encoded.values())).z))
             for column, part in encoded.items():
-                self._encoded.setdefault(column, []).append(part)
+                self._vectors.setdefault(column, []).append(gather_present(part))
+            self._rows.append(len(distributed.gather(next(iter(encoded.values())).row_keys)[0]))
             for number, objective in enumerate(model._objectives):
                 query, *rest = objective.columns()
                 if query in rest:
                     continue  # to shuffle it would shuffle its targets too
                 shuffled = [encoded, *({**encoded, query: shuffle(encoded[query])} for _ in range(SHUFFLES))]
                 losses = [objective(part, batch, model.space).float() for part in shuffled]
-                self._losses.setdefault(f"{number}_{objective.name}", []).append(torch.stack(losses).cpu())
+                # The loss of all processes is the mean of theirs.
+                everywhere = distributed.gather(torch.stack(losses)[None])[0].mean(0)
+                self._losses.setdefault(f"{number}_{objective.name}", []).append(everywhere.cpu())
 
     def _finish(self, model: lightning.LightningModule) -> None:
         measures: dict[str, float] = {}
-        for column, parts in self._encoded.items():
+        for column, parts in self._vectors.items():
             z = select_distinct(parts)
             if len(z) > 1:
                 measures[f"health/{column}/mean_cosine"] = mean_cosine(z)
@@ -184,10 +187,16 @@ def shuffle(encoded: Encoded) -> Encoded:
     return replace(encoded, z=z, pieces=permute(encoded.pieces), states=permute(encoded.states))
 
 
-def select_distinct(parts: list[Encoded]) -> Tensor:
+def gather_present(encoded: Encoded) -> tuple[Tensor, Tensor]:
+    """The vectors (N, D) of the cells of a column in all processes, and their keys (N,)."""
+    z, _ = distributed.gather(encoded.z[encoded.present].float())
+    keys, _ = distributed.gather(encoded.row_keys[encoded.present])
+    return z.cpu(), keys.cpu()
+
+
+def select_distinct(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
     """The vectors (N, D) of the different cells of a column; of all of its rows if these are equal."""
-    z = torch.cat([part.z[part.present] for part in parts]).float().cpu()
-    keys = torch.cat([part.row_keys[part.present] for part in parts]).cpu()
+    z, keys = torch.cat([z for z, _ in parts]), torch.cat([keys for _, keys in parts])
     _, number = torch.unique(keys, return_inverse=True)
     if not len(number) or not number.any():
         return z

@@ -127,7 +127,7 @@ def test_the_best_checkpoint_survives_a_resume(tmp_path):
 
     def train(epochs, **options):
         model = make_model(EmbeddingBag(SparseImage([2, 2])))
-        callbacks = [BestAndLast("dev/loss", "max"), Stop(epochs)]  # the loss falls: the first epoch is the "best"
+        callbacks = [BestAndLast("train/loss", "max"), Stop(epochs)]  # the loss falls: the first epoch is the "best"
         return fit(model, tmp_path, rows, 4, callbacks, **options)
 
     train(1)
