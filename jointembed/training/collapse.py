@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,6 +130,7 @@ class CollapseAlarm(Callback):
         measures: dict[str, float] = {}
         for column, parts in self._vectors.items():
             z = select_distinct(parts)
+            z = z[z.isfinite().all(1)]  # `SkipNonFinite` deals with the others
             if len(z) > 1:
                 measures[f"health/{column}/mean_cosine"] = mean_cosine(z)
                 measures[f"health/{column}/effective_rank"] = effective_rank(z)
@@ -144,6 +146,8 @@ class CollapseAlarm(Callback):
         self, name: str, loss: float, shuffled: Tensor, measures: dict[str, float], model: lightning.LightningModule
     ) -> None:
         chance = float(shuffled.mean())
+        if not math.isfinite(loss - chance):
+            return
         measures[f"health/{name}/loss_to_chance"] = loss / chance if chance else 1.0
         first = self._first.setdefault(name, loss)
         gain = min(DEVIATIONS * float(shuffled.std()), SURE_GAIN * abs(chance)) + MIN_GAIN * abs(chance)
