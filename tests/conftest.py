@@ -12,7 +12,8 @@ from ci import skip_outside_ci
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks as small as those of the tests only wait for more threads
 
-collect_ignore = ["benchmarks"]  # scripts, which read the command line
+# Scripts, which read the command line, and what takes away from the importing process all that Windows lacks.
+collect_ignore = ["benchmarks", "support/without_posix"]
 
 BROWSER_FLAGS = [
     "--use-gl=angle",

@@ -26,7 +26,9 @@ def cross_entropy(a: Tensor, b: Tensor, target: Tensor, weights: Tensor) -> Tens
         target: (B,) int64, which row of the table is right.
         weights: (B,) of each row in the sum; no gradient flows into them.
     """
-    return cast(Tensor, _Exact.apply(a, b, target, weights))
+    with torch.autocast(a.device.type, enabled=False):  # the gradients are products, too
+        dtype = torch.promote_types(a.dtype, b.dtype)
+        return cast(Tensor, _Exact.apply(a.to(dtype), b.to(dtype), target, weights))
 
 
 def block(b: Tensor) -> tuple[int, int]:

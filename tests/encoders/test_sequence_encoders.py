@@ -43,7 +43,7 @@ def built(model):
     return model.eval()
 
 
-def fitted(model, rows, epochs=30):
+def fitted(model, rows, epochs=45):
     lightning.seed_everything(0)
     trainer = lightning.Trainer(
         max_epochs=epochs,
