@@ -88,6 +88,7 @@ def write_sounds(folder):
             file.writeframes((9000 * np.sin(2 * np.pi * 200 * (1 + number) * seconds)).astype("<i2").tobytes())
 
 
+@pytest.mark.slow
 def test_imports_training_with_spawned_workers_and_an_index_of_a_folder_do_without_posix(run, tmp_path):
     write_sounds(tmp_path / "music")
     rows = [{"sound": f"music/{number}.wav", "digit": number % 2, "split": "train"} for number in range(8)]
