@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 
 
 def ignore_signals(worker: int) -> None:
-    """Leave the signals that stop a run to its main process, which may send them to every process of it.
+    """Leave the signals that stop a run to its main process, which may be sent to every process of it.
 
-    A second SIGTERM ends the worker: torch sends it to workers that hang.
+    SIGTERM from the main process itself ends the worker: torch and `multiprocessing` send it, and wait for the end.
     """
     for name in ("SIGINT", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda signum, frame: signal.signal(signum, signal.SIG_DFL))
+    if hasattr(signal, "sigwaitinfo"):  # elsewhere SIGTERM ends the worker, whoever sends it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -192,7 +193,10 @@ def kill_at_step(step, moment="on_train_batch_end", number=signal.SIGKILL, group
     def hook(self, trainer, *args, **kwargs):
         if trainer.global_step >= step and not trainer.sanity_checking and not self.hits:
             self.hits += 1
-            (os.killpg if group else os.kill)(os.getpid(), number)
+            if group:  # sent by another process, as a terminal or a batch system does
+                subprocess.run(["kill", f"-{number.value}", "--", f"-{os.getpid()}"])
+            else:
+                os.kill(os.getpid(), number)
 
     setattr(Kill, moment, hook)
 
