@@ -224,12 +224,16 @@ class BestAndLast(CheckedArguments, Checkpoint):
         if state_dict["monitor"] == self.monitor:
             self._best_score, self._is_best = state_dict["best_score"], state_dict["is_best"]
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count the minutes from here; write best.ckpt if the run was killed before it had done so."""
-        self._saved_at = time.monotonic()
-        if self._is_best and trainer.is_global_zero:
-            files.link(str(trainer.ckpt_path), Path(trainer.default_root_dir) / BEST)
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write best.ckpt if the run was killed before it had done so, perhaps after its last step."""
+        path = trainer.ckpt_path
+        if path and (self._is_best or self.monitor is None) and trainer.is_global_zero:
+            files.link(path, Path(trainer.default_root_dir) / BEST)
         self._is_best = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Count the minutes from here."""
+        self._saved_at = time.monotonic()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Compare the metric; best.ckpt is written between this step and the next."""

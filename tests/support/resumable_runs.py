@@ -96,7 +96,7 @@ model:
     text:
       class_path: TextTransformer
       init_args:
-        reader: {class_path: Subwords, init_args: {vocab_size: 60, max_length: 8}}
+        reader: {class_path: Subwords, init_args: {vocab_size: 256, max_length: 8}}
         width: 16
         layers: 1
         heads: 2

@@ -120,6 +120,14 @@ def test_auto_begins_a_run_and_removes_what_killed_ones_left(tmp_path, capsys):
     assert steps(tmp_path / "run")["last.ckpt"] == 4
 
 
+def test_a_run_that_was_killed_before_it_wrote_its_best_checkpoint_writes_it(run, trained):
+    """Also if that was after its last step, so that nothing is left to train."""
+    (run / "best.ckpt").unlink()
+    shutil.copy(run / "previous.ckpt", run / "best.ckpt")
+    fit(bags(), run.parent, epochs=2, ckpt_path="auto")
+    assert steps(run) == steps(trained)
+
+
 def test_the_best_checkpoint_survives_a_resume(tmp_path):
     """Of two metrics that a resumed run logs, the better one was logged before the break."""
     rows = [{"bitmap": [[0.0, number % 2], [number % 3 / 2, 1]], "digit": "ab"[number % 2]} for number in range(12)]
