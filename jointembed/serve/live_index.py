@@ -34,7 +34,9 @@ class LiveIndex:
         self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch the file."""
+        """Announce the version that is there, lest a request come before that, and begin to watch the file."""
+        with contextlib.suppress(HTTPException, UserError), self.read() as index:
+            self._on_change(index)
         self._watcher.start()
 
     def close(self) -> None:
