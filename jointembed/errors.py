@@ -82,6 +82,8 @@ def from_oserror(error: OSError) -> UserError | None:
         return UsageError(subject, problem, "correct its permissions, or those of its folder")
     if error.errno in (errno.EEXIST, errno.ENOTDIR) and error.filename is not None:
         return UsageError(subject, "a file is in the place of a folder", "give another folder, or move the file")
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and error.filename is not None:
+        return UsageError(subject, f"no file can have this path ({os.strerror(error.errno).lower()})", "correct it")
     return None
 
 

@@ -90,7 +90,7 @@ def read(path: str | Path, rate: int) -> Samples:
         UsageError: the file does not exist.
         Undecodable: the file has no sound that can be decoded.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise UsageError(path, "the sound file does not exist", "correct the path, or put the file there")
     return _decode(path, rate, MAX_SECONDS).samples
 

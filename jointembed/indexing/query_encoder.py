@@ -99,7 +99,7 @@ class QueryEncoder:
         space = self.encoder.space
         if query.startswith("{") and space.fusions:
             return str(next(iter(space.fusions)))
-        extension, is_file = Path(query).suffix.lower(), Path(query).is_file()
+        extension, is_file = Path(query).suffix.lower(), os.path.isfile(query)
         is_image = extension in IMAGE_EXTENSIONS
         if not is_file and (is_image or os.fsencode(extension) in AUDIO_EXTENSIONS):
             fix = "correct its path; if these are words, give --column or --mode text"
@@ -270,7 +270,7 @@ def find_item_or_encode(
         UsageError: there is neither such an item nor such a file.
     """
     id = index.resolve(name)
-    if id is None and Path(name).is_file():
+    if id is None and os.path.isfile(name):
         return _find_by_content(index, name, field) or QueryEncoder.open(index, field, trust, device).encode(name)
     id = id or index.resolve_spelling(name)
     if id is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def _digest(cells: dict[str, Any], files: set[str]) -> str:
     for name, cell in cells.items():
         digest.update(f"{name} {key(cell) if not missing(cell) else None};".encode())
         for path in (cell if isinstance(cell, list | tuple) else [cell]) if name in files else ():
-            if isinstance(path, str | Path) and Path(path).is_file():
+            if isinstance(path, str | Path) and os.path.isfile(path):
                 stat = Path(path).stat()
                 digest.update(f"{stat.st_size} {stat.st_mtime_ns};".encode())
     return digest.hexdigest()

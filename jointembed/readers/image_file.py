@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def open_image(path: Path) -> Any:
     """
     import PIL.Image
 
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(path, "the image does not exist", "correct the path, or put the file there")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UsageError(path, f"the file is larger than {MAX_FILE_BYTES:,} bytes", "save the image smaller")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class SparseImage(FileReader):
     def _read(path: Path) -> Array:
         if path.suffix != ".npy":
             return np.asarray(open_image(path).convert("L"))
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UsageError(path, "the image does not exist", "correct the path, or put the file there")
         try:
             # It compares the size that the file declares with that of the file before any memory is allocated.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ def _infer_texts(
     ):
         if sum(counts[suffix] for suffix in suffixes) >= 0.9 * len(sample):
             files = [Path(rows.root or ".") / text for text in texts]
-            absent = [text for text, file in zip(texts, files, strict=True) if not file.is_file()]
+            absent = [text for text, file in zip(texts, files, strict=True) if not os.path.isfile(file)]
             if absent:
                 return "other", f"{len(absent)} of {len(files)} {kind} files are missing, such as {absent[0]}", {}
             return inspect(kind, files)

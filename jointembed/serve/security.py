@@ -103,11 +103,15 @@ class AccessPolicy:
         """Whether a request presents the token as a bearer, or the cookie that stands for it."""
         if self.token is None:
             return True
-        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() == b"bearer":
-            return self.is_token(bearer.strip())
+        if b"authorization" in headers:
+            return self.has_bearer(headers)
         cookies = headers.get(b"cookie", b"").split(b";")
         return any(hmac.compare_digest(cookie.strip(), self.cookie.encode()) for cookie in cookies)
+
+    def has_bearer(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a request presents the token as a bearer, which no browser adds of its own accord."""
+        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
+        return scheme.lower() == b"bearer" and self.is_token(bearer.strip())
 
     def is_token(self, token: bytes) -> bool:
         """Whether this is the token, compared in constant time."""
@@ -175,7 +179,7 @@ class SecurityMiddleware:
             status, message = 414, f"the URL is longer than {MAX_TARGET_BYTES:,} bytes"
         elif policy.token is None and host not in policy.allowed_hosts:
             status, message = 403, "this server answers to localhost only"
-        elif not self._is_same_origin(headers, host) or not _is_same_site(method, headers):
+        elif not (policy.has_bearer(headers) or self._is_own_page(method, headers, host)):
             status, message = 403, "cross-site request refused"
         elif method not in ("GET", "HEAD", "POST"):
             status, message = 405, "this method is not supported"
@@ -196,11 +200,21 @@ class SecurityMiddleware:
         message = "this server needs its token: open the address that it printed, or send the token as a bearer"
         return error_response(401, message, {"connection": "close", "www-authenticate": "Bearer"})
 
-    def _is_same_origin(self, headers: dict[bytes, bytes], host: bytes) -> bool:
-        """Whether a request comes from a page of this server; a proxy, which needs a token, may add TLS."""
-        schemes = (b"http://", b"https://") if self.policy.token is not None else (b"http://",)
+    def _is_own_page(self, method: str, headers: dict[bytes, bytes], host: bytes) -> bool:
+        """Whether no page of another site has sent a request.
+
+        A proxy, which needs a token, may add TLS and change the Host; the browser still says in Sec-Fetch-Site, which
+        no page can set, whose page it was, and an old one at least its Origin.
+        """
         origin = headers.get(b"origin")
-        return origin is None or origin.lower() in [scheme + host for scheme in schemes]
+        if not _is_same_site(method, headers):
+            return False
+        if self.policy.token is None:
+            return origin is None or origin.lower() == b"http://" + host
+        if origin is None or b"sec-fetch-site" in headers:
+            return True
+        hosts = (host, headers.get(b"x-forwarded-host", b"").lower())  # a page can set it for its own site only
+        return origin.lower() in [scheme + name for scheme in (b"http://", b"https://") for name in hosts]
 
 
 def _is_same_site(method: str, headers: dict[bytes, bytes]) -> bool:

@@ -116,6 +116,25 @@ def test_a_mistake_is_reported_in_one_line_with_its_fix(line, ask, tmp_path):
     assert [name for name in sorted(os.listdir()) if name not in before and ".index-" not in name] == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "similar s.index _",
+        "similar _ c",
+        "search _ x",
+        "path s.index _ c",
+        "index _ s.index o.index",
+        "index m.ckpt _ o",
+    ]
+    + ["init _", "serve _", "verify _", "cache _", "adopt _ m.ckpt", "recipes _", "demo _", "cluster _"]
+    + ["page s.index _.html", "projector s.index _", "similar s.index c --m3u _.m3u8"],
+)
+def test_a_name_that_no_file_can_have_is_a_mistake(line, ask, tmp_path):
+    (tmp_path / "m.ckpt").write_text("")
+    code, _, err = ask(*line.replace("_", "\u4e2d" * 86).split())
+    assert (code, err.count("\n")) == (2, 1) and "E-USAGE" in err, err
+
+
 def test_one_letter_options_take_every_form(ask):
     for words in (["-n", "3"], ["-n3"], ["-n=3"], ["--n", "3"], ["--n=3"]):
         code, out, err = ask("path", "s.index", *words, "a 1", "c", "--json")

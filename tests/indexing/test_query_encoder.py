@@ -7,7 +7,7 @@ import torch
 from jointembed import BagOfWords, Category, EmbeddingBag, Index
 from jointembed.errors import MismatchError, UsageError
 from jointembed.indexing.index_encoder import IndexEncoder
-from jointembed.indexing.query_encoder import QueryEncoder, QueryEncoders
+from jointembed.indexing.query_encoder import QueryEncoder, QueryEncoders, find_item_or_encode
 from jointembed.space.space import Space
 
 
@@ -43,6 +43,18 @@ def test_the_column_of_a_query_is_guessed_from_its_kind(home):
         assert encoder.guess_column(query) == column
         assert encoder.encode(query).tobytes() == space.embed(column, [cell])[0].tobytes()
     assert np.array_equal(encoder.encode("reel", "genre"), space.embed("genre", ["reel"])[0])
+
+
+@pytest.mark.parametrize("sign", ["slow waltz ", "slow\u4e2d"])
+@pytest.mark.parametrize("count", [1, 50, 86, 2000])
+def test_a_text_longer_than_the_name_of_any_file_is_a_text(home, sign, count):
+    with Index.open(home[1]) as index:
+        encoder = QueryEncoder.open(index)
+        assert encoder.guess_column(sign * count) == "words"
+        with pytest.raises(UsageError, match="no such id, path or title, and no such file"):
+            find_item_or_encode(index, sign * count, None, None)
+    with pytest.raises(UsageError, match="does not exist"):
+        encoder.guess_column(sign * count + ".flac")
 
 
 def test_unknown_queries_are_refused_with_the_nearest_known_one(home):

@@ -313,6 +313,33 @@ def test_token_is_required_once_it_is_set(folder):
         assert ask(port, "/", headers=[f"Cookie: {cookie}"])[0] == 401
 
 
+def test_a_page_behind_a_proxy_may_post_and_others_may_not(folder):
+    """A proxy adds TLS, and some put their own target in the place of the Host (nginx does so by default)."""
+    origin, public = "Origin: https://songs.example", "songs.example"
+    bearer, forwarded = f"Authorization: Bearer {TOKEN}", "X-Forwarded-Host: songs.example"
+    own, foreign = "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"
+    with serving(folder / "songs.index", token=TOKEN) as port:
+        cookie = "Cookie: " + ask(port, f"/?token={TOKEN}")[1]["set-cookie"].split("; ")[0]
+        for host, headers, is_accepted in (
+            (public, [origin, bearer], True),
+            (None, [origin, bearer], True),
+            (None, [origin, bearer, foreign], True),
+            (public, [origin, cookie], True),
+            (f"{public}:443", [origin, cookie, own], True),
+            (None, [origin, cookie, own], True),
+            (None, [origin, cookie, forwarded], True),
+            (None, [origin, cookie], False),
+            (public, [origin, cookie, foreign], False),
+            (public, [origin, cookie, "Sec-Fetch-Site: same-site"], False),
+            (public, ["Origin: https://evil.example", cookie], False),
+            (public, ["Origin: https://evil.example", cookie, forwarded], False),
+            (public, ["Origin: https://evil.example", bearer + "x"], False),
+            (public, ["Origin: null", cookie], False),
+        ):
+            status, _, body = ask(port, "/api/query", "POST", headers, b"RIFF", host)
+            assert (status != 403) == is_accepted, (host, headers, status, body)
+
+
 def test_clients_that_leave_early_cost_nothing(port):
     for _ in range(50):
         with Client(port) as client:
