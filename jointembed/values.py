@@ -22,7 +22,8 @@ def key(cell: object) -> int:
     """The 64-bit BLAKE2b key of a cell: equal cells have equal keys, whatever their types.
 
     A NumPy scalar equals the Python number, a path its text, 3 equals 3.0 (but not "3"), a list of numbers the array of
-    the same shape and values, and a list of one element that element. The order of a dict's keys does not matter.
+    the same shape and values, and a list of one element that element. Missing elements of a list do not count, and the
+    order of a dict's keys does not matter.
 
     Returns:
         A signed 64-bit integer.
@@ -79,27 +80,54 @@ def hash_all(contents: Iterable[Any]) -> npt.NDArray[np.int64]:
 
 
 def missing(cell: object) -> bool:
-    """True if a cell is empty: None, NaN, "", [], an empty array, or a list of missing cells."""
+    """True if a cell is empty: None, NaN, "", [], an empty array, or a list or an array of missing cells."""
     if isinstance(cell, str | bytes):
         return not cell
     if isinstance(cell, np.ndarray):
-        return cell.size == 0
+        return cell.size == 0 or (
+            cell.dtype.kind in "OfUS" and missing(cell.flat[0]) and missing(cell.ravel().tolist())
+        )
     if isinstance(cell, list | tuple):
         return all(missing(element) for element in cell)
-    return cell is None or (isinstance(cell, float | np.floating | datetime.date) and bool(cell != cell))
+    if isinstance(cell, float | np.floating | datetime.date):
+        return bool(cell != cell)
+    return cell is None or type(cell).__name__ == "NAType"  # pandas.NA
+
+
+def present(cell: Sequence[Any] | npt.NDArray[Any]) -> list[Any]:
+    """The items of a list or of an array (N, ...) that are not missing.
+
+    An empty list among them, such as a silent frame of a piano roll, is an item.
+    """
+    items = cell.tolist() if isinstance(cell, np.ndarray) and cell.ndim == 1 else cell
+    return [
+        item for item in items if (item if type(item) is str else isinstance(item, _CONTAINERS) or not missing(item))
+    ]
+
+
+_CONTAINERS = (list, tuple, np.ndarray)
+
+
+def items(cell: Any) -> list[Any]:
+    """The items of a cell that are not missing, numbers included: those of a list or an array, or the cell itself."""
+    if isinstance(cell, _CONTAINERS):
+        return present(cell)
+    return [] if missing(cell) else [cell]
 
 
 def explode(cell: Any) -> list[Any]:
     """The elements of a cell: the items of a list, or the cell itself; none if it is missing.
 
     A list of numbers is a single element (an image, a vector), and so are an array of numbers and a dict. Missing
-    elements are left out.
+    elements are left out, but not those of a vector: its reader says what they mean.
     """
     if missing(cell):
         return []
     if isinstance(cell, np.ndarray) and cell.ndim == 1 and cell.dtype.kind in "OUST":
         cell = cell.tolist()
-    if not isinstance(cell, list | tuple) or all(isinstance(item, int | float | np.number | np.bool_) for item in cell):
+    if not isinstance(cell, list | tuple) or all(
+        isinstance(item, int | float | np.number | np.bool_) for item in present(cell)
+    ):
         return [cell]
     return [item for item in cell if not missing(item)]
 
@@ -136,6 +164,8 @@ def _hash_array(cell: npt.NDArray[Any]) -> int:
         return key(cell[0])
     if cell.dtype.kind not in "biuf":
         return _hash_list(cell.tolist())
+    if cell.ndim == 1 and cell.dtype.kind == "f" and (absent := np.isnan(cell)).any() and not absent.all():
+        return _hash_array(cell[~absent])
     values = np.add(cell, 0.0, dtype="<f8", order="C")  # the sum turns -0.0, which equals 0.0, into it
     parts = [repr(cell.shape).encode(), values.data if values.size else b""]
     if cell.dtype.kind in "iu" and cell.itemsize == 8 and values.size and np.abs(values).max() > MAX_EXACT_FLOAT:
@@ -144,6 +174,7 @@ def _hash_array(cell: npt.NDArray[Any]) -> int:
 
 
 def _hash_list(cell: Sequence[Any]) -> int:
+    cell = present(cell) or cell
     if len(cell) == 1:
         return key(cell[0])
     if not cell or not isinstance(cell[0], str):

@@ -3,6 +3,7 @@ import math
 import time
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,13 +88,19 @@ def test_cells_of_unknown_types_are_refused():
         key(object())
 
 
-@pytest.mark.parametrize("cell", [None, "", [], (), b"", math.nan, np.float32("nan"), np.zeros(0), [None], ["", None]])
+@pytest.mark.parametrize(
+    "cell",
+    [None, "", [], (), b"", math.nan, np.float32("nan"), np.zeros(0), [None], ["", None], pandas.NA, pandas.NaT]
+    + [np.array([math.nan] * 2), np.array([None, ""], object), [[], [None]]],
+)
 def test_missing_cells(cell):
     assert missing(cell)
     assert explode(cell) == []
 
 
-@pytest.mark.parametrize("cell", [0, False, "a", [0], {}, {"a": None}, np.zeros(1), np.zeros((2, 2)), ["", "a"]])
+@pytest.mark.parametrize(
+    "cell", [0, False, "a", [0], {}, {"a": None}, np.zeros(1), np.zeros((2, 2)), ["", "a"], np.array([math.nan, 0])]
+)
 def test_present_cells(cell):
     assert not missing(cell)
 
@@ -103,7 +110,7 @@ def test_explode_returns_the_elements():
     assert explode("ab") == ["ab"]
     assert explode(["a", None, "b", ""]) == ["a", "b"]
     assert explode(np.array(["a", "b"], object)) == ["a", "b"]
-    assert explode([0, 1, 0.5]) == [[0, 1, 0.5]]
+    assert explode([0, 1, 0.5]) == [[0, 1, 0.5]] and explode([0, None]) == [[0, None]]
     assert explode(array)[0] is array
     assert len(explode([array, array])) == 2
     assert explode({"a": [1]}) == [{"a": [1]}]

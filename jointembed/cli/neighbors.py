@@ -132,6 +132,8 @@ def _row_queries(
     from ..errors import UsageError, did_you_mean
     from ..indexing.query_encoder import open_encoder
     from ..indexing.table_cells import first_column, rows_with_cell
+    from ..readers import Category
+    from ..values import items
 
     encoder = open_encoder(index, field, trust, device=device)
     rows = open_as_trained(table, encoder.file, add_split=split != "all")
@@ -143,9 +145,8 @@ def _row_queries(
     def read(start: int) -> tuple[list[str], Any, list[list[str]]]:
         part = pairs[start : start + QUERIES_IN_PART]
         cells = [row.get(exclude) if exclude else None for row, _ in part]
-        lists = [cell if isinstance(cell, list | tuple) else [] if cell is None else [cell] for cell in cells]
         vectors = encoder.embed(name, [cell for _, cell in part])
-        return [row["id"] for row, _ in part], vectors, [[str(id) for id in ids] for ids in lists]
+        return [row["id"] for row, _ in part], vectors, [[Category.name(id) for id in items(cell)] for cell in cells]
 
     return len(pairs), read
 

@@ -53,19 +53,13 @@ def has_elements(field: Any) -> bool:
 
 
 def split_cells(cells: Any) -> tuple[Any, NDArray[np.int64] | None]:
-    """The elements (P,) of an Arrow array of cells (B,), and the number in each cell (B,); None where cells are scalar.
-
-    As in the arrays that `to_objects` gives, a missing integer in a list is 0, and a missing float NaN.
-    """
-    from pyarrow import compute, types
+    """The elements (P,) of an Arrow array of cells (B,), and how many are in each (B,); None where cells are scalar."""
+    from pyarrow import compute
 
     if not is_list(cells.type):
         return _decode(cells), None
     counts = compute.fill_null(compute.list_value_length(cells), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    elements = _decode(cells.flatten())
-    if elements.null_count and is_number(elements.type):
-        elements = elements.fill_null(0 if types.is_integer(elements.type) else np.nan)
-    return elements, counts
+    return _decode(cells.flatten()), counts
 
 
 def _decode(array: Any) -> Any:
@@ -76,6 +70,8 @@ def _decode(array: Any) -> Any:
 
 def to_objects(column: Any, kind: bytes = b"") -> Sequence[Any]:
     """The cells of an Arrow column as Python objects; lists of numbers as arrays that share its memory.
+
+    A list with a missing number is a list with None, as from a .jsonl file.
 
     Args:
         column: a ChunkedArray.
@@ -98,5 +94,12 @@ def to_objects(column: Any, kind: bytes = b"") -> Sequence[Any]:
         else:
             bounds = chunk.offsets.to_numpy()
         valid = chunk.is_valid().to_numpy(zero_copy_only=False)
-        cells += [flat[a:b] if ok else None for a, b, ok in zip(bounds[:-1], bounds[1:], valid, strict=True)]
+        places = zip(bounds[:-1].tolist(), bounds[1:].tolist(), valid.tolist(), strict=True)
+        if not chunk.values.null_count:
+            cells += [flat[a:b] if ok else None for a, b, ok in places]
+            continue
+        filled = chunk.values.is_valid().to_numpy(zero_copy_only=False)
+        cells += [
+            (flat[a:b] if filled[a:b].all() else chunk.values[a:b].to_pylist()) if ok else None for a, b, ok in places
+        ]
     return cells

@@ -85,12 +85,11 @@ class DistinctColumn:
         return total
 
 
-def write_distinct(batches: Iterable[Any], keeps_missing: bool, writer: ArrayWriter) -> Mapping[str, Any]:
+def write_distinct(batches: Iterable[Any], writer: ArrayWriter) -> Mapping[str, Any]:
     """Write the arrays of a `DistinctColumn`.
 
     Args:
         batches: the Arrow arrays of the column, one after another; see `has_elements`.
-        keeps_missing: a missing element of a list that is not missing is an element too.
         writer: of the arrays.
     """
     import pyarrow as pa
@@ -112,9 +111,7 @@ def write_distinct(batches: Iterable[Any], keeps_missing: bool, writer: ArrayWri
         del dictionaries
         elements = merged.dictionary
         _write_elements(elements, writer)
-        cells_writer = (
-            _ListsWriter(elements, keeps_missing, writer) if is_list(type) else _ScalarsWriter(elements, writer)
-        )
+        cells_writer = (_ListsWriter if is_list(type) else _ScalarsWriter)(elements, writer)
         local_codes.seek(0)
         for (count, counts), global_codes in zip(shapes, np.split(numbers, np.cumsum(sizes)[:-1]), strict=True):
             codes = global_codes[_read_codes(local_codes, count)]
@@ -156,15 +153,15 @@ class _ScalarsWriter:
 
 
 class _ListsWriter:
-    """Writes the codes, the starts and the keys of lists, batch by batch."""
+    """Writes the codes, the starts and the keys of lists without their missing elements, batch by batch."""
 
-    def __init__(self, elements: Any, keeps_missing: bool, writer: ArrayWriter) -> None:
+    def __init__(self, elements: Any, writer: ArrayWriter) -> None:
         self.writer, self.numeric = writer, is_number(elements.type)
         self.missing, self.keys = _describe(elements)
-        if self.numeric:  # a list of numbers is an array, which is missing only if it is empty
-            self.missing[:] = False
-            self.numbers = elements.to_numpy(zero_copy_only=False)
-        self.keeps_missing = keeps_missing or not self.missing.any()
+        if self.numeric:
+            self.numbers = elements.fill_null(0).to_numpy(
+                zero_copy_only=False
+            )  # a null would turn integers into floats
         self.used = np.zeros(len(elements), bool)
         self.rows, self.pieces, self.multiple = 0, 0, False
         writer.append("keys", self.keys)
@@ -174,24 +171,21 @@ class _ListsWriter:
         """Append lists, by the codes of their elements (P,) and the number in each (B,)."""
         assert counts is not None
         sizes = counts.astype(np.int64)
-        ends = np.cumsum(sizes)
-        present = ~self.missing[codes] if self.missing.any() else np.ones(len(codes), bool)
-        lengths = _count(present, ends)
-        filled = lengths > 0
+        if self.missing.any():
+            present = ~self.missing[codes]
+            sizes, codes = _count(present, np.cumsum(sizes)), codes[present]
+        ends, filled = np.cumsum(sizes), sizes > 0
         row_keys = np.where(filled, 0, -1 - np.arange(self.rows, self.rows + len(sizes)))
-        single = filled & (sizes == 1)
+        single = sizes == 1
         row_keys[single] = self.keys[codes[ends[single] - 1]]
-        for size in np.unique(sizes[filled & (sizes > 1)]).tolist():
-            places = np.flatnonzero(filled & (sizes == size))
+        for size in np.unique(sizes[sizes > 1]).tolist():
+            places = np.flatnonzero(sizes == size)
             matrix = codes[(ends[places] - size)[:, None] + np.arange(size)]
             row_keys[places] = self._list_keys(matrix)
-        if self.keeps_missing:
-            present, lengths = np.repeat(filled, sizes), np.where(filled, sizes, 0)
-        codes = codes[present]
         self.used[codes] = True
-        self.multiple |= bool(lengths.max(initial=0) > 1)
+        self.multiple |= bool(sizes.max(initial=0) > 1)
         self.writer.append("codes", codes)
-        self.writer.append("starts", self.pieces + np.cumsum(lengths))
+        self.writer.append("starts", self.pieces + ends)
         self.writer.append("row_keys", row_keys)
         self.rows, self.pieces = self.rows + len(sizes), self.pieces + len(codes)
 

@@ -79,7 +79,7 @@ class EncodedTable:
             return False
         type = self.rows.field(column).type
         # A list of numbers is a single element unless the reader says otherwise.
-        return cast(ElementReader, reader).keeps_missing or not (is_list(type) and is_number(type.value_type))
+        return cast(ElementReader, reader).splits_numbers or not (is_list(type) and is_number(type.value_type))
 
     def has_keys(self, column: str) -> bool:
         """Whether `keys` can give the keys of a column."""
@@ -87,11 +87,11 @@ class EncodedTable:
 
     def keys(self, column: str) -> EncodedColumn:
         """The keys of a column; see `Ragged.keys_only`."""
-        return EncodedColumn(self._distinct(column, True).entry, None)
+        return EncodedColumn(self._distinct(column).entry, None)
 
-    def counts(self, column: str, reader: ElementReader, weights: Ints) -> tuple[Any, Ints]:
+    def counts(self, column: str, weights: Ints) -> tuple[Any, Ints]:
         """The distinct elements of a column, an Arrow array (U,), and how often each occurs; see `DistinctColumn`."""
-        distinct = self._distinct(column, reader.keeps_missing)
+        distinct = self._distinct(column)
         return distinct.elements(), distinct.counts(weights)
 
     def matrix(self, columns: Sequence[str]) -> tuple[Array, Array]:
@@ -110,7 +110,7 @@ class EncodedTable:
     def _encode_matrix(self, column: str, reader: MatrixReader) -> EncodedColumn:
         names = reader.columns or (column,)
         key = {
-            "matrix": [self.distinct_key(name, True) for name in names],
+            "matrix": [self.distinct_key(name) for name in names],
             "reader": _describe(reader),
             "state": _hash(json.dumps(reader.state()).encode()),
         }
@@ -133,13 +133,13 @@ class EncodedTable:
 
     def _scalar_keys(self, column: str) -> Ints:
         """The keys of scalar cells, and of a missing cell after them (B + 1,)."""
-        return self._distinct(column, True).gather(np.arange(len(self.rows) + 1))[2]
+        return self._distinct(column).gather(np.arange(len(self.rows) + 1))[2]
 
     def _row_keys(self, columns: Sequence[str]) -> Ints:
         """The keys of rows as dicts of these columns without missing cells (B + 1,); see `values.key`."""
         names = sorted(set(columns))
         keys = np.stack([self._scalar_keys(name) for name in names], axis=1)
-        counts = np.stack([self._distinct(name, True).codes >= 0 for name in names], axis=1)
+        counts = np.stack([self._distinct(name).codes >= 0 for name in names], axis=1)
         row_keys = -1 - np.arange(len(keys))
         pairs = np.empty((*keys.shape, 2), np.int64)
         pairs[:, :, 0], pairs[:, :, 1] = values.keys(names), keys
@@ -150,9 +150,9 @@ class EncodedTable:
         return row_keys
 
     def _encode_elements(self, column: str, reader: ElementReader) -> EncodedColumn:
-        distinct = self._distinct(column, reader.keeps_missing)
+        distinct = self._distinct(column)
         key = {
-            "tokens of": self.distinct_key(column, reader.keeps_missing),
+            "tokens of": self.distinct_key(column),
             "reader": _describe(reader),
             "state": _hash(json.dumps(reader.state()).encode()),
         }
@@ -184,20 +184,17 @@ class EncodedTable:
 
         return EncodedColumn(distinct.entry, self.store.get(key, compute))
 
-    def distinct_key(self, column: str, keeps_missing: bool) -> dict[str, Any]:
+    def distinct_key(self, column: str) -> dict[str, Any]:
         """What decides the distinct elements of a column."""
-        in_lists = is_list(self.rows.field(column).type)
-        return {"column": column, "rows": self.rows.column_digest(column), "missing": keeps_missing or not in_lists}
+        return {"column": column, "rows": self.rows.column_digest(column), "code": code_hash(DistinctColumn)}
 
-    def _distinct(self, column: str, keeps_missing: bool) -> DistinctColumn:
-        key = self.distinct_key(column, keeps_missing)
-        key["code"] = code_hash(DistinctColumn)
+    def _distinct(self, column: str) -> DistinctColumn:
 
         def compute(writer: ArrayWriter) -> Mapping[str, Any]:
             batches = _track(self.rows.batches(column), f"Reading {column}", len(self.rows), True)
-            return write_distinct(batches, bool(key["missing"]), writer)
+            return write_distinct(batches, writer)
 
-        return DistinctColumn(self.store.get(key, compute))
+        return DistinctColumn(self.store.get(self.distinct_key(column), compute))
 
 
 def fit_elements(reader: ElementReader, columns: Sequence[tuple[EncodedTable, str, Ints]]) -> None:
@@ -209,14 +206,14 @@ def fit_elements(reader: ElementReader, columns: Sequence[tuple[EncodedTable, st
     """
     key = {
         "fit on": [
-            [table.store.folder.name, table.distinct_key(column, reader.keeps_missing), _hash(weights.tobytes())]
+            [table.store.folder.name, table.distinct_key(column), _hash(weights.tobytes())]
             for table, column, weights in columns
         ],
         "reader": _describe(reader),
     }
 
     def compute(writer: ArrayWriter) -> Mapping[str, Any]:
-        counted = [table.counts(column, reader, weights) for table, column, weights in columns]
+        counted = [table.counts(column, weights) for table, column, weights in columns]
         reader.fit_counts(
             itertools.chain.from_iterable(_iterate(elements, counts) for elements, counts in counted),
             itertools.chain.from_iterable(counts[counts > 0].tolist() for _, counts in counted),

@@ -244,10 +244,14 @@ def _kind(cell: Any) -> str:
     if isinstance(cell, float):
         return "float"
     if isinstance(cell, list):
-        kinds = set(map(_kind, cell))
-        if kinds <= {"text", ""}:
+        kinds = set(map(_kind, cell)) - {""}
+        if not kinds or kinds == {"text"}:
             return "list of text" if kinds else "list"
-        if len(kinds) == 1 and kinds <= {"integer", "float"} and all(map(math.isfinite, cell)):
+        if (
+            len(kinds) == 1
+            and kinds <= {"integer", "float"}
+            and all(number is None or math.isfinite(number) for number in cell)
+        ):
             return f"list of {kinds.pop()}"
     return "json"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
-from ..values import explode, key, missing
+from ..values import explode, items, key, missing
 from .ranking import Ints
 
 Rows = Sequence[Mapping[str, Any]]
@@ -208,9 +208,7 @@ def _exclusions(
     """Return for each query the candidates in its cells of a column."""
     excluded = {cell: set[int]() for cell in queries}
     for row in query_rows:
-        value = rows[row].get(column)
-        elements = [] if missing(value) else list(value) if isinstance(value, list | tuple) else [value]
-        positions = {position[cell] for cell in map(key, elements) if cell in position}
+        positions = {position[cell] for cell in map(key, items(rows[row].get(column))) if cell in position}
         for cell in cells[row]:
             if cell in excluded:
                 excluded[cell] |= positions

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import values
 from ..arguments import Count
 from ..errors import UsageError
 from ..ragged import Ragged
@@ -27,17 +28,15 @@ class Category(ElementReader):
     (['jazz', 'waltz'], [1, 2])
     """
 
-    keeps_missing = True
+    splits_numbers = True
 
     def __init__(self, min_count: Count = 1) -> None:
         self.min_count = min_count
         self.restore({"ids": [], "counts": []})
 
     def elements(self, cell: Any) -> list[Any]:
-        """The ids of a cell: each item of a list, numbers included."""
-        if isinstance(cell, np.ndarray):
-            cell = cell.tolist()
-        return list(cell) if isinstance(cell, list | tuple) else [cell]
+        """The ids of a cell: each item of a list that is not missing, numbers included."""
+        return values.items(cell)
 
     @staticmethod
     def name(element: Any) -> str:

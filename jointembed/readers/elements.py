@@ -18,7 +18,7 @@ class ElementReader(TokenReader):
     counterpart here is read cell by cell. The `state` must be the same after a conversion to JSON and back.
     """
 
-    keeps_missing: ClassVar[bool] = False  # a missing item of a list is an element too
+    splits_numbers: ClassVar[bool] = False  # each number of a list is an element, and not the list of them
 
     @abstractmethod
     def fit_counts(self, elements: Iterable[Any], counts: Iterable[int]) -> None:
@@ -39,5 +39,5 @@ class ElementReader(TokenReader):
         bases = type(self).__mro__
         place = {name: number for number, base in reversed([*enumerate(bases)]) for name in vars(base)}
         own = place["tokens"] == bases.index(ElementReader) or place["tokens"] <= place["token_ids"]
-        cells = all(place["keeps_missing"] <= place[name] for name in ("elements", "keys", "encode"))
+        cells = all(place["splits_numbers"] <= place[name] for name in ("elements", "keys", "encode"))
         return own and cells and place["fit_counts"] <= place["fit"]

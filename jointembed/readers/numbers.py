@@ -62,6 +62,8 @@ class Numbers(Standardized, MatrixReader):
 
     def _to_numbers(self, cell: Any) -> Array:
         cells = [cell.get(column) for column in self.columns] if isinstance(cell, dict) else cell
+        if isinstance(cell, list | tuple | np.ndarray):
+            cells = values.present(cell) or math.nan
         cells = np.atleast_1d(np.array(cells, dtype=object)).ravel()
         if len(cells) != self.size:
             raise UsageError("number", f"expected {self.size} numbers, got {len(cells)}", f"give {self.size}")

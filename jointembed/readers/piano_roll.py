@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import values
 from ..errors import UsageError
 from .reader import TokenReader
 
@@ -15,7 +16,7 @@ class PianoRoll(TokenReader):
     """A piano roll. A cell is a list of frames in their order, and a frame is a list of the pitches that sound in it.
 
     A frame is a piece, and its pitches are the tokens of the piece, in ascending order and without repetition. A
-    frame may be empty; a roll without any pitch is a missing cell.
+    frame may be empty; a roll without any pitch is a missing cell. Missing frames and pitches are left out.
 
     Args:
         low: the lowest pitch, as a MIDI note number; 21 is the lowest of a piano.
@@ -34,6 +35,7 @@ class PianoRoll(TokenReader):
     def elements(self, cell: Any) -> list[Any]:
         """The frames of a cell, empty ones included."""
         frames = cell.tolist() if isinstance(cell, np.ndarray) else cell
+        frames = values.present(frames) if isinstance(frames, list | tuple) else frames
         if not isinstance(frames, list | tuple) or not all(
             isinstance(frame, list | tuple | np.ndarray) for frame in frames
         ):
@@ -46,6 +48,7 @@ class PianoRoll(TokenReader):
         Raises:
             UsageError: a pitch is not a whole number, or is out of range.
         """
+        element = values.present(element)
         ids = {int(pitch) - self.low if isinstance(pitch, int | np.integer) else -1 for pitch in element}
         if any(not 0 <= id < self.size for id in ids):
             wrong = f"pitches must be whole numbers from {self.low} to {self.high}, got {list(element)}"

@@ -167,7 +167,8 @@ class FileReader(Reader):
 
     def elements(self, cell: Any) -> list[Any]:
         """The paths of a list, or the cell itself."""
-        return list(cell) if isinstance(cell, list | tuple) and cell and isinstance(cell[0], str | Path) else [cell]
+        paths = values.present(cell) if isinstance(cell, list | tuple) else []
+        return paths if paths and isinstance(paths[0], str | Path) else [cell]
 
 
 class Standardized(Reader):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..audio.formats import AUDIO_EXTENSIONS
-from ..values import key, missing
+from ..values import key, missing, present
 
 SOUND_SUFFIXES = {suffix.decode() for suffix in AUDIO_EXTENSIONS}
 BITMAP_SUFFIXES = {".png", ".bmp", ".webp", ".jpg", ".jpeg", ".npy"}
@@ -132,7 +132,10 @@ def _elements(cell: Any) -> list[Any]:
 
 
 def _array(cell: Any) -> Any:
-    """A list of numbers as an array of one or two dimensions; None for anything else."""
+    """A list of numbers as an array of one or two dimensions; None for anything else. Missing numbers are left out."""
+    if isinstance(cell, list | tuple) or (isinstance(cell, np.ndarray) and cell.dtype.kind in "fO" and cell.ndim == 1):
+        numbers = present(cell)
+        cell = numbers if isinstance(cell, list | tuple) or len(numbers) < len(cell) else cell
     if isinstance(cell, list | tuple) and cell and isinstance(cell[0], int | float | list | tuple):
         with contextlib.suppress(ValueError, OverflowError):
             cell = np.array(cell)

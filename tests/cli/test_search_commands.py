@@ -30,7 +30,7 @@ def rows():
         genre = list(GENRES)[at % 3]
         words = f"{GENRES[genre]} number{at % 5}"
         row = {"id": f"s{at:02}", "split": "train", "title": f"Tune {at}", "artist": f"A{at % 4}", "genre": genre}
-        row |= {"audio": f"audio/{at}.flac", "seconds": 30 + at, "seen": [f"s{at:02}", "s03"], "words": words}
+        row |= {"audio": f"audio/{at}.flac", "seconds": 30 + at, "seen": [f"s{at:02}", None, "s03"], "words": words}
         table_rows.append(row)
     return table_rows
 

@@ -119,13 +119,11 @@ def test_columns_of_other_types_are_read_cell_by_cell(cells, reader, tmp_path):
     assert not EncodedTable(open_column(cells, tmp_path), tmp_path).supports("x", reader)
 
 
-@pytest.mark.parametrize(("cells", "reader"), [(["a", 3], BagOfWords()), ([["a", None]], Category())])
-def test_cells_that_a_reader_refuses_are_refused(cells, reader, tmp_path):
-    cells = pa.array([3, 4]) if isinstance(reader, BagOfWords) else pa.array(cells)
-    table = EncodedTable(open_column(cells, tmp_path), tmp_path)
+def test_cells_that_a_reader_refuses_are_refused(tmp_path):
+    table = EncodedTable(open_column(pa.array([3, 4]), tmp_path), tmp_path)
     for _ in range(2):
         with pytest.raises(UsageError, match="must be text"):
-            fit_elements(reader, [(table, "x", np.ones(len(cells), np.int64))])
+            fit_elements(BagOfWords(), [(table, "x", np.ones(2, np.int64))])
 
 
 class Reversed(Category):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas
+import PIL.Image
 import pyarrow as pa
 import pytest
 import soundfile
@@ -23,6 +24,7 @@ from jointembed import (
     LogMel,
     Match,
     Numbers,
+    PianoRoll,
     Regression,
     SparseImage,
     TableData,
@@ -125,6 +127,61 @@ def test_tables_of_all_formats_give_equal_batches(kind, tmp_path):
         for part in ("values", "rows", "row_keys", "offsets", "weights"):
             got, expected = (getattr(batch, part) for batch in batches)
             assert (got is None) == (expected is None) and (got is None or torch.equal(got, expected)), (name, part)
+
+
+HOLES = {
+    "ids": [[5, None, 9], None, [5, 9], [None], [9]],
+    "big": [[2**60 + 1, None], None, [2**60 + 1], [None], [9]],
+    "tags": [["a", None, "b"], None, ["a", "b"], [None, ""], ["", "b"]],
+    "roll": [[[60, None], [], [64]], None, [[60], [], [64]], [[None]], [[64]]],
+    "tempo": [[None, 90.5], None, [90.5], [None], [120.0]],
+}
+
+
+@pytest.mark.parametrize("kind", ["list", "jsonl", "parquet", "Arrow", "DataFrame", "arrays"])
+def test_missing_element_of_a_list_is_no_element(kind, tmp_path):
+    names = [name for name in HOLES if kind != "arrays" or name not in ("roll", "big")]
+    rows = [{name: HOLES[name][row] for name in names} for row in range(5)]
+    if kind == "Arrow":
+        table = pa.Table.from_pylist(rows)
+    elif kind == "arrays":  # in which pandas writes a missing number as NaN
+        table = pandas.DataFrame(
+            {
+                name: [cell and np.array(cell, object if name == "tags" else float) for cell in HOLES[name]]
+                for name in names
+            }
+        )
+    else:
+        table = write_table(kind, rows, tmp_path)
+    table = Rows.open(table)
+    readers = {"ids": Category(), "big": Category(), "tags": Category(), "roll": PianoRoll(), "tempo": Numbers()}
+    for name, reader in readers.items():
+        if name not in names:
+            continue
+        cells = table.cells(name)
+        reader.fit(cells)
+        x = reader.encode(cells)
+        assert x.present.tolist() == [True, False, True, False, True], (name, cells)
+        first, same = x[torch.tensor([0])], x[torch.tensor([2])]
+        assert first.row_keys == same.row_keys and torch.equal(first.values, same.values), name
+        assert len(set(x.row_keys.tolist())) == 4, name
+        if name in ("ids", "tags"):
+            assert reader.vocabulary() == (["5", "9"] if name == "ids" else ["a", "b"])
+    texts = BagOfWords()
+    texts.fit(table.cells("tags"))
+    assert texts.encode(table.cells("tags")).counts.tolist() == [2, 0, 2, 0, 1]
+
+
+def test_missing_grey_level_is_refused_and_not_black(tmp_path):
+    parquet.write_table(pa.table({"bitmap": pa.array([[9, None, 0, 7]])}), tmp_path / "rows.parquet")
+    with pytest.raises(UsageError, match="grey levels must be numbers"):
+        SparseImage([2, 2]).encode(Rows.open(tmp_path).cells("bitmap"))
+
+
+def test_missing_paths_of_a_list_are_left_out(tmp_path):
+    PIL.Image.new("L", (2, 2), 255).save(tmp_path / "a.png")
+    parquet.write_table(pa.table({"bitmap": [[None, "a.png", ""], [None]]}), tmp_path / "rows.parquet")
+    assert SparseImage([2, 2]).encode(Rows.open(tmp_path).cells("bitmap", True)).counts.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.uint8(), 4), pa.list_(pa.int64()), pa.large_list(pa.float32())])

@@ -216,6 +216,13 @@ def test_block_size_does_not_change_the_metrics():
     assert evaluate(task, *vectors, "euclidean", n_resamples=10, block_scores=200) == whole
 
 
+def test_ids_in_an_array_are_excluded():
+    history = {"split": "test", "history": np.array([7.0, np.nan, 9.0]), "next": 8}  # from a list of a Parquet file
+    rows = [history, *({"split": "films", "next": film} for film in (7, 8, 9))]
+    task = build_task(rows, "history", "next", None, "test", "films", "history", {"history"})
+    assert [excluded.tolist() for excluded in task.excluded] == [[0, 2]]
+
+
 def test_excluded_candidates_are_not_ranked():
     rows = [
         {"split": "test", "user": "u", "history": ["a", "b"], "next": "c"},

@@ -125,7 +125,7 @@ def test_rows_come_back_as_json_can_hold_them(tmp_path):
         "tempo": np.float32(120.5),
         "year": np.int64(1810),
         "live": True,
-        "tags": ["a", "b"],
+        "tags": ["a", None, "b", math.nan, ""],
         "none": None,
         "nan": math.nan,
         "facts": {"key": "Am"},
@@ -143,7 +143,7 @@ def test_rows_come_back_as_json_can_hold_them(tmp_path):
         index.add([row], np.zeros((1, 1), np.float32), "audio")
         got = index.row(row["id"])
     left_out = {"audio", "wav", "inf", "lyrics", "deep", "_file", "_hash"}
-    assert got == {name: cell for name, cell in row.items() if name not in left_out} | {"nan": None}
+    assert got == {name: cell for name, cell in row.items() if name not in left_out} | {"nan": None, "tags": ["a", "b"]}
 
 
 def test_adding_again_replaces_and_keeps_the_place(songs):

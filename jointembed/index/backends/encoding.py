@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UsageError
+from ...values import present
 from .base import Row
 
 MAX_CELL_BYTES = 64_000  # of JSON; a longer cell is data, not a description
@@ -50,8 +51,12 @@ def column_names(rows: Sequence[Row]) -> list[str]:
 
 
 def encode_cells(row: Row) -> bytes:
-    """The cells of a row as one JSON object, without those that JSON cannot hold in 64 kB."""
-    cells = {str(name): cell for name, cell in row.items() if name != "id" and name not in RESERVED_COLUMNS}
+    """The cells of a row as one JSON object, without missing elements and cells that JSON cannot hold in 64 kB."""
+    cells = {
+        str(name): present(cell) if isinstance(cell, list) else cell
+        for name, cell in row.items()
+        if name != "id" and name not in RESERVED_COLUMNS
+    }
     with contextlib.suppress(TypeError, ValueError):
         text = _ENCODER.encode(cells).encode()
         if len(text) <= MAX_CELL_BYTES:
