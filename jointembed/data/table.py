@@ -91,7 +91,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
 
     Args:
         table: a .jsonl, .csv or .parquet file, a folder with `rows.*`, a DataFrame or a list of dicts. Paths in cells
-            are relative to the folder of the table.
+            are relative to the folder of the table. A missing element of a list (null, NaN, "") is left out.
         batch_size: rows in a batch of one process.
         split: column with the split of a row: `train`, `dev` or `test`; rows with other values are ignored. Without
             this column all rows are training rows, unless `group` splits them.
