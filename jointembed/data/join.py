@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,17 +34,22 @@ class JoinedRows(Rows):
         rows: the table.
         join: for each key column of the table, the other table (see `Rows.open`), which has that column too. A path is
             relative to the folder of the table.
+        types: the types of columns of .csv files; see `Rows.open`.
+
+    Attributes:
+        unmatched: a sentence for each key that some rows have and the other table has not.
 
     Raises:
         UsageError: a table or a column is missing, both tables have a further column, or a key is not unique.
     """
 
-    def __init__(self, rows: Rows, join: Mapping[str, Any]) -> None:
+    def __init__(self, rows: Rows, join: Mapping[str, Any], types: Mapping[str, str] | None = None) -> None:
         super().__init__(rows._table, rows.root, rows.name)
-        self.join = dict(join)
+        self.join, self.types = dict(join), dict(types or {})
+        self.unmatched: list[str] = []
         self._items: dict[str, tuple[Rows, ItemNumbers]] = {}
         for key, table in join.items():
-            items = _open_items(key, table, rows.root)
+            items = _open_items(key, table, rows.root, self.types)
             for side in (rows, items):
                 if key not in side.columns:
                     wrong = f"{side.name} has no such column (it has {', '.join(side.columns)})"
@@ -54,7 +60,14 @@ class JoinedRows(Rows):
                     wrong = f"the table and {items.name} both have a column {column}"
                     raise UsageError(f"data.join.{key}", wrong, f"rename {column} in one of them, or leave it out")
             self.columns += added
-            self._items |= dict.fromkeys(added, (items, _look_up_items(key, self, items)))
+            numbers, keys_without_item = _look_up_items(key, self, items)
+            self._items |= dict.fromkeys(added, (items, numbers))
+            if count := sum(keys_without_item.values()):
+                example = next(iter(keys_without_item))
+                self.unmatched.append(
+                    f"{count:,} of {len(self):,} rows of {self.name} have a {key} that {items.name} lacks, such as"
+                    f" {example!r} ({len(keys_without_item):,} different ones)"
+                )
 
     def cells(self, column: str, paths: bool = False) -> list[Any]:
         """The cells of a column; those of items are shared references. See `Rows.cells`."""
@@ -69,7 +82,7 @@ class JoinedRows(Rows):
 
     def with_split(self, group: str, split: str = "split") -> Rows:
         """The rows with a column `split`; `group` may be a column of the items. See `Rows.with_split`."""
-        return JoinedRows(super().with_split(group, split), self.join)
+        return JoinedRows(super().with_split(group, split), self.join, self.types)
 
     def source(self, columns: Collection[str]) -> tuple[Rows, ItemNumbers | None]:
         """The items with all of these columns, and the item of each row (N,), I for no item; else the rows and None."""
@@ -130,14 +143,14 @@ def encode_column(
     return IndirectColumn(encode([*reader_cells(items, column, reader), None]), numbers)
 
 
-def join_as_trained(rows: Rows, join: Mapping[str, str]) -> Rows:
+def join_as_trained(rows: Rows, join: Mapping[str, str], types: Mapping[str, str]) -> Rows:
     """Join rows with the tables that a model was trained with, where they have the keys; never with themselves."""
     tables = {
         key: table
         for key, table in join.items()
         if key in rows.columns and _resolve(table, rows.root).absolute() != Path(rows.name).absolute()
     }
-    return JoinedRows(rows, tables) if tables else rows
+    return JoinedRows(rows, tables, types) if tables else rows
 
 
 def _find_source(rows: Rows, column: str, reader: Reader) -> tuple[Rows, ItemNumbers | None]:
@@ -154,17 +167,20 @@ def _resolve(table: str | Path, root: Path | None) -> Path:
     return (root or Path()) / Path(table).expanduser()
 
 
-def _open_items(key: str, table: Any, root: Path | None) -> Rows:
+def _open_items(key: str, table: Any, root: Path | None, types: Mapping[str, str]) -> Rows:
     if not isinstance(table, str | Path):
         return Rows.open(table)
     path = _resolve(table, root)
     if not path.exists():
         raise UsageError(f"data.join.{key}", f"the table {path} does not exist", "write it there, or correct the path")
-    return Rows.open(path)
+    return Rows.open(path, types)
 
 
-def _look_up_items(key: str, rows: Rows, items: Rows) -> ItemNumbers:
-    """The item of each row, (N,), memory-mapped from a temporary file, so that it needs no memory of the process."""
+def _look_up_items(key: str, rows: Rows, items: Rows) -> tuple[ItemNumbers, Counter[str]]:
+    """The item of each row (N,), and how many rows have each key that has no item.
+
+    The numbers are memory-mapped from a temporary file, so that they need no memory of the process.
+    """
     number_of: dict[str, int] = {}
     number = 0
     for names, numbers in _read_keys(key, items):
@@ -175,17 +191,22 @@ def _look_up_items(key: str, rows: Rows, items: Rows) -> ItemNumbers:
                 raise UsageError(f"data.join.{key}", wrong, "keep one row for each key")
             number += 1
     absent, smallest = len(items), len(items)
+    unmatched: Counter[str] = Counter()
     with tempfile.TemporaryFile() as file:
         for names, numbers in _read_keys(key, rows):
             places = [absent if name is None else number_of.get(name, absent) for name in names]
             smallest = min(smallest, *places)
+            counts = np.bincount(numbers, minlength=len(names)).tolist()
+            for name, place, count in zip(names, places, counts, strict=True):
+                if name is not None and place == absent:
+                    unmatched[name] += count
             np.array(places, np.int64)[numbers].tofile(file)
         if smallest == absent:
             wrong = f"{items.name} has none of the keys of {rows.name}"
             raise UsageError(f"data.join.{key}", wrong, "join the table that has these keys")
         file.flush()
         # Copy on write, because torch refuses read-only arrays; nothing writes to it.
-        return np.memmap(file, np.int64, "c")
+        return np.memmap(file, np.int64, "c"), unmatched
 
 
 def _read_keys(key: str, rows: Rows) -> Iterator[tuple[list[str | None], ItemNumbers]]:

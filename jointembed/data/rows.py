@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +40,21 @@ class Rows:
         return self._length
 
     @classmethod
-    def open(cls, table: Any) -> Rows:
+    def open(cls, table: Any, types: Mapping[str, str] | None = None) -> Rows:
         """The rows of a file, of a folder with `rows.*`, of a table in memory or of a list of dicts.
 
+        Args:
+            table: the table.
+            types: the types of columns of a .csv file, text, integer, number or boolean, where a guess is wrong.
+
         Raises:
-            UsageError: the table is of another type, does not exist, or is empty.
+            UsageError: the table is of another type, does not exist, or is empty; or a cell is not of a given type.
             DamagedError: the file cannot be parsed.
         """
         if isinstance(table, Rows):
             return table
         if isinstance(table, str | Path):
-            return cls._read(Path(table).expanduser())
+            return cls._read(Path(table).expanduser(), types or {})
         if hasattr(table, "iloc"):  # pandas
             return cls({str(name): _series_to_list(table[name]) for name in table.columns})
         if hasattr(table, "__arrow_c_stream__"):  # pyarrow, polars, DuckDB and others
@@ -64,7 +68,7 @@ class Rows:
         raise UsageError("table", wrong, "give one of these")
 
     @classmethod
-    def _read(cls, path: Path) -> Rows:
+    def _read(cls, path: Path, types: Mapping[str, str]) -> Rows:
         if path.is_dir():
             tables = [path / f"rows{suffix}" for suffix in SUFFIXES if (path / f"rows{suffix}").is_file()]
             if not tables:
@@ -76,7 +80,7 @@ class Rows:
         if path.suffix not in SUFFIXES:
             wrong = f"expected a .jsonl, .csv or .parquet file, got {path.suffix or 'a file without a suffix'}"
             raise UsageError(path, wrong, "convert it to one of these")
-        return cls(open_table(path), path.parent, str(path))
+        return cls(open_table(path, types), path.parent, str(path))
 
     @property
     def digest(self) -> str | None:

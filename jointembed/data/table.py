@@ -32,6 +32,7 @@ from ..space import checkpoint
 from ..space.inference import PieceVectors
 from ..space.space import Space
 from .cache_folder import cache_folder
+from .csv_columns import Type, check_types
 from .encoded_column import EncodedColumn
 from .encoded_table import EncodedTable, fit_elements, fit_matrix
 from .feature_cache import FeatureCache
@@ -81,9 +82,16 @@ class TableDataset(Dataset[Batch]):
 def open_as_trained(table: Any, model: str | Path, add_split: bool = True) -> Rows:
     """The rows of a table, joined and split as for the training of a model; a column `split` in the table stays."""
     settings = checkpoint.read(files.checkpoint(model)).get("TableData", {})
-    rows = join_as_trained(Rows.open(table), settings.get("join", {}))
+    types = settings.get("types", {})
+    rows = join_as_trained(Rows.open(table, types), settings.get("join", {}), types)
+    _report_unmatched(rows)
     group = settings.get("group") if add_split and "split" not in rows.columns else None
     return rows.with_split(group) if group else rows
+
+
+def _report_unmatched(rows: Rows) -> None:
+    for sentence in rows.unmatched if isinstance(rows, JoinedRows) else ():
+        print(f"warning: {sentence}. Fix: correct these keys, unless the rows may lack the columns", file=sys.stderr)
 
 
 class TableData(CheckedArguments, lightning.LightningDataModule):
@@ -104,6 +112,9 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
             one artist, album or host, are in the same split; `id` splits row by row.
         join: tables with further columns, by the key column to look up: `{item: items.parquet}`, relative to the folder
             of `table`. Their columns are read and encoded once for each item.
+        types: the types of columns of .csv files, where a guess is wrong: `{barcode: text}`. A type is text, integer,
+            number or boolean. Without it a column is text unless all of its cells are numbers, or true and false, as
+            they would be written here: 007, 04:17 and dates are text. NA is then a missing number.
     """
 
     settings_name = "data"
@@ -120,11 +131,13 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         seed: Natural = 0,
         group: str | None = None,
         join: dict[str, Any] | None = None,
+        types: dict[str, Type] | None = None,
     ) -> None:
         super().__init__()
         self.table, self.batch_size, self.split, self.balance = table, batch_size, split, list(balance or [])
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
-        self.group, self.join = group, dict(join or {})
+        self.group, self.join, self.types = group, dict(join or {}), dict(types or {})
+        check_types(self.types)
         self.rows: Rows | None = None
         self.encoded: dict[str, Ragged | EncodedColumn | IndirectColumn | CachedColumn] = {}
         self._model: Any = None
@@ -137,9 +150,12 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
     def open(self) -> Rows:
         """The rows of the table, read once, with the columns of the joined tables."""
         if self.rows is None:
-            self.rows = Rows.open(self.table)
-            self.rows = JoinedRows(self.rows, self.join) if self.join else self.rows
+            self.rows = Rows.open(self.table, self.types)
+            self.rows = JoinedRows(self.rows, self.join, self.types) if self.join else self.rows
+            self._check_types(self.rows)
             self._check_splits(self.rows)
+            if distributed.rank() == 0:
+                _report_unmatched(self.rows)
             if self.group and self.split not in self.rows.columns:
                 self.rows = self.rows.with_split(self.group, self.split)
                 counts = ", ".join(f"{split} {len(self.numbers(split))}" for split in ("train", "dev", "test"))
@@ -147,6 +163,17 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
                     f"{self.rows.name}: no column {self.split}, split by {self.group}: {counts} rows", file=sys.stderr
                 )
         return self.rows
+
+    def _check_types(self, rows: Rows) -> None:
+        """Check that the columns exist whose types are given, and stand in a .csv file."""
+        for column in self.types:
+            if column not in rows.columns:
+                wrong = f"the table has no such column (it has {', '.join(rows.columns)})"
+                raise UsageError(f"data.types.{column}", wrong, did_you_mean(column, rows.columns))
+            name = find_source(rows, [column])[0].name
+            if not name.endswith(".csv"):
+                wrong = f"{name} is not a .csv file, so its columns have their types already"
+                raise UsageError(f"data.types.{column}", wrong, "leave it out, or convert the column")
 
     def _check_splits(self, rows: Rows) -> None:
         """Check that the columns exist that split the rows; without `split`, the default, all are training rows."""
@@ -156,9 +183,10 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
                 raise UsageError(f"data.{setting}", wrong, did_you_mean(str(column), rows.columns))
 
     def state_dict(self) -> dict[str, Any]:
-        """How the table was split and joined, so that `evaluate` can do the same."""
+        """How the table was read, split and joined, so that `evaluate` can do the same."""
         join = {key: str(table) for key, table in self.join.items() if isinstance(table, str | Path)}
-        return ({"group": self.group} if self.group else {}) | ({"join": join} if join else {})
+        settings = {"group": self.group, "join": join, "types": self.types}
+        return {name: value for name, value in settings.items() if value}
 
     def folder(self) -> Path:
         """The folder of the cache."""

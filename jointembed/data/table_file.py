@@ -12,17 +12,20 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from .. import files
 from ..errors import DamagedError, UsageError
 from .arrow_cells import JSON_CELLS, KIND, PLAIN_LISTS
+from .csv_columns import convert_column
 
 BYTES_IN_BATCH = 1 << 24
 MAX_CELLS_IN_BATCH = 1 << 16
 ROWS_OF_JSON = 20_000  # that are converted at a time
+
+CONVERSION = 2  # raised when a file is converted differently
 
 FOLDER = ".jointembed"
 
@@ -95,16 +98,27 @@ class ParquetTable:
         return pa.chunked_array(list(self.batches(name)), self.schema.field(name).type)
 
 
-def open_table(path: Path) -> ParquetTable:
+def open_table(path: Path, types: Mapping[str, str] | None = None) -> ParquetTable:
     """The table in a .parquet, .csv or .jsonl file.
 
+    Args:
+        path: the file.
+        types: of columns of a .csv file, which are guessed otherwise; see `csv_columns.Type`.
+
     Raises:
-        UsageError: two columns have the same name.
+        UsageError: two columns have the same name, or a cell is not of the type that is given.
         DamagedError: the file cannot be read.
     """
     with blame_table(path):
         digest = content_digest(path)
-        convert = {".csv": _convert_csv, ".jsonl": _convert_jsonl}.get(path.suffix)
+        converters: dict[str, Callable[[Path, IO[bytes]], None]] = {
+            ".csv": functools.partial(_convert_csv, types=types or {}),
+            ".jsonl": _convert_jsonl,
+        }
+        convert = converters.get(path.suffix)
+        if convert is not None:
+            settings = json.dumps([digest, CONVERSION, types or {}], sort_keys=True)
+            digest = hashlib.sha256(settings.encode()).hexdigest()[:32]
         table = ParquetTable(path if convert is None else _convert(path, digest, convert), str(path), digest)
     if len(set(table.column_names)) < len(table.column_names):
         raise UsageError(path, "two columns have the same name", "rename one of them")
@@ -164,7 +178,7 @@ def _convert(path: Path, digest: str, convert: Callable[[Path, IO[bytes]], None]
     return cache
 
 
-def _convert_csv(path: Path, file: IO[bytes]) -> None:
+def _convert_csv(path: Path, file: IO[bytes], types: Mapping[str, str]) -> None:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
     from pyarrow import parquet
@@ -173,9 +187,12 @@ def _convert_csv(path: Path, file: IO[bytes]) -> None:
         header = next(csv.reader(text), [])
     if len(set(header)) < len(header):
         raise UsageError(path, "two columns have the same name", "rename one of them in the first line")
-    # Ids stay text as written, and only empty cells are missing: NA is a country code.
-    options = arrow_csv.ConvertOptions(column_types={"id": pa.string()}, null_values=[""], strings_can_be_null=True)
-    parquet.write_table(arrow_csv.read_csv(path, convert_options=options), file)
+    texts = dict.fromkeys(header, pa.string())
+    options = arrow_csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
+    table = arrow_csv.read_csv(path, convert_options=options)
+    types = {"id": "text", **types}  # ids stay as they are written
+    columns = {name: convert_column(table[name], types.get(name), path, name) for name in table.column_names}
+    parquet.write_table(pa.table(columns), file)
 
 
 def _convert_jsonl(path: Path, file: IO[bytes]) -> None:

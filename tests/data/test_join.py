@@ -218,6 +218,26 @@ def test_missing_joined_table_is_reported_with_its_path(home, tmp_path, capsys):
     assert error.count("\n") == 1 and f"data.join.item: the table {tmp_path / 'items.jsonl'} does not exist" in error
 
 
+def test_keys_without_an_item_are_counted_and_keep_their_zeros(tmp_path, capsys):
+    (tmp_path / "rows.csv").write_text("id,song\n" + "".join(f"{n},{n:03}\n" for n in range(40)) + "x,\n")
+    (tmp_path / "songs.csv").write_text("song,artist\n" + "".join(f"{n:03},A{n}\n" for n in range(37)))
+    data = TableData(str(tmp_path), join={"song": "songs.csv"})
+    assert data.open().cells("artist") == [f"A{n}" for n in range(37)] + [None] * 4
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "3 of 41 rows" in err and "songs.csv lacks, such as '037'" in err
+    (tmp_path / "songs.csv").write_text("song,artist\n" + "".join(f"{n:03},A{n}\n" for n in range(40)))
+    TableData(str(tmp_path), join={"song": "songs.csv"}).open()
+    assert not capsys.readouterr().err
+
+
+def test_joined_columns_have_the_types_that_are_given(tmp_path):
+    (tmp_path / "rows.csv").write_text("id,song\na,1\nb,2\n")
+    (tmp_path / "songs.csv").write_text("song,code\n1,7\n2,8\n")
+    rows = TableData(str(tmp_path), join={"song": "songs.csv"}, types={"code": "text"}).open()
+    assert rows.cells("code") == ["7", "8"] and rows.cells("song") == [1, 2]
+    assert rows.with_split("id").cells("code") == ["7", "8"]
+
+
 def test_tables_of_one_folder_have_separate_caches(tmp_path):
     for name in ("rows.csv", "items.csv"):
         (tmp_path / name).write_text(f"item,{name[0]}\n3,1\n")
