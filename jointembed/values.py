@@ -115,6 +115,16 @@ def items(cell: Any) -> list[Any]:
     return [] if missing(cell) else [cell]
 
 
+def to_unicode(text: str) -> str:
+    """The text with U+FFFD for each half of a surrogate pair that stands alone, as a cut inside an emoji leaves it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def escape_surrogates(text: str) -> str:
+    r"""The text as UTF-8 can hold it: bytes of a file name that are not UTF-8 are written as \udcXX."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def explode(cell: Any) -> list[Any]:
     """The elements of a cell: the items of a list, or the cell itself; none if it is missing.
 

@@ -26,6 +26,7 @@ from ..index import playlist
 from ..index.hits import Hit
 from ..index.index import Index
 from ..index.selection import require_match
+from ..values import escape_surrogates
 
 MIN_READABLE_CELLS = 16  # a shorter part of a text says too little
 MIN_TITLE_CELLS = 24
@@ -82,7 +83,7 @@ def print_table(
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; lone surrogates, as in the names of files that are not UTF-8, are escaped."""
-    print(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
+    print(escape_surrogates(json.dumps(value, ensure_ascii=False)))
 
 
 def print_metrics(report: Mapping[str, Any], as_json: bool) -> None:

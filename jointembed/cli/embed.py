@@ -34,6 +34,7 @@ def embed(
     from ..indexing.table_cells import first_column, rows_with_cell
     from ..space.device import resolve_device
     from ..space.space import Space
+    from ..values import escape_surrogates
 
     rows = open_as_trained(table, model, add_split=split != "all")
     space = Space.load(model, trust or ()).to(resolve_device(device))
@@ -41,8 +42,8 @@ def embed(
     pairs = rows_with_cell(space, rows, column, split)
     vectors = space.embed(column, [cell for _, cell in pairs])
     values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), space.dim)
-    vector_table = pa.table({"id": [row["id"] for row, _ in pairs], "vector": values}).replace_schema_metadata(
-        {"model": space.fingerprint, "column": column, "metric": space.metric}
-    )
+    vector_table = pa.table(
+        {"id": [escape_surrogates(row["id"]) for row, _ in pairs], "vector": values}
+    ).replace_schema_metadata({"model": space.fingerprint, "column": column, "metric": space.metric})
     write(out, lambda file: parquet.write_table(vector_table, file))
     print(f"{out}: {len(pairs)} vectors of {column}, {space.dim} dimensions")

@@ -68,6 +68,7 @@ def neighbors(
 
     from ..index.index import Index
     from ..index.where import no_match
+    from ..values import escape_surrogates
     from .console import track
 
     with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
@@ -85,7 +86,7 @@ def neighbors(
             count, read = _row_queries(opened, queries, column, split, field, trust or [], device, exclude)
         arguments = (opened.version, _table_signature(queries), column, k, exclude, where, one_per, field, split)
         folder = stack.enter_context(_parts_folder(out, repr(arguments)))
-        ids = np.array([_utf8(id) for id in opened.ids(field)], dtype=object)
+        ids = np.array([escape_surrogates(id) for id in opened.ids(field)], dtype=object)
         schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float64())})
         parts = [folder / f"{start:08}.parquet" for start in range(0, count, QUERIES_IN_PART)]
         for part in track(parts, "Neighbors"):
@@ -95,7 +96,9 @@ def neighbors(
             places, values = search(vectors, k, field, where, excluded, one_per=one_per)
             nearest = [ids[row[row >= 0]] for row in places]
             scores = [value[row >= 0] for row, value in zip(places, values, strict=True)]
-            table = pa.table({"id": list(map(_utf8, query_ids)), "neighbors": nearest, "scores": scores}, schema)
+            table = pa.table(
+                {"id": list(map(escape_surrogates, query_ids)), "neighbors": nearest, "scores": scores}, schema
+            )
             write(part, partial(parquet.write_table, table))
         whole = pa.concat_tables([schema.empty_table(), *map(parquet.read_table, parts)])
         write(out, partial(parquet.write_table, whole))
@@ -149,11 +152,6 @@ def _row_queries(
         return [row["id"] for row, _ in part], vectors, [[Category.name(id) for id in items(cell)] for cell in cells]
 
     return len(pairs), read
-
-
-def _utf8(id: str) -> str:
-    r"""An id as Parquet can store it: bytes of a file name that are not UTF-8 are written as \udcXX."""
-    return id.encode("utf-8", "backslashreplace").decode()
 
 
 def _table_signature(table: str | None) -> object:

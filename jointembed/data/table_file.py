@@ -206,6 +206,8 @@ def _convert_jsonl(path: Path, file: IO[bytes]) -> None:
     kinds: dict[str, str] = {}
     for rows in _read_jsonl(path):
         for name in dict.fromkeys(name for row in rows for name in row):
+            if name not in kinds and not _is_unicode(name):
+                raise UsageError(f"{path}, column {name!a}", "half a character is in its name", "rename the column")
             kinds[name] = functools.reduce(_common_kind, {_kind(row.get(name)) for row in rows}, kinds.get(name, ""))
     types = {
         "": pa.null(), "text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "truth": pa.bool_(),

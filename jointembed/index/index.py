@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MismatchError, UsageError
+from ..values import escape_surrogates
 from . import ids as lookup
 from . import path, rerank
 from .backends.base import Backend, Changes, FieldInfo, IndexInfo, Root, Row
@@ -217,7 +218,7 @@ class Index:
 
     def set_vocabulary(self, terms: Sequence[str], vectors: npt.NDArray[np.float32], field: str) -> None:
         """Store terms of a model's text space with their vectors (T, D), in the place of those that the field had."""
-        self.backend.commit(Changes(vocabulary={field: (terms, vectors)}))
+        self.backend.commit(Changes(vocabulary={field: ([escape_surrogates(term) for term in terms], vectors)}))
 
     def vocabulary(self, field: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
         """The terms of a field, by default of the first one, and their vectors (T, D)."""

@@ -101,7 +101,7 @@ class QueryEncoder:
             return str(next(iter(space.fusions)))
         extension, is_file = Path(query).suffix.lower(), os.path.isfile(query)
         is_image = extension in IMAGE_EXTENSIONS
-        if not is_file and (is_image or os.fsencode(extension) in AUDIO_EXTENSIONS):
+        if not is_file and (is_image or extension.encode("utf-8", "replace") in AUDIO_EXTENSIONS):
             fix = "correct its path; if these are words, give --column or --mode text"
             raise UsageError(query, "this file does not exist", fix)
         readers = {name: space.reader(name) for name in space.columns}
@@ -136,6 +136,8 @@ class QueryEncoder:
             return cell
         reader = space.reader(column)
         if self.decoders is not None and column == self.audio_column:
+            if not os.path.isfile(query):
+                raise UsageError(query, "this file does not exist", "correct its path")
             [sound] = self.decoders.map([os.fsencode(query)])
             if sound.samples is None:
                 raise UsageError("the file", sound.problem, sound.fix)

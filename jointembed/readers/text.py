@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
+from .. import values
 from ..arguments import Count, Range
 from ..errors import UsageError
 from .elements import ElementReader
@@ -17,7 +18,7 @@ WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 def check_text(text: Any) -> str:
-    """The text itself.
+    """The text itself, with U+FFFD in the place of half a surrogate pair, such as a caption cut inside an emoji leaves.
 
     Raises:
         UsageError: it is not text.
@@ -25,7 +26,7 @@ def check_text(text: Any) -> str:
     if not isinstance(text, str):
         wrong = f"the cell must be text, got {type(text).__name__}"
         raise UsageError("text", wrong, "give words, or a list of sentences")
-    return text
+    return text if text.isascii() else values.to_unicode(text)
 
 
 def normalize(text: Any) -> str:

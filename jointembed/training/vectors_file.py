@@ -10,6 +10,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from .. import files
+from ..values import escape_surrogates
 from .finite import gather_objects
 from .joint_embedding import JointEmbedding
 
@@ -53,7 +54,8 @@ class WriteVectors(Callback):
         dim = cast(JointEmbedding, pl_module).space.dim
         numbers = np.concatenate([rows for rows, _, _ in parts])
         order = np.argsort(numbers, kind="stable")
-        arrays: dict[str, Any] = {"id": data.ids(numbers[order])}
+        ids = [escape_surrogates(id) if isinstance(id, str) else id for id in data.ids(numbers[order])]
+        arrays: dict[str, Any] = {"id": ids}
         for column in parts[0][1]:
             z = np.concatenate([vectors[column] for _, vectors, _ in parts])[order]
             absent = np.concatenate([mask[column] for _, _, mask in parts])[order]

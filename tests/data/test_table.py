@@ -228,6 +228,7 @@ def broken(folder):
     files = {
         "twice.csv": "id,word,id\n1,a,2\n", "ragged.csv": "id,word\n1,a\n2,b,c\n", "headed.csv": "id,word\n",
         "bad.jsonl": '{"id": "1"}\n\n{"id": \n',
+        "half.jsonl": '{"id": "1", "word\\ud83d": "a"}\n',
         "list.jsonl": '{"id": "1"}\n[1, 2]\n', "none.jsonl": "", "rows.txt": "x", "cut.parquet": "PAR1abc",
     }  # fmt: skip
     for name, text in files.items():
@@ -240,6 +241,7 @@ def broken(folder):
         "ragged": (folder / "ragged.csv", DamagedError, "ragged.csv"),
         "headed": (folder / "headed.csv", UsageError, "no rows"),
         "json": (folder / "bad.jsonl", DamagedError, "line 3"),
+        "half a character": (folder / "half.jsonl", UsageError, r"half.jsonl, column 'word.ud83d'"),
         "list": (folder / "list.jsonl", DamagedError, "line 2"),
         "empty": (folder / "none.jsonl", UsageError, "no rows"),
         "empty list": ([], UsageError, "no rows"),
@@ -261,6 +263,7 @@ def broken(folder):
         "ragged",
         "headed",
         "json",
+        "half a character",
         "list",
         "empty",
         "empty list",

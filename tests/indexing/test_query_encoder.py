@@ -1,10 +1,13 @@
 """Queries of every kind become vectors in one way."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from jointembed import BagOfWords, Category, EmbeddingBag, Index
+from jointembed import BagOfWords, Category, EmbeddingBag, Index, Subwords, TextTransformer
+from jointembed.__main__ import main
 from jointembed.errors import MismatchError, UsageError
 from jointembed.indexing.index_encoder import IndexEncoder
 from jointembed.indexing.query_encoder import QueryEncoder, QueryEncoders, find_item_or_encode
@@ -55,6 +58,28 @@ def test_a_text_longer_than_the_name_of_any_file_is_a_text(home, sign, count):
             find_item_or_encode(index, sign * count, None, None)
     with pytest.raises(UsageError, match="does not exist"):
         encoder.guess_column(sign * count + ".flac")
+
+
+def test_half_an_emoji_stops_neither_training_nor_index_nor_query(tmp_path):
+    texts, labels = ["slow \ud83d", "fast \ude00", "\ud83d"], ["waltz", "reel \ud83d", "reel \ude00"]
+    words, genre = Subwords(300), Category()
+    words.fit(texts)
+    genre.fit(labels)
+    space = Space(4, {"words": TextTransformer(words, 8, 1, 2), "genre": EmbeddingBag(genre)})
+    space.build()
+    space.save(tmp_path / "a.ckpt")
+    rows = [{"id": str(at), "words": text, "genre": labels[at]} for at, text in enumerate(texts)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["index", *(str(tmp_path / name) for name in ("a.ckpt", "rows.jsonl", "a.index"))]) == 0
+    with Index.open(tmp_path / "a.index") as index:
+        encoder = QueryEncoder.open(index)
+        assert [index.row(str(at))["words"] for at in range(3)] == texts
+        assert {"waltz", "reel \\ud83d", "reel \\ude00"} <= set(index.vocabulary()[0])
+        for query in ("slow \ud83d", "\udcff", "slow.\ud83d"):
+            assert encoder.encode(query).tobytes() == encoder.encode(query[:-1] + "\ufffd").tobytes()
+        for name in ("\ud83d", "slow.\ud83d", "\udcff.flac"):
+            with pytest.raises(UsageError):
+                find_item_or_encode(index, name, None, None)
 
 
 def test_unknown_queries_are_refused_with_the_nearest_known_one(home):

@@ -145,6 +145,13 @@ def test_text_is_normalised(reader, ways):
         assert reader.size not in first, "and they are known whichever was learned"
 
 
+@pytest.mark.parametrize("reader", [BagOfWords(), Subwords(400, 32)], ids=lambda reader: type(reader).__name__)
+def test_half_an_emoji_is_an_unknown_character(reader):
+    reader.fit(["slow \ud83d", "\ude00 waltz \ufffd", ["\ud83d"]])
+    assert list(reader.token_ids("waltz \ud83d")) == list(reader.token_ids("waltz \ufffd"))
+    assert list(reader.token_ids("waltz \ud83d\ude00")) == list(reader.token_ids("waltz \U0001f600"))
+
+
 def test_words_are_split_at_punctuation():
     reader = BagOfWords()
     reader.fit(["Don't stop, rock'n'roll!", None, ["two texts", "in a cell"], "snake_case 3-4"])

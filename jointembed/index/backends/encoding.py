@@ -41,7 +41,7 @@ def encode_id(id: object) -> bytes:
     with contextlib.suppress(UnicodeEncodeError):
         if isinstance(id, str) and id:
             return id.encode("utf-8", "surrogateescape")
-    raise UsageError("id", f"must be text that is not empty, got {id!a}", "give every row an id")
+    raise UsageError("id", f"must be Unicode text that is not empty, got {id!a}", "give every row an id")
 
 
 def column_names(rows: Sequence[Row]) -> list[str]:
