@@ -80,7 +80,7 @@ def _print_accuracy(rows: list[dict[str, Any]], columns: list[str], predictions:
         for method, predicted in predictions.items():
             if column in predicted:
                 key = f"{column} ({method})"
-                pairs = [(format_cell(row[column]), row[key]) for row in rows if row[column] is not None]
+                pairs = [(format_cell(row[column]), row.get(key)) for row in rows if row[column] is not None]
                 right = sum(label == prediction for label, prediction in pairs)
                 commonest = max(Counter(label for label, _ in pairs).values())
                 print(f"{key}: right for {right:,} of {len(pairs):,}; always the commonest for {commonest:,}")

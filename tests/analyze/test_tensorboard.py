@@ -227,6 +227,23 @@ def test_labels_in_the_vocabulary_are_predicted(tmp_path, capsys, metric):
     assert f"genre (by the model): right for {right} of 59" in capsys.readouterr().out
 
 
+def test_an_item_whose_neighbors_all_lack_a_cell_is_predicted_nothing(tmp_path, capsys):
+    rows = [{"id": str(at), "genre": "waltz reel".split()[at % 2]} for at in range(16)]
+    for at in (0, 1, 2, 8, 9, 10):  # 8, 9 and 10 lie apart, among rows without an artist
+        rows[at]["artist"] = "AB"[at % 2]
+    angles = np.array([*np.linspace(0, 0.01, 3), *np.linspace(1, 1.1, 5), *np.linspace(2, 5.5, 8)])
+    order = [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 9, 14, 15, 10]
+    vectors = np.zeros((16, 2), np.float32)
+    vectors[order] = np.stack([np.cos(angles), np.sin(angles)], 1)
+    with Index.create(tmp_path / "a.index", 2, "cosine") as index:
+        index.add(rows, vectors, "audio")
+    assert main(["projector", str(tmp_path / "a.index"), str(tmp_path / "tb")]) == 0
+    heading, *cells = (line.split("\t") for line in lines(tmp_path / "tb"))
+    predictions = [row[heading.index("artist (by neighbors)")] for row in cells]
+    assert "" in [predictions[at] for at in (8, 9, 10)]
+    assert "artist (by neighbors): right for " in capsys.readouterr().out
+
+
 def test_projector_errors_are_one_line(digits, tmp_path, capsys):
     for words, message in [
         ((digits, digits), "not a folder"),
