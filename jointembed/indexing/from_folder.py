@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import audio
-from ..audio.workers import Decoded, Decoders, Segment
+from ..audio.workers import Decoded, Decoders, FileSpan
 from ..errors import UsageError, did_you_mean
 from ..files import ADOPT_MUSIC
 from ..index.backends.base import Root
-from ..index.backends.files import File
+from ..index.backends.scan_files import File
 from ..index.index import Index
 from ..ingest import ScanReport, exclusive_lock, scan
 from ..ingest.walk import Walk
@@ -109,7 +109,7 @@ def index_folder(
         progress.start(len(sounds))
         stack.enter_context(contextlib.closing(progress))
 
-        def decode(paths: Iterable[bytes | Segment]) -> Iterator[Decoded]:
+        def decode(paths: Iterable[bytes | FileSpan]) -> Iterator[Decoded]:
             for sound in decoders.map(paths, DECODED_AHEAD):
                 for stage, seconds in sound.times.items():
                     times[stage] = times.get(stage, 0.0) + seconds

@@ -16,7 +16,7 @@ from ..audio.workers import Decoders
 from ..errors import MismatchError, UsageError, did_you_mean
 from ..files import ADOPT_MUSIC
 from ..index.backends.connection import rebuild_command, recreate_hint
-from ..index.backends.files import FileTable
+from ..index.backends.scan_files import FileTable
 from ..index.index import Index
 from ..ingest.sound_file import hash_file
 from ..values import missing, parse_cell

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..index.backends.base import Root
-from ..index.backends.files import File, FileTable, IndexedFile
+from ..index.backends.scan_files import File, FileTable, IndexedFile
 
 
 class LastScan:

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..audio.workers import Segment
+from ..audio.workers import FileSpan
 from ..errors import DamagedError, UsageError, UserError
 from ..index.backends.base import is_storable
-from ..index.backends.files import Content, File, FileTable, Skip
+from ..index.backends.scan_files import Content, File, FileTable, Skip
 from ..index.index import Index
 from . import skip_reasons
 from .last_scan import LastScan
@@ -36,7 +36,7 @@ MAX_PENDING_CHANGES = 1_000  # paths and skips between two commits
 ENTRIES_BETWEEN_REPORTS = 1_000
 
 Vector = npt.NDArray[np.float32]
-DecodeFunction = Callable[[Iterable[bytes | Segment]], Iterable[Decoded]]
+DecodeFunction = Callable[[Iterable[bytes | FileSpan]], Iterable[Decoded]]
 EmbedFunction = Callable[[Iterable[Samples]], Iterable[Vector]]
 DeriveFunction = Callable[[Vector], dict[str, Any]]
 Progress = Callable[[ScanReport], None]
@@ -170,7 +170,7 @@ class Pipeline:
         """Decode: yield contents with their samples; skip those that cannot be decoded, such as a corrupt MP3."""
         queue: deque[Content] = deque()
 
-        def paths() -> Iterator[bytes | Segment]:
+        def paths() -> Iterator[bytes | FileSpan]:
             for content in contents:
                 queue.append(content)
                 yield self.walk.source(content.files[0].path)

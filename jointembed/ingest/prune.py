@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import DamagedError, UsageError
 from ..files import sound_path
 from ..index.backends.base import Root
-from ..index.backends.files import FileTable
+from ..index.backends.scan_files import FileTable
 from ..index.index import Index
 from .lock import exclusive_lock
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import DamagedError, UsageError
 from ..files import is_inside
 from ..index.backends.base import Root
-from ..index.backends.files import FileTable
+from ..index.backends.scan_files import FileTable
 from ..index.index import Index
 
 PATHS_LOOKED_FOR = 1_000  # in a folder that may be a moved one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..index.backends.files import Content, File, FileTable, Skip
+from ..index.backends.scan_files import Content, File, FileTable, Skip
 from ..index.index import Index
 
 _RERUN = "run the command again"

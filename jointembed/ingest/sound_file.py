@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..audio.cue import CueTrack
 from ..audio.formats import open_for_reading
-from ..audio.workers import Segment
+from ..audio.workers import FileSpan
 
 Samples = npt.NDArray[np.float32]
 
@@ -24,7 +24,7 @@ class Decoded(Protocol):
     """The answer of a decoder for one path."""
 
     @property
-    def path(self) -> bytes | Segment:
+    def path(self) -> bytes | FileSpan:
         """The path, or the part of a file, that the decoder was given."""
 
     @property

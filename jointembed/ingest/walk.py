@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 
 from ..audio.cue import MAX_CUE_BYTES, CueError, CueTrack, parse_cue
 from ..audio.formats import AUDIO_EXTENSIONS, open_for_reading
-from ..audio.workers import Segment
+from ..audio.workers import FileSpan
 from ..errors import DamagedError
 from ..files import is_inside, sound_path
 from ..index.backends.base import Root
-from ..index.backends.files import File, Skip
+from ..index.backends.scan_files import File, Skip
 from . import skip_reasons
 
 
@@ -49,10 +49,10 @@ class Walk:
         """The absolute path of an entry."""
         return self.root.absolute(path)
 
-    def source(self, path: bytes) -> bytes | Segment:
+    def source(self, path: bytes) -> bytes | FileSpan:
         """What is decoded for an entry: its file, or a part of it."""
         track = self.tracks.get(path)
-        return self.absolute(path) if track is None else Segment(self.absolute(path), track.start, track.end)
+        return self.absolute(path) if track is None else FileSpan(self.absolute(path), track.start, track.end)
 
     def stat(self, path: bytes) -> tuple[int, int]:
         """The size and the time of an entry, as in its File; OSError if it is gone."""

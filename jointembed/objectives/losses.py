@@ -14,7 +14,7 @@ from ..arguments import Dropout, Positive
 from ..config import Configurable
 from ..errors import UsageError
 from ..space.space import Space
-from . import softmax
+from . import cross_entropy
 
 # N queries, C candidates, D dimension of the space, K ids of a vocabulary
 
@@ -141,10 +141,10 @@ class Softmax(_Scaled):
     def over_table(
         self, query: Tensor, table: Tensor, target: Tensor, weights: Tensor, space: Space, dim: int | None
     ) -> Tensor:
-        """The same without the matrix of scores (N, K); see `softmax.cross_entropy`."""
+        """The same without the matrix of scores (N, K); see `cross_entropy.exact`."""
         a, b = space.score_factors(query, table, dim)
         a = a * self.scale
-        loss = softmax.cross_entropy(a, b, target, weights)
+        loss = cross_entropy.exact(a, b, target, weights)
         if not self.label_smoothing:
             return loss
         # The mean score over the table is the score of its mean.
@@ -159,7 +159,7 @@ class Softmax(_Scaled):
         a, b = space.score_factors(query, sample.vectors, dim)
         target, samples = b.tensor_split([len(query)])
         log_expected = sample.expected.log().to(a.dtype)
-        return softmax.sampled(a * self.scale, target, samples, log_expected, sample.hits, sample.weights)
+        return cross_entropy.sampled(a * self.scale, target, samples, log_expected, sample.hits, sample.weights)
 
 
 class Sigmoid(_Scaled):

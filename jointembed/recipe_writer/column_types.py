@@ -42,7 +42,7 @@ RARE = "almost every row has a different value, so it is not usable as a label"
 
 
 @dataclass(frozen=True)
-class Column:
+class TypedColumn:
     """A column and its inferred type.
 
     Args:
@@ -88,12 +88,12 @@ def suggest_dimensions(values: int) -> tuple[int, int, int]:
     return max(2, int(start)), max(1, int(0.6 * start)), max(3, int(start * 4 / 3))
 
 
-def infer_columns(rows: Any) -> list[Column]:
+def infer_columns(rows: Any) -> list[TypedColumn]:
     """The columns of a table with their types, in their order; `rows` is a `Rows`."""
     return [_infer(rows, name) for name in rows.columns]
 
 
-def _infer(rows: Any, name: str) -> Column:
+def _infer(rows: Any, name: str) -> TypedColumn:
     cells = [cell for cell in rows.cells(name) if not missing(cell)]
     has_arrays = bool(cells) and all(_array(cell) is not None for cell in _sample(cells))
     elements = cells if has_arrays else [part for cell in cells for part in _elements(cell) if not missing(part)]
@@ -119,7 +119,7 @@ def _infer(rows: Any, name: str) -> Column:
         why = "no reader takes " + " and ".join(types)
     if "." in name:
         kind, why = "other", "its name contains a dot: rename it"
-    return Column(name, kind, values, len(cells), why, about)
+    return TypedColumn(name, kind, values, len(cells), why, about)
 
 
 def _sample(values: Sequence[Any], count: int = SAMPLED_CELLS) -> Sequence[Any]:

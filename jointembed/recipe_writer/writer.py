@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..values import missing
-from .column_types import GROUPS, Column, suggest_dimensions
+from .column_types import GROUPS, TypedColumn, suggest_dimensions
 
 MAX_SCORED_VALUES = 20_000  # targets with more values are trained with sampled candidates
 MIN_DIMENSIONS = 8  # fewer have little room for more than one label
@@ -33,7 +33,7 @@ class RecipeWriter:
         UsageError: the training rows have nothing that could be matched or predicted.
     """
 
-    def __init__(self, rows: Any, columns: Sequence[Column], group: str | None = None) -> None:
+    def __init__(self, rows: Any, columns: Sequence[TypedColumn], group: str | None = None) -> None:
         self.group = group
         splits = np.array([str(split) for split in rows.cells("split")])
         self.train, self.dev = splits == "train", splits == "dev"
@@ -50,7 +50,7 @@ class RecipeWriter:
         self.fusions: dict[str, tuple[list[str], str]] = {}
         self.objectives: list[tuple[Config, str]] = []
         self.evaluated: tuple[str, str] | None = None
-        self.used: dict[str, Column] = {}
+        self.used: dict[str, TypedColumn] = {}
         self._choose_objectives()
         if not self.objectives:
             types = ", ".join(f"{column.name} ({column.kind})" for column in columns)
@@ -95,13 +95,13 @@ class RecipeWriter:
                 if not self.objectives and self._have_common_rows(query, target):
                     self._match(query, target, {"candidates": _candidates(target)}, "which values occur together")
 
-    def _pairs(self, contents: list[Column]) -> list[tuple[Column, Column]]:
+    def _pairs(self, contents: list[TypedColumn]) -> list[tuple[TypedColumn, TypedColumn]]:
         """The first column with each other one; all pairs of a few columns of one kind, such as languages."""
         alike = len({content.kind for content in contents}) == 1 and len(contents) <= 4
         pairs = [pair for pair in combinations(contents, 2) if self._have_common_rows(*pair)]
         return [pair for pair in pairs if alike or pair[0] is contents[0]]
 
-    def _learn_sequences(self, lists: list[Column], labels: list[Column]) -> None:
+    def _learn_sequences(self, lists: list[TypedColumn], labels: list[TypedColumn]) -> None:
         for column in lists:
             for label in labels:
                 self._match(label, column, {"candidates": _candidates(column)}, f"what occurs with a {label.name}")
@@ -109,7 +109,7 @@ class RecipeWriter:
             args = {"history": column.name, "candidates": _candidates(column)}
             self._add("NextItem", args, "the next item, at each position of the list", [column])
 
-    def _fuse(self, contents: list[Column], numbers: list[Column], targets: list[Column]) -> None:
+    def _fuse(self, contents: list[TypedColumn], numbers: list[TypedColumn], targets: list[TypedColumn]) -> None:
         parts = [content.name for content in contents]
         self._encode(contents)
         if numbers:
@@ -122,7 +122,7 @@ class RecipeWriter:
         for target in targets:
             self._regress(name, target, [])
 
-    def _add_facts(self, numbers: list[Column]) -> str:
+    def _add_facts(self, numbers: list[TypedColumn]) -> str:
         name = self._free_name("facts")
         self.used |= {number.name: number for number in numbers}
         reader = _call("Numbers", columns=[number.name for number in numbers])
@@ -130,7 +130,7 @@ class RecipeWriter:
         self.encoders[name] = _call("MLP", reader=reader, hidden=[64]), why
         return name
 
-    def _match(self, query: Column, target: Column, options: Config, why: str) -> None:
+    def _match(self, query: TypedColumn, target: TypedColumn, options: Config, why: str) -> None:
         if not self._have_common_rows(query, target):
             return
         self._add("Match", {"query": query.name, "target": target.name, **options}, why, [query, target])
@@ -138,24 +138,24 @@ class RecipeWriter:
         if self.evaluated is None and common.any() and not target.about.get("numbers"):
             self.evaluated = query.name, target.name
 
-    def _regress(self, query: str, target: Column, columns: list[Column]) -> None:
+    def _regress(self, query: str, target: TypedColumn, columns: list[TypedColumn]) -> None:
         self.used[target.name] = target
         args = {"query": query, "target": target.name, "head": [64]}
         self._add("Regression", args, "a number with the name of a target", columns)
 
-    def _add(self, name: str, args: Config, why: str, columns: list[Column]) -> None:
+    def _add(self, name: str, args: Config, why: str, columns: list[TypedColumn]) -> None:
         self._encode([column for column in columns if column.kind != "number"])
         self.objectives.append((_call(name, **args), why))
 
     # -- encoders ------------------------------------------------------------------------------------------------------
 
-    def _encode(self, columns: list[Column]) -> None:
+    def _encode(self, columns: list[TypedColumn]) -> None:
         for column in columns:
             if column.name not in self.used:
                 self.used[column.name] = column
                 self.encoders[column.name] = self._encoder(column), f"{column.kind}: {column.why}"
 
-    def _encoder(self, column: Column) -> Config:
+    def _encoder(self, column: TypedColumn) -> Config:
         if column.kind == "sound":
             rate, seconds = column.about["rate"], column.about["seconds"]
             mels, size = (64, 1024) if rate >= 16000 else (40, 512)
@@ -178,10 +178,10 @@ class RecipeWriter:
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    def _of(self, *kinds: str) -> list[Column]:
+    def _of(self, *kinds: str) -> list[TypedColumn]:
         return [column for column in self.columns if column.kind in kinds]
 
-    def _is_trained(self, column: Column) -> bool:
+    def _is_trained(self, column: TypedColumn) -> bool:
         if column.name == self.group:
             self.left_out.append((column.name, "the rows are split by it, so dev and test rows have unknown values"))
             return False
@@ -190,7 +190,7 @@ class RecipeWriter:
             return False
         return True
 
-    def _have_common_rows(self, first: Column, second: Column) -> bool:
+    def _have_common_rows(self, first: TypedColumn, second: TypedColumn) -> bool:
         return bool((self.present[first.name] & self.present[second.name] & self.train).any())
 
     def _free_name(self, name: str) -> str:
@@ -256,7 +256,7 @@ def _call(name: str, **args: Any) -> Config:
     return {"class_path": name, "init_args": args} if args else {"class_path": name}
 
 
-def _candidates(column: Column) -> str | int:
+def _candidates(column: TypedColumn) -> str | int:
     return "all" if column.values <= MAX_SCORED_VALUES else 512
 
 

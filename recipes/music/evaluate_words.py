@@ -32,7 +32,7 @@ from jointembed import recipe_tools
 from jointembed.cli.console import track
 from jointembed.errors import UsageError, UserError
 from jointembed.index.backends.base import Root
-from jointembed.index.backends.files import File
+from jointembed.index.backends.scan_files import File
 from jointembed.ingest.walk import Walk
 from jointembed.pretrained.musicnn.words import TEMPERATURE, read_names
 

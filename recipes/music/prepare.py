@@ -35,7 +35,7 @@ from jointembed.cli.console import track
 from jointembed.errors import UsageError
 from jointembed.files import path_to_text, sound_path
 from jointembed.index.backends.base import Root
-from jointembed.index.backends.files import File, display_path
+from jointembed.index.backends.scan_files import File, display_path
 from jointembed.ingest.path_metadata import PathMetadata
 from jointembed.ingest.walk import Walk
 

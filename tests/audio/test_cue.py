@@ -9,7 +9,7 @@ from sound_files import RATE, melody, pack
 
 from jointembed.audio import decode
 from jointembed.audio.cue import CueError, CueTrack, parse_cue
-from jointembed.audio.workers import Decoders, Segment
+from jointembed.audio.workers import Decoders, FileSpan
 
 SHEET = """REM GENRE "Soul Jazz"
 REM DATE 1965
@@ -86,7 +86,7 @@ def test_part_of_a_file_is_the_part_of_its_sound(name, format, tmp_path):
 def test_workers_decode_parts_and_refuse_those_beyond_the_end(tmp_path):
     path = tmp_path / "a.m4a"
     path.write_bytes(sound_files.encode(melody(4), "mp4", "aac"))
-    parts = [Segment(os.fsencode(path), 1.0, 2.0), Segment(os.fsencode(path), 60.0, 61.0)]
+    parts = [FileSpan(os.fsencode(path), 1.0, 2.0), FileSpan(os.fsencode(path), 60.0, 61.0)]
     with Decoders(8000, workers=1) as decoders:
         good, beyond = decoders.map(parts)
     assert good.path == parts[0] and good.seconds == pytest.approx(1.0) and len(good.samples) == 8000

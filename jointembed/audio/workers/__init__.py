@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from .process import Decoded, Segment, Worker
+from .process import Decoded, FileSpan, Worker
 
-__all__ = ["Decoded", "Decoders", "Segment"]
+__all__ = ["Decoded", "Decoders", "FileSpan"]
 
 
 class Decoders:
@@ -50,7 +50,7 @@ class Decoders:
     ) -> None:
         self.close()
 
-    def map(self, paths: Iterable[bytes | Segment], ahead: int | None = None) -> Iterator[Decoded]:
+    def map(self, paths: Iterable[bytes | FileSpan], ahead: int | None = None) -> Iterator[Decoded]:
         """Decode files; the results are in the order of the paths, which are drawn as they are needed.
 
         Args:
@@ -74,7 +74,7 @@ class Decoders:
             for future in waiting:
                 future.cancel()
 
-    def _decode(self, path: bytes | Segment) -> Decoded:
+    def _decode(self, path: bytes | FileSpan) -> Decoded:
         worker = self._idle.get()
         try:
             return worker.decode(path)

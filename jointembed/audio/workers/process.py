@@ -36,7 +36,7 @@ _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS
 
 
 @dataclass(frozen=True)
-class Segment:
+class FileSpan:
     """A part of a sound file, such as a track of an album.
 
     Args:
@@ -66,7 +66,7 @@ class Decoded:
         times: seconds spent in read, decode, mono and resample.
     """
 
-    path: bytes | Segment
+    path: bytes | FileSpan
     samples: NDArray[np.float32] | None
     reason: str = ""
     problem: str = ""
@@ -92,9 +92,9 @@ class Worker:
         self.done = 0
         self.closed = False
 
-    def decode(self, path: bytes | Segment) -> Decoded:
+    def decode(self, path: bytes | FileSpan) -> Decoded:
         try:
-            size = os.stat(path.path if isinstance(path, Segment) else path).st_size
+            size = os.stat(path.path if isinstance(path, FileSpan) else path).st_size
         except (OSError, ValueError):
             size = 0
         wait = self.seconds + size / MIN_BYTES_PER_SECOND
@@ -145,11 +145,11 @@ class Worker:
         if not greeting["ready"]:
             _warn_of_unlimited_memory()
 
-    def _request(self, path: bytes | Segment, wait: float) -> Decoded:
+    def _request(self, path: bytes | FileSpan, wait: float) -> Decoded:
         assert self.process is not None and self.process.stdin is not None
         limit = min(MAX_SOUND_SECONDS, self.memory / (8 * self.rate))  # half of the memory is for the samples
-        part = [path.start, path.end] if isinstance(path, Segment) else []
-        file = path.path if isinstance(path, Segment) else path
+        part = [path.start, path.end] if isinstance(path, FileSpan) else []
+        file = path.path if isinstance(path, FileSpan) else path
         job = {"path": file.hex(), "rate": self.rate, "cpu": wait, "limit": limit, "part": part}
         try:
             self.process.stdin.write(json.dumps(job).encode() + b"\n")

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from jointembed import Category, EmbeddingBag, Space
 from jointembed.errors import UsageError
-from jointembed.objectives import Softmax, softmax
+from jointembed.objectives import Softmax, cross_entropy
 from jointembed.objectives.losses import Sample
 
 
@@ -17,7 +17,7 @@ def test_the_sampled_softmax_is_that_of_its_logits_written_out():
     expected, weights = torch.randn(29, dtype=torch.float64), torch.rand(13, dtype=torch.float64)
     weights[3], hit = 0, torch.rand(13, 29) < 0.2
     hit[5] = True  # nothing is left but what is right
-    result = softmax.sampled(a, own, rest, expected, hit, weights)
+    result = cross_entropy.sampled(a, own, rest, expected, hit, weights)
     logits = torch.cat([(a * own).sum(1, keepdim=True), (a @ rest.T - expected).masked_fill(hit, -torch.inf)], 1)
     whole = (F.cross_entropy(logits, torch.zeros(13, dtype=torch.int64), reduction="none") * weights).sum()
     torch.testing.assert_close(result, whole)
@@ -32,30 +32,30 @@ def test_exact_softmax_has_the_loss_and_gradients_of_the_whole_matrix(rows, ids)
     a, b = (torch.randn(size, 6, dtype=torch.float64, requires_grad=True) for size in (rows, ids))
     target, weights = torch.randint(ids, (rows,)), torch.rand(rows, dtype=torch.float64)
     weights[3] = 0
-    result = softmax.cross_entropy(a, b, target, weights)
+    result = cross_entropy.exact(a, b, target, weights)
     whole = (F.cross_entropy(a @ b.T, target, reduction="none") * weights).sum()
     torch.testing.assert_close(result, whole)
     parts = [torch.autograd.grad(3 * loss, (a, b)) for loss in (result, whole)]
     for entry, second in zip(*parts, strict=True):
         torch.testing.assert_close(entry, second)
-    nothing = softmax.cross_entropy(a[:0], b, target[:0], weights[:0])
+    nothing = cross_entropy.exact(a[:0], b, target[:0], weights[:0])
     assert float(nothing.detach()) == 0 and nothing.requires_grad
 
 
 @pytest.mark.parametrize("vocabulary", [100, 4096, 5000])
 def test_scores_are_never_there_for_a_whole_large_table(vocabulary):
     a, b = torch.randn(600, 4), torch.randn(vocabulary, 4)
-    rows, wide = softmax.block(b)
-    assert rows * wide <= softmax.CPU_BLOCK_SCORES and rows >= 64
+    rows, wide = cross_entropy.block(b)
+    assert rows * wide <= cross_entropy.CPU_BLOCK_SCORES and rows >= 64
     target, weights = torch.randint(vocabulary, (600,)), torch.full((600,), 1 / 600)
-    torch.testing.assert_close(softmax.cross_entropy(a, b, target, weights), F.cross_entropy(a @ b.T, target))
+    torch.testing.assert_close(cross_entropy.exact(a, b, target, weights), F.cross_entropy(a @ b.T, target))
 
 
 def test_scores_far_apart_neither_overflow_nor_vanish():
     a = torch.tensor([[1.0], [1.0]], requires_grad=True)
     own, rest = torch.tensor([[300.0], [-300.0]]), torch.tensor([[200.0], [-200.0]])
     hit = torch.zeros(2, 2, dtype=torch.bool)
-    loss = softmax.sampled(a, own, rest, torch.zeros(2), hit, torch.ones(2))
+    loss = cross_entropy.sampled(a, own, rest, torch.zeros(2), hit, torch.ones(2))
     torch.testing.assert_close(loss, torch.tensor(500.0))
     loss.backward()
     assert a.grad.isfinite().all()

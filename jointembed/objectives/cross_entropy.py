@@ -13,7 +13,7 @@ CPU_BLOCK_SCORES = 2**18  # scores at once on a CPU: they stay in its cache
 GPU_BLOCK_ROWS, GPU_BLOCK_IDS = 1024, 8192  # scored at once elsewhere, where many small steps would be slow
 
 
-def cross_entropy(a: Tensor, b: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+def exact(a: Tensor, b: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """The weighted sum of the cross entropies of softmax(a @ b.T), a number.
 
     The matrix of scores (B, K) is computed in parts, which are used for the gradients and freed. A large table
