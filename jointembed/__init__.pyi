@@ -46,10 +46,10 @@ from .readers import Reader as Reader
 from .readers import SparseImage as SparseImage
 from .readers import Subwords as Subwords
 from .space.space import Space as Space
-from .training.callbacks import EMA as EMA
-from .training.callbacks import Evaluate as Evaluate
-from .training.checkpoints import BestAndLast as BestAndLast
-from .training.finite import SkipNonFinite as SkipNonFinite
+from .training.callbacks.best_and_last import BestAndLast as BestAndLast
+from .training.callbacks.ema import EMA as EMA
+from .training.callbacks.evaluate import Evaluate as Evaluate
+from .training.callbacks.skip_non_finite import SkipNonFinite as SkipNonFinite
 from .training.joint_embedding import JointEmbedding as JointEmbedding
 from .training.trainer import Trainer as Trainer
 

@@ -7,6 +7,6 @@ from .fit import run_lightning
 
 def predict(*words: str) -> None:
     """Write the vectors of a table's rows into vectors.parquet in the run folder; see `WriteVectors`."""
-    from ..training.vectors_file import WriteVectors
+    from ..training.callbacks.write_vectors import WriteVectors
 
     run_lightning("predict", words, [WriteVectors()])

@@ -25,7 +25,7 @@ def report_run(trainer: Any, model: Any, data: Any) -> None:
     from lightning.pytorch.callbacks import EarlyStopping
 
     from ..analyze.curves import read_curves
-    from ..training.checkpoints import BestAndLast
+    from ..training.callbacks.best_and_last import BestAndLast
     from ..training.loggers import PROFILE
 
     if not trainer.is_global_zero or trainer.fast_dev_run:
@@ -51,7 +51,7 @@ def _print_metrics(
 ) -> tuple[str, int] | None:
     """Print a table of metrics; return the label and the step of the best checkpoint, if a metric chooses it."""
     from ..analyze.curves import choose_metrics
-    from ..training.callbacks import Evaluate
+    from ..training.callbacks.evaluate import Evaluate
     from .console import print_table
 
     names = [name for name in ("train/loss", "dev/loss") if name in curves]
@@ -110,7 +110,7 @@ def next_commands(model: Any, data: Any, callbacks: list[Any], folder: Path) -> 
 
 def _retrieval(model: Any, callbacks: list[Any]) -> list[str]:
     """The options of `jointembed evaluate`: those of the first `Evaluate`, or what the first objective learns."""
-    from ..training.callbacks import Evaluate
+    from ..training.callbacks.evaluate import Evaluate
 
     for callback in callbacks:
         if isinstance(callback, Evaluate):

@@ -106,7 +106,7 @@ def train(words: Sequence[str], folder: Path, report: Callable[[Mapping[str, flo
     """Run `jointembed fit` into a folder, with its output in fit.log, and report each row of metrics that it logs."""
     import contextlib
 
-    from ..training.callbacks import ReportMetrics
+    from ..training.callbacks.report_metrics import ReportMetrics
     from .fit import run_lightning
 
     options = [*words, "--trainer.default_root_dir", str(folder)]

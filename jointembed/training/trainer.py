@@ -11,14 +11,18 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.trainer.states import TrainerFn
 
-from .callbacks import ParameterSummary
-from .checkpoints import BEST, BestAndLast, CheckpointConnector, RunFolder, RunState, SafeCheckpointIO
-from .collapse import CollapseAlarm
-from .finite import SkipNonFinite
+from .callbacks.best_and_last import BestAndLast
+from .callbacks.collapse_alarm import CollapseAlarm
+from .callbacks.early_stopping import CheckEarlyStopping
+from .callbacks.parameter_summary import ParameterSummary
+from .callbacks.run_folder import RunFolder
+from .callbacks.run_state import RunState
+from .callbacks.skip_non_finite import SkipNonFinite
+from .checkpoint_connector import CheckpointConnector
+from .checkpoints import BEST, SafeCheckpointIO
 from .hardware import check_strategy, choose_precision
 from .loggers import run_loggers, write_profile_to
 from .loops import FitLoop, Position
-from .monitors import CheckEarlyStopping
 from .signals import StopSignals, TrainingInterrupt, largest
 from .trainer_options import check_trainer_options, explain_trainer_error
 

@@ -15,8 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from jointembed import Category, EmbeddingBag, JointEmbedding, Match, TableData
 from jointembed.objectives import Candidates, Loss, Objective, distributed
-from jointembed.training.callbacks import Evaluate
-from jointembed.training.checkpoints import BestAndLast
+from jointembed.training.callbacks.best_and_last import BestAndLast
+from jointembed.training.callbacks.evaluate import Evaluate
 from jointembed.training.trainer import Trainer
 
 ROWS = [

@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from jointembed import MLP, Category, EmbeddingBag, Evaluate, JointEmbedding, Match, Numbers, TableData, Trainer
 from jointembed.errors import UsageError
-from jointembed.training.vectors_file import WriteVectors
+from jointembed.training.callbacks.write_vectors import WriteVectors
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),

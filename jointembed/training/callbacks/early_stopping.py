@@ -8,8 +8,8 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from ..errors import UsageError, did_you_mean
-from .callbacks import Evaluate
+from ...errors import UsageError, did_you_mean
+from .evaluate import Evaluate
 
 RETRIEVAL_METRIC = re.compile(r"/(map$|(recall|hit|precision|ndcg|knn)@\d+$)")  # of `Evaluate`
 

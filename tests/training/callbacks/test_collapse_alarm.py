@@ -23,7 +23,7 @@ from jointembed import (
     Trainer,
 )
 from jointembed.errors import DivergedError
-from jointembed.training.collapse import effective_rank, mean_cosine
+from jointembed.training.callbacks.collapse_alarm import effective_rank, mean_cosine
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),

@@ -14,10 +14,10 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..arguments import CheckedArguments, Count
-from ..errors import DivergedError
-from ..ragged import Ragged
-from ..space import checkpoint
+from ...arguments import CheckedArguments, Count
+from ...errors import DivergedError
+from ...ragged import Ragged
+from ...space import checkpoint
 
 # B rows, P pieces
 

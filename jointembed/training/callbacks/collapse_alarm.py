@@ -14,9 +14,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from ..objectives import distributed
-from ..space.encoded import Encoded
-from .joint_embedding import JointEmbedding
+from ...objectives import distributed
+from ...space.encoded import Encoded
+from ..joint_embedding import JointEmbedding
 
 # B rows, N vectors, D dimension of the space
 

@@ -9,10 +9,10 @@ import lightning
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 
-from .. import files
-from ..values import escape_surrogates
-from .finite import gather_objects
-from .joint_embedding import JointEmbedding
+from ... import files
+from ...values import escape_surrogates
+from ..joint_embedding import JointEmbedding
+from .skip_non_finite import gather_objects
 
 FILE = "vectors.parquet"
 
