@@ -363,7 +363,7 @@ NAME = st.sampled_from(["1.wav", "2.wav", "x/1.wav", "x/3.mp3", "y/1.wav", "y/co
 TREE = st.dictionaries(NAME, CONTENT | st.just(None), max_size=8)
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=80, deadline=None, database=None)
 @given(trees=st.lists(TREE, min_size=2, max_size=3), batch=st.integers(1, 4))
 def test_index_mirrors_the_folder_and_counts_add_up(trees, batch):
     fast = "/dev/shm" if os.path.isdir("/dev/shm") else None  # no disk is waited for

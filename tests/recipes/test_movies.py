@@ -101,6 +101,7 @@ def select_results(lines):
     return [line for line in lines if line.split()[1:2] in (["of"], ["alone"])]
 
 
+@pytest.mark.slow
 def test_dimensions_skips_finished_runs(script, likes, tmp_path, capsys):
     out = tmp_path / "out"
     tiny = ["-c", "tiny"]

@@ -215,6 +215,7 @@ for stage in ("train", "val", "test", "predict"):
 """
 
 
+@pytest.mark.slow
 def test_one_batch_is_not_read_as_all_batches():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", ONE_BATCH], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1"] * 4

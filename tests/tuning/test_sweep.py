@@ -90,6 +90,7 @@ def refused(capsys, *words, **keys):
     return error
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_in_a_layer_that_trains_and_goes_on_to_more_trials(here, capsys):
     keys = ("model.dim=5:9", "model.lr=1e-3:1e-1:log", "data.batch_size=[2,4]", "model.encoders.genre.sparse=[true]")
     assert sweep(*FIT, "--trials", "2", keys=keys) == 0, capsys.readouterr().err

@@ -43,6 +43,7 @@ def test_slices_cover_every_row_once(count, rows):
     assert np.array_equal(np.concatenate([*parts, values[:0]]), values)
 
 
+@pytest.mark.slow
 @needs_proc
 def test_first_queries_of_an_index_do_not_keep_its_vectors_in_memory(place):
     rng = np.random.default_rng(0)
