@@ -7,7 +7,7 @@ import math
 import os
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import files, values
-from ..errors import UsageError
+from ..errors import UsageError, UserError
 from .cache_folder import warn_if_large
 from .cache_use import CacheUse
 
@@ -107,23 +107,36 @@ class ArrayCache(ABC):
             self._intact.add(key)
         return array
 
-    def fill(self, elements: Sequence[Any], title: str = "Reading") -> None:
-        """Compute the arrays that are not there yet, with a progress bar; an interrupted call can be resumed."""
-        if all(self.key(element) in self._records for element in elements):
+    def fill(
+        self, elements: Sequence[Any], title: str = "Reading", failures: dict[str, UserError] | None = None
+    ) -> None:
+        """Compute the arrays that are not there yet, with a progress bar; an interrupted call can be resumed.
+
+        Args:
+            elements: elements of cells.
+            title: of the progress bar.
+            failures: collects the error of each file that cannot be read, by its path; without it, the first one is
+                raised.
+        """
+        keyed: dict[str, list[Any]] = {}  # equal files have one key
+        for element in elements:
+            try:
+                keyed.setdefault(self.key(element), []).append(element)
+            except UserError as error:
+                _collect(error, [element], failures)
+        if all(key in self._records for key in keyed):
             return
-        from rich.progress import track
+        from rich.progress import Progress
 
         lock = files.lock(self.data.with_name(self.data.name + ".lock"), wait=True)
         with lock, open(self.data, "ab") as data:
             self._refresh()
             self._drop_missing()
-            keyed = {self.key(element): element for element in elements}
-            new = {key: element for key, element in keyed.items() if key not in self._records}
-            with (
-                closing(self.compute(list(new.values()))) as arrays,
-                open(self.list, "a", encoding="utf-8", newline="\n") as list_file,
-            ):
-                for key, array in zip(new, track(arrays, title, total=len(new)), strict=True):
+            new = {key: equal for key, equal in keyed.items() if key not in self._records}
+            with open(self.list, "a", encoding="utf-8", newline="\n") as list_file, Progress() as progress:
+                task = progress.add_task(title, total=len(new))
+                for key, array in self._compute_readable(new, failures):
+                    progress.advance(task)
                     content = np.ascontiguousarray(array, np.float32)
                     data.seek(0, os.SEEK_END)
                     data.write(bytes(-data.tell() % self.row_bytes))  # align after a truncated array
@@ -134,12 +147,35 @@ class ArrayCache(ABC):
         self._refresh()
         warn_if_large(self.data.parent)
 
+    def _compute_readable(
+        self, elements: Mapping[str, list[Any]], failures: dict[str, UserError] | None
+    ) -> Iterator[tuple[str, Array]]:
+        """The keys of equal elements and their arrays, without the files that cannot be read; see `fill`."""
+        keys = list(elements)
+        while keys:
+            done = 0
+            with closing(self.compute([elements[key][0] for key in keys])) as arrays:
+                try:
+                    for array in arrays:
+                        yield keys[done], array
+                        done += 1
+                except UserError as error:
+                    _collect(error, elements[keys[done]], failures)
+            keys = keys[done + 1 :]
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_map": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._refresh()
+
+
+def _collect(error: UserError, elements: Sequence[Any], failures: dict[str, UserError] | None) -> None:
+    """Keep the error of equal files in `failures`; raise it without them, or for elements that are not files."""
+    if failures is None or not all(isinstance(element, str | Path) for element in elements):
+        raise error
+    failures.update((str(element), error) for element in elements)
 
 
 def _format_line(key: str, record: Record) -> str:

@@ -193,6 +193,15 @@ class Rows:
             self._cells[key] = [_add_root(cell, root) for cell in cells] if root else list(cells)
         return self._cells[key]
 
+    def drop_files(self, column: str, paths: Collection[str]) -> None:
+        """Take the cells of some files for missing; a list of files is left with the others."""
+        cells = self.cells(column, True)
+        for row, cell in enumerate(cells):
+            if isinstance(cell, list):
+                cells[row] = [item for item in cell if str(item) not in paths] or None
+            elif isinstance(cell, str | Path) and str(cell) in paths:
+                cells[row] = None
+
     def cells_at(self, column: str, numbers: NDArray[np.int64]) -> list[Any]:
         """The cells of a column in the rows of some numbers, without those of all others."""
         if not self.has_elements(column):

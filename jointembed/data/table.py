@@ -31,6 +31,7 @@ from ..readers.matrix import MatrixReader
 from ..space import checkpoint
 from ..space.inference import PieceVectors
 from ..space.space import Space
+from .array_cache import ArrayCache
 from .cache_folder import cache_folder
 from .csv_columns import Type, check_types
 from .encoded_column import EncodedColumn
@@ -40,6 +41,7 @@ from .join import IndirectColumn, JoinedRows, encode_column, find_source, join_a
 from .number_report import count_nan, report_numbers, to_numbers
 from .rows import Rows
 from .sampler import BatchSpec, RowBatchSampler
+from .unreadable import encode_readable, fill_readable, list_elements
 from .vector_cache import CachedColumn, VectorCache
 from .workers import ignore_signals
 
@@ -115,6 +117,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         types: the types of columns of .csv files, where a guess is wrong: `{barcode: text}`. A type is text, integer,
             number or boolean. Without it a column is text unless all of its cells are numbers, or true and false, as
             they would be written here: 007, 04:17 and dates are text. NA is then a missing number.
+        strict: stop at a file that cannot be read. By default its cell counts as missing, and the reason is printed.
     """
 
     settings_name = "data"
@@ -132,17 +135,20 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         group: str | None = None,
         join: dict[str, Any] | None = None,
         types: dict[str, Type] | None = None,
+        strict: bool = False,
     ) -> None:
         super().__init__()
         self.table, self.batch_size, self.split, self.balance = table, batch_size, split, list(balance or [])
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
         self.group, self.join, self.types = group, dict(join or {}), dict(types or {})
         check_types(self.types)
+        self.strict = strict
         self.rows: Rows | None = None
         self.encoded: dict[str, Ragged | EncodedColumn | IndirectColumn | CachedColumn] = {}
         self._model: Any = None
         self._read: dict[str, tuple[Reader, list[Any], FeatureCache]] = {}
         self._tables: dict[int, EncodedTable] = {}
+        self._features: dict[str, FeatureCache] = {}
         self.piece_vectors: dict[Encoder, PieceVectors] = {}  # of the columns whose encoders do not change
 
     # -- the table ----------------------------------------------------------------------------------------------------
@@ -224,7 +230,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         model: Any = self.trainer.lightning_module
         if self._model is model:
             return
-        self._model, self.encoded, self._read, self.piece_vectors = model, {}, {}, {}
+        self._model, self.encoded, self._read, self._features, self.piece_vectors = model, {}, {}, {}, {}
         rows = self.open()
         readers = model.readers()
         self._paths = {column for reader, columns in readers for column in columns if reader.reads_files}
@@ -233,6 +239,12 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         self._check(rows, [*model.key_columns, *self.balance])
         if distributed.rank() == 0:
             self._report_numbers(rows, readers)
+        for reader, columns in readers:
+            for column in columns:
+                if reader.cached and column not in model.cached_columns:
+                    with name_subject(column):
+                        self._features[column] = FeatureCache(self.folder() / "features", reader)
+                        self._fill(self._features[column], rows, column, reader, f"Reading {column}")
         self._fit(model, rows, readers)
         for reader, columns in readers:
             for column in columns:
@@ -331,23 +343,33 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
             self.encoded[column] = x if numbers is None else IndirectColumn(x, numbers)
             return
         if not reader.cached:
-            self.encoded[column] = encode_column(rows, column, reader, reader.encode)
+            if reader.reads_files and not self.strict:
+                self.encoded[column] = encode_readable(rows, column, reader)
+            else:
+                self.encoded[column] = encode_column(rows, column, reader, reader.encode)
             return
-        features = FeatureCache(self.folder() / "features", reader)
 
-        def read(cells: list[Any]) -> Ragged:
-            present = [cell for cell in cells if not values.missing(cell)]
-            features.fill([element for cell in present for element in reader.elements(cell)], f"Reading {column}")
+        def read_keys(cells: list[Any]) -> Ragged:
             return Ragged.keys_only(torch.from_numpy(reader.keys(cells)))
 
-        self.encoded[column] = encode_column(rows, column, reader, read)
-        self._read[column] = reader, reader_cells(rows, column, reader), features
+        self.encoded[column] = encode_column(rows, column, reader, read_keys)
+        self._read[column] = reader, reader_cells(rows, column, reader), self._features[column]
+
+    def _fill(self, cache: ArrayCache, rows: Rows, column: str, reader: Reader, title: str) -> None:
+        """Fill the cache of a column."""
+        if self.strict:
+            cache.fill(list_elements(rows, column, reader), title)
+        else:
+            fill_readable(cache, rows, column, reader, title)
 
     def _encode_once(self, rows: Rows, column: str, reader: Reader) -> None:
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
         cache = VectorCache(self.folder() / "features", self._model.space, column, device)
-        pieces = encode_column(rows, column, reader, lambda cells: cache.encode(cells, f"Encoding {column}"))
+        title = f"Encoding {column}"
+        if reader.reads_files:
+            self._fill(cache, rows, column, reader, title)
+        pieces = encode_column(rows, column, reader, lambda cells: cache.encode(cells, title))
         self.encoded[column] = CachedColumn(pieces, cache)
         self.piece_vectors[self._model.space.encoder(column)] = cache.piece_vectors
 
