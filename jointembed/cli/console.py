@@ -351,6 +351,8 @@ def format_duration(seconds: float) -> str:
 def name_item(index: Index, name: str, item: Any) -> Any:
     """An item that a user named; says on standard error which one it is if its name was spelt otherwise."""
     if isinstance(item, str) and index.resolve(name) is None:
-        title = index.row(item).get("title")
-        print(escape_control(f"note: {name} is taken as {title} ({item})"), file=sys.stderr)
+        row = index.row(item)
+        title = row.get("title", row.get("name"))
+        text = item if title is None else f"{title} ({item})"
+        print(escape_control(f"note: {name} is taken as {text}"), file=sys.stderr)
     return item

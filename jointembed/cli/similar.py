@@ -25,8 +25,8 @@ def similar(
 
     Args:
         index: the index.
-        item: an id, an indexed path, a title (or artist and title) that only one item has, in any case and with or
-            without accents, or a file, which the index's model embeds. Write names that begin with - last, after --.
+        item: an id, an indexed path, a title (or artist and title) or a file name that only one item has, in any case
+            and with or without accents, or a file, which the model embeds. Names that begin with - come last, after --.
         unlike: an item or file that the results should not resemble.
         exclude: an item to leave out of the results.
         k: the number of results.

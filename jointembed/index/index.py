@@ -538,6 +538,7 @@ class Index:
     def resolve_spelling(self, name: str) -> str | None:
         """The id of the only item whose title, or artist and title, is a name but for how it is spelt; None if none.
 
+        The title is that in the column `title` or `name`; an item whose file has the name is found if no title is it.
         Case, accents, punctuation and a leading article are ignored, and nothing else; see `titles.fold`. A caller
         should say which item it is.
 

@@ -49,13 +49,19 @@ SONGS = [
     {"id": "4.mp3", "title": "Help", "artist": "Bananarama"},
     {"id": "5.mp3", "title": "Für Elise"},
     {"id": "6.mp3"},
+    {"id": "bach/Minuet in G.flac", "title": "Minuet in G major", "artist": ["J. S. Bach", "Christian Petzold"]},
+    {"id": "bach/Minuet in D.flac", "title": "Minuet in D minor", "artist": "J. S. Bach"},
+    {"id": "8", "title": 1984, "artist": "Van Halen"},
+    {"id": "jigs/265.abc", "name": "Jigs265"},
+    {"id": "jigs/26.abc", "name": "Jigs26"},
+    {"id": "jigs/Help.abc"},
 ]
 
 
 @pytest.fixture
 def songs(tmp_path):
-    with Index.create(tmp_path / "songs.index", 6, "cosine") as index:
-        index.add(SONGS, np.eye(6, dtype=np.float32), "audio")
+    with Index.create(tmp_path / "songs.index", 12, "cosine") as index:
+        index.add(SONGS, np.eye(12, dtype=np.float32), "audio")
         yield index
 
 
@@ -64,6 +70,9 @@ def songs(tmp_path):
     [
         ("ænima", "1.mp3"), ("AENIMA", "1.mp3"), ("end", "2.mp3"), ("End, The", "2.mp3"), ("fur  elise", "5.mp3"),
         ("doors - the end", "2.mp3"), ("The Beatles - Help", "3.mp3"), ("bananarama help", "4.mp3"),
+        ("petzold: minuet in g major", None), ("christian petzold: minuet in g major", "bach/Minuet in G.flac"),
+        ("minuet in g", "bach/Minuet in G.flac"), ("Minuet in D.flac", "bach/Minuet in D.flac"),
+        ("van halen 1984", "8"), ("JIGS265", "jigs/265.abc"), ("jigs 26", None), ("265", "jigs/265.abc"),
         ("Enima", None), ("The", None), ("!", None), ("ends", None),
     ],
 )  # fmt: skip
@@ -74,11 +83,15 @@ def test_title_is_found_however_it_is_spelt(songs, name, id):
 def test_title_of_several_items_and_a_mistyped_one_are_never_taken(songs, capsys):
     with pytest.raises(UsageError, match=r"help: 2 items have this title or path. Fix: use an id: 3.mp3, 4.mp3"):
         songs.resolve_spelling("help")
+    assert songs.resolve("1984") == "8"
     assert songs.suggest("Anima") == "did you mean Ænima (1.mp3)?"
     assert songs.suggest("beatels help") == "did you mean Help! (3.mp3)?"
     assert songs.suggest("Fur Elsie") == "did you mean Für Elise (5.mp3)?"
     assert songs.suggest("6.mp4").startswith("did you mean 6.mp3")
-    assert songs.suggest("something else") == "use one of 1.mp3, 2.mp3, 3.mp3, 4.mp3, 5.mp3, 6.mp3"
+    assert songs.suggest("Jigs 265").startswith("did you mean Jigs265 (jigs/265.abc)")
+    minuets = "did you mean Minuet in G major (bach/Minuet in G.flac) or Minuet in D minor (bach/Minuet in D.flac)?"
+    assert songs.suggest("minuet") == songs.suggest("bach minuet") == minuets
+    assert songs.suggest("something else").startswith("use one of 1.mp3, 2.mp3, 3.mp3, 4.mp3, 5.mp3, 6.mp3")
     words = ["similar", str(songs.path)]
     assert main([*words, "fur elise", "-k", "2"]) == 0
     assert capsys.readouterr().err == "note: fur elise is taken as Für Elise (5.mp3)\n"
