@@ -46,6 +46,14 @@ def text_to_path(text: str, folder: str) -> str:
     return next((path for form in forms if os.path.lexists(path := os.path.join(folder, form))), literal)
 
 
+def expand_user(path: str | Path) -> Path:
+    """A path with the home of the user in place of `~`; as it is where a file's own name begins so."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(path)
+
+
 def sound_path(path: bytes) -> bytes:
     """The path of the sound file that a track is of, such as album.flac of album.flac#03; else the path itself."""
     file, _, number = path.rpartition(b"#")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import struct
@@ -154,6 +155,16 @@ def parse_cell(query: str) -> Any:
         return json.loads(query)
     except ValueError as error:
         raise UsageError("query", f"it begins like JSON but is not ({error})", "correct it") from error
+
+
+def parse_texts(query: str) -> str | list[str]:
+    """The text of a query, which may begin with [ or {; or the texts of a JSON list of texts."""
+    if query[:1] == "[":
+        with contextlib.suppress(ValueError):
+            texts = json.loads(query)
+            if texts and all(isinstance(text, str) for text in texts):
+                return list(texts)
+    return query
 
 
 def _hash(tag: bytes, *parts: Any) -> int:

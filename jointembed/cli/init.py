@@ -19,7 +19,7 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
 
     from ..data.rows import Rows
     from ..errors import UsageError
-    from ..files import check_writable, write
+    from ..files import check_writable, expand_user, write
     from ..recipe_writer.column_types import infer_columns
     from ..recipe_writer.writer import RecipeWriter
     from .console import print_table
@@ -43,7 +43,7 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
         wrong = "no row has `train` in its column split"
         raise UsageError(rows.name, wrong, "add training rows, or remove the column split")
     writer = RecipeWriter(rows, columns, group)
-    write(place, writer.write(str(Path(table).expanduser().resolve()), place.stem))
+    write(place, writer.write(str(expand_user(table).resolve()), place.stem))
     described = [[column.name, column.kind, column.why] for column in columns if column.kind not in ("id", "split")]
     print_table(["column", "kind", "why"], described)
     splits = [str(split) for split in rows.cells("split")]

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+
+
+@functools.cache
+def read_text_as_text() -> None:
+    """Keep words of a command line that YAML has no value for as text, such as #1, &a and ~. Only null means None.
+
+    jsonargparse reads the options of `fit` as YAML, in which these would be missing, and the option would be ignored.
+    """
+    import jsonargparse
+    from yaml import YAMLError
+
+    load = jsonargparse.get_loader("yaml")
+
+    def load_value(text: str) -> Any:
+        value = load(text)
+        return text if value is None and "\n" not in text else value
+
+    jsonargparse.set_loader("yaml", load_value, (YAMLError,))
 
 
 def check_recipe_file(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UsageError, did_you_mean
+from ..files import expand_user
 
 
 def recipes(name: str | None = None) -> None:
@@ -40,7 +41,7 @@ def resolve(name: str) -> Path:
     Raises:
         UsageError: neither exists.
     """
-    path = Path(name).expanduser()
+    path = expand_user(name)
     if path.exists():
         return path
     packaged = folder() / (name.removesuffix(".yaml") + ".yaml")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import values
 from ..errors import UsageError, did_you_mean
+from ..files import expand_user
 from ..ragged import Ragged, take
 from ..readers import Category, Reader
 from .encoded_column import EncodedColumn
@@ -164,7 +165,7 @@ def _repeat_cells(cells: list[Any], numbers: ItemNumbers) -> list[Any]:
 
 
 def _resolve(table: str | Path, root: Path | None) -> Path:
-    return (root or Path()) / Path(table).expanduser()
+    return (root or Path()) / expand_user(table)
 
 
 def _open_items(key: str, table: Any, root: Path | None, types: Mapping[str, str]) -> Rows:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .. import values
 from ..errors import UsageError, did_you_mean
+from ..files import expand_user
 from ..recipe_tools import hash_fraction
 from .arrow_cells import field_kind, has_elements, is_list, is_number, split_cells, to_objects
 from .table_file import ParquetTable, open_table
@@ -54,7 +55,7 @@ class Rows:
         if isinstance(table, Rows):
             return table
         if isinstance(table, str | Path):
-            return cls._read(Path(table).expanduser(), types or {})
+            return cls._read(expand_user(table), types or {})
         if hasattr(table, "iloc"):  # pandas
             return cls({str(name): _series_to_list(table[name]) for name in table.columns})
         if hasattr(table, "__arrow_c_stream__"):  # pyarrow, polars, DuckDB and others

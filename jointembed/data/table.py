@@ -124,7 +124,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
 
     def __init__(
         self,
-        table: Any,
+        table: str | Any,  # not Any alone, for which jsonargparse would turn 2024 into a number
         batch_size: Count = 64,
         split: str = "split",
         balance: list[str] | None = None,
@@ -133,7 +133,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         cache: str | None = None,
         seed: Natural = 0,
         group: str | None = None,
-        join: dict[str, Any] | None = None,
+        join: dict[str, str | Any] | None = None,
         types: dict[str, Type] | None = None,
         strict: bool = False,
     ) -> None:

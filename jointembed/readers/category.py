@@ -83,6 +83,13 @@ class Category(ElementReader):
         """The ids of the training rows, sorted."""
         return self._ids
 
+    def parse(self, query: str) -> Any:
+        """The id that a query is, or the ids of a JSON list."""
+        try:
+            return values.parse_cell(query)
+        except UsageError:  # an id may begin with [ or {
+            return query
+
     def unknown(self, cell: Any) -> list[str]:
         """The ids of a cell that did not occur in the training rows."""
         names = [self.name(element) for element in self.elements(cell)]

@@ -100,11 +100,13 @@ class Reader(Configurable, ABC):
         return []
 
     def parse(self, query: str) -> Any:
-        """Turn the text of a query into a cell.
+        """Turn the text of a query into a cell. For a reader of text it is the text, or a JSON list of texts.
 
         Raises:
             UsageError: the text is not a cell of this reader.
         """
+        if self.reads_text:
+            return values.parse_texts(query)
         return values.parse_cell(query)
 
     def unknown(self, cell: Any) -> list[str]:

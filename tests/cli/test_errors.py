@@ -44,6 +44,15 @@ def ask(tmp_path, capsys, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize(
+    "text", ["#1", "null", "~", "&a", "*a", "+[Remix]", "[Live]", "{a: b}", "true", "007", "1e3", "a: b"]
+)
+def test_words_of_a_command_are_text(text):
+    words = ["s.index", text, "--exclude", text, "--unlike", text, "--field", text]
+    values = parser.parse("similar", parser.load("similar"), words)
+    assert values == {"index": "s.index", "item": [text], "exclude": [text], "unlike": [text], "field": text}
+
+
 MISTAKES = {
     "similar s.index": ("ITEM is missing", "jointembed similar INDEX ITEM..."),
     "similar": ("INDEX and ITEM are missing", "jointembed similar INDEX ITEM..."),

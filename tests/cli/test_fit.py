@@ -1,14 +1,16 @@
 """A recipe that fine-tunes: what it prints, what it writes, and how its mistakes are explained."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from fine_tuning import BITMAPS, save_source
 
-from jointembed import Space
+from jointembed import Space, TableData
 from jointembed.__main__ import main
+from jointembed.cli.sweep import read_config
 
 pytestmark = [pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"), pytest.mark.usefixtures("one_thread")]
 
@@ -87,3 +89,28 @@ def test_the_help_of_fit_names_resume(capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--help"])
     assert "--resume auto" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["#1", "~", "&a", "!a", "+[Remix]", "true", "007"])
+def test_text_among_the_options_is_text(text, tmp_path):
+    objectives = [{"class_path": "Match", "init_args": {"query": "words", "target": "words"}}]
+    model = {"dim": 2, "encoders": {"words": {"class_path": "MLP"}}, "objectives": objectives}
+    model["encoders"]["words"]["init_args"] = {"reader": {"class_path": "Numbers"}, "width": 2}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({"model": model}))
+    options = ["--data.table", text, "--data.group", text, "--data.balance+", text]
+    options += ["--data.join.item", "2024", "--trainer.default_root_dir", text]
+    config = read_config(["-c", str(tmp_path / "r.yaml"), *options])
+    assert config["data"]["table"] == text and config["data"]["group"] == text
+    assert config["data"]["balance"] == [text] and config["data"]["join"] == {"item": "2024"}
+    assert config["trainer"]["default_root_dir"] == text
+
+
+def test_null_among_the_options_is_none(tmp_path):
+    config = read_config(["-c", "tiny", "--data.table", "x", "--data.group", "null", "--model.dim", "3"])
+    assert config["data"]["group"] is None
+
+
+def test_table_may_be_named_like_the_home_of_nobody(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("~nobody.jsonl").write_text('{"id": "a"}\n')
+    assert TableData("~nobody.jsonl").open().cells("id") == ["a"]

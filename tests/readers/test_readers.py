@@ -379,3 +379,13 @@ def test_reader_without_training_cells_is_reported():
     model.reader("genre").fit([None])
     with pytest.raises(UsageError, match="its vocabulary is empty"):
         model.build()
+
+
+@pytest.mark.parametrize("query", ["[Live] at noon", "{a}", "[1]", "[", '{"a": 1}', "[]"])
+def test_text_of_a_query_is_text_whatever_it_begins_with(query):
+    assert BagOfWords().parse(query) == query
+    assert BagOfWords().parse('["a reel", "a waltz"]') == ["a reel", "a waltz"]
+
+
+def test_id_of_a_query_may_begin_like_json():
+    assert [Category().parse(query) for query in ("[x]", "5", "[5, 9]")] == ["[x]", "5", [5, 9]]
