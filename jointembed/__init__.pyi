@@ -4,6 +4,7 @@ from .adapters.scikit_learn import Embedder as Embedder
 from .data.table import TableData as TableData
 from .encoders import GRU as GRU
 from .encoders import MLP as MLP
+from .encoders import AttentionPooling as AttentionPooling
 from .encoders import CausalTransformer as CausalTransformer
 from .encoders import ConvNet as ConvNet
 from .encoders import EmbeddingBag as EmbeddingBag

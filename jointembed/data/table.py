@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from .. import files, values
 from ..arguments import CheckedArguments, Count, Natural
 from ..encoders import Encoder
-from ..errors import UsageError, did_you_mean, name_subject
+from ..errors import UsageError, did_you_mean, escape_control, name_subject
 from ..objectives import Teacher, distributed
 from ..ragged import Ragged
 from ..readers import Category, Reader
@@ -44,6 +44,8 @@ from .sampler import BatchSpec, RowBatchSampler
 from .unreadable import encode_readable, fill_readable, list_elements
 from .vector_cache import CachedColumn, VectorCache
 from .workers import ignore_signals
+
+SPLITS = "train", "dev", "test"
 
 
 class Batch(dict[str, Ragged]):
@@ -103,8 +105,8 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         table: a .jsonl, .csv or .parquet file, a folder with `rows.*`, a DataFrame or a list of dicts. Paths in cells
             are relative to the folder of the table. A missing element of a list (null, NaN, "") is left out.
         batch_size: rows in a batch of one process.
-        split: column with the split of a row: `train`, `dev` or `test`; rows with other values are ignored. Without
-            this column all rows are training rows, unless `group` splits them.
+        split: column with the split of a row: `train`, `dev` or `test`; rows with other values are ignored, and
+            counted in a line. Without this column all rows are training rows, unless `group` splits them.
         balance: columns of labels; rows are sampled so that each combination of their values is equally frequent.
         epoch_rows: rows in an epoch; the number of training rows by default.
         workers: processes that load batches; 0 (none) is fastest unless reading a row is slow.
@@ -164,7 +166,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
                 _report_unmatched(self.rows)
             if self.group and self.split not in self.rows.columns:
                 self.rows = self.rows.with_split(self.group, self.split)
-                counts = ", ".join(f"{split} {len(self.numbers(split))}" for split in ("train", "dev", "test"))
+                counts = ", ".join(f"{split} {len(self.numbers(split))}" for split in SPLITS)
                 print(
                     f"{self.rows.name}: no column {self.split}, split by {self.group}: {counts} rows", file=sys.stderr
                 )
@@ -239,6 +241,8 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         self._check(rows, [*model.key_columns, *self.balance])
         if distributed.rank() == 0:
             self._report_numbers(rows, readers)
+            if self.trainer.state.fn == TrainerFn.FITTING:
+                self._report_splits(rows)
         for reader, columns in readers:
             for column in columns:
                 if reader.cached and column not in model.cached_columns:
@@ -275,6 +279,17 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
                     f"the table has no such column (it has {', '.join(rows.columns)})",
                     did_you_mean(column, rows.columns),
                 )
+
+    def _report_splits(self, rows: Rows) -> None:
+        """Say how many rows belong to no split."""
+        if self.split not in rows.columns:
+            return
+        names, numbers = rows.labels(self.split)
+        ignored = {name: count for name, count in zip(names, np.bincount(numbers), strict=True) if name not in SPLITS}
+        if ignored:
+            counts = ", ".join(f"{escape_control(name)} {count:,}" for name, count in list(ignored.items())[:8])
+            fix = f"; the splits are {', '.join(SPLITS)}"
+            print(f"warning: {rows.name}: rows are ignored for their {self.split}: {counts}{fix}", file=sys.stderr)
 
     @staticmethod
     def _report_numbers(rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:

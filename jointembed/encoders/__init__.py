@@ -1,5 +1,6 @@
 """Encoders turn the pieces of a column into vectors, and pool them into one a row."""
 
+from .attention_pooling import AttentionPooling as AttentionPooling
 from .causal_transformer import CausalTransformer as CausalTransformer
 from .convnet import ConvNet as ConvNet
 from .embedding_bag import EmbeddingBag as EmbeddingBag

@@ -42,6 +42,7 @@ class LogMel(FileReader, Standardized):
         masks: augmentation: blank this many random stripes of time and of bands (SpecAugment, Park et al. 2019), each
             up to an eighth of the window wide.
         floor: constant added to the mel energies before the logarithm.
+        train_windows: windows of a sound in a training row, each cut and changed at random by itself.
     """
 
     windowed = True
@@ -64,12 +65,14 @@ class LogMel(FileReader, Standardized):
         equalizer: NonNegative = 0.0,
         masks: Natural = 0,
         floor: Positive = 1e-6,
+        train_windows: Count = 1,
     ) -> None:
         highest = sample_rate / 2
         if not f_min < (f_max or highest) <= highest:
             wrong = f"bands from {f_min:g} to {f_max or highest:g} Hz do not lie between 0 and half of {sample_rate} Hz"
             raise UsageError("LogMel.f_min" if f_max is None else "LogMel.f_max", wrong, "correct f_min or f_max")
         self.sample_rate, self.n_mels = sample_rate, n_mels
+        self.train_windows = train_windows
         self.frames = max(1, round(seconds * sample_rate / hop_length))
         self.shift = round(shift * sample_rate / hop_length)
         self.speed, self.pitch, self.gain, self.equalizer, self.masks = speed, pitch, gain, equalizer, masks
@@ -148,6 +151,10 @@ class LogMel(FileReader, Standardized):
         return window
 
     def augment(self, array: Array, rng: np.random.Generator) -> Array:
+        """Windows of the frames (T, n_mels), changed at random: (frames * train_windows, n_mels)."""
+        return np.concatenate([self._augment_window(array, rng) for _ in range(self.train_windows)])
+
+    def _augment_window(self, array: Array, rng: np.random.Generator) -> Array:
         """One window (frames, n_mels) of the frames (T, n_mels), changed at random."""
         if self.speed:
             array = self._stretch(array, 1 + rng.uniform(-self.speed, self.speed))

@@ -552,3 +552,11 @@ def test_cache_of_a_read_only_folder_is_in_the_home(tmp_path):
     (tmp_path / "rows.csv").write_text("id,genre\n1,waltz\n")
     (tmp_path / ".jointembed").write_text("a file where the folder of conversions would be")
     assert Rows.open(tmp_path / "rows.csv").dicts() == [{"id": "1", "genre": "waltz"}]
+
+
+def test_rows_of_unknown_splits_are_counted(capsys):
+    rows = [{"words": f"w{number}", "genre": "ab"[number % 2], "split": "train"} for number in range(6)]
+    make_data([row | {"split": "val"} if number < 2 else row for number, row in enumerate(rows)], worded())
+    assert "rows are ignored for their split: val 2; the splits are train, dev, test" in capsys.readouterr().err
+    make_data(rows, worded())
+    assert "ignored" not in capsys.readouterr().err
