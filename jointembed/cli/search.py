@@ -12,7 +12,7 @@ def search(
     column: str | None = None,
     k: int = 10,
     where: str | None = None,
-    mode: Literal["vector", "text", "hybrid"] = "vector",
+    mode: Literal["auto", "vector", "text", "hybrid"] = "auto",
     one_per: str | None = None,
     diversity: float = 0.0,
     dedupe: bool = False,
@@ -32,7 +32,8 @@ def search(
             file if the query is a path.
         k: the number of results.
         where: only items that meet this condition, such as "genre = 'waltz' and tempo > 120".
-        mode: vector search, full-text search of the columns (needs no model), or hybrid, which merges both by rank.
+        mode: vector search, full-text search of the columns (needs no model), hybrid, which merges both by rank, or
+            auto: vector search, but full-text search for words that the model does not know, as the server does.
         one_per: at most one result for each value of this column, such as artist.
         diversity: from 0 (the best matches) to 1 (items that differ most from one another).
         dedupe: show near-duplicates as one result.
@@ -43,15 +44,17 @@ def search(
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
+    import sys
+
     from ..errors import UsageError
     from ..index import playlist
     from ..index.index import Index
-    from ..indexing.query_encoder import QueryEncoder
+    from ..indexing.query_encoder import NoVectorError, QueryEncoder
     from .console import print_hits
 
     of_vectors = {"--one-per": one_per is not None, "--diversity": diversity != 0, "--dedupe": dedupe}
     of_models = {"--column": column is not None, "--device": device != "auto", "--trust": trust is not None}
-    refused = {"vector": {}, "hybrid": of_vectors, "text": of_vectors | of_models}[mode]
+    refused = {"hybrid": of_vectors, "text": of_vectors | of_models}.get(mode, {})
     for flag in (flag for flag, value in refused.items() if value):
         raise UsageError(flag, f"cannot be combined with --mode {mode}", "leave one of the two out")
     playlist.check(m3u, root)
@@ -59,9 +62,20 @@ def search(
         if mode == "text":
             hits = opened.search_text(query, k, where, field)
         else:
-            vector = QueryEncoder.open(opened, field, trust, device).encode(query, column)
-            if mode == "hybrid":
-                hits = opened.search_hybrid(vector, query, k, field, where)
+            try:
+                vector = QueryEncoder.open(opened, field, trust, device).encode(query, column)
+            except NoVectorError as error:
+                if mode != "auto" or column or any(of_vectors.values()):
+                    raise
+                hits = opened.search_text(query, k, where, field)
+                if not hits:
+                    raise
+                print(f"note: {error.problem}; these items contain them", file=sys.stderr)
             else:
-                hits = opened.search(vector, k, field, where, one_per=one_per, diversity=diversity, deduplicate=dedupe)
+                if mode == "hybrid":
+                    hits = opened.search_hybrid(vector, query, k, field, where)
+                else:
+                    hits = opened.search(
+                        vector, k, field, where, one_per=one_per, diversity=diversity, deduplicate=dedupe
+                    )
         print_hits(opened, hits, k, where, field, json_, m3u, root)

@@ -29,6 +29,10 @@ DECODE_TIMEOUT = 15.0  # seconds
 Vector = NDArray[np.float32]
 
 
+class NoVectorError(UsageError):
+    """No vector stands for a text: the field has no model, or its model reads no text or knows none of the words."""
+
+
 class QueryEncoder:
     """Embeds queries for one field of an index: texts, ids, files, and rows of a fused column.
 
@@ -79,8 +83,9 @@ class QueryEncoder:
             column: the model's column that the query is a cell of; see `guess_column` if it is not given.
 
         Raises:
-            UsageError: the query is empty, is not a cell of the column, or consists of unknown ids or words only: its
-                vector would be that of any other unknown query.
+            NoVectorError: the query consists of unknown ids or words only, so that its vector would be that of any
+                other unknown query, or the model reads no text.
+            UsageError: the query is empty, or is not a cell of the column.
         """
         if not query.strip():
             raise UsageError("query", "it is empty", "give words, an id or a path")
@@ -117,7 +122,7 @@ class QueryEncoder:
         if not is_file and all(reader.reads_files for reader in readers.values()):
             wrong = "the model has no text column, and this file does not exist"
             fix = f"give a file, or index with a model that reads words too, such as that of {ADOPT_MUSIC}"
-            raise UsageError(query, wrong, fix)
+            raise NoVectorError(query, wrong, fix)
         fix = "give --column: one of " + ", ".join(space.columns)
         raise UsageError("column", "the model has no column for such a query", fix)
 
@@ -147,7 +152,7 @@ class QueryEncoder:
         return cell
 
     def _check_known(self, cells: dict[str, Any]) -> None:
-        """Raise UsageError if the model knows no element of any of the cells, which are given by their columns."""
+        """Raise NoVectorError if the model knows no element of any of the cells, which are given by their columns."""
         refusals = []
         for column, cell in cells.items():
             reader = self.encoder.space.reader(column)
@@ -161,7 +166,7 @@ class QueryEncoder:
                 fix = did_you_mean(unknown[0], reader.vocabulary())
                 refusals.append((unknown[0], f"the model knows no such {column}", fix))
         if refusals:
-            raise UsageError(*refusals[0])
+            raise NoVectorError(*refusals[0])
 
 
 class QueryEncoders:
@@ -214,13 +219,15 @@ def open_encoder(
         device: what computes; see `resolve_device`.
 
     Raises:
-        UsageError: the field has no model, or the model's file is missing.
+        NoVectorError: the field has no model.
+        UsageError: the model's file is missing.
         MismatchError: another model made the vectors.
     """
     location = index.field_info(field).model
     if not location:
         wrong = "this field has no model, which words and files as queries need"
-        raise UsageError("model", wrong, "search for what is similar to an item, or search its text with --mode text")
+        fix = "search for what is similar to an item, or search its text with --mode text"
+        raise NoVectorError("model", wrong, fix)
     try:
         encoder = IndexEncoder(location, trust, device)
     except UsageError as error:

@@ -114,6 +114,18 @@ def test_a_missing_file_is_not_searched_as_words(ask):
     assert ask("search", "s.index", "slow no.1")[0] == 0
 
 
+def test_words_that_the_model_does_not_know_are_looked_for_in_the_columns(ask):
+    code, out, err = ask("search", "s.index", "Tune 17", "-k1", "--json")
+    assert code == 0 and [hit["id"] for hit in parse(out)] == ["s17"]
+    assert err == "note: the model knows none of these words; these items contain them\n"
+    for words in (["xyzzy", "qwerty"], ["Tune", "17", "--one-per", "artist"], ["Tune", "17", "--column", "words"]):
+        query, options = " ".join(words[:2]), words[2:]
+        code, out, err = ask("search", "s.index", query, *options)
+        assert (code, out) == (2, "") and "knows none of these words" in err
+    for mode in ("vector", "hybrid"):
+        assert ask("search", "s.index", "Tune 17", "--mode", mode)[0] == 2
+
+
 def test_a_playlist_holds_the_results_in_their_order_with_relative_paths(ask, home, tmp_path):
     code, out, err = ask("similar", "s.index", "s00", "-k2", "--m3u", tmp_path / "x.m3u8", "--root", home / "lists")
     assert code == 0 and "2 songs" in err and "2 songs" not in out
