@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -22,6 +24,8 @@ MAX_SECONDS = 12 * 3600.0
 MIN_SECONDS = 0.5
 MIN_SECONDS_OF_PARTIAL = 5.0
 MAX_SECONDS_OF_SILENCE = 3600.0  # at the beginning; hours of silence make a tiny file
+COPIED_BYTES = 1 << 20  # at a time
+CHECKED_FORMATS = {"flac"}  # with checksums in each frame, so that none is passed over
 EXACT_FORMATS = {"wav", "aiff", "flac", "mp3"}  # their headers count samples; others may claim up to 0.1 s too many
 
 
@@ -128,30 +132,82 @@ def _unreadable(subject: str, error: Exception) -> Undecodable:
 
 
 def _decode(path: str | bytes | Path, rate: int, limit: float, start: float = 0.0, end: float | None = None) -> Sound:
-    """Decode with the first decoder that can; a second one may complete a sound that the first one gave up on."""
+    """Decode a file, and those that are joined to it one after the other; of a part, only the first file."""
     subject = _printable(path)
     begin = perf_counter()
-    best: Sound | None = None
-    refusals: list[UnknownFormatError] = []
     with _open(path, subject) as (descriptor, size), np.errstate(all="ignore"):
         header = sniff(descriptor, size, subject)
-        for opener in openers(header):
-            try:
-                sound = _collect(opener, descriptor, header, rate, limit, subject, begin, start, end)
-            except UnknownFormatError as error:
-                refusals.append(error)
-                continue
-            except Undecodable:
-                if best is None:
-                    raise
-                break
-            if best is not None and sound.claimed:
-                sound = replace(sound, partial=True)  # this decoder passed over what stopped the first one
-            if best is None or not sound.partial or sound.seconds > best.seconds:
-                best = sound
-            if not best.partial:
-                break
-        finite = best is None or bool(np.isfinite(np.dot(best.samples, best.samples)))
+        if not header.joined or start or end is not None:
+            return _decode_file(descriptor, header, rate, limit, subject, begin, start, end)
+        sounds: list[Sound] = []
+        refusals: list[Undecodable] = []
+        for first, last in itertools.pairwise([0, *header.joined, size]):
+            with tempfile.TemporaryFile() as part:
+                _copy(descriptor, first, last, part)
+                try:
+                    header = replace(sniff(part.fileno(), last - first, subject), joined=())
+                    left = limit - sum(sound.seconds for sound in sounds)
+                    sounds.append(_decode_file(part.fileno(), header, rate, left, subject, perf_counter(), 0.0, None))
+                except Undecodable as error:
+                    if error.reason == "too-long":
+                        raise
+                    refusals.append(error)
+    if not sounds:
+        raise refusals[0]
+    return replace(
+        sounds[0],
+        samples=np.concatenate([sound.samples for sound in sounds]),
+        seconds=sum(sound.seconds for sound in sounds),
+        claimed=sum(sound.claimed for sound in sounds),
+        partial=bool(refusals) or any(sound.partial for sound in sounds),
+        times={name: sum(sound.times[name] for sound in sounds) for name in sounds[0].times},
+        silent=all(sound.silent for sound in sounds),
+    )
+
+
+def _copy(descriptor: int, first: int, last: int, part: IO[bytes]) -> None:
+    """Copy the bytes of a file from `first` to `last`."""
+    os.lseek(descriptor, first, os.SEEK_SET)
+    while first < last and (block := os.read(descriptor, min(COPIED_BYTES, last - first))):
+        part.write(block)
+        first += len(block)
+    part.flush()
+
+
+def _decode_file(
+    descriptor: int,
+    header: Header,
+    rate: int,
+    limit: float,
+    subject: str,
+    begin: float,
+    start: float,
+    end: float | None,
+) -> Sound:
+    """Decode with the first decoder that can; where a part is missing, with the other too, and take what hears more.
+
+    Such a sound stays partial, as a decoder that finds nothing amiss may have passed over what stopped the other; but
+    not one without a length in its header, in a format with checksums.
+    """
+    best: Sound | None = None
+    refusals: list[UnknownFormatError] = []
+    for opener in openers(header):
+        try:
+            sound = _collect(opener, descriptor, header, rate, limit, subject, begin, start, end)
+        except UnknownFormatError as error:
+            refusals.append(error)
+            continue
+        except Undecodable:
+            if best is None:
+                raise
+            break
+        if best is None:
+            best = sound
+        elif sound.seconds > best.seconds:
+            checked = header.format in CHECKED_FORMATS and not sound.claimed
+            best = replace(sound, partial=sound.partial or not checked)
+        if not best.partial:
+            break
     if best is None:
         words = "; ".join(str(error) for error in refusals)
         problem = " ".join(f"it cannot be decoded as sound ({words})".split())
@@ -162,7 +218,7 @@ def _decode(path: str | bytes | Path, rate: int, limit: float, start: float = 0.
     if not best.seconds:
         reason = "truncated" if best.partial and best.claimed else "no-audio"
         raise Undecodable(subject, "it holds no samples", FIX, reason)
-    if not finite:
+    if not np.isfinite(np.dot(best.samples, best.samples)):
         raise Undecodable(subject, "it holds samples that are not finite", FIX, "non-finite")
     return best
 
@@ -205,7 +261,7 @@ def _collect(
     exact = header.format in EXACT_FORMATS and claimed > 0
     short = seconds < claimed - (0.02 if exact else 0.1)
     # Anything may follow the last sample that the header counts: tags of old kinds, padding.
-    partial = (header.cut and end is None) or short or (stream.broken and not exact)
+    partial = (header.cut and end is None) or short or stream.changed or (stream.broken and not exact)
     return Sound(samples, seconds, claimed, partial, stream.rate, stream.channels, stream.format, times, mixer.silent)
 
 

@@ -7,10 +7,11 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import DamagedError
+from .joined import find_joined, past_tags, read_at
 
 MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz
 MAX_CHANNELS = 32
@@ -50,11 +51,13 @@ class Header:
         format: wav, aiff, flac, vorbis, opus, ogg, mp3, aac, mp4, or "" if the decoders must find out.
         claimed: the length in seconds by the header, 0 if it gives none, None if only the decoder can tell.
         cut: whether the mark at the end of the file is missing.
+        joined: where further files begin in this one, as `cat a.mp3 b.mp3` and chained Ogg streams have them.
     """
 
     format: str
     claimed: float | None = None
     cut: bool = False
+    joined: tuple[int, ...] = ()
 
 
 def check_bounds(subject: object, rate: float, channels: int) -> None:
@@ -76,8 +79,13 @@ def sniff(descriptor: int, size: int, subject: object) -> Header:
     Raises:
         Undecodable: the header has an impossible rate, number of channels or sample format, or the file is encrypted.
     """
-    start = _past_tags(descriptor)
-    first = _read_at(descriptor, 512, start)
+    start = past_tags(descriptor)
+    first = read_at(descriptor, 512, start)
+    header = _read_header(descriptor, start, size, first, subject)
+    return replace(header, joined=find_joined(descriptor, start, size, first, header.format))
+
+
+def _read_header(descriptor: int, start: int, size: int, first: bytes, subject: object) -> Header:
     if first[:4] in (b"RIFF", b"RIFX") and first[8:12] == b"WAVE":
         return _wav(descriptor, start, size, "<" if first[:4] == b"RIFF" else ">", subject)
     if first[:4] == b"FORM" and first[8:12] in (b"AIFF", b"AIFC"):
@@ -87,7 +95,7 @@ def sniff(descriptor: int, size: int, subject: object) -> Header:
     if first[:4] == b"OggS":
         packet = first[27 + first[26] :] if len(first) > 26 else b""
         name = next((name for mark, name in _OGG_CODECS.items() if packet.startswith(mark)), "ogg")
-        return Header(name, cut=not _has_last_page(_read_at(descriptor, 1 << 17, max(0, size - (1 << 17)))))
+        return Header(name, cut=not _has_last_page(read_at(descriptor, 1 << 17, max(0, size - (1 << 17)))))
     if first[4:8] == b"ftyp":
         return _mp4(descriptor, start, size, subject)
     if len(first) > 2 and first[0] == 0xFF and first[1] & 0xE0 == 0xE0:
@@ -96,27 +104,6 @@ def sniff(descriptor: int, size: int, subject: object) -> Header:
         # Without one of these marks a decoder guesses the length from the first frame's bit rate.
         return Header("mp3", None if any(mark in first[:256] for mark in (b"Xing", b"Info", b"VBRI")) else 0.0)
     return Header("")
-
-
-def _read_at(descriptor: int, count: int, offset: int) -> bytes:
-    """At most `count` bytes from an offset; none if a header points where no file can reach."""
-    try:
-        os.lseek(descriptor, offset, os.SEEK_SET)
-    except (OSError, OverflowError):
-        return b""
-    return os.read(descriptor, count)
-
-
-def _past_tags(descriptor: int) -> int:
-    """The offset of the sound after the ID3 tags; broken writers put several before each other."""
-    offset = 0
-    for _ in range(8):
-        tag = _read_at(descriptor, 10, offset)
-        if len(tag) < 10 or tag[:3] != b"ID3" or max(tag[6:10]) > 127:
-            break
-        length = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
-        offset += 10 + length + (10 if tag[5] & 16 else 0)
-    return offset
 
 
 def _has_last_page(tail: bytes) -> bool:
@@ -132,7 +119,7 @@ def _chunks(descriptor: int, start: int, size: int, order: str) -> Iterator[tupl
     for _ in range(1000):
         if offset + 8 > size:
             return
-        name, length = struct.unpack(order + "4sI", _read_at(descriptor, 8, offset))
+        name, length = struct.unpack(order + "4sI", read_at(descriptor, 8, offset))
         yield name, offset + 8, length
         offset += 8 + length + length % 2
 
@@ -141,7 +128,7 @@ def _wav(descriptor: int, start: int, size: int, order: str, subject: object) ->
     width = rate = 0
     for name, offset, length in _chunks(descriptor, start, size, order):
         if name == b"fmt ":
-            body = _read_at(descriptor, 16, offset)
+            body = read_at(descriptor, 16, offset)
             if len(body) < 16 or length < 16:
                 break
             tag, channels, rate, _, align, bits = struct.unpack(order + "HHIIHH", body)
@@ -160,7 +147,7 @@ def _wav(descriptor: int, start: int, size: int, order: str, subject: object) ->
 
 def _aiff(descriptor: int, start: int, size: int, subject: object) -> Header:
     for name, offset, _ in _chunks(descriptor, start, size, ">"):
-        body = _read_at(descriptor, 18, offset) if name == b"COMM" else b""
+        body = read_at(descriptor, 18, offset) if name == b"COMM" else b""
         if len(body) == 18:
             channels, frames, _, exponent, mantissa = struct.unpack(">HIHHQ", body)
             rate = math.ldexp(mantissa, min(exponent & 0x7FFF, 16383 + 63) - 16383 - 63)
@@ -172,12 +159,12 @@ def _aiff(descriptor: int, start: int, size: int, subject: object) -> Header:
 def _mp4(descriptor: int, start: int, size: int, subject: object) -> Header:
     offset = start
     for _ in range(1000):
-        box = _read_at(descriptor, 16, offset)
+        box = read_at(descriptor, 16, offset)
         if len(box) < 16:
             break
         length, name = struct.unpack(">I4s", box[:8])
         length = int.from_bytes(box[8:16], "big") if length == 1 else length or size - offset
-        if name == b"moov" and _ENCRYPTED.search(_read_at(descriptor, min(length, 16 << 20), offset)):
+        if name == b"moov" and _ENCRYPTED.search(read_at(descriptor, min(length, 16 << 20), offset)):
             # It may well decode, to noise.
             raise Undecodable(subject, "its sound is encrypted", "make a copy that is not encrypted", "encrypted")
         offset += max(8, length)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import Header, Undecodable, check_bounds
+from .formats import Header, check_bounds
 
 BLOCK = 1 << 16
 PYAV_FIRST = {"vorbis", "opus", "aac", "mp4"}  # PyAV is faster for these, or the only decoder
@@ -45,6 +45,7 @@ class Stream:
         expected: the length in seconds that the decoder expects, 0 if unknown.
         blocks: arrays (N, channels) of float or integer samples.
         broken: whether a part could not be decoded; valid once the blocks are exhausted.
+        changed: whether a part has another rate or number of channels, and is left out; likewise.
         seek: makes the blocks begin with the sample of a number, without decoding those before; None if it cannot.
     """
 
@@ -55,6 +56,7 @@ class Stream:
     expected: float
     blocks: Iterator[NDArray[Any]] = field(default_factory=lambda: iter(()))
     broken: bool = False
+    changed: bool = False
     seek: Callable[[int], None] | None = None
 
     def cut(self, start: float, end: float | None) -> Iterator[NDArray[Any]]:
@@ -175,8 +177,8 @@ def open_with_pyav(descriptor: int, header: Header, subject: object) -> Iterator
             queue = av.AudioFifo()  # frames are small: some codecs give a thousand a second
             for frame in itertools.chain([first], rest):
                 if (frame.sample_rate, frame.layout.nb_channels, frame.format.name) != (rate, channels, kind):
-                    problem = "its rate or its channels change in the middle"
-                    raise Undecodable(subject, problem, "convert it with one rate and one layout", "format-change")
+                    stream.changed = True  # perhaps damage to the header of a frame
+                    continue
                 frame.pts = None
                 queue.write(frame)
                 if queue.samples >= BLOCK:
