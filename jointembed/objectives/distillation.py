@@ -55,6 +55,10 @@ class Distillation(Objective):
         """The query."""
         return [self.query]
 
+    def row_columns(self) -> list[str]:
+        """The query."""
+        return [self.query]
+
     @property
     def name(self) -> str:
         """The query, and that it is taught."""

@@ -73,6 +73,10 @@ class Match(Objective):
         """The query, and the target where its vectors are taken from the batch."""
         return [self.query, self.target] if self.candidates.from_batch else [self.query]
 
+    def row_columns(self) -> list[str]:
+        """The query and the target, unless rows match by another column."""
+        return [] if self.positives_by else [self.query, self.target]
+
     def piece_columns(self) -> set[str]:
         """The target of the batch: several captions or tags of a cell are targets one by one. The query likewise."""
         late = {self.query} if self.candidates.late_interaction else set()

@@ -49,6 +49,10 @@ class NextItem(Objective):
         """The history."""
         return [self.history]
 
+    def row_columns(self) -> list[str]:
+        """The history."""
+        return [self.history]
+
     def build(self, space: Space) -> None:
         """Make the parameters of the loss.
 

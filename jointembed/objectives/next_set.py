@@ -54,6 +54,10 @@ class NextSet(Objective):
         """The history."""
         return [self.query]
 
+    def row_columns(self) -> list[str]:
+        """The history."""
+        return [self.query]
+
     def build(self, space: Space) -> None:
         """Make the network.
 

@@ -62,6 +62,10 @@ class Objective(Configurable, nn.Module):
         """Further columns whose keys are needed only, to tell whether two rows are equal there."""
         return set()
 
+    def row_columns(self) -> list[str]:
+        """Columns that a row must have to count, all of them; empty if a row may count without."""
+        return []
+
     def readers(self) -> dict[str, Reader]:
         """Readers of the columns that it predicts, and that are not points of the space."""
         return {}

@@ -43,6 +43,10 @@ class Regression(Objective):
         """The query."""
         return [self.query]
 
+    def row_columns(self) -> list[str]:
+        """The query and the target."""
+        return [self.query, self.target]
+
     def build(self, space: Space) -> None:
         """Make the network."""
         self.network = make_mlp(space.dim, self.head, self.own.size)

@@ -107,6 +107,7 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         self.lr, self.sparse_lr, self.weight_decay, self.warmup = lr, sparse_lr, weight_decay, warmup
         self.optimizer_name, self.schedule_name = optimizer, schedule
         self.encoder_lr, self.layer_lr_decay = dict(encoder_lr or {}), dict(layer_lr_decay or {})
+        self.last_losses: Tensor | None = None  # (O,) of the objectives in the last training step, of all processes
         self._check(needed)
 
     def _check(self, needed: Collection[str]) -> None:
@@ -243,6 +244,8 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         losses = self.losses(batch)
         parts, rows = torch.stack(list(losses.values())), len(next(iter(batch.values())))
         means = distributed.average(parts)  # the batches of all processes are one, and its losses are logged
+        if step:
+            self.last_losses = means
         logged = {f"{stage}/loss": means.sum()}
         if not step:
             logged |= {f"{stage}/{name}": mean for name, mean in zip(losses, means, strict=True)}

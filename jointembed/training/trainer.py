@@ -12,6 +12,7 @@ from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnect
 from lightning.pytorch.trainer.states import TrainerFn
 
 from .callbacks.best_and_last import BestAndLast
+from .callbacks.check_objectives import CheckObjectives
 from .callbacks.collapse_alarm import CollapseAlarm
 from .callbacks.early_stopping import CheckEarlyStopping
 from .callbacks.parameter_summary import ParameterSummary
@@ -83,7 +84,7 @@ class Trainer(lightning.Trainer):
         if not any(isinstance(callback, SkipNonFinite) for callback in callbacks):
             callbacks.insert(0, SkipNonFinite())
         if not kwargs.get("fast_dev_run") and not kwargs.get("barebones"):
-            callbacks.insert(0, CollapseAlarm())
+            callbacks[:0] = [CheckObjectives(), CollapseAlarm()]
         kwargs["callbacks"] = [RunFolder(), CheckEarlyStopping(), *callbacks, RunState()]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
         check_strategy(kwargs.get("strategy", "auto"))
