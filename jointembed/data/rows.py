@@ -14,9 +14,9 @@ from ..errors import UsageError, did_you_mean
 from ..files import expand_user
 from ..recipe_tools import hash_fraction
 from .arrow_cells import field_kind, has_elements, is_list, is_number, split_cells, to_objects
-from .table_file import ParquetTable, open_table
+from .table_file import TEXT_SUFFIXES, ParquetTable, open_table
 
-SUFFIXES = (".parquet", ".jsonl", ".csv")
+SUFFIXES = (".parquet", ".jsonl", *TEXT_SUFFIXES)
 
 
 class Rows:
@@ -78,8 +78,8 @@ class Rows:
             path = tables[0]
         if not path.is_file():
             raise UsageError(path, "the table does not exist", "correct the path, or run the recipe's prepare.py")
-        if path.suffix not in SUFFIXES:
-            wrong = f"expected a .jsonl, .csv or .parquet file, got {path.suffix or 'a file without a suffix'}"
+        if path.suffix.lower() not in SUFFIXES:
+            wrong = f"expected a .jsonl, .csv, .tsv or .parquet file, got {path.suffix or 'a file without a suffix'}"
             raise UsageError(path, wrong, "convert it to one of these")
         return cls(open_table(path, types), path.parent, str(path))
 

@@ -41,6 +41,7 @@ from .join import IndirectColumn, JoinedRows, encode_column, find_source, join_a
 from .number_report import count_nan, report_numbers, to_numbers
 from .rows import Rows
 from .sampler import BatchSpec, RowBatchSampler
+from .table_file import TEXT_SUFFIXES
 from .unreadable import encode_readable, fill_readable, list_elements
 from .vector_cache import CachedColumn, VectorCache
 from .workers import ignore_signals
@@ -179,7 +180,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
                 wrong = f"the table has no such column (it has {', '.join(rows.columns)})"
                 raise UsageError(f"data.types.{column}", wrong, did_you_mean(column, rows.columns))
             name = find_source(rows, [column])[0].name
-            if not name.endswith(".csv"):
+            if not name.lower().endswith(TEXT_SUFFIXES):
                 wrong = f"{name} is not a .csv file, so its columns have their types already"
                 raise UsageError(f"data.types.{column}", wrong, "leave it out, or convert the column")
 

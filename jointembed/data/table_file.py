@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import csv
 import functools
 import glob
 import hashlib
@@ -12,20 +11,26 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from .. import files
 from ..errors import DamagedError, UsageError
 from .arrow_cells import JSON_CELLS, KIND, PLAIN_LISTS
 from .csv_columns import convert_column
+from .csv_dialect import Dialect, detect, read_mark
 
 BYTES_IN_BATCH = 1 << 24
+BYTES_IN_BLOCK = 1 << 24  # of a .csv file; no row may be longer
+TEXT_SUFFIXES = (".csv", ".tsv")
 MAX_CELLS_IN_BATCH = 1 << 16
 ROWS_OF_JSON = 20_000  # that are converted at a time
 
-CONVERSION = 2  # raised when a file is converted differently
+CONVERSION = 3  # raised when a file is converted differently
 
 FOLDER = ".jointembed"
 
@@ -99,7 +104,7 @@ class ParquetTable:
 
 
 def open_table(path: Path, types: Mapping[str, str] | None = None) -> ParquetTable:
-    """The table in a .parquet, .csv or .jsonl file.
+    """The table in a .parquet, .csv, .tsv or .jsonl file.
 
     Args:
         path: the file.
@@ -112,17 +117,22 @@ def open_table(path: Path, types: Mapping[str, str] | None = None) -> ParquetTab
     with blame_table(path):
         digest = content_digest(path)
         converters: dict[str, Callable[[Path, IO[bytes]], None]] = {
-            ".csv": functools.partial(_convert_csv, types=types or {}),
+            **dict.fromkeys(TEXT_SUFFIXES, functools.partial(_convert_csv, types=types or {})),
             ".jsonl": _convert_jsonl,
         }
-        convert = converters.get(path.suffix)
+        convert = converters.get(path.suffix.lower())
         if convert is not None:
             settings = json.dumps([digest, CONVERSION, types or {}], sort_keys=True)
             digest = hashlib.sha256(settings.encode()).hexdigest()[:32]
         table = ParquetTable(path if convert is None else _convert(path, digest, convert), str(path), digest)
-    if len(set(table.column_names)) < len(table.column_names):
-        raise UsageError(path, "two columns have the same name", "rename one of them")
+    check_names(path, table.column_names)
     return table
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Raise UsageError if two columns have the same name."""
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise UsageError(path, f"two columns have the same name, {twice}", "rename one of them")
 
 
 @contextlib.contextmanager
@@ -180,19 +190,53 @@ def _convert(path: Path, digest: str, convert: Callable[[Path, IO[bytes]], None]
 
 def _convert_csv(path: Path, file: IO[bytes], types: Mapping[str, str]) -> None:
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-    from pyarrow import parquet
+    from pyarrow import compute, parquet
 
-    with open(path, newline="", encoding="utf-8-sig") as text:
-        header = next(csv.reader(text), [])
-    if len(set(header)) < len(header):
-        raise UsageError(path, "two columns have the same name", "rename one of them in the first line")
-    texts = dict.fromkeys(header, pa.string())
-    options = arrow_csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
-    table = arrow_csv.read_csv(path, convert_options=options)
+    dialect = detect(path)
+    table = _read_csv(path, dialect)
+    # Spreadsheets write the empty columns beside, and the empty rows below, what is filled in.
+    places = [at for at, name in enumerate(dialect.header) if name or table.column(at).null_count < len(table)]
+    names = [dialect.header[at] for at in places]
+    check_names(path, names)
     types = {"id": "text", **types}  # ids stay as they are written
-    columns = {name: convert_column(table[name], types.get(name), path, name) for name in table.column_names}
-    parquet.write_table(pa.table(columns), file)
+    columns = [
+        convert_column(table.column(at), types.get(name), path, name) for at, name in zip(places, names, strict=True)
+    ]
+    table = pa.Table.from_arrays(columns, names)
+    if len(columns) > 1:
+        filled = functools.reduce(compute.or_, map(compute.is_valid, columns))
+        rows = np.flatnonzero(filled)
+        table = table.slice(0, rows[-1] + 1 if len(rows) else 0)
+    parquet.write_table(table, file)
+
+
+def _read_csv(path: Path, dialect: Dialect, use_threads: bool = True) -> Any:
+    """The cells of a .csv file as text, null where they are empty."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    encoding = "utf8" if dialect.encoding.startswith("utf-8") else dialect.encoding  # Arrow skips the mark of UTF-8
+    try:
+        return csv.read_csv(
+            path,
+            csv.ReadOptions(
+                use_threads=use_threads, block_size=BYTES_IN_BLOCK, skip_rows=dialect.skip_lines, encoding=encoding
+            ),
+            csv.ParseOptions(
+                delimiter=dialect.delimiter, quote_char=dialect.is_quoted and '"', newlines_in_values=dialect.is_quoted
+            ),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(dialect.header, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if use_threads:
+            return _read_csv(path, dialect, use_threads=False)  # only then its message has the number of the row
+        reason = " ".join(str(error).removeprefix("CSV parse error: ").split())[:200]
+        fix = "correct it; a cell with the delimiter or a line break stands in double quotes"
+        raise DamagedError(path, f"a row cannot be read ({reason})", fix) from error
 
 
 def _convert_jsonl(path: Path, file: IO[bytes]) -> None:
@@ -232,7 +276,7 @@ def _convert_jsonl(path: Path, file: IO[bytes]) -> None:
 def _read_jsonl(path: Path) -> Iterator[list[dict[str, Any]]]:
     """The rows of a .jsonl file, some thousands at a time."""
     rows: list[dict[str, Any]] = []
-    with open(path, encoding="utf-8-sig") as file:
+    with open(path, encoding=read_mark(path) or "utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

@@ -234,7 +234,7 @@ def broken(folder):
     for name, text in files.items():
         (folder / name).write_text(text)
     (folder / "latin.jsonl").write_bytes('{"id": "é"}\n'.encode("latin-1"))
-    (folder / "latin.csv").write_bytes("id,word\n1,é\n".encode("latin-1"))
+    (folder / "latin.csv").write_bytes("id,word\n1,подмосковные\n".encode("cp1251"))
     (folder / "bare").mkdir()
     return {
         "twice": (folder / "twice.csv", UsageError, "two columns have the same name"),
