@@ -7,9 +7,11 @@ import datetime
 import json
 import struct
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,7 @@ MAX_EXACT_FLOAT = 2.0**53  # above it not every integer is a float64
 
 
 def key(cell: object) -> int:
-    """The 64-bit BLAKE2b key of a cell: equal cells have equal keys, whatever their types.
+    """The 64-bit BLAKE2b key of a cell: equal cells have equal keys, whatever their types; see also `to_plain`.
 
     A NumPy scalar equals the Python number, a path its text, 3 equals 3.0 (but not "3"), a list of numbers the array of
     the same shape and values, and a list of one element that element. Missing elements of a list do not count, and the
@@ -56,6 +58,8 @@ def key(cell: object) -> int:
         return _hash(b"t", cell.isoformat().encode())
     if cell is None:
         return _hash(b"n")
+    if (plain := to_plain(cell)) is not cell:
+        return key(plain)
     wrong = "cells of this type cannot be compared"
     raise UsageError(type(cell).__name__, wrong, "use text, numbers, dates, lists, dicts or arrays")
 
@@ -114,6 +118,26 @@ def items(cell: Any) -> list[Any]:
     if isinstance(cell, _CONTAINERS):
         return present(cell)
     return [] if missing(cell) else [cell]
+
+
+def to_plain(cell: Any) -> Any:
+    """A cell as readers and JSON take it, also within lists and dicts.
+
+    Returns:
+        The number of a decimal, the seconds of a duration, the text of a UUID or a path; any other cell itself.
+    """
+    match cell:
+        case Decimal():
+            return int(cell) if cell.is_finite() and cell == cell.to_integral_value() else float(cell)
+        case datetime.timedelta():
+            return cell.total_seconds()
+        case UUID() | PurePath():
+            return str(cell)
+        case list() if cell and not isinstance(cell[0], str | int | float):
+            return [to_plain(item) for item in cell]
+        case dict():
+            return {name: to_plain(item) for name, item in cell.items()}
+    return cell
 
 
 def to_unicode(text: str) -> str:
@@ -199,6 +223,7 @@ def _hash_list(cell: Sequence[Any]) -> int:
     if len(cell) == 1:
         return key(cell[0])
     if not cell or not isinstance(cell[0], str):
+        cell = to_plain(cell)
         try:
             array = np.array(cell)
         except (ValueError, OverflowError):  # rows of unequal length

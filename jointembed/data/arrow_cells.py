@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..values import to_plain
+
 # B cells, P elements
 
 KIND = b"jointembed"  # metadata of a column: how its cells are stored
@@ -50,6 +52,53 @@ def has_elements(field: Any) -> bool:
     simple = types.is_string(type) or types.is_large_string(type) or types.is_integer(type)
     simple |= types.is_float32(type) or types.is_float64(type)
     return bool(simple or (not in_list and (types.is_boolean(type) or types.is_date32(type))))
+
+
+def plain_type(type: Any) -> Any:
+    """The Arrow type of cells as `plain_cells` gives them."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    if types.is_decimal(type):
+        return pa.int64() if type.scale <= 0 else pa.float64()
+    if types.is_duration(type):
+        return pa.float64()
+    if types.is_timestamp(type) and type.unit == "ns":
+        return pa.timestamp("us", type.tz)
+    if types.is_time(type) and type.unit == "ns":
+        return pa.time64("us")
+    if isinstance(type, pa.BaseExtensionType):
+        return pa.string() if type.extension_name == "arrow.uuid" else plain_type(type.storage_type)
+    if types.is_list(type) or types.is_large_list(type) or types.is_fixed_size_list(type):
+        plain = plain_type(type.value_type)
+        return type if plain == type.value_type else pa.list_(plain)
+    if types.is_struct(type):
+        plain = pa.struct([field.with_type(plain_type(field.type)) for field in type])
+        return type if plain == type else plain
+    return type
+
+
+def plain_cells(cells: Any) -> Any:
+    """An Arrow array, or chunks of it, with cells that every reader takes; the same where they are so already.
+
+    Decimals become numbers, durations seconds, UUIDs text, and times have microseconds at most; see `values.to_plain`.
+    """
+    import pyarrow as pa
+    from pyarrow import compute, types
+
+    type, plain = cells.type, plain_type(cells.type)
+    if plain == type:
+        return cells
+    if types.is_decimal(type):
+        return cells.cast(plain)
+    if types.is_timestamp(type) or types.is_time(type):
+        return cells.cast(plain, safe=False)
+    if types.is_duration(type):
+        units = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+        return compute.divide(cells.cast(pa.int64()).cast(pa.float64(), safe=False), units[type.unit])
+    chunks = cells.chunks if isinstance(cells, pa.ChunkedArray) else [cells]
+    arrays = [pa.array(map(to_plain, chunk.to_pylist()), plain) for chunk in chunks]
+    return pa.chunked_array(arrays, plain) if isinstance(cells, pa.ChunkedArray) else arrays[0]
 
 
 def split_cells(cells: Any) -> tuple[Any, NDArray[np.int64] | None]:

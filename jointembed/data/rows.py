@@ -13,7 +13,16 @@ from .. import values
 from ..errors import UsageError, did_you_mean
 from ..files import expand_user
 from ..recipe_tools import hash_fraction
-from .arrow_cells import field_kind, has_elements, is_list, is_number, split_cells, to_objects
+from .arrow_cells import (
+    field_kind,
+    has_elements,
+    is_list,
+    is_number,
+    plain_cells,
+    plain_type,
+    split_cells,
+    to_objects,
+)  # fmt: skip
 from .table_file import TEXT_SUFFIXES, ParquetTable, open_table
 
 SUFFIXES = (".parquet", ".jsonl", *TEXT_SUFFIXES)
@@ -57,14 +66,19 @@ class Rows:
         if isinstance(table, str | Path):
             return cls._read(expand_user(table), types or {})
         if hasattr(table, "iloc"):  # pandas
-            return cls({str(name): _series_to_list(table[name]) for name in table.columns})
+            return cls({str(name): _plain_list(_series_to_list(table[name])) for name in table.columns})
         if hasattr(table, "__arrow_c_stream__"):  # pyarrow, polars, DuckDB and others
             import pyarrow as pa
 
-            return cls(pa.table(table))
+            arrow = pa.table(table)
+            for place, field in enumerate(arrow.schema):
+                if (plain := plain_type(field.type)) != field.type:
+                    column = plain_cells(arrow.column(place))
+                    arrow = arrow.set_column(place, field.with_type(plain), column)
+            return cls(arrow)
         if isinstance(table, list) and all(isinstance(row, dict) for row in table):
             names = list(dict.fromkeys(name for row in table for name in row))
-            return cls({name: [row.get(name) for row in table] for name in names})
+            return cls({name: _plain_list([row.get(name) for row in table]) for name in names})
         wrong = f"expected a path, a DataFrame, an Arrow table or a list of dicts, got {type(table).__name__}"
         raise UsageError("table", wrong, "give one of these")
 
@@ -225,6 +239,11 @@ class Rows:
             {name: cells[row] for name, cells in columns.items() if not values.missing(cells[row])}
             for row in (range(len(self)) if numbers is None else numbers.tolist())
         ]
+
+
+def _plain_list(cells: list[Any]) -> list[Any]:
+    simple = {type(None), str, int, float, bool, np.ndarray}
+    return cells if set(map(type, cells)) <= simple else list(map(values.to_plain, cells))
 
 
 def _series_to_list(series: Any) -> list[Any]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import files
 from ..errors import DamagedError, UsageError
-from .arrow_cells import JSON_CELLS, KIND, PLAIN_LISTS
+from .arrow_cells import JSON_CELLS, KIND, PLAIN_LISTS, plain_cells, plain_type
 from .csv_columns import convert_column
 from .csv_dialect import Dialect, detect, read_mark
 
@@ -48,12 +48,14 @@ class ParquetTable:
     """
 
     def __init__(self, source: Path | IO[bytes], name: str, digest: str) -> None:
+        import pyarrow as pa
         from pyarrow import parquet
 
         self.name, self.digest = name, digest
         with blame_table(name):
             self._file = parquet.ParquetFile(source)
-        self.schema, self.num_rows = self._file.schema_arrow, self._file.metadata.num_rows
+        fields = [field.with_type(plain_type(field.type)) for field in self._file.schema_arrow]
+        self.schema, self.num_rows = pa.schema(fields), self._file.metadata.num_rows
         self._added: dict[str, list[Any]] = {}
 
     @property
@@ -94,7 +96,7 @@ class ParquetTable:
             rows = int(BYTES_IN_BATCH / (sum(sizes) / max(1, self.num_rows) + 4))
             batch_size = min(max(rows, 256), MAX_CELLS_IN_BATCH)
             for batch in self._file.iter_batches(batch_size, columns=[column], use_threads=False):
-                yield batch.column(batch.schema.names.index(column))
+                yield plain_cells(batch.column(batch.schema.names.index(column)))
 
     def column(self, name: str) -> Any:
         """A column, a ChunkedArray."""

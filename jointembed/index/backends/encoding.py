@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UsageError
-from ...values import present
+from ...values import present, to_plain
 from .base import Row
 
 MAX_CELL_BYTES = 64_000  # of JSON; a longer cell is data, not a description
@@ -89,6 +89,8 @@ def _to_plain(cell: Any) -> Any:
         return cell.item()
     if isinstance(cell, datetime.date | datetime.time):
         return cell.isoformat()
+    if (plain := to_plain(cell)) is not cell:
+        return plain
     raise TypeError(cell)
 
 
