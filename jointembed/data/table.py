@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import sys
@@ -314,18 +315,34 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
             return
         if self.trainer.ckpt_path:
             model.restore(checkpoint.read(Path(self.trainer.ckpt_path)))
+            if self.trainer.state.fn == TrainerFn.FITTING and distributed.rank() == 0:
+                self._report_new_values(rows, readers)
             return
         train = self.numbers("train")
         if self.trainer.state.fn == TrainerFn.FITTING and not len(train):
             raise UsageError(str(rows.name), f"no row has `train` in its column {self.split}", "add training rows")
         for reader, columns in readers:
-            if reader.is_fitted:
+            if not reader.is_fitted:
+                self._fit_reader(rows, reader, columns, train)
+
+    def _fit_reader(self, rows: Rows, reader: Reader, columns: list[str], train: NDArray[np.int64]) -> None:
+        if self._fit_table(rows, reader, columns, train):
+            return
+        cells = [reader_cells(rows, column, reader) for column in columns]
+        with name_subject(", ".join(columns)):
+            reader.fit([column[row] for column in cells for row in train])
+
+    def _report_new_values(self, rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:
+        """Print how many ids or words have come to the table since a run began, which does not learn them."""
+        for reader, columns in readers:
+            if reader.is_fitted or not (vocabulary := set(reader.vocabulary())):
                 continue
-            if self._fit_table(rows, reader, columns, train):
-                continue
-            cells = [reader_cells(rows, column, reader) for column in columns]
-            with name_subject(", ".join(columns)):
-                reader.fit([column[row] for column in cells for row in train])
+            fresh = copy.deepcopy(reader)
+            self._fit_reader(rows, fresh, columns, self.numbers("train"))
+            if new := [value for value in fresh.vocabulary() if value not in vocabulary]:
+                wrong = f"{len(new):,} values that the run did not have when it began, such as {new[0]!r}, stay unknown"
+                fix = "begin a new run in another folder to learn them"
+                print(f"warning: {rows.name}: {', '.join(columns)}: {wrong}. Fix: {fix}", file=sys.stderr)
 
     def _fit_table(self, rows: Rows, reader: Reader, columns: list[str], train: NDArray[np.int64]) -> bool:
         """Fit a reader on columns that need no object for each cell, if all of its columns are such."""

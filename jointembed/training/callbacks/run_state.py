@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -12,8 +12,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ...objectives import distributed
+from ..joint_embedding import JointEmbedding
 from ..metrics_file import MetricsFile
 from ..random_state import random_state, restore_random_state
+from ..resume import apply_rates, check_resume
 
 KEY = "run"  # of what `RunState` puts into a checkpoint
 
@@ -23,6 +25,7 @@ class RunState(Callback):
 
     def __init__(self) -> None:
         self._loaded: dict[str, Any] = {}
+        self._has_new_rates = False
         self._before_validation: dict[str, Any] | None = None
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
@@ -47,8 +50,14 @@ class RunState(Callback):
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep the state for the start of the training: until then, much draws random numbers."""
+        """Keep the state for the start of the training: until then, much draws random numbers.
+
+        Raises:
+            UserError: the run cannot go on with this recipe; see `check_resume`.
+        """
         self._loaded = checkpoint.get(KEY, {})
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._has_new_rates = check_resume(trainer, cast(JointEmbedding, pl_module), checkpoint)
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the generators: a run that stops in a validation begins it anew."""
@@ -64,7 +73,9 @@ class RunState(Callback):
         self._before_validation = None
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Restore the state."""
+        """Restore the state, and use the learning rates of the recipe if they have changed."""
+        if self._has_new_rates:
+            apply_rates(trainer, cast(JointEmbedding, pl_module))
         state, self._loaded = self._loaded, {}
         if not state:
             return
