@@ -34,7 +34,7 @@ def path_to_text(path: bytes) -> str:
 
 
 def text_to_path(text: str, folder: str) -> str:
-    """The path in a folder of the file with this text as its path, which may be normalised (NFC).
+    """The path in a folder of the file with this text as its path, which may be normalised (NFC), name by name.
 
     If no such file exists, it is the folder and the text.
     """
@@ -43,7 +43,26 @@ def text_to_path(text: str, folder: str) -> str:
         return literal
     raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda escape: bytes([int(escape[1], 16)]), os.fsencode(text))
     forms = (text, unicodedata.normalize("NFD", text), os.fsdecode(raw))
-    return next((path for form in forms if os.path.lexists(path := os.path.join(folder, form))), literal)
+    for form in forms:
+        if os.path.lexists(path := os.path.join(folder, form)):
+            return path
+    paths = [folder]  # of several systems: a folder may be stored in other characters than a file in it
+    for name in text.split("/"):
+        paths = [os.path.join(path, same) for path in paths for same in (_find_names(path, name) if name else ["/"])]
+    return paths[0] if paths else literal
+
+
+def _find_names(folder: str, name: str) -> list[str]:
+    """The names in a folder that are equal to a name in composed characters (NFC), the same one first."""
+    if name in (".", ".."):
+        return [name]
+    composed = unicodedata.normalize("NFC", name)
+    with contextlib.suppress(OSError, ValueError):
+        names = sorted(os.listdir(folder), key=lambda stored: stored != name)
+        return [
+            stored for stored in names if unicodedata.normalize("NFC", path_to_text(os.fsencode(stored))) == composed
+        ]
+    return []
 
 
 def expand_user(path: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import values
 from ..errors import UsageError, did_you_mean
-from ..files import expand_user
+from ..files import expand_user, text_to_path
 from ..recipe_tools import hash_fraction
 from .arrow_cells import (
     field_kind,
@@ -254,7 +255,9 @@ def _series_to_list(series: Any) -> list[Any]:
 
 def _add_root(cell: Any, root: Path) -> Any:
     if isinstance(cell, str) and cell:
-        return str(root / cell)
+        path = str(root / cell)
+        # A table may have composed characters (NFC) where the system has stored others.
+        return path if cell.isascii() or os.path.lexists(path) else text_to_path(cell, str(root))
     if isinstance(cell, list):
         return [_add_root(item, root) for item in cell]
     return cell

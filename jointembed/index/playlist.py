@@ -48,7 +48,7 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         )
         if (times := track_times(hit.row)) is not None:  # VLC and its like play the track alone, others the file
             lines += [f"#EXTVLCOPT:start-time={times[0]:.3f}", f"#EXTVLCOPT:stop-time={times[1]:.3f}"]
-        way = info.locate(place)
+        way = info.locate(place, hit.id)
         with contextlib.suppress(ValueError):  # on Windows there is no way from one drive to another
             way = os.path.relpath(way, start)
         count += 1

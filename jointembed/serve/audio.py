@@ -46,7 +46,11 @@ def find_sound(row: Mapping[str, Any], info: IndexInfo, roots: Sequence[str]) ->
     """
     folders = [*info.folders, *roots]
     names = _names(row) if folders else []
-    for path in (path for name in names for path in (info.locate(name), *(text_to_path(name, root) for root in roots))):
+    for path in (
+        path
+        for name in names
+        for path in (info.locate(name, row.get("id", "")), *(text_to_path(name, root) for root in roots))
+    ):
         try:
             real = os.path.realpath(path, strict=True)
         except (OSError, ValueError):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,9 @@ def _links(cells: dict[str, list[Any]], root: Path, out: Path, field: str | None
 
 
 def _link(root: Path, base: Path, names: tuple[Any, ...]) -> str:
+    spellings = {unicodedata.normalize("NFC", name): name for name in names[-1:] if isinstance(name, str)}  # of the id
     for name in names:
+        name = spellings.get(name, name) if isinstance(name, str) else name
         if isinstance(name, str) and name and "\0" not in name and len(name) < 4096:
             try:
                 path = Path(files.text_to_path(name, str(root))).resolve()

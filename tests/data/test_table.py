@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import sys
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
@@ -176,6 +178,17 @@ def test_missing_grey_level_is_refused_and_not_black(tmp_path):
     parquet.write_table(pa.table({"bitmap": pa.array([[9, None, 0, 7]])}), tmp_path / "rows.parquet")
     with pytest.raises(UsageError, match="grey levels must be numbers"):
         SparseImage([2, 2]).encode(Rows.open(tmp_path).cells("bitmap"))
+
+
+def test_paths_in_composed_characters_lead_to_the_files_that_are_stored(tmp_path):
+    names = [unicodedata.normalize(form, f"é{number}.png") for number, form in enumerate(["NFD", "NFC"])]
+    for name in names:
+        PIL.Image.new("L", (2, 2), 255).save(tmp_path / name)
+    rows = [{"bitmap": unicodedata.normalize("NFC", name)} for name in names]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    paths = Rows.open(tmp_path).cells("bitmap", True)
+    assert SparseImage([2, 2]).encode(paths).counts.tolist() == [1, 1]
+    assert sys.platform == "darwin" or paths == [str(tmp_path / name) for name in names]
 
 
 def test_missing_paths_of_a_list_are_left_out(tmp_path):

@@ -8,6 +8,7 @@ Letters: N rows, D dimension.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -140,8 +141,17 @@ class IndexInfo:
         """The folders that the paths of rows start from."""
         return [root.folder for root in self.roots] or [folder for folder in [self.table_root] if folder]
 
-    def locate(self, path: str) -> str:
-        """The absolute path of the file that a row names in its column `path`."""
+    def locate(self, path: str, id: str = "") -> str:
+        """The absolute path of the file that a row names in its column `path`.
+
+        The id of a row is the path of its file as it is stored; the column has composed characters (NFC), which may be
+        the name of another file.
+        """
+        for name in (id, sound_path(os.fsencode(id)).decode("utf-8", "surrogateescape")):
+            if name != path and unicodedata.normalize("NFC", name) == path:
+                stored = self.locate(name)
+                if os.path.lexists(stored):
+                    return stored
         for root in self.roots:
             if root.label and path.startswith(root.label):
                 return text_to_path(path.removeprefix(root.label), root.folder)
