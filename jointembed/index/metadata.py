@@ -182,20 +182,13 @@ def _matching_range(values: Sequence[Any], value: Any, op: str) -> slice:
 
 
 def _like(pattern: str) -> Callable[[str], Any]:
-    """Whether a text matches a pattern with % and _, whatever the case of its ASCII letters."""
-    parts = [re.escape(_fold_ascii(part)).replace("_", ".") for part in pattern.split("%")]
+    """Whether a text matches a pattern with % and _, whatever its case, and however its accents are encoded."""
+    parts = [re.escape(part).replace("_", ".") for part in unicodedata.normalize("NFC", pattern).split("%")]
     # Atomic groups: the leftmost match of each part but the last is as good as any other, so nothing is tried twice.
     middle = "".join(f"(?>.*?{part})" for part in parts[1:-1])
     expression = parts[0] + middle + (f".*{parts[-1]}" if len(parts) > 1 else "")
-    match = re.compile(expression, re.DOTALL).fullmatch
-    return lambda text: match(_fold_ascii(text))
-
-
-_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-
-
-def _fold_ascii(text: str) -> str:
-    return text.translate(_ASCII_LOWER)
+    match = re.compile(expression, re.DOTALL | re.IGNORECASE).fullmatch
+    return lambda text: match(text if text.isascii() else unicodedata.normalize("NFC", text))
 
 
 def _utf8(text: str) -> bytes:

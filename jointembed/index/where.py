@@ -13,7 +13,7 @@ r"""Conditions over the metadata of a row, such as `genre = 'waltz' and (tempo >
 
 A comparison is true if the cell, or an element of a cell that is a list, has the type of the value and the comparison
 holds. It is never true of a missing cell. `!=`, `not like` and `not in` negate `=`, `like` and `in`, so that they are
-true of a missing cell. `has` is `=` as one would say it of a list. `like` ignores the case of ASCII letters.
+true of a missing cell. `has` is `=` as one would say it of a list. `like` ignores case in all scripts.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 import operator
 import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -47,6 +48,9 @@ EXPECTED = {
     "tags has 'slow'": "ab",
     "tags not has 'slow' or tags has 1": "cde",
     "artist like 'a%'": "ac",
+    "artist like 'ärzte'": "d",
+    "artist like 'A\u0308RZ%'": "d",
+    "artist like '_RZTE'": "d",
     "artist = 'a%_''b'": "c",
     "artist like '%\"%'": "e",
     "genre in ('waltz', 'polka')": "ab",
@@ -216,9 +220,11 @@ def kind(value):
 
 
 def alike(cell, pattern):
-    lower = {at: chr(at + 32) for at in range(65, 91)}
-    regex = "".join({"%": ".*", "_": "."}.get(sign, re.escape(sign)) for sign in pattern.translate(lower))
-    return isinstance(cell, str) and re.fullmatch(regex, cell.translate(lower), re.DOTALL) is not None
+    composed = unicodedata.normalize("NFC", pattern)
+    regex = "".join({"%": ".*", "_": "."}.get(sign, re.escape(sign)) for sign in composed)
+    if not isinstance(cell, str):
+        return False
+    return re.fullmatch(regex, unicodedata.normalize("NFC", cell), re.DOTALL | re.IGNORECASE) is not None
 
 
 def any_element(name, test):

@@ -1,5 +1,8 @@
 """What a condition means, as SQL over the JSON of the rows: an oracle for `index/metadata.py`."""
 
+import re
+import unicodedata
+
 from jointembed.index.where import Comparison, parse
 
 
@@ -7,7 +10,18 @@ def matching_keys(index, where):
     """The keys of the rows that meet a condition, by SQLite."""
     clause, values = to_sql(parse(where, index.columns))
     with index.backend.inspect() as view:
+        view.db.create_function("folded_like", 2, like)  # SQLite's own folds ASCII only
         return [key for (key,) in view.db.execute(f"SELECT number FROM rows WHERE {clause} ORDER BY number", values)]
+
+
+def like(text, pattern):
+    """Whether a text, given as bytes, matches a pattern, whatever the case."""
+    try:
+        text = text.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        text = text.decode("utf-8", "surrogateescape")
+    regex = "".join({"%": ".*", "_": "."}.get(sign, re.escape(sign)) for sign in unicodedata.normalize("NFC", pattern))
+    return re.fullmatch(regex, unicodedata.normalize("NFC", text), re.DOTALL | re.IGNORECASE) is not None
 
 
 def to_sql(condition):
@@ -27,7 +41,8 @@ def comparison_to_sql(test):
     for kind in dict.fromkeys(map(json_kind, test.values)):
         values = [value for value in test.values if json_kind(value) == kind]
         operator = f"IN ({', '.join('?' * len(values))})" if test.op == "in" else f"{test.op.upper()} ?"
-        clauses.append(f"{kind} AND value {operator}")
+        met = "folded_like(CAST(value AS BLOB), ?)" if test.op == "like" else f"value {operator}"
+        clauses.append(f"{kind} AND {met}")
         bound += values
     # The values of a dict are not its elements.
     each = f"SELECT 1 FROM json_each({source}, ?) WHERE typeof(key) <> 'text' AND ({' OR '.join(clauses)})"
