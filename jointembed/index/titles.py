@@ -29,9 +29,14 @@ def fold(text: str) -> str:
     if trailing := _TRAILING_ARTICLE.fullmatch(plain.strip()):
         plain = trailing[1]
     if not plain.isalnum():
-        plain = _PUNCTUATION.sub(" ", _APOSTROPHE.sub("", plain.replace("&", " and ")))
+        plain = _PUNCTUATION.sub(_to_space, _APOSTROPHE.sub("", plain.replace("&", " and ")))
     folded = " ".join(plain.split())
     return _ARTICLE.sub("", folded, count=1) if _ARTICLE.match(folded) else folded or lower.strip()
+
+
+def _to_space(match: re.Match[str]) -> str:
+    """A space in the place of a character that is not a mark: vowel signs belong to the letters of Hindi and others."""
+    return match[0] if unicodedata.category(match[0])[0] == "M" else " "
 
 
 def nearest_spellings(name: str, names: Sequence[str], n: int) -> list[int]:

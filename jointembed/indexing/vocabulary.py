@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..index.index import Index
 from ..index.selection import iter_rows
+from ..words import find_words
 from .index_encoder import IndexEncoder
 from .query_encoder import text_columns
 
@@ -58,7 +58,13 @@ def _frequent_words(index: Index, field: str, files: Collection[str]) -> list[st
         cells = [cell for name, cell in row.items() if name not in {"id", "path", *files}]
         texts = [text for cell in cells for text in (cell if isinstance(cell, list) else [cell])]
         counts.update(
-            {word for text in texts if isinstance(text, str) for word in re.findall(r"[^\W\d_]+", text.lower())}
+            {
+                word
+                for text in texts
+                if isinstance(text, str)
+                for word in find_words(text.lower())
+                if not any(map(str.isdigit, word))
+            }
         )
     return [word for word, count in counts.most_common(MAX_COUNTED_WORDS) if count > 1 and _is_telling(word)]
 

@@ -12,9 +12,12 @@ from typing import Annotated, Any
 from .. import values
 from ..arguments import Count, Range
 from ..errors import UsageError
+from ..words import find_words, is_ngram
 from .elements import ElementReader
 
-WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+# Tokenization of the models that were saved before words kept their marks; they keep their vectors.
+FIRST_TOKENIZATION, TOKENIZATION = 1, 2
+_FIRST_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 def check_text(text: Any) -> str:
@@ -37,6 +40,8 @@ def normalize(text: Any) -> str:
 class BagOfWords(ElementReader):
     """Text as the bag of its words, learned from the training rows. A cell is text, or a list of texts.
 
+    Words are in any script; those without spaces, such as Chinese, are read as n-grams, see `words.find_words`.
+
     Args:
         min_count: terms that occur fewer times than this in the training rows are unknown.
         max_terms: keep at most this many terms, the most frequent.
@@ -58,28 +63,31 @@ class BagOfWords(ElementReader):
             wrong = f"expected two lengths in ascending order, got {char_ngrams}"
             raise UsageError("char_ngrams", wrong, "give the shortest and the longest, such as [3, 5]")
         self.min_count, self.max_terms, self.char_ngrams = min_count, max_terms, list(char_ngrams or [])
-        self.restore({"terms": []})
+        self.restore({"terms": [], "tokenization": TOKENIZATION})
 
     def fit_counts(self, elements: Iterable[Any], counts: Iterable[int]) -> None:
         """Learn the terms of the training cells."""
         words: Counter[str] = Counter()
         for text, count in zip(elements, counts, strict=True):
-            for word in WORD.findall(normalize(text)):
+            for word in self._find_words(text):
                 words[word] += count
         terms: Counter[str] = Counter()
         for word, count in words.items():
             for term in self._split_into_terms(word):
                 terms[term] += count
         frequent = sorted(terms.items(), key=lambda pair: (-pair[1], pair[0]))[: self.max_terms]
-        self.restore({"terms": sorted(term for term, count in frequent if count >= self.min_count)})
+        terms_sorted = sorted(term for term, count in frequent if count >= self.min_count)
+        self.restore({"terms": terms_sorted, "tokenization": self.tokenization})
 
     def state(self) -> dict[str, Any]:
-        """The terms."""
-        return {"terms": self.terms}
+        """The terms, and how texts are split into them."""
+        # Without the key for models of the first tokenization, whose fingerprints indexes know.
+        tokenization = {"tokenization": self.tokenization} if self.tokenization != FIRST_TOKENIZATION else {}
+        return {"terms": self.terms, **tokenization}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Set the terms."""
-        self.terms = list(state["terms"])
+        self.terms, self.tokenization = list(state["terms"]), state.get("tokenization", FIRST_TOKENIZATION)
         self._number = {term: number for number, term in enumerate(self.terms)}
         self.size = len(self.terms)
 
@@ -94,13 +102,17 @@ class BagOfWords(ElementReader):
     def token_ids(self, element: Any) -> Sequence[int]:
         """The ids of the words and n-grams of a text; a text without any word is one unknown word."""
         ids: list[int] = []
-        for word in WORD.findall(normalize(element)):
+        for word in self._find_words(element):
             terms = self._split_into_terms(word)
             ids += [self._number[term] for term in terms if term in self._number] or [self.size]
         return ids or [self.size]
 
+    def _find_words(self, text: Any) -> list[str]:
+        words = _FIRST_WORD.findall if self.tokenization == FIRST_TOKENIZATION else find_words
+        return words(normalize(text))
+
     def _split_into_terms(self, word: str) -> list[str]:
-        if not self.char_ngrams:
+        if not self.char_ngrams or (self.tokenization != FIRST_TOKENIZATION and is_ngram(word)):
             return [word]
         marked, (shortest, longest) = f"_{word}_", self.char_ngrams
         sizes = range(shortest, longest + 1)

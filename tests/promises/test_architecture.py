@@ -15,7 +15,7 @@ WITHOUT_TORCH = {"analyze", "audio", "errors", "evaluation", "files", "index", "
 # unless they are joined by a plus.
 LAYERS = [
     "errors",
-    "files values arguments",
+    "files values arguments words",
     "ragged config audio",
     "readers recipe_tools",
     "encoders",

@@ -1,0 +1,81 @@
+"""The words of a text in any script."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+
+_PLAIN_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # where there are neither marks nor scripts without spaces
+# Blocks of scripts that put no spaces between words, with their marks, and the lengths of n-grams in their place.
+_CJK = "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_SOUTH_EAST_ASIAN = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Burmese, Khmer
+_SPACELESS = re.compile(f"([{_CJK}]+)|([{_SOUTH_EAST_ASIAN}]+)|[^{_CJK}{_SOUTH_EAST_ASIAN}]+")
+_SIZES = {1: (1, 2), 2: (2, 3)}  # a Chinese character means something; a Thai letter does not
+_JOINERS = "\u200c\u200d"  # between letters of one word
+
+
+def find_words(text: str) -> list[str]:
+    """The words of a text in their order: letters with their combining marks, digits, and apostrophes between letters.
+
+    Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces: their characters, with their marks, are given as
+    overlapping n-grams.
+
+    >>> find_words("It's दिल, not दाल")
+    ["It's", 'दिल', 'not', 'दाल']
+    >>> find_words("音乐会")
+    ['音', '音乐', '乐', '乐会', '会']
+    """
+    if text.isascii() or not _special_pattern().search(text):
+        return _PLAIN_WORD.findall(text)
+    words: list[str] = []
+    for word in _word_pattern().findall(text):
+        for part in _SPACELESS.finditer(word):
+            words += [part[0]] if part.lastindex is None else _find_ngrams(part[0], *_SIZES[part.lastindex])
+    return words
+
+
+def is_ngram(word: str) -> bool:
+    """Whether a word of `find_words` is one of overlapping n-grams."""
+    match = _SPACELESS.match(word)
+    return match is not None and match.lastindex is not None
+
+
+@cache
+def mark_class() -> str:
+    """All combining marks, and the joiners between letters, for a set of characters in a regular expression."""
+    marks = [code for code in [*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)] if _is_mark(code)]
+    starts = [code for code, before in zip(marks, [0, *marks], strict=False) if code != before + 1]
+    ends = [code for code, after in zip(marks, [*marks[1:], 0], strict=True) if after != code + 1]
+    return _JOINERS + "".join(f"{chr(first)}-{chr(last)}" for first, last in zip(starts, ends, strict=True))
+
+
+def _is_mark(code: int) -> bool:
+    return unicodedata.category(chr(code))[0] == "M"
+
+
+@cache
+def _special_pattern() -> re.Pattern[str]:
+    return re.compile(f"[{mark_class()}{_CJK}{_SOUTH_EAST_ASIAN}]")
+
+
+@cache
+def _word_pattern() -> re.Pattern[str]:
+    letters = rf"[^\W_](?:[^\W_]|[{mark_class()}])*"
+    return re.compile(f"{letters}(?:['’]{letters})*")
+
+
+@cache
+def _cluster_pattern() -> re.Pattern[str]:
+    return re.compile(f".[{mark_class()}]*", re.DOTALL)
+
+
+def _find_ngrams(text: str, shortest: int, longest: int) -> Iterable[str]:
+    """The n-grams of a text, by characters with their marks; the text itself if it is shorter."""
+    clusters = _cluster_pattern().findall(text)
+    sizes = range(shortest, longest + 1)
+    ngrams = [
+        "".join(clusters[at : at + size]) for at in range(len(clusters)) for size in sizes if at + size <= len(clusters)
+    ]
+    return ngrams or [text]
