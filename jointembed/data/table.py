@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from .. import files, values
 from ..arguments import CheckedArguments, Count, Natural
 from ..encoders import Encoder
-from ..errors import UsageError, did_you_mean, escape_control, name_subject
+from ..errors import UsageError, did_you_mean, name_subject
 from ..objectives import Teacher, distributed
 from ..ragged import Ragged
 from ..readers import Category, Reader
@@ -48,6 +48,7 @@ from .vector_cache import CachedColumn, VectorCache
 from .workers import ignore_signals
 
 SPLITS = "train", "dev", "test"
+DEV_ELSEWHERE = {"val", "valid", "validation", "eval", "development"}  # what others call the split `dev`
 
 
 class Batch(dict[str, Ragged]):
@@ -107,8 +108,8 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         table: a .jsonl, .csv or .parquet file, a folder with `rows.*`, a DataFrame or a list of dicts. Paths in cells
             are relative to the folder of the table. A missing element of a list (null, NaN, "") is left out.
         batch_size: rows in a batch of one process.
-        split: column with the split of a row: `train`, `dev` or `test`; rows with other values are ignored, and
-            counted in a line. Without this column all rows are training rows, unless `group` splits them.
+        split: column with the split of a row: `train`, `dev` or `test`; rows with other values are ignored. Without
+            this column all rows are training rows, unless `group` splits them.
         balance: columns of labels; rows are sampled so that each combination of their values is equally frequent.
         epoch_rows: rows in an epoch; the number of training rows by default.
         workers: processes that load batches; 0 (none) is fastest unless reading a row is slow.
@@ -283,15 +284,14 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
                 )
 
     def _report_splits(self, rows: Rows) -> None:
-        """Say how many rows belong to no split."""
-        if self.split not in rows.columns:
+        """Say that rows belong to no split, if they are named as `dev` rows are elsewhere and there are none."""
+        if self.split not in rows.columns or len(self.numbers("dev")):
             return
         names, numbers = rows.labels(self.split)
-        ignored = {name: count for name, count in zip(names, np.bincount(numbers), strict=True) if name not in SPLITS}
-        if ignored:
-            counts = ", ".join(f"{escape_control(name)} {count:,}" for name, count in list(ignored.items())[:8])
-            fix = f"; the splits are {', '.join(SPLITS)}"
-            print(f"warning: {rows.name}: rows are ignored for their {self.split}: {counts}{fix}", file=sys.stderr)
+        for name, count in zip(names, np.bincount(numbers, minlength=len(names)), strict=True):
+            if name.casefold() in DEV_ELSEWHERE:
+                wrong = f"{count:,} rows of the {self.split} {name} are ignored, and there are no dev rows"
+                print(f"warning: {rows.name}: {wrong}. Fix: name this split dev", file=sys.stderr)
 
     @staticmethod
     def _report_numbers(rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..arguments import Count
+from ..arguments import Count, Share
 from ..config import Configurable
 from ..errors import UsageError
 from ..ragged import Ragged, ranges, repeat_index
@@ -151,53 +151,80 @@ class AllCandidates(Candidates):
 
 
 class Sampled(Candidates):
-    """Ids drawn by their frequency in the training rows, so that most of a large table is never touched.
+    """Ids drawn at random for each batch, so that most of a large table is never touched.
+
+    An id is drawn with a probability proportional to its frequency in the training rows to the power `power`; a share
+    `uniform` of the draws ignores the frequency. The losses correct for it (logQ, Bengio and Senecal 2008). The queries
+    of a batch share the candidates, so that their scores are one product of matrices; the other targets of a query are
+    never among its wrong candidates.
 
     Args:
         count: C, ids that are drawn for each batch, with replacement.
+        power: 1 draws ids by their frequency, 0 all alike; 3/4 is word2vec's (Mikolov et al. 2013).
+        uniform: share of the draws in which all ids are alike.
     """
 
     supports_mixup = False
 
-    def __init__(self, count: Count = 512) -> None:
+    def __init__(self, count: Count = 512, power: Share = 1.0, uniform: Share = 0.0) -> None:
         super().__init__()
-        self.count = count
+        self.count, self.power, self.uniform = count, power, uniform
 
     def build(self, reader: Reader, loss: Loss, name: str) -> None:
         """Take the frequencies of the ids."""
-        counts = torch.tensor(reader.counts, dtype=torch.float64)
-        self.register_buffer("shares", counts / counts.sum(), persistent=False)
-        self.register_buffer("cumulative", (counts / counts.sum()).cumsum(0), persistent=False)
+        weights = torch.tensor(reader.counts, dtype=torch.float64) ** self.power
+        shares = (1 - self.uniform) * weights / weights.sum() + self.uniform / len(weights)
+        self.register_buffer("shares", shares, persistent=False)
+        self.register_buffer("cumulative", shares.cumsum(0), persistent=False)
 
     def draw(self) -> Tensor:
-        """Draw ids (C,), with replacement, proportionally to their training frequency; the same in all processes."""
+        """Draw ids (C,), with replacement; the same in all processes."""
         cumulative = cast(Tensor, self.cumulative)
         chance = torch.rand(self.count, dtype=cumulative.dtype, device=cumulative.device)
         return distributed.share(torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1))
 
     def forward(self, loss: Loss, query: Queries, targets: Targets, space: Space, dim: int | None) -> Tensor:
-        """The mean loss; each id of a cell with several is a target of its own."""
-        shares = cast(Tensor, self.shares)
-        is_known = targets.ids < len(shares)
-        ids = targets.ids.clamp(max=len(shares) - 1)
-        z, samples = query.z[targets.rows], self.draw()
+        """The mean loss; a query with several targets pays the mean over them."""
+        shares, samples = cast(Tensor, self.shares), self.draw()
+        ids, rows = _select_known(targets, query.present, len(shares))
         # One gather for both, and so one gradient of rows: several would be put together first.
         vectors = space.embed_ids(targets.column, torch.cat([ids, samples]))  # (P + C, D)
-        counts = torch.zeros_like(query.present, dtype=torch.int64).index_add_(
-            0, targets.rows, torch.ones_like(targets.rows)
-        )
-        weights = distributed.weights((is_known & query.present[targets.rows]).to(z.dtype) / counts[targets.rows])
-        expected = shares[samples] * len(samples)
-        if query.chunks == 1:
-            return loss.over_sample(z, Sample(vectors, expected, samples == ids[:, None], weights), space, dim)
         targets_z, samples_z = vectors.tensor_split([len(ids)])
+        starts, expected = find_starts(rows, len(query.z)), shares[samples] * len(samples)
+        counts = starts.diff()
+        weights = distributed.weights(1 / counts[rows].to(query.z.dtype))
 
-        def compute(places: Tensor) -> Tensor:
-            hits = samples == ids[places, None]
-            sample = Sample(torch.cat([targets_z[places], samples_z]), expected, hits, weights[places])
-            return loss.over_sample(z[places], sample, space, dim)[None]
+        def compute(numbers: Tensor) -> Tensor:
+            if query.chunks == 1:
+                hits = _find_hits(samples, ids, rows, len(query.z))
+                return loss.over_sample(query.z, Sample(vectors, rows, expected, hits, weights), space, dim)[None]
+            places = ranges(starts[numbers], counts[numbers])
+            chunk_rows = repeat_index(counts[numbers])
+            hits = _find_hits(samples, ids[places], chunk_rows, len(numbers))
+            chunk = Sample(torch.cat([targets_z[places], samples_z]), chunk_rows, expected, hits, weights[places])
+            return loss.over_sample(query.z[numbers], chunk, space, dim)[None]
 
-        return compute_in_chunks(compute, len(ids), query.chunks, z.device).sum()
+        return compute_in_chunks(compute, len(query.z), query.chunks, query.z.device).sum()
+
+
+def _select_known(targets: Targets, present: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The ids (P,) of the targets that are in the vocabulary, each once for a query that counts, and its rows (P,)."""
+    is_known = (targets.ids < size) & present[targets.rows]
+    ids, rows = targets.ids[is_known], targets.rows[is_known]
+    if targets.single:
+        return ids, rows
+    pairs = torch.unique(rows * size + ids)
+    return pairs % size, pairs // size
+
+
+def _find_hits(samples: Tensor, ids: Tensor, rows: Tensor, count: int) -> Tensor:
+    """(count, C) whether a sample (C,) is among the ids (P,) of each row."""
+    distinct, place = torch.unique(samples, return_inverse=True)
+    places = torch.searchsorted(distinct, ids).clamp(max=len(distinct) - 1)
+    is_drawn = distinct[places] == ids
+    hits = torch.zeros(count, len(distinct), dtype=torch.bool, device=ids.device)
+    hits[rows[is_drawn], places[is_drawn]] = True
+    return hits[:, place]
 
 
 class InBatch(Candidates):

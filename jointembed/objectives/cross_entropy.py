@@ -79,18 +79,24 @@ class _Exact(torch.autograd.Function):
         return ga.mul_(gradient), gb.mul_(gradient), None, None
 
 
-def sampled(a: Tensor, own: Tensor, negatives: Tensor, expected: Tensor, hit: Tensor, weights: Tensor) -> Tensor:
-    """The weighted sum of the cross entropies of softmax([a * own, a @ negatives.T - expected]), a number.
+def sampled(
+    a: Tensor, own: Tensor, rows: Tensor, negatives: Tensor, expected: Tensor, hit: Tensor, weights: Tensor
+) -> Tensor:
+    """The weighted sum of the cross entropies of targets, a number.
+
+    The candidates of a query are its own targets, and those negatives that are not among them:
+    softmax([a @ own.T, a @ negatives.T - expected]).
 
     Args:
         a: queries (B, D).
-        own: the target of each query, (B, D).
-        negatives: candidates that are wrong for all, (C, D).
+        own: the targets of all queries, (P, D).
+        rows: (P,) the query of each target.
+        negatives: candidates for all queries, (C, D).
         expected: (C,) the logarithm of how often each is expected among the candidates; without a gradient.
-        hit: (B, C) whether a candidate is the target, and so does not count.
-        weights: (B,) of each row in the sum; no gradient flows into them.
+        hit: (B, C) whether a candidate is a target of the query, and so does not count.
+        weights: (P,) of each target in the sum; no gradient flows into them.
     """
-    return cast(Tensor, _Sampled.apply(a, own, negatives, expected, hit, weights))
+    return cast(Tensor, _Sampled.apply(a, own, rows, negatives, expected, hit, weights))
 
 
 class _Sampled(torch.autograd.Function):
@@ -98,21 +104,33 @@ class _Sampled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, a: Tensor, own: Tensor, negatives: Tensor, expected: Tensor, hit: Tensor, weights: Tensor
+        ctx: Any,
+        a: Tensor,
+        own: Tensor,
+        rows: Tensor,
+        negatives: Tensor,
+        expected: Tensor,
+        hit: Tensor,
+        weights: Tensor,
     ) -> Tensor:
-        own_scores = (a * own).sum(1, keepdim=True)
+        queries = a[rows]
+        own_scores = (queries * own).sum(1)
         scores = torch.addmm(-expected, a, negatives.T)
-        peak = torch.maximum(scores.amax(1, keepdim=True), own_scores)
+        peak = scores.amax(1).scatter_reduce(0, rows, own_scores, "amax")
         # Hits are masked after the exponential, which is several times slower on infinities.
-        scores, first = scores.sub_(peak).exp_().masked_fill_(hit, 0), (own_scores - peak).exp()
-        total = scores.sum(1, keepdim=True) + first
-        shares = weights[:, None] / total
-        scores.mul_(shares)
-        right = first * shares - weights[:, None]
-        ctx.save_for_backward(torch.addcmul(scores @ negatives, right, own), right * a, scores.T @ a)
-        return ((total.log() + peak - own_scores)[:, 0] * weights).sum()
+        scores = scores.sub_(peak[:, None]).exp_().masked_fill_(hit, 0)
+        right = (own_scores - peak[rows]).exp_()
+        total = scores.sum(1).index_add_(0, rows, right)
+        row_weights = torch.zeros_like(total).index_add_(0, rows, weights)
+        shares = row_weights / torch.where(row_weights > 0, total, 1)
+        scores.mul_(shares[:, None])
+        right.mul_(shares[rows]).sub_(weights)
+        ga = (scores @ negatives).index_add_(0, rows, right[:, None] * own)
+        ctx.save_for_backward(ga, queries.mul_(right[:, None]), scores.T @ a)
+        norms = torch.where(row_weights > 0, total, 1).log() + peak
+        return (norms * row_weights).sum() - (own_scores * weights).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         ga, gown, gothers = ctx.saved_tensors
-        return ga * gradient, gown * gradient, gothers * gradient, None, None, None
+        return ga * gradient, gown * gradient, None, gothers * gradient, None, None, None

@@ -21,16 +21,18 @@ from . import cross_entropy
 
 @dataclass
 class Sample:
-    """The targets of N queries, and C candidates for all of them, drawn at random.
+    """The P targets of N queries, and C candidates for all of them, drawn at random.
 
     Args:
-        vectors: (N + C, D): the target of each query, then the candidates.
+        vectors: (P + C, D): the targets, then the candidates.
+        rows: (P,) the query of each target.
         expected: (C,) how often each candidate is expected among C draws.
-        hits: (N, C) bool: candidates that are the target of the query, and so do not count.
-        weights: (N,) of each query in the sum of the losses.
+        hits: (N, C) bool: candidates that are a target of the query, and so do not count.
+        weights: (P,) of each target in the sum of the losses.
     """
 
     vectors: Tensor
+    rows: Tensor
     expected: Tensor
     hits: Tensor
     weights: Tensor
@@ -70,13 +72,17 @@ class Loss(Configurable, nn.Module):
         return cast(Tensor, (self(space.score(query, table, dim), positives) * weights).sum())
 
     def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
-        """The weighted sum of the losses of queries (N, D) among candidates that were drawn at random."""
-        target, samples = sample.vectors.tensor_split([len(query)])
-        own = space.paired_score(query, target, dim)[:, None]
-        scores = torch.cat([own, space.score(query, samples, dim)], 1)
+        """The weighted sum of the losses of queries (N, D) among candidates that were drawn at random.
+
+        Here each target is a query of its own: the other targets of its row are left out of the candidates.
+        """
+        target, samples = sample.vectors.tensor_split([len(sample.rows)])
+        own = space.paired_score(query[sample.rows], target, dim)[:, None]
+        scores = torch.cat([own, space.score(query, samples, dim)[sample.rows]], 1)
         positives = torch.zeros_like(scores)
         positives[:, 0] = 1
-        candidates = torch.cat([torch.ones_like(sample.hits[:, :1]), ~sample.hits], 1)
+        hits = sample.hits[sample.rows]
+        candidates = torch.cat([torch.ones_like(hits[:, :1]), ~hits], 1)
         return cast(Tensor, (self(scores, positives, candidates) * sample.weights).sum())
 
 
@@ -157,9 +163,11 @@ class Softmax(_Scaled):
             fix = "use other candidates, such as `all`, or leave it out"
             raise UsageError("label_smoothing", "it needs the scores of all candidates, not of a sample", fix)
         a, b = space.score_factors(query, sample.vectors, dim)
-        target, samples = b.tensor_split([len(query)])
+        target, samples = b.tensor_split([len(sample.rows)])
         log_expected = sample.expected.log().to(a.dtype)
-        return cross_entropy.sampled(a * self.scale, target, samples, log_expected, sample.hits, sample.weights)
+        return cross_entropy.sampled(
+            a * self.scale, target, sample.rows, samples, log_expected, sample.hits, sample.weights
+        )
 
 
 class Sigmoid(_Scaled):
@@ -190,8 +198,8 @@ class Sigmoid(_Scaled):
 
     def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
         """A drawn candidate stands for 1 / expected of its kind: on average this is the sum over the whole table."""
-        target, samples = sample.vectors.tensor_split([len(query)])
-        right = self.logits(space.paired_score(query, target, dim))  # (N,)
+        target, samples = sample.vectors.tensor_split([len(sample.rows)])
+        right = self.logits(space.paired_score(query[sample.rows], target, dim))  # (P,)
         wrong = F.softplus(self.logits(space.score(query, samples, dim))) / sample.expected.to(right.dtype)  # (N, C)
-        losses = F.softplus(-right) + wrong.masked_fill(sample.hits, 0).sum(1)
+        losses = F.softplus(-right) + wrong.masked_fill(sample.hits, 0).sum(1)[sample.rows]
         return (losses * sample.weights).sum()

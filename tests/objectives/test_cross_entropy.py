@@ -10,16 +10,22 @@ from jointembed.objectives import Softmax, cross_entropy
 from jointembed.objectives.losses import Sample
 
 
-def test_the_sampled_softmax_is_that_of_its_logits_written_out():
+@pytest.mark.parametrize("counts", [[1] * 13, [0, 3, 1, 2, 0, 1, 1, 4, 1, 1, 1, 2, 1]])
+def test_the_sampled_softmax_is_that_of_its_logits_written_out(counts):
     torch.manual_seed(0)
-    a, own = (torch.randn(13, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    rows = torch.arange(13).repeat_interleave(torch.tensor(counts))
+    a, own = (torch.randn(count, 6, dtype=torch.float64, requires_grad=True) for count in (13, len(rows)))
     rest = torch.randn(29, 6, dtype=torch.float64, requires_grad=True)
-    expected, weights = torch.randn(29, dtype=torch.float64), torch.rand(13, dtype=torch.float64)
-    weights[3], hit = 0, torch.rand(13, 29) < 0.2
+    expected, weights = torch.randn(29, dtype=torch.float64), torch.rand(len(rows), dtype=torch.float64)
+    weights[rows == 3], hit = 0, torch.rand(13, 29) < 0.2
     hit[5] = True  # nothing is left but what is right
-    result = cross_entropy.sampled(a, own, rest, expected, hit, weights)
-    logits = torch.cat([(a * own).sum(1, keepdim=True), (a @ rest.T - expected).masked_fill(hit, -torch.inf)], 1)
-    whole = (F.cross_entropy(logits, torch.zeros(13, dtype=torch.int64), reduction="none") * weights).sum()
+    result = cross_entropy.sampled(a, own, rows, rest, expected, hit, weights)
+    whole = torch.zeros((), dtype=torch.float64)
+    for row in range(13):
+        targets = (rows == row).nonzero()[:, 0]
+        logits = torch.cat([own[targets] @ a[row], (rest @ a[row] - expected)[~hit[row]]])
+        for place, target in enumerate(targets):
+            whole = whole + weights[target] * F.cross_entropy(logits, torch.tensor(place))
     torch.testing.assert_close(result, whole)
     parts = [torch.autograd.grad(3 * loss, (a, own, rest)) for loss in (result, whole)]
     for entry, second in zip(*parts, strict=True):
@@ -55,7 +61,7 @@ def test_scores_far_apart_neither_overflow_nor_vanish():
     a = torch.tensor([[1.0], [1.0]], requires_grad=True)
     own, rest = torch.tensor([[300.0], [-300.0]]), torch.tensor([[200.0], [-200.0]])
     hit = torch.zeros(2, 2, dtype=torch.bool)
-    loss = cross_entropy.sampled(a, own, rest, torch.zeros(2), hit, torch.ones(2))
+    loss = cross_entropy.sampled(a, own, torch.arange(2), rest, torch.zeros(2), hit, torch.ones(2))
     torch.testing.assert_close(loss, torch.tensor(500.0))
     loss.backward()
     assert a.grad.isfinite().all()
@@ -80,7 +86,9 @@ def test_smoothed_labels_are_those_of_torch_over_a_batch_and_over_a_table(metric
     torch.testing.assert_close(part, whole)
     for ours, expected in zip(*(torch.autograd.grad(sum, (query, table)) for sum in (part, whole)), strict=True):
         torch.testing.assert_close(ours, expected)
-    sample = Sample(torch.randn(7, 6).double(), torch.ones(2), torch.zeros(5, 2, dtype=torch.bool), weights)
+    sample = Sample(
+        torch.randn(7, 6).double(), torch.arange(5), torch.ones(2), torch.zeros(5, 2, dtype=torch.bool), weights
+    )
     with pytest.raises(UsageError, match="label_smoothing: it needs the scores of all candidates"):
         loss.over_sample(query, sample, space, None)
     with pytest.raises(UsageError, match="label_smoothing: must be at least 0 and below 1"):

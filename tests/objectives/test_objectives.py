@@ -14,6 +14,7 @@ from jointembed import (
     JointEmbedding,
     Match,
     Regression,
+    Sampled,
 )
 from jointembed.errors import UsageError
 
@@ -154,10 +155,10 @@ def test_no_pair_at_all_gives_a_zero_that_is_connected():
     assert loss == 0 and all(parameter.grad is not None for parameter in model.space.encoders.parameters())
 
 
-def sampled_and_full(candidates, draws=400):
+def sampled_and_full(candidates, draws=400, films=("f1", "f1", "f3", "f30")):
     torch.manual_seed(1)
     names = [f"f{number}" for number in range(40)]
-    cells = {"user": ["u0", "u1", "u2", "u3"], "film": ["f1", "f1", "f3", "f30"]}
+    cells = {"user": ["u0", "u1", "u2", "u3"], "film": list(films)}
     sampled, full = Match("user", "film", candidates), Match("user", "film", "all")
     model = JointEmbedding(5, {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}, [sampled, full])
     model.space.reader("user").fit(cells["user"])
@@ -176,6 +177,38 @@ def test_sampled_softmax_tends_to_the_full_one():
     assert abs(near - full) < 0.01 + 4 * error
     rough, full, _ = sampled_and_full(64)
     assert abs(rough - full) < 0.25  # biased by few samples, yet of the right size: without logQ it would be far off
+
+
+SETS = [["f1", "f2", "f5", "f6", "f39"], "f1", ["f3", "f4"], [f"f{number}" for number in range(6, 30)]]
+
+
+@pytest.mark.parametrize("sample", [Sampled(20_000), Sampled(20_000, power=0.5), Sampled(20_000, 0.8, uniform=0.3)])
+def test_sampled_softmax_of_sets_tends_to_the_full_one(sample):
+    """Each set counts once, and its own members are not among its wrong candidates, however often they are drawn."""
+    near, full, error = sampled_and_full(sample, draws=20, films=SETS)
+    assert abs(near - full) < 0.01 + 4 * error
+
+
+def test_gradients_of_sampled_sets_are_the_same_in_chunks():
+    losses, gradients = [], []
+    for chunk in (0, 2):
+        torch.manual_seed(0)
+        encoders = {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}
+        model = JointEmbedding(5, encoders, [Match("user", "film", Sampled(9))], grad_cache_chunk=chunk)
+        model.space.reader("user").fit(["u0", "u1", "u2", "u3"])
+        model.space.reader("film").fit([f"f{number}" for number in range(30)])
+        model.configure_model()
+        model.double()
+        users = [None, "u1", "u2", "u3"]
+        batch = {"user": model.space.reader("user").encode(users), "film": model.space.reader("film").encode(SETS)}
+        torch.manual_seed(7)
+        loss = torch.stack(list(model.losses(batch).values())).sum()
+        loss.backward()
+        losses.append(loss.detach())
+        gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    torch.testing.assert_close(losses[1], losses[0])
+    for first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(second, first)
 
 
 def test_nested_dimensions_average_over_the_prefixes():
