@@ -13,6 +13,7 @@ _CJK = "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-
 _SOUTH_EAST_ASIAN = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Burmese, Khmer
 _SPACELESS = re.compile(f"([{_CJK}]+)|([{_SOUTH_EAST_ASIAN}]+)|[^{_CJK}{_SOUTH_EAST_ASIAN}]+")
 _SIZES = {1: (1, 2), 2: (2, 3)}  # a Chinese character means something; a Thai letter does not
+FIRST_MARK, FIRST_OF_SPACELESS, LAST_IN_BASIC_PLANE = "\u0300", "\u0e00", "\uffff"
 _JOINERS = "\u200c\u200d"  # between letters of one word
 
 
@@ -27,10 +28,13 @@ def find_words(text: str) -> list[str]:
     >>> find_words("音乐会")
     ['音', '音乐', '乐', '乐会', '会']
     """
-    if text.isascii() or not _special_pattern().search(text):
+    if not text or (last := max(text)) < FIRST_MARK:
         return _PLAIN_WORD.findall(text)
     words: list[str] = []
-    for word in _word_pattern().findall(text):
+    for word in _word_pattern(last > LAST_IN_BASIC_PLANE).findall(text):
+        if max(word) < FIRST_OF_SPACELESS:
+            words.append(word)
+            continue
         for part in _SPACELESS.finditer(word):
             words += [part[0]] if part.lastindex is None else _find_ngrams(part[0], *_SIZES[part.lastindex])
     return words
@@ -43,9 +47,13 @@ def is_ngram(word: str) -> bool:
 
 
 @cache
-def mark_class() -> str:
-    """All combining marks, and the joiners between letters, for a set of characters in a regular expression."""
-    marks = [code for code in [*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)] if _is_mark(code)]
+def _mark_class(beyond_basic_plane: bool) -> str:
+    """The combining marks, and the joiners between letters, for a set of characters in a regular expression.
+
+    A set of characters up to U+FFFF takes no time to look at, one of others is gone through range by range.
+    """
+    codes = [*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)] if beyond_basic_plane else range(0x300, 0x10000)
+    marks = [code for code in codes if _is_mark(code)]
     starts = [code for code, before in zip(marks, [0, *marks], strict=False) if code != before + 1]
     ends = [code for code, after in zip(marks, [*marks[1:], 0], strict=True) if after != code + 1]
     return _JOINERS + "".join(f"{chr(first)}-{chr(last)}" for first, last in zip(starts, ends, strict=True))
@@ -56,19 +64,14 @@ def _is_mark(code: int) -> bool:
 
 
 @cache
-def _special_pattern() -> re.Pattern[str]:
-    return re.compile(f"[{mark_class()}{_CJK}{_SOUTH_EAST_ASIAN}]")
-
-
-@cache
-def _word_pattern() -> re.Pattern[str]:
-    letters = rf"[^\W_](?:[^\W_]|[{mark_class()}])*"
+def _word_pattern(beyond_basic_plane: bool) -> re.Pattern[str]:
+    letters = rf"[^\W_](?:[^\W_]|[{_mark_class(beyond_basic_plane)}])*"
     return re.compile(f"{letters}(?:['’]{letters})*")
 
 
 @cache
 def _cluster_pattern() -> re.Pattern[str]:
-    return re.compile(f".[{mark_class()}]*", re.DOTALL)
+    return re.compile(f".[{_mark_class(False)}]*", re.DOTALL)
 
 
 def _find_ngrams(text: str, shortest: int, longest: int) -> Iterable[str]:
