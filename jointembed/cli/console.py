@@ -26,7 +26,7 @@ from ..index import playlist
 from ..index.hits import Hit
 from ..index.index import Index
 from ..index.selection import require_match
-from ..values import escape_surrogates
+from ..values import escape_surrogates, items
 
 MIN_READABLE_CELLS = 16  # a shorter part of a text says too little
 MIN_TITLE_CELLS = 24
@@ -182,15 +182,19 @@ def _print_hit_table(hits: Sequence[Hit], terms: Sequence[Sequence[str]], cluste
 
 
 def _read_columns(hits: Sequence[Hit], terms: Sequence[Sequence[str]]) -> Columns:
-    """Ids, the columns that are numbers or texts, the nearest words, and the duplicates that each hit stands for."""
+    """Ids, the columns of numbers, texts or short lists, the nearest words, and the duplicates of each hit."""
     names = dict.fromkeys(name for hit in hits for name in hit.row if name != "id" and not name.startswith("_"))
     if all(hit.row.get("path") == hit.id for hit in hits):
         names.pop("path", None)
     columns = {"id": [hit.id for hit in hits]}
     for name in names:
         cells = [hit.row.get(name) for hit in hits]
-        if any(isinstance(cell, str | int | float) for cell in cells):
-            columns[name] = ["" if cell is None else str(cell) for cell in cells]
+        texts = [", ".join(map(str, items(cell))) for cell in cells]
+        has_short_lists = all(len(text) <= MAX_PLAIN_CHARACTERS for text in texts) and not any(
+            isinstance(part, list | dict) for cell in cells for part in items(cell)
+        )
+        if has_short_lists or any(isinstance(cell, str | int | float) for cell in cells):
+            columns[name] = texts
     derived = {"_words": [*map(", ".join, terms)], "_duplicates": [", ".join(hit.duplicates) for hit in hits]}
     columns |= {name: texts for name, texts in derived.items() if any(texts)}
     return {name: [escape_control(text) for text in texts] for name, texts in columns.items()}

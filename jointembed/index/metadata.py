@@ -141,12 +141,14 @@ class Metadata:
     def group_codes(self, name: str, keys: Keys) -> Keys:
         """For each row of some keys a code: equal where the cells are, and different for each row without a cell.
 
-        Case is ignored, and how an accent is written.
+        Case is ignored, and how an accent is written. A list counts by its first element, as that of the artists of
+        a song.
         """
         column = self.column(name)
         codes: dict[object, int] = {}
         of_cell = np.empty(len(column.cells), np.int64)
         for position, cell in enumerate(column.cells):
+            cell = cell[0] if isinstance(cell, list) and cell else cell
             key = json.dumps(cell) if isinstance(cell, list | dict) else cell
             key = unicodedata.normalize("NFKC", key).casefold() if isinstance(key, str) else key
             of_cell[position] = -1 if key is None else codes.setdefault(key, len(codes))

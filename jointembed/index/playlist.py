@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from .. import files
 from ..errors import UsageError, escape_control
+from ..values import items
 from .hits import Hit
 from .index import Index
 from .track import track_times
@@ -41,7 +42,8 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         place = next((hit.row[name] for name in ("path", "audio") if isinstance(hit.row.get(name), str)), None)
         if place is None or "\n" in place or "\r" in place:  # a playlist has a line for each
             continue
-        label = " - ".join(str(hit.row[name]) for name in ("artist", "title") if hit.row.get(name))
+        names = (", ".join(map(str, items(hit.row.get(name)))) for name in ("artist", "title"))
+        label = " - ".join(filter(None, names))
         seconds = hit.row.get("seconds")
         lines.append(
             f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(label or hit.id)}"

@@ -52,8 +52,8 @@ class Decoded(Protocol):
         """The length of the sound."""
 
     @property
-    def tags(self) -> Mapping[str, str]:
-        """The tags of the file: title, artist, album, genre, year, track."""
+    def tags(self) -> Mapping[str, str | list[str]]:
+        """The tags of the file: title, artist, album, genre, year, track; several artists or genres as a list."""
 
 
 def metadata(sound: Decoded, track: CueTrack | None = None) -> dict[str, Any]:
@@ -61,12 +61,17 @@ def metadata(sound: Decoded, track: CueTrack | None = None) -> dict[str, Any]:
 
     The entries of a cue sheet take precedence over the tags; the `start` of a track is in seconds.
     """
-    row: dict[str, Any] = {name: unicodedata.normalize("NFC", tag) for name, tag in sound.tags.items() if tag}
+    row: dict[str, Any] = {name: _compose(tag) for name, tag in sound.tags.items() if tag}
     row |= {name: int(row[name]) for name in ("year", "track") if name in row}
     if track is not None:
         row |= {"start": round(track.start, 3)} | track.cells
     row["seconds"] = round(sound.seconds, 3)
     return row | ({"partial": True} if sound.partial else {})
+
+
+def _compose(tag: str | list[str]) -> str | list[str]:
+    """The tag in composed characters (NFC)."""
+    return unicodedata.normalize("NFC", tag) if isinstance(tag, str) else [str(_compose(text)) for text in tag]
 
 
 def hash_track(hash: str, track: CueTrack) -> str:

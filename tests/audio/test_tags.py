@@ -1,6 +1,7 @@
 """Tags become short clean text, and never cost the sound."""
 
 import os
+import struct
 
 import mutagen
 import mutagen.apev2
@@ -8,10 +9,12 @@ import mutagen.id3
 import numpy as np
 import pytest
 import sound_files
+import soundfile
 from sound_files import melody, pack
 
 from jointembed.audio.workers import Decoders
 from jointembed.audio.workers.tags import clean, tags
+from jointembed.ingest.sound_file import metadata
 
 
 def test_tags_are_short_clean_text(tmp_path):
@@ -28,6 +31,65 @@ def test_tags_are_short_clean_text(tmp_path):
         assert tags(os.fsencode(tmp_path / name)) == expected, name
     with Decoders(8000) as decoders:
         assert next(decoders.map([os.fsencode(tmp_path / "a.mp3")])).tags == expected
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.flac", "a.ogg", "a.m4a", "a.wma", "ape.mp3"])
+def test_all_artists_and_genres_are_kept(name, tmp_path):
+    tune = melody(6 if name == "a.wma" else 0.6)  # mutagen makes its header claim more than there is
+    content = {
+        "mp3": lambda: pack(tune, "MP3"), "flac": lambda: pack(tune, "FLAC"), "ogg": lambda: pack(tune, "OGG"),
+        "m4a": lambda: sound_files.encode(tune, "mp4", "aac"), "wma": lambda: sound_files.encode(tune, "asf", "wmav2"),
+    }[name.rpartition(".")[2]]()  # fmt: skip
+    (tmp_path / name).write_bytes(content)
+    artists, genres = ["Ärzte", "\x07 ", "B & C", "Ärzte"], ["Folk", "Rock"]
+    if name == "ape.mp3":
+        file = mutagen.apev2.APEv2()
+        file["Artist"], file["Genre"], file["Title"] = artists, genres, ["One", "Two"]
+        file.save(tmp_path / name)
+    elif name == "a.wma":
+        file = mutagen.File(tmp_path / name)
+        file["Author"], file["WM/Genre"], file["Title"] = artists, genres, ["One"]
+        file.save()
+    else:
+        file = mutagen.File(tmp_path / name, easy=True)
+        file["artist"], file["genre"], file["title"] = artists, genres, ["One", "Two"]
+        file.save()
+    assert tags(os.fsencode(tmp_path / name)) == {
+        "title": "One",
+        "artist": ["Ärzte", "B & C"],
+        "genre": ["Folk", "Rock"],
+    }
+    with Decoders(8000) as decoders:
+        row = metadata(next(decoders.map([os.fsencode(tmp_path / name)])))
+    assert row["artist"] == ["Ärzte", "B & C"] and row["title"] == "One"
+
+
+def chunk(name, data, order="<"):
+    return name + struct.pack(order + "I", len(data)) + data + bytes(len(data) % 2)
+
+
+def test_texts_of_wav_and_aiff_chunks_are_tags(tmp_path):
+    path = tmp_path / "a.wav"
+    with soundfile.SoundFile(path, "w", 22050, 1) as file:
+        file.title, file.artist, file.album, file.date = "Lied", "Ärzte", "Platte", "1998-05-01"
+        file.genre, file.tracknumber = "Punk", "3"
+        file.write(melody(0.6)[:, 0])
+    expected = {"title": "Lied", "artist": "Ärzte", "album": "Platte", "genre": "Punk", "year": "1998", "track": "3"}
+    assert tags(path) == expected
+    file = mutagen.File(path)
+    file.add_tags()
+    file.tags.add(mutagen.id3.TIT2(text="Song"))
+    file.save()
+    assert tags(path) == {**expected, "title": "Song"}, "ID3 counts more"
+    latin = chunk(b"LIST", b"adtl") + chunk(b"LIST", b"INFO" + chunk(b"IART", "Bjørk\0".encode("cp1252")))
+    path.write_bytes(sound_files.wav(bytes(9000), after=latin))
+    assert tags(path) == {"artist": "Bjørk"}
+    aiff = pack(melody(0.6), "AIFF") + chunk(b"NAME", "Füge".encode(), ">") + chunk(b"AUTH", b"Bach", ">")
+    path.write_bytes(aiff)
+    assert tags(path) == {"title": "Füge", "artist": "Bach"}
+    for cut in range(12, 60):
+        path.write_bytes(latin[:0] + sound_files.wav(b"", after=latin)[:cut])
+        assert tags(path) in ({}, {"artist": "Bjørk"})
 
 
 @pytest.mark.parametrize("name, format", [("a.mp3", "MP3"), ("a.flac", "FLAC"), ("a.ogg", "OGG")])

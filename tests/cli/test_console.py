@@ -218,3 +218,18 @@ def test_traits_of_clusters_are_shown_in_any_terminal(tmp_path, ask, columns):
     assert code == 0 and max(map(len, lines)) <= columns
     assert all(" 100% (all: 50%)" in line for line in lines[4:6])
     assert ("nearest words" in lines[2]) == (columns == 140) != ("not shown: nearest words" in lines[-1])
+
+
+def test_several_artists_are_listed_and_the_first_counts_for_one_per_artist(ask, tmp_path):
+    artists = [["Odile", "Wren"], "Odile", ["Wren", "Odile"], "Lowell"]
+    listed = [{"id": str(at), "title": f"T{at}", "path": f"{at}.flac", "artist": artists[at % 4]} for at in range(12)]
+    songs = make(tmp_path / "a.index", listed)
+    out = ask("similar", songs, "3", "-k", "12")[1]
+    assert "Odile, Wren" in out and "Wren, Odile" in out and "[" not in out
+    hits = json.loads(ask("similar", songs, "3", "-k", "12", "--one-per", "artist", "--json")[1])
+    first = [artist[0] if isinstance(artist, list) else artist for artist in (hit["row"]["artist"] for hit in hits)]
+    assert sorted(first) == ["Lowell", "Odile", "Wren"]
+    among = json.loads(ask("similar", songs, "3", "-k", "12", "--where", "artist = 'Wren'", "--json")[1])
+    assert len(among) == 6
+    ask("similar", songs, "3", "-k", "12", "--m3u", tmp_path / "a.m3u8")
+    assert "#EXTINF:-1,Odile, Wren - T0" in (tmp_path / "a.m3u8").read_text().splitlines()

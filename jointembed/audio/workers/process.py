@@ -62,7 +62,7 @@ class Decoded:
         fix: how to correct it.
         partial: whether a part of the sound is missing.
         seconds: the length as decoded.
-        tags: those of title, artist, album, genre, year and track that the file has.
+        tags: those of title, artist, album, genre, year and track that the file has; several artists as a list.
         times: seconds spent in read, decode, mono and resample.
     """
 
@@ -73,7 +73,7 @@ class Decoded:
     fix: str = ""
     partial: bool = False
     seconds: float = 0.0
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str | list[str]] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
 
 
@@ -171,10 +171,10 @@ class Worker:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _WorkerLostError("decoder-crash") from error
         self._read_into(samples.data.cast("B"), end)
-        tags: dict[str, str] = {}
+        tags: dict[str, str | list[str]] = {}
         try:
             tags = {
-                str(name): str(text)
+                str(name): [str(part) for part in text] if isinstance(text, list) else str(text)
                 for name, text in self._read_answer(time.monotonic() + MAX_TAG_SECONDS)["tags"].items()
             }
         except (_WorkerLostError, KeyError, AttributeError):
