@@ -72,6 +72,12 @@ class DivergedError(UserError):
     code, tag = 7, "E-DIVERGED"
 
 
+class CodeError(UserError):
+    """Code of the user that a recipe names, such as an encoder or a loss, has raised an error (exit code 1)."""
+
+    tag = "E-CODE"
+
+
 def from_oserror(error: OSError) -> UserError | None:
     """The error for a full disk or a file that may not be opened; None for any other system error."""
     subject = "the output" if error.filename is None else os.fsdecode(error.filename)

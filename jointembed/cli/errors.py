@@ -5,13 +5,19 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import sysconfig
+import traceback
+from pathlib import Path
 
-from ..errors import UsageError, UserError, did_you_mean, from_oserror
+from ..errors import CodeError, UsageError, UserError, did_you_mean, from_oserror
 
 _KEY = re.compile(r'Parser key "([\w.]+)": ')
 _CHOICES = re.compile(r"typing\.Literal(\[[^\]]*\])")
 _VALUE = re.compile(r".*(?:Got|Given) value: (.*)")
 _OWN = re.compile(r"error\[E-\w+\]: (\S.*?): (.*?)\. Fix: (.*?)(?= - Expected | - Not a | Given value type|$)")
+_REQUIRED = re.compile(
+    r"Problem with given class_path '([\w.]+)': the following arguments are required: ([\w, ]+?)(?= -|$)"
+)
 _SIGNS = {"trainer.val_check_interval": "`val_check_interval`", "seed_everything": "is not in bounds, numpy accepts"}
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 MAX_MESSAGE_CHARACTERS = 400
@@ -19,8 +25,10 @@ MAX_MESSAGE_CHARACTERS = 400
 
 def report(error: Exception) -> int:
     """Print a failure on standard error and return its exit code."""
-    failure = from_oserror(error) if isinstance(error, OSError) else error
-    if isinstance(failure, UserError):
+    failure = error if isinstance(error, UserError) else find_own_code(error)
+    if failure is None and isinstance(error, OSError):
+        failure = from_oserror(error)
+    if failure is not None:
         line, code = f"{failure}", failure.code
     else:
         wrong = " ".join(f"{type(error).__name__}: {error}".split())[:500]
@@ -36,6 +44,24 @@ def report(error: Exception) -> int:
     else:
         print(f"jointembed: {line}", file=sys.stderr)
     return code
+
+
+def find_own_code(error: BaseException) -> CodeError | None:
+    """The failure for an error within code of the user that a recipe names, such as a loss or an encoder.
+
+    It names the user's innermost line, though what is called there has raised the error. None if no such code ran.
+    """
+    package = Path(__file__).parents[1]
+    libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    inside = [Path(frame.filename).is_relative_to(package) for frame in frames]
+    first = inside.index(True) if True in inside else len(frames)  # code before it has called this package
+    for frame in reversed(frames[first:]):
+        if not any(Path(frame.filename).is_relative_to(folder) for folder in [package, *libraries]):
+            place = f"{frame.filename}, line {frame.lineno}, in {frame.name}"
+            wrong = " ".join(f"{type(error).__name__}: {error} in {frame.line!r}".split())[:500]
+            return CodeError(place, wrong, "correct this code; --debug shows the whole traceback")
+    return None
 
 
 def is_recipe_error(error: ValueError) -> bool:
@@ -60,6 +86,10 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
     if empty := re.search(r"Not a valid subclass of (\w+)\. Got value: None", message):
         key = ".".join(dict.fromkeys(_KEY.findall(message))) or command
         return UsageError(key, f"a value is missing: null is not an {empty[1]}", "give it a class_path")
+    if required := _REQUIRED.search(message):
+        key, name = ".".join(dict.fromkeys(_KEY.findall(message))), required[1].rpartition(".")[2]
+        wrong = f"{name} needs {required[2]}, which {'are' if ',' in required[2] else 'is'} missing"
+        return UsageError(key, wrong, f"give {', '.join(f'--{key}.{part}' for part in required[2].split(', '))}")
     keys, value = _KEY.findall(message), _VALUE.fullmatch(message)
     if keys and value:
         key, expected = ".".join(dict.fromkeys(keys)), _KEY.split(message)[-1]

@@ -80,6 +80,11 @@ def evaluate(
         dicts = rows.dicts(None, path_columns(space))
         space.compose_cells(dicts, query, target)
         task = build_task(dicts, query, target, relevant, split, candidates_split, exclude, set(space.pools))
+        if not task.queries:
+            wrong = f"no row of {split} has a {query} and a relevant {target} among the candidates"
+            if query == target and relevant is None:
+                wrong = f"no row has two cells of {query}, which is the target too"
+            raise UsageError("evaluate", wrong, "give --relevant, a column of labels, or another --split or --target")
         queries = space.embed(query, task.queries)
         candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
         # `retrieval.evaluate` normalizes prefixes if the metric is cosine.

@@ -50,6 +50,9 @@ class Encoder(Configurable, nn.Module):
 
     def __init__(self, reader: Reader, width: int = 0) -> None:
         super().__init__()
+        if not isinstance(reader, Reader):
+            wrong = f"its reader must be a Reader, got {type(reader).__name__}"
+            raise UsageError(type(self).__name__, wrong, "annotate the parameter of its constructor: reader: Reader")
         self.reader = reader
         self.width = width
 

@@ -106,6 +106,15 @@ def test_results_say_which_words_they_are_near(ask):
     assert "blues" in ask("similar", "s.index", "s02")[1].splitlines()[2]
 
 
+def test_an_evaluation_without_a_query_is_refused(ask):
+    code, out, err = ask(
+        "evaluate", "a.ckpt", "rows.jsonl", "--query", "words", "--target", "words", "--split", "train"
+    )
+    assert (code, out) == (2, "") and "no row has two cells of words" in err and "--relevant" in err
+    options = ["--query", "words", "--target", "genre", "--relevant", "id", "--split", "train"]
+    assert ask("evaluate", "a.ckpt", "rows.jsonl", *options)[0] == 0
+
+
 def test_a_missing_file_is_not_searched_as_words(ask):
     code, out, err = ask("search", "s.index", "Music/none.FLAC")
     assert code == 2 and not out and err.count("\n") == 1 and "this file does not exist" in err

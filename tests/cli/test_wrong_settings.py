@@ -1,7 +1,20 @@
 """Wrong settings of a recipe: each ends with exit code 2 and one line that names the setting and the fix."""
 
+import sys
+
 import pytest
-from wrong_settings import MODELS, WRONG, WRONG_TEXTS, make_recipe, write_recipe, write_table, write_yaml
+from wrong_settings import (
+    MODELS,
+    WRONG,
+    WRONG_TEXTS,
+    bag,
+    build,
+    make_recipe,
+    match,
+    write_recipe,
+    write_table,
+    write_yaml,
+)  # fmt: skip
 
 from jointembed.__main__ import main
 
@@ -73,3 +86,62 @@ def test_wrong_setting_is_refused_in_one_line(case, table, tmp_path, monkeypatch
     assert code == 2 and len(lines) == 1, lines
     assert ". Fix: " in lines[0] and all(words in lines[0] for words in case[3]), lines[0]
     assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
+OWN = """
+import torch
+from jointembed import Encoder
+from jointembed.objectives import Objective
+
+class Plain(Encoder):
+    def __init__(self, reader, width: int = 4):
+        super().__init__(reader, width)
+
+class Mistaken(Objective):
+    def __init__(self, at: str):
+        super().__init__()
+        self.at = at.upper(1) if at == "constructor" else at
+
+    def columns(self):
+        return ["words", "genre"]
+
+    def forward(self, encoded, batch, space, dim=None):
+        return undefined if self.at == "loss" else space.score(torch.zeros(1, 2), torch.zeros(1, 3)).mean()
+"""
+
+
+@pytest.mark.parametrize(
+    "words, tag, parts",
+    [
+        (["--model.objectives=[{class_path: own.Mistaken, init_args: {at: loss}}]"], "E-CODE",
+         ("own.py, line 18, in forward: NameError: name 'undefined' is not defined",)),
+        (["--model.objectives=[{class_path: own.Mistaken, init_args: {at: here}}]"], "E-CODE",
+         ("own.py, line 18, in forward: ", "space.score(torch.zeros(1, 2)")),
+        (["--model.objectives=[{class_path: own.Mistaken, init_args: {at: constructor}}]"], "E-CODE",
+         ("own.py, line 12, in __init__: TypeError", "at.upper(1)")),
+        (["--model.encoders.words={class_path: own.Plain, init_args: {reader: {class_path: BagOfWords}}}"], "E-USAGE",
+         ("Plain: its reader must be a Reader, got dict", "reader: Reader")),
+        (["--model.objectives=[{class_path: own.Mistaken}]"], "E-USAGE",
+         ("model.objectives: Mistaken needs at, which is missing",)),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_own_code_is_named_by_its_line(table, monkeypatch, tmp_path, capsys, words, tag, parts):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own.py").write_text(OWN.strip() + "\n")
+    bags = {"words": "BagOfWords", "genre": "Category"}
+    recipe = {
+        "model": {
+            "dim": 4,
+            "encoders": {name: bag(build(reader)) for name, reader in bags.items()},
+            "objectives": [match("words", "genre")],
+        },
+        "data": {"split": None},
+        "trainer": {"max_epochs": 1},
+    }
+    write_yaml(recipe, table)
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    monkeypatch.chdir(table)
+    run = ["--data.table", "rows.jsonl", "--trainer.default_root_dir", str(tmp_path / "run")]
+    assert main(["fit", "-c", "r.yaml", *run, *words]) != 0
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert err.startswith(f"jointembed: error[{tag}]: ") and all(part in err for part in parts), err
