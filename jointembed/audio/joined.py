@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 
+BYTES_IN_BLOCK = 1 << 20
 MAX_JOINED = 1000  # files in a file
 BYTES_OF_FRAMES = 4096  # that hold at least two frames of an MP3
+_KILOBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # a second
+_KILOBITS_OF_LOW_RATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MAGIC_BYTES = {b"fLaC": 8, b".snd": 8, b"caff": 8, b"riff": 16, b"0&\xb2u": 16}  # FLAC, AU, CAF, W64 and ASF
 
 
@@ -89,11 +91,35 @@ def _after_frames(descriptor: int, start: int, size: int) -> tuple[int, ...]:
         at = place + 8 + 4 * (first[place + 7] & 1)
         start = sound + int.from_bytes(first[at : at + 4], "big")
         frames = read_at(descriptor, BYTES_OF_FRAMES, past_tags(descriptor, start)) if sound < start < size else b""
-        syncs = [frames.count(bytes([255, second])) for second in range(0xE2, 0x100)]
-        if len(frames) < BYTES_OF_FRAMES or max(syncs) < 2:
+        if len(frames) < BYTES_OF_FRAMES or not _has_frames(frames):
             break
         offsets.append(start)
     return tuple(offsets)
+
+
+def _has_frames(data: bytes) -> bool:
+    """Whether a frame of an MP3 follows another; the bytes of a picture in a tag may look like one."""
+    place = data.find(b"\xff")
+    while place >= 0:
+        length = _frame_length(data[place : place + 4])
+        after = data[place + length : place + length + 4]
+        if length and after[:2] == data[place : place + 2] and _frame_length(after):
+            return True
+        place = data.find(b"\xff", place + 1)
+    return False
+
+
+def _frame_length(head: bytes) -> int:
+    """The length in bytes of the frame of an MP3 (layer III of MPEG 1, 2 or 2.5) with a header of 4 bytes, else 0."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return 0
+    version, bitrate, rate, padding = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    if version == 1 or bitrate in (0, 15) or rate == 3:
+        return 0
+    first = version == 3
+    kilobits = (_KILOBITS if first else _KILOBITS_OF_LOW_RATES)[bitrate - 1]
+    hertz = (44_100, 48_000, 32_000)[rate] >> (0 if first else 1 if version == 2 else 2)
+    return (144_000 if first else 72_000) * kilobits // hertz + padding
 
 
 def _after_streams(descriptor: int, start: int, size: int) -> tuple[int, ...]:
@@ -115,8 +141,12 @@ def _after_streams(descriptor: int, start: int, size: int) -> tuple[int, ...]:
 def _find_again(descriptor: int, start: int, magic: bytes) -> tuple[int, ...]:
     """Where the bytes with which a file begins occur again."""
     offsets: list[int] = []
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
-        place = start
-        while len(offsets) < MAX_JOINED and (place := content.find(magic, place + len(magic))) >= 0:
-            offsets.append(place)
-    return tuple(offsets)
+    offset = start + len(magic)
+    # The file is read, not mapped: one that is cut meanwhile would end the process.
+    while len(offsets) < MAX_JOINED and len(block := read_at(descriptor, BYTES_IN_BLOCK, offset)) >= len(magic):
+        place = block.find(magic)
+        while place >= 0:
+            offsets.append(offset + place)
+            place = block.find(magic, place + len(magic))
+        offset += len(block) - len(magic) + 1
+    return tuple(offsets[:MAX_JOINED])

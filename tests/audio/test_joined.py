@@ -72,3 +72,12 @@ def test_damaged_frame_that_seems_to_have_another_rate_costs_only_itself(tmp_pat
     half = len(data) // 2
     sound = decode(write(tmp_path, data[:half] + foreign + data[half:]), RATE)
     assert sound.partial and sound.seconds > 7
+
+
+@pytest.mark.parametrize("name", ["mp3", "mp3 by libsndfile"])
+def test_picture_in_a_tag_at_the_end_is_no_further_file(name, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, 60_000).astype(np.uint8)
+    picture[::10] = 0xFF
+    tag = b"APETAGEX" + bytes(24) + picture.tobytes() + b"APETAGEX" + bytes(24)
+    sound = decode(write(tmp_path, JOINED[name](TUNE, RATE) + tag), RATE)
+    assert not sound.partial and abs(sound.seconds - 3) < 0.1
