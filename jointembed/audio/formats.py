@@ -16,8 +16,8 @@ from .joined import find_joined, past_tags, read_at
 MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz
 MAX_CHANNELS = 32
 AUDIO_EXTENSIONS = frozenset(
-    b".aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .mpc .oga .ogg .opus .rf64"
-    b" .snd .tta .voc .w64 .wav .weba .webm .wma .wv".split()
+    b".3g2 .3gp .aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .caf .dff .dsf .dts .eac3 .flac .m4a .m4b .m4r .mka .mkv"
+    b" .mov .mp2 .mp3 .mp4 .mpc .oga .ogg .opus .rf64 .snd .tta .voc .w64 .wav .weba .webm .wma .wv".split()
 )
 # Without O_NONBLOCK a pipe would be waited for; without O_BINARY Windows would change the ends of lines.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

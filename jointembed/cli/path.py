@@ -25,8 +25,8 @@ def path(
         where: a condition on the items between the ends, such as "genre = 'waltz' and tempo > 120".
         field: the field of the index to search; the first if not given.
         json_: print JSON.
-        m3u: also write the items as a playlist, an .m3u8 file.
-        root: the folder that the playlist's paths are relative to; the playlist's own if not given.
+        m3u: also write the items as a playlist, an .m3u8 or .m3u file.
+        root: the folder that the playlist's paths are relative to; / for absolute ones; the playlist's own by default.
     """
     from ..index import playlist
     from ..index.index import Index

@@ -36,8 +36,8 @@ def similar(
         dedupe: show near-duplicates as one result.
         field: the field of the index to search; the first if not given.
         json_: print JSON.
-        m3u: also write the results as a playlist, an .m3u8 file.
-        root: the folder that the playlist's paths are relative to; the playlist's own if not given.
+        m3u: also write the results as a playlist, an .m3u8 or .m3u file.
+        root: the folder that the playlist's paths are relative to; / for absolute ones; the playlist's own by default.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """

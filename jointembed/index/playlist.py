@@ -1,4 +1,4 @@
-"""Results as a playlist: an .m3u8 file, as music players read it."""
+"""Results as a playlist: an .m3u8 or .m3u file, as music players read it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ def check(path: str | None, root: str | None) -> None:
         if root is not None:
             raise UsageError("--root", "this is of a playlist, and none is written", "give --m3u, or no --root")
         return
-    files.check_writable(path, "a playlist", ".m3u8")
+    files.check_writable(path, "a playlist", ".m3u8", ".m3u")
 
 
 def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None) -> str:
     """Write a playlist of hits and say so.
 
     Args:
-        path: the .m3u8 file.
+        path: the .m3u8 file, or an .m3u file, which says that it is UTF-8.
         index: the index that they were found in.
         hits: what was found, in the order of the list.
-        root: the folder that the paths start from; that of the playlist if not given.
+        root: the folder that the paths start from; that of the playlist if not given. Those from / are absolute.
 
     Raises:
         UsageError: the index tells of no sound files, or the playlist cannot be written there.
     """
     info = index.info
     start = os.path.abspath(root or os.path.dirname(path) or ".")
-    lines, count = ["#EXTM3U"], 0
+    is_absolute = start == os.path.abspath(os.sep)
+    head = ["#EXTM3U"] if path.lower().endswith(".m3u8") else ["#EXTM3U", "#EXTENC:UTF-8"]
+    lines, count = list(head), 0
     for hit in hits:
         place = next((hit.row[name] for name in ("path", "audio") if isinstance(hit.row.get(name), str)), None)
         if place is None or "\n" in place or "\r" in place:  # a playlist has a line for each
@@ -52,10 +54,10 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
             lines += [f"#EXTVLCOPT:start-time={times[0]:.3f}", f"#EXTVLCOPT:stop-time={times[1]:.3f}"]
         way = info.locate(place, hit.id)
         with contextlib.suppress(ValueError):  # on Windows there is no way from one drive to another
-            way = os.path.relpath(way, start)
+            way = os.path.abspath(way) if is_absolute else os.path.relpath(way, start)
         count += 1
         lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark
-    if len(lines) == 1 and hits:
+    if lines == head and hits:
         raise UsageError(
             path, "these rows tell of no sound files", "index a folder, or a table with a column path or audio"
         )

@@ -18,6 +18,8 @@ MEDIA_TYPES = {
     ".flac": "audio/flac",
     ".m4a": "audio/mp4",
     ".m4b": "audio/mp4",
+    ".m4r": "audio/mp4",
+    ".mp4": "audio/mp4",
     ".mp2": "audio/mpeg",
     ".mp3": "audio/mpeg",
     ".oga": "audio/ogg",

@@ -149,6 +149,9 @@ def test_a_playlist_holds_the_results_in_their_order_with_relative_paths(ask, ho
         f"../{hits[1]['row']['audio']}",
     ]
     assert ask("similar", "s.index", "s00", "--m3u", tmp_path / "x.txt")[0] == 2
+    assert ask("similar", "s.index", "s00", "-k1", "--m3u", tmp_path / "x.m3u", "--root", "/")[0] == 0
+    absolute = str(home / hits[0]["row"]["audio"])
+    assert (tmp_path / "x.m3u").read_text().splitlines() == ["#EXTM3U", "#EXTENC:UTF-8", message[0], absolute]
 
 
 @pytest.mark.parametrize(

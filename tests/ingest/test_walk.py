@@ -36,6 +36,16 @@ NAMES = [
 ]
 
 
+@pytest.mark.parametrize(
+    "name", ["a.mp4", "a.MKV", "a.m4r", "a.3gp", "a.3g2", "a.mov", "a.dsf", "a.dff", "a.dts", "a.eac3", "a.m4a"]
+)
+def test_every_container_of_sound_is_scanned(name, root, place):
+    (root / name).write_bytes(b"song")
+    (root / "cover.jpg").write_bytes(b"song")
+    report = run(root, place)[0]
+    assert (report.indexed, report.unsupported) == (1, 1)
+
+
 def test_file_names_may_be_any_bytes(root, place, capsys):
     names = [name.encode() for name in NAMES] + [b"\xe9t\xe9", b"\xff\xfe", b"a\x80", b"\xed\xa0\x80", b"\xc3"]
     names = [name for name in dict.fromkeys(names) if not name.startswith(b".")]
