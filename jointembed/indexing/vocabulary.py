@@ -16,6 +16,7 @@ from .query_encoder import text_columns
 
 MAX_LISTED_WORDS = 4_000  # of a vocabulary that the reader lists
 MAX_COUNTED_WORDS = 500  # of a network that reads tokens, which embeds them one by one
+MAX_SHARE = 0.5  # of the rows; a word in more of them, such as "the" or "melody", tells them not apart
 MIN_LETTERS = 3  # a shorter Latin word rarely says anything by itself
 
 
@@ -45,16 +46,22 @@ def _words(space: Any, index: Index, field: str) -> dict[str, list[str]]:
         if len(labels) <= MAX_LISTED_WORDS and not all(label.isdigit() for label in labels):
             words[name] = list(labels)
     for name in [name for name in text_columns(space) if name in readers][:1]:
-        listed = [word for word in readers[name].vocabulary() if _is_telling(word)]
         files = {column for column, reader in readers.items() if reader.reads_files}
-        words[name] = listed[:MAX_LISTED_WORDS] if readers[name].vocabulary() else _frequent_words(index, field, files)
+        counts, rows = _count_words(index, field, files)
+        listed = readers[name].vocabulary()
+        frequent = [word for word, count in counts.most_common() if count > 1]
+        telling = [
+            word for word in listed or frequent if _is_telling(word) and counts[word] <= max(1, MAX_SHARE * rows)
+        ]
+        words[name] = telling[: MAX_LISTED_WORDS if listed else MAX_COUNTED_WORDS]
     return words
 
 
-def _frequent_words(index: Index, field: str, files: Collection[str]) -> list[str]:
-    """The words that occur in most rows, except in the paths of files."""
+def _count_words(index: Index, field: str, files: Collection[str]) -> tuple[Counter[str], int]:
+    """The number of rows that each word occurs in, except in the paths of files, and the number of all rows."""
     counts: Counter[str] = Counter()
-    for row in iter_rows(index, index.ids(field)):
+    ids = index.ids(field)
+    for row in iter_rows(index, ids):
         cells = [cell for name, cell in row.items() if name not in {"id", "path", *files}]
         texts = [text for cell in cells for text in (cell if isinstance(cell, list) else [cell])]
         counts.update(
@@ -66,7 +73,7 @@ def _frequent_words(index: Index, field: str, files: Collection[str]) -> list[st
                 if not any(map(str.isdigit, word))
             }
         )
-    return [word for word, count in counts.most_common(MAX_COUNTED_WORDS) if count > 1 and _is_telling(word)]
+    return counts, len(ids)
 
 
 def _is_telling(word: str) -> bool:

@@ -82,6 +82,20 @@ def test_half_an_emoji_stops_neither_training_nor_index_nor_query(tmp_path):
                 find_item_or_encode(index, name, None, None)
 
 
+def test_words_of_most_rows_explain_no_item(tmp_path):
+    texts = [f"the {mood} melody of all" for mood in ("slow", "fast", "sad", "slow", "wild")]
+    words = BagOfWords()
+    words.fit(texts)
+    space = Space(4, {"words": EmbeddingBag(words)})
+    space.build()
+    space.save(tmp_path / "a.ckpt")
+    rows = [json.dumps({"id": str(at), "words": text}) for at, text in enumerate(texts)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    assert main(["index", *(str(tmp_path / name) for name in ("a.ckpt", "rows.jsonl", "a.index"))]) == 0
+    with Index.open(tmp_path / "a.index") as index:
+        assert set(index.vocabulary()[0]) == {"slow", "fast", "sad", "wild"}
+
+
 def test_unknown_queries_are_refused_with_the_nearest_known_one(home):
     with Index.open(home[1]) as index:
         encoder = QueryEncoder.open(index)
