@@ -63,7 +63,8 @@ class EmbeddingBag(Encoder):
         rows = self.reader.size + 1
         sparse = rows > 50_000 if self.sparse is None else self.sparse
         self.table = nn.EmbeddingBag(rows, self.width, mode="sum", sparse=sparse)
-        nn.init.normal_(self.table.weight, std=self.width**-0.5)
+        summed = self.reader.size if self.reader.has_weights else 1  # a sum of many begins as small as a mean
+        nn.init.normal_(self.table.weight, std=(self.width * summed) ** -0.5)
         self.after = make_mlp(self.width, self.hidden, self.width) if self.hidden else nn.Identity()
 
     def _sum(self, values: Tensor, starts: Tensor, counts: Tensor, weights: Tensor | None) -> Tensor:

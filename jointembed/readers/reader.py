@@ -36,6 +36,7 @@ class Reader(Configurable, ABC):
     scales_numbers: ClassVar[bool] = False  # numbers keep their proportions, so that an outlier matters
     reads_text: ClassVar[bool] = False  # a cell is text, so that words can be searched for
     windowed: ClassVar[bool] = False  # the pieces of a cell are parts of one thing, such as the windows of a song
+    has_weights: ClassVar[bool] = False  # the items of a piece have weights: they are summed, and not averaged
     cached: ClassVar[bool] = False  # cache the arrays of `preprocess` on disk, and apply `augment` to them
     is_fitted: bool = False  # it came with a trained model and must not be fitted again
     sample_rate: int | None = None  # Hz of the sound that it reads; None if it does not read sound

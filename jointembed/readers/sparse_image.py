@@ -33,6 +33,8 @@ class SparseImage(FileReader):
     ([1, 3], [1.0, 0.2])
     """
 
+    has_weights = True
+
     def __init__(self, shape: list[int]) -> None:
         self._shape = tuple(shape)
         self.size = math.prod(shape)
