@@ -88,8 +88,10 @@ class ArrayCache(ABC):
             try:
                 with open(path, "rb") as file:
                     self._hashes[path] = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+            except FileNotFoundError as error:
+                raise UsageError(path, "the file does not exist", "correct the path, or put the file there") from error
             except OSError as error:
-                fix = "correct the path, or put the file there"
+                fix = "correct the path, or its permissions"
                 raise UsageError(path, f"it cannot be read ({error.strerror})", fix) from error
         return self._hashes[path]
 

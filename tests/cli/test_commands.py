@@ -505,7 +505,7 @@ FAILURES = {
     "wrong cell": (2, "the cell must be text, got int"),
     "wrong picture": (2, "expected an image of (4, 4), got (3,)"),
     "broken sound": (5, "a.wav", "cannot be decoded"),
-    "missing sound": (2, "a.wav", "sound file does not exist"),
+    "missing sound": (2, "a.wav", "the file does not exist"),
     "no train": (2, "no row has `train`"),
     "no table": (2, "nowhere", "the table does not exist"),
     "empty table": (2, "empty.jsonl", "no rows"),
