@@ -85,12 +85,12 @@ def hash_all(contents: Iterable[Any]) -> npt.NDArray[np.int64]:
 
 
 def missing(cell: object) -> bool:
-    """True if a cell is empty: None, NaN, "", [], an empty array, or a list or an array of missing cells."""
+    """True if a cell is empty: None, NaN, "", [], an empty array, or a list or an array (N,) of missing cells."""
     if isinstance(cell, str | bytes):
         return not cell
     if isinstance(cell, np.ndarray):
         return cell.size == 0 or (
-            cell.dtype.kind in "OfUS" and missing(cell.flat[0]) and missing(cell.ravel().tolist())
+            cell.ndim == 1 and cell.dtype.kind in "OfUS" and missing(cell[0]) and missing(cell.tolist())
         )
     if isinstance(cell, list | tuple):
         return all(missing(element) for element in cell)

@@ -199,7 +199,7 @@ def test_shapes_and_ids_are_checked(path):
     with pytest.raises(MismatchError):
         store.add([{"id": "a"}], EYE, "audio")
     for bad in (None, 3, "", "\ud800"):
-        with pytest.raises(UsageError, match="must be text"):
+        with pytest.raises(UsageError, match="must be Unicode text"):
             store.add([{"id": bad}], EYE[:1], "audio")
     with pytest.raises(UsageError, match="two rows"):
         store.add([{"id": "x"}, {"id": "y"}, {"id": "x"}], EYE, "audio")

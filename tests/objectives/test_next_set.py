@@ -134,7 +134,7 @@ def test_next_set_learns_and_evaluate_prints_nats_with_an_interval(tmp_path, cap
     again = nats(JointEmbedding.load(tmp_path / "roll.ckpt"), "roll", test)
     assert result["nats"]["value"] == pytest.approx(np.concatenate(again).mean())
     assert main([*words, "--group", "key"]) == 2 and "no such column" in capsys.readouterr().err
-    assert main([*words, "--relevant", "id", "--split", "all"]) == 0
+    assert main([*words, "--relevant", "split", "--split", "all"]) == 0
     assert "map" in capsys.readouterr().out
 
 

@@ -283,7 +283,7 @@ def test_damaged_vectors_are_computed_again(counting, tmp_path):
 
 
 def test_interrupted_cache_is_completed(tmp_path):
-    """A file that cannot be read ends the run; the sounds before it stay computed."""
+    """A file that cannot be read ends a strict run; the sounds before it stay computed."""
     space = Space(6, {"sound": Listening(LogMel(4000, 0.1, 8, 64, 40), 6)})
     space.build()
     space.save(tmp_path / "listening.ckpt")
@@ -298,7 +298,8 @@ def test_interrupted_cache_is_completed(tmp_path):
     def run():
         encoder = from_checkpoint(str(tmp_path / "listening.ckpt"), trust=[__name__.split(".")[0]])
         encoders = {"sound": encoder, "digit": EmbeddingBag(Category())}
-        fit(JointEmbedding(6, encoders, [Match("sound", "digit", "all")]), tmp_path, tmp_path, 1)
+        model = JointEmbedding(6, encoders, [Match("sound", "digit", "all")])
+        fit(model, tmp_path, tmp_path, 1, strict=True)
 
     with pytest.raises(DamagedError, match="19.wav"):
         run()

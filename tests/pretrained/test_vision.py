@@ -209,7 +209,9 @@ def test_adopted_clip_searches_images_by_word_and_by_example(models, tmp_path, c
     rows = []
     for number in range(5):
         PIL.Image.fromarray(blocks[min(number, 3)].repeat(5, 0).repeat(5, 1)).save(tmp_path / f"{number}.png")
-        rows.append({"id": f"i{number}", "image": f"{number}.png", "caption": f"Number {number}"})
+        rows.append(
+            {"id": f"i{number}", "image": f"{number}.png", "caption": f"Number {number}" if number < 2 else "Waltz"}
+        )
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     model, index = str(tmp_path / "clip.ckpt"), str(tmp_path / "images.index")
     assert main(["adopt", str(models["clip"][0]), model]) == 0

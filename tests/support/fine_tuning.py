@@ -41,7 +41,7 @@ def make_model(encoder, dim=6, **settings):
     return JointEmbedding(dim, encoders, [Match("bitmap", "digit", "all")], lr=0.05, **settings)
 
 
-def fit(model, folder, rows=ROWS, epochs=2, callbacks=None, workers=0, **options):
+def fit(model, folder, rows=ROWS, epochs=2, callbacks=None, workers=0, strict=False, **options):
     trainer = Trainer(
         precision="32-true",
         max_epochs=epochs,
@@ -52,7 +52,8 @@ def fit(model, folder, rows=ROWS, epochs=2, callbacks=None, workers=0, **options
         logger=False,
         callbacks=callbacks,
     )
-    trainer.fit(model, TableData(rows, batch_size=6, cache=str(folder / "cache"), workers=workers), **options)
+    data = TableData(rows, batch_size=6, cache=str(folder / "cache"), workers=workers, strict=strict)
+    trainer.fit(model, data, **options)
     return trainer
 
 

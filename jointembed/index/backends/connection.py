@@ -82,7 +82,8 @@ def translate_errors(path: Path) -> Iterator[None]:
             raise UsageError(path, "this index may not be opened or written here", "check its permissions") from error
         if code == sqlite3.SQLITE_NOTADB:
             raise not_an_index(path) from error
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
+        # FTS5 has no code of its own for a damaged header of its table.
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR) or "fts5 file format" in str(error):
             raise DamagedError(path, "this index is broken", recreate_hint(path)) from error
         raise
 
