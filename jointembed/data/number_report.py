@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..readers import Reader
 from ..readers.numbers import HUGE
+from .rows import Rows
 
 Numbers = NDArray[np.float64]
 
 MAX_STD_TO_SPREAD = 100  # above it the numbers of a column are nearly equal once they are standardised
+
+
+def report_columns(rows: Rows, readers: Iterable[tuple[Reader, Sequence[str]]]) -> None:
+    """Report the columns that are read as numbers; see `report_numbers`."""
+    standardized: dict[str, bool] = {}
+    for reader, columns in readers:
+        if reader.reads_numbers:
+            for column in reader.columns or columns:
+                standardized[column] = standardized.get(column, False) or reader.scales_numbers
+    for column, is_standardized in standardized.items():
+        if rows.has_numbers(column):
+            numbers, absent = rows.numbers(column)
+            nan = int((np.isnan(numbers) & ~absent).sum())
+        else:
+            numbers = to_numbers(cells := rows.cells(column))
+            nan = count_nan(cells, numbers)
+        report_numbers(rows.name, column, numbers, nan, is_standardized)
 
 
 def to_numbers(cells: Sequence[Any]) -> Numbers:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from .. import files, values
 from ..arguments import CheckedArguments, Count, Natural
@@ -35,13 +35,14 @@ from ..space.space import Space
 from .array_cache import ArrayCache
 from .cache_folder import cache_folder
 from .csv_columns import Type, check_types
+from .dataset import Batch, TableDataset
 from .encoded_column import EncodedColumn
 from .encoded_table import EncodedTable, fit_elements, fit_matrix
 from .feature_cache import FeatureCache
 from .join import IndirectColumn, JoinedRows, encode_column, find_source, join_as_trained, reader_cells
-from .number_report import count_nan, report_numbers, to_numbers
+from .number_report import report_columns
 from .rows import Rows
-from .sampler import BatchSpec, RowBatchSampler
+from .sampler import RowBatchSampler
 from .table_file import TEXT_SUFFIXES
 from .unreadable import encode_readable, fill_readable, list_elements
 from .vector_cache import CachedColumn, VectorCache
@@ -49,41 +50,6 @@ from .workers import ignore_signals
 
 SPLITS = "train", "dev", "test"
 DEV_ELSEWHERE = {"val", "valid", "validation", "eval", "development"}  # what others call the split `dev`
-
-
-class Batch(dict[str, Ragged]):
-    """The columns of a batch.
-
-    Attributes:
-        rows: (B,) the numbers of its rows in the table.
-    """
-
-    rows: NDArray[np.int64] | None = None
-
-
-class TableDataset(Dataset[Batch]):
-    """Batches by their row numbers: encoded columns are gathered, columns with augmentation are read each time."""
-
-    def __init__(
-        self,
-        encoded: Mapping[str, Ragged | EncodedColumn | IndirectColumn | CachedColumn],
-        read: dict[str, tuple[Reader, list[Any], FeatureCache]],
-        seed: int,
-        train: bool,
-    ) -> None:
-        self.encoded, self.read, self.seed, self.train = encoded, read, seed, train
-
-    def __getitem__(self, spec: BatchSpec) -> Batch:
-        epoch, number, rows = spec
-        index = torch.from_numpy(rows)
-        batch = Batch({column: x[index] for column, x in self.encoded.items() if column not in self.read})
-        batch.rows = rows
-        for place, (column, (reader, cells, features)) in enumerate(self.read.items()):
-            rng = np.random.default_rng([self.seed, epoch, number, place]) if self.train else None
-            x = reader.encode([cells[row] for row in rows], rng, features)
-            x.row_keys = self.encoded[column][index].row_keys
-            batch[column] = x
-        return batch
 
 
 def open_as_trained(table: Any, model: str | Path, add_split: bool = True) -> Rows:
@@ -243,7 +209,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
             self._check(rows, reader.columns or columns)
         self._check(rows, [*model.key_columns, *self.balance])
         if distributed.rank() == 0:
-            self._report_numbers(rows, readers)
+            report_columns(rows, readers)
             if self.trainer.state.fn == TrainerFn.FITTING:
                 self._report_splits(rows)
         for reader, columns in readers:
@@ -292,22 +258,6 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
             if name.casefold() in DEV_ELSEWHERE:
                 wrong = f"{count:,} rows of the {self.split} {name} are ignored, and there are no dev rows"
                 print(f"warning: {rows.name}: {wrong}. Fix: name this split dev", file=sys.stderr)
-
-    @staticmethod
-    def _report_numbers(rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:
-        standardized: dict[str, bool] = {}
-        for reader, columns in readers:
-            if reader.reads_numbers:
-                for column in reader.columns or columns:
-                    standardized[column] = standardized.get(column, False) or reader.scales_numbers
-        for column, is_standardized in standardized.items():
-            if rows.has_numbers(column):
-                numbers, absent = rows.numbers(column)
-                nan = int((np.isnan(numbers) & ~absent).sum())
-            else:
-                numbers = to_numbers(cells := rows.cells(column))
-                nan = count_nan(cells, numbers)
-            report_numbers(rows.name, column, numbers, nan, is_standardized)
 
     def _fit(self, model: Any, rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:
         assert self.trainer is not None
