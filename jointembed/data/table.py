@@ -250,14 +250,14 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
                 )
 
     def _report_splits(self, rows: Rows) -> None:
-        """Say that rows belong to no split, if they are named as `dev` rows are elsewhere and there are none."""
+        """Warn of a split such as `val` in a table without `dev` rows: it is ignored."""
         if self.split not in rows.columns or len(self.numbers("dev")):
             return
         names, numbers = rows.labels(self.split)
         for name, count in zip(names, np.bincount(numbers, minlength=len(names)), strict=True):
             if name.casefold() in DEV_ELSEWHERE:
-                wrong = f"{count:,} rows of the {self.split} {name} are ignored, and there are no dev rows"
-                print(f"warning: {rows.name}: {wrong}. Fix: name this split dev", file=sys.stderr)
+                wrong = f"the split {name} ({count:,} rows) is ignored, and no row has the split dev"
+                print(f"warning: {rows.name}: {wrong}. Fix: rename {name} to dev", file=sys.stderr)
 
     def _fit(self, model: Any, rows: Rows, readers: list[tuple[Reader, list[str]]]) -> None:
         assert self.trainer is not None

@@ -170,9 +170,13 @@ def _infer_texts(
         if sum(counts[suffix] for suffix in suffixes) >= 0.9 * len(sample):
             files = [Path(rows.root or ".") / text for text in texts]
             absent = [text for text, file in zip(texts, files, strict=True) if not os.path.isfile(file)]
-            if absent:
-                return "other", f"{len(absent)} of {len(files)} {kind} files are missing, such as {absent[0]}", {}
-            return inspect(kind, files)
+            report = (
+                f"{len(absent):,} of {len(files):,} {kind} files are missing, such as {absent[0]}" if absent else ""
+            )
+            if len(absent) > len(files) / 2:
+                return "other", report, {}
+            kind, why, about = inspect(kind, [file for file in files if os.path.isfile(file)] if absent else files)
+            return kind, f"{why}; {report}" if report else why, about  # `fit` skips the files that are missing
     words = mean(len(text.split()) for text in sample)
     names, is_rare = split_name(name), values > len(texts) / 2
     why = f"{values:,} different texts of about {words:.0f} word" + ("s" if round(words) != 1 else "")

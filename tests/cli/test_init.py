@@ -213,3 +213,14 @@ def test_splits_by_a_group_do_not_depend_on_the_file_or_on_other_rows(kind, tmp_
     assert Rows.open(path).with_split("host").cells("split") == whole
     assert Rows.open(rows[:20]).with_split("host").cells("split") == whole[:20]
     assert len({split for row, split in zip(rows, whole, strict=True) if not row["host"]}) > 1, "by their ids"
+
+
+def test_a_few_missing_sounds_are_reported_and_left_to_fit(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": f"s{number}", "audio": f"{number}.wav", "genre": "ab"[number % 2]} for number in range(20)]
+    for number in range(1, 20):
+        soundfile.write(f"{number}.wav", np.sin(np.arange(4000) / (3 + number % 2)), 8000)
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["init", "rows.jsonl", "--out", "r.yaml"]) == 0
+    assert "1 of 20 sound files are missing, such as 0.wav" in capsys.readouterr().out
+    assert "class_path: LogMel" in (tmp_path / "r.yaml").read_text()

@@ -570,7 +570,7 @@ def test_cache_of_a_read_only_folder_is_in_the_home(tmp_path):
 def test_dev_rows_by_another_name_are_reported(capsys):
     rows = [{"words": f"w{number}", "genre": "ab"[number % 2], "split": "train"} for number in range(6)]
     make_data([row | {"split": "val"} if number < 2 else row for number, row in enumerate(rows)], worded())
-    assert "2 rows of the split val are ignored, and there are no dev rows" in capsys.readouterr().err
+    assert "the split val (2 rows) is ignored, and no row has the split dev" in capsys.readouterr().err
     make_data([row | {"split": ("val", "dev")[number % 2]} if number < 3 else row for number, row in enumerate(rows)],
               worded())  # fmt: skip
     assert "ignored" not in capsys.readouterr().err

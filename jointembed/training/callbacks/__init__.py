@@ -1,1 +1,1 @@
-"""Callbacks of the training, one in each file; a recipe lists those it adds under `trainer.callbacks`."""
+"""Callbacks of the training, a file for each; a recipe adds its own under `trainer.callbacks`."""
