@@ -13,7 +13,9 @@ from .encoders import SequenceEncoder as SequenceEncoder
 from .encoders import TextTransformer as TextTransformer
 from .index.hits import Hit as Hit
 from .index.index import Index as Index
+from .objectives import GBCE as GBCE
 from .objectives import AllCandidates as AllCandidates
+from .objectives import Buckets as Buckets
 from .objectives import Candidates as Candidates
 from .objectives import Distillation as Distillation
 from .objectives import DistinctInBatch as DistinctInBatch

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..arguments import check_shape
 from ..config import Configurable, to_config
 from ..errors import UsageError
 from ..ragged import Ragged
@@ -70,9 +69,7 @@ class Encoder(Configurable, nn.Module):
 
     def forward(self, x: Ragged) -> Tensor:
         """One vector per row: (B, width)."""
-        h = self.pieces(x)
-        check_shape(self, "pieces", h, (len(x.rows), self.width))
-        return self.pool(h, x)
+        return self.pool(self.pieces(x), x)
 
     @property
     def pools_by_mean(self) -> bool:

@@ -187,22 +187,22 @@ class Sampled(Candidates):
         """The mean loss; a query with several targets pays the mean over them."""
         shares, samples = cast(Tensor, self.shares), self.draw()
         ids, rows = _select_known(targets, query.present, len(shares))
-        # One gather for both, and so one gradient of rows: several would be put together first.
-        vectors = space.embed_ids(targets.column, torch.cat([ids, samples]))  # (P + C, D)
-        targets_z, samples_z = vectors.tensor_split([len(ids)])
+        distinct, places = torch.unique(torch.cat([ids, samples]), return_inverse=True)
+        vectors = space.embed_ids(targets.column, distinct)  # (U, D)
+        targets_at, samples_at = places.tensor_split([len(ids)])
         starts, expected = find_starts(rows, len(query.z)), shares[samples] * len(samples)
         counts = starts.diff()
         weights = distributed.weights(1 / counts[rows].to(query.z.dtype))
 
         def compute(numbers: Tensor) -> Tensor:
-            if query.chunks == 1:
-                hits = _find_hits(samples, ids, rows, len(query.z))
-                return loss.over_sample(query.z, Sample(vectors, rows, expected, hits, weights), space, dim)[None]
-            places = ranges(starts[numbers], counts[numbers])
-            chunk_rows = repeat_index(counts[numbers])
-            hits = _find_hits(samples, ids[places], chunk_rows, len(numbers))
-            chunk = Sample(torch.cat([targets_z[places], samples_z]), chunk_rows, expected, hits, weights[places])
-            return loss.over_sample(query.z[numbers], chunk, space, dim)[None]
+            chunk = ranges(starts[numbers], counts[numbers]) if query.chunks > 1 else slice(None)
+            chunk_rows = repeat_index(counts[numbers]) if query.chunks > 1 else rows
+            hits = torch.zeros(len(numbers), len(distinct), dtype=torch.bool, device=rows.device)
+            hits[chunk_rows, targets_at[chunk]] = True
+            sample = Sample(
+                vectors, chunk_rows, targets_at[chunk], samples_at, expected, hits[:, samples_at], weights[chunk]
+            )
+            return loss.over_sample(query.z[numbers], sample, space, dim)[None]
 
         return compute_in_chunks(compute, len(query.z), query.chunks, query.z.device).sum()
 
@@ -215,16 +215,6 @@ def _select_known(targets: Targets, present: Tensor, size: int) -> tuple[Tensor,
         return ids, rows
     pairs = torch.unique(rows * size + ids)
     return pairs % size, pairs // size
-
-
-def _find_hits(samples: Tensor, ids: Tensor, rows: Tensor, count: int) -> Tensor:
-    """(count, C) whether a sample (C,) is among the ids (P,) of each row."""
-    distinct, place = torch.unique(samples, return_inverse=True)
-    places = torch.searchsorted(distinct, ids).clamp(max=len(distinct) - 1)
-    is_drawn = distinct[places] == ids
-    hits = torch.zeros(count, len(distinct), dtype=torch.bool, device=ids.device)
-    hits[rows[is_drawn], places[is_drawn]] = True
-    return hits[:, place]
 
 
 class InBatch(Candidates):

@@ -85,18 +85,20 @@ def sampled(
     """The weighted sum of the cross entropies of targets, a number.
 
     The candidates of a query are its own targets, and those negatives that are not among them:
-    softmax([a @ own.T, a @ negatives.T - expected]).
+    softmax([own, a @ negatives.T - expected]).
 
     Args:
         a: queries (B, D).
-        own: the targets of all queries, (P, D).
+        own: (P,) the score of each target.
         rows: (P,) the query of each target.
         negatives: candidates for all queries, (C, D).
         expected: (C,) the logarithm of how often each is expected among the candidates; without a gradient.
         hit: (B, C) whether a candidate is a target of the query, and so does not count.
         weights: (P,) of each target in the sum; no gradient flows into them.
     """
-    return cast(Tensor, _Sampled.apply(a, own, rows, negatives, expected, hit, weights))
+    with torch.autocast(a.device.type, enabled=False):  # the gradients are products, too
+        a, own, negatives = (x.to(torch.promote_types(a.dtype, own.dtype)) for x in (a, own, negatives))
+        return cast(Tensor, _Sampled.apply(a, own, rows, negatives, expected, hit, weights))
 
 
 class _Sampled(torch.autograd.Function):
@@ -113,22 +115,18 @@ class _Sampled(torch.autograd.Function):
         hit: Tensor,
         weights: Tensor,
     ) -> Tensor:
-        queries = a[rows]
-        own_scores = (queries * own).sum(1)
         scores = torch.addmm(-expected, a, negatives.T)
-        peak = scores.amax(1).scatter_reduce(0, rows, own_scores, "amax")
+        peak = scores.amax(1).scatter_reduce(0, rows, own, "amax")
         # Hits are masked after the exponential, which is several times slower on infinities.
         scores = scores.sub_(peak[:, None]).exp_().masked_fill_(hit, 0)
-        right = (own_scores - peak[rows]).exp_()
+        right = (own - peak[rows]).exp_()
         total = scores.sum(1).index_add_(0, rows, right)
         row_weights = torch.zeros_like(total).index_add_(0, rows, weights)
         shares = row_weights / torch.where(row_weights > 0, total, 1)
         scores.mul_(shares[:, None])
-        right.mul_(shares[rows]).sub_(weights)
-        ga = (scores @ negatives).index_add_(0, rows, right[:, None] * own)
-        ctx.save_for_backward(ga, queries.mul_(right[:, None]), scores.T @ a)
+        ctx.save_for_backward(scores @ negatives, right.mul_(shares[rows]).sub_(weights), scores.T @ a)
         norms = torch.where(row_weights > 0, total, 1).log() + peak
-        return (norms * row_weights).sum() - (own_scores * weights).sum()
+        return (norms * row_weights).sum() - (own * weights).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:

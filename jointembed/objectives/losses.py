@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..arguments import Dropout, Positive, check_shape
+from ..arguments import Dropout, Positive, Share
 from ..config import Configurable
 from ..errors import UsageError
+from ..space.pair_products import pair_products
 from ..space.space import Space
 from . import cross_entropy
 
@@ -23,8 +25,10 @@ class Sample:
     """The P targets of N queries, and C candidates for all of them, drawn at random.
 
     Args:
-        vectors: (P + C, D): the targets, then the candidates.
-        rows: (P,) the query of each target.
+        vectors: (U, D) of the distinct ids.
+        rows: (P,) the query of each target; non-decreasing.
+        targets: (P,) the place of each target among the vectors.
+        candidates: (C,) the place of each candidate.
         expected: (C,) how often each candidate is expected among C draws.
         hits: (N, C) bool: candidates that are a target of the query, and so do not count.
         weights: (P,) of each target in the sum of the losses.
@@ -32,6 +36,8 @@ class Sample:
 
     vectors: Tensor
     rows: Tensor
+    targets: Tensor
+    candidates: Tensor
     expected: Tensor
     hits: Tensor
     weights: Tensor
@@ -53,12 +59,6 @@ class Loss(Configurable, nn.Module):
     def build(self, space: Space, count: int | None) -> None:
         """Make its parameters, for scores of a space among `count` candidates, or those of a batch (None)."""
 
-    def __call__(self, scores: Tensor, positives: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """The loss (N,) of each query, by `forward`, whose result is checked."""
-        losses: Tensor = super().__call__(scores, positives, candidates)
-        check_shape(self, "forward", losses, (len(scores),))
-        return losses
-
     def forward(self, scores: Tensor, positives: Tensor, candidates: Tensor | None = None) -> Tensor:
         """The loss (N,) of each query.
 
@@ -74,21 +74,21 @@ class Loss(Configurable, nn.Module):
     ) -> Tensor:
         """The weighted sum of the losses of queries (N, D) that have one target (N,) each in a table (K, D)."""
         positives = F.one_hot(target, len(table)).to(query.dtype)
-        return (self(space.score(query, table, dim), positives) * weights).sum()
+        return cast(Tensor, (self(space.score(query, table, dim), positives) * weights).sum())
 
     def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
         """The weighted sum of the losses of queries (N, D) among candidates that were drawn at random.
 
         Here each target is a query of its own: the other targets of its row are left out of the candidates.
         """
-        target, samples = sample.vectors.tensor_split([len(sample.rows)])
-        own = space.paired_score(query[sample.rows], target, dim)[:, None]
-        scores = torch.cat([own, space.score(query, samples, dim)[sample.rows]], 1)
+        own = space.pair_scores(query, sample.vectors, sample.rows, sample.targets, dim)[:, None]
+        negatives = space.score(query, sample.vectors[sample.candidates], dim)
+        scores = torch.cat([own, negatives[sample.rows]], 1)
         positives = torch.zeros_like(scores)
         positives[:, 0] = 1
         hits = sample.hits[sample.rows]
         candidates = torch.cat([torch.ones_like(hits[:, :1]), ~hits], 1)
-        return (self(scores, positives, candidates) * sample.weights).sum()
+        return cast(Tensor, (self(scores, positives, candidates) * sample.weights).sum())
 
 
 class _Scaled(Loss):
@@ -168,11 +168,10 @@ class Softmax(_Scaled):
             fix = "use other candidates, such as `all`, or leave it out"
             raise UsageError("label_smoothing", "it needs the scores of all candidates, not of a sample", fix)
         a, b = space.score_factors(query, sample.vectors, dim)
-        target, samples = b.tensor_split([len(sample.rows)])
-        log_expected = sample.expected.log().to(a.dtype)
-        return cross_entropy.sampled(
-            a * self.scale, target, sample.rows, samples, log_expected, sample.hits, sample.weights
-        )
+        a = a * self.scale
+        own = pair_products(a, b, sample.rows, sample.targets)
+        negatives, log_expected = b[sample.candidates], sample.expected.log().to(a.dtype)
+        return cross_entropy.sampled(a, own, sample.rows, negatives, log_expected, sample.hits, sample.weights)
 
 
 class Sigmoid(_Scaled):
@@ -203,8 +202,45 @@ class Sigmoid(_Scaled):
 
     def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
         """A drawn candidate stands for 1 / expected of its kind: on average this is the sum over the whole table."""
-        target, samples = sample.vectors.tensor_split([len(sample.rows)])
-        right = self.logits(space.paired_score(query[sample.rows], target, dim))  # (P,)
-        wrong = F.softplus(self.logits(space.score(query, samples, dim))) / sample.expected.to(right.dtype)  # (N, C)
+        right = self.logits(space.pair_scores(query, sample.vectors, sample.rows, sample.targets, dim))  # (P,)
+        negatives = self.logits(space.score(query, sample.vectors[sample.candidates], dim))  # (N, C)
+        wrong = F.softplus(negatives) / sample.expected.to(right.dtype)
         losses = F.softplus(-right) + wrong.masked_fill(sample.hits, 0).sum(1)[sample.rows]
+        return (losses * sample.weights).sum()
+
+
+class GBCE(Sigmoid):
+    """Binary cross entropy among sampled candidates, calibrated as if all were scored: gBCE (Petrov and Macdonald 2023).
+
+    Among few wrong candidates, each looks too likely to be right. The loss of the target is therefore multiplied by a
+    factor below 1, which follows from the share of the vocabulary that is drawn. It needs uniform draws:
+    `candidates: {class_path: Sampled, init_args: {count: 256, power: 0}}`.
+
+    Args:
+        calibration: t, from 0, the plain binary cross entropy, to 1, scores as calibrated as those of all candidates.
+        temperature: to start from, if the metric is cosine; it is learned.
+    """
+
+    def __init__(self, calibration: Share = 0.75, temperature: Positive = 0.1) -> None:
+        super().__init__(temperature)
+        self.calibration = calibration
+
+    def build(self, space: Space, count: int | None) -> None:
+        """Take the size of the vocabulary.
+
+        Raises:
+            UsageError: the candidates are those of the batch.
+        """
+        if count is None:
+            raise UsageError("GBCE", "it needs candidates that are sampled ids", "write `candidates: 512`")
+        super().build(space, count)
+        self.count = count
+
+    def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
+        """The weighted sum over the targets; see `Loss.over_sample`."""
+        rate = min(1.0, len(sample.candidates) / max(1, self.count - 1))
+        factor = 1 - self.calibration * (1 - rate)  # beta of the article, with its alpha written out
+        right = self.logits(space.pair_scores(query, sample.vectors, sample.rows, sample.targets, dim))  # (P,)
+        wrong = F.softplus(self.logits(space.score(query, sample.vectors[sample.candidates], dim)))  # (N, C)
+        losses = factor * F.softplus(-right) + wrong.masked_fill(sample.hits, 0).sum(1)[sample.rows]
         return (losses * sample.weights).sum()

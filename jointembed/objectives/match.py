@@ -33,9 +33,9 @@ class Match(Objective):
         query: column of the queries.
         target: column of what they look for.
         candidates: `all`, `batch`, a number of samples, or an object: `AllCandidates`, `InBatch`,
-            `DistinctInBatch`, `Sampled`.
+            `DistinctInBatch`, `Sampled`, `Buckets`.
         loss: `softmax`: one of the candidates is right. `sigmoid`: each is right or wrong on its own. Or an object:
-            `Softmax`, `Sigmoid`, or a `Loss` of one's own.
+            `Softmax`, `Sigmoid`, `GBCE`, or a custom `Loss`.
         positives_by: a further column; rows with equal cells there match each other (`candidates: batch` only).
         head: hidden layers of a network from the vector to the answer (`candidates: all` only). The target then is
             predicted, and not a point of the space.

@@ -42,7 +42,7 @@ class Objective(Configurable, nn.Module):
     """A loss over the encoded columns of a batch.
 
     An objective of one's own needs `columns` and `forward`. It sees vectors only; of the space it may ask `score`,
-    `score_factors`, `paired_score`, `vocabulary_vectors` and `embed_ids`.
+    `score_factors`, `pair_scores`, `vocabulary_vectors` and `embed_ids`.
     """
 
     weight: float = 1.0  # its share in the sum of all objectives

@@ -31,7 +31,7 @@ from .inference import EmbedOptions, PieceVectors, Precision, Vectors, threads
 from .int8 import RangeRecorder, Ranges, quantize
 from .named_modules import NamedModules
 from .precision import fast_precisions
-from .score import Metric, paired_score, score, score_factors
+from .score import Metric, pair_scores, score, score_factors
 
 # B rows, P pieces, D dimension, K ids of a vocabulary, N vectors
 
@@ -218,7 +218,7 @@ class Space(Configurable, nn.Module):
         return column_of.project(column_of.encoder.pieces(Ragged(ids, order, ids)))
 
     def score(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
-        """How near each of a (N, D) is to each of b (M, D), as (N, M): more is nearer.
+        """How near each of a (..., N, D) is to each of b (..., M, D), as (..., N, M): more is nearer.
 
         The cosine, the product, or minus the squared distance; of the first `dim` dimensions only, if given.
         """
@@ -228,9 +228,9 @@ class Space(Configurable, nn.Module):
         """Two matrices (N, E), (M, E) whose product is the score, apart from a constant for each row of a (N, D)."""
         return score_factors(a, b, self.metric, dim)
 
-    def paired_score(self, a: Tensor, b: Tensor, dim: int | None = None) -> Tensor:
-        """How near row i of a (N, D) is to row i of b (N, D), as (N,)."""
-        return paired_score(a, b, self.metric, dim)
+    def pair_scores(self, a: Tensor, b: Tensor, rows: Tensor, columns: Tensor, dim: int | None = None) -> Tensor:
+        """How near row `rows[i]` of a (N, D) is to row `columns[i]` of b (M, D), as (P,); `rows` are non-decreasing."""
+        return pair_scores(a, b, rows, columns, self.metric, dim)
 
     # -- embedding ----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import files
-from ..arguments import Count, Distinct, Dropout, Natural, NonNegative, Positive, Range, Share, check_shape
+from ..arguments import Count, Distinct, Dropout, Natural, NonNegative, Positive, Range, Share
 from ..config import Configurable, from_config, to_config
 from ..encoders import Encoder, SequenceEncoder
 from ..errors import MismatchError, UsageError, did_you_mean
@@ -225,22 +225,14 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             encoded[column].mix = mix
         return encoded
 
-    def compute_loss(
-        self, objective: Objective, encoded: dict[str, Encoded], batch: dict[str, Ragged], dim: int | None = None
-    ) -> Tensor:
-        """The loss of an objective, a number, in float32 whatever the precision of the encoders."""
-        with torch.autocast(self.space.device.type, enabled=False):  # in bfloat16 near scores would be equal
-            loss: Tensor = objective(encoded, batch, self.space, dim)
-        check_shape(objective, "forward", loss, ())
-        return loss
-
     def losses(self, batch: dict[str, Ragged]) -> dict[str, Tensor]:
         """The weighted loss of each objective, under its number and name."""
         encoded = self(batch)
         losses = {}
         for number, objective in enumerate(self._objectives):
             dims = self.matryoshka_dims if objective.uses_score and self.matryoshka_dims else [None]
-            values = [self.compute_loss(objective, encoded, batch, dim) for dim in dims]
+            with torch.autocast(self.space.device.type, enabled=False):  # in bfloat16 near scores would be equal
+                values = [objective(encoded, batch, self.space, dim) for dim in dims]
             losses[f"{number}_{objective.name}"] = objective.weight * torch.stack(values).mean()
         if distributed.world() > 1 and losses:
             # DDP waits for a gradient of each parameter, also of an encoder that no objective needs.
@@ -313,9 +305,9 @@ class JointEmbedding(Configurable, lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the dense gradients by their common norm, or by value, if the trainer asks for it."""
+        """Clip the dense gradients by their common norm, if the trainer asks for it."""
         if gradient_clip_val:
-            optim.clip_dense_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm == "value")
+            optim.clip_dense_gradients(optimizer, gradient_clip_val)
 
     # -- predictions --------------------------------------------------------------------------------------------------
 

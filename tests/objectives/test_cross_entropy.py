@@ -8,6 +8,7 @@ from jointembed import Category, EmbeddingBag, Space
 from jointembed.errors import UsageError
 from jointembed.objectives import Softmax, cross_entropy
 from jointembed.objectives.losses import Sample
+from jointembed.space.pair_products import pair_products
 
 
 @pytest.mark.parametrize("counts", [[1] * 13, [0, 3, 1, 2, 0, 1, 1, 4, 1, 1, 1, 2, 1]])
@@ -19,7 +20,8 @@ def test_the_sampled_softmax_is_that_of_its_logits_written_out(counts):
     expected, weights = torch.randn(29, dtype=torch.float64), torch.rand(len(rows), dtype=torch.float64)
     weights[rows == 3], hit = 0, torch.rand(13, 29) < 0.2
     hit[5] = True  # nothing is left but what is right
-    result = cross_entropy.sampled(a, own, rows, rest, expected, hit, weights)
+    own_scores = pair_products(a, own, rows, torch.arange(len(rows)))
+    result = cross_entropy.sampled(a, own_scores, rows, rest, expected, hit, weights)
     whole = torch.zeros((), dtype=torch.float64)
     for row in range(13):
         targets = (rows == row).nonzero()[:, 0]
@@ -59,7 +61,7 @@ def test_scores_are_never_there_for_a_whole_large_table(vocabulary):
 
 def test_scores_far_apart_neither_overflow_nor_vanish():
     a = torch.tensor([[1.0], [1.0]], requires_grad=True)
-    own, rest = torch.tensor([[300.0], [-300.0]]), torch.tensor([[200.0], [-200.0]])
+    own, rest = torch.tensor([300.0, -300.0]), torch.tensor([[200.0], [-200.0]])
     hit = torch.zeros(2, 2, dtype=torch.bool)
     loss = cross_entropy.sampled(a, own, torch.arange(2), rest, torch.zeros(2), hit, torch.ones(2))
     torch.testing.assert_close(loss, torch.tensor(500.0))
@@ -86,9 +88,8 @@ def test_smoothed_labels_are_those_of_torch_over_a_batch_and_over_a_table(metric
     torch.testing.assert_close(part, whole)
     for ours, expected in zip(*(torch.autograd.grad(sum, (query, table)) for sum in (part, whole)), strict=True):
         torch.testing.assert_close(ours, expected)
-    sample = Sample(
-        torch.randn(7, 6).double(), torch.arange(5), torch.ones(2), torch.zeros(5, 2, dtype=torch.bool), weights
-    )
+    rows, candidates, hits = torch.arange(5), torch.tensor([5, 6]), torch.zeros(5, 2, dtype=torch.bool)
+    sample = Sample(torch.randn(7, 6).double(), rows, rows, candidates, torch.ones(2), hits, weights)
     with pytest.raises(UsageError, match="label_smoothing: it needs the scores of all candidates"):
         loss.over_sample(query, sample, space, None)
     with pytest.raises(UsageError, match="label_smoothing: must be at least 0 and below 1"):

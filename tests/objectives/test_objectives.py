@@ -7,7 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from jointembed import (
+    GBCE,
     BagOfWords,
+    Buckets,
     Category,
     DistinctInBatch,
     EmbeddingBag,
@@ -15,8 +17,11 @@ from jointembed import (
     Match,
     Regression,
     Sampled,
+    Sigmoid,
+    Space,
 )
 from jointembed.errors import UsageError
+from jointembed.objectives.losses import Sample
 
 
 def built(model, cells):
@@ -155,11 +160,11 @@ def test_no_pair_at_all_gives_a_zero_that_is_connected():
     assert loss == 0 and all(parameter.grad is not None for parameter in model.space.encoders.parameters())
 
 
-def sampled_and_full(candidates, draws=400, films=("f1", "f1", "f3", "f30")):
+def sampled_and_full(candidates, draws=400, films=("f1", "f1", "f3", "f30"), loss="softmax", full_loss="softmax"):
     torch.manual_seed(1)
     names = [f"f{number}" for number in range(40)]
     cells = {"user": ["u0", "u1", "u2", "u3"], "film": list(films)}
-    sampled, full = Match("user", "film", candidates), Match("user", "film", "all")
+    sampled, full = Match("user", "film", candidates, loss), Match("user", "film", "all", full_loss)
     model = JointEmbedding(5, {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}, [sampled, full])
     model.space.reader("user").fit(cells["user"])
     model.space.reader("film").fit([name for number, name in enumerate(names) for _ in range(1 + number % 7)])
@@ -187,6 +192,48 @@ def test_sampled_softmax_of_sets_tends_to_the_full_one(sample):
     """Each set counts once, and its own members are not among its wrong candidates, however often they are drawn."""
     near, full, error = sampled_and_full(sample, draws=20, films=SETS)
     assert abs(near - full) < 0.01 + 4 * error
+
+
+@pytest.mark.parametrize("films", [("f1", "f1", "f3", "f30"), SETS])
+def test_buckets_that_hold_everything_are_the_full_softmax(films):
+    near, full, error = sampled_and_full(Buckets(40, alpha=0.01), draws=3, films=films)
+    assert error < 1e-12
+    torch.testing.assert_close(near, full)
+
+
+def test_buckets_hold_the_hardest_candidates():
+    """A sampled softmax without its correction is far below the full one; buckets lose little, as others score low."""
+    torch.manual_seed(0)
+    reader = Category()
+    model = JointEmbedding(
+        8, {"film": EmbeddingBag(reader)}, [Match("film", "film", c) for c in ("all", Buckets(8))], metric="dot"
+    )
+    reader.fit([f"f{number}" for number in range(200)])
+    model.configure_model()
+    batch = {"film": reader.encode([f"f{number}" for number in range(200)])}
+    with torch.no_grad():
+        model.space.encoders["film"].table.weight.mul_(4)
+        encoded = model(batch)
+        full, near = (objective(encoded, batch, model.space) for objective in model.objectives)
+    assert 0.3 * full < near <= full
+
+
+def test_calibrated_loss_is_that_of_all_candidates_times_the_share_that_is_drawn():
+    near, full, error = sampled_and_full(Sampled(4_000, power=0), 20, loss=GBCE(1.0), full_loss=Sigmoid())
+    assert abs(near * 39 / 4_000 - full) < 0.03 * full + 4 * error
+
+
+def test_calibration_weighs_the_target_by_the_share_that_is_drawn():
+    space = Space(5, {"film": EmbeddingBag(Category())})
+    half, loss = (GBCE(calibration) for calibration in (0.5, 0.0))
+    for each in (half, loss):
+        each.build(space, 40)
+    rows, hits = torch.arange(3), torch.zeros(3, 2, dtype=torch.bool)
+    sample = Sample(torch.randn(5, 5), rows, rows, torch.tensor([3, 4]), torch.ones(2), hits, torch.ones(3))
+    right = F.softplus(-loss.logits(space.pair_scores(sample.vectors, sample.vectors, rows, rows))).sum()
+    query = sample.vectors[:3]
+    difference = loss.over_sample(query, sample, space, None) - half.over_sample(query, sample, space, None)
+    torch.testing.assert_close(difference, 0.5 * (1 - 2 / 39) * right)
 
 
 def test_gradients_of_sampled_sets_are_the_same_in_chunks():
