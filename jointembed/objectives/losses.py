@@ -210,7 +210,7 @@ class Sigmoid(_Scaled):
 
 
 class GBCE(Sigmoid):
-    """Binary cross entropy among sampled candidates, calibrated as if all were scored: gBCE (Petrov and Macdonald 2023).
+    """gBCE: binary cross entropy among samples, as calibrated as among all candidates (Petrov and Macdonald 2023).
 
     Among few wrong candidates, each looks too likely to be right. The loss of the target is therefore multiplied by a
     factor below 1, which follows from the share of the vocabulary that is drawn. It needs uniform draws:
