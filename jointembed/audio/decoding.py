@@ -184,7 +184,7 @@ def _decode_file(
     start: float,
     end: float | None,
 ) -> Sound:
-    """Decode with the first decoder that can; where a part is missing, with the other too, and take what hears more.
+    """Decode with the first decoder that can; where a part is missing, with the other too, and keep the longer result.
 
     Such a sound stays partial, as a decoder that finds nothing amiss may have passed over what stopped the other; but
     not one without a length in its header, in a format with checksums.

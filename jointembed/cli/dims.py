@@ -54,7 +54,7 @@ def dims(
     if query is None or target is None:
         raise UsageError("dims", "--query and --target are missing", "give two of the model's columns")
     if k < 1:
-        raise UsageError("-k", f"must be at least 1, got {k}", "use a whole number from 1 on")
+        raise UsageError("-k", f"must be at least 1, got {k}", "use a positive integer")
     check_plot(plot)
     curve = _measure(model, table, query, target, relevant, split, k, device, trust or ())
     if not curve["nested"]:

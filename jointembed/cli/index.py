@@ -50,7 +50,7 @@ def index(
     from .console import FolderProgress, track
 
     if max_windows is not None and max_windows < 1:
-        raise UsageError("--max-windows", f"must be at least 1, got {max_windows}", "use a whole number from 1 on")
+        raise UsageError("--max-windows", f"must be at least 1, got {max_windows}", "use a positive integer")
     for path in source:
         if not Path(path).exists():
             raise UsageError(path, "this table or folder does not exist", "correct the path")

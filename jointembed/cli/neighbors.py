@@ -61,7 +61,7 @@ def neighbors(
                 fix = f"give --queries, or leave --{name} out"
                 raise UsageError(f"--{name}", "it applies only to a table of queries", fix)
     if k < 1:
-        raise UsageError("k", f"must be at least 1, got {k}", "use a whole number from 1 on")
+        raise UsageError("k", f"must be at least 1, got {k}", "use a positive integer")
     import numpy as np
     import pyarrow as pa
     from pyarrow import parquet

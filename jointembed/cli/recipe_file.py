@@ -32,7 +32,7 @@ def check_recipe_file(path: Path) -> None:
     """Check that a recipe can be read, and has no key twice: YAML would take the last.
 
     Raises:
-        UsageError: it does not.
+        UsageError: it cannot be read, or a key occurs twice.
     """
     import yaml
 

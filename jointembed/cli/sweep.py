@@ -62,7 +62,7 @@ def sweep(
     if path.exists() and not force and not path.read_text("utf-8", "replace").startswith(head):
         raise UsageError(out, "this file exists already", "give another --out, or --force to overwrite it")
     if trials < 1:
-        raise UsageError("--trials", f"must be at least 1, got {trials}", "use a whole number from 1 on")
+        raise UsageError("--trials", f"must be at least 1, got {trials}", "use a positive integer")
     ranges = parse_ranges(set_ or ())
     words = ["-c", recipe, *shlex.split(fit)]
     config = read_config([*words, *to_words({key: example(values) for key, values in ranges.items()})])

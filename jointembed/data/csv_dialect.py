@@ -1,4 +1,4 @@
-"""How a .csv file is written, seen as a careful person sees it by looking at it: encoding, delimiter and quotes."""
+"""Detecting the encoding, the delimiter and the quotes of a .csv file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes that load batches, when somebody sends a signal to a whole run."""
+"""Keeping the processes that load batches alive when a signal reaches the whole process group."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def to_float32(x: Tensor) -> Tensor:
 class Encoder(Configurable, nn.Module):
     """A reader plus a network: pieces -> vectors (P, width) -> one a row (B, width).
 
-    An encoder of one's own needs `build`, which makes the parameters once the reader has been fitted, and `pieces`.
+    A custom encoder needs `build`, which makes the parameters once the reader has been fitted, and `pieces`.
     """
 
     reader: Reader

@@ -551,7 +551,7 @@ class Index:
 
 def _check_k(k: int) -> None:
     if not 1 <= k < 2**63:  # SQLite counts no further
-        raise UsageError("k", f"must be at least 1, got {k}", "give a whole number from 1 on")
+        raise UsageError("k", f"must be at least 1, got {k}", "give a positive integer")
 
 
 def _declare(field: str, added: FieldInfo, info: IndexInfo) -> IndexInfo:

@@ -184,7 +184,7 @@ class _Parser:
             wrong = f"at character {at + 1}: no row has the column {name}"
             raise UsageError("where", wrong, did_you_mean(name, sorted(self.names)))
         if any(sign in '"\\' or sign < " " for sign in name):
-            self.fail("a column whose name holds a quote, a backslash or a control sign cannot be asked for", at)
+            self.fail("a column whose name contains a quote, a backslash or a control character cannot be used", at)
         return name
 
     def parse_value(self) -> Value:
@@ -204,7 +204,7 @@ class _Parser:
         if kind != "text":
             self.fail_expected("a text in single quotes")
         if "\0" in text or not text.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in text):
-            self.fail("this text holds a sign that no cell can hold", at)
+            self.fail("this text contains a character that no cell can contain", at)
         self.next += 1
         return text[1:-1].replace("''", "'")
 

@@ -16,7 +16,7 @@ from .query_encoder import text_columns
 
 MAX_LISTED_WORDS = 4_000  # of a vocabulary that the reader lists
 MAX_COUNTED_WORDS = 500  # of a network that reads tokens, which embeds them one by one
-MAX_SHARE = 0.5  # of the rows; a word in more of them, such as "the" or "melody", tells them not apart
+MAX_SHARE = 0.5  # of the rows; a word in more of them, such as "the" or "melody", does not distinguish them
 MIN_LETTERS = 3  # a shorter Latin word rarely says anything by itself
 
 

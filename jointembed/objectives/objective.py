@@ -41,7 +41,7 @@ class Teacher:
 class Objective(Configurable, nn.Module):
     """A loss over the encoded columns of a batch.
 
-    An objective of one's own needs `columns` and `forward`. It sees vectors only; of the space it may ask `score`,
+    A custom objective needs `columns` and `forward`. It sees vectors only; of the space it may ask `score`,
     `score_factors`, `pair_scores`, `vocabulary_vectors` and `embed_ids`.
     """
 

@@ -208,7 +208,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
         if not model.as_json()["file"]:
             raise HTTPException(422, "the model of this field embeds no sounds" if model.embedder else model.why)
         if uploads.locked():
-            raise unavailable("too many files are sent; try again in a second")
+            raise unavailable("too many files are being uploaded; try again in a second")
         async with uploads:
             with tempfile.TemporaryDirectory(prefix="jointembed-", ignore_cleanup_errors=True) as folder:
                 path = os.path.join(folder, "sound")

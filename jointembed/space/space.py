@@ -490,7 +490,7 @@ def check_names(setting: str, names: Iterable[str], choices: Collection[str], ki
     """Check that a setting names columns, or other parts of the model, that exist.
 
     Raises:
-        UsageError: it does not.
+        UsageError: a name does not exist.
     """
     for name in names:
         if name not in choices:

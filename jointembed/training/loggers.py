@@ -15,7 +15,7 @@ from .metrics_file import MetricsFile
 
 TENSORBOARD = "tensorboard"  # a folder in that of the run
 PROFILE = "profile"
-REPORTING_MODULES = "callbacks.early_stopping", "tuner.lr_finder", "tuner.batch_size_scaling"
+REPORTING_MODULES = "callbacks.monitored_metrics", "tuner.lr_finder", "tuner.batch_size_scaling"
 
 
 def run_loggers(logger: Any, folder: Path, tensorboard: bool = False) -> list[Logger] | Literal[False]:

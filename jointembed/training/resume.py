@@ -22,7 +22,7 @@ def check_resume(trainer: Any, model: JointEmbedding, content: Mapping[str, Any]
 
     Raises:
         MismatchError: the optimizer, the schedule, or the encoders with rates of their own have changed.
-        UsageError: the run is already longer than it shall be.
+        UsageError: the run has already passed the limit on its epochs or steps.
     """
     saved, current = _settings(content[checkpoint.KEY]["model"]), _settings(to_config(model))
     for name in ("optimizer", "schedule"):
@@ -38,7 +38,7 @@ def check_resume(trainer: Any, model: JointEmbedding, content: Mapping[str, Any]
             raise MismatchError(f"model.{name}", wrong, NEW_RUN)
     changed = any(saved[name] != current[name] for name in RATES)
     if changed and current["schedule"] == schedules.ON_PLATEAU:
-        wrong = f"{schedules.ON_PLATEAU} goes on with the learning rates that it has come to"
+        wrong = f"{schedules.ON_PLATEAU} resumes with the learning rates that it has reached"
         raise MismatchError("model.lr", wrong, NEW_RUN)
     progress = content["loops"]["fit_loop"]["epoch_progress"]["current"]["completed"]
     for kind, done, most in (

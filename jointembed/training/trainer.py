@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from .callbacks.best_and_last import BestAndLast
 from .callbacks.check_objectives import CheckObjectives
 from .callbacks.collapse_alarm import CollapseAlarm
-from .callbacks.early_stopping import CheckEarlyStopping
+from .callbacks.monitored_metrics import CheckEarlyStopping
 from .callbacks.parameter_summary import ParameterSummary
 from .callbacks.run_folder import RunFolder
 from .callbacks.run_state import RunState

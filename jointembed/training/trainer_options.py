@@ -1,4 +1,4 @@
-"""Options of Lightning's Trainer that it takes without a word, or refuses with a traceback."""
+"""Checks of options that Lightning's Trainer ignores silently, or refuses with a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The read end of the pipe of a process, which one waits for no longer than one likes, on every system."""
+"""Reading from the pipe of a process with a timeout, on every system."""
 
 from __future__ import annotations
 

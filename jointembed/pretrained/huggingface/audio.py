@@ -1,4 +1,4 @@
-"""Models of sound: AST, wav2vec2, HuBERT, WavLM, the encoder of Whisper, and the half of CLAP that listens."""
+"""Models of sound: AST, wav2vec2, HuBERT, WavLM, the encoder of Whisper, and the audio encoder of CLAP."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ... import files
 from ...arguments import CheckedArguments, Count, Positive
 from ...data.table import TableData
 from ..checkpoints import BEST, LAST, PREVIOUS
-from .early_stopping import check_mode, check_monitor
+from .monitored_metrics import check_mode, check_monitor
 
 
 class BestAndLast(CheckedArguments, Checkpoint):
