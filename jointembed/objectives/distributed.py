@@ -15,7 +15,7 @@ def world() -> int:
 
 
 def gather(x: Tensor) -> tuple[Tensor, int]:
-    """The first dimension of every process's `x` (N_r, ...) in the order of ranks, and where that of this process begins.
+    """Every process's `x` (N_r, ...), joined in the order of ranks, and where the part of this process begins.
 
     Gradients flow back to the process that each part came from. It must be called by every process, also with N_r = 0.
     """
