@@ -29,6 +29,14 @@ from .table_file import TEXT_SUFFIXES, ParquetTable, open_table
 SUFFIXES = (".parquet", ".jsonl", *TEXT_SUFFIXES)
 
 
+def is_table(table: Any) -> bool:
+    """Whether an object in memory has named columns: a DataFrame, an Arrow table, a dict of columns."""
+    # Asked of the class: a lazy table would compute its columns.
+    return isinstance(table, Mapping) or any(
+        hasattr(type(table), name) for name in ("columns", "column_names", "schema")
+    )
+
+
 class Rows:
     """The rows of a table, by row number and column.
 
@@ -80,6 +88,8 @@ class Rows:
         if isinstance(table, list) and all(isinstance(row, dict) for row in table):
             names = list(dict.fromkeys(name for row in table for name in row))
             return cls({name: _plain_list([row.get(name) for row in table]) for name in names})
+        if isinstance(table, Mapping):
+            return cls({str(name): _plain_list(list(cells)) for name, cells in table.items()})
         wrong = f"expected a path, a DataFrame, an Arrow table or a list of dicts, got {type(table).__name__}"
         raise UsageError("table", wrong, "give one of these")
 

@@ -305,9 +305,9 @@ class JointEmbedding(Configurable, lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the dense gradients by their common norm, if the trainer asks for it."""
+        """Clip the dense gradients by their common norm, or by value, if the trainer asks for it."""
         if gradient_clip_val:
-            optim.clip_dense_gradients(optimizer, gradient_clip_val)
+            optim.clip_dense_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm == "value")
 
     # -- predictions --------------------------------------------------------------------------------------------------
 

@@ -192,10 +192,15 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups, key=lambda key: key[1])]
 
 
-def clip_dense_gradients(optimizer: Optimizer, max_norm: float) -> None:
-    """Scale the dense gradients so that their common norm is at most `max_norm`; sparse ones are left alone.
+def clip_dense_gradients(optimizer: Optimizer, limit: float, by_value: bool = False) -> None:
+    """Scale the dense gradients so that their common norm is at most `limit`; sparse ones are left alone.
 
     Clipping sparse gradients fails in torch 2.11.
+
+    Args:
+        optimizer: of the parameters.
+        limit: of the norm, or of the absolute value of each number.
+        by_value: cut each number off instead.
     """
     dense = [
         parameter
@@ -203,4 +208,5 @@ def clip_dense_gradients(optimizer: Optimizer, max_norm: float) -> None:
         for parameter in group["params"]
         if parameter.grad is not None and not parameter.grad.is_sparse
     ]
-    torch.nn.utils.clip_grad_norm_(dense, max_norm)
+    clip: Callable[[list[Tensor], float], object] = nn.utils.clip_grad_value_ if by_value else nn.utils.clip_grad_norm_
+    clip(dense, limit)

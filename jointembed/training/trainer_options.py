@@ -53,9 +53,9 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
             wrong = f"it is {low}, more than max_{kind}, {high}"
             raise UsageError(f"trainer.min_{kind}", wrong, f"lower it, or raise trainer.max_{kind}")
     algorithm = options.get("gradient_clip_algorithm")
-    if algorithm is not None and str(algorithm) != "norm":
-        wrong = f"gradients are clipped by their norm only, got {algorithm}"
-        raise UsageError("trainer.gradient_clip_algorithm", wrong, "leave it out")
+    if algorithm not in (None, "norm", "value"):
+        wrong = f"gradients are clipped by norm or by value, got {algorithm}"
+        raise UsageError("trainer.gradient_clip_algorithm", wrong, "write norm, or value")
     folder = Path(str(options.get("default_root_dir") or "."))
     if folder.exists() and not folder.is_dir():
         raise UsageError("trainer.default_root_dir", f"{folder} is a file", "give a folder")

@@ -349,7 +349,6 @@ WRONG = [
     (A, "trainer.accumulate_grad_batches", -2, ["accumulate_grad_batches"]),
     (A, "trainer.gradient_clip_val", -1.0, ["gradient_clip_val"]),
     (A, "trainer.gradient_clip_algorithm", "cube", ["gradient_clip_algorithm"]),
-    (A, "trainer.gradient_clip_algorithm", "value", ["gradient_clip_algorithm"]),
     (A, "trainer.check_val_every_n_epoch", 0, ["check_val_every_n_epoch"]),
     (A, "trainer.check_val_every_n_epoch", -1, ["check_val_every_n_epoch"]),
     (A, "trainer.val_check_interval", 2.0, ["val_check_interval"]),

@@ -7,6 +7,7 @@ import sys
 import lightning
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
 from lightning.pytorch.profilers import SimpleProfiler
@@ -157,6 +158,24 @@ def overfits_a_share_of_the_batches(folder):
     assert noted.epochs[0] == noted.epochs[1] and len(noted.epochs[0]) == 2
 
 
+class ClippedGradients(lightning.Callback):
+    """Notes all gradients of each step, after they have been clipped."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+        if gradients := [entry.grad.ravel() for entry in pl_module.parameters() if entry.grad is not None]:
+            self.steps.append(torch.cat(gradients))
+
+
+def clips_gradients_by_value(folder):
+    noted = ClippedGradients()
+    fit(folder, callbacks=[noted], gradient_clip_val=0.01, gradient_clip_algorithm="value")
+    assert max(float(gradients.abs().max()) for gradients in noted.steps) == pytest.approx(0.01)
+    assert max(float(gradients.norm()) for gradients in noted.steps) > 0.011
+
+
 def writes_profiles(folder):
     for number, profiler in enumerate(["simple", "advanced", SimpleProfiler()]):
         fit(folder / str(number), epochs=1, profiler=profiler)
@@ -196,6 +215,7 @@ def predicts_what_embed_gives(folder):
     logs_learning_rates_of_layers,
     overfits_the_same_batches,
     overfits_a_share_of_the_batches,
+    clips_gradients_by_value,
     writes_profiles,
     predicts_what_embed_gives,
 ])  # fmt: skip

@@ -136,3 +136,14 @@ def test_clipping_scales_the_dense_gradients_to_their_common_norm():
     dense = [entry.grad for entry in net.parameters() if not entry.grad.is_sparse]
     assert math.isclose(float(torch.cat([entry.ravel() for entry in dense]).norm()), 0.5, rel_tol=1e-4)
     assert torch.equal(net.table.weight.grad.to_dense(), table)
+
+
+def test_clipping_by_value_cuts_each_dense_gradient_off():
+    net = Net()
+    (net(torch.tensor([1, 2])) * 1000).square().sum().backward()
+    table = net.table.weight.grad.to_dense().clone()
+    expected = [entry.grad.clamp(-0.5, 0.5) for entry in net.parameters() if not entry.grad.is_sparse]
+    optim.clip_dense_gradients(optim.AdamWWithSparseAdagrad(optim.parameter_groups(net)), 0.5, by_value=True)
+    dense = [entry.grad for entry in net.parameters() if not entry.grad.is_sparse]
+    assert all(torch.equal(clipped, cut) for clipped, cut in zip(dense, expected, strict=True))
+    assert torch.equal(net.table.weight.grad.to_dense(), table)
