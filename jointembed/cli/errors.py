@@ -19,6 +19,8 @@ _REQUIRED = re.compile(
     r"Problem with given class_path '([\w.]+)': the following arguments are required: ([\w, ]+?)(?= -|$)"
 )
 _SIGNS = {"trainer.val_check_interval": "`val_check_interval`", "seed_everything": "is not in bounds, numpy accepts"}
+_REFUSED = re.compile(r"Does not validate against any of the Union subtypes Subtypes: (.*?) Errors: - (.*?)\.? - ")
+_OPTION = re.compile(r"Problem with given class_path '([\w.]+)': Option '(\w+)' is not accepted")
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 MAX_MESSAGE_CHARACTERS = 400
 
@@ -67,7 +69,7 @@ def find_own_code(error: BaseException) -> CodeError | None:
 def is_recipe_error(error: ValueError) -> bool:
     """Whether a constructor that a recipe calls, or a check of Lightning, has refused a value."""
     message = " ".join(str(error).split())
-    return bool(_OWN.search(message)) or any(sign in message for sign in _SIGNS.values())
+    return bool(_OWN.search(message) or _REFUSED.search(message)) or any(sign in message for sign in _SIGNS.values())
 
 
 def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> UserError:
@@ -83,6 +85,11 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
     for key, sign in _SIGNS.items():
         if sign in message:
             return UsageError(key, message.rstrip("."), "correct it")
+    if (refused := _REFUSED.search(message)) and not refused[2].startswith(("Expected", "Not a", "Problem with")):
+        subject = "trainer.callbacks" if "callback.Callback" in refused[1] else command
+        return UsageError(subject, refused[2], "correct it")
+    if (refused := _REFUSED.search(message)) and (option := _OPTION.match(refused[2])):
+        return UsageError(option[1].rpartition(".")[2], f"it has no option {option[2]}", "correct its name")
     if empty := re.search(r"Not a valid subclass of (\w+)\. Got value: None", message):
         key = ".".join(dict.fromkeys(_KEY.findall(message))) or command
         return UsageError(key, f"a value is missing: null is not an {empty[1]}", "give it a class_path")

@@ -16,6 +16,7 @@ from typing import Any, cast
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
@@ -274,6 +275,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         for reader, columns in readers:
             if not reader.is_fitted:
                 self._fit_reader(rows, reader, columns, train)
+        model.build()  # callbacks that are set up next may list the parameters
 
     def _fit_reader(self, rows: Rows, reader: Reader, columns: list[str], train: NDArray[np.int64]) -> None:
         if self._fit_table(rows, reader, columns, train):
@@ -443,7 +445,10 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         """The number of optimizer steps in a run."""
         batches = len(self.train_dataloader().sampler)  # type: ignore[arg-type]
         limit = trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        steps = -(-max(1, batches) // int(trainer.accumulate_grad_batches)) * int(trainer.max_epochs or 1000)
+        batches = max(1, min(batches, limit) if isinstance(limit, int) else int(batches * limit))
+        constant = GradientAccumulationScheduler({0: int(trainer.accumulate_grad_batches)})
+        schedulers = [item for item in trainer.callbacks if isinstance(item, GradientAccumulationScheduler)]
+        accumulated = [*schedulers, constant][0].get_accumulate_grad_batches
+        steps = sum(-(-batches // accumulated(epoch)) for epoch in range(int(trainer.max_epochs or 1000)))
         max_steps = int(trainer.max_steps)
         return min(steps, max_steps) if max_steps > 0 and steps > 0 else max(steps, max_steps)

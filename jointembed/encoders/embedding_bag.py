@@ -67,6 +67,12 @@ class EmbeddingBag(Encoder):
         nn.init.normal_(self.table.weight, std=(self.width * summed) ** -0.5)
         self.after = make_mlp(self.width, self.hidden, self.width) if self.hidden else nn.Identity()
 
+    def _table_rows(self) -> Tensor:
+        """The table (K + 1, width). Of a pruned one, torch applies the mask before a call, and not where it is read."""
+        for hook in self.table._forward_pre_hooks.values():
+            hook(self.table, ())
+        return self.table.weight
+
     def _sum(self, values: Tensor, starts: Tensor, counts: Tensor, weights: Tensor | None) -> Tensor:
         """Bags with weights are summed by them, others averaged."""
         if weights is None:
@@ -75,13 +81,13 @@ class EmbeddingBag(Encoder):
             bags, mask = repeat_index(counts), (torch.rand_like(weights) >= self.item_dropout).to(weights.dtype)
             left = mask.new_zeros(len(counts)).index_add_(0, bags, mask)
             weights = weights * mask * take(counts / left.clamp(min=1), bags)
-        return embedding_bag_sum(self.table.weight, values, starts, weights, self.table.sparse)
+        return embedding_bag_sum(self._table_rows(), values, starts, weights, self.table.sparse)
 
     def pieces(self, x: Ragged) -> Tensor:
         """One vector per piece: (P, width)."""
         if x.offsets is not None:
             return cast(Tensor, self.after(self._sum(x.values, x.offsets[:-1], x.offsets.diff(), x.weights)))
-        return cast(Tensor, self.after(F.embedding(x.values, self.table.weight, sparse=self.table.sparse)))
+        return cast(Tensor, self.after(F.embedding(x.values, self._table_rows(), sparse=self.table.sparse)))
 
     def forward(self, x: Ragged) -> Tensor:
         """One vector per row (B, width), in one step if each piece is a single item."""
@@ -91,7 +97,7 @@ class EmbeddingBag(Encoder):
 
     def vocabulary_vectors(self) -> Tensor:
         """The vectors (K, width) of all K known items, without the one of everything unknown."""
-        weight = self.table.weight
+        weight = self._table_rows()
         if self.table.sparse:
             weight = cast(Tensor, _WithSparseGradient.apply(weight))
         return cast(Tensor, self.after(weight[: self.reader.size]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import lightning
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy, Strategy
 
@@ -33,6 +34,16 @@ def choose_precision(precision: Any, accelerator: Any) -> str:
     if name == "16-mixed" and device_type == "cpu":
         raise UsageError("trainer.precision", "16-mixed needs a GPU", "write bf16-mixed, or 32-true")
     return name
+
+
+def check_trainer(trainer: lightning.Trainer) -> None:
+    """Check the precision and the strategy of a trainer of any class.
+
+    Raises:
+        UsageError: see `choose_precision` and `check_strategy`.
+    """
+    choose_precision(trainer.precision, "cpu" if trainer.strategy.root_device.type == "cpu" else "auto")
+    check_strategy(trainer.strategy)
 
 
 def check_strategy(strategy: Any) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from .. import files
 from ..arguments import Count, Distinct, Dropout, Natural, NonNegative, Positive, Range, Share
 from ..config import Configurable, from_config, to_config
+from ..data.table import TableData
 from ..encoders import Encoder, SequenceEncoder
 from ..errors import MismatchError, UsageError, did_you_mean
 from ..objectives import Objective, Teacher, distributed
@@ -25,10 +26,12 @@ from ..space import checkpoint
 from ..space.encoded import Encoded
 from ..space.score import Metric
 from ..space.space import Space, check_names
-from . import optim, schedules
+from . import hardware, optim, schedules
 from .mixup import mix_rows
 
 # B rows, N vectors, D dimension of the space
+
+TABLE_FIX = "write trainer.fit(model, TableData(table)), where a table is a file, a DataFrame or a list of dicts"
 
 
 class JointEmbedding(Configurable, lightning.LightningModule):
@@ -181,12 +184,30 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         """Columns whose keys are needed only, to tell which rows are equal there."""
         return {column for objective in self._objectives for column in objective.key_columns()}
 
-    def configure_model(self) -> None:
+    def build(self) -> None:
         """Make all parameters, at the sizes that the fitted readers know; a second call changes nothing."""
         if not self.built:
             self.space.build()
             for objective in self._objectives:
                 objective.build(self.space)
+
+    def setup(self, stage: str) -> None:
+        """Check that the trainer trains models as they are defined here, whatever its class."""
+        hardware.check_trainer(self.trainer)
+
+    def configure_model(self) -> None:
+        """Make all parameters; with `TableData`, that has been done.
+
+        Raises:
+            UsageError: the readers have not been fitted, and the trainer has no `TableData` to do it.
+        """
+        try:
+            self.build()
+        except UsageError as error:
+            if self._trainer is None or isinstance(getattr(self.trainer, "datamodule", None), TableData):
+                raise
+            wrong = f"the model learns its vocabularies from a table, and the trainer has none ({error.problem})"
+            raise UsageError("trainer", wrong, TABLE_FIX) from error
         if distributed.rank():
             # Dropout and the like differ between processes; the parameters are those of the first.
             torch.manual_seed(torch.initial_seed() + distributed.rank())
@@ -213,7 +234,13 @@ class JointEmbedding(Configurable, lightning.LightningModule):
     # -- training -----------------------------------------------------------------------------------------------------
 
     def forward(self, batch: dict[str, Ragged]) -> dict[str, Encoded]:
-        """The vectors of every column of a batch."""
+        """The vectors of every column of a batch.
+
+        Raises:
+            UsageError: it does not come from `TableData`.
+        """
+        if not (isinstance(batch, dict) and all(isinstance(column, Ragged) for column in batch.values())):
+            raise UsageError("batch", f"expected columns of `TableData`, got {_describe_batch(batch)}", TABLE_FIX)
         mixes = {}
         if self.training and self.mixup:
             batch = dict(batch)
@@ -410,6 +437,44 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         checkpoint.load_weights(model, content["state_dict"], file)
         return model.eval()
 
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        trust: Collection[str] = (),
+        **settings: Any,
+    ) -> JointEmbedding:
+        """What Lightning calls `load`, which see. A checkpoint holds all settings of its model, and code is never read.
+
+        Args:
+            checkpoint_path: see `load`.
+            map_location: the device to load to; the CPU if not given.
+            hparams_file: not needed.
+            strict: the names of all weights always match.
+            weights_only: it is always so.
+            trust: see `load`.
+            settings: not taken.
+
+        Raises:
+            UsageError: a setting of the model is given; see `load` for more.
+        """
+        if names := [*settings, *(["hparams_file"] if hparams_file else [])]:
+            fix = "leave it out, or set it in a recipe and begin a new run"
+            raise UsageError(", ".join(names), "a setting of a trained model is that of its checkpoint", fix)
+        model = cls.load(checkpoint_path, trust)
+        return model if map_location is None else model.to(map_location)
+
     def save(self, path: str | Path) -> None:
         """Write the model, without the state of its training, as a checkpoint that `load` and `Space.load` read."""
         checkpoint.write(Path(path), {"state_dict": self.state_dict(), checkpoint.KEY: self.state()})
+
+
+def _describe_batch(batch: Any) -> str:
+    """The type of a batch of a DataLoader, and what is in it."""
+    items = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, list | tuple) else ()
+    kinds = ", ".join(dict.fromkeys(type(item).__name__ for item in items))
+    return f"a {type(batch).__name__}" + (f" of {kinds}" if kinds else "")

@@ -25,7 +25,7 @@ from .hardware import check_strategy, choose_precision
 from .loggers import run_loggers, write_profile_to
 from .loops import FitLoop, Position
 from .signals import StopSignals, TrainingInterrupt, largest
-from .trainer_options import check_trainer_options, explain_trainer_error
+from .trainer_options import check_trainer_options, explain_trainer_error, is_refusal_of_lightning
 
 
 class Trainer(lightning.Trainer):
@@ -94,6 +94,8 @@ class Trainer(lightning.Trainer):
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise explain_trainer_error(kwargs, error) from error
         check_strategy(self.strategy)
+        if isinstance(kwargs.get("overfit_batches"), float):  # a share of the training batches; dev rows may be few
+            self.limit_val_batches = 1.0 if limit_val_batches is None else limit_val_batches
         write_profile_to(folder, self.profiler)  # type: ignore[attr-defined]
         self.stop_signals = StopSignals()
         self.fit_loop = FitLoop(self.fit_loop)
@@ -103,7 +105,12 @@ class Trainer(lightning.Trainer):
     def _run(self, model: Any, ckpt_path: Any = None, *args: Any, **kwargs: Any) -> Any:
         # Lightning sets the path only after the data module is set up, which takes its vocabularies from there.
         self._checkpoint_connector._ckpt_path = ckpt_path
-        return super()._run(model, ckpt_path, *args, **kwargs)
+        try:
+            return super()._run(model, ckpt_path, *args, **kwargs)
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            if not is_refusal_of_lightning(error):
+                raise
+            raise explain_trainer_error({}, error) from error
 
     def between_steps(self, end_of_epoch: bool) -> None:
         """Save if it is time to, and stop if any process has got a signal; every process calls this between two steps.

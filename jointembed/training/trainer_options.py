@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+
+import lightning
 
 from ..arguments import Count, Natural, NonNegative, Range, Share, check
 from ..errors import UsageError
@@ -59,6 +62,12 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
     folder = Path(str(options.get("default_root_dir") or "."))
     if folder.exists() and not folder.is_dir():
         raise UsageError("trainer.default_root_dir", f"{folder} is a file", "give a folder")
+
+
+def is_refusal_of_lightning(error: Exception) -> bool:
+    """Whether Lightning itself has raised an error: two of its options or callbacks do not go together."""
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return raised_in.is_relative_to(Path(lightning.__file__).parent)
 
 
 def explain_trainer_error(options: Mapping[str, Any], error: Exception) -> UsageError:

@@ -371,6 +371,18 @@ WRONG = [
     (A, "trainer.max_epoch", 3, ["max_epoch"]),
     (A, "trainer.default_root_dir", "rows.jsonl", ["rows.jsonl"]),
     (A, "trainer.callbacks", "Evaluate", ["callbacks"]),
+    (
+        A,
+        "trainer.callbacks",
+        [{"class_path": "GradientAccumulationScheduler", "init_args": {"scheduling": {0: 0}}}],
+        ["trainer.callbacks", "greater than 0"],
+    ),
+    (
+        A,
+        "trainer.callbacks",
+        [{"class_path": "ModelPruning", "init_args": {"pruning_f": "l1_unstructured"}}],
+        ["ModelPruning", "pruning_f"],
+    ),
     (A, "trainer.callbacks.0.query", "audo", ["audo", "audio"]),
     (A, "trainer.callbacks.0.target", "genr", ["genr", "genre"]),
     (A, "trainer.callbacks.0.relevant", "genr", ["genr", "genre"]),

@@ -8,12 +8,20 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    LearningRateMonitor,
+    ModelPruning,
+)
 from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
 from lightning.pytorch.profilers import SimpleProfiler
 from pyarrow import parquet
+from torch.utils.data import DataLoader
 
-from jointembed import MLP, Category, EmbeddingBag, Evaluate, JointEmbedding, Match, Numbers, TableData, Trainer
+from jointembed import MLP, Category, EmbeddingBag, Evaluate, JointEmbedding, Match, Numbers, Space, TableData, Trainer
 from jointembed.errors import UsageError
 from jointembed.training.callbacks.write_vectors import WriteVectors
 
@@ -208,7 +216,114 @@ def predicts_what_embed_gives(folder):
     assert np.allclose([row["genre"] for row in table[:5]], model.space.embed("genre", genres), atol=1e-5)
 
 
+def overfits_a_share_of_few_dev_rows(folder):
+    rows = [{**row, "split": "dev" if row["id"] == "r15" else "train"} for row in ROWS]
+    noted = Rows()
+    fit(folder, rows=rows, callbacks=[noted], overfit_batches=0.5)
+    assert len(noted.epochs[0]) == 1
+
+
+def prunes_weights(folder):
+    trainer = fit(folder, callbacks=[ModelPruning("l1_unstructured", parameter_names=["weight"], amount=0.3)])
+    weights = [value for name, value in trainer.lightning_module.named_parameters() if name.endswith("weight")]
+    zeros, total = sum(int((weight == 0).sum()) for weight in weights), sum(weight.numel() for weight in weights)
+    assert zeros / total > 0.3
+    space = Space.load(folder)
+    assert (space.embed("genre", ["a"]) == trainer.lightning_module.space.embed("genre", ["a"])).all()
+
+
+def prunes_tables_that_no_module_is_called_for(folder):
+    table = [{"size": row["genre"], "genre": row["genre"], "id": row["id"]} for row in ROWS]
+    encoders = {"size": EmbeddingBag(Category()), "genre": EmbeddingBag(Category())}
+    model = JointEmbedding(4, encoders, [Match("size", "genre", "all")])
+    fit(folder, rows=table, model=model, callbacks=[ModelPruning("random_unstructured", amount=0.3)])
+    assert (model.space.vocabulary_vectors("genre") == 0).any()
+
+
+def accumulates_by_schedule(folder):
+    rates = LearningRates()
+    trainer = fit(folder, callbacks=[GradientAccumulationScheduler({0: 1, 1: 3}), rates])
+    assert trainer.global_step == 5 and len(rates.rates) == 9
+    assert rates.rates[-1] < 0.03 * max(rates.rates), "the schedule counts the steps that are made"
+
+
+def accumulates_batches(folder):
+    assert fit(folder, accumulate_grad_batches=2).global_step == 6
+
+
+def refuses_two_ways_to_accumulate(folder):
+    with pytest.raises(UsageError, match="remove `accumulate_grad_batches`"):
+        fit(folder, callbacks=[GradientAccumulationScheduler({0: 2})], accumulate_grad_batches=2)
+
+
+def finds_learning_rates(folder):
+    trainer = fit(folder, 9, callbacks=[LearningRateFinder(num_training_steps=20)])
+    assert trainer.lightning_module.lr != 0.05 and trainer.global_step == 27
+
+
+def finds_batch_sizes(folder):
+    assert fit(folder, callbacks=[BatchSizeFinder(max_trials=1, init_val=2)]).datamodule.batch_size in (2, 4)
+
+
+class LearningRates(lightning.Callback):
+    """Notes the learning rate of each batch."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def loads_from_checkpoint(folder):
+    trainer = fit(folder)
+    model = JointEmbedding.load_from_checkpoint(folder / "last.ckpt", map_location="cpu")
+    vectors = trainer.lightning_module.space.embed("size", [1.0, 2.0])
+    assert (model.space.embed("size", [1.0, 2.0]) == vectors).all()
+    with pytest.raises(UsageError, match="lr: a setting of a trained model"):
+        JointEmbedding.load_from_checkpoint(folder / "last.ckpt", lr=0.1)
+
+
+def refuses_loaders_of_anything_else(folder):
+    trainer = Trainer(default_root_dir=folder / "0", accelerator="cpu", max_epochs=1, enable_progress_bar=False)
+    with pytest.raises(UsageError, match=r"the trainer has none.*TableData\(table\)"):
+        trainer.fit(make_model(), DataLoader(ROWS, 4))
+    built = fit(folder / "1", epochs=1).lightning_module
+    for collate, kind in ((None, "a dict of"), (list, "a list of dict")):
+        trainer = Trainer(default_root_dir=folder / kind, accelerator="cpu", max_epochs=1, enable_progress_bar=False)
+        with pytest.raises(UsageError, match=f"expected columns of `TableData`, got {kind}"):
+            trainer.fit(built, DataLoader(ROWS, 4, collate_fn=collate))
+
+
+def trains_on_the_loaders_of_table_data(folder):
+    data = TableData(ROWS, batch_size=4)
+    first = Trainer(default_root_dir=folder / "0", accelerator="cpu", max_epochs=1, enable_progress_bar=False)
+    first.fit(model := make_model(), data)
+    again = Trainer(default_root_dir=folder / "1", accelerator="cpu", max_epochs=1, enable_progress_bar=False)
+    again.fit(model, data.train_dataloader(), data.val_dataloader())
+    assert again.global_step == 3
+
+
+def refuses_precisions_and_strategies_in_any_trainer(folder):
+    options = {"accelerator": "cpu", "default_root_dir": folder, "max_epochs": 1, "enable_progress_bar": False}
+    for trainer in (Trainer, lightning.Trainer):
+        with pytest.raises(UsageError, match="bf16-true would round the updates of the weights away"):
+            trainer(precision="bf16-true", **options).fit(make_model(), TableData(ROWS))
+
+
 @pytest.mark.parametrize("feature", [
+    overfits_a_share_of_few_dev_rows,
+    prunes_weights,
+    prunes_tables_that_no_module_is_called_for,
+    accumulates_by_schedule,
+    accumulates_batches,
+    refuses_two_ways_to_accumulate,
+    finds_learning_rates,
+    finds_batch_sizes,
+    loads_from_checkpoint,
+    refuses_loaders_of_anything_else,
+    trains_on_the_loaders_of_table_data,
+    refuses_precisions_and_strategies_in_any_trainer,
     stops_early,
     stops_early_by_a_metric_that_is_logged_every_other_epoch,
     refuses_to_stop_by_an_unknown_metric,

@@ -67,7 +67,8 @@ class BestAndLast(CheckedArguments, Checkpoint):
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write best.ckpt if the run was killed before it had done so, perhaps after its last step."""
         path = trainer.ckpt_path
-        if path and (self._is_best or self.monitor is None) and trainer.is_global_zero:
+        is_best = self._is_best or self.monitor is None
+        if path and is_best and trainer.is_global_zero and Path(path).is_file():  # not that of a `LearningRateFinder`
             files.link(path, Path(trainer.default_root_dir) / BEST)
         self._is_best = False
 
