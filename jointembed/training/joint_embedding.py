@@ -252,14 +252,20 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             encoded[column].mix = mix
         return encoded
 
+    def compute_loss(
+        self, objective: Objective, encoded: dict[str, Encoded], batch: dict[str, Ragged], dim: int | None = None
+    ) -> Tensor:
+        """The loss of an objective, a number, in float32 whatever the precision of the encoders."""
+        with torch.autocast(self.space.device.type, enabled=False):  # in bfloat16 near scores would be equal
+            return objective(encoded, batch, self.space, dim)  # type: ignore[no-any-return]
+
     def losses(self, batch: dict[str, Ragged]) -> dict[str, Tensor]:
         """The weighted loss of each objective, under its number and name."""
         encoded = self(batch)
         losses = {}
         for number, objective in enumerate(self._objectives):
             dims = self.matryoshka_dims if objective.uses_score and self.matryoshka_dims else [None]
-            with torch.autocast(self.space.device.type, enabled=False):  # in bfloat16 near scores would be equal
-                values = [objective(encoded, batch, self.space, dim) for dim in dims]
+            values = [self.compute_loss(objective, encoded, batch, dim) for dim in dims]
             losses[f"{number}_{objective.name}"] = objective.weight * torch.stack(values).mean()
         if distributed.world() > 1 and losses:
             # DDP waits for a gradient of each parameter, also of an encoder that no objective needs.

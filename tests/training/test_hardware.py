@@ -24,7 +24,8 @@ def train(trainer_class, folder, **settings):
     """A model after an epoch, its trainer, and the precisions in which the layers of its encoder have computed."""
     torch.manual_seed(0)
     encoders = {"words": EmbeddingBag(BagOfWords(), 8, hidden=[8]), "genre": EmbeddingBag(Category())}
-    objectives = [Match("words", "genre"), Match("words", "genre", "all"), Regression("both", "price", [4])]
+    candidates = ("batch", "all", 2)
+    objectives = [*(Match("words", "genre", choice) for choice in candidates), Regression("both", "price", [4])]
     model = JointEmbedding(6, encoders, objectives, fusions={"both": ["words", "genre"]})
     trainer = trainer_class(
         max_epochs=1, accelerator="cpu", default_root_dir=folder, logger=False, enable_checkpointing=False,

@@ -121,7 +121,7 @@ class CollapseAlarm(Callback):
                 if query in rest:
                     continue  # to shuffle it would shuffle its targets too
                 shuffled = [encoded, *({**encoded, query: shuffle(encoded[query])} for _ in range(SHUFFLES))]
-                losses = [objective(part, batch, model.space).float() for part in shuffled]
+                losses = [model.compute_loss(objective, part, batch) for part in shuffled]
                 # The loss of all processes is the mean of theirs.
                 everywhere = distributed.gather(torch.stack(losses)[None])[0].mean(0)
                 self._losses.setdefault(f"{number}_{objective.name}", []).append(everywhere.cpu())
