@@ -1,4 +1,4 @@
-"""Ranges of arguments: declared in the signature of a constructor, checked before it runs."""
+"""Ranges of arguments, declared in the signature of a constructor and checked before it runs; shapes of results."""
 
 from __future__ import annotations
 
@@ -122,6 +122,20 @@ def check(subject: str, hint: Any, value: Any) -> None:
     elif origin is dict and isinstance(value, dict):
         for name, item in value.items():
             check(f"{subject}.{name}", parts[1], item)
+
+
+def check_shape(owner: object, method: str, result: Any, shape: tuple[int, ...]) -> None:
+    """Check what a method has returned that a user may have written.
+
+    Raises:
+        UsageError: it is not an array or tensor of this shape.
+    """
+    actual = getattr(result, "shape", None)
+    if actual is None or tuple(actual) != shape:
+        returned = type(result).__name__ if actual is None else f"the shape {tuple(actual)}"
+        expected = f"the shape {shape}" if shape else "a tensor of one number"
+        wrong = f"it must return {expected}, got {returned}"
+        raise UsageError(f"{type(owner).__name__}.{method}", wrong, "correct this method")
 
 
 def _check_number(subject: str, allowed: Range, whole: bool, value: Any) -> None:

@@ -81,7 +81,9 @@ def from_config(config: Any, trust: Collection[str] = (), where: str = "the mode
         sys.path.insert(0, "")
     try:
         cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ModuleNotFoundError, AttributeError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and what it imports is not
         raise UsageError(where, f"its class {path} cannot be imported", "install the package that holds it") from error
     if not (inspect.isclass(cls) and issubclass(cls, Configurable)):
         raise UnsafeError(
@@ -89,8 +91,9 @@ def from_config(config: Any, trust: Collection[str] = (), where: str = "the mode
         )
     arguments = from_config(config.get("init_args") or {}, trust, where)
     try:
-        return cls(**arguments)
+        inspect.signature(cls.__init__).bind(None, **arguments)
     except TypeError as error:
         raise UsageError(
             where, f"{name} does not take its arguments ({error})", "use the version it was made with"
         ) from error
+    return cls(**arguments)

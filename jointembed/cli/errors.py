@@ -14,7 +14,14 @@ from ..errors import CodeError, UsageError, UserError, did_you_mean, from_oserro
 _KEY = re.compile(r'Parser key "([\w.]+)": ')
 _CHOICES = re.compile(r"typing\.Literal(\[[^\]]*\])")
 _VALUE = re.compile(r".*(?:Got|Given) value: (.*)")
-_OWN = re.compile(r"error\[E-\w+\]: (\S.*?): (.*?)\. Fix: (.*?)(?= - Expected | - Not a | Given value type|$)")
+_OWN = re.compile(
+    r"error\[(?P<tag>E-\w+)\]: (?P<subject>\S.*?): (?P<problem>.*?)\. "
+    r"Fix: (?P<fix>.*?)(?= - Expected | - Not a | Given value type|$)"
+)
+_IN_WORKER = "Original Traceback (most recent call last):"  # torch's, of a process that loads batches
+_FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (\S+)\n(?: {4}(?! *File ")(.*)\n)?', re.MULTILINE)
+_CLASS_PATH = re.compile(r"Problem with given class_path '([\w.]+)': (.*)")
+_NOT_A_SUBCLASS = re.compile(r"Import path ([\w.]+) does not correspond to a subclass of (\w+)")
 _REQUIRED = re.compile(
     r"Problem with given class_path '([\w.]+)': the following arguments are required: ([\w, ]+?)(?= -|$)"
 )
@@ -48,22 +55,43 @@ def report(error: Exception) -> int:
     return code
 
 
-def find_own_code(error: BaseException) -> CodeError | None:
+def find_own_code(error: BaseException) -> UserError | None:
     """The failure for an error within code of the user that a recipe names, such as a loss or an encoder.
 
-    It names the user's innermost line, though what is called there has raised the error. None if no such code ran.
+    It names the user's innermost line, though what is called there has raised the error. None if no such code ran. An
+    error in a process that loads batches comes as the text of its traceback.
     """
-    package = Path(__file__).parents[1]
-    libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    inside = [Path(frame.filename).is_relative_to(package) for frame in frames]
-    first = inside.index(True) if True in inside else len(frames)  # code before it has called this package
+    frames, wrong = traceback.extract_tb(error.__traceback__), f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError) and error.filename and not _is_ours(error.filename):
+        frames, wrong = traceback.StackSummary(), f"{type(error).__name__}: {error.msg}"
+        frames.append(traceback.FrameSummary(error.filename, error.lineno, "<module>", line=error.text or ""))
+    elif _IN_WORKER in str(error):
+        text = str(error.args[0])
+        frames = traceback.StackSummary.from_list(
+            [(frame[1], int(frame[2]), frame[3], frame[4] or "") for frame in _FRAME.finditer(text)]
+        )
+        *_, wrong = text.rstrip().splitlines()
+        if own := _OWN.search(wrong):
+            kinds = {kind.tag: kind for kind in (*UserError.__subclasses__(), *UsageError.__subclasses__())}
+            return kinds[own["tag"]](own["subject"], own["problem"], own["fix"])
+    files = [frame.filename for frame in frames]
+    # Code before the first call of this package has called it, as tests do.
+    first = next((at for at, file in enumerate(files) if _is_ours(file)), 0)
     for frame in reversed(frames[first:]):
-        if not any(Path(frame.filename).is_relative_to(folder) for folder in [package, *libraries]):
-            place = f"{frame.filename}, line {frame.lineno}, in {frame.name}"
-            wrong = " ".join(f"{type(error).__name__}: {error} in {frame.line!r}".split())[:500]
+        if not frame.filename.startswith("<") and not _is_ours(frame.filename) and not _is_of_library(frame.filename):
+            place = f"{frame.filename}, line {frame.lineno}" + f", in {frame.name}" * (frame.name != "<module>")
+            wrong = " ".join(f"{wrong} in {(frame.line or '').strip()!r}".split())[:500]
             return CodeError(place, wrong, "correct this code; --debug shows the whole traceback")
     return None
+
+
+def _is_ours(file: str) -> bool:
+    return Path(file).is_relative_to(Path(__file__).parents[1])
+
+
+def _is_of_library(file: str) -> bool:
+    folders = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return any(Path(file).is_relative_to(folder) for folder in folders)
 
 
 def is_recipe_error(error: ValueError) -> bool:
@@ -78,10 +106,12 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
     while cause is not None:  # jsonargparse wraps the errors that our constructors raise
         if isinstance(cause, UserError):
             return cause
+        if failure := find_own_code(cause):
+            return failure
         cause = cause.__cause__ or cause.__context__
     message = " ".join(str(error).split())
     if own := _OWN.search(message):  # inside a list of all that a value might have been
-        return UsageError(own[1], own[2], own[3])
+        return UsageError(own["subject"], own["problem"], own["fix"])
     for key, sign in _SIGNS.items():
         if sign in message:
             return UsageError(key, message.rstrip("."), "correct it")
@@ -98,6 +128,11 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
         wrong = f"{name} needs {required[2]}, which {'are' if ',' in required[2] else 'is'} missing"
         return UsageError(key, wrong, f"give {', '.join(f'--{key}.{part}' for part in required[2].split(', '))}")
     keys, value = _KEY.findall(message), _VALUE.fullmatch(message)
+    if mismatch := _NOT_A_SUBCLASS.search(message):
+        fix = f"give a class that is derived from {mismatch[2]}"
+        return UsageError(".".join(dict.fromkeys(keys)) or command, f"{mismatch[1]} is not derived from {mismatch[2]}", fix)
+    if (path := _CLASS_PATH.search(message)) and (explained := _explain_class_path(path[1], path[2])):
+        return UsageError(".".join(dict.fromkeys(keys)) or command, *explained)
     if keys and value:
         key, expected = ".".join(dict.fromkeys(keys)), _KEY.split(message)[-1]
         choices = dict.fromkeys(
@@ -116,3 +151,17 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[:MAX_MESSAGE_CHARACTERS] + "..."
     return UsageError(" ".join([command, *recipes]), message, f"{command} --help lists its options")
+
+
+def _explain_class_path(path: str, message: str) -> tuple[str, str] | None:
+    """What is wrong with a class path, and the fix, if its module or its class does not exist."""
+    module, _, name = path.rpartition(".")
+    if re.search(r"No module named", message):
+        fix = "correct its path; modules are looked for in the working directory and among the installed packages"
+        return f"the module of the class {path} does not exist", fix
+    if re.search(r"has no attribute", message) and module in sys.modules:
+        names = [
+            name for name, value in vars(sys.modules[module]).items() if getattr(value, "__module__", "") == module
+        ]
+        return f"{module} has no class {name}", did_you_mean(name, names)
+    return None

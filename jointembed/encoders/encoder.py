@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_shape
 from ..config import Configurable, to_config
 from ..errors import UsageError
 from ..ragged import Ragged
@@ -69,7 +70,9 @@ class Encoder(Configurable, nn.Module):
 
     def forward(self, x: Ragged) -> Tensor:
         """One vector per row: (B, width)."""
-        return self.pool(self.pieces(x), x)
+        h = self.pieces(x)
+        check_shape(self, "pieces", h, (len(x.rows), self.width))
+        return self.pool(h, x)
 
     @property
     def pools_by_mean(self) -> bool:

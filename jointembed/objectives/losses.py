@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..arguments import Dropout, Positive, Share
+from ..arguments import Dropout, Positive, Share, check_shape
 from ..config import Configurable
 from ..errors import UsageError
 from ..space.pair_products import pair_products
@@ -59,6 +58,12 @@ class Loss(Configurable, nn.Module):
     def build(self, space: Space, count: int | None) -> None:
         """Make its parameters, for scores of a space among `count` candidates, or those of a batch (None)."""
 
+    def __call__(self, scores: Tensor, positives: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """The loss (N,) of each query, by `forward`, whose result is checked."""
+        losses: Tensor = super().__call__(scores, positives, candidates)
+        check_shape(self, "forward", losses, (len(scores),))
+        return losses
+
     def forward(self, scores: Tensor, positives: Tensor, candidates: Tensor | None = None) -> Tensor:
         """The loss (N,) of each query.
 
@@ -74,7 +79,7 @@ class Loss(Configurable, nn.Module):
     ) -> Tensor:
         """The weighted sum of the losses of queries (N, D) that have one target (N,) each in a table (K, D)."""
         positives = F.one_hot(target, len(table)).to(query.dtype)
-        return cast(Tensor, (self(space.score(query, table, dim), positives) * weights).sum())
+        return (self(space.score(query, table, dim), positives) * weights).sum()
 
     def over_sample(self, query: Tensor, sample: Sample, space: Space, dim: int | None) -> Tensor:
         """The weighted sum of the losses of queries (N, D) among candidates that were drawn at random.
@@ -88,7 +93,7 @@ class Loss(Configurable, nn.Module):
         positives[:, 0] = 1
         hits = sample.hits[sample.rows]
         candidates = torch.cat([torch.ones_like(hits[:, :1]), ~hits], 1)
-        return cast(Tensor, (self(scores, positives, candidates) * sample.weights).sum())
+        return (self(scores, positives, candidates) * sample.weights).sum()
 
 
 class _Scaled(Loss):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import values
+from ..arguments import check_shape
 from ..config import Configurable, to_config
 from ..ragged import Ragged
 from .windows import evenly_spaced
@@ -145,6 +146,8 @@ class Reader(Configurable, ABC):
             for element in elements:
                 array = preprocess(self, element) if preprocess else self.preprocess(element)
                 cut = self.pieces(array if rng is None else self.augment(array, rng))
+                for piece in cut if self.shape else ():
+                    check_shape(self, "pieces", piece, self.shape)
                 pieces += cut
                 rows += [row] * len(cut)
                 piece_keys += [] if self.windowed else [values.key(element)] * len(cut)

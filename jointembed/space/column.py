@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..arguments import check_shape
 from ..encoders import Encoder, SequenceEncoder, to_float32
 from ..ragged import Ragged
 from ..readers import Reader
@@ -42,7 +43,7 @@ class Column:
     def states(self, x: Ragged) -> Tensor:
         """The state (P, D) of the sequence encoder at each piece."""
         assert self.sequence is not None
-        return to_float32(self.sequence.states(self.projection(self.encoder.pieces(x)), x))
+        return to_float32(self.sequence.states(self.projection(self._pieces(x)), x))
 
     def encode(self, x: Ragged, pieces: bool = False, chunk: int = 0) -> Encoded:
         """The vectors of the rows of a batch.
@@ -68,9 +69,19 @@ class Column:
         if pieces and x.piece_keys is not None:
             z, h = compute(self._rows_and_pieces, x)
             return Encoded(z, x.present, x.row_keys, pieces=h, piece_rows=x.rows, chunks=chunks)
-        z = compute(lambda part: self.project(self.encoder(part)), x)
+        z = compute(self._rows, x)
         return Encoded(z, x.present, x.row_keys, chunks=chunks)
 
-    def _rows_and_pieces(self, x: Ragged) -> tuple[Tensor, Tensor]:
+    def _pieces(self, x: Ragged) -> Tensor:
         h = self.encoder.pieces(x)
+        check_shape(self.encoder, "pieces", h, (len(x.rows), self.encoder.width))
+        return h
+
+    def _rows(self, x: Ragged) -> Tensor:
+        h = self.encoder(x)
+        check_shape(self.encoder, "forward", h, (len(x), self.encoder.width))
+        return self.project(h)
+
+    def _rows_and_pieces(self, x: Ragged) -> tuple[Tensor, Tensor]:
+        h = self._pieces(x)
         return self.project(self.encoder.pool(h, x)), self.project(h)

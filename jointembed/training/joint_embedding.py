@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import files
-from ..arguments import Count, Distinct, Dropout, Natural, NonNegative, Positive, Range, Share
+from ..arguments import Count, Distinct, Dropout, Natural, NonNegative, Positive, Range, Share, check_shape
 from ..config import Configurable, from_config, to_config
 from ..data.table import TableData
 from ..encoders import Encoder, SequenceEncoder
@@ -257,7 +257,9 @@ class JointEmbedding(Configurable, lightning.LightningModule):
     ) -> Tensor:
         """The loss of an objective, a number, in float32 whatever the precision of the encoders."""
         with torch.autocast(self.space.device.type, enabled=False):  # in bfloat16 near scores would be equal
-            return objective(encoded, batch, self.space, dim)  # type: ignore[no-any-return]
+            loss: Tensor = objective(encoded, batch, self.space, dim)
+        check_shape(objective, "forward", loss, ())
+        return loss
 
     def losses(self, batch: dict[str, Ragged]) -> dict[str, Tensor]:
         """The weighted loss of each objective, under its number and name."""

@@ -17,6 +17,8 @@ from wrong_settings import (
 )  # fmt: skip
 
 from jointembed.__main__ import main
+from jointembed.cli.errors import report
+from jointembed.config import from_config
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of Lightning, which the process of a command would not show
@@ -90,7 +92,7 @@ def test_wrong_setting_is_refused_in_one_line(case, table, tmp_path, monkeypatch
 
 OWN = """
 import torch
-from jointembed import Encoder
+from jointembed import EmbeddingBag, Encoder, LogMel, Loss, Reader
 from jointembed.objectives import Objective
 
 class Plain(Encoder):
@@ -107,7 +109,41 @@ class Mistaken(Objective):
 
     def forward(self, encoded, batch, space, dim=None):
         return undefined if self.at == "loss" else space.score(torch.zeros(1, 2), torch.zeros(1, 3)).mean()
+
+class Vector(Objective):
+    def columns(self):
+        return ["words", "genre"]
+
+    def forward(self, encoded, batch, space, dim=None):
+        return encoded["words"].z
+
+class Narrow(EmbeddingBag):
+    def __init__(self, reader: Reader, width: int = 4):
+        super().__init__(reader, width)
+
+    def pieces(self, x):
+        return super().pieces(x)[:, :2]
+
+class Number(Loss):
+    def forward(self, scores, positives, candidates=None):
+        return scores.mean()
+
+class Warp(LogMel):
+    def augment(self, array, rng):
+        return array[{"a": 1}["b"]]
+
+class Cut(LogMel):
+    def preprocess(self, cell):
+        return super().preprocess(cell)[:, :3]
 """
+MODULES = {
+    "own.py": OWN.strip() + "\n",
+    "imports.py": "import os\nimport zork\n",
+    "mistyped.py": "import os\nclass A(:\n    pass\n",
+    "stopping.py": "import imports_nothing\n",
+    "imports_nothing.py": "x = undefined\n",
+}
+MEL = "init_args: {sample_rate: 8000, seconds: 0.5, n_mels: 16, n_fft: 256, hop_length: 128}"
 
 
 @pytest.mark.parametrize(
@@ -123,11 +159,30 @@ class Mistaken(Objective):
          ("Plain: its reader must be a Reader, got dict", "reader: Reader")),
         (["--model.objectives=[{class_path: own.Mistaken}]"], "E-USAGE",
          ("model.objectives: Mistaken needs at, which is missing",)),
+        (["--model.objectives=[{class_path: own.Vector}]"], "E-USAGE",
+         ("Vector.forward: it must return a tensor of one number, got the shape (",)),
+        (["--model.objectives=[{class_path: Match, init_args: {query: words, target: genre, loss: own.Number}}]"],
+         "E-USAGE", ("Number.forward: it must return the shape (", "got the shape ()")),
+        (["--model.encoders.words={class_path: own.Narrow, init_args: {reader: {class_path: BagOfWords}}}"], "E-USAGE",
+         ("Narrow.pieces: it must return the shape (", ", 4), got the shape (", ", 2)")),
+        ([f"--model.encoders.audio={{class_path: ConvNet, init_args: {{reader: {{class_path: own.Warp, {MEL}}}}}}}",
+          "--data.workers=1"], "E-CODE", ("own.py, line 40, in augment: KeyError: 'b' in 'return array[", )),
+        ([f"--model.encoders.audio={{class_path: ConvNet, init_args: {{reader: {{class_path: own.Cut, {MEL}}}}}}}",
+          "--data.workers=1"], "E-USAGE", ("Cut.pieces: it must return the shape (31, 16), got the shape (31, 3)", )),
+        (["--model.encoders.words=imports.A"], "E-CODE", ("imports.py, line 2: ModuleNotFoundError: No module",)),
+        (["--model.encoders.words=mistyped.A"], "E-CODE", ("mistyped.py, line 2: SyntaxError: ", "class A(:")),
+        (["--model.encoders.words=stopping.A"], "E-CODE", ("imports_nothing.py, line 1: NameError: ",)),
+        (["--model.encoders.words={class_path: own.Narow}"], "E-USAGE", ("no class Narow", "mean Narrow?")),
+        (["--model.encoders.words={class_path: owm.Narrow}"], "E-USAGE", ("the class owm.Narrow does not exist",)),
+        (["--model.encoders.words={class_path: own.Number}"], "E-USAGE", ("own.Number is not derived from Encoder",)),
+        (["--trainer.logger", "TensorBoardLogger"], "E-USAGE", ("needs save_dir", "--trainer.logger.save_dir")),
     ],
 )  # fmt: skip
 def test_a_mistake_in_own_code_is_named_by_its_line(table, monkeypatch, tmp_path, capsys, words, tag, parts):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "own.py").write_text(OWN.strip() + "\n")
+    for file, text in MODULES.items():
+        (tmp_path / file).write_text(text)
+        monkeypatch.delitem(sys.modules, file.removesuffix(".py"), raising=False)
     bags = {"words": "BagOfWords", "genre": "Category"}
     recipe = {
         "model": {
@@ -139,9 +194,27 @@ def test_a_mistake_in_own_code_is_named_by_its_line(table, monkeypatch, tmp_path
         "trainer": {"max_epochs": 1},
     }
     write_yaml(recipe, table)
-    monkeypatch.delitem(sys.modules, "own", raising=False)
     monkeypatch.chdir(table)
     run = ["--data.table", "rows.jsonl", "--trainer.default_root_dir", str(tmp_path / "run")]
     assert main(["fit", "-c", "r.yaml", *run, *words]) != 0
     err = capsys.readouterr().err.splitlines()[-1]
     assert err.startswith(f"jointembed: error[{tag}]: ") and all(part in err for part in parts), err
+
+
+@pytest.mark.parametrize(
+    "module, part",
+    [
+        ("imports", "imports.py, line 2"),
+        ("mistyped", "mistyped.py, line 2"),
+        ("stopping", "imports_nothing.py, line 1"),
+    ],
+)
+def test_a_mistake_in_the_module_of_a_trained_class_is_named_by_its_line(module, part, monkeypatch, tmp_path, capsys):
+    for file, text in MODULES.items():
+        (tmp_path / file).write_text(text)
+        monkeypatch.delitem(sys.modules, file.removesuffix(".py"), raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises((ImportError, SyntaxError, NameError)) as raised:
+        from_config({"class_path": f"{module}.A"}, [module])
+    assert report(raised.value) == 1
+    assert part in capsys.readouterr().err
