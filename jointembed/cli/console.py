@@ -54,17 +54,19 @@ def print_table(
         names: the columns.
         rows: the texts of each row.
         right: the columns that are aligned to the right, as numbers are.
-        wrap: break long cells into lines on a terminal; otherwise they are cut.
+        wrap: break long cells between words on a terminal; otherwise they are cut.
     """
     console = stdout_console()
     names, rows = list(map(escape_control, names)), [list(map(escape_control, row)) for row in rows]
     widths = [max(map(cell_len, texts)) for texts in zip(names, *rows, strict=True)]
-    shrinkable = [place for place, name in enumerate(names) if name not in right and not wrap]
-    while shrinkable and sum(widths) + 2 * (len(widths) - 1) > console.width:
-        widest = max(shrinkable, key=lambda place: widths[place])
-        if widths[widest] == 1:
-            break
-        widths[widest] -= 1
+    least = [
+        max(cell_len(word) for text in texts for word in text.split() or [""]) if wrap else width if name in right else 1
+        for name, width, texts in zip(names, widths, zip(names, *rows, strict=True), strict=True)
+    ]
+    gaps = 2 * (len(widths) - 1)
+    while sum(widths) + gaps > console.width and (places := [at for at in range(len(names)) if widths[at] > least[at]]):
+        widths[max(places, key=lambda place: widths[place])] -= 1
+    console.width = max(console.width, sum(widths) + gaps)  # rich would break words to keep to a narrower one
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name, width in zip(names, widths, strict=True):
         table.add_column(
@@ -72,7 +74,7 @@ def print_table(
             justify="right" if name in right else "left",
             no_wrap=not wrap,
             overflow="fold" if wrap else "ellipsis",
-            max_width=None if wrap else width,
+            width=width,
         )
     for row in rows:
         table.add_row(*map(Text, row))

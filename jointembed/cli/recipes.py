@@ -17,10 +17,11 @@ def recipes(name: str | None = None) -> None:
     if name is not None:
         print(resolve(name).read_text(), end="")
         return
+    from .console import print_table
+
     summaries = {recipe: resolve(recipe).read_text().partition("\n")[0] for recipe in names()}
-    width = max(map(len, summaries))
-    for recipe, summary in summaries.items():
-        print(f"{recipe:<{width}}  {summary.removeprefix('#').strip()}")
+    rows = [[recipe, summary.removeprefix("#").strip()] for recipe, summary in summaries.items()]
+    print_table(["recipe", "what it trains"], rows)
 
 
 def folder() -> Path:

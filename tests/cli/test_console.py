@@ -233,3 +233,14 @@ def test_several_artists_are_listed_and_the_first_counts_for_one_per_artist(ask,
     assert len(among) == 6
     ask("similar", songs, "3", "-k", "12", "--m3u", tmp_path / "a.m3u8")
     assert "#EXTINF:-1,Odile, Wren - T0" in (tmp_path / "a.m3u8").read_text().splitlines()
+
+
+@pytest.mark.parametrize("columns", [24, 40, 80])
+def test_tables_and_the_list_of_recipes_never_break_a_word(tmp_path, ask, columns):
+    names = [f"{word}_of_the_instrument" for word in WORDS]
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"id": str(n), **dict.fromkeys(names, f"v{n % 3}")}) + "\n" for n in range(90))
+    )
+    for words in (["dims", tmp_path], ["recipes"]):
+        whole, narrow = (ask(*words, columns=width)[1].split() for width in (None, columns))
+        assert {word for word in narrow if not word.startswith("─")} <= set(whole)
