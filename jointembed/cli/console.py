@@ -6,6 +6,7 @@ A terminal gets tables that fit into it. Where the output goes into a file or a 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import time
@@ -59,10 +60,10 @@ def print_table(
     console = stdout_console()
     names, rows = list(map(escape_control, names)), [list(map(escape_control, row)) for row in rows]
     widths = [max(map(cell_len, texts)) for texts in zip(names, *rows, strict=True)]
-    least = [
-        max(cell_len(word) for text in texts for word in text.split() or [""]) if wrap else width if name in right else 1
-        for name, width, texts in zip(names, widths, zip(names, *rows, strict=True), strict=True)
-    ]
+    least = [width if name in right else 1 for name, width in zip(names, widths, strict=True)]
+    if wrap:
+        words = [" ".join(texts).split() or [""] for texts in zip(names, *rows, strict=True)]
+        least = [max(map(cell_len, of_column)) for of_column in words]
     gaps = 2 * (len(widths) - 1)
     while sum(widths) + gaps > console.width and (places := [at for at in range(len(names)) if widths[at] > least[at]]):
         widths[max(places, key=lambda place: widths[place])] -= 1
@@ -191,7 +192,7 @@ def _read_columns(hits: Sequence[Hit], terms: Sequence[Sequence[str]]) -> Column
     columns = {"id": [hit.id for hit in hits]}
     for name in names:
         cells = [hit.row.get(name) for hit in hits]
-        texts = [", ".join(map(str, items(cell))) for cell in cells]
+        texts = [", ".join(_format_cell(name, part) for part in items(cell)) for cell in cells]
         has_short_lists = all(len(text) <= MAX_PLAIN_CHARACTERS for text in texts) and not any(
             isinstance(part, list | dict) for cell in cells for part in items(cell)
         )
@@ -200,6 +201,14 @@ def _read_columns(hits: Sequence[Hit], terms: Sequence[Sequence[str]]) -> Column
     derived = {"_words": [*map(", ".join, terms)], "_duplicates": [", ".join(hit.duplicates) for hit in hits]}
     columns |= {name: texts for name, texts in derived.items() if any(texts)}
     return {name: [escape_control(text) for text in texts] for name, texts in columns.items()}
+
+
+def _format_cell(name: str, cell: Any) -> str:
+    """A cell as text; the numbers of the column `seconds` are durations."""
+    if name == "seconds" and isinstance(cell, int | float) and 0 <= cell < math.inf:
+        tenths = f"{cell:.1f}".removesuffix(".0")
+        return f"0:0{tenths}" if float(tenths) < 10 else _clock(cell)
+    return str(cell)
 
 
 def _fit(columns: Columns, clusters: Collection[str], room: int) -> Columns:

@@ -129,7 +129,8 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
         return UsageError(key, wrong, f"give {', '.join(f'--{key}.{part}' for part in required[2].split(', '))}")
     keys, value = _KEY.findall(message), _VALUE.fullmatch(message)
     if mismatch := _NOT_A_SUBCLASS.search(message):
-        wrong, fix = f"{mismatch[1]} is not derived from {mismatch[2]}", f"give a class that is derived from {mismatch[2]}"
+        wrong = f"{mismatch[1]} is not derived from {mismatch[2]}"
+        fix = f"give a class that is derived from {mismatch[2]}"
         return UsageError(".".join(dict.fromkeys(keys)) or command, wrong, fix)
     if (path := _CLASS_PATH.search(message)) and (explained := _explain_class_path(path[1], path[2])):
         return UsageError(".".join(dict.fromkeys(keys)) or command, *explained)

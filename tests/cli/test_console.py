@@ -244,3 +244,13 @@ def test_tables_and_the_list_of_recipes_never_break_a_word(tmp_path, ask, column
     for words in (["dims", tmp_path], ["recipes"]):
         whole, narrow = (ask(*words, columns=width)[1].split() for width in (None, columns))
         assert {word for word in narrow if not word.startswith("─")} <= set(whole)
+
+
+def test_durations_are_minutes_in_a_table_and_numbers_in_json(tmp_path, ask):
+    lengths = [2.5, 59.7, 245.2, 3725, 30, 31, 32, 33, 34, 35, None, 36]
+    listed = [{**row, "seconds": seconds} for row, seconds in zip(rows(), lengths, strict=True)]
+    index = make(tmp_path / "a.index", listed)
+    _, out, _ = ask("similar", index, "waltz-005-a96957", "-k", 11)
+    assert {"0:02.5", "1:00", "4:05", "1:02:05", "0:30"} <= set(out.split()) and "245" not in out
+    _, out, _ = ask("similar", index, "waltz-005-a96957", "-k", 11, "--json")
+    assert {hit["row"]["seconds"] for hit in json.loads(out) if "seconds" in hit["row"]} >= {2.5, 59.7, 245.2}

@@ -23,6 +23,12 @@ test("numbers have the digits that distinguish them within the range", () => {
   assert.equal(formatNumber(0.5, 0), (0.5).toLocaleString());
 });
 
+test("seconds are durations and other numbers are not", () => {
+  const shown = [[0], [3.44], [9.96], [59.6], [100.5], [245], [3599.6], [7265]].map((row) => formatCell(row, "seconds"));
+  assert.deepEqual(shown, ["0:00", "0:03.4", "0:10", "1:00", "1:41", "4:05", "1:00:00", "2:01:05"]);
+  assert.equal(formatCell(245, "tempo"), "245");
+});
+
 test("cosine scores have three decimals and other scores three digits", () => {
   assert.equal(formatScore(0.5, "cosine"), (0.5).toLocaleString(undefined, { minimumFractionDigits: 3 }));
   assert.equal(formatScore(-1234.5, "euclidean"), `−${(1230).toLocaleString()}`);

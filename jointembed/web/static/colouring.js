@@ -5,7 +5,7 @@ import { numeric } from "./api.js";
 import { DIMMED, DISC, HIDDEN, RING } from "./chart.js";
 import { GREY, categoryColour, channels, css, rampColour, theme } from "./colour.js";
 import { byId, cssVariable, el, option } from "./dom.js";
-import { formatCount, formatNumber, plainText, plural } from "./format.js";
+import { formatCount, formatQuantity, plainText, plural } from "./format.js";
 import { updateInset } from "./sheet.js";
 import { parts, pointOf, state } from "./state.js";
 
@@ -93,7 +93,7 @@ function rampLegend(column) {
   ramp.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
   const isInteger = column.values.every((value) => value === null || Number.isInteger(value));
   const middle = isInteger ? Math.round((low + high) / 2) : (low + high) / 2;
-  const labels = [low, middle, high].map((value) => formatNumber(value, high - low));
+  const labels = [low, middle, high].map((value) => formatQuantity(state.colour, value, high - low));
   if (state.range.isCutLow) labels[0] = `≤ ${labels[0]}`;
   if (state.range.isCutHigh) labels[2] = `≥ ${labels[2]}`;
   return [ramp, el("div", { class: "scale" }, ...labels.map((label) => el("span", {}, label)))];

@@ -2,7 +2,7 @@
 // Filters by metadata columns: chips for categories, a range for numbers. They hold for the map and for the results.
 
 import { debounce, el, iconButton } from "./dom.js";
-import { formatCount, formatNumber, plainText } from "./format.js";
+import { formatCount, formatQuantity, plainText } from "./format.js";
 import { formatWhere, parseWhere } from "./where.js";
 
 const BARS = 40; // of a histogram
@@ -183,8 +183,8 @@ export class Filters {
       const digits = (value) => (isInteger ? value : Number(value.toPrecision(6)));
       [lowest.value, highest.value] = [digits(from), digits(to)];
       [low.value, high.value] = [stepOf(from), stepOf(to)];
-      low.setAttribute("aria-valuetext", formatNumber(from, span));
-      high.setAttribute("aria-valuetext", formatNumber(to, span));
+      low.setAttribute("aria-valuetext", formatQuantity(name, from, span));
+      high.setAttribute("aria-valuetext", formatQuantity(name, to, span));
       bars.forEach((bar, at) => {
         const middle = least + ((at + 0.5) / BARS) * span;
         bar.classList.toggle("off", middle < from || middle > to);

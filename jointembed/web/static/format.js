@@ -24,6 +24,25 @@ export function formatNumber(value, range = Math.abs(value) / 20) {
   return value.toLocaleString(undefined, { maximumFractionDigits: digits }).replace("-", MINUS);
 }
 
+/** A duration as m:ss or h:mm:ss; below 10 seconds with its tenths. @param {number} seconds */
+export function formatDuration(seconds) {
+  const tenths = Math.round(10 * seconds) / 10;
+  if (tenths < 0) return formatNumber(seconds);
+  if (tenths < 10) return `0:0${tenths}`;
+  const [minutes, rest] = [Math.floor(Math.round(seconds) / 60), Math.round(seconds) % 60];
+  const pad = (/** @type {number} */ number) => String(number).padStart(2, "0");
+  return minutes < 60 ? `${minutes}:${pad(rest)}` : `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(rest)}`;
+}
+
+/**
+ * A number of a column: those of `seconds` are durations.
+ * @param {string} name
+ * @param {number} value
+ * @param {number} [range]
+ */
+export const formatQuantity = (name, value, range) =>
+  name === "seconds" ? formatDuration(value) : formatNumber(value, range);
+
 /** A score: three decimals if the metric is cosine, else three significant digits. */
 export function formatScore(score, metric) {
   const digits =
@@ -37,10 +56,10 @@ export const formatCount = (count) => count.toLocaleString();
 /** @param {number} count @param {string} noun */
 export const plural = (count, noun, nouns = `${noun}s`) => `${formatCount(count)} ${count === 1 ? noun : nouns}`;
 
-/** A cell on one line. */
-export function formatCell(value) {
-  if (Array.isArray(value)) return value.map(formatCell).join(", ");
-  if (typeof value === "number") return formatNumber(value);
+/** A cell on one line, of a column that may be given. */
+export function formatCell(value, name = "") {
+  if (Array.isArray(value)) return value.map((part) => formatCell(part, name)).join(", ");
+  if (typeof value === "number") return formatQuantity(name, value);
   return plainText(value !== null && typeof value === "object" ? JSON.stringify(value) : value);
 }
 

@@ -51,7 +51,11 @@ export class ResultList {
       if (name === this.info.title || name === "split" || value === null || value === undefined || value === "")
         continue;
       if (cells.length < MAX_CELLS)
-        cells.push(typeof value === "number" ? `${plainText(name)} ${formatCell(value)}` : formatCell(value));
+        cells.push(
+          typeof value === "number" && name !== "seconds"
+            ? `${plainText(name)} ${formatCell(value)}`
+            : formatCell(value, name),
+        );
     }
     return cells.join(" · ");
   }
@@ -134,7 +138,7 @@ export function rowDetails(row, info, terms) {
     .filter(({ name }) => name !== info.title && row[name] !== null && row[name] !== undefined && row[name] !== "")
     .flatMap(({ name }) => [
       el("dt", {}, plainText(name)),
-      el("dd", { dir: "auto" }, formatCell(row[name]).slice(0, MAX_CHARS)),
+      el("dd", { dir: "auto" }, formatCell(row[name], name).slice(0, MAX_CHARS)),
     ]);
   if (terms?.length) nodes.unshift(el("dt", {}, "near"), el("dd", { dir: "auto" }, terms.map(plainText).join(", ")));
   return nodes.length ? el("dl", { class: "cells" }, ...nodes) : null;

@@ -4,7 +4,7 @@
 import { css } from "./colour.js";
 import { DISC, RING } from "./chart.js";
 import { cssVariable } from "./dom.js";
-import { formatNumber, plainText } from "./format.js";
+import { formatQuantity, plainText } from "./format.js";
 
 export class Overlay {
   constructor(canvas, ground, chart) {
@@ -204,7 +204,7 @@ export class Overlay {
       const step = roundStep((value(high) - value(low)) / (Math.abs(high - low) / 90));
       for (let at = Math.ceil(value(low) / step) * step; at <= value(high); at += step) {
         const pixel = middle + sign * ((at - least) / half - 1 - centre) * scale * view.zoom;
-        const text = formatNumber(Math.abs(at) < step / 1e6 ? 0 : Number(at.toPrecision(12)), step);
+        const text = formatQuantity(name, Math.abs(at) < step / 1e6 ? 0 : Number(at.toPrecision(12)), step);
         context.strokeStyle = this.line;
         context.lineWidth = 1;
         context.beginPath();
@@ -246,7 +246,8 @@ export class Overlay {
       context.moveTo(x, y);
       context.lineTo(u, v);
       context.stroke();
-      const text = `${plainText(name)} ${formatNumber(least, most - least)} to ${formatNumber(most, most - least)}`;
+      const [low, high] = [least, most].map((value) => formatQuantity(name, value, most - least));
+      const text = `${plainText(name)} ${low} to ${high}`;
       const half = Math.min(this.chart.width / 2, text.length * 3.6);
       const [left, top] = [
         Math.max(half, Math.min(this.chart.width - half, u)),

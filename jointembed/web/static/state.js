@@ -55,7 +55,7 @@ export async function labelOf(point) {
   const colour = state.colour && state.colour !== title ? state.colour : "";
   const format = async (name) =>
     valuesOf(await state.source.column(name), point)
-      .map(formatCell)
+      .map((cell) => formatCell(cell))
       .join(", ");
   return {
     title: (title === "id" ? "" : await format(title)) || stem(state.ids[point]),
