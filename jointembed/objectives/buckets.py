@@ -57,7 +57,7 @@ class Buckets(Candidates):
             positives[:, 0] = 1
             is_other = (candidates[:, None] != ids[queries][..., None]).flatten(0, 1)
             losses = loss(scores, positives, torch.cat([positives[:, :1] > 0, is_other], 1))
-            return losses.unflatten(0, queries.shape)  # type: ignore[no-any-return]
+            return losses.view(queries.shape)
 
         losses = compute_in_chunks(compute, len(near_queries), query.chunks, ids.device)
         places = near_queries.flatten()
