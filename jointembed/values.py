@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 import numpy as np
@@ -96,7 +96,14 @@ def missing(cell: object) -> bool:
         return all(missing(element) for element in cell)
     if isinstance(cell, float | np.floating | datetime.date):
         return bool(cell != cell)
+    if is_content(cell):
+        return missing(cell["bytes"]) and missing(cell["path"])
     return cell is None or type(cell).__name__ == "NAType"  # pandas.NA
+
+
+def is_content(cell: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a cell is a file as `datasets` keeps it: {"bytes": its content or None, "path": its name or None}."""
+    return isinstance(cell, dict) and cell.keys() == {"bytes", "path"}
 
 
 def present(cell: Sequence[Any] | npt.NDArray[Any]) -> list[Any]:
@@ -124,8 +131,11 @@ def to_plain(cell: Any) -> Any:
     """A cell as readers and JSON take it, also within lists and dicts.
 
     Returns:
-        The number of a decimal, the seconds of a duration, the text of a UUID or a path; any other cell itself.
+        The number of a decimal, the seconds of a duration, the text of a UUID or a path, the array of a tensor; any
+        other cell itself.
     """
+    if hasattr(cell, "detach"):  # a tensor, whose library need not be imported to ask
+        return cell.detach().cpu().numpy()
     match cell:
         case Decimal():
             return int(cell) if cell.is_finite() and cell == cell.to_integral_value() else float(cell)

@@ -1,6 +1,6 @@
 """A sound file -> mono float32 samples at a given rate; its tags; killable worker processes that decode."""
 
-from .decoding import Sound, decode, decoder_version, load, read
+from .decoding import Sound, decode, decode_all, decoder_version, is_decoder, load, read, to_wav
 from .formats import Undecodable
 from .resampling import SILENCE, Samples, find_start, resample, to_mono
 
@@ -10,10 +10,13 @@ __all__ = [
     "Sound",
     "Undecodable",
     "decode",
+    "decode_all",
     "decoder_version",
     "find_start",
+    "is_decoder",
     "load",
     "read",
     "resample",
     "to_mono",
+    "to_wav",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 import stat
@@ -14,10 +15,12 @@ from time import perf_counter
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..values import is_content, to_plain
 from .formats import FIX, Header, Undecodable, open_for_reading, sniff
-from .resampling import Mixer, Samples, resample, to_mono
+from .resampling import Mixer, Samples
 from .streams import Opener, UnknownFormatError, openers
 
 MAX_SECONDS = 12 * 3600.0
@@ -266,32 +269,85 @@ def _collect(
 
 
 def load(cell: Any, rate: int) -> Samples:
-    """The samples (N,) of a cell: a path, an array at `rate`, or {"array": ..., "sampling_rate": Hz}.
+    """The samples (N,) of a cell: a path, the bytes of a file, an array at `rate`, {"array", "sampling_rate"} or such.
 
-    An array is (N,), (N, channels) or (channels, N): the longer side is time.
+    An array is (N,), (N, channels) or (channels, N): the longer side is time. Such also are {"bytes", "path"}, and an
+    object with `get_all_samples`, as `datasets` and torchcodec give them. A sound has the same samples in any form.
 
     Raises:
         UsageError: the cell is anything else.
+        Undecodable: the bytes hold nothing that can be decoded.
     """
+    if is_content(cell):
+        cell = cell["bytes"] or cell["path"]
     if isinstance(cell, str | Path):
         return read(cell, rate)
-    source_rate = rate
+    if isinstance(cell, bytes):
+        return _read_bytes(cell, rate)
+    array, source_rate = _array_of(cell, rate)
+    times = dict.fromkeys(("mono", "resample"), 0.0)
+    for left_only in (False, True):
+        mixer = Mixer(source_rate, rate, len(array) / source_rate, times, left_only)
+        mixer.add(array)
+        samples = mixer.finish(array.shape[1])
+        if not (mixer.silent and mixer.cancelled):
+            break
+    return samples
+
+
+def _read_bytes(content: bytes, rate: int) -> Samples:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sound"
+        path.write_bytes(content)
+        try:
+            return read(path, rate)
+        except Undecodable as error:
+            raise Undecodable("sound", error.problem, error.fix, error.reason) from error
+
+
+def _array_of(cell: Any, rate: int) -> tuple[NDArray[Any], int]:
+    """The samples (N, channels) of a sound in memory, and their rate, which is `rate` of an array alone."""
+    if is_decoder(cell):
+        cell = decode_all(cell)
     if isinstance(cell, Mapping):
         if "array" not in cell or "sampling_rate" not in cell:
             fix = 'give {"array": ..., "sampling_rate": Hz}'
             raise UsageError("sound", f"a dict with {sorted(cell)} is not a sound", fix)
-        cell, source_rate = cell["array"], int(cell["sampling_rate"])
-    array = np.asarray(cell)
+        cell, rate = cell["array"], int(cell["sampling_rate"])
+    array = np.asarray(to_plain(cell))
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or not array.size:
         fix = "give a path, an array, or a dict with array and sampling_rate"
         raise UsageError("sound", f"{type(cell).__name__} is not a sound", fix)
     if not np.isfinite(array).all():
         raise UsageError("sound", "some of its samples are not finite", "correct the array, or leave it out")
-    if array.dtype.kind in "iu":
-        array = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max + 1.0)
-    if array.ndim == 2 and array.shape[0] < array.shape[1]:
+    if array.ndim == 1:
+        array = array[:, None]
+    elif array.shape[0] < array.shape[1]:
         array = array.T
-    return resample(to_mono(array), source_rate, rate)
+    return array if array.dtype.kind in "iu" else array.astype(np.float32), rate
+
+
+def is_decoder(cell: object) -> bool:
+    """Whether a cell decodes a sound when it is asked to, like torchcodec's `AudioDecoder`."""
+    return hasattr(cell, "get_all_samples")
+
+
+def decode_all(decoder: Any) -> dict[str, Any]:
+    """The samples (channels, N) of a decoder and their rate, as {"array", "sampling_rate"}."""
+    samples = decoder.get_all_samples()
+    return {"array": np.asarray(to_plain(samples.data)), "sampling_rate": int(samples.sample_rate)}
+
+
+def to_wav(cell: Any) -> bytes:
+    """The content of a WAV file, of 32-bit floats, that is read as the same sound as a cell in memory; see `load`."""
+    import soundfile
+
+    array, rate = _array_of(cell, 0)
+    if array.dtype.kind in "iu":
+        array = array / np.float32(np.iinfo(array.dtype).max + 1.0)
+    file = io.BytesIO()
+    soundfile.write(file, array, rate, "FLOAT", format="WAV")
+    return file.getvalue()
 
 
 def decoder_version() -> str:

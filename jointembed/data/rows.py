@@ -1,4 +1,4 @@
-"""The rows of a table: of a jsonl, csv or parquet file, a DataFrame, an Arrow table or a list of dicts."""
+"""The rows of a table: of a file, of a table of another library, or of dicts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from .arrow_cells import (
     has_elements,
     is_list,
     is_number,
-    plain_cells,
-    plain_type,
     split_cells,
     to_objects,
 )  # fmt: skip
+from .contents import ContentFolder
+from .sources.arrow import is_dataset, is_splits, read_arrow, read_dataset
+from .sources.dicts import is_iterable_of_rows, write_rows
+from .sources.webdataset import find_shards, open_shards
 from .table_file import TEXT_SUFFIXES, ParquetTable, open_table
 
 SUFFIXES = (".parquet", ".jsonl", *TEXT_SUFFIXES)
@@ -44,10 +46,13 @@ class Rows:
         table: a `ParquetTable`, a pyarrow Table, or a dict of columns as lists.
         root: the folder that paths in cells are relative to; None for a table that does not come from a file.
         name: the name of the table in messages.
+        contents: the files that cells name, if they are removed with the table.
     """
 
-    def __init__(self, table: Any, root: Path | None = None, name: str = "table") -> None:
-        self._table, self.root, self.name = table, root, name
+    def __init__(
+        self, table: Any, root: Path | None = None, name: str = "table", contents: ContentFolder | None = None
+    ) -> None:
+        self._table, self.root, self.name, self._contents = table, root, name, contents
         self.columns = list(table) if isinstance(table, dict) else list(table.column_names)
         self._length = len(next(iter(table.values()), ())) if isinstance(table, dict) else table.num_rows
         if not self._length or not self.columns:
@@ -60,10 +65,11 @@ class Rows:
 
     @classmethod
     def open(cls, table: Any, types: Mapping[str, str] | None = None) -> Rows:
-        """The rows of a file, of a folder with `rows.*`, of a table in memory or of a list of dicts.
+        """The rows of a file, of a folder with `rows.*`, of a table of another library, or of dicts.
 
         Args:
-            table: the table.
+            table: a path, also of WebDataset shards; a DataFrame; what gives Arrow, as polars, DuckDB and `datasets`
+                do; a dict of lists; or what yields dicts.
             types: the types of columns of a .csv file, text, integer, number or boolean, where a guess is wrong.
 
         Raises:
@@ -76,35 +82,40 @@ class Rows:
             return cls._read(expand_user(table), types or {})
         if hasattr(table, "iloc"):  # pandas
             return cls({str(name): _plain_list(_series_to_list(table[name])) for name in table.columns})
-        if hasattr(table, "__arrow_c_stream__"):  # pyarrow, polars, DuckDB and others
-            import pyarrow as pa
-
-            arrow = pa.table(table)
-            for place, field in enumerate(arrow.schema):
-                if (plain := plain_type(field.type)) != field.type:
-                    column = plain_cells(arrow.column(place))
-                    arrow = arrow.set_column(place, field.with_type(plain), column)
-            return cls(arrow)
+        if is_dataset(table) or is_splits(table):
+            contents = ContentFolder()
+            return cls(read_dataset(table, contents), contents=contents)
         if isinstance(table, list) and all(isinstance(row, dict) for row in table):
             names = list(dict.fromkeys(name for row in table for name in row))
             return cls({name: _plain_list([row.get(name) for row in table]) for name in names})
         if isinstance(table, Mapping):
-            return cls({str(name): _plain_list(list(cells)) for name, cells in table.items()})
-        wrong = f"expected a path, a DataFrame, an Arrow table or a list of dicts, got {type(table).__name__}"
-        raise UsageError("table", wrong, "give one of these")
+            return cls(_equal_lengths({str(name): _plain_list(list(cells)) for name, cells in table.items()}))
+        if (arrow := read_arrow(table)) is not None:
+            return cls(arrow)
+        if is_iterable_of_rows(table):
+            contents = ContentFolder()
+            return cls(write_rows(table, contents), contents=contents)
+        wrong = f"expected a table, got {type(table).__name__}"
+        raise UsageError("table", wrong, "give a path, a DataFrame, an Arrow table, a dict of lists, or rows as dicts")
 
     @classmethod
     def _read(cls, path: Path, types: Mapping[str, str]) -> Rows:
         if path.is_dir():
             tables = [path / f"rows{suffix}" for suffix in SUFFIXES if (path / f"rows{suffix}").is_file()]
+            if not tables and (shards := find_shards(path)):
+                return cls(*open_shards(shards))
             if not tables:
-                wrong = "the folder has no rows.jsonl, rows.csv or rows.parquet"
+                wrong = "the folder has no rows.jsonl, rows.csv or rows.parquet, and no .tar"
                 raise UsageError(path, wrong, "run the recipe's prepare.py")
             path = tables[0]
+        if shards := find_shards(path):
+            return cls(*open_shards(shards))
         if not path.is_file():
             raise UsageError(path, "the table does not exist", "correct the path, or run the recipe's prepare.py")
         if path.suffix.lower() not in SUFFIXES:
-            wrong = f"expected a .jsonl, .csv, .tsv or .parquet file, got {path.suffix or 'a file without a suffix'}"
+            wrong = (
+                f"expected a .jsonl, .csv, .tsv, .parquet or .tar file, got {path.suffix or 'a file without a suffix'}"
+            )
             raise UsageError(path, wrong, "convert it to one of these")
         return cls(open_table(path, types), path.parent, str(path))
 
@@ -136,11 +147,11 @@ class Rows:
         numbers = np.searchsorted([0.8, 0.9], fractions, "right")
         if isinstance(self._table, dict):
             splits = np.array(["train", "dev", "test"])[numbers].tolist()
-            return Rows({**self._table, split: splits}, self.root, self.name)
+            return Rows({**self._table, split: splits}, self.root, self.name, self._contents)
         import pyarrow as pa
 
         column = pa.DictionaryArray.from_arrays(numbers.astype(np.int8), ["train", "dev", "test"])
-        return Rows(self._table.append_column(split, [column]), self.root, self.name)
+        return Rows(self._table.append_column(split, [column]), self.root, self.name, self._contents)
 
     def _fractions(self, column: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """A number in [0, 1) for each cell, by a hash of its text, and whether the cell is missing, (N,) each."""
@@ -255,6 +266,14 @@ class Rows:
 def _plain_list(cells: list[Any]) -> list[Any]:
     simple = {type(None), str, int, float, bool, np.ndarray}
     return cells if set(map(type, cells)) <= simple else list(map(values.to_plain, cells))
+
+
+def _equal_lengths(table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    lengths = {name: len(cells) for name, cells in table.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise UsageError("table", f"its columns have different lengths: {counts}", "give a cell for each row")
+    return table
 
 
 def _series_to_list(series: Any) -> list[Any]:

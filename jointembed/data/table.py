@@ -72,8 +72,10 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
     """A table as batches for the model of the same trainer, whose readers determine the columns.
 
     Args:
-        table: a .jsonl, .csv or .parquet file, a folder with `rows.*`, a DataFrame or a list of dicts. Paths in cells
-            are relative to the folder of the table. A missing element of a list (null, NaN, "") is left out.
+        table: a .jsonl, .csv or .parquet file, or a folder with `rows.*`; WebDataset shards (.tar), by a file, a folder
+            or a range like `songs-{000..012}.tar`; a DataFrame, or another table that gives Arrow (polars, DuckDB,
+            `datasets`); a dict of lists; or rows as dicts, in a list or from a generator. Paths in cells are relative
+            to the folder of the table. A missing element of a list (null, NaN, "") is left out.
         batch_size: rows in a batch of one process.
         split: column with the split of a row: `train`, `dev` or `test`; rows with other values are ignored. Without
             this column all rows are training rows, unless `group` splits them.

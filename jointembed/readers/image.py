@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arguments import Natural, Share
 from ..errors import UsageError, did_you_mean
-from .image_file import MAX_PIXELS, open_image, to_rgb
+from .image_file import MAX_PIXELS, is_image, open_image, to_rgb
 from .reader import Array, FileReader, Standardized
 
 # H rows, W columns, in pixels
@@ -21,8 +21,9 @@ Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"
 class Image(FileReader, Standardized):
     """A colour image, (3, H, W) in 0 to 1, resized to one size.
 
-    A cell is the path of an image (PNG, JPEG, WebP, BMP, or the first frame of a GIF), or an array (rows, columns) of
-    grey or (rows, columns, 3) of colour: integers are read as 0 to 255, floats as 0 to 1. Transparency is laid on
+    A cell is the path of an image (PNG, JPEG, WebP, BMP, or the first frame of a GIF), the bytes of one, a PIL image,
+    or an array or tensor (rows, columns) of grey, (rows, columns, 3) or (3, rows, columns) of colour: integers are read
+    as 0 to 255, floats as 0 to 1. Transparency is laid on
     white; a photograph is rotated as its EXIF orientation says. `resize`, `resample`, `mean` and `std` are for
     networks that were trained with images prepared so.
 
@@ -96,8 +97,8 @@ class Image(FileReader, Standardized):
         import PIL.Image
         import PIL.ImageOps
 
-        if isinstance(cell, str | Path):
-            image = open_image(Path(cell))
+        if isinstance(cell, str | Path | bytes) or is_image(cell):
+            image = open_image(cell)
         else:
             image = PIL.Image.fromarray(self._to_bytes(np.asarray(cell)))
         image = to_rgb(image)
@@ -128,6 +129,8 @@ class Image(FileReader, Standardized):
 
     @staticmethod
     def _to_bytes(array: Array) -> Array:
+        if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] != 3:  # as torch orders the channels
+            array = array[0] if len(array) == 1 else array.transpose(1, 2, 0)
         fix = "give an array (rows, columns) or (rows, columns, 3), of integers of 0 to 255 or of floats of 0 to 1"
         if not (array.dtype.kind in "biuf" and array.size and (array.ndim == 2 or array.shape[2:] == (3,))):
             raise UsageError("image", f"an array {array.shape} of {array.dtype} is not an image", fix)

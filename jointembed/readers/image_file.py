@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -19,8 +20,10 @@ MAX_FILE_BYTES = 4 * MAX_PIXELS
 ORIENTATION = 0x0112  # the EXIF tag
 
 
-def open_image(path: Path) -> Any:
-    """The `PIL.Image.Image` of a file, rotated as its EXIF orientation says; of an animation, the first frame.
+def open_image(cell: Any) -> Any:
+    """The `PIL.Image.Image` of a path, of the bytes of a file or of another image, as its EXIF orientation says.
+
+    Of an animation it is the first frame.
 
     16-bit levels are reduced to their higher 8 bits, as Pillow does it for colours.
 
@@ -30,25 +33,53 @@ def open_image(path: Path) -> Any:
     """
     import PIL.Image
 
-    if not os.path.isfile(path):
-        raise UsageError(path, "the image does not exist", "correct the path, or put the file there")
-    if path.stat().st_size > MAX_FILE_BYTES:
+    if is_image(cell):
+        return _turn_upright(cell)
+    path: Any = "image"
+    if not isinstance(cell, bytes):
+        path = Path(cell)
+        if not os.path.isfile(path):
+            raise UsageError(path, "the image does not exist", "correct the path, or put the file there")
+    if (len(cell) if isinstance(cell, bytes) else path.stat().st_size) > MAX_FILE_BYTES:
         raise UsageError(path, f"the file is larger than {MAX_FILE_BYTES:,} bytes", "save the image smaller")
     try:
+        source = io.BytesIO(cell) if isinstance(cell, bytes) else path
         # Pillow warns of what is refused here, and of metadata that is not used.
-        with warnings.catch_warnings(action="ignore"), PIL.Image.open(path, formats=FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(source, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise PIL.Image.DecompressionBombError
             image.load()
-            upright = image if (rotation := _read_rotation(image)) is None else image.transpose(rotation)
-            if upright.mode.startswith("I;16"):
-                return PIL.Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            return upright
+            return _turn_upright(image)
     except PIL.Image.DecompressionBombError as error:
         raise UsageError(path, f"the image has more than {MAX_PIXELS:,} pixels", "save the image smaller") from error
     except (ValueError, OSError, EOFError, SyntaxError) as error:
         reason = f"not {', '.join(FORMATS)}" if isinstance(error, PIL.UnidentifiedImageError) else error
         raise DamagedError(path, f"it cannot be read as an image ({reason})", "replace the file") from error
+
+
+def is_image(cell: object) -> bool:
+    """Whether a cell is a `PIL.Image.Image`; PIL is not imported to ask."""
+    return hasattr(cell, "getexif") and hasattr(cell, "convert")
+
+
+def to_png(image: Any) -> bytes:
+    """The content of a PNG file that is read as the same image as a `PIL.Image.Image`."""
+    upright = _turn_upright(image)
+    if upright.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        upright = to_rgb(upright)
+    file = io.BytesIO()
+    upright.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _turn_upright(image: Any) -> Any:
+    """An image as its EXIF orientation says, with 8 bits a level."""
+    import PIL.Image
+
+    upright = image if (rotation := _read_rotation(image)) is None else image.transpose(rotation)
+    if upright.mode.startswith("I;16"):
+        return PIL.Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    return upright
 
 
 def to_rgb(image: Any) -> Any:

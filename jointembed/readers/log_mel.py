@@ -19,10 +19,11 @@ from .windows import count_windows, evenly_spaced
 class LogMel(FileReader, Standardized):
     """Sound as windows of a log-mel spectrogram.
 
-    A cell is the path of a sound file, samples (N,) at `sample_rate`, or {"array", "sampling_rate"}. The whole file is
-    read, in windows side by side from the first sample louder than -70 dBFS, so that silence before a song does not
-    move its windows. The rest after the last full window becomes a window of its own if it is at least half as long as
-    one, and is left out otherwise. A file shorter than a window is centred in one. Windows are padded with silence.
+    A cell is the path of a sound file, the bytes of one, samples (N,) at `sample_rate`, {"array", "sampling_rate"} or a
+    decoder; see `audio.load`. The whole file is read, in windows side by side from the first sample louder than -70
+    dBFS, so that silence before a song does not move its windows. The rest after the last full window becomes a window
+    of its own if it is at least half as long as one, and is left out otherwise. A file shorter than a window is centred
+    in one. Windows are padded with silence.
 
     Args:
         sample_rate: Hz.

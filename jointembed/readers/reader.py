@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .. import values
+from .. import audio, values
 from ..arguments import check_shape
 from ..config import Configurable, to_config
 from ..ragged import Ragged
+from .image_file import is_image, to_png
 from .windows import evenly_spaced
 
 Array = NDArray[Any]
@@ -167,14 +168,34 @@ class Reader(Configurable, ABC):
 
 
 class FileReader(Reader):
-    """A reader of files. A cell is a path, a list of paths, or the content itself."""
+    """A reader of files. A cell is a path, or the content itself; or a list of these."""
 
     reads_files = True
 
     def elements(self, cell: Any) -> list[Any]:
-        """The paths of a list, or the cell itself."""
-        paths = values.present(cell) if isinstance(cell, list | tuple) else []
-        return paths if paths and isinstance(paths[0], str | Path) else [cell]
+        """The items of a list of files, or the cell itself.
+
+        An image of PIL is given as the bytes of a PNG, a decoder of a sound as its samples, and of {"bytes", "path"}
+        the bytes if they are there: all of these can be compared.
+        """
+        items = values.present(cell) if isinstance(cell, list | tuple) else []
+        return [_to_file(item) for item in items] if items and _is_file(items[0]) else [_to_file(cell)]
+
+    def keys(self, cells: Sequence[Any]) -> Array:
+        """The keys of cells; see `Reader.keys`."""
+        return super().keys([cell if values.missing(cell) else self.elements(cell) for cell in cells])
+
+
+def _is_file(item: Any) -> bool:
+    return isinstance(item, str | Path | bytes | dict) or is_image(item) or audio.is_decoder(item)
+
+
+def _to_file(item: Any) -> Any:
+    if values.is_content(item):
+        return item["bytes"] or item["path"]
+    if is_image(item):
+        return to_png(item)
+    return audio.decode_all(item) if audio.is_decoder(item) else values.to_plain(item)
 
 
 class Standardized(Reader):

@@ -14,15 +14,16 @@ import torch
 from .. import values
 from ..errors import DamagedError, UsageError
 from ..ragged import Ragged
-from .image_file import open_image
+from .image_file import is_image, open_image
 from .reader import Array, FileReader, Preprocess
 
 
 class SparseImage(FileReader):
     """A grey image as its nonzero pixels and their grey levels: blank pixels cost nothing.
 
-    A cell is the path of an image (PNG, JPEG, WebP, BMP, or the first frame of a GIF) or of a .npy file, or an array of
-    shape `shape` or flat. Integers are read as grey levels of 0 to 255, floats as 0 to 1. Transparency is ignored.
+    A cell is the path of an image (PNG, JPEG, WebP, BMP, or the first frame of a GIF) or of a .npy file, the bytes of
+    an image, a PIL image, or an array or tensor of shape `shape` or flat. Integers are read as grey levels of 0 to 255,
+    floats as 0 to 1. Transparency is ignored.
 
     Args:
         shape: rows and columns, in pixels.
@@ -52,7 +53,10 @@ class SparseImage(FileReader):
             DamagedError: the file cannot be read.
         """
         name = str(cell) if isinstance(cell, str | Path) else "image"
-        array = self._read(Path(cell)) if isinstance(cell, str | Path) else np.asarray(cell)
+        is_file = isinstance(cell, str | Path | bytes) or is_image(cell)
+        array = self._read(cell) if is_file else np.asarray(cell)
+        if array.shape == (1, *self._shape):  # as torch writes a grey image
+            array = array[0]
         if array.dtype.kind not in "biuf":
             wrong = f"grey levels must be numbers, got {array.dtype}"
             raise UsageError(name, wrong, "give a path, or an array of grey levels")
@@ -65,9 +69,10 @@ class SparseImage(FileReader):
         return grey
 
     @staticmethod
-    def _read(path: Path) -> Array:
-        if path.suffix != ".npy":
-            return np.asarray(open_image(path).convert("L"))
+    def _read(cell: Any) -> Array:
+        if not isinstance(cell, str | Path) or Path(cell).suffix != ".npy":
+            return np.asarray(open_image(cell).convert("L"))
+        path = Path(cell)
         if not os.path.isfile(path):
             raise UsageError(path, "the image does not exist", "correct the path, or put the file there")
         try:

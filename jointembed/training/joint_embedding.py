@@ -31,7 +31,7 @@ from .mixup import mix_rows
 
 # B rows, N vectors, D dimension of the space
 
-TABLE_FIX = "write trainer.fit(model, TableData(table)), where a table is a file, a DataFrame or a list of dicts"
+TABLE_FIX = "write trainer.fit(model, TableData(table)), where a table is a file, a DataFrame or rows as dicts"
 
 
 class JointEmbedding(Configurable, lightning.LightningModule):
