@@ -48,6 +48,7 @@ def search(
 
     from ..errors import UsageError
     from ..index import playlist
+    from ..index.hits import describe_text_search
     from ..index.index import Index
     from ..indexing.query_encoder import NoVectorError, QueryEncoder
     from .console import print_hits
@@ -68,9 +69,7 @@ def search(
                 if mode != "auto" or column or any(of_vectors.values()):
                     raise
                 hits = opened.search_text(query, k, where, field)
-                if not hits:
-                    raise
-                print(f"note: {error.problem}; these items contain them", file=sys.stderr)
+                print(f"note: {describe_text_search(error.problem, hits)}", file=sys.stderr)
             else:
                 if mode == "hybrid":
                     hits = opened.search_hybrid(vector, query, k, field, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,3 +22,8 @@ class Hit:
     score: float
     row: dict[str, Any]
     duplicates: tuple[str, ...] = ()
+
+
+def describe_text_search(reason: str, hits: Sequence[Hit]) -> str:
+    """Why words were looked for in the columns, and whether they are there."""
+    return f"{reason}; {'these items contain the words' if hits else 'no item contains the words'}"

@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException
 
 from ..errors import UsageError, UserError
-from ..index.hits import Hit
+from ..index.hits import Hit, describe_text_search
 from ..index.index import Index
 from ..web import export as page
 from . import audio, docs, schema
@@ -186,7 +186,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
     def search_text(params: schema.TextParams, note: str) -> Response:
         with live.read(params.field) as index:
             hits = index.search_text(params.q, params.k, params.where, params.field)
-            return answer_hits(index, hits, method="text", **({"note": note} if note else {}))
+            return answer_hits(index, hits, method="text", **({"note": describe_text_search(note, hits)} if note else {}))
 
     def search_vector(params: schema.SearchParams, vector: npt.NDArray[np.float32], model: QueryModel) -> Response:
         with live.read(params.field) as index:

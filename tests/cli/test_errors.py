@@ -82,7 +82,7 @@ MISTAKES = {
     "search s.index x --mode text --dedupe": ("--dedupe: cannot be combined with --mode text",),
     "search s.index x --mode hybrid --one-per genre": ("--one-per: cannot be combined with --mode hybrid",),
     "search s.index x --mode hybrid --diversity 1": ("--diversity: cannot be combined with --mode hybrid",),
-    "search s.index x": ("this field has no model", "--mode text"),
+    "search s.index x --mode vector": ("this field has no model", "--mode text"),
     "sweep r.yaml --mode mx": ("--mode: 'mx' is not one of max, min", "did you mean max?"),
     "path s.index c": ("END is missing", "jointembed path INDEX START END"),
     "path s.index c c": ("path: ", "two different items"),

@@ -126,10 +126,12 @@ def test_a_missing_file_is_not_searched_as_words(ask):
 def test_words_that_the_model_does_not_know_are_looked_for_in_the_columns(ask):
     code, out, err = ask("search", "s.index", "Tune 17", "-k1", "--json")
     assert code == 0 and [hit["id"] for hit in parse(out)] == ["s17"]
-    assert err == "note: the model knows none of these words; these items contain them\n"
-    for words in (["xyzzy", "qwerty"], ["Tune", "17", "--one-per", "artist"], ["Tune", "17", "--column", "words"]):
-        query, options = " ".join(words[:2]), words[2:]
-        code, out, err = ask("search", "s.index", query, *options)
+    assert err == "note: the model knows none of these words; these items contain the words\n"
+    nothing = "note: the model knows none of these words; no item contains the words\n"
+    assert ask("search", "s.index", "xyzzy qwerty") == (0, "no results\n", nothing)
+    assert ask("search", "s.index", "xyzzy qwerty", "--json") == (0, "[]\n", nothing)
+    for options in (["--one-per", "artist"], ["--column", "words"]):
+        code, out, err = ask("search", "s.index", "Tune 17", *options)
         assert (code, out) == (2, "") and "knows none of these words" in err
     for mode in ("vector", "hybrid"):
         assert ask("search", "s.index", "Tune 17", "--mode", mode)[0] == 2

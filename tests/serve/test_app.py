@@ -249,7 +249,8 @@ def test_texts_are_searched_in_the_columns_until_the_model_has_loaded(songs):
             assert answer["method"] == "model" and {hit["row"]["genre"] for hit in answer["hits"]} == {"waltz"}
         assert embedder.texts == ["polka"]
         answer = get_json(port, "/api/search?q=unknown")
-        assert answer["method"] == "text" and "none of these words" in answer["note"]
+        assert answer["method"] == "text" and answer["hits"] == []
+        assert "none of these words; no item contains the words" in answer["note"]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_text_is_embedded_by_the_model_of_the_field(path, port):
 def test_text_that_no_model_embeds_is_searched_in_the_columns(port):
     answer = get_json(port, "/api/search?q=polka&k=50&field=audio")
     assert answer["method"] == "text" and len(answer["hits"]) == 20
-    assert answer["note"] == "the model of the field audio embeds no text"
+    assert answer["note"] == "the model of the field audio embeds no text; these items contain the words"
     answer = get_json(port, "/api/search?q=unknown&field=tags")
     assert answer["method"] == "text" and "none of these words" in answer["note"]
 
