@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def embed(
     model: str,
@@ -10,6 +12,7 @@ def embed(
     *,
     column: str | None = None,
     split: str = "all",
+    strict: bool = False,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -21,6 +24,7 @@ def embed(
         out: the .parquet file to write.
         column: the model's column to embed; the first that the table has if not given.
         split: the rows of this split only; all if not given.
+        strict: exit with 3 if files cannot be read, instead of leaving their rows out.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -31,6 +35,7 @@ def embed(
     from pyarrow import parquet
 
     from ..data.table import open_as_trained
+    from ..data.unreadable import skip_unreadable
     from ..indexing.table_cells import first_column, rows_with_cell
     from ..space.device import resolve_device
     from ..space.space import Space
@@ -39,11 +44,15 @@ def embed(
     rows = open_as_trained(table, model, add_split=split != "all")
     space = Space.load(model, trust or ()).to(resolve_device(device))
     column = column or first_column(space, rows)
-    pairs = rows_with_cell(space, rows, column, split)
-    vectors = space.embed(column, [cell for _, cell in pairs])
+
+    def compute() -> tuple[list[str], Any]:
+        pairs = rows_with_cell(space, rows, column, split)
+        return [row["id"] for row, _ in pairs], space.embed(column, [cell for _, cell in pairs])
+
+    ids, vectors = skip_unreadable(rows, space, [column], compute, strict)
     values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), space.dim)
-    vector_table = pa.table(
-        {"id": [escape_surrogates(row["id"]) for row, _ in pairs], "vector": values}
-    ).replace_schema_metadata({"model": space.fingerprint, "column": column, "metric": space.metric})
+    vector_table = pa.table({"id": list(map(escape_surrogates, ids)), "vector": values}).replace_schema_metadata(
+        {"model": space.fingerprint, "column": column, "metric": space.metric}
+    )
     write(out, lambda file: parquet.write_table(vector_table, file))
-    print(f"{out}: {len(pairs)} vectors of {column}, {space.dim} dimensions")
+    print(f"{out}: {len(ids)} vectors of {column}, {space.dim} dimensions")

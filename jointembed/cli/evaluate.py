@@ -21,6 +21,7 @@ def evaluate(
     group: str | None = None,
     dim: int | None = None,
     json_: bool = False,
+    strict: bool = False,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -44,10 +45,12 @@ def evaluate(
         group: a column such as artist or user; the intervals then resample its values instead of rows.
         dim: use only the first DIM dimensions of the vectors; `jointembed dims` measures several at once.
         json_: print JSON.
+        strict: exit with 3 if files cannot be read, instead of leaving them out.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
     from ..data.table import open_as_trained
+    from ..data.unreadable import skip_unreadable
     from ..evaluation import retrieval
     from ..evaluation.retrieval_task import bootstrap_groups, build_task
     from ..indexing.table_cells import path_columns
@@ -69,14 +72,16 @@ def evaluate(
     if dim is not None and not 0 < dim <= space.dim:
         raise UsageError("--dim", f"must be between 1 and {space.dim}, got {dim}", "choose another number")
     rows = open_as_trained(table, model)
-    if target not in space.columns and target in trained.predicted_columns:
-        if dim is not None:
-            wrong = f"{target} is predicted by a network, which needs whole vectors"
-            raise UsageError("--dim", wrong, "leave it out")
-        print_metrics(_measure_predictions(trained, rows, query, target, split, group), json_)
-    elif query == target and relevant is None and (likelihood := trained.likelihood_objective(query)):
-        print_metrics(_measure_likelihood(likelihood, space, rows, query, split, group), json_)
-    else:
+    is_predicted = target not in space.columns and target in trained.predicted_columns
+    if is_predicted and dim is not None:
+        wrong = f"{target} is predicted by a network, which needs whole vectors"
+        raise UsageError("--dim", wrong, "leave it out")
+
+    def measure() -> dict[str, Any]:
+        if is_predicted:
+            return _measure_predictions(trained, rows, query, target, split, group)
+        if query == target and relevant is None and (likelihood := trained.likelihood_objective(query)):
+            return _measure_likelihood(likelihood, space, rows, query, split, group)
         dicts = rows.dicts(None, path_columns(space))
         space.compose_cells(dicts, query, target)
         task = build_task(dicts, query, target, relevant, split, candidates_split, exclude, set(space.pools))
@@ -90,8 +95,9 @@ def evaluate(
         # `retrieval.evaluate` normalizes prefixes if the metric is cosine.
         prefix = queries[:, :dim], candidates[:, :dim]
         groups = bootstrap_groups(dicts, task, group)
-        metrics = retrieval.evaluate(task, *prefix, space.metric, ks, groups=groups)
-        print_metrics(retrieval.report(metrics, task), json_)
+        return retrieval.report(retrieval.evaluate(task, *prefix, space.metric, ks, groups=groups), task)
+
+    print_metrics(skip_unreadable(rows, space, [query, target], measure, strict), json_)
 
 
 def _measure_predictions(

@@ -66,11 +66,11 @@ def index(
             raise UsageError(tables[0], "an index is made of one table, or of folders", "give this table alone")
 
         of_folders = {"--retry": retry, "--follow-symlinks": follow_symlinks}
-        of_folders |= {"--strict": strict, "--profile": profile}
+        of_folders |= {"--profile": profile}
         for flag in (flag for flag, value in of_folders.items() if value):
             wrong = f"{flag} applies only to a folder of sound files, but SOURCE is a table"
             raise UsageError(flag, wrong, f"leave {flag} out")
-        print(index_table(encoder, source[0], index, column, split, max_windows, field, track))
+        print(index_table(encoder, source[0], index, column, split, max_windows, field, track, strict))
     else:
         from ..indexing.from_folder import index_folder
         from ..ingest.roots import check_disjoint

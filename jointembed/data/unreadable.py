@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import values
-from ..errors import UserError, escape_control
+from ..errors import SkippedError, UserError, escape_control
 from ..objectives import distributed
 from ..ragged import Ragged
 from ..readers import Reader
+from ..space.space import Space
 from .array_cache import ArrayCache
 from .join import IndirectColumn, encode_column, find_source, reader_cells
 from .rows import Rows
 
 MAX_REASONS = 5
+Result = TypeVar("Result")
 
 
 def fill_readable(cache: ArrayCache, rows: Rows, column: str, reader: Reader, title: str) -> None:
@@ -40,18 +42,57 @@ def encode_readable(rows: Rows, column: str, reader: Reader) -> Ragged | Indirec
     try:
         return encode_column(rows, column, reader, reader.encode)
     except UserError:
-        failures: dict[str, UserError] = {}
-        for element in list_elements(rows, column, reader):
-            try:
-                reader.preprocess(element)
-            except UserError as error:
-                if not isinstance(element, str | Path):
-                    raise
-                failures[str(element)] = error
-        if not failures:
+        if not _drop_unreadable(rows, column, reader):
             raise
-        _drop_files(rows, column, reader, failures)
         return encode_column(rows, column, reader, reader.encode)
+
+
+def skip_unreadable(
+    rows: Rows, space: Space, columns: Collection[str], compute: Callable[[], Result], strict: bool = False
+) -> Result:
+    """What `compute` returns; if a file of the table cannot be read, again without all such files, which are reported.
+
+    Args:
+        rows: the table; the cells of such files are missing in it afterwards.
+        space: whose readers read the files.
+        columns: those that are read; others than the space's are left alone.
+        compute: reads cells of these columns.
+        strict: do not compute again.
+
+    Raises:
+        SkippedError: files cannot be read, and `strict` is set.
+        UserError: no file of a column can be read, or something else is wrong.
+    """
+    try:
+        return compute()
+    except UserError as error:
+        parts = dict.fromkeys(part for column in columns for part in space.fusions.get(column, [column]))
+        readers = {part: space.reader(part) for part in parts if part in space.columns}
+        readers = {part: reader for part, reader in readers.items() if reader.reads_files}
+        paths = {str(element) for part, reader in readers.items() for element in list_elements(rows, part, reader)}
+        if not paths & {error.subject, error.subject.rpartition(": ")[2]}:
+            raise
+        count = sum(_drop_unreadable(rows, part, reader) for part, reader in readers.items())
+        if not count:
+            raise
+        if strict:
+            fix = "replace or remove them, or leave --strict out"
+            raise SkippedError(rows.name, f"{count:,} files cannot be read", fix) from error
+        return compute()
+
+
+def _drop_unreadable(rows: Rows, column: str, reader: Reader) -> int:
+    """Take the cells of the files of a column that cannot be read for missing; their number."""
+    failures: dict[str, UserError] = {}
+    for element in list_elements(rows, column, reader):
+        try:
+            reader.preprocess(element)
+        except UserError as error:
+            if not isinstance(element, str | Path):
+                raise
+            failures[str(element)] = error
+    _drop_files(rows, column, reader, failures)
+    return len(failures)
 
 
 def list_elements(rows: Rows, column: str, reader: Reader) -> list[Any]:

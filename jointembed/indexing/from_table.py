@@ -25,6 +25,7 @@ def index_table(
     max_windows: int | None = None,
     field: str | None = None,
     track: Callable[[Sequence[Any], str], Iterator[Any]] | None = None,
+    strict: bool = False,
 ) -> str:
     """Create or update the index of a table.
 
@@ -37,34 +38,56 @@ def index_table(
         max_windows: embed at most this many windows of a long sound.
         field: the field of the index; named like the column if not given.
         track: shows the progress through a sequence under a title.
+        strict: do not leave the rows out whose files cannot be read.
 
     Returns:
         A line that says what was done.
+
+    Raises:
+        SkippedError: files cannot be read, and `strict` is set.
     """
     from ..data.table import open_as_trained
+    from ..data.unreadable import skip_unreadable
 
     rows = open_as_trained(table, encoder.file, add_split=split != "all")
     space = encoder.space
     column = column or first_column(space, rows)
-    field = field or column
-    pairs = rows_with_cell(space, rows, column, split)
-    with exclusive_lock(path):
-        if Path(path).exists():
-            index = Index.open(path)
-        else:
-            encoder.max_windows = max_windows
-            index = encoder.create(path, table_root=str(rows.root.absolute()) if rows.root else "")
-        encoder.prepare(index, field, column, max_windows)
-        with index:
-            pairs = list(zip(carry_over(index, [row for row, _ in pairs]), [cell for _, cell in pairs], strict=True))
-            unchanged = index.unchanged([row for row, _ in pairs], field)
-            absent = dict.fromkeys(index.columns)  # a column that has left the table leaves the index too
-            index.update([{**absent, **row} for (row, _), same in zip(pairs, unchanged, strict=True) if same])
-            new = [pair for pair, same in zip(pairs, unchanged, strict=True) if not same]
-            starts = range(0, len(new), ROWS_IN_COMMIT)
-            for start in track(starts, f"Indexing {column}") if track else starts:
-                part = new[start : start + ROWS_IN_COMMIT]
-                index.add([row for row, _ in part], encoder.embed(column, [cell for _, cell in part]), field)
-            store_vocabulary(encoder, index, field)
-    count = f", {len(pairs) - len(new)} of them unchanged" if len(new) < len(pairs) else ""
-    return f"{path}: {len(pairs)} rows by {field}{count}, {space.dim} dimensions, {space.metric}"
+    embedded, field = column, field or column
+
+    def update() -> str:
+        pairs = rows_with_cell(space, rows, embedded, split)
+        with exclusive_lock(path):
+            if Path(path).exists():
+                index = Index.open(path)
+            else:
+                encoder.max_windows = max_windows
+                index = encoder.create(path, table_root=str(rows.root.absolute()) if rows.root else "")
+            encoder.prepare(index, field, embedded, max_windows)
+            with index:
+                new = _add_new(encoder, index, pairs, field, track)
+        count = f", {len(pairs) - new} of them unchanged" if new < len(pairs) else ""
+        return f"{path}: {len(pairs)} rows by {field}{count}, {space.dim} dimensions, {space.metric}"
+
+    return skip_unreadable(rows, space, [embedded], update, strict)
+
+
+def _add_new(
+    encoder: IndexEncoder,
+    index: Index,
+    pairs: list[tuple[dict[str, Any], Any]],
+    field: str,
+    track: Callable[[Sequence[Any], str], Iterator[Any]] | None,
+) -> int:
+    """Embed those rows, each with its cell, that are new or have changed, and update the others; how many are new."""
+    column = encoder.column
+    pairs = list(zip(carry_over(index, [row for row, _ in pairs]), [cell for _, cell in pairs], strict=True))
+    unchanged = index.unchanged([row for row, _ in pairs], field)
+    absent = dict.fromkeys(index.columns)  # a column that has left the table leaves the index too
+    index.update([{**absent, **row} for (row, _), same in zip(pairs, unchanged, strict=True) if same])
+    new = [pair for pair, same in zip(pairs, unchanged, strict=True) if not same]
+    starts = range(0, len(new), ROWS_IN_COMMIT)
+    for start in track(starts, f"Indexing {column}") if track else starts:
+        part = new[start : start + ROWS_IN_COMMIT]
+        index.add([row for row, _ in part], encoder.embed(column, [cell for _, cell in part]), field)
+    store_vocabulary(encoder, index, field)
+    return len(new)

@@ -186,7 +186,8 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
     def search_text(params: schema.TextParams, note: str) -> Response:
         with live.read(params.field) as index:
             hits = index.search_text(params.q, params.k, params.where, params.field)
-            return answer_hits(index, hits, method="text", **({"note": describe_text_search(note, hits)} if note else {}))
+            more = {"note": describe_text_search(note, hits)} if note else {}
+            return answer_hits(index, hits, method="text", **more)
 
     def search_vector(params: schema.SearchParams, vector: npt.NDArray[np.float32], model: QueryModel) -> Response:
         with live.read(params.field) as index:

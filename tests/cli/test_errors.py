@@ -161,7 +161,7 @@ def test_a_file_that_is_not_an_index_is_never_suggested_for_deletion(ask, tmp_pa
 def test_folder_options_are_refused_for_a_table(ask, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"id": "1"}\n')
     (tmp_path / "m.ckpt").write_text("")
-    for flag in ("--retry", "--follow-symlinks", "--strict", "--profile"):
+    for flag in ("--retry", "--follow-symlinks", "--profile"):
         code, _, err = ask("index", "m.ckpt", "rows.jsonl", "x.index", flag)
         assert code == 2 and err.startswith(f"jointembed: error[E-USAGE]: {flag}: {flag} applies only to a folder")
 

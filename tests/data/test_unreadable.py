@@ -1,5 +1,6 @@
 """A file of a table that cannot be read costs its cell, and the rest of the table is trained on."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +23,7 @@ from jointembed import (
     TableData,
     from_checkpoint,
 )
+from jointembed.__main__ import main
 from jointembed.errors import DamagedError, UserError
 
 READERS = {
@@ -111,3 +113,37 @@ def test_vectors_of_a_frozen_encoder_are_those_of_the_readable_files(tmp_path, c
     assert sorted(set(batch.rows.tolist())) == [1, 2, 3, 5, 6, 7]
     assert np.array_equal(batch.values.numpy(), np.concatenate([expected[path] for path in right]))
     assert "3 of 9 files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["embed", "m.ckpt", "rows.jsonl", "out.parquet"],
+        ["evaluate", "m.ckpt", "rows.jsonl", "--query", "file", "--target", "genre", "--split", "all"],
+        ["evaluate", "m.ckpt", "rows.jsonl", "--query", "genre", "--target", "file", "--split", "all"],
+        ["index", "m.ckpt", "rows.jsonl", "out.index"],
+    ],
+    ids=lambda words: f"{words[0]} {words[4]}" if len(words) > 4 else words[0],
+)
+def test_commands_skip_and_report_the_files_that_fit_skips(kind, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": f"r{n}", "file": f"{n}.bin", "genre": "ab"[n % 2]} for n in range(6)]
+    for n in range(5):  # the last one does not exist
+        write(tmp_path / f"{n}.bin", kind, n)
+    (tmp_path / "2.bin").write_bytes(b"neither sound nor image")
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    encoders = make_encoders(kind)
+    for encoder in encoders.values():
+        encoder.reader.fit([str(tmp_path / "0.bin")] if encoder.reader.reads_files else ["a", "b"])
+    space = Space(4, encoders)
+    space.build()
+    space.save(tmp_path / "m.ckpt")
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("warning: rows.jsonl: 2 of 6 files of file cannot be read, and are skipped:\n"), err
+    assert "2.bin: " in err and "5.bin: " in err and "error" not in err
+    assert {"embed": "4 vectors", "evaluate": " queries, ", "index": "4 rows"}[words[0]] in out
+    assert main([*words, "--strict"]) == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("jointembed: ")]
+    assert len(lines) == 1 and "error[E-SKIPPED]: rows.jsonl: 2 files cannot be read" in lines[0]
