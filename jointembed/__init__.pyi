@@ -1,6 +1,7 @@
 """The public names, one a line: `__init__.py` loads them from here, and type checkers see them."""
 
 from .adapters.scikit_learn import Embedder as Embedder
+from .adapters.scikit_learn import PretrainedClassifier as PretrainedClassifier
 from .data.table import TableData as TableData
 from .encoders import GRU as GRU
 from .encoders import MLP as MLP

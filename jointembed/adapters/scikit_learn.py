@@ -4,18 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 
 from ..data.rows import Rows, is_table
 from ..errors import UsageError, did_you_mean
-from ..space.space import Space
+from ..training.joint_embedding import JointEmbedding
 
 
-class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Pretrained(BaseEstimator):  # type: ignore[misc]
+    """What estimators of a trained, frozen model share: it is read from its path, and takes cells or tables."""
+
+    _loaded: tuple[tuple[str, ...], JointEmbedding]
+
+    def fit(self, cells: Any, y: Any = None) -> Self:
+        """Load the model, and check that it has the columns; nothing is learned.
+
+        Raises:
+            UsageError: the model or a column does not exist, or the cells are in no list.
+        """
+        _check_container(cells, self.column)
+        self.__dict__.pop("_loaded", None)  # its file may have changed
+        self._load()
+        return self
+
+    def _check(self, model: JointEmbedding) -> None:
+        """Raise UsageError if the model does not have the columns."""
+        model.space.input_columns(self.column)
+
+    def _load(self) -> JointEmbedding:
+        source = tuple(map(repr, self.get_params().values()))
+        if not hasattr(self, "_loaded") or self._loaded[0] != source:
+            model = JointEmbedding.load(self.model, self.trust)
+            self._check(model)
+            self._loaded = source, model
+        return self._loaded[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_loaded"}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.no_validation = True  # a cell may be anything that the reader of the column takes
+        tags.input_tags.two_d_array, tags.input_tags.string = False, True
+        tags.input_tags.one_d_array, tags.input_tags.categorical = True, True
+        return tags
+
+
+class Embedder(TransformerMixin, Pretrained):  # type: ignore[misc]
     """A scikit-learn transformer: the vectors of a trained, frozen model as features.
 
     Cells are a list, an array or a column of a DataFrame. Of a DataFrame or another table, the column that is called
@@ -32,20 +72,8 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> genre = make_pipeline(Embedder("runs/songs-joint", "audio"), LogisticRegression())
     """
 
-    _loaded: tuple[tuple[str, str, tuple[str, ...]], Space]
-
     def __init__(self, model: str | Path, column: str, trust: Sequence[str] = ()) -> None:
         self.model, self.column, self.trust = model, column, trust
-
-    def fit(self, cells: Any, y: Any = None) -> Embedder:
-        """Load the model, and check that it has the column; nothing is learned.
-
-        Raises:
-            UsageError: the model or its column does not exist.
-        """
-        self.__dict__.pop("_loaded", None)  # its file may have changed
-        self._space()
-        return self
 
     def transform(self, cells: Any) -> NDArray[np.float32]:
         """The vectors (N, D) of N cells; see `Space.embed`.
@@ -53,23 +81,70 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             UsageError: the cells are a single text, or a table without the column; see `Space.embed` for more.
         """
-        space = self._space()
+        space = self._load().space
         return space.embed(self.column, _list_cells(cells, self.column, space.input_columns(self.column)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
 
     def get_feature_names_out(self, names: Any = None) -> NDArray[Any]:
         """`audio0`, `audio1`, ..."""
-        return np.array([f"{self.column}{at}" for at in range(self._space().dim)], dtype=object)
+        return np.array([f"{self.column}{at}" for at in range(self._load().space.dim)], dtype=object)
 
-    def _space(self) -> Space:
-        source = str(self.model), self.column, tuple(self.trust)
-        if not hasattr(self, "_loaded") or self._loaded[0] != source:
-            space = Space.load(self.model, self.trust)
-            space.input_columns(self.column)  # raises if there is no such column
-            self._loaded = source, space
-        return self._loaded[1]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_loaded"}
+class PretrainedClassifier(ClassifierMixin, Pretrained):  # type: ignore[misc]
+    """A scikit-learn classifier: what a trained, frozen model predicts of a column of labels.
+
+    The labels are those that the model knows, as text; see `JointEmbedding.predict_proba` for their probabilities, and
+    `Embedder` for what cells may be.
+
+    Args:
+        model: a checkpoint, or the folder of a run.
+        column: the column of the model that the cells belong to.
+        target: the column of labels.
+        trust: packages whose encoders and readers the model may import.
+
+    >>> genre = PretrainedClassifier("runs/songs-joint", "audio", "genre")
+    """
+
+    def __init__(self, model: str | Path, column: str, target: str, trust: Sequence[str] = ()) -> None:
+        self.model, self.column, self.target, self.trust = model, column, target, trust
+
+    def _check(self, model: JointEmbedding) -> None:
+        super()._check(model)
+        model.known_labels(self.column, self.target)
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The labels (K,), sorted."""
+        return np.array(sorted(self._load().known_labels(self.column, self.target)), dtype=object)
+
+    def predict_proba(self, cells: Any) -> NDArray[np.float32]:
+        """The probabilities (N, K) of the labels, in the order of `classes_`.
+
+        Raises:
+            UsageError: see `Embedder.transform`.
+        """
+        model = self._load()
+        inputs = model.space.input_columns(self.column)
+        probabilities = model.predict_proba(self.column, _list_cells(cells, self.column, inputs), self.target)
+        labels = model.known_labels(self.column, self.target)
+        return probabilities[:, sorted(range(len(labels)), key=labels.__getitem__)]
+
+    def predict(self, cells: Any) -> NDArray[Any]:
+        """The likeliest label of each of N cells, (N,)."""
+        return self.classes_[self.predict_proba(cells).argmax(1)]  # type: ignore[no-any-return]
+
+
+def _check_container(cells: Any, column: str) -> None:
+    """Raise UsageError for what is neither a list, an array nor a table."""
+    listed = isinstance(cells, Iterable) or hasattr(cells, "__array__") or is_table(cells)
+    if isinstance(cells, str | bytes | Path) or not listed or hasattr(cells, "tocsr"):
+        kind = "a sparse matrix" if hasattr(cells, "tocsr") else type(cells).__name__
+        wrong = f"expected a list, an array or a table of cells, got {kind}"
+        raise UsageError(column, wrong, "put the cells into a list")
 
 
 def _list_cells(cells: Any, column: str, inputs: Sequence[str]) -> list[Any]:
@@ -78,12 +153,12 @@ def _list_cells(cells: Any, column: str, inputs: Sequence[str]) -> list[Any]:
     Raises:
         UsageError: see `Embedder.transform`.
     """
+    _check_container(cells, column)
     if not is_table(cells):
-        if isinstance(cells, str | bytes | Path) or not isinstance(cells, Iterable):
-            wrong = f"expected a list, an array or a table of cells, got {type(cells).__name__}"
-            raise UsageError(column, wrong, "put a single cell into a list")
-        if isinstance(cells, np.ndarray) and cells.ndim == 2 and cells.shape[1] == 1:
-            cells = cells[:, 0]  # a column, as scikit-learn passes it on
+        if hasattr(cells, "__array__") and not isinstance(cells, Iterable):
+            cells = np.asarray(cells)
+        if isinstance(cells, np.ndarray) and cells.dtype.kind in "OUST" and cells.shape[1:] == (1,):
+            cells = cells[:, 0]  # a column of texts, as scikit-learn passes it on
         return list(cells)
     rows = Rows.open(cells)
     if list(inputs) != [column]:

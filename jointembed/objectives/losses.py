@@ -53,6 +53,8 @@ class Loss(Configurable, nn.Module):
     """
 
     symmetric: bool = True  # the loss in a batch is averaged over both directions, query to target and back
+    gives_probabilities: bool = False  # `logits` turns scores into logits, so that candidates have probabilities
+    is_exclusive: bool = True  # one of the candidates is right, so that their probabilities add up to 1
     streams: bool = False  # `over_table` never holds the matrix of all scores, so that tables may be large
 
     def build(self, space: Space, count: int | None) -> None:
@@ -73,6 +75,10 @@ class Loss(Configurable, nn.Module):
             candidates: bool, (C,) or (N, C): those that count; all if not given.
         """
         raise UsageError(type(self).__name__, "it has no method `forward`", "write one that returns (N,) losses")
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Scores -> logits."""
+        raise UsageError(type(self).__name__, "it gives no probabilities", "use softmax or sigmoid")
 
     def over_table(
         self, query: Tensor, table: Tensor, target: Tensor, weights: Tensor, space: Space, dim: int | None
@@ -99,6 +105,7 @@ class Loss(Configurable, nn.Module):
 class _Scaled(Loss):
     """Losses of logits: scores times a learned factor, the inverse of the temperature."""
 
+    gives_probabilities = True
     log_scale: nn.Parameter | None
 
     def __init__(self, temperature: float) -> None:
@@ -186,6 +193,7 @@ class Sigmoid(_Scaled):
         temperature: to start from, if the metric is cosine (SigLIP's by default); it is learned.
     """
 
+    is_exclusive = False
     symmetric = False  # each pair is judged once, whoever looks for whom
 
     def __init__(self, temperature: Positive = 0.1) -> None:

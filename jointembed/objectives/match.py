@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -62,7 +62,8 @@ class Match(Objective):
         if positives_by and not self.candidates.from_batch:
             raise UsageError(title, "`positives_by` needs `candidates: batch`", "write that, or leave it out")
         self.own = {target: Category()} if head else {}
-        self.uses_score = not head
+        self.uses_score, self.is_exclusive = not head, self.loss.is_exclusive
+        self.label_columns = query, target
         self.supports_mixup = self.candidates.supports_mixup
 
     def readers(self) -> dict[str, Reader]:
@@ -142,6 +143,17 @@ class Match(Objective):
             best = self.network(z).argmax(1)
         labels = self.own[self.target].vocabulary()
         return np.array([labels[number] for number in best.tolist()], dtype=object)
+
+    def known_labels(self, space: Space) -> list[str]:
+        """The K labels that a head predicts, or those of the vocabulary of the target; see `Objective.known_labels`."""
+        labels = (self.own[self.target] if self.head else space.reader(self.target)).vocabulary()
+        return labels if labels and (self.head or self.loss.gives_probabilities) else super().known_labels(space)
+
+    def label_logits(self, z: Tensor, space: Space) -> Tensor:
+        """The logits (N, K) by the head, or by the score with the trained temperature; see `Objective`."""
+        if self.head:
+            return cast(Tensor, self.network(z))
+        return self.loss.logits(space.score(z, space.vocabulary_vectors(self.target)))
 
 
 def make_candidates(candidates: Literal["all", "batch"] | int | Candidates) -> Candidates:

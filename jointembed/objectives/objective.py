@@ -48,6 +48,8 @@ class Objective(Configurable, nn.Module):
     weight: float = 1.0  # its share in the sum of all objectives
     uses_score: bool = True  # the loss depends on `dim`: with nested dimensions it is averaged over the prefixes
     supports_mixup: bool = True  # `forward` mixes the targets as `Encoded.mix` says
+    label_columns: tuple[str, str] | None = None  # what it labels, and by which column; see `known_labels`
+    is_exclusive: bool = True  # a row has one label, so that their probabilities add up to 1
     gives_likelihood: bool = False  # `negative_log_likelihood` is there
 
     def columns(self) -> list[str]:
@@ -98,6 +100,25 @@ class Objective(Configurable, nn.Module):
         raise UsageError(
             type(self).__name__, "its target is a point of the space, so nothing is predicted", "search for it instead"
         )
+
+    def known_labels(self, space: Space) -> list[str]:
+        """The K labels of its target, in the order of `label_logits`.
+
+        Raises:
+            UsageError: its target is not a column of labels, or the loss gives no probabilities.
+        """
+        subject = self.label_columns[1] if self.label_columns else type(self).__name__
+        fix = "use `Match` with a column of labels, read with Category, and softmax or sigmoid"
+        raise UsageError(subject, "the objective gives no probabilities of its values", fix)
+
+    def label_logits(self, z: Tensor, space: Space) -> Tensor:
+        """The logits (N, K) of the labels of its target for vectors z (N, D), which are not normalised."""
+        raise UsageError(type(self).__name__, "it has no method `label_logits`", "write one that returns (N, K) logits")
+
+    def probabilities(self, z: Tensor, space: Space, temperature: float = 1.0) -> Tensor:
+        """The probabilities (N, K) of the labels; see `JointEmbedding.predict_proba`."""
+        logits = self.label_logits(z, space).float() / temperature
+        return logits.softmax(1) if self.is_exclusive else logits.sigmoid()
 
     def negative_log_likelihood(self, states: Tensor, sequence: Ragged) -> Tensor:
         """The negative log likelihood (P,) in nats of each piece given those before it; `states` (P, D) at each."""

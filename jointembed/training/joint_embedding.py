@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import lightning
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -363,6 +364,50 @@ class JointEmbedding(Configurable, lightning.LightningModule):
                 return objective.predict(torch.from_numpy(z).to(self.device))
         wrong = f"the model does not predict it from {column}"
         raise UsageError(target, wrong, did_you_mean(target, self.predicted_columns))
+
+    def label_objective(self, column: str, target: str) -> Objective:
+        """The objective that matches a column with its labels in another.
+
+        Raises:
+            UsageError: the model has none.
+        """
+        objectives = {pair: objective for objective in self._objectives if (pair := objective.label_columns)}
+        if (column, target) in objectives:
+            return objectives[column, target]
+        pairs = ", ".join(f"{label} of {query}" for query, label in objectives)
+        wrong = f"no objective matches it with {column}" + (f" (the model knows {pairs})" if pairs else "")
+        raise UsageError(target, wrong, did_you_mean(target, [label for _, label in objectives]))
+
+    def known_labels(self, column: str, target: str) -> list[str]:
+        """The K labels of `target` whose probabilities `predict_proba` gives, in this order.
+
+        Raises:
+            UsageError: the model does not match the columns, or the target is not a column of labels.
+        """
+        return self.label_objective(column, target).known_labels(self.space)
+
+    def predict_proba(
+        self, column: str, cells: Sequence[Any], target: str, temperature: float = 1.0
+    ) -> NDArray[np.float32]:
+        """The probabilities (N, K) of the labels of `target` for cells of a column; see `known_labels`.
+
+        They come from the head, or from the scores and their trained temperature. Labels that were trained with
+        `loss: sigmoid` have a probability each on its own; those of others add up to 1.
+
+        Args:
+            column: of the cells.
+            cells: N cells, none missing.
+            target: the column of labels.
+            temperature: by which the logits are divided; see `evaluation.prediction.fit_temperature`.
+
+        Raises:
+            UsageError: see `known_labels` and `Space.embed`.
+        """
+        objective = self.label_objective(column, target)
+        objective.known_labels(self.space)
+        z = torch.from_numpy(self.space.embed(column, cells, normalize=False)).to(self.device)
+        with torch.inference_mode():
+            return objective.probabilities(z, self.space, temperature).cpu().numpy()
 
     def likelihood_objective(self, column: str) -> Objective | None:
         """The objective that gives the probability of each piece of a column, if there is one."""

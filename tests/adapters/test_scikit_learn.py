@@ -7,14 +7,29 @@ import numpy as np
 import pandas
 import pyarrow
 import pytest
+import scipy.sparse
 import torch
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_estimator
 
-from jointembed import MLP, BagOfWords, Embedder, EmbeddingBag, Numbers, Space
+from jointembed import (
+    MLP,
+    BagOfWords,
+    Category,
+    ConvNet,
+    Embedder,
+    EmbeddingBag,
+    JointEmbedding,
+    LogMel,
+    Match,
+    Numbers,
+    PretrainedClassifier,
+    Space,
+)
 from jointembed.errors import UsageError
 
 TEXTS = ["slow sad strings", "fast wild fiddle", "sad slow piano", "wild fast drums"] * 10
@@ -117,6 +132,7 @@ def test_column_transformer_passes_columns_on(model, vectors):
 
 @pytest.mark.parametrize(("cells", "words"), [
     ("slow sad strings", "got str.*into a list"),
+    (scipy.sparse.eye(3), "got a sparse matrix"),
     (3, "got int"),
     (pandas.DataFrame({"a": TEXTS, "word": TEXTS}), "no such column.*did you mean word?"),
 ])  # fmt: skip
@@ -130,3 +146,133 @@ def test_missing_column_or_model_is_reported_by_fit(model, tmp_path):
         Embedder(model, "word").fit(TEXTS)
     with pytest.raises(UsageError, match="does not exist"):
         Embedder(tmp_path / "none.ckpt", "words").fit(TEXTS)
+
+
+# -- the checks of scikit-learn ----------------------------------------------------------------------------------------
+
+
+def with_array_tags(tags):
+    """Rows of numbers are cells of the model that is checked here, so that all checks can be run."""
+    tags.input_tags.two_d_array, tags.input_tags.one_d_array = True, False
+    tags.input_tags.string = tags.input_tags.categorical = False
+    return tags
+
+
+class EmbedderOfArrays(Embedder):
+    def __sklearn_tags__(self):
+        return with_array_tags(super().__sklearn_tags__())
+
+
+class ClassifierOfArrays(PretrainedClassifier):
+    def __sklearn_tags__(self):
+        return with_array_tags(super().__sklearn_tags__())
+
+
+SPARSE_CHECKS = ["check_estimator_sparse_array", "check_estimator_sparse_matrix", "check_estimator_sparse_tag"]
+SPARSE = "it is refused by a UsageError, which is one line, and not by a ValueError"
+LABELS = "the labels are those of the trained model, as text, and not those of the check"
+EXPECTED = {
+    EmbedderOfArrays: dict.fromkeys(SPARSE_CHECKS, SPARSE),
+    ClassifierOfArrays: {
+        **dict.fromkeys(SPARSE_CHECKS, SPARSE),
+        **dict.fromkeys(
+            [
+                "check_classifier_data_not_an_array",
+                "check_classifiers_classes",
+                "check_classifiers_one_label",
+                "check_classifiers_train",
+                "check_estimators_pickle",
+                "check_fit_idempotent",
+                "check_fit_score_takes_y",
+                "check_methods_sample_order_invariance",
+                "check_methods_subset_invariance",
+                "check_pipeline_consistency",
+            ],
+            LABELS,
+        ),
+    },
+}
+
+
+def make_labeller(loss="softmax", candidates="all", head=None):
+    """A model of sounds in memory and their kinds; it takes any array of numbers as a sound."""
+    torch.manual_seed(0)
+    encoders = {"sound": ConvNet(LogMel(8000, seconds=0.05, n_mels=8), channels=[8], width=8)}
+    if head is None:
+        encoders["kind"] = EmbeddingBag(Category())
+    match = Match("sound", "kind", candidates, loss, head=head)
+    model = JointEmbedding(8, encoders, [match])
+    for reader in [match.own["kind"]] if head else [model.space.reader("kind")]:
+        reader.fit(["reel", "waltz", "polka", "reel"])
+    model.build()
+    return model.eval()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("estimator", "columns"), [
+    (EmbedderOfArrays, ["sound"]), (ClassifierOfArrays, ["sound", "kind"]),
+    (Embedder, ["sound"]), (PretrainedClassifier, ["sound", "kind"]),
+])  # fmt: skip
+def test_checks_of_scikit_learn_pass(estimator, columns, tmp_path):
+    make_labeller().save(tmp_path / "model.ckpt")
+    expected = EXPECTED.get(estimator, {})
+    results = check_estimator(
+        estimator(tmp_path / "model.ckpt", *columns), on_fail=None, on_skip=None, expected_failed_checks=expected
+    )
+    assert not [result["check_name"] for result in results if result["status"] == "failed"]
+    failing = {result["check_name"] for result in results if result["status"] == "xfail"}
+    assert failing == set(expected), "what does not fail any more needs no reason"
+
+
+# -- probabilities of labels -------------------------------------------------------------------------------------------
+
+SOUNDS = [np.random.default_rng(number).normal(0, 0.1, 900).astype(np.float32) for number in range(5)]
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"candidates": "batch"}, {"candidates": 2}, {"head": [4]}, {"loss": "sigmoid"},
+])  # fmt: skip
+def test_probabilities_rank_as_the_model_does(settings, tmp_path):
+    model = make_labeller(**settings)
+    model.save(tmp_path / "model.ckpt")
+    classifier = PretrainedClassifier(tmp_path / "model.ckpt", "sound", "kind").fit(SOUNDS)
+    assert list(classifier.classes_) == ["polka", "reel", "waltz"]
+    probabilities = classifier.predict_proba(SOUNDS)
+    assert probabilities.shape == (5, 3) and ((probabilities > 0) & (probabilities < 1)).all()
+    if settings.get("loss") != "sigmoid":
+        assert np.allclose(probabilities.sum(1), 1)
+    predicted = classifier.predict(SOUNDS)
+    if "head" in settings:
+        assert (predicted == model.predict("sound", SOUNDS, "kind")).all()
+    else:
+        scores = model.space.embed("sound", SOUNDS) @ model.space.embed("kind", list(classifier.classes_)).T
+        assert (scores.argsort(1) == probabilities.argsort(1)).all()
+        assert (predicted == classifier.classes_[scores.argmax(1)]).all()
+    assert classifier.score(SOUNDS, predicted) == 1
+
+
+def test_probabilities_have_the_trained_temperature():
+    model = make_labeller()
+    sharp, flat = (model.predict_proba("sound", SOUNDS, "kind", temperature) for temperature in (0.1, 10.0))
+    assert sharp.max(1).mean() > model.predict_proba("sound", SOUNDS, "kind").max(1).mean() > flat.max(1).mean()
+    scores = (
+        torch.from_numpy(model.space.embed("sound", SOUNDS))
+        @ torch.from_numpy(model.space.embed("kind", model.known_labels("sound", "kind"))).T
+    )
+    expected = (scores / 0.07).softmax(1).numpy()
+    assert np.allclose(model.predict_proba("sound", SOUNDS, "kind"), expected, atol=1e-5)
+
+
+def test_what_has_no_labels_is_one_line(model, tmp_path):
+    with pytest.raises(UsageError, match="kind: no objective matches it with words"):
+        PretrainedClassifier(model, "words", "kind").fit(TEXTS)
+    make_labeller().save(tmp_path / "model.ckpt")
+    with pytest.raises(UsageError, match="did you mean kind?"):
+        PretrainedClassifier(tmp_path / "model.ckpt", "sound", "kinds").fit(SOUNDS)
+    captions = JointEmbedding(
+        8, {"words": EmbeddingBag(BagOfWords()), "size": MLP(Numbers())}, [Match("words", "size")]
+    )
+    captions.space.reader("words").fit(TEXTS)
+    captions.build()
+    with pytest.raises(UsageError, match="size: the objective gives no probabilities"):
+        captions.predict_proba("words", TEXTS, "size")
