@@ -29,7 +29,8 @@ def evaluate(
 
     The candidates are the distinct cells of the target column. A candidate is relevant if a row pairs it with an equal
     query cell or, with --relevant, if its label is equal. The query itself is never a candidate. If the model predicts
-    the target with a network instead, reports RMSE, MAE and R2 of numbers, or accuracy and balanced accuracy of labels.
+    the target with a network instead, reports RMSE, MAE and R2 of numbers, or accuracy, balanced accuracy and the
+    expected calibration error (ece) of labels.
     For a sequence model (query = target), reports nats per step; the baseline uses training frequencies only.
 
     Args:
@@ -117,7 +118,8 @@ def _measure_predictions(
     if not pairs or not training:
         wrong = f"no row of {split if training else 'train'} has it"
         raise UsageError(target, wrong, "choose another --target or --split")
-    predicted = model.predict(query, [cell for _, cell in pairs], target)
+    cells = [cell for _, cell in pairs]
+    predicted = model.predict(query, cells, target)
     groups = [row.get(group) for row, _ in pairs] if group else None
     if predicted.dtype.kind == "f":
         truth = np.array([float(row[target]) for row, _ in pairs])
@@ -127,7 +129,9 @@ def _measure_predictions(
         names = [str(cell) for cell in training]
         commonest = max(set(names), key=lambda name: (names.count(name), name))
         labels = [str(row[target]) for row, _ in pairs]
-        metrics = prediction.classification(labels, [str(label) for label in predicted], commonest, groups)
+        confidences = model.predict_proba(query, cells, target).max(1)
+        answers, frequency = [str(label) for label in predicted], names.count(commonest) / len(names)
+        metrics = prediction.classification(labels, answers, confidences, commonest, frequency, groups)
     return {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": len(set(map(str, training)))}
 
 

@@ -16,6 +16,12 @@ HELP = (
     "(--trainer.default_root_dir), to the same weights as without the break, and begins a run in an empty folder; "
     "--ckpt_path FILE goes on from a certain checkpoint instead."
 )
+PREDICT_HELP = (
+    "Writes the vectors of a table's rows into vectors.parquet in the folder of the run. With --proba it writes the "
+    "likeliest labels of each row instead, with their probabilities, into probabilities.parquet: the best, or the K "
+    "best with -k K. The probabilities are calibrated on the dev rows, if there are any; accuracy and expected "
+    "calibration error are printed."
+)
 
 
 def fit(*words: str) -> None:
@@ -90,8 +96,9 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
             seed_everything_default=0,
             parser_kwargs={
                 **raising,
-                **{command: dict(raising) for command in ("validate", "test", "predict")},
+                **{command: dict(raising) for command in ("validate", "test")},
                 "fit": {**raising, "description": HELP},
+                "predict": {**raising, "description": PREDICT_HELP},
             },
         )
     except SystemExit as error:

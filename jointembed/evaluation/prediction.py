@@ -16,6 +16,9 @@ from .intervals import Bootstrap, Metric
 
 Floats = NDArray[np.float64]
 
+CALIBRATION_BINS = 15
+LOG_TEMPERATURES = (-4.0, 4.0)
+
 
 def regression(
     true: Floats, predicted: Floats, baseline: float, groups: Sequence[Any] | None = None, n_resamples: int = 1000
@@ -49,31 +52,85 @@ def regression(
 def classification(
     true: Sequence[str],
     predicted: Sequence[str],
+    confidences: Floats,
     baseline: str,
+    frequency: float,
     groups: Sequence[Any] | None = None,
     n_resamples: int = 1000,
 ) -> dict[str, Metric]:
-    """Return `accuracy` and `balanced`, its mean over the labels.
+    """Return `accuracy`, `balanced`, its mean over the labels, and `ece`, the expected calibration error.
 
-    `chance` is the value for always predicting `baseline`.
+    `chance` is the value for always predicting `baseline`, with its frequency as the probability.
 
     Args:
         true: (N,).
         predicted: (N,).
+        confidences: (N,) the probabilities of what is predicted.
         baseline: the most frequent label of the training rows.
+        frequency: the share of the training rows that have it.
         groups: (N,) the group of each row; see `regression`.
         n_resamples: number of bootstrap resamples.
     """
     labels, label = np.unique(np.array(true, dtype=object).astype(str), return_inverse=True)
 
-    def measure(correct: Floats, weights: Floats) -> list[float]:
+    def measure(answers: Floats, weights: Floats) -> list[float]:
+        correct, confidences = answers.T
         totals = np.bincount(label, weights, len(labels))
         hits = np.bincount(label, weights * correct, len(labels))
-        return [float(hits.sum() / totals.sum()), float((hits[totals > 0] / totals[totals > 0]).mean())]
+        balanced = float((hits[totals > 0] / totals[totals > 0]).mean())
+        return [
+            float(hits.sum() / totals.sum()),
+            balanced,
+            expected_calibration_error(confidences, correct, weights),
+        ]
 
     correct = np.array([right == answer for right, answer in zip(true, predicted, strict=True)], np.float64)
     constant = np.array([right == baseline for right in true], np.float64)
-    return _with_intervals(["accuracy", "balanced"], measure, correct, constant, groups, n_resamples)
+    answers = np.stack([correct, np.asarray(confidences, np.float64)], 1)
+    baselines = np.stack([constant, np.full(len(constant), frequency)], 1)
+    return _with_intervals(["accuracy", "balanced", "ece"], measure, answers, baselines, groups, n_resamples)
+
+
+def expected_calibration_error(
+    confidences: NDArray[Any], correct: NDArray[Any], weights: NDArray[Any] | None = None
+) -> float:
+    """How far probabilities are from the share of predictions that are right, on average (Guo et al. 2017).
+
+    Args:
+        confidences: (N,) the probabilities of what is predicted; they are compared in 15 bins of equal width.
+        correct: (N,) whether it is right.
+        weights: (N,) how often each prediction counts; once if not given.
+    """
+    weights = np.ones(len(confidences)) if weights is None else weights
+    bins = np.clip((np.asarray(confidences) * CALIBRATION_BINS).astype(np.int64), 0, CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights * (np.asarray(correct, np.float64) - confidences), CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / np.sum(weights))
+
+
+def fit_temperature(logits: NDArray[Any], truth: NDArray[Any], is_exclusive: bool = True) -> float:
+    """The number that logits are divided by so that the labels of some rows are the likeliest (Guo et al. 2017).
+
+    Args:
+        logits: (N, K) of rows that the model was not trained with.
+        truth: (N, K) bool, which labels each row has; at least one if they are exclusive.
+        is_exclusive: the probabilities of a row add up to 1 (softmax); else each is on its own (sigmoid).
+
+    >>> sure, labels = np.array([[4.0, 0.0]] * 4), np.array([[True, False]] * 3 + [[False, True]])
+    >>> round(fit_temperature(sure, labels), 2)  # three of four are right, so the odds must be 3
+    3.64
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    shares = truth / np.maximum(1, truth.sum(1, keepdims=True))
+
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        if is_exclusive:
+            return float((logsumexp(scaled, axis=1) - (scaled * shares).sum(1)).mean())
+        return float((np.logaddexp(0, scaled) - scaled * truth).sum(1).mean())
+
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=LOG_TEMPERATURES, method="bounded").x))
 
 
 def likelihood(

@@ -146,8 +146,11 @@ class Match(Objective):
 
     def known_labels(self, space: Space) -> list[str]:
         """The K labels that a head predicts, or those of the vocabulary of the target; see `Objective.known_labels`."""
-        labels = (self.own[self.target] if self.head else space.reader(self.target)).vocabulary()
-        return labels if labels and (self.head or self.loss.gives_probabilities) else super().known_labels(space)
+        reader = self.own[self.target] if self.head else space.reader(self.target)
+        has_labels = reader.size and len(reader.counts) == reader.size  # words of a text are none
+        if not (has_labels and (self.head or self.loss.gives_probabilities)):
+            return super().known_labels(space)
+        return reader.vocabulary()
 
     def label_logits(self, z: Tensor, space: Space) -> Tensor:
         """The logits (N, K) by the head, or by the score with the trained temperature; see `Objective`."""

@@ -117,7 +117,10 @@ class Objective(Configurable, nn.Module):
 
     def probabilities(self, z: Tensor, space: Space, temperature: float = 1.0) -> Tensor:
         """The probabilities (N, K) of the labels; see `JointEmbedding.predict_proba`."""
-        logits = self.label_logits(z, space).float() / temperature
+        return self.to_probabilities(self.label_logits(z, space).float() / temperature)
+
+    def to_probabilities(self, logits: Tensor) -> Tensor:
+        """Logits (N, K) of labels -> their probabilities (N, K)."""
         return logits.softmax(1) if self.is_exclusive else logits.sigmoid()
 
     def negative_log_likelihood(self, states: Tensor, sequence: Ragged) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lightning
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
@@ -298,6 +299,54 @@ def test_validate_test_and_predict_run_on_a_checkpoint(home, where, capsys):
                 expected = float(sum(model.losses(batch).values()))
             got = re.search(r"test/loss\W+([0-9.]+)", printed)
             assert float(got[1]) == pytest.approx(expected, rel=1e-4), printed
+
+
+def test_predict_writes_the_likeliest_labels_with_calibrated_probabilities(home, capsys):
+    predict = ["predict", *fit(home)[1:], "--ckpt_path", "last", "--proba"]
+    assert main([*predict, "-k", "3"]) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    table = pyarrow.parquet.read_table(home / "run" / "probabilities.parquet").to_pylist()
+    assert [row["id"] for row in table] == [row["id"] for row in rows()]
+    model = JointEmbedding.load(home / "run" / "last.ckpt")
+    labels, factor = (
+        model.known_labels("words", "genre"),
+        float(re.search(r"words_genre: .* by ([0-9.]+),", printed)[1]),
+    )
+    assert factor != 1
+    probabilities = model.predict_proba("words", [row["words"] for row in rows()], "genre", factor)
+    for row, expected in zip(table, probabilities, strict=True):
+        probability = [label["probability"] for label in row["words_genre"]]
+        same_labels = [expected[labels.index(label["label"])] for label in row["words_genre"]]
+        assert probability == pytest.approx(same_labels, abs=0.01) and probability == pytest.approx(
+            np.sort(expected)[:0:-1], abs=0.01
+        )
+    right = [row["words_genre"][0]["label"] == source["genre"] for row, source in zip(table, rows(), strict=True)]
+    assert f"words_genre, test: accuracy {np.mean(right[32:]):.3f}, expected calibration error" in printed
+
+
+def test_predict_calibrates_on_dev_rows_only(home, capsys, tmp_path):
+    unlabelled = [{**row, "split": "test"} for row in rows()]
+    del unlabelled[0]["bitmap"]
+    words = [
+        *fit(home)[1:],
+        "--ckpt_path",
+        str(home / "run"),
+        "--data.table",
+        str(write(tmp_path / "t.jsonl", unlabelled)),
+    ]
+    assert main(["predict", *words, "--proba"]) == 0, capsys.readouterr().err
+    assert "temperature" not in capsys.readouterr().out
+    table = pyarrow.parquet.read_table(home / "run" / "probabilities.parquet").to_pylist()
+    assert table[0]["bitmap_genre"] is None and len(table[0]["words_genre"]) == 1
+
+
+@pytest.mark.parametrize(("words", "line"), [
+    (["--proba", "-k", "0"], "-k: must be a whole number of at least 1, got '0'"),
+    (["-k", "5"], "-k: it is the number of labels that --proba writes"),
+])  # fmt: skip
+def test_predict_refuses_what_it_cannot_write(home, words, line, capsys):
+    assert main(["predict", *fit(home)[1:], *words]) == 2
+    assert line in capsys.readouterr().err
 
 
 def test_indexing_again_replaces_rows_and_another_column_joins_them(home, ask, tmp_path):

@@ -39,9 +39,29 @@ def test_regression_interval_over_groups_ignores_copies():
 
 
 def test_balanced_accuracy_weighs_every_label_alike():
-    metrics = prediction.classification(["a"] * 9 + ["b"], ["a"] * 10, "a")
+    metrics = prediction.classification(["a"] * 9 + ["b"], ["a"] * 10, np.full(10, 0.9), "a", 0.5)
     assert metrics["accuracy"]["value"] == 0.9 and metrics["balanced"]["value"] == 0.5
     assert metrics["accuracy"]["chance"] == 0.9 and metrics["balanced"]["chance"] == 0.5
+    assert metrics["ece"]["value"] == pytest.approx(0) and metrics["ece"]["chance"] == pytest.approx(0.4)
+
+
+def test_calibration_error_is_the_gap_between_probability_and_accuracy():
+    confidences, correct = np.array([0.95] * 10 + [0.55] * 10), np.array([1] * 9 + [0] + [1] * 3 + [0] * 7)
+    expected = (abs(0.95 - 0.9) + abs(0.55 - 0.3)) / 2
+    assert prediction.expected_calibration_error(confidences, correct) == pytest.approx(expected)
+    first = np.array([1] * 10 + [0] * 10)
+    assert prediction.expected_calibration_error(confidences, correct, first) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("is_exclusive", [True, False])
+def test_the_temperature_of_scaled_logits_is_found(is_exclusive):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 3))
+    if is_exclusive:
+        truth = np.eye(3, dtype=bool)[(logits + rng.gumbel(size=logits.shape)).argmax(1)]
+    else:
+        truth = logits + rng.logistic(size=logits.shape) > 0
+    assert prediction.fit_temperature(logits * 5, truth, is_exclusive) == pytest.approx(5, rel=0.05)
 
 
 def test_likelihood_interval_draws_whole_rows():
