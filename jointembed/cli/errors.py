@@ -78,7 +78,10 @@ def find_own_code(error: BaseException) -> UserError | None:
     # Code before the first call of this package has called it, as tests do.
     first = next((at for at, file in enumerate(files) if _is_ours(file)), 0)
     for frame in reversed(frames[first:]):
-        if not frame.filename.startswith("<") and not _is_ours(frame.filename) and not _is_of_library(frame.filename):
+        file = frame.filename
+        if (
+            Path(file).is_file() and not _is_ours(file) and not _is_of_library(file)
+        ):  # Cython names files that do not exist
             place = f"{frame.filename}, line {frame.lineno}" + f", in {frame.name}" * (frame.name != "<module>")
             wrong = " ".join(f"{wrong} in {(frame.line or '').strip()!r}".split())[:500]
             return CodeError(place, wrong, "correct this code; --debug shows the whole traceback")

@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 
+_SCALARS = [  # of YAML 1.2, as far as people write them by hand
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*)$", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+0123456789."),
+    ("float", r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+."),
+    ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("merge", r"<<$", "<"),
+]  # fmt: skip
+
 
 @functools.cache
 def read_text_as_text() -> None:
-    """Keep words of a command line that YAML has no value for as text, such as #1, &a and ~. Only null means None.
+    """Keep what is meant as text: columns named yes, no, on, off, null or 1990, and words such as #1, &a and ~.
 
-    jsonargparse reads the options of `fit` as YAML, in which these would be missing, and the option would be ignored.
+    jsonargparse reads recipes and options as YAML 1.1, in which yes and on are true. YAML 1.2 has only true and false.
+    Of an option, words that YAML has no value for would be missing, and the option would be ignored. As a value, only
+    null means None.
     """
     import jsonargparse
-    from yaml import YAMLError
+    import yaml
 
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        yaml_implicit_resolvers: dict[str, Any] = {}
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            self.flatten_mapping(node)
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    key.tag = "tag:yaml.org,2002:str"
+            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+            return mapping
+
+    for tag, pattern, first in _SCALARS:
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
     load = jsonargparse.get_loader("yaml")
 
     def load_value(text: str) -> Any:
         value = load(text)
+        if isinstance(value, str):  # also what jsonargparse takes for text, such as `a:`
+            return value
+        value = yaml.load(text, Loader)
         return text if value is None and "\n" not in text else value
 
-    jsonargparse.set_loader("yaml", load_value, (YAMLError,))
+    jsonargparse.set_loader("yaml", load_value, (yaml.YAMLError,))
 
 
 def check_recipe_file(path: Path) -> None:

@@ -116,6 +116,9 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
         self.group, self.join, self.types = group, dict(join or {}), dict(types or {})
         check_types(self.types)
+        if group is not None and split is None:
+            wrong = "it is null, so that all rows are training rows, but data.group splits them"
+            raise UsageError("data.split", wrong, "leave one of the two out")
         self.strict = strict
         self.rows: Rows | None = None
         self.encoded: dict[str, Ragged | EncodedColumn | IndirectColumn | CachedColumn] = {}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .. import values
+from ..arguments import Count
 from ..errors import DamagedError, UsageError
 from ..ragged import Ragged
 from .image_file import is_image, open_image
@@ -36,7 +37,7 @@ class SparseImage(FileReader):
 
     has_weights = True
 
-    def __init__(self, shape: list[int]) -> None:
+    def __init__(self, shape: list[Count]) -> None:
         self._shape = tuple(shape)
         self.size = math.prod(shape)
 

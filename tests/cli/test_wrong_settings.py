@@ -1,7 +1,9 @@
 """Wrong settings of a recipe: each ends with exit code 2 and one line that names the setting and the fix."""
 
+import json
 import sys
 
+import pyarrow as pa
 import pytest
 from wrong_settings import (
     MODELS,
@@ -19,6 +21,8 @@ from wrong_settings import (
 from jointembed.__main__ import main
 from jointembed.cli.errors import report
 from jointembed.config import from_config
+from jointembed.data.table import TableData
+from jointembed.errors import UsageError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of Lightning, which the process of a command would not show
@@ -218,3 +222,40 @@ def test_a_mistake_in_the_module_of_a_trained_class_is_named_by_its_line(module,
         from_config({"class_path": f"{module}.A"}, [module])
     assert report(raised.value) == 1
     assert part in capsys.readouterr().err
+
+
+def test_an_error_of_compiled_code_is_not_one_of_own_code(capsys):
+    with pytest.raises(TypeError) as raised:
+        from_config({"class_path": "jointembed.Category", "init_args": {}}) and pa.field(None, pa.int64())
+    assert report(raised.value) == 1
+    assert "EnumTypeToPy" not in capsys.readouterr().err
+
+
+def test_columns_may_be_called_like_the_values_of_yaml(monkeypatch, tmp_path, capsys):
+    names = {"no": "genre", "yes": "words", "on": "age", "null": "genre", "1990": "words", "Off": "age"}
+    rows = [{"genre": "abc"[n % 3], "words": f"w{n % 5} x", "age": n % 7} for n in range(24)]
+    rows = [{name: row[source] for name, source in names.items()} for row in rows]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "r.yaml").write_text(
+        """
+defaults: &bag {class_path: EmbeddingBag, init_args: {reader: {class_path: Category}}}
+model:
+  dim: 4
+  lr: 1e-3
+  encoders: {no: *bag, on: *bag, null: *bag, Off: *bag, yes: *bag, 1990: *bag}
+  objectives:
+    - {class_path: Match, init_args: {query: yes, target: no}}
+    - {class_path: Match, init_args: {query: on, target: "null", candidates: all}}
+    - {class_path: Match, init_args: {query: Off, target: '1990', candidates: all}}
+data: {table: rows.jsonl, batch_size: 8, cache: null}
+trainer: {max_epochs: 1, enable_progress_bar: false, accelerator: cpu}
+""".replace("defaults: &bag", "#").replace("*bag", "{class_path: EmbeddingBag, init_args: {reader: Category}}")
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "-c", "r.yaml", "--data.group", "no", "--trainer.default_root_dir", "run"]) == 0
+    assert main(["fit", "-c", "run/config.yaml", "--trainer.default_root_dir", "again"]) == 0
+    with pytest.raises(UsageError, match=r"data\.split: it is null"):
+        TableData("rows.jsonl", split=None, group="no")
+    assert main(["fit", "-c", "r.yaml", "--trainer.enable_progress_bar", "maybe", "--data.group", "nope"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "trainer.enable_progress_bar: must be true or false, got maybe" in line
