@@ -1,4 +1,4 @@
-"""Get a pretrained model: of music, of Hugging Face or of torchvision."""
+"""Get a pretrained model: of music, Hugging Face or torchvision."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ GROUPS = {
     "Index": ["index", "skips", "prune", "verify", "embed"],
     "Search": ["similar", "search", "path", "neighbors", "serve"],
     "Explore": ["cluster", "page", "projector"],
+    "Shell": ["completion"],
 }
 MIN_COLUMNS, MAX_COLUMNS = 20, 110
 BOLD, CYAN = "1", "36"  # codes of ANSI terminals

@@ -1,4 +1,4 @@
-"""Write the vectors of a table's rows, in all columns, or their likeliest labels, as Parquet."""
+"""Write the vectors of a table's rows, or their likeliest labels."""
 
 from __future__ import annotations
 

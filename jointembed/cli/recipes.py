@@ -1,19 +1,32 @@
-"""List the packaged recipes, or print one."""
+"""List the packaged recipes, print one, or copy one with its scripts."""
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 from ..errors import UsageError, did_you_mean
 from ..files import expand_user
 
+_SCRIPTS_OF = re.compile(r'parents\[1\] / "(\w+)" / "\w+\.py"')  # how a script names one of another recipe
 
-def recipes(name: str | None = None) -> None:
-    """List the packaged recipes, or print one.
+
+def recipes(name: str | None = None, recipe: str | None = None, folder: str | None = None) -> None:
+    """List the packaged recipes, or print one. `recipes copy RECIPE FOLDER` copies one, with its prepare.py.
 
     Args:
-        name: the recipe to print, such as songs/joint.
+        name: the recipe to print, such as songs/joint; or copy.
+        recipe: the recipe to copy, such as songs/joint, or songs for all of songs.
+        folder: where the folder of the recipe is put.
     """
+    if name == "copy":
+        if recipe is None or folder is None:
+            raise UsageError("recipes copy", "a recipe and a folder are needed", "write recipes copy RECIPE FOLDER")
+        copy(recipe, expand_user(folder))
+        return
+    if recipe is not None:
+        raise UsageError(recipe, "unexpected argument", "write recipes NAME, or recipes copy RECIPE FOLDER")
     if name is not None:
         print(resolve(name).read_text(), end="")
         return
@@ -24,7 +37,35 @@ def recipes(name: str | None = None) -> None:
     print_table(["recipe", "what it trains"], rows)
 
 
-def folder() -> Path:
+def copy(recipe: str, target: Path) -> None:
+    """Copy a packaged recipe, or all of a folder, with the scripts of its folder and of those that they use.
+
+    Raises:
+        UsageError: there is no such recipe, or a file is there already.
+    """
+    root, (group, _, stem) = packaged_folder(), recipe.removesuffix(".yaml").partition("/")
+    choices = [*names(), *dict.fromkeys(name.partition("/")[0] for name in names() if "/" in name)]
+    if recipe.removesuffix(".yaml") not in choices:
+        raise UsageError(recipe, "this recipe does not exist", did_you_mean(recipe, choices))
+    if not (root / group).is_dir():
+        paths = [root / f"{group}.yaml"]
+    else:
+        paths = [path for path in (root / group).iterdir() if path.is_file()]
+        paths = [path for path in paths if path.suffix != ".yaml" or not stem or path.stem == stem]
+    for path in paths:  # grows as scripts are found that others use
+        for name in _SCRIPTS_OF.findall(path.read_text("utf-8")) if path.suffix == ".py" else ():
+            paths += [script for script in (root / name).glob("*.py") if script not in paths]
+    places = {path: target / path.relative_to(root) for path in sorted(paths)}
+    for place in places.values():
+        if place.exists():
+            raise UsageError(place, "the file is there already", "give another folder, or move it away")
+    for path, place in places.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+        print(place)
+
+
+def packaged_folder() -> Path:
     """The folder of the recipes: inside an installed wheel, or beside the package in a clone."""
     inside = Path(__file__).parent.parent / "recipes"
     return inside if inside.is_dir() else Path(__file__).parent.parent.parent / "recipes"
@@ -32,7 +73,7 @@ def folder() -> Path:
 
 def names() -> list[str]:
     """The names of all packaged recipes, such as songs/joint."""
-    root = folder()
+    root = packaged_folder()
     return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml"))
 
 
@@ -45,7 +86,7 @@ def resolve(name: str) -> Path:
     path = expand_user(name)
     if path.exists():
         return path
-    packaged = folder() / (name.removesuffix(".yaml") + ".yaml")
+    packaged = packaged_folder() / (name.removesuffix(".yaml") + ".yaml")
     if not packaged.is_file():
         raise UsageError(name, "this recipe does not exist", did_you_mean(name, names()))
     return packaged

@@ -10,9 +10,9 @@ import yaml
 from PIL import Image
 from pyarrow import parquet
 
-from jointembed import BagOfWords, Category, ConvNet, EmbeddingBag, Index, LogMel, Space
+from jointembed import BagOfWords, Category, ConvNet, EmbeddingBag, Index, LogMel, Space, recipe_tools
 from jointembed.__main__ import main
-from jointembed.cli.recipes import folder, names
+from jointembed.cli.recipes import names, packaged_folder
 
 # Lightning asks torch in a way that torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -90,7 +90,7 @@ def strokes(folder):
     ], ("stroke", "thom")
 
 
-HOME = folder()
+HOME = packaged_folder()
 FEATURES = (HOME / "genres" / "features.yaml").read_text()
 
 
@@ -292,14 +292,14 @@ def test_a_recipe_runs_from_fit_to_search(name, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("name", names())
 def test_a_recipe_says_in_its_first_line_what_it_is(name):
-    first, second, *_ = (folder() / f"{name}.yaml").read_text().splitlines()
+    first, second, *_ = (packaged_folder() / f"{name}.yaml").read_text().splitlines()
     assert first.startswith("# ") and first.endswith(".") and len(first) > 20
     assert second and not second.startswith("#"), "one line, which is what the list shows"
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_complete_and_keeps_to_itself(name):
-    recipe = yaml.safe_load((folder() / f"{name}.yaml").read_text())
+    recipe = yaml.safe_load((packaged_folder() / f"{name}.yaml").read_text())
     assert set(recipe) == {"model", "data", "trainer"}
     assert "table" not in recipe["data"], "the table is given on the command line"
     assert recipe["trainer"]["default_root_dir"] == "runs/" + name.replace("/", "-")
@@ -313,10 +313,39 @@ def test_the_list_names_every_recipe_and_what_it_is(capsys):
     assert [line.split()[0] for line in lines] == names() and "mnist/deep3d" in names() and "tiny" in names()
     for line in lines:
         name, about = line.split(None, 1)
-        assert (folder() / f"{name}.yaml").read_text().startswith(f"# {about}\n")
+        assert (packaged_folder() / f"{name}.yaml").read_text().startswith(f"# {about}\n")
 
 
 @pytest.mark.parametrize("name", names())
 def test_a_recipe_is_printed_byte_for_byte(name, capsysbinary):
     assert main(["recipes", name]) == 0
-    assert capsysbinary.readouterr().out == (folder() / f"{name}.yaml").read_bytes()
+    assert capsysbinary.readouterr().out == (packaged_folder() / f"{name}.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted({name.partition("/")[0] for name in names() if "/" in name}))
+def test_scripts_of_a_copied_recipe_run(name, tmp_path, capsys):
+    assert main(["recipes", "copy", name, str(tmp_path)]) == 0
+    copied = capsys.readouterr().out.splitlines()
+    assert str(tmp_path / name / "prepare.py") in copied and any(path.endswith(".yaml") for path in copied)
+    module = recipe_tools.load_script(tmp_path / name / "prepare.py")  # which imports the scripts that it uses
+    assert callable(module.main)
+
+
+def test_a_recipe_is_copied_alone_and_nothing_is_overwritten(tmp_path, capsys):
+    assert main(["recipes", "copy", "movies/likes", str(tmp_path)]) == 0
+    assert [path.name for path in tmp_path.rglob("*.yaml")] == ["likes.yaml"]
+    (tmp_path / "movies" / "likes.yaml").write_text("mine")
+    assert main(["recipes", "copy", "movies/likes", str(tmp_path)]) == 2
+    assert "there already" in capsys.readouterr().err and (tmp_path / "movies" / "likes.yaml").read_text() == "mine"
+    assert main(["recipes", "copy", "tiny", str(tmp_path)]) == 0 and (tmp_path / "tiny.yaml").is_file()
+
+
+@pytest.mark.parametrize(("words", "line"), [
+    (["copy", "songs/join", "x"], "did you mean songs/joint?"),
+    (["copy", "songs"], "a recipe and a folder are needed"),
+    (["songs/joint", "x"], "x: unexpected argument"),
+])  # fmt: skip
+def test_a_wrong_copy_of_a_recipe_is_one_line(words, line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["recipes", *words]) == 2
+    assert line in capsys.readouterr().err and not list(tmp_path.iterdir())
