@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -82,7 +83,8 @@ class Embedder(TransformerMixin, Pretrained):  # type: ignore[misc]
             UsageError: the cells are a single text, or a table without the column; see `Space.embed` for more.
         """
         space = self._load().space
-        return space.embed(self.column, _list_cells(cells, self.column, space.input_columns(self.column)))
+        with _listed(cells, self.column, space.input_columns(self.column)) as listed:
+            return space.embed(self.column, listed)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -128,8 +130,8 @@ class PretrainedClassifier(ClassifierMixin, Pretrained):  # type: ignore[misc]
             UsageError: see `Embedder.transform`.
         """
         model = self._load()
-        inputs = model.space.input_columns(self.column)
-        probabilities = model.predict_proba(self.column, _list_cells(cells, self.column, inputs), self.target)
+        with _listed(cells, self.column, model.space.input_columns(self.column)) as listed:
+            probabilities = model.predict_proba(self.column, listed, self.target)
         labels = model.known_labels(self.column, self.target)
         return probabilities[:, sorted(range(len(labels)), key=labels.__getitem__)]
 
@@ -147,8 +149,11 @@ def _check_container(cells: Any, column: str) -> None:
         raise UsageError(column, wrong, "put the cells into a list")
 
 
-def _list_cells(cells: Any, column: str, inputs: Sequence[str]) -> list[Any]:
+@contextmanager
+def _listed(cells: Any, column: str, inputs: Sequence[str]) -> Iterator[list[Any]]:
     """The cells of a column of a model, which is made of columns of a table, as a list.
+
+    Sounds and images within a table are files until the context is left.
 
     Raises:
         UsageError: see `Embedder.transform`.
@@ -159,12 +164,14 @@ def _list_cells(cells: Any, column: str, inputs: Sequence[str]) -> list[Any]:
             cells = np.asarray(cells)
         if isinstance(cells, np.ndarray) and cells.dtype.kind in "OUST" and cells.shape[1:] == (1,):
             cells = cells[:, 0]  # a column of texts, as scikit-learn passes it on
-        return list(cells)
+        yield list(cells)
+        return
     rows = Rows.open(cells)
-    if list(inputs) != [column]:
-        return rows.dicts()
     names = rows.columns
+    if list(inputs) != [column]:
+        yield rows.dicts()
+        return
     if column not in names and len(names) > 1:
         wrong = f"the table has no such column (it has {', '.join(names)})"
         raise UsageError(column, wrong, did_you_mean(column, names))
-    return rows.cells(column if column in names else names[0])
+    yield rows.cells(column if column in names else names[0])

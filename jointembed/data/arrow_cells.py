@@ -31,6 +31,15 @@ def is_list(type: Any) -> bool:
     return bool(types.is_list(type) or types.is_large_list(type) or types.is_fixed_size_list(type))
 
 
+def has_contents(type: Any) -> bool:
+    """Whether the cells of an Arrow type are files as `datasets` keeps them, {"bytes", "path"}, or lists of them."""
+    from pyarrow import types
+
+    if is_list(type):
+        return has_contents(type.value_type)
+    return bool(types.is_struct(type)) and {field.name for field in type} == {"bytes", "path"}
+
+
 def is_number(type: Any) -> bool:
     """Whether an Arrow type is of integers or floats."""
     from pyarrow import types

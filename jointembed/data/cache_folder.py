@@ -18,7 +18,7 @@ from .cache_use import hold_unused, last_use
 from .column_store import MANIFEST
 from .table_file import FOLDER, content_digest
 
-FEATURES, COLUMNS, SHARDS = "features", "columns", "shards"
+FEATURES, COLUMNS, CONTENTS = "features", "columns", "contents"
 MAX_SHARE_OF_FREE_SPACE = 0.25  # what all caches of a table should take of the disk, before a line says so
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _VECTORS = re.compile(r"vectors-\w+-torch-(.+?)-([^-]+)")
@@ -75,12 +75,12 @@ def list_caches(folder: Path) -> list[CacheItem]:
     """The caches in a folder, the largest first."""
     items = [_array_cache(path) for path in folder.glob(f"{FEATURES}/*.bin")]
     items += [_column_store(path, folder) for path in folder.glob(f"{COLUMNS}/*") if path.is_dir()]
-    for path in folder.glob(f"{SHARDS}/*-*"):
+    for path in folder.glob(f"{CONTENTS}/*-*"):
         if path.is_dir():
-            shard = path.name.rpartition("-")[0]
-            outdated = "" if "+" in shard else _outdated_table(path.name, folder)
+            table = path.name.rpartition("-")[0]
+            outdated = "" if "+" in table else _outdated_table(path.name, folder)
             files = sum(1 for _ in path.iterdir())
-            items.append(CacheItem(path, f"members of {shard}", files, _size(path), last_use(path), outdated, False))
+            items.append(CacheItem(path, f"files within {table}", files, _size(path), last_use(path), outdated, False))
     for path in folder.glob("*.parquet"):
         content = f"{path.name.rpartition('-')[0]} as Parquet"
         outdated = _outdated_table(path.name, folder)

@@ -7,14 +7,13 @@ import re
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..audio import is_decoder, to_wav
 from ..readers.image_file import is_image, to_png
-from ..values import is_content
+from ..values import is_content, missing, present
 
 _UNUSUAL = re.compile(r"[^\w.-]+")
 MAX_NAME_CHARACTERS = 60
@@ -34,6 +33,10 @@ class ContentFolder:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.folder, self.relative = folder, relative
 
+    def replace_all(self, cells: Iterable[Any]) -> list[Any]:
+        """A column of cells; see `replace`."""
+        return [self.replace(cell) for cell in cells]
+
     def replace(self, cell: Any) -> Any:
         """A cell with the path of a file in place of each content within it: bytes, an image, a decoder of a sound."""
         if is_content(cell):
@@ -47,9 +50,14 @@ class ContentFolder:
             return self.write(to_wav(cell), "sound.wav")
         if isinstance(cell, list | tuple):
             return [self.replace(item) for item in cell]
-        if hasattr(cell, "detach"):  # a tensor
-            cell = cell.detach().cpu().numpy()
-        return cell.tolist() if isinstance(cell, np.ndarray | np.generic) else cell
+        return cell
+
+    @staticmethod
+    def is_needed(cells: Iterable[Any]) -> bool:
+        """Whether a column has cells that `replace` changes; the first one that is not missing decides."""
+        first = next((cell for cell in cells if not missing(cell)), None)
+        item = next(iter(present(first)), None) if isinstance(first, list | tuple) else first
+        return isinstance(item, bytes) or is_content(item) or is_image(item) or is_decoder(item)
 
     def write(self, content: bytes, name: str = "") -> str:
         """Write a content, unless it is there; return the path.

@@ -45,7 +45,7 @@ class JoinedRows(Rows):
     """
 
     def __init__(self, rows: Rows, join: Mapping[str, Any], types: Mapping[str, str] | None = None) -> None:
-        super().__init__(rows._table, rows.root, rows.name)
+        super().__init__(rows._table, rows.root, rows.name, rows._contents)
         self.join, self.types = dict(join), dict(types or {})
         self.unmatched: list[str] = []
         self._items: dict[str, tuple[Rows, ItemNumbers]] = {}

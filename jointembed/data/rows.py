@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from .. import values
 from ..errors import UsageError, did_you_mean
-from ..files import expand_user, text_to_path
+from ..files import expand_user, make_dir, text_to_path
 from ..recipe_tools import hash_fraction
 from .arrow_cells import (
     field_kind,
+    has_contents,
     has_elements,
     is_list,
     is_number,
     split_cells,
     to_objects,
 )  # fmt: skip
+from .cache_folder import CONTENTS, cache_folder
 from .contents import ContentFolder
 from .sources.arrow import is_dataset, is_splits, read_arrow, read_dataset
 from .sources.dicts import is_iterable_of_rows, write_rows
@@ -81,15 +83,15 @@ class Rows:
         if isinstance(table, str | Path):
             return cls._read(expand_user(table), types or {})
         if hasattr(table, "iloc"):  # pandas
-            return cls({str(name): _plain_list(_series_to_list(table[name])) for name in table.columns})
+            return cls._from_columns({str(name): _series_to_list(table[name]) for name in table.columns})
         if is_dataset(table) or is_splits(table):
             contents = ContentFolder()
             return cls(read_dataset(table, contents), contents=contents)
         if isinstance(table, list) and all(isinstance(row, dict) for row in table):
             names = list(dict.fromkeys(name for row in table for name in row))
-            return cls({name: _plain_list([row.get(name) for row in table]) for name in names})
+            return cls._from_columns({name: [row.get(name) for row in table] for name in names})
         if isinstance(table, Mapping):
-            return cls(_equal_lengths({str(name): _plain_list(list(cells)) for name, cells in table.items()}))
+            return cls._from_columns({str(name): list(cells) for name, cells in table.items()})
         if (arrow := read_arrow(table)) is not None:
             return cls(arrow)
         if is_iterable_of_rows(table):
@@ -97,6 +99,20 @@ class Rows:
             return cls(write_rows(table, contents), contents=contents)
         wrong = f"expected a table, got {type(table).__name__}"
         raise UsageError("table", wrong, "give a path, a DataFrame, an Arrow table, a dict of lists, or rows as dicts")
+
+    @classmethod
+    def _from_columns(cls, table: dict[str, list[Any]]) -> Rows:
+        """The rows of columns as lists, whose sounds and images become files, as in every table."""
+        lengths = {name: len(cells) for name, cells in table.items()}
+        if len(set(lengths.values())) > 1:
+            counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise UsageError("table", f"its columns have different lengths: {counts}", "give a cell for each row")
+        contents = None
+        for name, cells in table.items():
+            if ContentFolder.is_needed(cells):
+                contents = contents or ContentFolder()
+                table[name] = contents.replace_all(cells)
+        return cls({name: _plain_list(cells) for name, cells in table.items()}, contents=contents)
 
     @classmethod
     def _read(cls, path: Path, types: Mapping[str, str]) -> Rows:
@@ -224,11 +240,24 @@ class Rows:
         if key not in self._cells:
             if isinstance(self._table, dict):
                 cells = self._table[column]
+            elif has_contents(self.field(column).type):
+                contents = self._open_contents()
+                cells = [cell for batch in self.batches(column) for cell in contents.replace_all(batch.to_pylist())]
             else:
                 cells = to_objects(self._table.column(column), field_kind(self.field(column)))
             root = self.root if paths else None
             self._cells[key] = [_add_root(cell, root) for cell in cells] if root else list(cells)
         return self._cells[key]
+
+    def _open_contents(self) -> ContentFolder:
+        """The folder of files that stand in the cells: in the cache beside the table, or a temporary one."""
+        if self._contents is None:
+            folder = None
+            if self.root is not None and self.digest is not None:
+                folder = cache_folder(self.root) / CONTENTS / f"{Path(self.name).name}-{self.digest[:16]}"
+                make_dir(folder)
+            self._contents = ContentFolder(folder)
+        return self._contents
 
     def drop_files(self, column: str, paths: Collection[str]) -> None:
         """Take the cells of some files for missing; a list of files is left with the others."""
@@ -266,14 +295,6 @@ class Rows:
 def _plain_list(cells: list[Any]) -> list[Any]:
     simple = {type(None), str, int, float, bool, np.ndarray}
     return cells if set(map(type, cells)) <= simple else list(map(values.to_plain, cells))
-
-
-def _equal_lengths(table: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    lengths = {name: len(cells) for name, cells in table.items()}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise UsageError("table", f"its columns have different lengths: {counts}", "give a cell for each row")
-    return table
 
 
 def _series_to_list(series: Any) -> list[Any]:

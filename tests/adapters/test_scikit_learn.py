@@ -29,6 +29,7 @@ from jointembed import (
     Numbers,
     PretrainedClassifier,
     Space,
+    audio,
 )
 from jointembed.errors import UsageError
 
@@ -249,6 +250,17 @@ def test_probabilities_rank_as_the_model_does(settings, tmp_path):
         assert (scores.argsort(1) == probabilities.argsort(1)).all()
         assert (predicted == classifier.classes_[scores.argmax(1)]).all()
     assert classifier.score(SOUNDS, predicted) == 1
+
+
+def test_sounds_within_a_table_are_read(tmp_path):
+    model = make_labeller()
+    model.save(tmp_path / "model.ckpt")
+    content = audio.to_wav({"array": SOUNDS[0], "sampling_rate": 8000})
+    table = pandas.DataFrame({"sound": [{"bytes": content, "path": "a.wav"}] * 2})
+    expected = model.space.embed("sound", [SOUNDS[0]] * 2)
+    assert (Embedder(tmp_path / "model.ckpt", "sound").transform(table) == expected).all()
+    probabilities = PretrainedClassifier(tmp_path / "model.ckpt", "sound", "kind").predict_proba(table)
+    assert probabilities.shape == (2, 3)
 
 
 def test_probabilities_have_the_trained_temperature():

@@ -14,9 +14,23 @@ import pyarrow
 import pytest
 import soundfile
 import torch
+from pyarrow import parquet
 
-from jointembed import ConvNet, EmbeddingBag, Image, LogMel, Space, SparseImage, TableData
+from jointembed import (
+    Category,
+    ConvNet,
+    EmbeddingBag,
+    Image,
+    JointEmbedding,
+    LogMel,
+    Match,
+    Space,
+    SparseImage,
+    TableData,
+    Trainer,
+)
 from jointembed.data.cache_folder import list_caches
+from jointembed.data.join import JoinedRows
 from jointembed.data.rows import Rows
 from jointembed.data.table_file import FOLDER
 from jointembed.errors import DamagedError, UsageError
@@ -272,9 +286,39 @@ def test_damaged_content_is_one_line(space):
 
 
 def test_files_of_a_spooled_table_stay_as_long_as_its_rows(photo):
-    rows = Rows.open({"id": number, "photo": photo.read_bytes()} for number in range(20)).with_split("id")
+    table = ({"id": number, "photo": photo.read_bytes()} for number in range(20))
+    rows = JoinedRows(Rows.open(table), {"id": [{"id": number, "kind": "a"} for number in range(20)]}).with_split("id")
     gc.collect()
     assert {Path(path).read_bytes() for path in rows.cells("photo", paths=True)} == {photo.read_bytes()}
+
+
+def test_files_within_parquet_are_written_to_the_cache_once(space, photo, tmp_path):
+    cells = [{"bytes": photo.read_bytes(), "path": "a.jpg"}, {"bytes": None, "path": photo.name}, None]
+    parquet.write_table(pyarrow.table({"id": ["a", "b", "c"], "photo": cells}), tmp_path / "rows.parquet")
+    for _ in range(2):
+        rows = Rows.open(tmp_path / "rows.parquet")
+        first, second, third = rows.cells("photo", paths=True)
+        assert second == str(photo) and third is None and Path(first).is_relative_to(tmp_path / FOLDER)
+        assert (space.embed("photo", [first]) == space.embed("photo", [second])).all()
+        assert [item.arrays for item in list_caches(tmp_path / FOLDER)] == [1]
+    assert all(isinstance(row.get("photo", ""), str) for row in rows.dicts())
+
+
+@pytest.mark.parametrize("make", [
+    pytest.param(lambda rows: rows, id="list"),
+    pytest.param(lambda rows: iter(rows), id="iterator"),
+    pytest.param(pandas.DataFrame, id="pandas"),
+    pytest.param(pyarrow.Table.from_pylist, id="Arrow"),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_image_within_a_table_is_skipped(make, photo, tmp_path, capsys):
+    rows = [{"id": n, "photo": {"bytes": photo.read_bytes(), "path": "a.jpg"}, "kind": "ab"[n % 2]} for n in range(6)]
+    rows[3]["photo"] = {"bytes": b"damaged", "path": "b.jpg"}
+    encoders = {"photo": ConvNet(Image([8, 8]), channels=[4], width=4), "kind": EmbeddingBag(Category())}
+    model = JointEmbedding(4, encoders, [Match("photo", "kind", "all")])
+    trainer = Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, enable_progress_bar=False)
+    trainer.fit(model, TableData(make(rows), batch_size=3))
+    assert "1 of 2 files of photo cannot be read" in capsys.readouterr().err
 
 
 # -- WebDataset --------------------------------------------------------------------------------------------------------
@@ -311,11 +355,11 @@ def test_members_of_equal_stem_are_a_row(shard, space, sound):
 
 def test_members_of_a_shard_that_has_changed_are_pruned(shard):
     Rows.open(shard)
-    (item,) = [item for item in list_caches(shard.parent / FOLDER) if item.content == "members of songs-000.tar"]
+    (item,) = [item for item in list_caches(shard.parent / FOLDER) if item.content == "files within songs-000.tar"]
     assert not item.outdated
     write_shard(shard, {"x.txt": b"new"})
     assert Rows.open(shard).cells("txt") == ["new"]
-    items = [item for item in list_caches(shard.parent / FOLDER) if item.content == "members of songs-000.tar"]
+    items = [item for item in list_caches(shard.parent / FOLDER) if item.content == "files within songs-000.tar"]
     assert sorted(bool(item.outdated) for item in items) == [False, True]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..arrow_cells import plain_cells, plain_type
+from ..arrow_cells import has_contents, plain_cells, plain_type
 from ..contents import ContentFolder
 
 ROWS_IN_BATCH = 1000
@@ -77,19 +77,10 @@ def _read_batches(dataset: Any, contents: ContentFolder) -> Iterator[Any]:
                     for number in batch.column(place).to_pylist()
                 ]
                 batch = batch.set_column(place, field.name, pa.array(labels, pa.string()))
-            elif _has_content(field.type):
+            elif has_contents(field.type):
                 cells = [contents.replace(cell) for cell in batch.column(place).to_pylist()]
                 batch = batch.set_column(place, field.name, pa.array(cells))
         yield batch
-
-
-def _has_content(type: Any) -> bool:
-    """Whether the cells of an Arrow type are {"bytes", "path"}, or lists of them."""
-    from pyarrow import types
-
-    if types.is_list(type) or types.is_large_list(type):
-        return _has_content(type.value_type)
-    return bool(types.is_struct(type)) and {field.name for field in type} == {"bytes", "path"}
 
 
 def make_plain(arrow: Any) -> Any:

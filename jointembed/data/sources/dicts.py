@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from ...errors import UsageError
 from ...values import to_plain
 from ..contents import ContentFolder
@@ -51,6 +53,8 @@ def _items(table: Any) -> Iterator[Any]:
 def _plain(cell: Any) -> Any:
     """What JSON has for a cell that it does not know."""
     plain = to_plain(cell)
+    if isinstance(plain, np.ndarray | np.generic):
+        return plain.tolist()
     if plain is cell:
         if hasattr(cell, "isoformat"):
             return cell.isoformat()

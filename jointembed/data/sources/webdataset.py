@@ -13,7 +13,7 @@ from typing import Any
 
 from ... import files
 from ...errors import DamagedError, UsageError
-from ..cache_folder import SHARDS, cache_folder
+from ..cache_folder import CONTENTS, cache_folder
 from ..contents import ContentFolder
 from ..table_file import ParquetTable, content_digest, open_table
 from .dicts import ROWS, write_rows
@@ -54,7 +54,7 @@ def open_shards(shards: Sequence[Path]) -> tuple[ParquetTable, Path, str]:
     """
     digests, more = [content_digest(shard) for shard in shards], f"+{len(shards) - 1}" if len(shards) > 1 else ""
     digest = hashlib.sha256("".join(digests).encode()).hexdigest() if more else digests[0]
-    folder = cache_folder(shards[0].parent) / SHARDS / f"{shards[0].name}{more}-{digest[:16]}"
+    folder = cache_folder(shards[0].parent) / CONTENTS / f"{shards[0].name}{more}-{digest[:16]}"
     files.make_dir(folder.parent)
     with files.lock(folder.with_name(f"{folder.name}.lock"), wait=True):  # of processes of one training
         if not folder.is_dir():
