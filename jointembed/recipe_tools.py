@@ -25,6 +25,8 @@ from .files import atomic_write, write
 
 Row = dict[str, Any]
 
+SPLITS = ("train", "dev", "val", "valid", "test", "unseen")  # rows of other splits are candidates
+
 
 class Arguments(argparse.ArgumentParser):
     """The command line of a prepare script: `SOURCE... OUT` and its options.
@@ -38,6 +40,9 @@ class Arguments(argparse.ArgumentParser):
         super().__init__(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
         self.fetch = fetch
         self.add_argument("places", nargs="*", metavar="SOURCE... OUT", help="folders of data, then the table's folder")
+        self.add_argument(
+            "--split", choices=["test", "dev"], help="put all rows into this split: data that takes no part in training"
+        )
 
     def error(self, message: str) -> NoReturn:
         """Report the errors of argparse in one line."""
@@ -145,13 +150,14 @@ def link_or_copy(source: Path, out: Path, folder: str) -> str:
     return f"{folder}/{source.name}"
 
 
-def write_rows(out: Path, rows: Sequence[Row], skipped: int = 0) -> None:
+def write_rows(out: Path, rows: Sequence[Row], skipped: int = 0, split: str | None = None) -> None:
     """Write the table as `rows.parquet` if any cell is an array, else as `rows.jsonl`; print its splits.
 
     Args:
         out: the folder of the table, which is replaced atomically.
         rows: a dict for each row, without missing cells. Arrays of a column are uint8 and of the same length.
         skipped: number of items that the source lists but does not contain.
+        split: of all rows that are not candidates only, in place of their own.
 
     Raises:
         UsageError: rows is empty, or an id is not unique.
@@ -160,6 +166,8 @@ def write_rows(out: Path, rows: Sequence[Row], skipped: int = 0) -> None:
         raise UsageError(
             out, f"nothing to write, {skipped} listed files are missing", "give the folder that holds them"
         )
+    if split:
+        rows = [row | {"split": split} if row["split"] in SPLITS else row for row in rows]
     if len({row["id"] for row in rows}) < len(rows):
         raise UsageError(out, "some ids are not unique", "give every source once")
     if any(isinstance(cell, np.ndarray) for row in rows for cell in row.values()):

@@ -84,7 +84,7 @@ def _train(folder: Path, epochs: int | None, console: object) -> None:
     ]
     words += ["--trainer.max_epochs", str(epochs)] if epochs is not None else []
     words += ["--trainer.enable_model_summary", "false"]
-    words += ["--resume", "auto"]
+    words += ["--resume", "auto"] if run.is_dir() else []
     print(
         "Training one space over audio, piano rolls, captions, genres and artists: jointembed fit "
         + " ".join(words[:6]),

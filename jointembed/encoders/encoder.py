@@ -19,11 +19,11 @@ from .fingerprint import compute_fingerprint
 PIECES_IN_BATCH = 32  # where nothing else is said
 
 
-def make_mlp(width: int, hidden: list[int], out: int) -> nn.Sequential:
-    """A network of linear layers with GELU between them, width -> hidden -> out."""
+def make_mlp(width: int, hidden: list[int], out: int, dropout: float = 0.0) -> nn.Sequential:
+    """A network of linear layers with GELU and dropout between them, width -> hidden -> out."""
     layers: list[nn.Module] = []
     for size in hidden:
-        layers += [nn.Linear(width, size), nn.GELU()]
+        layers += [nn.Linear(width, size), nn.GELU(), *([nn.Dropout(dropout)] if dropout else [])]
         width = size
     return nn.Sequential(*layers, nn.Linear(width, out))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor
 
-from ..arguments import Count
+from ..arguments import Count, Dropout, NonNegative
 from ..errors import UsageError
 from ..ragged import Ragged
 from ..readers import Reader
@@ -22,11 +23,21 @@ class MLP(Encoder):
         reader: what turns cells into numbers.
         width: of the vectors.
         hidden: layers before them.
+        dropout: share of the values of these layers dropped, in training.
+        noise: standard deviation of the noise added to the numbers, in training; those of `Numbers` have a standard
+            deviation of 1. It smooths what the network learns (Bishop 1995).
     """
 
-    def __init__(self, reader: Reader, width: Count = 64, hidden: list[Count] | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        width: Count = 64,
+        hidden: list[Count] | None = None,
+        dropout: Dropout = 0.0,
+        noise: NonNegative = 0.0,
+    ) -> None:
         super().__init__(reader, width)
-        self.hidden = list(hidden or [])
+        self.hidden, self.dropout, self.noise = list(hidden or []), dropout, noise
 
     def build(self, dim: int) -> None:
         """Make the network.
@@ -37,8 +48,11 @@ class MLP(Encoder):
         if len(self.reader.shape) != 1:
             wrong = "MLP needs numbers, and it gives none"
             raise UsageError(type(self.reader).__name__, wrong, "read the column with Numbers or PiecewiseLinear")
-        self.network = make_mlp(self.reader.size, self.hidden, self.width)
+        self.network = make_mlp(self.reader.size, self.hidden, self.width, self.dropout)
 
     def pieces(self, x: Ragged) -> Tensor:
         """One vector per piece: (P, width)."""
-        return cast(Tensor, self.network(x.values))
+        values = x.values
+        if self.training and self.noise:
+            values = values + self.noise * torch.randn_like(values)
+        return cast(Tensor, self.network(values))

@@ -104,7 +104,10 @@ def main() -> None:
     arguments = recipe_tools.Arguments(__doc__, FETCH)
     arguments.add_argument("--seed", type=int, default=1, help="seed of the artists that are held back")
     sources, out, options = arguments.read()
-    recipe_tools.write_rows(out, rows(sources[0], options.seed))
+    table = rows(sources[0], options.seed)
+    if options.split:
+        table = [row for row in table if row["split"] not in ("train", "dev")]
+    recipe_tools.write_rows(out, table, split=options.split)
 
 
 if __name__ == "__main__":

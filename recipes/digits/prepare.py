@@ -92,11 +92,12 @@ def main() -> None:
         files |= matches
         if not matches:
             written += mnist.handwritten(source, 1 / 30)
-    if not written:
+    if not written and not (options.split and files):
         raise UsageError(sources[0], "no source holds train-images-idx3-ubyte.gz", FETCH)
-    if not files:
+    if not files and not options.split:
         raise UsageError(sources[0], "no source holds recordings/0_george_0.wav or its like", FETCH)
-    recipe_tools.write_rows(out, [*written, *spoken(files, out, options.hold), *spelt()])
+    words = [row for row in spelt() if not options.split or row["split"] == "test"]
+    recipe_tools.write_rows(out, [*written, *spoken(files, out, options.hold), *words], split=options.split)
 
 
 if __name__ == "__main__":

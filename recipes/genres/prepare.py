@@ -71,7 +71,7 @@ def main() -> None:
                 continue
             item["audio"] = recipe_tools.link_or_copy(item["audio"], out, f"audio/{item['audio'].parent.name}")
         rows.append(item)
-    recipe_tools.write_rows(out, rows, skipped=len(items) - len(rows))
+    recipe_tools.write_rows(out, rows, skipped=len(items) - len(rows), split=options.split)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def main() -> None:
         rows.append(
             {**{name: cell for name, cell in row.items() if cell is not None}, "log_price": math.log(row["price"])}
         )
-    recipe_tools.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows, split=options.split)
 
 
 if __name__ == "__main__":

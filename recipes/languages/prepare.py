@@ -53,7 +53,7 @@ def main() -> None:
     for source in sources:
         for split, texts in find(source).items():
             captions.setdefault(split, {}).update(texts)
-    if "train" not in captions:
+    if not captions or "train" not in captions and not options.split:
         raise UsageError(sources[0], "train.en.gz is missing", FETCH)
     rows: list[recipe_tools.Row] = []
     for split, texts in captions.items():
@@ -61,15 +61,19 @@ def main() -> None:
         if len(set(counts.values())) > 1:
             raise DamagedError(sources[0], f"{split} has not equally many lines in all languages: {counts}", FETCH)
         ids = [f"{split}-{number}" for number in range(next(iter(counts.values())))]
-        carved = recipe_tools.hold_out(ids, 1 / 30) if split == "train" else set()
+        carved = recipe_tools.hold_out(ids, 1 / 30) if split == "train" and not options.split else set()
         for number, id in enumerate(ids):
             part = "dev" if id in carved else split
-            left_out = ("fr" if number < len(ids) // 2 else "de") if options.halves and part == "train" else ""
+            left_out = (
+                ("fr" if number < len(ids) // 2 else "de")
+                if options.halves and part == "train" and not options.split
+                else ""
+            )
             cells = {
                 language: line[number] for language, line in texts.items() if line[number] and language != left_out
             }
             rows.append({"id": id, "split": part, **cells})
-    recipe_tools.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows, split=options.split)
 
 
 if __name__ == "__main__":

@@ -76,8 +76,9 @@ def handwritten(source: Path, dev: float) -> list[recipe_tools.Row]:
 
 
 def main() -> None:
-    sources, out, _ = recipe_tools.Arguments(__doc__, FETCH).read()
-    recipe_tools.write_rows(out, [row for source in sources for row in handwritten(source, 1 / 12)])
+    sources, out, options = recipe_tools.Arguments(__doc__, FETCH).read()
+    rows = [row for source in sources for row in handwritten(source, 1 / 12)]
+    recipe_tools.write_rows(out, rows, split=options.split)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,10 @@ def main() -> None:
     else:
         raise UsageError(source, "these options need ratings.dat, ratings.csv or u1.base in it", FETCH)
     try:
-        recipe_tools.write_rows(out, list(rows))
+        table = list(rows)
+        if options.split and sequences:  # a row of a user that asks for nothing
+            table = [row for row in table if row["split"] != "train"]
+        recipe_tools.write_rows(out, table, split=options.split)
     except (ValueError, KeyError, csv.Error) as error:
         raise DamagedError(source, f"a line in it is not as published ({error})", "fetch it again") from error
 

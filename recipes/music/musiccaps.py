@@ -63,7 +63,7 @@ def parse_aspects(row: dict[str, str]) -> list[str]:
 
 
 def main() -> None:
-    sources, out, _ = recipe_tools.Arguments(__doc__, FETCH).read()
+    sources, out, options = recipe_tools.Arguments(__doc__, FETCH).read()
     published = read(sources[0])
     aspects = [parse_aspects(row) for row in published]
     is_test = [row["is_audioset_eval"] == "True" for row in published]
@@ -79,7 +79,7 @@ def main() -> None:
         }
         tags = [tag for tag in tags if tag in frequent]
         rows.append(cells | ({"tags": tags} if tags else {}))
-    recipe_tools.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows, split=options.split)
     print(f"{len(frequent)} tags")
 
 

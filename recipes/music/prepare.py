@@ -216,7 +216,7 @@ def split_by_artist(rows: list[recipe_tools.Row]) -> None:
 
 
 def main() -> None:
-    sources, out, _ = recipe_tools.Arguments(__doc__, FETCH).read()
+    sources, out, options = recipe_tools.Arguments(__doc__, FETCH).read()
     if len(sources) > 1:
         raise UsageError(sources[1], "one folder of music is expected", FETCH)
     folder = sources[0]
@@ -240,7 +240,7 @@ def main() -> None:
     split_by_artist(rows)
     if not any("groups" in row for row in rows):
         raise UsageError(folder, "no file has an artist, an album or a playlist", "add tags, or .m3u8 playlists")
-    recipe_tools.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows, split=options.split)
     counts = {name: sum(name in row for row in rows) for name in ("artist", "album", "playlists", "rating", "caption")}
     print("rows with " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     if missing:

@@ -204,7 +204,7 @@ def main() -> None:
     rows, skipped = (rows, 0) if rows else tunes(sources, out, options.stretches)
     if not rows:
         raise UsageError(sources[0], "no source holds notes", FETCH)
-    recipe_tools.write_rows(out, rows, skipped)
+    recipe_tools.write_rows(out, rows, skipped, options.split)
     if {"valid", "train"} <= {row["split"] for row in rows if "next" in row}:
         print(f"next pitch class in valid: {guesses(rows)}")
 

@@ -29,7 +29,7 @@ def main() -> None:
     if not files:
         raise UsageError(sources[0], "recordings such as recordings/0_george_0.wav are missing", FETCH)
     digits, unseen = {match[1] for match in files.values()}, set(options.unseen)
-    if len(unseen) < 2 or unseen - digits or len(digits - unseen) < 2:
+    if not options.split and (len(unseen) < 2 or unseen - digits or len(digits - unseen) < 2):
         raise UsageError(
             f"--unseen {options.unseen}",
             "at least two digits must be left out, and at least two must remain",
@@ -46,7 +46,7 @@ def main() -> None:
         }
         for path, match in files.items()
     ]
-    recipe_tools.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows, split=options.split)
 
 
 if __name__ == "__main__":

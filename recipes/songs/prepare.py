@@ -111,7 +111,7 @@ def splits(tunes: list[Tune]) -> dict[str, str]:
 
 
 def main() -> None:
-    sources, out, _ = recipe_tools.Arguments(__doc__, FETCH).read()
+    sources, out, options = recipe_tools.Arguments(__doc__, FETCH).read()
     listed: list[Tune] = []
     recordings: dict[str, Path] = {}
     for source in sources:
@@ -148,7 +148,7 @@ def main() -> None:
         }
         row |= {column: tune[column] for column in ("type", "title", "key", "meter")}
         rows.append(row | ({"genre": tune["type"]} if tune["type"] in RHYTHMS else {}))
-    recipe_tools.write_rows(out, rows, skipped=len(listed) - len(tunes))
+    recipe_tools.write_rows(out, rows, skipped=len(listed) - len(tunes), split=options.split)
 
 
 if __name__ == "__main__":

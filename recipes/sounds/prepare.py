@@ -80,7 +80,7 @@ def main() -> None:
         }
         for clip in clips
     ]
-    recipe_tools.write_rows(out, rows, skipped=len(listed) - len(clips))
+    recipe_tools.write_rows(out, rows, skipped=len(listed) - len(clips), split=options.split)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def main() -> None:
         }
         for path, match in clips.items()
     ]
-    recipe_tools.write_rows(out, rows)
+    recipe_tools.write_rows(out, rows, split=options.split)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,21 @@ def test_a_batch_without_a_single_piece_passes_and_stays_connected(encoder, cell
     assert (subset[0] == 0).all() and (subset[1] != 0).any() and (subset[2] == 0).all()
 
 
+def test_dropout_and_noise_of_numbers_act_in_training_only():
+    cells = [{"a": a, "b": -a} for a in range(50)]
+    torch.manual_seed(0)
+    plain, noisy = (built(MLP(Numbers(["a", "b"]), 4, [8], **options), cells) for options in ({}, {"noise": 0.3}))
+    dropped = built(MLP(Numbers(["a", "b"]), 4, [8], dropout=0.5), cells)
+    x = plain.reader.encode(cells)
+    for encoder in (noisy, dropped):
+        assert not torch.equal(encoder(x), encoder(x))
+        encoder.eval()
+        assert torch.equal(encoder(x), encoder(x))
+    noisy.train().load_state_dict(plain.state_dict())
+    means = torch.stack([noisy(x).detach() for _ in range(400)])
+    assert (means.mean(0) - plain(x)).abs().max() < 0.1 and means.std(0).mean() > 0.02
+
+
 def test_longer_companions_do_not_change_the_vector_of_a_text():
     encoder = (
         built(TextTransformer(Subwords(300, 64), 16, 2, 4), ["a slow waltz in the rain and a fast reel at night"])

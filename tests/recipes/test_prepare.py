@@ -360,6 +360,39 @@ def test_repeated_source_is_refused(prepare, mnist, tmp_path, capsys):
     assert stop.value.code == 2 and "not unique" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "sources", "counts"),
+    [
+        ("mnist", ["mnist"], {"test": 14}),
+        ("digits", ["fsdd"], {"test": 50}),  # voices alone: written digits are needed for training only
+        ("sounds", ["esc"], {"test": 19}),
+        ("songs", ["nottingham"], {"test": 9}),
+    ],
+)
+def test_table_of_test_rows_alone(name, sources, counts, prepare, tmp_path, request):
+    rows = prepare(name, *map(request.getfixturevalue, sources), tmp_path / "out", "--split", "test")
+    assert splits(rows) == counts
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "source", "counts"),
+    [
+        ("artists", "lastfm", {"test": 1876, "artists": 15495}),
+        ("movies", "movielens/ml-1m-seq", {"test": 1065, "films": 3416}),
+        ("movies", "movielens/ml-100k", {"test": 80000}),
+        ("homes", "tabular", {"test": 2814}),
+        ("languages", "multi30k", {"test": 30014}),
+        ("notes", "jsb", {"test": 382}),
+        ("strokes", "mridangam", {"test": 1930}),
+        ("genres", "tabular", {"test": 640}),
+        ("reuse", "fsdd", {"test": 2000}),
+    ],
+)
+def test_published_data_as_test_rows_alone(name, source, counts, prepare, data, tmp_path):
+    assert splits(prepare(name, data / source, tmp_path / "out", "--split", "test")) == counts
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("name", "sources", "options", "counts"),
