@@ -131,7 +131,7 @@ def _measure_predictions(
         labels = [str(row[target]) for row, _ in pairs]
         confidences = model.predict_proba(query, cells, target).max(1)
         answers, frequency = [str(label) for label in predicted], names.count(commonest) / len(names)
-        metrics = prediction.classification(labels, answers, confidences, commonest, frequency, groups)
+        metrics = prediction.classification(labels, answers, commonest, groups, confidences, frequency)
     return {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": len(set(map(str, training)))}
 
 

@@ -52,23 +52,23 @@ def regression(
 def classification(
     true: Sequence[str],
     predicted: Sequence[str],
-    confidences: Floats,
     baseline: str,
-    frequency: float,
     groups: Sequence[Any] | None = None,
+    confidences: Floats | None = None,
+    frequency: float = 0.0,
     n_resamples: int = 1000,
 ) -> dict[str, Metric]:
-    """Return `accuracy`, `balanced`, its mean over the labels, and `ece`, the expected calibration error.
+    """Return `accuracy`, `balanced`, its mean over the labels, and with confidences `ece`, the calibration error.
 
     `chance` is the value for always predicting `baseline`, with its frequency as the probability.
 
     Args:
         true: (N,).
         predicted: (N,).
-        confidences: (N,) the probabilities of what is predicted.
         baseline: the most frequent label of the training rows.
-        frequency: the share of the training rows that have it.
         groups: (N,) the group of each row; see `regression`.
+        confidences: (N,) the probabilities of what is predicted.
+        frequency: the share of the training rows that have the baseline.
         n_resamples: number of bootstrap resamples.
     """
     labels, label = np.unique(np.array(true, dtype=object).astype(str), return_inverse=True)
@@ -78,17 +78,15 @@ def classification(
         totals = np.bincount(label, weights, len(labels))
         hits = np.bincount(label, weights * correct, len(labels))
         balanced = float((hits[totals > 0] / totals[totals > 0]).mean())
-        return [
-            float(hits.sum() / totals.sum()),
-            balanced,
-            expected_calibration_error(confidences, correct, weights),
-        ]
+        error = expected_calibration_error(confidences, correct, weights)
+        return [float(hits.sum() / totals.sum()), balanced, error][: len(names)]
 
     correct = np.array([right == answer for right, answer in zip(true, predicted, strict=True)], np.float64)
     constant = np.array([right == baseline for right in true], np.float64)
-    answers = np.stack([correct, np.asarray(confidences, np.float64)], 1)
+    names = ["accuracy", "balanced", *(["ece"] if confidences is not None else [])]
+    answers = np.stack([correct, correct if confidences is None else np.asarray(confidences, np.float64)], 1)
     baselines = np.stack([constant, np.full(len(constant), frequency)], 1)
-    return _with_intervals(["accuracy", "balanced", "ece"], measure, answers, baselines, groups, n_resamples)
+    return _with_intervals(names, measure, answers, baselines, groups, n_resamples)
 
 
 def expected_calibration_error(

@@ -39,7 +39,7 @@ def test_regression_interval_over_groups_ignores_copies():
 
 
 def test_balanced_accuracy_weighs_every_label_alike():
-    metrics = prediction.classification(["a"] * 9 + ["b"], ["a"] * 10, np.full(10, 0.9), "a", 0.5)
+    metrics = prediction.classification(["a"] * 9 + ["b"], ["a"] * 10, "a", None, np.full(10, 0.9), 0.5)
     assert metrics["accuracy"]["value"] == 0.9 and metrics["balanced"]["value"] == 0.5
     assert metrics["accuracy"]["chance"] == 0.9 and metrics["balanced"]["chance"] == 0.5
     assert metrics["ece"]["value"] == pytest.approx(0) and metrics["ece"]["chance"] == pytest.approx(0.4)
