@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -17,6 +18,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How the texts of an option look: `expression` matches them, `noun` names them, and one is the `example`."""
+
+    expression: str
+    noun: str
+    example: str
+
+
+_PATTERNS = {
+    "--trust": Pattern(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*", "the name of a Python package", "my_package"),
+    "--device": Pattern(r"[a-z]+(?::\d+)?", "auto, cpu, or the name of an accelerator", "cuda"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,8 +91,14 @@ class Parameter:
             except ValueError as error:
                 number, example = ("a whole number", "10") if self.kind is int else ("a number", "0.5")
                 raise UsageError(subject, f"must be {number}, got {text!r}", f"write {self.flag} {example}") from error
-        elif self.positional and not text:
-            raise UsageError(subject, "must not be empty", "give a value")
+        elif not text:
+            fix = "give a value" if self.positional else f"give a value, or leave {self.flag} out"
+            raise UsageError(subject, "must not be empty", fix)
+        elif pattern := _PATTERNS.get(subject):
+            if not re.fullmatch(pattern.expression, text):
+                raise UsageError(
+                    subject, f"must be {pattern.noun}, got {text!r}", f"write {self.flag} {pattern.example}"
+                )
         return text
 
 

@@ -64,6 +64,8 @@ def check_recipe_file(path: Path) -> None:
     """
     import yaml
 
+    if path.is_dir():
+        raise UsageError(path, "this is a folder, not a recipe", "give a .yaml file, or the name of a packaged recipe")
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
@@ -73,6 +75,9 @@ def check_recipe_file(path: Path) -> None:
         where = f"{path}, line {mark.line + 1}" if mark else path
         problem = getattr(error, "problem", None) or "it cannot be read"
         raise UsageError(where, f"this is not YAML ({problem})", "correct the line, or the one before it") from error
+    if not isinstance(root, yaml.MappingNode):
+        wrong = "this recipe is empty" if root is None else "this recipe has no keys such as model and data"
+        raise UsageError(path, wrong, "write one with jointembed init TABLE, or begin with one of jointembed recipes")
     for key, line in find_repeated_keys(root):
         raise UsageError(key, f"the key occurs twice, again in line {line} of {path}", "leave out one of them")
 

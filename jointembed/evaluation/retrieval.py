@@ -19,6 +19,7 @@ from .ranking import Floats, Ints, Vectors, argsort_descending, prepare, score
 from .retrieval_task import RetrievalTask
 
 KNN = 5
+MAX_K = 1_000_000  # hits that are counted
 
 
 def evaluate(
@@ -63,6 +64,8 @@ def evaluate(
     """
     if not ks or min(ks) < 1:
         raise UsageError("k", f"must be at least 1, got {list(ks)}", "use positive whole numbers")
+    if max(ks) > MAX_K:
+        raise UsageError("k", f"must be at most {MAX_K:,}, got {max(ks)}", "use a smaller number")
     for count, vectors in ((len(task.queries), queries), (len(task.candidates), candidates)):
         if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
             wrong = f"needs one finite vector for each of {count} cells, got an array of shape {vectors.shape}"

@@ -550,8 +550,10 @@ class Index:
 
 
 def _check_k(k: int) -> None:
-    if not 1 <= k < 2**63:  # SQLite counts no further
+    if k < 1:
         raise UsageError("k", f"must be at least 1, got {k}", "give a positive integer")
+    if k >= 2**63:  # SQLite counts no further
+        raise UsageError("k", f"must be below 2**63, got {k}", "give a smaller number")
 
 
 def _declare(field: str, added: FieldInfo, info: IndexInfo) -> IndexInfo:

@@ -52,6 +52,9 @@ def rows_with_cell(space: Any, rows: Any, column: str, split: str) -> list[tuple
             digest = _digest({name: located.get(name) for name in inputs}, files)
             pairs.append(({**row, **path, "_digest": digest, "id": str(row["id"])}, cell))
     if not pairs:
+        splits = dict.fromkeys(map(str, filter(None, rows.cells("split")))) if "split" in rows.columns else {}
+        if split not in ("all", *splits):
+            raise UsageError(split, "the table has no row of this split", did_you_mean(split, [*splits, "all"]))
         raise UsageError(rows.name, f"no row has a cell in {column}", "choose another --column or --split")
     return pairs
 
