@@ -77,6 +77,7 @@ def neighbors(
                 raise no_match(where)
             print(f"only {available} items meet the condition, so no list is longer", file=sys.stderr)
         search = opened.search_batch
+        search(opened.vectors(field)[1][:0], k, field, where, [], one_per=one_per)  # checks all before a folder is made
         if queries is None:
             count, read = _item_queries(opened, field)
         else:
