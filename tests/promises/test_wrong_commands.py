@@ -24,6 +24,7 @@ RIGHT = {
     "adopt": "hf out.ckpt",
     "cache": "rows.jsonl",
     "cluster": "s.index --k 2 --dry-run",
+    "completion": "bash",
     "dims": "rows.jsonl --model m.ckpt --query words --target genre --split all",
     "embed": "m.ckpt rows.jsonl out.parquet --column words",
     "evaluate": "m.ckpt rows.jsonl --query words --target genre --split all",
@@ -199,7 +200,7 @@ def test_a_wrong_command_ends_with_one_line_that_names_the_fault_and_the_fix(nam
 
 
 def test_the_right_commands_are_right(place, capsys):
-    for name in set(RIGHT) - LIGHTNING - {"adopt", "serve", "sweep"}:
+    for name in set(RIGHT) - LIGHTNING - {"adopt", "completion", "serve", "sweep"}:
         code, out, err = run([name, *RIGHT[name].split()], capsys)
         assert code == 0, (name, err)
 
