@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 
 from ..data.rows import Rows, is_table
 from ..errors import UsageError, did_you_mean
+from ..space.space import Space
 from ..training.joint_embedding import JointEmbedding
 
 
-class Pretrained(BaseEstimator):  # type: ignore[misc]
+class Pretrained(BaseEstimator, ABC):  # type: ignore[misc]
     """What estimators of a trained, frozen model share: it is read from its path, and takes cells or tables."""
 
-    _loaded: tuple[tuple[str, ...], JointEmbedding]
+    _loaded: tuple[tuple[str, ...], Any]
 
     def fit(self, cells: Any, y: Any = None) -> Self:
         """Load the model, and check that it has the columns; nothing is learned.
@@ -32,16 +34,14 @@ class Pretrained(BaseEstimator):  # type: ignore[misc]
         self._load()
         return self
 
-    def _check(self, model: JointEmbedding) -> None:
-        """Raise UsageError if the model does not have the columns."""
-        model.space.input_columns(self.column)
+    @abstractmethod
+    def _read(self) -> Any:
+        """What is used of the model, from its file; raises UsageError if it does not have the columns."""
 
-    def _load(self) -> JointEmbedding:
+    def _load(self) -> Any:
         source = tuple(map(repr, self.get_params().values()))
         if not hasattr(self, "_loaded") or self._loaded[0] != source:
-            model = JointEmbedding.load(self.model, self.trust)
-            self._check(model)
-            self._loaded = source, model
+            self._loaded = source, self._read()
         return self._loaded[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,9 +82,14 @@ class Embedder(TransformerMixin, Pretrained):  # type: ignore[misc]
         Raises:
             UsageError: the cells are a single text, or a table without the column; see `Space.embed` for more.
         """
-        space = self._load().space
+        space: Space = self._load()
         with _listed(cells, self.column, space.input_columns(self.column)) as listed:
             return space.embed(self.column, listed)
+
+    def _read(self) -> Space:
+        space = Space.load(self.model, self.trust)  # without the objectives, which may be of any package
+        space.input_columns(self.column)
+        return space
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -93,7 +98,7 @@ class Embedder(TransformerMixin, Pretrained):  # type: ignore[misc]
 
     def get_feature_names_out(self, names: Any = None) -> NDArray[Any]:
         """`audio0`, `audio1`, ..."""
-        return np.array([f"{self.column}{at}" for at in range(self._load().space.dim)], dtype=object)
+        return np.array([f"{self.column}{at}" for at in range(self._load().dim)], dtype=object)
 
 
 class PretrainedClassifier(ClassifierMixin, Pretrained):  # type: ignore[misc]
@@ -114,9 +119,11 @@ class PretrainedClassifier(ClassifierMixin, Pretrained):  # type: ignore[misc]
     def __init__(self, model: str | Path, column: str, target: str, trust: Sequence[str] = ()) -> None:
         self.model, self.column, self.target, self.trust = model, column, target, trust
 
-    def _check(self, model: JointEmbedding) -> None:
-        super()._check(model)
+    def _read(self) -> JointEmbedding:
+        model = JointEmbedding.load(self.model, self.trust)
+        model.space.input_columns(self.column)
         model.known_labels(self.column, self.target)
+        return model
 
     @property
     def classes_(self) -> NDArray[Any]:
@@ -129,7 +136,7 @@ class PretrainedClassifier(ClassifierMixin, Pretrained):  # type: ignore[misc]
         Raises:
             UsageError: see `Embedder.transform`.
         """
-        model = self._load()
+        model: JointEmbedding = self._load()
         with _listed(cells, self.column, model.space.input_columns(self.column)) as listed:
             probabilities = model.predict_proba(self.column, listed, self.target)
         labels = model.known_labels(self.column, self.target)

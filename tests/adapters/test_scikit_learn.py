@@ -31,7 +31,7 @@ from jointembed import (
     Space,
     audio,
 )
-from jointembed.errors import UsageError
+from jointembed.errors import UnsafeError, UsageError
 
 TEXTS = ["slow sad strings", "fast wild fiddle", "sad slow piano", "wild fast drums"] * 10
 KINDS = ["waltz", "reel", "waltz", "reel"] * 10
@@ -108,6 +108,22 @@ def test_fit_reads_a_model_that_was_trained_again(model):
 ])  # fmt: skip
 def test_cells_in_any_container_have_the_same_vectors(model, vectors, cells):
     assert (Embedder(model, "words").transform(cells) == vectors).all()
+
+
+class OwnObjective(Match):
+    """An objective of a package that a user trusts in training."""
+
+
+def test_objectives_of_other_packages_are_not_imported_for_vectors(tmp_path):
+    encoders = {"words": EmbeddingBag(BagOfWords()), "kind": EmbeddingBag(Category())}
+    trained = JointEmbedding(8, encoders, [OwnObjective("words", "kind")])
+    trained.space.reader("words").fit(TEXTS)
+    trained.space.reader("kind").fit(KINDS)
+    trained.build()
+    trained.save(tmp_path / "own.ckpt")
+    assert Embedder(tmp_path / "own.ckpt", "words").transform(TEXTS[:2]).shape == (2, 8)
+    with pytest.raises(UnsafeError):
+        PretrainedClassifier(tmp_path / "own.ckpt", "words", "kind").fit(TEXTS)
 
 
 def test_a_list_of_one_cell_gives_one_vector(model, vectors):
