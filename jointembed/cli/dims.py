@@ -123,6 +123,7 @@ def _measure(
         UsageError: a column is unknown, or no row is a query.
     """
     from ..data.table import open_as_trained
+    from ..data.unreadable import skip_unreadable
     from ..errors import UsageError
     from ..evaluation.retrieval import evaluate
     from ..evaluation.retrieval_task import build_task
@@ -132,14 +133,19 @@ def _measure(
 
     loaded = JointEmbedding.load(model, trust).to(resolve_device(device))
     space, nested = loaded.space, loaded.matryoshka_dims
-    dicts = open_as_trained(table, model).dicts(None, path_columns(space))
-    space.compose_cells(dicts, query, target)
-    task = build_task(dicts, query, target, relevant, split, list_columns=set(space.pools))
-    if not task.queries:
-        wrong = f"no {target} of {split} is relevant to any of its cells"
-        raise UsageError(query, wrong, "choose other columns or another --split")
-    queries = space.embed(query, task.queries)
-    candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
+    table_rows = open_as_trained(table, model)
+
+    def embed() -> tuple[Any, Any, Any]:
+        dicts = table_rows.dicts(None, path_columns(space))
+        space.compose_cells(dicts, query, target)
+        task = build_task(dicts, query, target, relevant, split, list_columns=set(space.pools))
+        if not task.queries:
+            wrong = f"no {target} of {split} is relevant to any of its cells"
+            raise UsageError(query, wrong, "choose other columns or another --split")
+        queries = space.embed(query, task.queries)
+        return task, queries, queries if task.candidates is task.queries else space.embed(target, task.candidates)
+
+    task, queries, candidates = skip_unreadable(table_rows, space, [query, target], embed)
     names = [f"recall@{k}", f"precision@{k}", "map"]
     measured = []
     for dim in prefixes(space.dim, nested):

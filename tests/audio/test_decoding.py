@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from sound_files import RATE, likeness, melody
+from sound_files import RATE, dsf, likeness, melody
 
 from jointembed import audio
 from jointembed.errors import DamagedError, UsageError
@@ -31,6 +31,13 @@ def test_lossy_formats_sound_alike(tmp_path, name):
     samples = melody()
     soundfile.write(tmp_path / name, samples, RATE)
     assert likeness(audio.read(tmp_path / name, RATE), samples.mean(1)) > 0.99
+
+
+def test_one_bit_sound_of_a_dsf_file_sounds_alike(tmp_path):
+    samples = melody(0.5, 44100)[:, 0] * 0.8
+    (tmp_path / "a.dsf").write_bytes(dsf(samples))
+    decoded = audio.read(tmp_path / "a.dsf", 8000)
+    assert likeness(decoded[:4000], soxr.resample(samples, 44100, 8000)[: len(decoded)]) > 0.95
 
 
 def test_flac_equals_wav_and_the_content_decides_not_the_name(tmp_path):

@@ -144,6 +144,10 @@ def test_commands_skip_and_report_the_files_that_fit_skips(kind, words, tmp_path
     assert err.startswith("warning: rows.jsonl: 2 of 6 files of file cannot be read, and are skipped:\n"), err
     assert "2.bin: " in err and "5.bin: " in err and "error" not in err
     assert {"embed": "4 vectors", "evaluate": " queries, ", "index": "4 rows"}[words[0]] in out
+    if words[0] == "evaluate":
+        options = [word for word in words[3:] if word not in ("m.ckpt", "rows.jsonl")]
+        assert main(["dims", "rows.jsonl", "--model", "m.ckpt", *options]) == 0
+        assert "2 of 6 files of file cannot be read, and are skipped" in capsys.readouterr().err
     assert main([*words, "--strict"]) == 3
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("jointembed: ")]
     assert len(lines) == 1 and "error[E-SKIPPED]: rows.jsonl: 2 files cannot be read" in lines[0]

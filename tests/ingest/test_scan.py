@@ -14,9 +14,11 @@ from scan_stub import DIM, Decoder, Embedder, Sound, fill, ids_of, opened, run, 
 
 from jointembed.errors import UserError
 from jointembed.index import playlist
+from jointembed.index.backends.base import Root
 from jointembed.index.index import Index
 from jointembed.index.verify import verify
 from jointembed.ingest import ScanReport, list_skips, prune, scan
+from jointembed.ingest.walk import Walk
 
 
 def test_folder_becomes_rows(root, place):
@@ -246,6 +248,14 @@ TRACK 02 AUDIO
 TITLE "Sinnerman"
 INDEX 01 00:02:00
 """
+
+
+@pytest.mark.parametrize("name", ["/home/me/Music/album.wav", "D:\\\\Music\\\\Pastel Blues\\\\album.wav"])
+def test_cue_sheet_with_an_absolute_path_is_of_the_file_beside_it(root, name):
+    (root / "album.wav").write_bytes(b"abcde")
+    (root / "album.cue").write_text(SHEET.replace("album.wav", name))
+    walk = Walk(Root(str(root)))
+    assert [entry.path for entry in walk if entry] == [b"album.wav#01", b"album.wav#02"]
 
 
 class SegmentDecoder(Decoder):

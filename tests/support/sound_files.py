@@ -278,3 +278,17 @@ def likeness(a, b, lag=4000):
     both = min(len(a) - delay, len(b))
     a, b = a[delay : delay + both].astype(float), b[:both].astype(float)
     return a @ b / np.sqrt((a @ a) * (b @ b))
+
+
+def dsf(mono, rate=44100):
+    """A DSF file (one bit, 64 times the rate) of mono samples at 44.1 kHz, by first-order sigma-delta modulation."""
+    bits, error = np.zeros(-(-64 * len(mono) // 32768) * 32768, np.uint8), 0.0
+    for at, sample in enumerate(np.repeat(mono, 64).tolist()):
+        bits[at] = error >= 0
+        error += sample - (1.0 if error >= 0 else -1.0)
+    data = np.packbits(bits, bitorder="little").tobytes()
+    parts = [
+        struct.pack("<4sQIIIIIIQII", b"fmt ", 52, 1, 0, 1, 1, 64 * rate, 1, 64 * len(mono), 4096, 0),
+        struct.pack("<4sQ", b"data", 12 + len(data)) + data,
+    ]
+    return struct.pack("<4sQQQ", b"DSD ", 28, 28 + sum(map(len, parts)), 0) + b"".join(parts)
