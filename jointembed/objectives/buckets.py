@@ -43,8 +43,6 @@ class Buckets(Candidates):
         table = space.vocabulary_vectors(targets.column)  # (K, D)
         counted = (targets.ids < len(table)) & query.present[targets.rows]
         rows, ids = targets.rows[counted], targets.ids[counted]
-        if not len(ids):
-            return distributed.mean(query.z.sum(1), torch.zeros_like(query.present))
         z = query.z[rows]  # (P, D)
         near_queries, near_ids = self._fill(*space.score_factors(z.detach(), table.detach(), dim))
         own = space.pair_scores(z, table, torch.arange(len(ids), device=ids.device), ids, dim)
@@ -69,7 +67,7 @@ class Buckets(Candidates):
     @torch.no_grad()
     def _fill(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """The queries (G, Q) of a (P, E) and the ids (G, C) of b (K, E) that score highest with random centers."""
-        root = math.sqrt(len(a)) * self.alpha
+        root = max(1.0, math.sqrt(len(a))) * self.alpha
         centers = torch.randn(math.ceil(2 * root), len(a), dtype=a.dtype, device=a.device) @ a
         queries = min(len(a), math.ceil(len(a) / root))
         return (

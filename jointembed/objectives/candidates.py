@@ -160,15 +160,18 @@ class Sampled(Candidates):
 
     Args:
         count: C, ids that are drawn for each batch, with replacement.
-        power: 1 draws ids by their frequency, 0 all alike; 3/4 is word2vec's (Mikolov et al. 2013).
+        power: 1 draws ids by their frequency, 0 all alike; word2vec has 3/4 (Mikolov et al. 2013). By their frequency,
+            rare ids are hardly ever drawn, and score too high.
         uniform: share of the draws in which all ids are alike.
+        share_among: queries that share the same draws. All positions of a batch of histories would err in the same
+            direction; more groups draw more ids for the same product.
     """
 
     supports_mixup = False
 
-    def __init__(self, count: Count = 512, power: Share = 1.0, uniform: Share = 0.0) -> None:
+    def __init__(self, count: Count = 512, power: Share = 0.5, uniform: Share = 0.0, share_among: Count = 512) -> None:
         super().__init__()
-        self.count, self.power, self.uniform = count, power, uniform
+        self.count, self.power, self.uniform, self.share_among = count, power, uniform, share_among
 
     def build(self, reader: Reader, loss: Loss, name: str) -> None:
         """Take the frequencies of the ids."""
@@ -177,34 +180,44 @@ class Sampled(Candidates):
         self.register_buffer("shares", shares, persistent=False)
         self.register_buffer("cumulative", shares.cumsum(0), persistent=False)
 
-    def draw(self) -> Tensor:
-        """Draw ids (C,), with replacement; the same in all processes."""
+    def draw(self, groups: int) -> Tensor:
+        """Draw ids (G, C), with replacement; the first of the groups are the same in all processes."""
         cumulative = cast(Tensor, self.cumulative)
-        chance = torch.rand(self.count, dtype=cumulative.dtype, device=cumulative.device)
-        return distributed.share(torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1))
+        # Processes may have different numbers of groups: they share a seed, which is one message.
+        seed = int(distributed.share(torch.randint(2**62, (1,), device=cumulative.device)))
+        generator = torch.Generator(cumulative.device).manual_seed(seed)
+        chance = torch.rand(groups, self.count, dtype=cumulative.dtype, device=cumulative.device, generator=generator)
+        return torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1)
 
     def forward(self, loss: Loss, query: Queries, targets: Targets, space: Space, dim: int | None) -> Tensor:
         """The mean loss; a query with several targets pays the mean over them."""
-        shares, samples = cast(Tensor, self.shares), self.draw()
+        shares, count = cast(Tensor, self.shares), len(query.z)
         ids, rows = _select_known(targets, query.present, len(shares))
-        distinct, places = torch.unique(torch.cat([ids, samples]), return_inverse=True)
+        samples = self.draw(-(-max(1, count) // self.share_among))  # (G, C)
+        distinct, places = torch.unique(torch.cat([ids, samples.flatten()]), return_inverse=True)
         vectors = space.embed_ids(targets.column, distinct)  # (U, D)
-        targets_at, samples_at = places.tensor_split([len(ids)])
-        starts, expected = find_starts(rows, len(query.z)), shares[samples] * len(samples)
-        counts = starts.diff()
-        weights = distributed.weights(1 / counts[rows].to(query.z.dtype))
+        targets_at, samples_at = places[: len(ids)], places[len(ids) :].view_as(samples)
+        starts = find_starts(rows, count)
+        weights = distributed.weights(1 / starts.diff()[rows].to(query.z.dtype))
+
+        def compute_group(group: int, first: int, end: int) -> Tensor:
+            pairs = slice(int(starts[first]), int(starts[end]))
+            hits = torch.zeros(end - first, len(distinct), dtype=torch.bool, device=rows.device)
+            hits[rows[pairs] - first, targets_at[pairs]] = True
+            at, expected = samples_at[group], shares[samples[group]] * self.count
+            sample = Sample(vectors, rows[pairs] - first, targets_at[pairs], at, expected, hits[:, at], weights[pairs])
+            return loss.over_sample(query.z[first:end], sample, space, dim)
 
         def compute(numbers: Tensor) -> Tensor:
-            chunk = ranges(starts[numbers], counts[numbers]) if query.chunks > 1 else slice(None)
-            chunk_rows = repeat_index(counts[numbers]) if query.chunks > 1 else rows
-            hits = torch.zeros(len(numbers), len(distinct), dtype=torch.bool, device=rows.device)
-            hits[chunk_rows, targets_at[chunk]] = True
-            sample = Sample(
-                vectors, chunk_rows, targets_at[chunk], samples_at, expected, hits[:, samples_at], weights[chunk]
-            )
-            return loss.over_sample(query.z[numbers], sample, space, dim)[None]
+            if not len(numbers):
+                return compute_group(0, 0, 0)[None]
+            first, end, size = int(numbers[0]), int(numbers[-1]) + 1, self.share_among
+            groups = range(first // size, (end - 1) // size + 1)
+            return torch.stack([
+                compute_group(group, max(first, group * size), min(end, (group + 1) * size)) for group in groups
+            ])  # fmt: skip
 
-        return compute_in_chunks(compute, len(query.z), query.chunks, query.z.device).sum()
+        return compute_in_chunks(compute, count, query.chunks, query.z.device).sum()
 
 
 def _select_known(targets: Targets, present: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -75,7 +75,7 @@ def sampled(items, counts, sparse_lr=0.1):
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
 
-    return step, space.encoders["item"].table.weight
+    return step, space.space.encoders["item"].table.weight
 
 
 def skewed(items):

@@ -74,7 +74,7 @@ def test_folder_becomes_an_index_and_the_counts_add_up(model, music, tmp_path, c
     space = Space.load(model)
     for id, vector in indexed(index).items():
         cosine = float(vector @ space.embed("audio", [str(music / id)])[0])
-        assert cosine >= 0.9999, id  # not always the same bits: an index may be computed in bfloat16
+        assert cosine >= 0.999, id  # not always the same bits: an index may be computed in int8 or bfloat16
     assert run("skips", index) == 0 and "broken.mp3" in capsys.readouterr().out
     assert run("verify", index) == 0
     assert run("index", model, music, index, "--strict") == 3
@@ -148,7 +148,7 @@ def test_index_remembers_its_number_of_windows(model, music, tmp_path, capsys):
     assert run("index", model, music, index, "--max-windows", 2) == 0
     space = Space.load(model)
     for id, vector in indexed(index).items():
-        assert vector @ space.embed("audio", [str(music / id)], max_windows=2)[0] >= 0.9999
+        assert vector @ space.embed("audio", [str(music / id)], max_windows=2)[0] >= 0.999
     capsys.readouterr()
     assert run("index", model, music, index) == 0  # it goes on as it was begun
     assert run("index", model, music, index, "--max-windows", 3) == 4
@@ -178,7 +178,7 @@ def test_the_duration_of_a_long_run_is_estimated_first(model, music, tmp_path, c
         (["--column", "caption"], 2, "no such column of sounds"),
         (["--column", "audi"], 2, "did you mean audio"),
         (["--split", "test"], 2, "applies only to a table"),
-        (["--max-windows", "0"], 2, "whole number"),
+        (["--max-windows", "0"], 2, "positive integer"),
     ],
 )
 def test_options_that_a_folder_cannot_take_are_refused(words, code, says, model, music, tmp_path, capsys):
@@ -240,7 +240,7 @@ def test_a_folder_may_be_indexed_by_a_second_model_beside_the_first(model, music
         assert ids == again and len(ids) > 1
         assert not np.allclose(weight, two, atol=1e-4)
         again = Space.load(second).embed("audio", [music / id for id in ids])
-        assert np.abs(again - two).max() < 1e-2
+        assert (again * two).sum(1).min() >= 0.999  # the index may be computed in int8 or bfloat16
     (music / ids[0]).unlink()
     assert run("index", second, music, place, "--field", "second") == 0
     assert run("verify", place) == 0

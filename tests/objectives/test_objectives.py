@@ -160,10 +160,15 @@ def test_no_pair_at_all_gives_a_zero_that_is_connected():
     assert loss == 0 and all(parameter.grad is not None for parameter in model.space.encoders.parameters())
 
 
-def sampled_and_full(candidates, draws=400, films=("f1", "f1", "f3", "f30"), loss="softmax", full_loss="softmax"):
+USERS = ["u0", "u1", "u2", "u3"]
+
+
+def sampled_and_full(
+    candidates, draws=400, films=("f1", "f1", "f3", "f30"), loss="softmax", full_loss="softmax", users=USERS
+):
     torch.manual_seed(1)
     names = [f"f{number}" for number in range(40)]
-    cells = {"user": ["u0", "u1", "u2", "u3"], "film": list(films)}
+    cells = {"user": list(users), "film": list(films)}
     sampled, full = Match("user", "film", candidates, loss), Match("user", "film", "all", full_loss)
     model = JointEmbedding(5, {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}, [sampled, full])
     model.space.reader("user").fit(cells["user"])
@@ -187,7 +192,16 @@ def test_sampled_softmax_tends_to_the_full_one():
 SETS = [["f1", "f2", "f5", "f6", "f39"], "f1", ["f3", "f4"], [f"f{number}" for number in range(6, 30)]]
 
 
-@pytest.mark.parametrize("sample", [Sampled(20_000), Sampled(20_000, power=0.5), Sampled(20_000, 0.8, uniform=0.3)])
+@pytest.mark.parametrize(
+    "sample",
+    [
+        Sampled(20_000),
+        Sampled(20_000, power=1.0),
+        Sampled(20_000, 0.8, uniform=0.3),
+        Sampled(20_000, share_among=3),
+        Sampled(20_000, share_among=1),
+    ],
+)
 def test_sampled_softmax_of_sets_tends_to_the_full_one(sample):
     """Each set counts once, and its own members are not among its wrong candidates, however often they are drawn."""
     near, full, error = sampled_and_full(sample, draws=20, films=SETS)
@@ -236,12 +250,26 @@ def test_calibration_weighs_the_target_by_the_share_that_is_drawn():
     torch.testing.assert_close(difference, 0.5 * (1 - 2 / 39) * right)
 
 
-def test_gradients_of_sampled_sets_are_the_same_in_chunks():
+def test_groups_of_queries_have_draws_of_their_own():
+    """Four queries of the same user and film: they share a loss only if they share their draws."""
+    for share_among, distinct in ((4, 1), (1, 4)):
+        losses = []
+        for row in range(4):
+            torch.manual_seed(3)
+            film = ["f1" if number == row else None for number in range(4)]
+            losses.append(sampled_and_full(Sampled(5, share_among=share_among), 2, film, users=["u0"] * 4)[0])
+        assert len({round(float(loss), 9) for loss in losses}) == distinct
+
+
+@pytest.mark.parametrize("share_among", [512, 1, 3])
+def test_gradients_of_sampled_sets_are_the_same_in_chunks(share_among):
     losses, gradients = [], []
     for chunk in (0, 2):
         torch.manual_seed(0)
         encoders = {"user": EmbeddingBag(Category()), "film": EmbeddingBag(Category())}
-        model = JointEmbedding(5, encoders, [Match("user", "film", Sampled(9))], grad_cache_chunk=chunk)
+        model = JointEmbedding(
+            5, encoders, [Match("user", "film", Sampled(9, share_among=share_among))], grad_cache_chunk=chunk
+        )
         model.space.reader("user").fit(["u0", "u1", "u2", "u3"])
         model.space.reader("film").fit([f"f{number}" for number in range(30)])
         model.configure_model()

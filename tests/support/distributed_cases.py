@@ -9,9 +9,11 @@ from torch import distributed as dist
 from torch import nn
 
 from jointembed import (
+    GBCE,
     GRU,
     MLP,
     BagOfWords,
+    Buckets,
     Category,
     CausalTransformer,
     ConvNet,
@@ -25,6 +27,7 @@ from jointembed import (
     PianoRoll,
     Ragged,
     Regression,
+    Sampled,
     SparseImage,
     Subwords,
     TextTransformer,
@@ -147,6 +150,8 @@ CASES = {
     "sampled, no row": single(lambda: Match("song", "genre", 6), split=8),
     "sampled, sparse": single(lambda: Match("song", "genre", 6), "genre", sparse=True),
     "sampled, sigmoid": single(lambda: Match("song", "genre", 6, loss="sigmoid"), "genre"),
+    "sampled, calibrated": single(lambda: Match("song", "genre", Sampled(6, power=0), GBCE()), "genre"),
+    "buckets": single(lambda: Match("song", "genre", Buckets(40, alpha=0.01)), "genre"),
     "regress": single(lambda: Regression("song", "price", [4]), "price"),
     "regress, mixed": single(lambda: Regression("song", "price", [4]), mixed="song"),
     "distillation": single(lambda: Distillation("song", "teacher")),
