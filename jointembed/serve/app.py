@@ -79,7 +79,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
     def all_roots(index: Index) -> list[str]:
         return [*index.info.folders, *roots]
 
-    def answer_hits(index: Index, hits: list[Hit], **more: Any) -> Response:
+    def answer_hits(index: Index, hits: list[Hit], offset: int = 0, **more: Any) -> Response:
         folders = all_roots(index)
         listed = [
             {
@@ -90,7 +90,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
                 "audio": audio.audio_url(hit.id, hit.row, folders),
                 "duplicates": list(hit.duplicates),
             }
-            for rank, hit in enumerate(hits, 1)
+            for rank, hit in enumerate(hits[offset:], offset + 1)
         ]
         return _json({"hits": listed, "version": index.version, **more})
 
@@ -136,28 +136,31 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
 
     @app.get("/api/similar", summary="Items similar to items, and unlike others", response_model=schema.Hits)
     async def similar(request: Request, params: Annotated[schema.SimilarParams, Query()]) -> Response:
-        if len(params.id) == 1 and params.model_fields_set <= {"id", "k", "field"}:
-            return await lookups.run(request, (params.field, params.k), params.id[0])
+        if len(params.id) == 1 and params.model_fields_set <= {"id", "k", "offset", "field"}:
+            return await lookups.run(request, (params.field, params.k, params.offset), params.id[0])
         return await searches.run(request, search_similar, params)
 
     def search_similar(params: schema.SimilarParams) -> Response:
         with live.read(params.field) as index:
             _check_ids(index, *params.id, *params.unlike)
             options = _options(params)
-            hits = index.similar(params.id, params.k, params.field, params.where, unlike=params.unlike, **options)
-            return answer_hits(index, hits, method="vector")
+            count = params.offset + params.k
+            hits = index.similar(params.id, count, params.field, params.where, unlike=params.unlike, **options)
+            return answer_hits(index, hits, params.offset, method="vector")
 
-    def look_up(key: tuple[str | None, int], ids: list[str]) -> list[Response | Exception]:
-        field, k = key
+    def look_up(key: tuple[str | None, int, int], ids: list[str]) -> list[Response | Exception]:
+        field, k, offset = key
+        count = offset + k
         with live.read(field) as index:
             if len(ids) > 1 and all(map(index.has, ids)):
                 with contextlib.suppress(UsageError):  # an item has no vector in this field: the others have answers
-                    return [answer_hits(index, hits, method="vector") for hits in index.similar_batch(ids, k, field)]
+                    batch = index.similar_batch(ids, count, field)
+                    return [answer_hits(index, hits, offset, method="vector") for hits in batch]
             answers: list[Response | Exception] = []
             for id in ids:
                 try:
                     _check_ids(index, id)
-                    answers.append(answer_hits(index, index.similar(id, k, field), method="vector"))
+                    answers.append(answer_hits(index, index.similar(id, count, field), offset, method="vector"))
                 except (HTTPException, UsageError) as error:
                     answers.append(error)
             return answers
@@ -185,16 +188,17 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
 
     def search_text(params: schema.TextParams, note: str) -> Response:
         with live.read(params.field) as index:
-            hits = index.search_text(params.q, params.k, params.where, params.field)
+            hits = index.search_text(params.q, params.offset + params.k, params.where, params.field)
             more = {"note": describe_text_search(note, hits)} if note else {}
-            return answer_hits(index, hits, method="text", **more)
+            return answer_hits(index, hits, params.offset, method="text", **more)
 
     def search_vector(params: schema.SearchParams, vector: npt.NDArray[np.float32], model: QueryModel) -> Response:
         with live.read(params.field) as index:
             if index.field_info(params.field).fingerprint != model.fingerprint:
                 raise unavailable("the index has just been replaced")
-            hits = index.search(vector, params.k, params.field, params.where, **_options(params))
-            return answer_hits(index, hits, method="model")
+            count = params.offset + params.k
+            hits = index.search(vector, count, params.field, params.where, **_options(params))
+            return answer_hits(index, hits, params.offset, method="model")
 
     @app.post(
         "/api/query",

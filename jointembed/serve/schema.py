@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
 
 _MAX_ID_CHARS = 4_096
 
@@ -65,6 +65,19 @@ class SearchParams(InfoParams):
     one_per: str | None = Field(None, max_length=200, description="a column, such as artist: one result for each value")
     diversity: float = Field(0.0, ge=0, le=1, description="from 0, the nearest results, to 1, the most diverse")
     deduplicate: bool = Field(False, description="merge near-duplicates into one result")
+    offset: int = Field(
+        0,
+        ge=0,
+        le=9_000,
+        description="the number of results to skip: offset=10 continues k=10 exactly while the version is the same",
+    )
+
+    @field_validator("offset")
+    @classmethod
+    def _check_offset(cls, offset: int, info: ValidationInfo) -> int:
+        if offset and info.data.get("diversity"):  # they are chosen among candidates whose number depends on k
+            raise ValueError("diverse results have no further pages; leave out diversity or offset, or increase k")
+        return offset
 
 
 class SimilarParams(SearchParams):

@@ -140,6 +140,43 @@ def test_similar_takes_conditions_diversity_and_several_items(songs, port):
         assert [hit["id"] for hit in path] == [hit.id for hit in index.path_between("s1", "s9", 4)]
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/similar?id=s1",
+        "/api/similar?id=s1&where=tempo+%3E+80&deduplicate=true",
+        "/api/similar?id=s1&id=s2&unlike=s3&one_per=tempo",
+        "/api/search?q=song",
+        "/api/search?q=waltz&where=tempo+%3E+80",
+    ],
+)
+def test_pages_of_results_continue_each_other(port, target):
+    whole = get_json(port, f"{target}&k=100")["hits"]
+    pages = [get_json(port, f"{target}&k=30&offset={offset}")["hits"] for offset in (0, 30, 60)]
+    assert [hit for page in pages for hit in page] == whole[:90]
+    assert get_json(port, f"{target}&offset=9000")["hits"] == []
+
+
+def test_pages_of_a_text_that_a_model_embeds_continue_each_other(songs):
+    with serving(songs, load=lambda path, field: Embedder()) as port:
+        until(lambda: get_json(port, "/api/info")["text"] == "ready")
+        whole = get_json(port, "/api/search?q=any&k=9")
+        pages = [get_json(port, f"/api/search?q=any&k=3&offset={offset}")["hits"] for offset in (0, 3, 6)]
+        assert whole["method"] == "model" and sum(pages, []) == whole["hits"]
+        upload = [ask(port, f"/api/query?{page}", "POST", body=b"any sound") for page in ("k=4", "k=2&offset=2")]
+        first, second = (json.loads(body)["hits"] for _, _, body in upload)
+        assert len(second) == 2 and second == first[2:]
+
+
+def test_pages_of_equal_scores_repeat_and_miss_nothing(tmp_path):
+    with Index.create(tmp_path / "a.index", DIM, "cosine") as index:
+        index.add([{"id": f"s{at}"} for at in range(40)], np.repeat(unit(2), 20, axis=0), "audio")
+    with serving(tmp_path / "a.index") as port:
+        pages = [get_json(port, f"/api/similar?id=s0&k=7&offset={offset}")["hits"] for offset in range(0, 42, 7)]
+    ids = [hit["id"] for page in pages for hit in page]
+    assert len(ids) == 39 and len(set(ids)) == 39
+
+
 def test_rows_columns_and_layouts_are_those_of_the_index(songs, port):
     assert get_json(port, "/api/row?id=s5")["row"]["title"] == "Song 5"
     column = get_json(port, "/api/column?name=genre")
@@ -188,6 +225,7 @@ def test_odd_ids_come_back_unchanged(tmp_path):
 def test_openapi_describes_the_routes_and_the_docs_page_works_offline(port):
     api = get_json(port, "/openapi.json")
     parameters = {each["name"]: each for each in api["paths"]["/api/similar"]["get"]["parameters"]}
+    assert parameters["offset"]["schema"]["maximum"] == 9000 and parameters["offset"]["description"]
     assert parameters["k"]["schema"]["maximum"] == 1000 and parameters["id"]["required"]
     assert "post" in api["paths"]["/api/query"]
     answer = api["paths"]["/api/similar"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]

@@ -148,6 +148,8 @@ def test_cross_site_requests_are_refused(port):
     [
         *[(f"k={k}", "k") for k in ("-1", "0", "1001", "1000000000", "1e3", "NaN", "9" * 40, "0x1", "1.5")],
         ("k=1&k=2", "k"),
+        *[(f"offset={offset}", "offset") for offset in ("-1", "9001", "1.5", "x")],
+        ("offset=10&diversity=0.5", "offset: diverse results have no further pages"),
         *[(f"diversity={share}", "diversity") for share in ("2", "-0.1", "nan", "inf", "x")],
         ("deduplicate=perhaps", "deduplicate"),
         ("field=audio&field=audio", "field"),
