@@ -2,6 +2,7 @@
 
 from .adapters.scikit_learn import Embedder as Embedder
 from .adapters.scikit_learn import PretrainedClassifier as PretrainedClassifier
+from .client import Client as Client
 from .data.table import TableData as TableData
 from .encoders import GRU as GRU
 from .encoders import MLP as MLP

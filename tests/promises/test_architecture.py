@@ -10,12 +10,24 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "jointembed"
 TORCH = {"torch", "lightning", "torchaudio", "torchvision", "transformers"}
-WITHOUT_TORCH = {"analyze", "audio", "errors", "evaluation", "files", "index", "ingest", "serve", "values", "web"}
+WITHOUT_TORCH = {
+    "analyze",
+    "audio",
+    "client",
+    "errors",
+    "evaluation",
+    "files",
+    "index",
+    "ingest",
+    "serve",
+    "values",
+    "web",
+}
 # A room may import the rooms that its own row and the rows above it name; a row's rooms are independent of each other,
 # unless they are joined by a plus.
 LAYERS = [
     "errors",
-    "files values arguments words",
+    "files values arguments words client",
     "ragged config audio",
     "readers recipe_tools",
     "encoders",
