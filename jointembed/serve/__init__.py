@@ -1,8 +1,8 @@
 """A server over an index, safe by default: for this machine only, and bounded in size and time.
 
 `security` decides who may ask, `schema` what can be asked, `app` what is answered, `workers` how much at once;
-`live_index` picks up new versions of the index, and `query_models` embeds queries. The extra `serve` is needed only to
-start a server.
+`live_index` picks up new versions of the index, `query_models` embeds queries, and `metrics` counts. The extra `serve`
+is needed only to start a server.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def open_server(
     except ImportError as error:
         raise missing_extra("serve", "fastapi") from error
     from .live_index import LiveIndex
+    from .metrics import RequestMetrics
     from .query_models import ModelRegistry
     from .security import AccessPolicy, SecurityMiddleware
 
@@ -116,9 +117,12 @@ def open_server(
     live = LiveIndex(Path(path), models.sync)
     with contextlib.closing(_listen(host, port)) as listener, contextlib.closing(live):
         policy = AccessPolicy(host, listener.getsockname()[1], token, root_path)
-        app = build_app(live, models, [*map(os.path.abspath, roots)])
+        metrics = RequestMetrics()
+        app = build_app(live, models, [*map(os.path.abspath, roots)], metrics)
         config = uvicorn.Config(
-            SecurityMiddleware(app.router, policy, access_log),  # without FastAPI's own middleware, which costs time
+            SecurityMiddleware(
+                app.router, policy, metrics, access_log
+            ),  # without FastAPI's own middleware, which costs time
             http="h11",
             ws="none",
             loop="asyncio",

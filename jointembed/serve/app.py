@@ -13,7 +13,7 @@ from typing import IO, Annotated, Any
 import numpy as np
 import numpy.typing as npt
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from ..errors import UsageError, UserError
@@ -23,6 +23,7 @@ from ..web import export as page
 from . import audio, docs, schema
 from .errors import public_message, unavailable
 from .live_index import LiveIndex
+from .metrics import MEDIA_TYPE, RequestMetrics, render
 from .page_files import PageFiles
 from .query_models import MAX_UPLOADS, ModelRegistry, QueryModel
 from .route import Route
@@ -36,23 +37,25 @@ _BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"ty
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # ASCII: ids that are not UTF-8 are escaped
 
 
-def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> FastAPI:
+def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metrics: RequestMetrics) -> FastAPI:
     """The app of a server.
 
     Args:
         live: the index.
         models: embed queries.
         roots: folders that sounds may be in, beside the index's own.
+        metrics: of the requests so far.
     """
     searches = Workers("search", 2, 32)
     layouts = Workers("layout", 1, 16)  # a new layout takes long: searches do not wait for it
+    monitor = Workers("metrics", 1, 4)  # of its own, to answer when the others are busy
     uploads = asyncio.Semaphore(MAX_UPLOADS)
     cache: dict[Any, Any] = {}
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
         yield
-        for workers in (lookups, searches, layouts, models):
+        for workers in (lookups, searches, layouts, monitor, models):
             workers.close()
 
     app = FastAPI(
@@ -97,6 +100,30 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str]) -> F
     @app.get("/healthz", summary="Whether the server is up; open without the token", response_model=dict[str, bool])
     async def healthz(_: Request) -> Response:
         return _json({"ok": True})
+
+    @app.get(
+        "/metrics",
+        summary="Requests, queues, and the size and version of the index, for Prometheus",
+        response_class=PlainTextResponse,
+    )
+    async def state(request: Request) -> Response:
+        index = await monitor.run(request, render_index)
+        queues = (lookups.workers, searches, layouts, models.texts, models.sounds)
+        lengths = [({"queue": workers.name}, workers.queue_length) for workers in queues]
+        queued = render("jointembed_queue_length", "gauge", "Requests that wait for a thread.", lengths)
+        return Response(metrics.render() + queued + index, media_type=MEDIA_TYPE)
+
+    def render_index() -> str:
+        try:
+            with live.read() as index:
+                version, rows = index.version, len(index)
+        except (HTTPException, UserError):
+            return render("jointembed_index_up", "gauge", "Whether the index can be read.", [({}, 0)])
+        return (
+            render("jointembed_index_up", "gauge", "Whether the index can be read.", [({}, 1)])
+            + render("jointembed_index_rows", "gauge", "Rows of the index.", [({}, rows)])
+            + render("jointembed_index_info", "gauge", "The version of the index.", [({"version": version}, 1)])
+        )
 
     @app.get("/docs", include_in_schema=False)
     async def documentation(_: Request) -> HTMLResponse:

@@ -78,8 +78,8 @@ class ModelRegistry:
         self._lock = threading.Lock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._cache: dict[tuple[str, str], Vector] = {}  # used by the event loop alone
-        self._texts = Workers("embed-text", 1, 32)
-        self._sounds = Workers("embed-audio", _EMBEDDED_AT_ONCE, MAX_UPLOADS - _EMBEDDED_AT_ONCE, _AUDIO_TIMEOUT)
+        self.texts = Workers("embed-text", 1, 32)
+        self.sounds = Workers("embed-audio", _EMBEDDED_AT_ONCE, MAX_UPLOADS - _EMBEDDED_AT_ONCE, _AUDIO_TIMEOUT)
 
     def sync(self, index: Index) -> None:
         """Start loading the model of every field that is new; if the file was replaced, retry those that failed."""
@@ -115,7 +115,7 @@ class ModelRegistry:
             return None
         key = model.fingerprint, text
         if (vector := self._cache.get(key)) is None:
-            vector = self._cache[key] = await self._texts.run(request, embedder.text, text)
+            vector = self._cache[key] = await self.texts.run(request, embedder.text, text)
             if len(self._cache) > _MAX_CACHED_TEXTS:
                 del self._cache[next(iter(self._cache))]
         return vector
@@ -127,13 +127,13 @@ class ModelRegistry:
             HTTPException: 503, too many files wait. UserError: the file is not a sound.
         """
         assert model.embedder is not None and model.embedder.sounds
-        return await self._sounds.run(request, model.embedder.sound, path)
+        return await self.sounds.run(request, model.embedder.sound, path)
 
     def close(self) -> None:
         """Drop what waits."""
         self._loader.shutdown(wait=False, cancel_futures=True)
-        self._texts.close()
-        self._sounds.close()
+        self.texts.close()
+        self.sounds.close()
 
     def _load_model(self, path: Path, name: str, model: QueryModel) -> None:
         assert self._load is not None

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import UsageError
 from .errors import answer_error, error_response
+from .metrics import RequestMetrics
 
 MAX_BODY_BYTES = 50 << 20
 MAX_TARGET_BYTES = 8_192  # path and query
@@ -124,11 +125,12 @@ class SecurityMiddleware:
     Args:
         app: the app; what it raises becomes an answer.
         policy: who may ask.
+        metrics: count each request.
         access_log: whether to print each request on stderr.
     """
 
-    def __init__(self, app: ASGIApp, policy: AccessPolicy, access_log: bool = False) -> None:
-        self.app, self.policy, self.access_log = app, policy, access_log
+    def __init__(self, app: ASGIApp, policy: AccessPolicy, metrics: RequestMetrics, access_log: bool = False) -> None:
+        self.app, self.policy, self.metrics, self.access_log = app, policy, metrics, access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -152,15 +154,17 @@ class SecurityMiddleware:
                 await send(message)
                 is_stream = bool(message.get("more_body"))
 
+        inner = {**scope, "root_path": self.policy.root_path}  # the router puts the route into it
         try:
             answer = self._refuse(scope) or self.app
-            await answer({**scope, "root_path": self.policy.root_path}, receive, send_safely)
+            await answer(inner, receive, send_safely)
         except Exception as error:
             answer = answer_error(error)
             if status:
                 raise  # the connection is closed, so that half an answer is not taken for a whole one
             await answer(scope, receive, send_safely)
         finally:
+            self.metrics.observe(getattr(inner.get("route"), "path", "other"), status, time.monotonic() - started)
             if self.access_log:
                 target = _TOKEN_IN_URL.sub("...", ascii(_target(scope).decode("latin-1"))[1:-1])
                 client = (scope.get("client") or ("-",))[0]

@@ -32,10 +32,16 @@ class Workers:
     """
 
     def __init__(self, name: str, threads: int, queue: int, timeout: float = 30.0) -> None:
+        self.name = name
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._threads, self._limit, self._timeout = threads, threads + queue, timeout
         self._pending = 0
         self._lock = threading.Lock()
+
+    @property
+    def queue_length(self) -> int:
+        """The number of requests that wait for a thread."""
+        return max(0, self._pending - self._threads)
 
     async def run(self, request: Request, function: Callable[..., T], *args: Any) -> T:
         """The result of a call in one of the threads.
@@ -94,7 +100,7 @@ class Batches(Generic[T]):
     """
 
     def __init__(self, name: str, queue: int, function: Callable[[Any, list[Any]], Sequence[T | Exception]]) -> None:
-        self._workers, self._function = Workers(name, 1, queue), function
+        self.workers, self._function = Workers(name, 1, queue), function
         self._waiting: dict[Future[T], tuple[Hashable, Any]] = {}
         self._lock = threading.Lock()
         self._last_size = 1
@@ -105,14 +111,14 @@ class Batches(Generic[T]):
         with self._lock:
             self._waiting[future] = key, argument
         try:
-            return await self._workers.run(request, self._answer, future)
+            return await self.workers.run(request, self._answer, future)
         finally:
             with self._lock:
                 self._waiting.pop(future, None)
 
     def close(self) -> None:
         """Drop what waits."""
-        self._workers.close()
+        self.workers.close()
 
     def _answer(self, future: Future[T]) -> T:
         """The result of a call, which an earlier call may have computed together with its own."""

@@ -13,7 +13,7 @@ from jointembed.index.index import Index
 from jointembed.serve.security import SECURITY_HEADERS
 
 TOKEN = "a-token-of-16-signs"
-ROUTES = ["/", "/page.css", "/main.js", "/icon.svg", "/healthz", "/openapi.json", "/docs"]
+ROUTES = ["/", "/page.css", "/main.js", "/icon.svg", "/healthz", "/openapi.json", "/docs", "/metrics"]
 ROUTES += ["/api/info", "/api/layout"]
 ROUTES += ["/api/column?name=genre", "/api/row?id=s1", "/api/similar?id=s1", "/api/path?start=s1&end=s2"]
 ROUTES += ["/api/search?q=waltz"]
