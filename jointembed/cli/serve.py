@@ -31,7 +31,7 @@ def serve(
         token_file: a file with the token that clients must send, browsers once as ?token=, programs as a bearer token;
             without this file, the token is read from the environment variable JOINTEMBED_TOKEN.
         root_path: the prefix of all addresses behind a proxy, such as /songs.
-        access_log: print each request on stderr.
+        access_log: print each request on stderr, in the common log format.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """

@@ -90,7 +90,7 @@ def open_server(
         token: what clients must present.
         load: loads the `Embedder` of a field, given the index and the field's name; it is called in a thread.
         root_path: the prefix of all addresses behind a proxy, such as `/songs`.
-        access_log: whether to print each request on stderr.
+        access_log: whether to print each request on stderr, in the common log format.
 
     Raises:
         UsageError: the extra is not installed, the index or a root does not exist, the port is taken, or other

@@ -44,6 +44,7 @@ SECURITY_HEADERS = {
 }
 _SECURITY_HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # in English whatever the locale
 _TOKEN_IN_URL = re.compile(r"(?<=token=)[^&]+")
 
 
@@ -126,7 +127,7 @@ class SecurityMiddleware:
         app: the app; what it raises becomes an answer.
         policy: who may ask.
         metrics: count each request.
-        access_log: whether to print each request on stderr.
+        access_log: whether to print each request on stderr, in the common log format.
     """
 
     def __init__(self, app: ASGIApp, policy: AccessPolicy, metrics: RequestMetrics, access_log: bool = False) -> None:
@@ -137,16 +138,18 @@ class SecurityMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)  # the start and the end of the server
             return
-        status, is_stream, started = 0, False, time.monotonic()
+        status, size, is_stream, started = 0, 0, False, time.monotonic()
 
         async def send_safely(message: Message) -> None:
-            nonlocal status, is_stream
+            nonlocal status, size, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *_SECURITY_HEADERS]
                 names = {name for name, _ in message["headers"]}
                 if b"cache-control" not in names:
                     message["headers"].append((b"cache-control", b"no-cache" if b"etag" in names else b"no-store"))
+            if scope["method"] != "HEAD":  # its body is not sent
+                size += len(message.get("body", b""))
             if is_stream:
                 async with asyncio.timeout(STALL_SECONDS):
                     await send(message)
@@ -166,11 +169,7 @@ class SecurityMiddleware:
         finally:
             self.metrics.observe(getattr(inner.get("route"), "path", "other"), status, time.monotonic() - started)
             if self.access_log:
-                target = _TOKEN_IN_URL.sub("...", ascii(_target(scope).decode("latin-1"))[1:-1])
-                client = (scope.get("client") or ("-",))[0]
-                milliseconds = 1000 * (time.monotonic() - started)
-                line = f'{client} "{scope["method"]} {target}" {status or "-"} {milliseconds:.0f} ms'
-                print(line, file=sys.stderr, flush=True)
+                print(_log_line(scope, status, size), file=sys.stderr, flush=True)
 
     def _refuse(self, scope: Scope) -> Response | None:
         """The answer to a request that does not reach the app: a refusal, or the exchange of the token for a cookie."""
@@ -232,6 +231,16 @@ def _is_same_site(method: str, headers: dict[bytes, bytes]) -> bool:
         and headers.get(b"sec-fetch-dest", b"document") == b"document"
     )
     return headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin") or is_link
+
+
+def _log_line(scope: Scope, status: int, size: int) -> str:
+    """A request in the common log format (https://en.wikipedia.org/wiki/Common_Log_Format), without the token."""
+    target = _TOKEN_IN_URL.sub("...", ascii(_target(scope).decode("latin-1"))[1:-1]).replace('"', "%22")
+    client = (scope.get("client") or ("-",))[0]
+    now = time.localtime()
+    date = f"{now.tm_mday:02}/{_MONTHS[now.tm_mon - 1]}/{time.strftime('%Y:%H:%M:%S %z', now)}"
+    request = f"{scope['method']} {target} HTTP/{scope['http_version']}"
+    return f'{client} - - [{date}] "{request}" {status or "-"} {size or "-"}'
 
 
 def _target(scope: Scope) -> bytes:

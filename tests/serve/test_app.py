@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
@@ -610,13 +612,26 @@ def test_root_path_prefixes_all_addresses_behind_a_proxy(songs):
     assert 'src="/' not in html and 'href="/' not in html
 
 
-def test_access_log_names_each_request_without_the_token(songs, capfd):
+def test_access_log_is_in_the_common_log_format_without_the_token(songs, capfd):
     token = "a-token-of-16-characters"
     with serving(songs, token=token, access_log=True) as port:
+        capfd.readouterr()
+        bearer = [f"Authorization: Bearer {token}"]
         ask(port, f"/?token={token}")
-        ask(port, "/api/similar?id=s1", headers=[f"Authorization: Bearer {token}"])
+        _, _, body = ask(port, '/api/similar?id=s1&where="genre"=1', headers=bearer)
+        _, _, page = ask(port, "/main.js", headers=bearer)
+        ask(port, "/api/info", "HEAD", headers=bearer)
     err = capfd.readouterr().err
-    assert '"GET /?token=..." 303' in err and '"GET /api/similar?id=s1" 200' in err and token not in err
+    pattern = r'(\S+) - - \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "([^"]+)" (\d{3}) (\d+|-)'
+    lines = [re.fullmatch(pattern, line).groups() for line in err.splitlines()]
+    assert {host for host, *_ in lines} == {"127.0.0.1"} and token not in err
+    assert abs(datetime.strptime(lines[0][1], "%d/%b/%Y:%H:%M:%S %z").timestamp() - time.time()) < 60
+    assert [line[2:] for line in lines] == [
+        ("GET /?token=... HTTP/1.1", "303", "-"),
+        ("GET /api/similar?id=s1&where=%22genre%22=1 HTTP/1.1", "200", str(len(body))),
+        ("GET /main.js HTTP/1.1", "200", str(len(page))),
+        ("HEAD /api/info HTTP/1.1", "200", "-"),
+    ]
 
 
 @pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGINT", 130)])
