@@ -27,7 +27,7 @@ class Match(Objective):
 
     - `candidates: all`: all known ids of the target: softmax classification, or tagging with `loss: sigmoid`.
     - `candidates: batch`: the targets of the batch, both ways: InfoNCE (CLIP), or SigLIP with `loss: sigmoid`.
-    - `candidates: 512`: this many ids drawn by their frequency, for large vocabularies: a sampled softmax.
+    - `candidates: 512`: this many ids drawn by the root of their frequency: a sampled softmax, for large vocabularies.
 
     Args:
         query: column of the queries.
