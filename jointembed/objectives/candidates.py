@@ -184,9 +184,8 @@ class Sampled(Candidates):
         """Draw ids (G, C), with replacement; the first of the groups are the same in all processes."""
         cumulative = cast(Tensor, self.cumulative)
         # Processes may have different numbers of groups: they share a seed, which is one message.
-        seed = int(distributed.share(torch.randint(2**62, (1,), device=cumulative.device)))
-        generator = torch.Generator(cumulative.device).manual_seed(seed)
-        chance = torch.rand(groups, self.count, dtype=cumulative.dtype, device=cumulative.device, generator=generator)
+        generator = torch.Generator().manual_seed(distributed.shared_seed(cumulative.device))
+        chance = torch.rand(groups, self.count, dtype=cumulative.dtype, generator=generator).to(cumulative.device)
         return torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1)
 
     def forward(self, loss: Loss, query: Queries, targets: Targets, space: Space, dim: int | None) -> Tensor:

@@ -88,6 +88,12 @@ def share(x: Tensor) -> Tensor:
     return x
 
 
+def shared_seed(device: torch.device) -> int:
+    """A random seed, the same in all processes; sent on a device."""
+    seed = torch.randint(2**62, (1,))
+    return int(share(seed.to(device)) if world() > 1 else seed)
+
+
 def rank() -> int:
     """The number of this process among those that train together."""
     return dist.get_rank() if world() > 1 else 0

@@ -207,7 +207,7 @@ def test_worker_loads_nothing_heavy():
     loaded = json.loads(done.stdout)
     assert not {"torch", "lightning", "scipy", "av", "pandas"} & set(loaded)
     own_modules = {name.split(".")[1] for name in loaded if name.startswith("jointembed.")}
-    assert own_modules == {"errors", "audio"}
+    assert own_modules == {"errors", "audio", "values"}
 
 
 def test_worker_that_cannot_start_is_an_error_of_one_line(tmp_path, hook):

@@ -380,7 +380,6 @@ def test_table_of_test_rows_alone(name, sources, counts, prepare, tmp_path, requ
     [
         ("artists", "lastfm", {"test": 1876, "artists": 15495}),
         ("movies", "movielens/ml-1m-seq", {"test": 1065, "films": 3416}),
-        ("movies", "movielens/ml-100k", {"test": 80000}),
         ("homes", "tabular", {"test": 2814}),
         ("languages", "multi30k", {"test": 30014}),
         ("notes", "jsb", {"test": 382}),
@@ -397,7 +396,9 @@ def test_published_data_as_test_rows_alone(name, source, counts, prepare, data, 
 @pytest.mark.parametrize(
     ("name", "sources", "options", "counts"),
     [
-        ("mnist", ["mnist"], [], {"train": 55000, "dev": 5000, "test": 10000}),
+        pytest.param(
+            "mnist", ["mnist"], [], {"train": 55000, "dev": 5000, "test": 10000}, marks=pytest.mark.slow, id="mnist"
+        ),
         ("digits", ["mnist", "fsdd"], ["--hold", "lucas"], {"train": 62350, "dev": 2180, "test": 10530}),
         ("sounds", ["esc10"], ["--fold", "3"], {"train": 220, "dev": 20, "test": 80}),
         ("songs", ["nottingham", "rendered"], [], {"train": 654, "dev": 71, "valid": 108}),
