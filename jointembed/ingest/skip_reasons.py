@@ -1,4 +1,7 @@
-"""Every reason for which a scan skips a file, link or folder, and the list of what the last scan skipped."""
+"""Why a scan skips files, links and folders, and the list of what the last scan skipped.
+
+A corrupt file is skipped by `pipeline.py`, with the reason that the decoder gives (`audio/decoding.py`).
+"""
 
 from __future__ import annotations
 
