@@ -68,4 +68,4 @@ def log_error(error: BaseException) -> None:
     now = time.monotonic()
     if line != _last[0] or now - _last[1] > _REPEAT_SECONDS:
         _last = line, now
-        print(f"jointembed: {line}", file=sys.stderr, flush=True)
+        print(f"jointembed: {line}\n", end="", file=sys.stderr, flush=True)

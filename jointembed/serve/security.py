@@ -169,7 +169,8 @@ class SecurityMiddleware:
         finally:
             self.metrics.observe(getattr(inner.get("route"), "path", "other"), status, time.monotonic() - started)
             if self.access_log:
-                print(_log_line(scope, status, size), file=sys.stderr, flush=True)
+                # In one write: the break of the line would otherwise follow that of another thread or process.
+                print(_log_line(scope, status, size) + "\n", end="", file=sys.stderr, flush=True)
 
     def _refuse(self, scope: Scope) -> Response | None:
         """The answer to a request that does not reach the app: a refusal, or the exchange of the token for a cookie."""
