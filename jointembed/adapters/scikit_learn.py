@@ -122,13 +122,13 @@ class PretrainedClassifier(ClassifierMixin, Pretrained):  # type: ignore[misc]
     def _read(self) -> JointEmbedding:
         model = JointEmbedding.load(self.model, self.trust)
         model.space.input_columns(self.column)
-        model.known_labels(self.column, self.target)
+        model.label_names(self.column, self.target)
         return model
 
     @property
     def classes_(self) -> NDArray[Any]:
         """The labels (K,), sorted."""
-        return np.array(sorted(self._load().known_labels(self.column, self.target)), dtype=object)
+        return np.array(sorted(self._load().label_names(self.column, self.target)), dtype=object)
 
     def predict_proba(self, cells: Any) -> NDArray[np.float32]:
         """The probabilities (N, K) of the labels, in the order of `classes_`.
@@ -139,7 +139,7 @@ class PretrainedClassifier(ClassifierMixin, Pretrained):  # type: ignore[misc]
         model: JointEmbedding = self._load()
         with _listed(cells, self.column, model.space.input_columns(self.column)) as listed:
             probabilities = model.predict_proba(self.column, listed, self.target)
-        labels = model.known_labels(self.column, self.target)
+        labels = model.label_names(self.column, self.target)
         return probabilities[:, sorted(range(len(labels)), key=labels.__getitem__)]
 
     def predict(self, cells: Any) -> NDArray[Any]:

@@ -151,20 +151,20 @@ class AllCandidates(Candidates):
 
 
 class Sampled(Candidates):
-    """Ids drawn at random for each batch, so that most of a large table is never touched.
+    """Ids drawn at random for a group of queries, so that most of a large table is never touched.
 
     An id is drawn with a probability proportional to its frequency in the training rows to the power `power`; a share
     `uniform` of the draws ignores the frequency. The losses correct for it (logQ, Bengio and Senecal 2008). The queries
-    of a batch share the candidates, so that their scores are one product of matrices; the other targets of a query are
+    of a group share the candidates, so that their scores are one product of matrices; the other targets of a query are
     never among its wrong candidates.
 
     Args:
-        count: C, ids that are drawn for each batch, with replacement.
+        count: C, ids that are drawn for each group, with replacement.
         power: 1 draws ids by their frequency, 0 all alike; word2vec has 3/4 (Mikolov et al. 2013). By their frequency,
             rare ids are hardly ever drawn, and score too high.
         uniform: share of the draws in which all ids are alike.
-        share_among: queries that share the same draws. All positions of a batch of histories would err in the same
-            direction; more groups draw more ids for the same product.
+        share_among: queries of a group. If all positions of a batch of histories shared their draws, their losses
+            would err in the same direction; more groups draw more ids for the same product.
     """
 
     supports_mixup = False
@@ -174,7 +174,14 @@ class Sampled(Candidates):
         self.count, self.power, self.uniform, self.share_among = count, power, uniform, share_among
 
     def build(self, reader: Reader, loss: Loss, name: str) -> None:
-        """Take the frequencies of the ids."""
+        """Take the frequencies of the ids.
+
+        Raises:
+            UsageError: the loss needs uniform draws, and these are not.
+        """
+        if loss.needs_uniform_draws and self.power and self.uniform < 1:
+            fix = "write `candidates: {class_path: Sampled, init_args: {count: 512, power: 0}}`"
+            raise UsageError(name, f"{type(loss).__name__} needs candidates that are drawn uniformly", fix)
         weights = torch.tensor(reader.counts, dtype=torch.float64) ** self.power
         shares = (1 - self.uniform) * weights / weights.sum() + self.uniform / len(weights)
         self.register_buffer("shares", shares, persistent=False)

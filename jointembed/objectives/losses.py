@@ -55,6 +55,7 @@ class Loss(Configurable, nn.Module):
     symmetric: bool = True  # the loss in a batch is averaged over both directions, query to target and back
     gives_probabilities: bool = False  # `logits` turns scores into logits, so that candidates have probabilities
     is_exclusive: bool = True  # one of the candidates is right, so that their probabilities add up to 1
+    needs_uniform_draws: bool = False  # sampled candidates must be drawn whatever their frequency
     streams: bool = False  # `over_table` never holds the matrix of all scores, so that tables may be large
 
     def build(self, space: Space, count: int | None) -> None:
@@ -234,6 +235,8 @@ class GBCE(Sigmoid):
         temperature: to start from, if the metric is cosine; it is learned.
     """
 
+    needs_uniform_draws = True
+
     def __init__(self, calibration: Share = 0.75, temperature: Positive = 0.1) -> None:
         super().__init__(temperature)
         self.calibration = calibration
@@ -245,7 +248,7 @@ class GBCE(Sigmoid):
             UsageError: the candidates are those of the batch.
         """
         if count is None:
-            raise UsageError("GBCE", "it needs candidates that are sampled ids", "write `candidates: 512`")
+            raise UsageError("GBCE", "it needs candidates that are sampled ids", "use `Sampled` with `power: 0`")
         super().build(space, count)
         self.count = count
 

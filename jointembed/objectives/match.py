@@ -144,12 +144,12 @@ class Match(Objective):
         labels = self.own[self.target].vocabulary()
         return np.array([labels[number] for number in best.tolist()], dtype=object)
 
-    def known_labels(self, space: Space) -> list[str]:
-        """The K labels that a head predicts, or those of the vocabulary of the target; see `Objective.known_labels`."""
+    def label_names(self, space: Space) -> list[str]:
+        """The K labels that a head predicts, or those of the vocabulary of the target; see `Objective.label_names`."""
         reader = self.own[self.target] if self.head else space.reader(self.target)
         has_labels = reader.size and len(reader.counts) == reader.size  # words of a text are none
         if not (has_labels and (self.head or self.loss.gives_probabilities)):
-            return super().known_labels(space)
+            return super().label_names(space)
         return reader.vocabulary()
 
     def label_logits(self, z: Tensor, space: Space) -> Tensor:

@@ -48,7 +48,7 @@ class Objective(Configurable, nn.Module):
     weight: float = 1.0  # its share in the sum of all objectives
     uses_score: bool = True  # the loss depends on `dim`: with nested dimensions it is averaged over the prefixes
     supports_mixup: bool = True  # `forward` mixes the targets as `Encoded.mix` says
-    label_columns: tuple[str, str] | None = None  # what it labels, and by which column; see `known_labels`
+    label_columns: tuple[str, str] | None = None  # what it labels, and by which column; see `label_names`
     is_exclusive: bool = True  # a row has one label, so that their probabilities add up to 1
     gives_likelihood: bool = False  # `negative_log_likelihood` is there
 
@@ -101,7 +101,7 @@ class Objective(Configurable, nn.Module):
             type(self).__name__, "its target is a point of the space, so nothing is predicted", "search for it instead"
         )
 
-    def known_labels(self, space: Space) -> list[str]:
+    def label_names(self, space: Space) -> list[str]:
         """The K labels of its target, in the order of `label_logits`.
 
         Raises:

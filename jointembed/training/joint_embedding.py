@@ -378,18 +378,18 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         wrong = f"no objective matches it with {column}" + (f" (the model knows {pairs})" if pairs else "")
         raise UsageError(target, wrong, did_you_mean(target, [label for _, label in objectives]))
 
-    def known_labels(self, column: str, target: str) -> list[str]:
+    def label_names(self, column: str, target: str) -> list[str]:
         """The K labels of `target` whose probabilities `predict_proba` gives, in this order.
 
         Raises:
             UsageError: the model does not match the columns, or the target is not a column of labels.
         """
-        return self.label_objective(column, target).known_labels(self.space)
+        return self.label_objective(column, target).label_names(self.space)
 
     def predict_proba(
         self, column: str, cells: Sequence[Any], target: str, temperature: float = 1.0
     ) -> NDArray[np.float32]:
-        """The probabilities (N, K) of the labels of `target` for cells of a column; see `known_labels`.
+        """The probabilities (N, K) of the labels of `target` for cells of a column; see `label_names`.
 
         They come from the head, or from the scores and their trained temperature. Labels that were trained with
         `loss: sigmoid` have a probability each on its own; those of others add up to 1.
@@ -401,10 +401,10 @@ class JointEmbedding(Configurable, lightning.LightningModule):
             temperature: by which the logits are divided; see `evaluation.prediction.fit_temperature`.
 
         Raises:
-            UsageError: see `known_labels` and `Space.embed`.
+            UsageError: see `label_names` and `Space.embed`.
         """
         objective = self.label_objective(column, target)
-        objective.known_labels(self.space)
+        objective.label_names(self.space)
         z = torch.from_numpy(self.space.embed(column, cells, normalize=False)).to(self.device)
         with torch.inference_mode():
             return objective.probabilities(z, self.space, temperature).cpu().numpy()

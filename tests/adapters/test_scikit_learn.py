@@ -285,7 +285,7 @@ def test_probabilities_have_the_trained_temperature():
     assert sharp.max(1).mean() > model.predict_proba("sound", SOUNDS, "kind").max(1).mean() > flat.max(1).mean()
     scores = (
         torch.from_numpy(model.space.embed("sound", SOUNDS))
-        @ torch.from_numpy(model.space.embed("kind", model.known_labels("sound", "kind"))).T
+        @ torch.from_numpy(model.space.embed("kind", model.label_names("sound", "kind"))).T
     )
     expected = (scores / 0.07).softmax(1).numpy()
     assert np.allclose(model.predict_proba("sound", SOUNDS, "kind"), expected, atol=1e-5)

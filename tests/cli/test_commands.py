@@ -309,7 +309,7 @@ def test_predict_writes_the_likeliest_labels_with_calibrated_probabilities(home,
     assert [row["id"] for row in table] == [row["id"] for row in rows()]
     model = JointEmbedding.load(home / "run" / "last.ckpt")
     labels, factor = (
-        model.known_labels("words", "genre"),
+        model.label_names("words", "genre"),
         float(re.search(r"words_genre: .* by ([0-9.]+),", printed)[1]),
     )
     assert factor != 1

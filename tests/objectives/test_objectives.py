@@ -237,6 +237,12 @@ def test_calibrated_loss_is_that_of_all_candidates_times_the_share_that_is_drawn
     assert abs(near * 39 / 4_000 - full) < 0.03 * full + 4 * error
 
 
+@pytest.mark.parametrize("candidates", [64, Sampled(64, power=0.5, uniform=0.9)])
+def test_calibrated_loss_refuses_draws_by_frequency(candidates):
+    with pytest.raises(UsageError, match="GBCE needs candidates that are drawn uniformly.*power: 0"):
+        sampled_and_full(candidates, 2, loss=GBCE())
+
+
 def test_calibration_weighs_the_target_by_the_share_that_is_drawn():
     space = Space(5, {"film": EmbeddingBag(Category())})
     half, loss = (GBCE(calibration) for calibration in (0.5, 0.0))

@@ -73,7 +73,7 @@ class WriteProbabilities(Callback):
         for objective in cast("Iterable[Objective]", model.objectives):
             if objective.label_columns:
                 try:
-                    self._labellings.append(_Labelling(objective, objective.known_labels(model.space)))
+                    self._labellings.append(_Labelling(objective, objective.label_names(model.space)))
                 except UserError as error:
                     refusals.append(error)
         if not self._labellings:
