@@ -20,23 +20,24 @@ from .single import Query, search_one, select_candidates, take_best
 from .vectors import Vectors
 
 _RESCORE_DIRECTLY = 12  # candidates per result, up to which scoring all of them in float64 is the fastest
-_DROP_EVERY_QUERIES = 27  # gathering rows of a memory-mapped file reads many pages around them
+_PREFILTER_MAX_QUERIES = 16  # above, a product with all vectors at once is as fast
+_DROP_EVERY_SEARCHES = 27  # gathering rows of a memory-mapped file reads many pages around them
 
 
 class ExactSearch:
     """Finds the exact nearest neighbors, by float64 scores; ties stand in row order.
 
-    A single query is answered by one pass over the vectors, and many queries in blocks. After a few single queries over
-    many vectors a `PcaPrefilter` is built, which takes about as long as 100 queries and speeds up later ones two to
-    four times; `build_prefilter` builds it at once. Threads may share an instance.
+    A single query is answered by one pass over the vectors, and many queries in blocks. After a few searches for one or
+    a few queries over many vectors a `PcaPrefilter` is built, which takes about as long as 100 queries and speeds up
+    later ones two to four times; `build_prefilter` builds it at once. Threads may share an instance.
 
     Args:
         vectors: the vectors.
         torch: the module, to multiply in bfloat16 where the processor is fast at that; the results are the same.
             It is used for at least `bfloat16_min_queries` queries at once, with the metrics cosine and dot.
         prefilter_min_rows: minimum number of vectors for the prefilter.
-        prefilter_after: number of single queries over all vectors before it is built; these do not keep memory-mapped
-            vectors in memory.
+        prefilter_after: number of searches for few queries over all vectors before it is built; these do not keep
+            memory-mapped vectors in memory.
         bfloat16_min_queries: minimum number of queries for bfloat16, since all vectors are rounded first.
         max_candidates: see `search_batch`.
     """
@@ -53,7 +54,7 @@ class ExactSearch:
     ) -> None:
         self.vectors = vectors
         self.prefilter: PcaPrefilter | None = None
-        self.query_count = 0  # single queries over all vectors
+        self.search_count = 0  # searches for few queries over all vectors
         self._torch = torch if torch is not None and vectors.metric != "euclidean" and is_faster(torch) else None
         self._bfloat16: BFloat16Vectors | None = None
         self._lock = threading.Lock()
@@ -70,15 +71,13 @@ class ExactSearch:
         fetch_k = min(fetch_count(k, exclude), available)
         if not len(queries) or not k:
             return np.empty((len(queries), k), np.intp), np.empty((len(queries), k))
-        if len(queries) == 1:
-            if allowed is None:
-                position, score = self._search_all(queries[0], fetch_k)
-            else:
-                position, score = search_one(self.vectors, queries[0], fetch_k, allowed)
-            positions, scores = position[None], score[None]
+        if allowed is None and len(queries) <= _PREFILTER_MAX_QUERIES:
+            positions, scores = self._search_few(queries, fetch_k)
         elif allowed is None:
-            bfloat16 = self._rounded() if len(queries) >= self._bfloat16_min_queries else None
-            positions, scores = search_batch(self.vectors, queries, fetch_k, bfloat16, self._max_candidates)
+            positions, scores = self._search_many(queries, fetch_k)
+        elif len(queries) == 1:
+            position, score = search_one(self.vectors, queries[0], fetch_k, allowed)
+            positions, scores = position[None], score[None]
         else:
             return SubsetSearch(self.vectors, allowed, self._torch).search(queries, k, None, exclude)
         return drop_excluded(positions, scores, k, exclude)
@@ -87,20 +86,34 @@ class ExactSearch:
         """Build the prefilter now, if it pays."""
         self.prefilter = PcaPrefilter.fit(self.vectors)
 
-    def _search_all(self, query: Query, k: int) -> tuple[Positions, Scores]:
+    def _search_few(self, queries: Queries, k: int) -> tuple[Positions, Scores]:
         with self._lock:
-            count = self.query_count
-            self.query_count += 1
+            count = self.search_count
+            self.search_count += 1
         if count == self._prefilter_after and len(self.vectors) >= self._prefilter_min_rows:
             self.build_prefilter()  # other threads go on without it meanwhile
-        if count % _DROP_EVERY_QUERIES == 0:
+        if count % _DROP_EVERY_SEARCHES == 0:
             drop_pages(self.vectors.values)
-        candidates = self.prefilter.candidates(query, k) if self.prefilter is not None else None
+        prefilter, streaming = self.prefilter, count < self._prefilter_after
+        if prefilter is None and len(queries) > 1:
+            return self._search_many(queries, k)
+        candidates = [None] if prefilter is None else prefilter.candidates(queries, k)
+        results = [self._search_candidates(*pair, k, streaming) for pair in zip(queries, candidates, strict=True)]
+        return np.stack([positions for positions, _ in results]), np.stack([scores for _, scores in results])
+
+    def _search_candidates(
+        self, query: Query, candidates: Positions | None, k: int, streaming: bool
+    ) -> tuple[Positions, Scores]:
+        """Return the k best of some candidates, or of all rows if None."""
         if candidates is None:
-            candidates = select_candidates(self.vectors, query, k, streaming=count < self._prefilter_after)
+            candidates = select_candidates(self.vectors, query, k, streaming=streaming)
         elif len(candidates) > _RESCORE_DIRECTLY * k:
             candidates = select_candidates(self.vectors, query, k, candidates)
         return take_best(self.vectors, query, k, candidates)
+
+    def _search_many(self, queries: Queries, k: int) -> tuple[Positions, Scores]:
+        bfloat16 = self._rounded() if len(queries) >= self._bfloat16_min_queries else None
+        return search_batch(self.vectors, queries, k, bfloat16, self._max_candidates)
 
     def _rounded(self) -> BFloat16Vectors | None:
         if self._torch is None:

@@ -5,7 +5,7 @@ product), so that their first numbers hold most of their squared norm. A product
 first numbers plus the product of the norms of the rest (Cauchy-Schwarz), which are stored beside them. Only a row whose
 bound lies below the k-th best score is ruled out, so the search stays exact.
 
-Letters: N rows, D dimension, P principal axes, G groups of rows.
+Letters: N rows, D dimension, P principal axes, M queries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .base import Float32s, Positions
+from .base import Float32s, Positions, Queries
 from .memmap import iter_slices
 from .rounding import relative_error
 from .single import GROUP_ROWS, group_max
@@ -27,6 +27,7 @@ _SAMPLE_QUERIES = 16
 _AXES_SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # numbers of axes that are tried, relative to the dimension
 _GATHER_COST = 6  # gathering a row costs as much as reading this many rows in sequence
 _MAX_RELATIVE_COST = 0.75  # relative to the full product, above which the prefilter is not worth its memory
+_MAX_BOUNDS = 16_777_216  # bounds in memory at once: 64 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +86,27 @@ class PcaPrefilter:
             head[:, size + 1] = -vectors.squares
         return cls(vectors, axes, head)
 
-    def candidates(self, query: npt.NDArray[np.float64], k: int) -> Positions | None:
-        """Return ascending positions that hold the k best rows for a query (D,); None if too many rows are left."""
+    def candidates(self, queries: Queries, k: int) -> list[Positions | None]:
+        """Return for each query (M, D) ascending positions that hold its k best rows; None if too many rows are left.
+
+        The time of a few queries is that of reading `head`, so they take hardly longer than one.
+        """
         if k * _SEEDS_PER_RESULT * GROUP_ROWS > len(self.head):
-            return None
-        bounds = self.head @ self.project_query(query)  # (N,)
+            return [None] * len(queries)
+        step = max(1, _MAX_BOUNDS // len(self.head))
+        results: list[Positions | None] = []
+        for block in (queries[start : start + step] for start in range(0, len(queries), step)):
+            bounds = np.stack([self.project_query(query) for query in block]) @ self.head.T  # (M, N)
+            errors = self.vectors.score_error(block) * np.float32(2 * (1 + self.axes.shape[1] ** 0.5))
+            results += [self._rule_out(*row, k) for row in zip(block, bounds, errors.tolist(), strict=True)]
+        return results
+
+    def _rule_out(self, query: npt.NDArray[np.float64], bounds: Float32s, error: float, k: int) -> Positions | None:
+        """Return the positions whose bounds (N,) reach the k-th best score of some promising rows."""
         best = group_max(bounds)
         groups = np.argpartition(best, len(best) - k * _SEEDS_PER_RESULT)[len(best) - k * _SEEDS_PER_RESULT :]
         within = bounds[: len(best) * GROUP_ROWS].reshape(GROUP_ROWS, -1)[:, groups].argmax(0)
         kth_score = np.sort(self.vectors.approx_scores_at(groups + len(best) * within, query))[-k]
-        error = float(self.vectors.score_error(query[None])[0]) * 2 * (1 + self.axes.shape[1] ** 0.5)
         positions = np.flatnonzero(bounds >= kth_score - error)
         return positions if len(positions) * _GATHER_COST < len(bounds) else None
 

@@ -205,7 +205,7 @@ def test_prefilter_never_rules_out_a_neighbor(seed, dim, k, metric, decay, ties)
     query = centers[0] + 0.1 * rng.standard_normal(dim)
     query = query / np.linalg.norm(query) if metric == "cosine" else query
     prefilter = PcaPrefilter.fit(vectors)
-    candidates = None if prefilter is None else prefilter.candidates(query, k)
+    candidates = None if prefilter is None else prefilter.candidates(query[None], k)[0]
     if candidates is not None:
         assert set(brute_force(vectors, query, k)) <= set(candidates.tolist())
         assert (np.diff(candidates) > 0).all()
@@ -217,9 +217,22 @@ def test_prefilter_is_built_after_three_queries_and_leaves_few_candidates():
     search = ExactSearch(vectors)
     positions = [search.search(query[None], 10)[0][0].tolist() for query in queries]
     assert positions == [brute_force(vectors, query, 10) for query in queries]
-    assert search.query_count == 20
+    assert search.search_count == 20
     assert search.prefilter is not None and search.prefilter.axes.shape[1] <= 32
-    assert all(len(search.prefilter.candidates(query, 10)) < 4_000 for query in queries)
+    assert all(len(candidates) < 4_000 for candidates in search.prefilter.candidates(queries, 10))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_few_queries_at_once_use_the_prefilter_and_get_the_answers_of_single_ones(metric):
+    vectors = Vectors(clustered(40_000, 64).values, metric)
+    search, singly = ExactSearch(vectors), ExactSearch(vectors)
+    search.build_prefilter()
+    assert search.prefilter is not None
+    for count in (2, 5, 16):
+        queries = unit(vectors.values[100 : 100 + count].astype(np.float64) + 0.01)
+        positions, scores = search.search(queries, 10)
+        assert positions.tolist() == [brute_force(vectors, query, 10) for query in queries]
+        assert np.array_equal(scores, [singly.search(query[None], 10)[1][0] for query in queries])
 
 
 def test_prefilter_is_not_built_where_it_would_cost_more_than_it_saves():
@@ -243,4 +256,4 @@ def test_prefilter_is_built_once_when_threads_share_a_search():
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == [] and len(built - {None}) == 1 and search.query_count == 72
+    assert wrong == [] and len(built - {None}) == 1 and search.search_count == 72
