@@ -294,16 +294,19 @@ def sha256(path: Path | str) -> str:
 
 
 def checkpoint(path: Path | str) -> Path:
-    """The checkpoint of a run folder (its best, else its last), or the file itself.
+    """The checkpoint of a run folder (its best, else its last), the config.json of an exported model, or the file.
 
     Raises:
         UsageError: the file does not exist, or the folder holds no checkpoint.
     """
     path = Path(path)
-    for candidate in [path / "best.ckpt", path / "last.ckpt"] if path.is_dir() else [path]:
+    names = "best.ckpt", "last.ckpt", "config.json"
+    for candidate in [path / name for name in names] if path.is_dir() else [path]:
         if candidate.is_file():
             return candidate
-    wrong = "the folder holds no best.ckpt or last.ckpt" if path.is_dir() else "the checkpoint does not exist"
+    wrong = "the checkpoint does not exist"
+    if path.is_dir():
+        wrong = "the folder holds no best.ckpt or last.ckpt, nor the config.json of an exported model"
     if path == Path("music"):
         fix = f"run {ADOPT_MUSIC} once, and give music.ckpt"
     elif HUB_NAME.fullmatch(str(path)) and path.suffix != ".ckpt" and not path.parent.is_dir():

@@ -152,8 +152,13 @@ def _resolve(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
             recipes.append(options[place])
         elif option == "--ckpt_path" and (Path(value).exists() or value.endswith(".ckpt")) and value != "auto":
             from .. import files
-            from ..space import checkpoint
+            from ..space import checkpoint, exported
 
-            options[place] = str(files.checkpoint(value))
-            checkpoint.read(Path(options[place]))  # Lightning would fail on a damaged file with a traceback
+            file = files.checkpoint(value)
+            content = checkpoint.read(file)  # Lightning would fail on a damaged file with a traceback
+            if name == "fit" and "optimizer_states" not in content:
+                wrong = "it holds a model without the state of its training, which cannot go on"
+                raise UsageError(value, wrong, "begin a new run with it: `class_path: jointembed.from_checkpoint`")
+            # It would read any file itself, before our own reader does.
+            options[place] = str(file.parent if file.name == exported.CONFIG else file)
     return options, recipes

@@ -32,6 +32,7 @@ GROUPS = {
         "test",
         "predict",
         "adopt",
+        "export",
         "sweep",
         "dims",
         "evaluate",

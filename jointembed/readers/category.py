@@ -13,6 +13,7 @@ from ..arguments import Count
 from ..errors import UsageError
 from ..ragged import Ragged
 from .elements import ElementReader
+from .examples import make_ids
 from .reader import Preprocess
 
 
@@ -89,6 +90,10 @@ class Category(ElementReader):
             return values.parse_cell(query)
         except UsageError:  # an id may begin with [ or {
             return query
+
+    def example_cells(self) -> list[Any]:
+        """See `Reader.example_cells`: ids, a list of them, and an unknown id."""
+        return make_ids(self._ids)
 
     def unknown(self, cell: Any) -> list[str]:
         """The ids of a cell that did not occur in the training rows."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arguments import Natural, Share
 from ..errors import UsageError, did_you_mean
+from .examples import make_images
 from .image_file import MAX_PIXELS, is_image, open_image, to_rgb
 from .reader import Array, FileReader, Standardized
 
@@ -86,6 +87,10 @@ class Image(FileReader, Standardized):
         """Learn the mean and the standard deviation of each channel from at most 200 training cells, if not given."""
         if self.learns_scale and (images := self.preprocess_sample(cells)):
             self.standardize(np.stack(images), (0, 2, 3), min_std=0.01)
+
+    def example_cells(self) -> list[Any]:
+        """See `Reader.example_cells`: images of two sizes."""
+        return list(make_images())
 
     def preprocess(self, cell: Any) -> Array:
         """The image (3, H, W), float32 in 0 to 1.

@@ -70,6 +70,13 @@ class Numbers(Standardized, MatrixReader):
         names = self.columns or ("number",)
         return np.array([to_float(value, name) for value, name in zip(cells, names, strict=True)])
 
+    def example_cells(self) -> list[Any]:
+        """See `Reader.example_cells`: numbers around the means."""
+        rows = [
+            [mean + share * std for mean, std in zip(self.mean, self.std, strict=True)] for share in (0.0, 1.5, -0.75)
+        ]
+        return [dict(zip(self.columns, row, strict=True)) if self.columns else row for row in rows]
+
     def fit(self, cells: Sequence[Any]) -> None:
         """Learn the mean and the standard deviation of the training cells."""
         rows = [self._to_numbers(cell) for cell in cells if not values.missing(cell)]

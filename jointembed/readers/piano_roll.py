@@ -42,6 +42,11 @@ class PianoRoll(TokenReader):
             raise UsageError("roll", "the cell is not a list of frames", "write it like [[60, 64, 67], [], [69]]")
         return list(frames)
 
+    def example_cells(self) -> list[Any]:
+        """See `Reader.example_cells`: two rolls with a silent frame."""
+        low, high = self.low, self.high
+        return [[[low], [], [low, high]], [[high], [(low + high) // 2, high]]]
+
     def token_ids(self, element: Any) -> Sequence[int]:
         """The pitches of a frame, counted from `low`.
 

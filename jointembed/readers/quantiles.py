@@ -58,6 +58,14 @@ class BinnedColumns(Reader):
             to_float(value, name) for value, name in zip(self.cells(cell), self.columns or ("number",), strict=True)
         ]
 
+    def example_cells(self) -> list[Any]:
+        """See `Reader.example_cells`: numbers at the edges of the bins and beyond; text where numbers have no bins."""
+        rows: list[list[Any]] = [
+            ["a" if edges is None else edges[place] + place if edges else 0.0 for edges in self.edges]
+            for place in (0, -1)
+        ]
+        return [dict(zip(self.columns, row, strict=True)) if self.columns else row[0] for row in rows if row]
+
     def state(self) -> dict[str, Any]:
         """The edges of the bins of each column."""
         return {"edges": self.edges}

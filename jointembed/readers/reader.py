@@ -15,6 +15,7 @@ from .. import audio, values
 from ..arguments import check_shape
 from ..config import Configurable, to_config
 from ..ragged import Ragged
+from .examples import make_sounds, make_texts
 from .image_file import is_image, to_png
 from .windows import evenly_spaced
 
@@ -111,6 +112,15 @@ class Reader(Configurable, ABC):
         if self.reads_text:
             return values.parse_texts(query)
         return values.parse_cell(query)
+
+    def example_cells(self) -> list[Any]:
+        """A few cells that it reads, made without data; an exported model is checked by their vectors.
+
+        Of a reader of files they are arrays. Without any, the vectors of its columns are not checked.
+        """
+        if self.reads_text:
+            return list(make_texts(self.vocabulary()))
+        return list(make_sounds(self.sample_rate)) if self.sample_rate else []
 
     def unknown(self, cell: Any) -> list[str]:
         """The elements of a cell that it knows nothing about: unknown ids, texts without any known word."""

@@ -15,6 +15,7 @@ from .. import values
 from ..arguments import Count
 from ..errors import DamagedError, UsageError
 from ..ragged import Ragged
+from .examples import make_images
 from .image_file import is_image, open_image
 from .reader import Array, FileReader, Preprocess
 
@@ -45,6 +46,13 @@ class SparseImage(FileReader):
     def shape(self) -> tuple[int, ...]:
         """Rows and columns, in pixels."""
         return self._shape
+
+    def example_cells(self) -> list[Any]:
+        """See `Reader.example_cells`: two images, with blank pixels."""
+        size = (self._shape[0], math.prod(self._shape[1:]))
+        greys = [image[:, :, 0] for image in make_images(size, size)]
+        blank = greys[0] < np.median(greys[0])
+        return [np.where(blank, 0, grey).astype(np.uint8).reshape(self._shape) for grey in greys]
 
     def preprocess(self, cell: Any) -> Array:
         """The grey levels (rows * columns,) in 0 to 1.

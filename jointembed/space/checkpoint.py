@@ -1,10 +1,11 @@
-"""Checkpoint files: atomic, checked for damage, and loaded without executing code stored in them."""
+"""Checkpoints, as files or exported folders: atomic, checked for damage, and loaded without executing their code."""
 
 from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import files
-from ..errors import DamagedError, DivergedError, MismatchError, UnsafeError, UsageError
+from ..errors import DamagedError, DivergedError, MismatchError, UnsafeError, UsageError, UserError
+from . import exported, golden
 
-KEY = "jointembed"  # what describes the model, beside Lightning's own keys and the weights in `state_dict`
+KEY = exported.KEY  # what describes the model, beside Lightning's own keys and the weights in `state_dict`
 VERSION = 2
 
 
@@ -36,16 +38,27 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def read(path: Path, map_location: Any = None) -> dict[str, Any]:
-    """The content of a checkpoint: tensors and plain data only.
+    """The content of a checkpoint, or of an exported model (its folder or config.json): tensors and plain data only.
 
     Raises:
         UsageError: the file does not exist.
-        UnsafeError: it holds code.
+        UnsafeError: it holds code, or names files outside of its folder.
         DamagedError: it is damaged.
         MismatchError: jointembed did not write it, or another version did.
     """
+    path = path / exported.CONFIG if path.is_dir() else path
     if not path.is_file():
         raise UsageError(path, "the checkpoint does not exist", "give a .ckpt file or a run folder")
+    content = exported.read(path.parent) if path.name == exported.CONFIG else _read_file(path, map_location)
+    version = content[KEY].get("version", 0) if isinstance(content[KEY], dict) else 0
+    if not isinstance(version, int) or version > VERSION:
+        raise MismatchError(path, "a newer version of jointembed wrote it", "pip install -U jointembed")
+    if version < VERSION:
+        raise MismatchError(path, "an older version of jointembed wrote it", "train the model again")
+    return content
+
+
+def _read_file(path: Path, map_location: Any) -> dict[str, Any]:
     advice = "use another checkpoint of the run, or train again"
     try:
         with zipfile.ZipFile(path) as archive:
@@ -62,12 +75,23 @@ def read(path: Path, map_location: Any = None) -> dict[str, Any]:
         raise DamagedError(path, "it is damaged, or not a checkpoint", advice) from error
     if not isinstance(content, dict) or KEY not in content:
         raise MismatchError(path, "it is not a jointembed checkpoint", "use one that `jointembed fit` wrote")
-    version = int(content[KEY].get("version", 0))
-    if version > VERSION:
-        raise MismatchError(path, "a newer version of jointembed wrote it", "pip install -U jointembed")
-    if version < VERSION:
-        raise MismatchError(path, "an older version of jointembed wrote it", "train the model again")
     return content
+
+
+@contextmanager
+def describing(file: Path) -> Iterator[None]:
+    """Report what a file gets wrong about the model that it describes as damage of the file.
+
+    Raises:
+        DamagedError: a setting, or what a reader learned, is missing or has another form.
+    """
+    try:
+        yield
+    except (UserError, ImportError):
+        raise
+    except Exception as error:  # that of a broken tokenizer has no class of its own
+        wrong = f"it does not describe a model ({type(error).__name__}: {error})"
+        raise DamagedError(file, wrong, "get the model from its maker again") from error
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
@@ -83,6 +107,11 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -
     name = find_non_finite(module.state_dict())
     if name is not None:
         raise DamagedError(file, f"the weights {name} are not finite", "use an earlier checkpoint of the run")
+
+
+def check_golden(space: Any, content: Mapping[str, Any], file: Path) -> None:
+    """Compare the vectors of a loaded `Space` with the golden ones that an exported model has; see `golden.check`."""
+    golden.check(space, content.get(exported.GOLDEN, {}), file)
 
 
 def find_non_finite(weights: Mapping[str, Tensor]) -> str | None:

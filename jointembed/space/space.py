@@ -448,10 +448,10 @@ class Space(Configurable, nn.Module):
 
     @classmethod
     def load(cls, path: str | Path, trust: Collection[str] = ()) -> Space:
-        """Load the space of a checkpoint, or of a run folder (its best), ready to embed; it needs only that file.
+        """Load the space of a checkpoint, a run folder (its best) or an exported model, ready to embed.
 
         Args:
-            path: a .ckpt file or a folder that `fit` wrote.
+            path: a .ckpt file, or a folder that `fit` or `export` wrote.
             trust: packages whose encoders and readers may be imported.
 
         Raises:
@@ -461,17 +461,21 @@ class Space(Configurable, nn.Module):
         """
         file = files.checkpoint(path)
         content = checkpoint.read(file)
-        state = content[checkpoint.KEY]
-        space = from_config(state["space"], trust, str(file))
-        if not isinstance(space, cls):
-            raise MismatchError(file, "it does not describe a space", "use a checkpoint that `jointembed fit` wrote")
-        space.restore(state)
+        with checkpoint.describing(file):
+            state = content[checkpoint.KEY]
+            space = from_config(state["space"], trust, str(file))
+            if not isinstance(space, cls):
+                raise MismatchError(
+                    file, "it does not describe a space", "use a checkpoint that `jointembed fit` wrote"
+                )
+            space.restore(state)
         weights = {
             name.removeprefix("space."): value
             for name, value in content["state_dict"].items()
             if name.startswith("space.")
         }
         checkpoint.load_weights(space, weights, file)
+        checkpoint.check_golden(space, content, file)
         return space.eval()
 
     def save(self, path: str | Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lightning
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..errors import DamagedError, MismatchError, UserError
@@ -23,8 +24,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
         checkpoint.write(Path(path), checkpoint_)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint; see `space.checkpoint.read`."""
-        return checkpoint.read(Path(path), map_location)
+        """Read a checkpoint; see `space.checkpoint.read`. A model alone lacks the version, which Lightning asks for."""
+        return {"pytorch-lightning_version": lightning.__version__, **checkpoint.read(Path(path), map_location)}
 
 
 def newest_checkpoint(folder: Path, verbose: bool = True) -> Path | None:

@@ -23,7 +23,7 @@ from ..errors import MismatchError, UsageError, did_you_mean
 from ..objectives import Objective, Teacher, distributed
 from ..ragged import Ragged
 from ..readers import Reader
-from ..space import checkpoint
+from ..space import checkpoint, exported
 from ..space.encoded import Encoded
 from ..space.score import Metric
 from ..space.space import Space, check_names
@@ -463,13 +463,19 @@ class JointEmbedding(Configurable, lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
         """Take the readers from the checkpoint and build at their sizes, unless that has been done."""
         self.restore(checkpoint_)
+        if exported.GOLDEN in checkpoint_:
+            path = Path(str(self.trainer.ckpt_path)) if self._trainer else Path(exported.CONFIG)
+            checkpoint.load_weights(self, checkpoint_["state_dict"], path)
+            checkpoint.check_golden(self.space, checkpoint_, path)
 
     @classmethod
     def load(cls, path: str | Path, trust: Collection[str] = ()) -> JointEmbedding:
-        """Load the model of a checkpoint, or of a run folder (its best). For vectors alone, `Space.load` is enough.
+        """Load the model of a checkpoint, a run folder (its best) or an exported model.
+
+        For vectors alone, `Space.load` is enough.
 
         Args:
-            path: a .ckpt file or a folder that `fit` wrote.
+            path: a .ckpt file, or a folder that `fit` or `export` wrote.
             trust: packages whose encoders, readers and objectives may be imported.
 
         Raises:
@@ -479,15 +485,19 @@ class JointEmbedding(Configurable, lightning.LightningModule):
         """
         file = files.checkpoint(path)
         content = checkpoint.read(file)
-        state = content[checkpoint.KEY]
-        # The checkpoint of a space alone is that of a model without objectives.
-        config = state.get("model", {"class_path": f"{cls.__module__}.{cls.__name__}", "init_args": {"objectives": []}})
-        arguments = {**state["space"]["init_args"], **config["init_args"], "description": state["description"]}
-        model = from_config({"class_path": config["class_path"], "init_args": arguments}, trust, str(file))
-        if not isinstance(model, JointEmbedding):
-            raise MismatchError(file, "it does not describe a model", "use a checkpoint that `jointembed fit` wrote")
-        model.restore(content)
+        with checkpoint.describing(file):
+            state = content[checkpoint.KEY]
+            # The checkpoint of a space alone is that of a model without objectives.
+            name = f"{cls.__module__}.{cls.__name__}"
+            config = state.get("model", {"class_path": name, "init_args": {"objectives": []}})
+            arguments = {**state["space"]["init_args"], **config["init_args"], "description": state["description"]}
+            model = from_config({"class_path": config["class_path"], "init_args": arguments}, trust, str(file))
+            if not isinstance(model, JointEmbedding):
+                fix = "use a checkpoint that `jointembed fit` wrote"
+                raise MismatchError(file, "it does not describe a model", fix)
+            model.restore(content)
         checkpoint.load_weights(model, content["state_dict"], file)
+        checkpoint.check_golden(model.space, content, file)
         return model.eval()
 
     @classmethod

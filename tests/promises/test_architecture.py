@@ -34,7 +34,7 @@ LAYERS = [
     "space",
     "pretrained objectives",
     "data",
-    "evaluation",
+    "evaluation sharing",
     "training index",
     "ingest analyze adapters",
     "web",

@@ -28,6 +28,7 @@ RIGHT = {
     "dims": "rows.jsonl --model m.ckpt --query words --target genre --split all",
     "embed": "m.ckpt rows.jsonl out.parquet --column words",
     "evaluate": "m.ckpt rows.jsonl --query words --target genre --split all",
+    "export": "m.ckpt out.shared",
     "fit": "-c r.yaml --data.table rows.jsonl --trainer.default_root_dir run",
     "index": "m.ckpt rows.jsonl out.index --column words",
     "init": "rows.jsonl --out out.yaml",

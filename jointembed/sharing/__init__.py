@@ -1,0 +1,1 @@
+"""Models for others: exported folders, their model cards, and the Hub."""
