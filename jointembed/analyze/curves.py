@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import missing_extra
 from ..files import write
-from .plot import COLORS
+from .plot import COLORS, escape_math
 
 MAX_LINES = 6  # in a panel
 MAX_POINTS = 2_000  # of a line; of more, means are drawn
@@ -135,12 +135,12 @@ def draw(path: Path, curves: Mapping[str, Curve], title: str, best: tuple[str, i
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(6.4 * columns, 3.5 * rows), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(_escape_math(title), x=0.01, ha="left", fontsize=11)
+    figure.suptitle(escape_math(title), x=0.01, ha="left", fontsize=11)
     last = max(int(curve.steps.max()) for curve in curves.values())
     for place, (name, panel) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(rows, columns, place)
         _draw_panel(axes, panel, best if place == 1 else best and ("", best[1]))
-        axes.set_title(_escape_math(name), loc="left", fontsize=10, fontweight="bold")
+        axes.set_title(escape_math(name), loc="left", fontsize=10, fontweight="bold")
         axes.set_xlim(-0.02 * last - 0.5, 1.02 * last + 0.5)
         if place > len(panels) - columns:
             axes.set_xlabel("step")
@@ -163,7 +163,7 @@ def _draw_panel(axes: Any, panel: Mapping[str, Curve], best: tuple[str, int] | N
         marker = "o" if len(steps) <= MAX_MARKERS else None
         axes.plot(
             steps, values, color=color, linestyle=line, linewidth=1.6, marker=marker, markersize=3,
-            label=_escape_math(label),
+            label=escape_math(label),
         )  # fmt: skip
     if best is not None:
         axes.axvline(best[1], color="#777777", linewidth=1, linestyle=":", label=best[0] or None)
@@ -181,8 +181,3 @@ def _thin(curve: Curve) -> tuple[NDArray[Any], NDArray[Any]]:
     starts = np.arange(0, len(curve.values), stride)
     sizes = np.diff([*starts, len(curve.values)])
     return curve.steps[starts], np.add.reduceat(curve.values, starts) / sizes
-
-
-def _escape_math(text: str) -> str:
-    """Escape the dollar signs that matplotlib would take for mathematics."""
-    return text.replace("$", r"\$")

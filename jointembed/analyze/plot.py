@@ -66,7 +66,7 @@ def draw(
     for label, name in enumerate(names[:MAX_LEGEND]):
         x, y = points[visible[labels[visible] == label]].T
         color, marker = COLORS[label % 7], MARKERS[label // 7 % 7]
-        name = f"{_escape_math(name[:MAX_NAME_CHARS])}  ({sizes[label]:,})"
+        name = f"{escape_math(name[:MAX_NAME_CHARS])}  ({sizes[label]:,})"
         axes.scatter(x, y, s=area, c=color, marker=marker, alpha=0.8, linewidths=0, label=name)
     if count > MAX_LEGEND:
         rest = visible[labels[visible] >= MAX_LEGEND]
@@ -74,11 +74,11 @@ def draw(
         x, y = points[rest].T
         axes.scatter(x, y, s=area, c=colors, alpha=0.8, linewidths=0)
     axes.set(xticks=[], yticks=[], xlabel=note)
-    axes.set_title(_escape_math(title), loc="left", fontsize=12)
+    axes.set_title(escape_math(title), loc="left", fontsize=12)
     axes.margins(0.06)
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
     _add_legend(figure, axes, area, bool(outside), count - MAX_LEGEND)
-    inline = [_escape_math(name[:MAX_NAME_CHARS]) if count <= MAX_INLINE_NAMES else name.split()[0] for name in names]
+    inline = [escape_math(name[:MAX_NAME_CHARS]) if count <= MAX_INLINE_NAMES else name.split()[0] for name in names]
     inline = inline[:MAX_LEGEND]
     medians = [np.median(points[labels == label], axis=0) for label in range(len(inline))]
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # missing glyphs are drawn as boxes
@@ -134,6 +134,6 @@ def _intersect(a: Sequence[float], b: Sequence[float]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _escape_math(text: str) -> str:
+def escape_math(text: str) -> str:
     """Escape the dollar signs that matplotlib would take for mathematics."""
     return text.replace("$", r"\$")

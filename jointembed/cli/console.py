@@ -57,6 +57,13 @@ def print_table(
         right: the columns that are aligned to the right, as numbers are.
         wrap: break long cells between words on a terminal; otherwise they are cut.
     """
+    print(format_table(names, rows, right, wrap))
+
+
+def format_table(
+    names: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = (), wrap: bool = True
+) -> str:
+    """The text of a table; see `print_table`."""
     console = stdout_console()
     names, rows = list(map(escape_control, names)), [list(map(escape_control, row)) for row in rows]
     widths = [max(map(cell_len, texts)) for texts in zip(names, *rows, strict=True)]
@@ -81,7 +88,7 @@ def print_table(
         table.add_row(*map(Text, row))
     with console.capture() as capture:
         console.print(table)
-    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
 def print_json(value: Any) -> None:
@@ -98,7 +105,9 @@ def print_metrics(report: Mapping[str, Any], as_json: bool) -> None:
         [name, format_number(metric["value"]), format_interval(metric), format_number(metric["chance"])]
         for name, metric in report["metrics"].items()
     ]
-    print(f"{report['queries']:,} queries, {report['pool']:,} candidates\n")
+    unanswerable = report["unanswerable"]
+    left_out = f" ({unanswerable:,} more without a relevant candidate)" if unanswerable else ""
+    print(f"{report['queries']:,} queries{left_out}, {report['pool']:,} candidates\n")
     print_table(["metric", "value", "95 % interval", "chance"], rows, right={"value", "chance"})
 
 

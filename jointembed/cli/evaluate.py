@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UsageError
@@ -20,6 +22,7 @@ def evaluate(
     exclude: str | None = None,
     group: str | None = None,
     dim: int | None = None,
+    card: str | None = None,
     json_: bool = False,
     strict: bool = False,
     device: str = "auto",
@@ -33,6 +36,10 @@ def evaluate(
     expected calibration error (ece) of labels.
     For a sequence model (query = target), reports nats per step; the baseline uses training frequencies only.
 
+    A card holds the metrics with hashes of the data, the split and the model, the versions, and the scores of each
+    query, so that `jointembed compare` can test whether one model is better than another. The same command on the same
+    machine writes the same bytes.
+
     Args:
         model: a checkpoint, or the folder of a run.
         table: a .jsonl, .csv or .parquet file, or a folder with rows.*.
@@ -45,6 +52,7 @@ def evaluate(
         exclude: a column of items that are not candidates for a row, such as the films that a user has seen.
         group: a column such as artist or user; the intervals then resample its values instead of rows.
         dim: use only the first DIM dimensions of the vectors; `jointembed dims` measures several at once.
+        card: a .json file to write the card into.
         json_: print JSON.
         strict: exit with 3 if files cannot be read, instead of leaving them out.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
@@ -53,7 +61,9 @@ def evaluate(
     from ..data.table import open_as_trained
     from ..data.unreadable import skip_unreadable
     from ..evaluation import retrieval
+    from ..evaluation.card import hash_answers
     from ..evaluation.retrieval_task import bootstrap_groups, build_task
+    from ..files import check_writable
     from ..indexing.table_cells import path_columns
     from ..space.device import resolve_device
     from ..training.joint_embedding import JointEmbedding
@@ -65,6 +75,8 @@ def evaluate(
         ks = ()
     if not ks or ks[0] < 1:
         raise UsageError("-k", f"must be positive numbers separated by commas, got {k!r}", "write it like 1,5,10")
+    if card is not None:
+        check_writable(card, "a card", ".json")
     trained = JointEmbedding.load(model, trust or ()).to(resolve_device(device))
     space = trained.space
     if query is None or target is None:
@@ -78,7 +90,7 @@ def evaluate(
         wrong = f"{target} is predicted by a network, which needs whole vectors"
         raise UsageError("--dim", wrong, "leave it out")
 
-    def measure() -> dict[str, Any]:
+    def measure() -> _Evaluation:
         if is_predicted:
             return _measure_predictions(trained, rows, query, target, split, group)
         if query == target and relevant is None and (likelihood := trained.likelihood_objective(query)):
@@ -93,21 +105,107 @@ def evaluate(
             raise UsageError("evaluate", wrong, "give --relevant, a column of labels, or another --split or --target")
         queries = space.embed(query, task.queries)
         candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
-        # `retrieval.evaluate` normalizes prefixes if the metric is cosine.
-        prefix = queries[:, :dim], candidates[:, :dim]
+        # `score_queries` normalizes prefixes if the metric is cosine.
+        scores = retrieval.score_queries(task, queries[:, :dim], candidates[:, :dim], space.metric, ks)
         groups = bootstrap_groups(dicts, task, group)
-        return retrieval.report(retrieval.evaluate(task, *prefix, space.metric, ks, groups=groups), task)
+        report = retrieval.report(retrieval.summarize(task, scores, ks, groups=groups), task)
+        units = groups or [dicts[row].get("id", row) for row in task.query_rows]
+        cells = [(query, task.queries), (target, task.candidates)]
+        return _Evaluation(report, scores, units, cells, dicts, lambda: hash_answers(task))
 
-    print_metrics(skip_unreadable(rows, space, [query, target], measure, strict), json_)
+    evaluation = skip_unreadable(rows, space, [query, target], measure, strict)
+    if card is not None:
+        question: dict[str, Any] = {"query": query, "target": target, "relevant": relevant, "split": split}
+        question |= {"candidates_split": candidates_split, "exclude": exclude, "group": group, "k": ks}
+        _write_card(card, evaluation, question, trained, model, dim, rows)
+    print_metrics(evaluation.report, json_)
 
 
-def _measure_predictions(
-    model: Any, rows: Any, query: str, target: str, split: str, group: str | None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Evaluation:
+    """What was measured.
+
+    Args:
+        report: the metrics, and the numbers of queries and candidates.
+        scores: of each of Q queries or rows.
+        units: (Q,) the group, or else the id, of each.
+        cells: the evaluated cells, with their columns.
+        rows: of the table.
+        hash_answers: gives a hash of the right answers.
+    """
+
+    report: dict[str, Any]
+    scores: Any
+    units: Sequence[Any]
+    cells: Sequence[tuple[str, Sequence[Any]]]
+    rows: Sequence[dict[str, Any]]
+    hash_answers: Callable[[], str]
+
+
+def _write_card(
+    path: str, evaluation: _Evaluation, question: dict[str, Any], trained: Any, model: str, dim: int | None, table: Any
+) -> None:
+    """Write the card of an evaluation."""
+    import torch
+
+    from ..config import to_config
+    from ..encoders.fingerprint import compute_fingerprint
+    from ..evaluation import card
+    from ..indexing.table_cells import path_columns
+
+    space = trained.space
+    columns = [column for column in (question["query"], question["target"]) if column in space.columns]
+    columns += [part for column in (question["query"], question["target"]) for part in space.fusions.get(column, ())]
+    readers = {column: space.encoder(column).reader for column in columns}
+    splits = [question["split"], question["candidates_split"] or question["split"]]
+    device = str(space.device)
+    facts = {
+        "question": question,
+        "data": {
+            "table": table.digest,
+            "split": card.hash_rows(evaluation.rows, splits),
+            "cells": card.hash_cells(evaluation.cells, path_columns(space)),
+            "answers": evaluation.hash_answers(),
+        },
+        "model": {
+            "space": space.fingerprint,
+            "whole": compute_fingerprint(trained.state(), trained.state_dict()),
+            "preprocessing": {
+                column: compute_fingerprint([to_config(reader), reader.state()], {})
+                for column, reader in readers.items()
+            },
+            "dim": dim or space.dim,
+            "metric": space.metric,
+        },
+        "seeds": {"training": _training_seed(model), "bootstrap": 0, "ties": 0},
+        "versions": card.versions(),
+        "machine": {
+            **card.machine(),
+            "device": f"{device} {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else device,
+            "threads": torch.get_num_threads(),
+        },
+        "unit": question["group"] or "query",
+        **evaluation.report,
+    }
+    card.Card(facts, list(map(str, evaluation.units)), evaluation.scores).write(path)
+
+
+def _training_seed(model: str) -> int | None:
+    """The seed in the configuration of a run folder; None for a checkpoint alone."""
+    from pathlib import Path
+
+    import yaml
+
+    config = Path(model) / "config.yaml"
+    seed = (yaml.safe_load(config.read_text("utf-8")) or {}).get("seed_everything") if config.is_file() else None
+    return None if seed is None else int(seed)
+
+
+def _measure_predictions(model: Any, rows: Any, query: str, target: str, split: str, group: str | None) -> _Evaluation:
     """The metrics of what the model predicts for the rows of a split."""
     import numpy as np
 
-    from ..evaluation import prediction
+    from ..evaluation import card, prediction
     from ..indexing.table_cells import rows_with_cell, training_cells
     from ..values import missing
 
@@ -125,6 +223,7 @@ def _measure_predictions(
         truth = np.array([float(row[target]) for row, _ in pairs])
         mean = float(np.mean([float(cell) for cell in training]))
         metrics = prediction.regression(truth, predicted, mean, groups)
+        scores = prediction.regression_scores(truth, predicted)
     else:
         names = [str(cell) for cell in training]
         commonest = max(set(names), key=lambda name: (names.count(name), name))
@@ -132,18 +231,28 @@ def _measure_predictions(
         confidences = model.predict_proba(query, cells, target).max(1)
         answers, frequency = [str(label) for label in predicted], names.count(commonest) / len(names)
         metrics = prediction.classification(labels, answers, commonest, groups, confidences, frequency)
-    return {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": len(set(map(str, training)))}
+        scores = prediction.classification_scores(labels, answers)
+    report = {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": len(set(map(str, training)))}
+    truths = [row[target] for row, _ in pairs]
+    return _Evaluation(
+        report,
+        scores,
+        groups or [row["id"] for row, _ in pairs],
+        [(query, cells)],
+        rows.dicts(),
+        lambda: card.hash_cells([(target, truths)], ()),
+    )
 
 
 def _measure_likelihood(
     objective: Any, space: Any, rows: Any, column: str, split: str, group: str | None
-) -> dict[str, Any]:
+) -> _Evaluation:
     """Nats per step of a sequence model over the rows of a split, with an interval over rows or groups.
 
     Raises:
         UsageError: the table has no such column, or no row to evaluate or to compare with.
     """
-    from ..evaluation import prediction
+    from ..evaluation import card, prediction
     from ..indexing.table_cells import rows_with_cell, training_cells
     from ..objectives.likelihood import frequency_baseline, negative_log_likelihoods
 
@@ -155,4 +264,12 @@ def _measure_likelihood(
     baseline = frequency_baseline(space, column, training, cells)
     groups = [row.get(group) for row, _ in pairs] if group else None
     metrics = prediction.likelihood(ours, baseline, groups)
-    return {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": space.reader(column).size}
+    report = {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": space.reader(column).size}
+    return _Evaluation(
+        report,
+        prediction.likelihood_scores(ours),
+        groups or [row["id"] for row, _ in pairs],
+        [(column, cells)],
+        rows.dicts(),
+        lambda: card.hash_cells([(column, cells)], ()),
+    )

@@ -36,6 +36,7 @@ GROUPS = {
         "sweep",
         "dims",
         "evaluate",
+        "compare",
         "cache",
     ],
     "Index": ["index", "skips", "prune", "verify", "embed"],

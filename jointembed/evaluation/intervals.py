@@ -47,9 +47,20 @@ class Bootstrap:
             resampled: (resamples, metrics); NaN where a resample has no value.
             chance: of each metric.
         """
-        low: Sequence[float | None] = [None] * len(names)
-        high = low
-        if self._n_groups > 1:
-            low, high = np.nanpercentile(resampled, (2.5, 97.5), axis=0).tolist()
+        low, high = self.interval(resampled)
         rows = zip(names, values, low, high, chance, strict=True)
         return {name: dict(zip(("value", "low", "high", "chance"), row, strict=True)) for name, *row in rows}
+
+    def interval(self, resampled: Any) -> tuple[Sequence[float | None], Sequence[float | None]]:
+        """The ends of the 95 % percentile interval of each column of (resamples, M); None if there is a single group.
+
+        A column without a value in any resample has none either.
+        """
+        count = np.shape(resampled)[1]
+        if self._n_groups < 2:
+            return [None] * count, [None] * count
+        has_value = np.isfinite(resampled).any(0)
+        ends = np.full((2, count), np.nan)
+        ends[:, has_value] = np.nanpercentile(np.asarray(resampled)[:, has_value], (2.5, 97.5), axis=0)
+        low, high = ([None if np.isnan(end) else float(end) for end in row] for row in ends)
+        return low, high

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from .intervals import Bootstrap, Metric
-
-Floats = NDArray[np.float64]
+from .scores import Floats, Scores
 
 CALIBRATION_BINS = 15
 LOG_TEMPERATURES = (-4.0, 4.0)
@@ -87,6 +86,32 @@ def classification(
     answers = np.stack([correct, correct if confidences is None else np.asarray(confidences, np.float64)], 1)
     baselines = np.stack([constant, np.full(len(constant), frequency)], 1)
     return _with_intervals(names, measure, answers, baselines, groups, n_resamples)
+
+
+def regression_scores(true: Floats, predicted: Floats) -> Scores:
+    """Return the errors of predicted numbers (N,), row by row, for `rmse` and `mae`."""
+    errors = np.abs(true - predicted)
+    return Scores(["rmse", "mae"], np.stack([errors, errors], 1), exponents=np.array([2.0, 1.0]))
+
+
+def classification_scores(true: Sequence[str], predicted: Sequence[str]) -> Scores:
+    """Return which predicted labels (N,) are right, row by row, for `accuracy` and `balanced`.
+
+    The weights of `balanced`, by which every label counts alike, stay in resamples.
+    """
+    correct = np.array([right == answer for right, answer in zip(true, predicted, strict=True)], np.float64)
+    labels, label, sizes = np.unique(np.array(true, dtype=str), return_inverse=True, return_counts=True)
+    weights = np.stack([np.ones(len(correct)), len(correct) / (len(labels) * sizes[label])], 1)
+    return Scores(["accuracy", "balanced"], np.stack([correct, correct], 1), weights)
+
+
+def likelihood_scores(predicted: Sequence[Floats]) -> Scores:
+    """Return the mean negative log-likelihood of the pieces of each row, for `nats` and `nats_after_first`."""
+    weights = np.array([[len(pieces), len(pieces) - 1] for pieces in predicted], np.float64)
+    sums = np.array([[pieces.sum(), pieces[1:].sum()] for pieces in predicted], np.float64)
+    count = 1 + bool(weights[:, 1].any())
+    values = sums / np.maximum(weights, 1)
+    return Scores(["nats", "nats_after_first"][:count], values[:, :count], weights[:, :count])
 
 
 def expected_calibration_error(

@@ -17,6 +17,7 @@ from . import chance
 from .intervals import Bootstrap, Metric
 from .ranking import Floats, Ints, Vectors, argsort_descending, prepare, score
 from .retrieval_task import RetrievalTask
+from .scores import Scores
 
 KNN = 5
 MAX_K = 1_000_000  # hits that are counted
@@ -62,6 +63,19 @@ def evaluate(
         UsageError: a k is less than 1.
         UserError: there is not one finite vector for each query and candidate.
     """
+    scores = score_queries(task, queries, candidates, metric, ks, block_scores)
+    return summarize(task, scores, ks, n_resamples, seed, groups)
+
+
+def score_queries(
+    task: RetrievalTask,
+    queries: Vectors,
+    candidates: Vectors,
+    metric: str,
+    ks: Sequence[int] = (1, 5, 10),
+    block_scores: int = 500_000,
+) -> Scores:
+    """Return the metrics of each query; see `evaluate`."""
     if not ks or min(ks) < 1:
         raise UsageError("k", f"must be at least 1, got {list(ks)}", "use positive whole numbers")
     if max(ks) > MAX_K:
@@ -73,11 +87,25 @@ def evaluate(
     names = [f"{name}@{k}" for name in ("hit", "recall", "precision") for k in ks]
     names += ["map", *(f"ndcg@{k}" for k in ks)] + ([f"knn@{KNN}"] if task.labels is not None else [])
     if not task.queries:
-        return {name: dict.fromkeys(("value", "low", "high", "chance")) for name in names}
-    per_query = _measure(task, queries, candidates, metric, ks, max(1, block_scores // len(candidates)))
+        return Scores(names, np.empty((0, len(names))))
+    return Scores(names, _measure(task, queries, candidates, metric, ks, max(1, block_scores // len(candidates))))
+
+
+def summarize(
+    task: RetrievalTask,
+    scores: Scores,
+    ks: Sequence[int] = (1, 5, 10),
+    n_resamples: int = 1000,
+    seed: int = 0,
+    groups: Sequence[Any] | None = None,
+) -> dict[str, Metric]:
+    """Return the means of the scores of all queries, with their intervals and chance levels; see `evaluate`."""
+    if not task.queries:
+        return {name: dict.fromkeys(("value", "low", "high", "chance")) for name in scores.names}
+    per_query = scores.values
     bootstrap = Bootstrap(len(per_query), groups, n_resamples, seed)
     resampled = [weights @ per_query / weights.sum() for weights in bootstrap.weights()]
-    return bootstrap.metrics(names, per_query.mean(0).tolist(), resampled, _expect(task, ks).mean(0).tolist())
+    return bootstrap.metrics(scores.names, per_query.mean(0).tolist(), resampled, _expect(task, ks).mean(0).tolist())
 
 
 def report(metrics: dict[str, Metric], task: RetrievalTask) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class RetrievalTask:
     Args:
         query: column of the queries.
         target: column of the candidates.
-        queries: Q distinct cells with at least one relevant candidate.
+        queries: Q distinct cells with at least one relevant candidate that they rank.
         candidates: C distinct cells.
         query_offsets: (Q + 1,), where the groups of each query begin in `query_groups`.
         query_groups: the groups of all queries, one query after another.
@@ -41,7 +41,7 @@ class RetrievalTask:
         query_rows: for each query, the first row that holds it.
         labels: (C,) the group of each candidate, -1 for none, if they vote in `knn@5`: if query and target are the same
             column and nothing has several labels.
-        unanswerable: number of queries dropped because no candidate is relevant for them.
+        unanswerable: number of queries dropped because they rank no relevant candidate.
     """
 
     query: str
@@ -122,8 +122,10 @@ def build_task(
             for label in labels:
                 members.setdefault(label, set()).add(position[cell])
     own = {cell: position.get(cell, -1) if query == target else -1 for cell in queries}
+    excluded = None if exclude is None else _exclusions(rows, exclude, query_rows, cells[query], queries, position)
+    unranked = {cell: {own[cell]} | (set() if excluded is None else excluded[cell]) for cell in queries}
     answers = {
-        cell: [group for group in query_groups[cell] if members.get(group, set()) not in (set(), {own[cell]})]
+        cell: [group for group in query_groups[cell] if not members.get(group, set()) <= unranked[cell]]
         for cell in queries
     }
     answerable = [cell for cell in queries if answers[cell]]
@@ -141,9 +143,7 @@ def build_task(
         group_offsets=_offsets(map(len, members.values())),
         group_members=np.array([at for group in members.values() for at in sorted(group)], np.int64),
         self_candidate=np.array([own[cell] for cell in answerable], np.int64),
-        excluded=None
-        if exclude is None
-        else _exclusions(rows, exclude, query_rows, cells[query], answerable, position),
+        excluded=None if excluded is None else [np.array(sorted(excluded[cell]), np.int64) for cell in answerable],
         query_rows=[first_row[cell] for cell in answerable],
         labels=_candidate_labels(position, candidate_groups, group_number) if votes else None,
         unanswerable=len(queries) - len(answerable),
@@ -203,16 +203,15 @@ def _labels_of_cells(cells: _Cells, labels: _Cells, rows: Iterable[int]) -> _Gro
 
 
 def _exclusions(
-    rows: Rows, column: str, query_rows: Iterable[int], cells: _Cells, queries: list[int], position: dict[int, int]
-) -> list[Ints]:
+    rows: Rows, column: str, query_rows: Iterable[int], cells: _Cells, queries: Iterable[int], position: dict[int, int]
+) -> _Groups:
     """Return for each query the candidates in its cells of a column."""
-    excluded = {cell: set[int]() for cell in queries}
+    excluded: _Groups = {cell: set() for cell in queries}
     for row in query_rows:
         positions = {position[cell] for cell in map(key, items(rows[row].get(column))) if cell in position}
         for cell in cells[row]:
-            if cell in excluded:
-                excluded[cell] |= positions
-    return [np.array(sorted(excluded[cell]), np.int64) for cell in queries]
+            excluded[cell] |= positions
+    return excluded
 
 
 def _candidate_labels(position: dict[int, int], labels_of: _Groups, group_number: dict[int, int]) -> Ints:

@@ -24,6 +24,7 @@ RIGHT = {
     "adopt": "hf out.ckpt",
     "cache": "rows.jsonl",
     "cluster": "s.index --k 2 --dry-run",
+    "compare": "c.json d.json",
     "completion": "bash",
     "dims": "rows.jsonl --model m.ckpt --query words --target genre --split all",
     "embed": "m.ckpt rows.jsonl out.parquet --column words",
@@ -68,7 +69,7 @@ def make_cases():
     cases = {}
     for name, line in RIGHT.items():
         words = line.split()
-        inputs = [at for at, word in enumerate(words) if re.fullmatch(r"(m|hf|r|s|songs|rows)(\.\w+)?", word)]
+        inputs = [at for at, word in enumerate(words) if re.fullmatch(r"(c|m|hf|r|s|songs|rows)(\.\w+)?", word)]
         for at in inputs:
             for kind in FILES:
                 cases[f"{name} {words[at]}: {kind}"] = [name, *swap(words, at, f"@{kind}:{words[at]}")]
@@ -131,6 +132,8 @@ def home(tmp_path_factory, one_thread):
     try:
         assert main(["index", "m.ckpt", "rows.jsonl", "s.index", "--column", "words"]) == 0
         assert main(["index", "m.ckpt", "music", "songs.index"]) == 0
+        for card in ("c.json", "d.json"):
+            assert main(["evaluate", *RIGHT["evaluate"].split(), "--card", card]) == 0
     finally:
         os.chdir(before)
     (folder / "r.yaml").write_text("""\
