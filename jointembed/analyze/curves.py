@@ -75,6 +75,11 @@ def read_curves(path: Path) -> dict[str, Curve]:
     return curves
 
 
+def default_mode(name: str) -> str:
+    """The direction of a metric: `min` for losses, else `max`."""
+    return "min" if name.startswith(("train/", "dev/")) else "max"
+
+
 def choose_metrics(names: list[str]) -> list[str]:
     """The metrics of a family that say most, in their order: recall and mean average precision of a retrieval."""
     if len(names) <= MAX_LINES:

@@ -37,6 +37,7 @@ GROUPS = {
         "dims",
         "evaluate",
         "compare",
+        "runs",
         "cache",
     ],
     "Index": ["index", "skips", "prune", "verify", "embed"],

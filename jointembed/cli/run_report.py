@@ -50,7 +50,7 @@ def _print_metrics(
     curves: Mapping[str, Curve], callbacks: list[Any], modes: Mapping[str | None, str], monitor: str | None
 ) -> tuple[str, int] | None:
     """Print a table of metrics; return the label and the step of the best checkpoint, if a metric chooses it."""
-    from ..analyze.curves import choose_metrics
+    from ..analyze.curves import choose_metrics, default_mode
     from ..training.callbacks.evaluate import Evaluate
     from .console import print_table
 
@@ -65,8 +65,7 @@ def _print_metrics(
     rows = []
     for name in dict.fromkeys(names):
         curve = curves[name].by_epoch()
-        losses = name.startswith(("train/", "dev/"))
-        place = curve.best(modes.get(name, "min" if losses else "max"))
+        place = curve.best(modes.get(name, default_mode(name)))
         label = f"{name}, mean of an epoch" if name == "train/loss" else name
         values = f"{curve.values[-1]:.4f}", f"{curve.values[place]:.4f}"
         rows.append([label, *values, str(curve.epochs[place]), "best.ckpt" if name == monitor else ""])

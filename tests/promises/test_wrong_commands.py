@@ -40,6 +40,7 @@ RIGHT = {
     "projector": "s.index out",
     "prune": "songs.index",
     "recipes": "tiny",
+    "runs": "tried",
     "search": "s.index fiddle",
     "serve": "s.index --port 0",
     "similar": "s.index r0",
@@ -69,7 +70,7 @@ def make_cases():
     cases = {}
     for name, line in RIGHT.items():
         words = line.split()
-        inputs = [at for at, word in enumerate(words) if re.fullmatch(r"(c|m|hf|r|s|songs|rows)(\.\w+)?", word)]
+        inputs = [at for at, word in enumerate(words) if re.fullmatch(r"(c|m|hf|r|s|songs|rows|tried)(\.\w+)?", word)]
         for at in inputs:
             for kind in FILES:
                 cases[f"{name} {words[at]}: {kind}"] = [name, *swap(words, at, f"@{kind}:{words[at]}")]
@@ -147,6 +148,9 @@ model:
 data: {batch_size: 4, cache: null}
 trainer: {max_epochs: 1, enable_progress_bar: false, enable_model_summary: false, accelerator: cpu}
 """)
+    (folder / "tried").mkdir()
+    (folder / "tried" / "config.yaml").write_text("{model: {dim: 4}, trainer: {}}")
+    (folder / "tried" / "metrics.csv").write_text("dev/loss,epoch,step\n1.5,0,3\n")
     (folder / "hf").mkdir()
     (folder / "hf" / "config.json").write_text('{"model_type": "bert"}')
     return folder
