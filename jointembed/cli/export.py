@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+RUN_FILES = "best.ckpt", "last.ckpt"
 
-def export(model: str, out: str, *, trust: list[str] | None = None) -> None:
+
+def export(model: str, out: str, *, license_: str = "", trust: list[str] | None = None) -> None:
     """Write a model as a folder for others: weights (safetensors), configuration and vocabularies (JSON), tokenizers.
 
     The folder holds no code and nothing pickled, and takes the place of a checkpoint in every command. A few golden
     vectors of each column are checked whenever it is loaded, so that an incomplete copy is refused.
 
+    README.md is a model card. It has the metrics of metrics.csv in the folder of the run, and, with their intervals, of
+    the reports that `jointembed evaluate ... --json` printed, if they are stored there as evaluation*.json.
+
     Args:
         model: a checkpoint, or the folder of a run.
         out: the folder to write.
+        license_: the licence of the model, for its card, as the Hub names licences, such as apache-2.0.
         trust: a package whose encoders and readers the model may import.
     """
     from pathlib import Path
 
     from .. import files
+    from ..sharing.card import About
     from ..sharing.export import export_model
     from ..space import checkpoint, exported
     from ..space.space import Space
@@ -24,9 +31,11 @@ def export(model: str, out: str, *, trust: list[str] | None = None) -> None:
     folder, file = Path(out), files.checkpoint(model)
     exported.check_free(folder)
     space = Space.load(file, trust or ())
-    unchecked = export_model(checkpoint.read(file), space, folder)
+    run = file.parent if Path(model).is_dir() or file.name in RUN_FILES else None
+    unchecked = export_model(checkpoint.read(file), space, folder, About(run, license_, folder.resolve().name))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     columns = ", ".join([*space.columns, *space.fusions])
     print(f"{out}: {columns}; {space.dim} dimensions, {space.metric}; {size / 1e6:,.1f} MB")
     if unchecked:
         print(f"without golden vectors, because their readers make no example cells: {', '.join(unchecked)}")
+    print(f"next: hf upload OWNER/NAME {out}, or jointembed index {out} ...")

@@ -166,9 +166,12 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
                 raise UsageError(f"data.{setting}", wrong, did_you_mean(str(column), rows.columns))
 
     def state_dict(self) -> dict[str, Any]:
-        """How the table was read, split and joined, so that `evaluate` can do the same."""
+        """How the table was read, split and joined, so that `evaluate` can do the same; its name and sizes."""
         join = {key: str(table) for key, table in self.join.items() if isinstance(table, str | Path)}
-        settings = {"group": self.group, "join": join, "types": self.types}
+        settings: dict[str, Any] = {"group": self.group, "join": join, "types": self.types}
+        if self.rows is not None:
+            counts = {split: len(self.numbers(split)) for split in SPLITS}
+            settings |= {"table": Path(self.rows.name).name, "splits": counts}
         return {name: value for name, value in settings.items() if value}
 
     def folder(self) -> Path:

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..space import exported, golden
 from ..space.space import Space
+from .card import About, make_card
 
-Finish = Callable[[Path], None]
 
-
-def export_model(
-    content: Mapping[str, Any], space: Space, folder: Path, finish: Finish = lambda folder: None
-) -> list[str]:
+def export_model(content: Mapping[str, Any], space: Space, folder: Path, about: About) -> list[str]:
     """Write a model as a folder; see `space.exported` for its files.
 
     Args:
         content: of a checkpoint of the model.
-        space: of the model, with its weights, on the CPU.
+        space: of the model, with its weights.
         folder: to write; it must not exist.
-        finish: writes further files into the folder that it is given, before it takes its place.
+        about: what the model card says besides.
 
     Returns:
         The columns without golden vectors, because their readers make no example cells.
 
     Raises:
         UsageError: the folder exists, or cannot be written.
+        DamagedError: a report in the folder of the run cannot be read.
     """
-    columns = golden.compute(space)
-    exported.write(folder, content, columns, finish)
+    exported.check_free(folder)
+    card, columns = make_card(content, space, about), golden.compute(space)
+    exported.write(folder, content, columns, lambda part: files.write(part / exported.CARD, card))
     return [column for column in [*space.columns, *space.fusions] if column not in columns]

@@ -29,13 +29,14 @@ from ..space.score import Metric
 from ..space.space import Space, check_names
 from . import hardware, optim, schedules
 from .mixup import mix_rows
+from .shareable import Shareable
 
 # B rows, N vectors, D dimension of the space
 
 TABLE_FIX = "write trainer.fit(model, TableData(table)), where a table is a file, a DataFrame or rows as dicts"
 
 
-class JointEmbedding(Configurable, lightning.LightningModule):
+class JointEmbedding(Configurable, Shareable, lightning.LightningModule):
     """A `Space`, what it is trained for, and how.
 
     Args:
@@ -533,7 +534,13 @@ class JointEmbedding(Configurable, lightning.LightningModule):
 
     def save(self, path: str | Path) -> None:
         """Write the model, without the state of its training, as a checkpoint that `load` and `Space.load` read."""
-        checkpoint.write(Path(path), {"state_dict": self.state_dict(), checkpoint.KEY: self.state()})
+        checkpoint.write(Path(path), self.content())
+
+    def content(self) -> dict[str, Any]:
+        """What a checkpoint of the model holds, without the state of its training."""
+        data = getattr(self._trainer, "datamodule", None)
+        table = {exported.TABLE: data.state_dict()} if isinstance(data, TableData) else {}
+        return {"state_dict": self.state_dict(), checkpoint.KEY: self.state(), **table}
 
 
 def _describe_batch(batch: Any) -> str:

@@ -188,7 +188,7 @@ def test_a_run_is_exported_with_its_split_and_predicts(home, tmp_path, monkeypat
 def test_an_export_is_exported_again(copy, tmp_path):
     assert main(["export", str(copy), str(tmp_path / "again")]) == 0
     for path in copy.rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.name != "README.md":
             assert (tmp_path / "again" / path.relative_to(copy)).read_bytes() == path.read_bytes(), path
 
 
