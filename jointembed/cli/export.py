@@ -12,7 +12,7 @@ def export(model: str, out: str, *, license_: str = "", trust: list[str] | None 
     vectors of each column are checked whenever it is loaded, so that an incomplete copy is refused.
 
     README.md is a model card. It has the metrics of metrics.csv in the folder of the run, and, with their intervals, of
-    the reports that `jointembed evaluate ... --json` printed, if they are stored there as evaluation*.json.
+    the evaluation cards there (`jointembed evaluate RUN TABLE ... --card RUN/genres.json`).
 
     Args:
         model: a checkpoint, or the folder of a run.
@@ -23,8 +23,8 @@ def export(model: str, out: str, *, license_: str = "", trust: list[str] | None 
     from pathlib import Path
 
     from .. import files
-    from ..sharing.card import About
     from ..sharing.export import export_model
+    from ..sharing.model_card import About
     from ..space import checkpoint, exported
     from ..space.space import Space
 

@@ -9,7 +9,7 @@ from typing import Any
 from .. import files
 from ..space import exported, golden
 from ..space.space import Space
-from .card import About, make_card
+from .model_card import About, make_card
 
 
 def export_model(content: Mapping[str, Any], space: Space, folder: Path, about: About) -> list[str]:
@@ -26,7 +26,8 @@ def export_model(content: Mapping[str, Any], space: Space, folder: Path, about: 
 
     Raises:
         UsageError: the folder exists, or cannot be written.
-        DamagedError: a report in the folder of the run cannot be read.
+        DamagedError: an evaluation card in the folder of the run cannot be read.
+        MismatchError: an evaluation card is that of another model.
     """
     exported.check_free(folder)
     card, columns = make_card(content, space, about), golden.compute(space)

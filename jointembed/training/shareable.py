@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..sharing import hub
-from ..sharing.card import About
 from ..sharing.export import export_model
+from ..sharing.model_card import About
 from ..space.space import Space
 
 

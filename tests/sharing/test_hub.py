@@ -142,9 +142,9 @@ def card(home, one_thread):
         patch.chdir(home)
         (home / "r.yaml").write_text(RECIPE)
         assert main("fit -c r.yaml --trainer.default_root_dir run".split()) == 0
-        report = {"query": "words", "target": "genre", "split": "test", "queries": 1234, "pool": 4, "metrics": {
-            "recall@1": {"value": 0.75, "low": 0.5, "high": 1.0, "chance": 0.25}}}  # fmt: skip
-        (home / "run" / "evaluation.json").write_text(json.dumps(report))
+        card = "run/genres.json"
+        words = "evaluate run rows.jsonl --query words --target genre --split dev --card"
+        assert main([*words.split(), card]) == 0
         assert main("export run shared --license apache-2.0".split()) == 0
     _, header, text = (home / "shared" / "README.md").read_text().split("---\n", 2)
     return yaml.safe_load(header), text
@@ -163,8 +163,8 @@ def test_the_header_is_what_the_hub_reads(card):
         "- Table: rows.jsonl, 12 training rows, 4 dev rows, 0 test rows",
         "- Objective: `Match(query='words', target='genre', candidates='all', loss='softmax', weight=1.0)`",
         "- Steps: 2",
-        "query words, target genre, split test, 1,234 queries, 4 candidates",
-        "| recall@1 | 0.7500 | 0.5000 - 1.0000 | 0.2500 |",
+        "query words, target genre, split dev: ",
+        "| metric | value | 95 % interval | chance |",
         "| words-genre/recall@1 |",
         "| dev/loss |",
         "jointembed index shared TABLE items.index",
@@ -185,8 +185,13 @@ def test_the_python_of_the_card_runs(card, home, monkeypatch):
     assert names["vectors"].shape == (1, 4) and np.isfinite(names["vectors"]).all()
 
 
-def test_a_broken_report_is_named(home, capsys):
-    shutil.copytree(home / "run", home / "again", dirs_exist_ok=True)
-    (home / "again" / "evaluation.json").write_text("[]")
-    assert main(["export", str(home / "again"), str(home / "unwritten")]) == 5
-    assert "evaluation.json: it is not a report" in capsys.readouterr().err and not (home / "unwritten").exists()
+def test_an_evaluation_of_another_model_is_not_reported(home, card, capsys):
+    shutil.copytree(home / "run", home / "again")
+    path = home / "again" / "genres.json"
+    report = json.loads(path.read_text())
+    for name, metric in report["metrics"].items():
+        interval = "" if metric["low"] is None else "{low:.4f} - {high:.4f}".format(**metric)
+        assert f"| {name} | {metric['value']:.4f} | {interval} |" in card[1]
+    path.write_text(path.read_text().replace(report["model"]["space"], "0" * 16))
+    assert main(["export", str(home / "again"), str(home / "unwritten")]) == 4
+    assert "evaluation of another model" in capsys.readouterr().err and not (home / "unwritten").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config import is_trusted, to_config
-from ..errors import DamagedError
+from ..errors import MismatchError
+from ..evaluation.card import FORMAT, Card
 from ..space import checkpoint, exported
 from ..space.space import Space
 
 METRICS = "metrics.csv"
-EVALUATIONS = "evaluation*.json"
+CARD_MARK, CARD_HEAD = f'"{FORMAT}"'.encode(), 1000  # near the start of the file of an evaluation card
 MAX_SETTING = 60  # characters of a setting of a reader
 SPLITS = {"train": "training", "dev": "dev", "test": "test"}
 PACKAGES = "torch", "transformers", "tokenizers", "numpy"
@@ -28,8 +28,7 @@ class About:
     """What a model card says besides what the model knows.
 
     Args:
-        run: the folder of the run, for its metrics.csv, and for the reports that `jointembed evaluate --json` gave, if
-            they are stored there as evaluation*.json.
+        run: the folder of the run, with its metrics.csv and the cards that `jointembed evaluate --card` wrote there.
         license: of the model, as the Hub names licences, such as apache-2.0; not stated if empty.
         name: of the model, in the commands of the card: a folder, or OWNER/NAME of the Hub.
     """
@@ -48,7 +47,8 @@ def make_card(content: Mapping[str, Any], space: Space, about: About) -> str:
         about: what the model does not know.
 
     Raises:
-        DamagedError: a report in the folder of the run cannot be read.
+        DamagedError: an evaluation card in the folder of the run cannot be read.
+        MismatchError: an evaluation card is that of another model.
     """
     from huggingface_hub import ModelCardData
 
@@ -67,7 +67,7 @@ def make_card(content: Mapping[str, Any], space: Space, about: About) -> str:
         _section("Columns", _columns(space)),
         _section("Use", _commands(space, about.name, content)),
         _section("Training", _training(content)),
-        _section("Metrics", _metrics(content, about.run)),
+        _section("Metrics", _metrics(space, content, about.run)),
         _section("Versions", _versions(space)),
         _section("Licence", about.license or "Not stated by whoever exported the model: ask before you use it."),
     ]
@@ -164,8 +164,8 @@ def _training(content: Mapping[str, Any]) -> str:
     return "\n".join(lines) or "Not trained with jointembed: the weights are those of the models named above."
 
 
-def _metrics(content: Mapping[str, Any], run: Path | None) -> str:
-    parts = [_report(path) for path in sorted(run.glob(EVALUATIONS))] if run else []
+def _metrics(space: Space, content: Mapping[str, Any], run: Path | None) -> str:
+    parts = [*_reports(space, run)] if run else []
     logged = _logged_metrics(run / METRICS, content.get("global_step")) if run and (run / METRICS).is_file() else {}
     if logged:
         rows = [(name, f"{value:.4f}") for name, value in logged.items()]
@@ -174,22 +174,24 @@ def _metrics(content: Mapping[str, Any], run: Path | None) -> str:
     return "\n\n".join(parts) or "None were stored in the folder of the run; `jointembed evaluate` measures them."
 
 
-def _report(path: Path) -> str:
-    """What `jointembed evaluate --json` has printed, as a table."""
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+def _reports(space: Space, run: Path) -> Iterator[str]:
+    """The evaluation cards in a folder, each as a table."""
+    for path in sorted(run.glob("*.json")):
+        if CARD_MARK not in path.read_bytes()[:CARD_HEAD]:
+            continue
+        facts = Card.read(path).facts
+        if facts["model"]["space"] != space.fingerprint:
+            fix = "evaluate this model with --card, or move the card away"
+            raise MismatchError(path, "it is the evaluation of another model", fix)
         rows = []
-        for name, metric in report["metrics"].items():
-            low, high, chance = (metric.get(key) for key in ("low", "high", "chance"))
-            interval = "" if low is None else f"{low:.4f} - {high:.4f}"
-            value = "" if metric["value"] is None else f"{metric['value']:.4f}"
-            rows.append((name, value, interval, "" if chance is None else f"{chance:.4f}"))
-        title = " ".join(f"{key} {report[key]}," for key in ("query", "target", "split") if report.get(key))
-        counts = f"{report['queries']:,} queries, {report['pool']:,} candidates"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        fix = "write it with jointembed evaluate ... --json, or rename it"
-        raise DamagedError(path, "it is not a report of an evaluation", fix) from error
-    return f"{_line(title)} {counts}:\n\n" + _table(["metric", "value", "95 % interval", "chance"], rows)
+        for name, metric in facts["metrics"].items():
+            interval = "" if metric["low"] is None else f"{metric['low']:.4f} - {metric['high']:.4f}"
+            numbers = ["" if metric[key] is None else f"{metric[key]:.4f}" for key in ("value", "chance")]
+            rows.append((name, numbers[0], interval, numbers[1]))
+        question = facts["question"]
+        title = ", ".join(f"{key} {_line(question[key])}" for key in ("query", "target", "split"))
+        counts = f"{facts['queries']:,} queries, {facts['pool']:,} candidates"
+        yield f"{title}: {counts}\n\n{_table(['metric', 'value', '95 % interval', 'chance'], rows)}"
 
 
 def _logged_metrics(path: Path, step: int | None) -> dict[str, float]:
