@@ -109,8 +109,8 @@ def _columns(space: Space) -> str:
 
 def _call(config: Mapping[str, Any]) -> str:
     """The configuration of an object as Python writes its call, without the settings that are not given."""
-    given = {name: value for name, value in config["init_args"].items() if value is not None}
-    settings = ", ".join(f"{name}={value!r}"[:MAX_SETTING] for name, value in given.items())
+    arguments = {name: value for name, value in config["init_args"].items() if value is not None}
+    settings = ", ".join(f"{name}={value!r}"[:MAX_SETTING] for name, value in arguments.items())
     return f"{config['class_path'].rpartition('.')[2]}({settings})"
 
 
