@@ -17,7 +17,7 @@ def download(name: str, revision: str | None = None, token: str | None = None, o
     Args:
         name: OWNER/NAME.
         revision: a branch, a tag or a commit; `main` if not given.
-        token: of the Hub, for private models; the one that is logged in if not given.
+        token: of the Hub, for private models; that of the login if not given.
         offline: look into the cache only.
 
     Raises:
@@ -46,7 +46,7 @@ def upload(folder: Path, name: str, private: bool = False, token: str | None = N
         folder: the exported model.
         name: OWNER/NAME.
         private: make a repository that only its owner sees.
-        token: of the Hub; the one that is logged in if not given.
+        token: of the Hub; that of the login if not given.
         message: of the commit.
 
     Raises:

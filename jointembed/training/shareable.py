@@ -46,7 +46,7 @@ class Shareable:
             source: a folder, a .ckpt file, or OWNER/NAME.
             trust: packages whose encoders, readers and objectives may be imported.
             revision: of a model of the Hub: a branch, a tag or a commit.
-            token: of the Hub, for private models; the one that is logged in if not given.
+            token: of the Hub, for private models; that of the login if not given.
             local_files_only: take a model of the Hub from the cache only.
 
         Raises:
@@ -85,7 +85,7 @@ class Shareable:
             repo: OWNER/NAME, which is made unless it exists.
             license: for the card, as the Hub names licences, such as apache-2.0.
             private: make a repository that only its owner sees.
-            token: of the Hub; the one that is logged in if not given.
+            token: of the Hub; that of the login if not given.
             commit_message: what the commit says.
 
         Raises:
