@@ -72,6 +72,12 @@ class DivergedError(UserError):
     code, tag = 7, "E-DIVERGED"
 
 
+class UnhealthyError(UserError):
+    """A check of a model or its data has failed (exit code 1)."""
+
+    tag = "E-CHECK"
+
+
 class CodeError(UserError):
     """Code of the user that a recipe names, such as an encoder or a loss, has raised an error (exit code 1)."""
 

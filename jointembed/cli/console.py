@@ -125,10 +125,15 @@ def check_plot(path: str | None) -> None:
     """Raise UsageError if a plot is wanted that cannot be drawn, or not written to this path; before the work."""
     if path is not None:
         check_writable(path, "a picture", ".png")
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError as error:
-            raise missing_extra("map", "matplotlib") from error
+        check_matplotlib()
+
+
+def check_matplotlib() -> None:
+    """Raise UsageError if matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("map", "matplotlib") from error
 
 
 # -- search results ----------------------------------------------------------------------------------------------------

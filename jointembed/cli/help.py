@@ -38,6 +38,7 @@ GROUPS = {
         "evaluate",
         "compare",
         "runs",
+        "check",
         "cache",
     ],
     "Index": ["index", "skips", "prune", "verify", "embed"],

@@ -410,6 +410,12 @@ class JointEmbedding(Configurable, Shareable, lightning.LightningModule):
         with torch.inference_mode():
             return objective.probabilities(z, self.space, temperature).cpu().numpy()
 
+    def trained_pairs(self) -> list[tuple[str, str]]:
+        """The pairs of columns, query and target, whose vectors objectives bring together row by row."""
+        pairs = [objective.label_columns for objective in self._objectives]
+        columns = {*self.space.columns, *self.space.fusions}
+        return [pair for pair in pairs if pair is not None and set(pair) <= columns]
+
     def likelihood_objective(self, column: str) -> Objective | None:
         """The objective that gives the probability of each piece of a column, if there is one."""
         for objective in self._objectives:

@@ -24,6 +24,7 @@ RIGHT = {
     "adopt": "hf out.ckpt",
     "cache": "rows.jsonl",
     "cluster": "s.index --k 2 --dry-run",
+    "check": "m.ckpt rows.jsonl",
     "compare": "c.json d.json",
     "completion": "bash",
     "dims": "rows.jsonl --model m.ckpt --query words --target genre --split all",

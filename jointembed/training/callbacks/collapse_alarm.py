@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from ...evaluation.health import effective_rank, mean_cosine, to_unit
 from ...objectives import distributed
 from ...space.encoded import Encoded
 from ..joint_embedding import JointEmbedding
@@ -132,8 +133,8 @@ class CollapseAlarm(Callback):
             z = select_distinct(parts)
             z = z[z.isfinite().all(1)]  # `SkipNonFinite` deals with the others
             if len(z) > 1:
-                measures[f"health/{column}/mean_cosine"] = mean_cosine(z)
-                measures[f"health/{column}/effective_rank"] = effective_rank(z)
+                measures[f"health/{column}/mean_cosine"] = mean_cosine(z.numpy())
+                measures[f"health/{column}/effective_rank"] = effective_rank(to_unit(z.numpy()))
         if sum(self._rows) >= MIN_ROWS:
             weights = torch.tensor(self._rows, dtype=torch.float64)
             for name, batches in self._losses.items():
@@ -206,20 +207,3 @@ def select_distinct(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
         return z
     first = torch.full((int(number.max()) + 1,), len(keys))
     return z[first.scatter_reduce(0, number, torch.arange(len(keys)), "amin")]
-
-
-def mean_cosine(z: Tensor) -> float:
-    """The mean cosine between two of the vectors (N, D); that of vectors of length 0, which have collapsed, is 1."""
-    norms = z.norm(dim=1)
-    if not norms.any():
-        return 1.0
-    unit = z.double() / norms.double().clamp(min=1e-30)[:, None]
-    count = len(z)
-    return float((unit.sum(0).square().sum() - unit.square().sum()) / (count * (count - 1)))
-
-
-def effective_rank(z: Tensor) -> float:
-    """The exponential of the entropy of the singular values of vectors (N, D) of length 1 (Roy and Vetterli 2007)."""
-    values = torch.linalg.svdvals(z.double() / z.double().norm(dim=1, keepdim=True).clamp(min=1e-30))
-    shares = values / values.sum().clamp(min=1e-30)
-    return float(torch.special.entr(shares).sum().exp())

@@ -23,7 +23,6 @@ from jointembed import (
     Trainer,
 )
 from jointembed.errors import DivergedError
-from jointembed.training.callbacks.collapse_alarm import effective_rank, mean_cosine
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
@@ -174,10 +173,3 @@ def test_rows_without_dev_are_measured_in_training(tmp_path, capsys):
     rows = [{**row, "split": "train"} for row in make_rows(0, constant=True)]
     assert train(tmp_path, rows, **classify())["health/0_facts_genre/loss_to_chance"] == pytest.approx(1)
     assert "learns nothing" in capsys.readouterr().err
-
-
-def test_mean_cosine_and_effective_rank():
-    assert mean_cosine(torch.eye(4)) == 0 and effective_rank(torch.eye(4)) == pytest.approx(4)
-    assert mean_cosine(torch.ones(5, 3)) == pytest.approx(1) and effective_rank(torch.ones(5, 3)) == pytest.approx(1)
-    assert mean_cosine(torch.zeros(5, 3)) == 1 and effective_rank(torch.zeros(5, 3)) == 1
-    assert mean_cosine(torch.tensor([[1.0, 0], [-2.0, 0]])) == -1
