@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..arguments import Count, Share
+from ..arguments import Count, NonNegative, Share
 from ..config import Configurable
 from ..errors import UsageError
 from ..ragged import Ragged, ranges, repeat_index
@@ -296,14 +296,22 @@ class DistinctInBatch(Candidates):
         late_interaction: the score of a query is the highest that any of its pieces has (MaxSim of ColBERT, Khattab and
             Zaharia 2020): a caption given as a list of phrases has a tag if one phrase says so. A query that is one
             phrase is searched with as usual.
+        temperature: of a smooth maximum (LogSumExp) over the pieces instead, in units of the score, so that all phrases
+            learn and not the best one alone; 0 is the maximum itself.
+
+    Raises:
+        UsageError: a temperature is given without `late_interaction`.
     """
 
     from_batch = True
     supports_mixup = False
 
-    def __init__(self, late_interaction: bool = False) -> None:
+    def __init__(self, late_interaction: bool = False, temperature: NonNegative = 0.0) -> None:
         super().__init__()
-        self.late_interaction = late_interaction
+        if temperature and not late_interaction:
+            wrong = f"temperature {temperature:g} needs `late_interaction: true`"
+            raise UsageError("DistinctInBatch", wrong, "write that, or leave `temperature` out")
+        self.late_interaction, self.temperature = late_interaction, temperature
 
     def forward_in_batch(
         self,
@@ -341,6 +349,10 @@ class DistinctInBatch(Candidates):
         starts = find_starts(query.piece_rows, len(query.z))
         counts = starts[rows + 1] - starts[rows]
         scores = space.score(query.pieces[ranges(starts[rows], counts)], targets, dim)
-        highest = scores.new_zeros(len(rows), len(targets))
-        places = repeat_index(counts)[:, None].expand_as(scores)
-        return highest.scatter_reduce(0, places, scores, "amax", include_self=False)
+        zeros, places = scores.new_zeros(len(rows), len(targets)), repeat_index(counts)
+        index = places[:, None].expand_as(scores)
+        if not self.temperature:
+            return zeros.scatter_reduce(0, index, scores, "amax", include_self=False)
+        highest = zeros.scatter_reduce(0, index, scores.detach(), "amax", include_self=False)
+        total = zeros.index_add(0, places, ((scores - highest[places]) / self.temperature).exp())
+        return highest + self.temperature * total.clamp(min=1).log()  # a query without pieces has a total of 0

@@ -352,14 +352,14 @@ def test_a_table_of_half_a_million_asks_for_samples():
         model.configure_model()
 
 
-@pytest.mark.parametrize("late_interaction", [False, True])
-def test_distinct_targets_of_a_batch_count_once_and_the_best_phrase_scores(late_interaction):
+@pytest.mark.parametrize(("late_interaction", "temperature"), [(False, 0), (True, 0), (True, 0.5)])
+def test_distinct_targets_of_a_batch_count_once_and_the_best_phrase_scores(late_interaction, temperature):
     """Two captions share a tag, and two are equal: a tag of either is a tag of both."""
     cells = {
         "caption": [["slow piano", "sad voice"], ["loud drums"], None, ["a choir", "an organ"], ["loud drums"]],
         "tags": [["sad", "piano"], ["drums", "sad"], ["unused"], ["choir"], ["fast"]],
     }
-    match = Match("caption", "tags", DistinctInBatch(late_interaction), "sigmoid")
+    match = Match("caption", "tags", DistinctInBatch(late_interaction, temperature), "sigmoid")
     encoders = {"caption": EmbeddingBag(BagOfWords()), "tags": EmbeddingBag(Category())}
     model, batch = built(JointEmbedding(6, encoders, [match]), cells)
     phrases, tags = batch["caption"], model.space.reader("tags").vocabulary()
@@ -371,7 +371,8 @@ def test_distinct_targets_of_a_batch_count_once_and_the_best_phrase_scores(late_
         own = z[phrases.rows == row]
         scores = F.normalize(own if late_interaction else own.mean(0, keepdim=True)) @ table.T
         target = torch.tensor([float(tag in right[row]) for tag in tags], dtype=torch.double)
-        logits = match.loss.logits(scores.amax(0))
+        best = temperature * (scores / temperature).logsumexp(0) if temperature else scores.amax(0)
+        logits = match.loss.logits(best)
         losses.append(F.binary_cross_entropy_with_logits(logits, target, reduction="sum"))
     encoded = model.space(batch, match.piece_columns())
     loss = match(encoded, batch, model.space)
