@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from .. import files
 from ..errors import UsageError, escape_control
@@ -35,31 +36,47 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
     Raises:
         UsageError: the index tells of no sound files, or the playlist cannot be written there.
     """
-    info = index.info
     start = os.path.abspath(root or os.path.dirname(path) or ".")
-    is_absolute = start == os.path.abspath(os.sep)
+    lines, count = render(index, [(hit.id, hit.row) for hit in hits], start)
+    if not count and hits:
+        raise UsageError(
+            path, "these rows tell of no sound files", "index a folder, or a table with a column path or audio"
+        )
     head = ["#EXTM3U"] if path.lower().endswith(".m3u8") else ["#EXTM3U", "#EXTENC:UTF-8"]
-    lines, count = list(head), 0
-    for hit in hits:
-        place = next((hit.row[name] for name in ("path", "audio") if isinstance(hit.row.get(name), str)), None)
+    files.write(path, encode([*head, *lines]))
+    return f"{path}: {count} songs"
+
+
+def render(index: Index, rows: Iterable[tuple[str, Mapping[str, Any]]], start: str) -> tuple[list[str], int]:
+    """The lines of a playlist of some ids and rows, and the number of its songs. Rows without a sound are left out.
+
+    Args:
+        index: the index that they are in.
+        rows: the id and the cells of each.
+        start: the absolute path of the folder that the paths start from; those from / are absolute.
+    """
+    is_absolute = start == os.path.abspath(os.sep)
+    lines, count = [], 0
+    for id, row in rows:
+        place = next((row[name] for name in ("path", "audio") if isinstance(row.get(name), str)), None)
         if place is None or "\n" in place or "\r" in place:  # a playlist has a line for each
             continue
-        names = (", ".join(map(str, items(hit.row.get(name)))) for name in ("artist", "title"))
+        names = (", ".join(map(str, items(row.get(name)))) for name in ("artist", "title"))
         label = " - ".join(filter(None, names))
-        seconds = hit.row.get("seconds")
+        seconds = row.get("seconds")
         lines.append(
-            f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(label or hit.id)}"
+            f"#EXTINF:{round(seconds) if isinstance(seconds, int | float) else -1},{escape_control(label or id)}"
         )
-        if (times := track_times(hit.row)) is not None:  # VLC and its like play the track alone, others the file
+        if (times := track_times(row)) is not None:  # VLC and its like play the track alone, others the file
             lines += [f"#EXTVLCOPT:start-time={times[0]:.3f}", f"#EXTVLCOPT:stop-time={times[1]:.3f}"]
-        way = info.locate(place, hit.id)
+        way = index.info.locate(place, id)
         with contextlib.suppress(ValueError):  # on Windows there is no way from one drive to another
             way = os.path.abspath(way) if is_absolute else os.path.relpath(way, start)
         count += 1
         lines.append(f"./{way}" if way.startswith("#") else way)  # which would be read as a remark
-    if lines == head and hits:
-        raise UsageError(
-            path, "these rows tell of no sound files", "index a folder, or a table with a column path or audio"
-        )
-    files.write(path, "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
-    return f"{path}: {count} songs"
+    return lines, count
+
+
+def encode(lines: Sequence[str]) -> bytes:
+    """The lines of a playlist as the bytes of its file; names of files that are not UTF-8 keep their bytes."""
+    return "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import tempfile
@@ -17,6 +18,7 @@ from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from ..errors import UsageError, UserError
+from ..index import playlist
 from ..index.hits import Hit, describe_text_search
 from ..index.index import Index
 from ..web import export as page
@@ -33,6 +35,21 @@ from .workers import Batches, Workers
 _UPLOAD_SECONDS = 60.0
 _MAX_CACHED = 16  # layouts, columns and summaries
 _BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+
+_IDS = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"ids": {"type": "array", "items": {"type": "string"}}},
+                    "required": ["ids"],
+                }
+            }
+        }
+    }
+}
+_MAX_IDS_BYTES = 16 << 20
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # ASCII: ids that are not UTF-8 are escaped
 
@@ -249,6 +266,25 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
                 vector = await models.embed_audio(request, model, path)
         return await searches.run(request, search_vector, params, vector, model)
 
+    @app.post(
+        "/api/playlist",
+        summary="A playlist (.m3u8) of items, with absolute paths for a client on the server's own machine, else with "
+        "paths relative to the first folder of the index",
+        response_class=PlainTextResponse,
+        openapi_extra=_IDS,
+    )
+    async def save_playlist(request: Request) -> Response:
+        return await searches.run(request, render_playlist, await _receive_ids(request), _is_local(request))
+
+    def render_playlist(ids: list[str], is_local: bool) -> Response:
+        with live.read() as index:
+            _check_ids(index, *ids)
+            start = os.path.abspath(os.sep if is_local else index.info.folders[0] if index.info.folders else ".")
+            lines, count = playlist.render(index, [(id, index.row(id)) for id in ids], start)
+        if not count:
+            raise HTTPException(422, "none of these items has a sound file")
+        return Response(playlist.encode(["#EXTM3U", *lines]), media_type="audio/x-mpegurl")
+
     @app.get("/audio", summary="The sound of an item; ranges of bytes are supported", response_class=FileResponse)
     @searches.in_thread
     def sound(params: Annotated[schema.RowParams, Query()]) -> Response:
@@ -282,16 +318,31 @@ def _check_ids(index: Index, *names: str) -> None:
             raise HTTPException(404, "id: the index has no item with this id")
 
 
-async def _receive(request: Request, file: IO[bytes]) -> None:
+def _is_local(request: Request) -> bool:
+    return request.client is not None and request.client.host in ("127.0.0.1", "::1")
+
+
+async def _receive_ids(request: Request) -> list[str]:
+    """The ids in the body of a request, in which those that are not UTF-8 have escaped surrogates."""
+    body = io.BytesIO()
+    await _receive(request, body, _MAX_IDS_BYTES)
+    with contextlib.suppress(ValueError, RecursionError):
+        match json.loads(body.getvalue()):
+            case {"ids": [*ids]} if ids and all(isinstance(id, str) for id in ids):
+                return ids
+    raise HTTPException(422, 'the body must be JSON such as {"ids": ["a", "b"]}')
+
+
+async def _receive(request: Request, file: IO[bytes], limit: int = MAX_BODY_BYTES) -> None:
     """Write the body of a request into a file."""
     try:
         async with asyncio.timeout(_UPLOAD_SECONDS):
             async for block in request.stream():
                 file.write(block)
-                if file.tell() > MAX_BODY_BYTES:
-                    raise HTTPException(413, f"the body is larger than {MAX_BODY_BYTES >> 20} MB")
+                if file.tell() > limit:
+                    raise HTTPException(413, f"the body is larger than {limit >> 20} MB")
     except TimeoutError:
         raise HTTPException(408, f"the body took longer than {_UPLOAD_SECONDS:.0f} s") from None
     file.flush()
     if not file.tell():
-        raise HTTPException(422, "the body is empty; send the bytes of a sound file")
+        raise HTTPException(422, "the body is empty; see /docs")

@@ -430,6 +430,22 @@ def test_sounds_are_served_only_from_inside_the_folder(music):
         assert ask_sound(port, "../secret.wav")[0] == 404
 
 
+def test_playlist_has_the_paths_of_sound_files(music):
+    with serving(music / "m.index") as port:
+
+        def save(*ids, body=None):
+            content = body or json.dumps({"ids": ids}).encode()
+            return ask(port, "/api/playlist", "POST", ["Content-Type: application/json"], content)
+
+        status, headers, body = save("deep/b.mp3", "a.wav")
+        assert (status, headers["content-type"]) == (200, "audio/x-mpegurl")
+        lines = [line for line in body.decode().splitlines() if not line.startswith("#")]
+        assert lines == [str(music / "music" / "deep" / "b.mp3"), str(music / "music" / "a.wav")]
+        assert save("a.wav", "unknown")[0] == 404
+        for body in (b"", b"[]", b"{}", b'{"ids": []}', b'{"ids": [1]}', b'{"ids": "a.wav"}', b"{", b"[" * 100_000):
+            assert save(body=body or b" ")[0] == 422
+
+
 def test_sounds_are_served_from_each_folder_of_an_index(music):
     with Index.open(music / "m.index") as index:
         more = Root(str(music / "more"), "more//")

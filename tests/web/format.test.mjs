@@ -4,6 +4,7 @@ import { test } from "node:test";
 import {
   encodeId,
   formatCell,
+  formatCsv,
   formatNumber,
   formatScore,
   normalize,
@@ -47,3 +48,11 @@ test("stem is the last part of a path without its extension", () => {
 test("normalize ignores case and accents", () => assert.equal(normalize("Für ÉLISE"), "fur elise"));
 
 test("ids keep bytes that are not UTF-8", () => assert.equal(encodeId("caf\udce9 #é"), "caf%e9%20%23%C3%A9"));
+
+test("a table quotes what needs it, joins lists and leaves missing cells empty", () => {
+  const rows = [{ id: "a,b", title: 'the "best"', tags: ["x", "y"] }, { id: "c", title: "two\nlines", year: 1999 }]; // prettier-ignore
+  assert.equal(
+    formatCsv(rows, ["id", "title", "tags", "year"]),
+    'id,title,tags,year\r\n"a,b","the ""best""",x; y,\r\nc,"two\nlines",,1999\r\n',
+  );
+});

@@ -1,10 +1,12 @@
 """The page in a real browser, served and from disk."""
 
+import csv
 import io
 import re
 import threading
 import time
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +154,11 @@ def coloured(page, hexes):
 def similar(path, id, k=10, **more):
     with Index.open(path) as index:
         return [re.sub(r"[\u202a-\u202e]", " ", hit.row["title"]).strip() for hit in index.similar(id, k, **more)]
+
+
+def address(page):
+    """The present one; `page.url` is that of the latest event."""
+    return page.evaluate("location.href")
 
 
 def search(page, words):
@@ -744,6 +751,107 @@ def test_url_restores_a_search_with_its_filters(server, path, open_page):
     odd.locator("#chosen h2", has_text="Song 5").wait_for()
     assert titles(odd) == similar(path, "caf\udce9 #5?.wav", where="not (tempo < 100)")
     assert open_page(f"{server[0]}?q=Song+42").locator(".hit .title").first.text_content() == "Song 42"
+
+
+def test_url_restores_the_map_and_its_colours(server, open_page):
+    page = open_page(server[0])
+    page.select_option("#colour", "tempo")
+    page.select_option("#map", "")
+    until(lambda: "axis=" in address(page) and "colour=tempo" in address(page))
+    axes = [page.locator(f"#axis-{axis}").input_value() for axis in range(2)]
+    again = open_page(page.url)
+    assert again.locator("#map").input_value() == "" and again.locator("#colour").input_value() == "tempo"
+    assert [again.locator(f"#axis-{axis}").input_value() for axis in range(2)] == axes
+    assert again.locator("#legend-name").text_content() == "tempo"
+    uncoloured = open_page(f"{server[0]}?colour=")
+    assert uncoloured.locator("#legend").is_hidden() and uncoloured.locator("#colour").input_value() == ""
+
+
+def draw(page, *corners, key=None):
+    """Draw a region on the map, whose corners are shares of its width and height."""
+    box = page.locator("#points").bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    if key:
+        page.keyboard.down(key)
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in [*places[1:], places[0]]:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+    if key:
+        page.keyboard.up(key)
+
+
+ALL = [(0.002, 0.12), (0.78, 0.12), (0.78, 0.995), (0.002, 0.995)]
+LEFT = [(0.002, 0.12), (0.4, 0.12), (0.4, 0.995), (0.002, 0.995)]
+
+
+def selected(page):
+    return int(page.locator("#heading").text_content().split()[0].replace(",", ""))
+
+
+@pytest.mark.parametrize("where", ["server", "file"])
+def test_region_drawn_on_the_map_selects_its_items(where, server, file, path, open_page):
+    page = open_page(server[0] if where == "server" else file)
+    with Index.open(path) as index:
+        count = len(index)
+    draw(page, *ALL, key="Shift")
+    until(lambda: page.locator("#heading").text_content() == f"{count:,} items selected")
+    page.locator("#select").click()
+    draw(page, *LEFT)
+    until(lambda: 0 < selected(page) < count)
+    part, listed = selected(page), titles(page)
+    again = open_page(page.url)
+    until(lambda: again.locator("#heading").text_content() == f"{part} items selected")
+    assert titles(again) == listed
+    page.locator("#filters summary").click()
+    page.locator("#controls .chip").first.click()
+    until(lambda: selected(page) < part)
+    page.locator("#controls .chip").first.click()
+    until(lambda: selected(page) == part)
+    page.select_option("#map", "")  # the same items, on another map
+    until(lambda: "region=" not in address(page))
+    assert selected(page) == part and titles(page) == listed
+    page.keyboard.press("Escape")
+    page.get_by_text("Start anywhere").wait_for()
+    page.select_option("#map", "pca2")
+    until(lambda: "map=pca2" in address(page))
+    page.locator("#points").focus()
+    page.keyboard.press("s")
+    until(lambda: page.locator("#heading").text_content() == f"{count:,} items selected")
+
+
+def test_list_and_selection_are_saved_as_playlist_and_table(server, file, path, open_page):
+    for address in (server[0], file):
+        page = open_page(address)
+        assert page.locator("#save").is_hidden()
+        choose(page, "Song 1")
+        page.locator("#save summary").click()
+        with page.expect_download() as download:
+            page.click("#save-table")
+        rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8", "surrogateescape").splitlines()))
+        assert (
+            download.value.suggested_filename.endswith(".csv") and page.locator("#save").get_attribute("open") is None
+        )
+        assert [row["id"] for row in rows] == page.locator(".list li").evaluate_all("all => all.map(e => e.dataset.id)")
+        assert [" ".join(row["title"].split()) for row in rows][:3] == [" ".join(t.split()) for t in titles(page)[:3]]
+        assert status(page) == f"Table of {len(rows)} items saved"
+    draw(page, *ALL, key="Shift")
+    until(lambda: "selected" in page.locator("#heading").text_content())
+    page.locator("#save summary").click()
+    with page.expect_download() as download:
+        page.click("#save-table")
+    text = Path(download.value.path()).read_bytes().decode("utf-8", "replace")
+    assert len(list(csv.DictReader(io.StringIO(text, newline="")))) == selected(page)
+
+
+def test_words_are_searched_while_they_are_typed_and_going_back_skips_what_was_half_typed(server, open_page):
+    page = open_page(server[0])
+    page.locator("#query").press_sequentially("Song 42", delay=60)
+    until(lambda: titles(page)[:1] == ["Song 42"])
+    until(lambda: address(page).endswith("?q=Song%2042"))
+    page.go_back()
+    page.get_by_text("Start anywhere").wait_for()
 
 
 def test_url_of_an_exported_page_restores_a_search(file, path, open_page):

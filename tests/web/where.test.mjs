@@ -73,3 +73,13 @@ test("questions survive the URL", () => {
     assert.deepEqual(parseQuery(formatQuery(question, scope)), { question, ...scope });
   assert.equal(formatQuery({ kind: "start" }, {}), "");
 });
+
+test("the map, its colours and a selected region survive the URL", () => {
+  const scope = { field: "", where: "", options: {} };
+  const question = { kind: "selection", region: [[-0.5, 0.25], [1, 0], [0.125, -1]] }; // prettier-ignore
+  for (const view of [{ map: "umap2", colour: "a&b" }, { map: ["tempo, bpm", "year"], colour: "" }, {}]) {
+    assert.deepEqual(parseQuery(formatQuery(question, { ...scope, ...view })), { question, ...scope, ...view });
+  }
+  for (const region of ["1,2,3,4", "1,2,3,4,5,6,7", "1,2,x,4,5,6", ""])
+    assert.equal(parseQuery(`?region=${region}`).question.kind, "start");
+});

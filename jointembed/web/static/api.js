@@ -126,6 +126,11 @@ export class ServerSource {
     ]);
   }
 
+  /** A playlist of items, as a Blob. */
+  async playlist(ids) {
+    return (await this.get("playlist", [], { method: "POST", body: JSON.stringify({ ids }) })).blob();
+  }
+
   file(blob, { k, where }) {
     return this.json(
       "query",

@@ -61,6 +61,7 @@ export class Chart {
     this.view = { x: 0, y: 0, zoom: 1, yaw: 0.6, pitch: 0.35 };
     this.extent = { x: 1, y: 1 };
     this.opacity = 1;
+    this.isSelecting = false; // a drag draws a region, and does not move a 2-D map
     this.paper = [1, 1, 1]; // the background [r, g, b], each in [0, 1]
     this.matrix = new Float32Array(16);
     this.started = -Infinity;
@@ -253,6 +254,25 @@ export class Chart {
     const right = (m[0] * x + m[4] * y + m[8] * z + m[12]) / w;
     const up = (m[1] * x + m[5] * y + m[9] * z + m[13]) / w;
     return [((right + 1) / 2) * this.width, ((1 - up) / 2) * this.height, w];
+  }
+
+  /** The place [x, y] on a 2-D map of a pixel. */
+  placeOf(right, down) {
+    const { x, y, sx, sy } = this.frame();
+    const { zoom } = this.view;
+    return [this.view.x + (right - x) / (sx * zoom), this.view.y - (down - y) / (sy * zoom)];
+  }
+
+  /** The corners of the visible part of a 2-D map. */
+  corners() {
+    const { left, right, top, bottom } = this.inset;
+    const [width, height] = [this.width - right, this.height - bottom];
+    return [
+      this.placeOf(left, top),
+      this.placeOf(width, top),
+      this.placeOf(width, height),
+      this.placeOf(left, height),
+    ];
   }
 
   position(point) {

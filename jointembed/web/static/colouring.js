@@ -22,7 +22,7 @@ const CROWD = 20000; // points, above which they are more transparent
 /** The chosen layout: its name, or two or three columns as axes. */
 export const chosenAxes = () => byId("map").value || AXES.map((id) => byId(id).value).filter(Boolean);
 
-/** Colour all points by the chosen column, and dim those that the filters exclude. */
+/** Colour all points by the chosen column, and dim those that the filters exclude or that are not selected. */
 export function updateColours() {
   const { chart, overlay, filters } = parts;
   const { shapes, tints, count } = chart;
@@ -48,7 +48,7 @@ export function updateColours() {
       isHidden = code === undefined || state.hidden.has(Math.min(code, MAX_CATEGORIES));
       style = styles[code] ?? grey;
     }
-    const isAccepted = filters.accepts(point);
+    const isAccepted = filters.accepts(point) && (!state.selected || state.selected.has(point));
     const rgb = isAccepted ? style.rgb : dimmed;
     tints[point * 4] = rgb[0];
     tints[point * 4 + 1] = rgb[1];
@@ -161,6 +161,7 @@ export function useColour(name, column) {
 }
 
 export async function setColour(name) {
+  state.wantedColour = name;
   const column = name ? await state.source.column(name) : null;
   state.hidden.clear();
   useColour(name, column);
@@ -207,6 +208,7 @@ export async function loadLayout(axes, source = state.source) {
 
 export async function setLayout(axes) {
   const { points, dims, scales } = await loadLayout(axes);
+  state.map = axes;
   parts.chart.setPoints(points, dims, scales);
   updateColours();
   updateInset();
@@ -216,13 +218,14 @@ export async function setLayout(axes) {
 export function availableChoices(info) {
   const layouts = info.axes.filter((name) => LAYOUTS[name]);
   const numbers = info.axes.filter((name) => !LAYOUTS[name]);
-  const now = state.info ? chosenAxes() : (info.start ?? layouts[0]);
+  const now = state.info ? chosenAxes() : (state.map ?? info.start ?? layouts[0]);
   const names = Array.isArray(now) ? now : now.split(",");
   const columns = info.columns.filter((column) => column.kind !== "text" && column.size > 1);
   const preferred =
     columns.find(({ kind, name, size }) => kind === "category" && name !== "split" && size <= 2 * MAX_CATEGORIES) ??
     columns.find(({ name }) => name !== "split");
-  const current = state.info && (state.colour ? columns.find(({ name }) => name === state.colour) : { name: "" });
+  const wanted = state.info ? state.colour : state.wantedColour;
+  const current = wanted === "" ? { name: "" } : columns.find(({ name }) => name === wanted);
   return {
     layouts,
     numbers,

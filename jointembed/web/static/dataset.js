@@ -105,5 +105,6 @@ function showQueries() {
     if (info !== state.info) return;
     Object.assign(info, { text, file });
     showQueries();
+    if (text === "ready") parts.onModel(); // what was searched in the columns is searched by meaning
   }, MODEL_POLL_MS);
 }

@@ -79,3 +79,14 @@ export const encodeId = (id) => {
   }
   return text;
 };
+
+/** A table as RFC 4180 says; the values of a list are joined by semicolons. */
+export function formatCsv(rows, names) {
+  const cell = (value) => {
+    const text = [value ?? ""].flat().join("; ");
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [names, ...rows.map((row) => names.map((name) => row[name]))]
+    .map((cells) => `${cells.map(cell).join(",")}\r\n`)
+    .join("");
+}

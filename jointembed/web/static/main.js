@@ -15,13 +15,16 @@ import { attachPointer } from "./pointer.js";
 import {
   addToMix,
   ask,
+  askSelection,
   askSimilar,
   clear,
   highlightResults,
   renderError,
   switchField,
+  updateAddress,
   withCurrentMap,
 } from "./queries.js";
+import { attachSaveMenu } from "./save.js";
 import { attachSheetHandle, updateInset } from "./sheet.js";
 import { PAGE_SIZE, labelOf, parts, pointOf, state, titleOf } from "./state.js";
 
@@ -90,18 +93,51 @@ async function whileBusy(action) {
   }
 }
 
+/** Show the chosen layout. */
+async function showLayout() {
+  byId("axes").hidden = byId("map").value !== "";
+  await whileBusy(() => withCurrentMap(() => setLayout(chosenAxes())));
+  byId("select").hidden = parts.chart.dims !== 2;
+}
+
+/** Whether a drag on the map draws a region, or moves the map. */
+function setSelecting(isSelecting) {
+  parts.chart.isSelecting = isSelecting;
+  parts.chart.canvas.classList.toggle("selecting", isSelecting);
+  byId("select").setAttribute("aria-pressed", isSelecting);
+}
+
+/** Show the map and the colours of an address, if they are not shown yet. */
+async function restoreView({ map, colour }) {
+  if (map !== undefined && String(map) !== String(chosenAxes())) {
+    const names = Array.isArray(map) ? map : ["", "", ""];
+    byId("map").value = Array.isArray(map) ? "" : map;
+    AXES.forEach((id, axis) => Array.isArray(map) && (byId(id).value = names[axis] ?? ""));
+    await showLayout();
+  }
+  if (colour !== undefined && colour !== state.colour) {
+    byId("colour").value = colour;
+    await withCurrentMap(() => setColour(colour));
+  }
+}
+
 function attachMapEvents() {
   const { chart } = parts;
-  const onLayout = () => {
-    byId("axes").hidden = byId("map").value !== "";
-    return whileBusy(() => withCurrentMap(() => setLayout(chosenAxes())))
+  const onLayout = () =>
+    showLayout()
+      .then(() => {
+        const { question } = state;
+        if (question.kind === "selection") return ask(Object.assign(question, { region: null }));
+        return updateAddress(false);
+      })
       .catch(renderError)
       .then(() => announce(`Map: ${byId("map").selectedOptions[0].textContent}`));
-  };
   for (const id of ["map", ...AXES]) byId(id).addEventListener("change", onLayout);
   byId("colour").addEventListener("change", () => {
     const name = byId("colour").value;
-    withCurrentMap(() => setColour(name)).catch(renderError);
+    withCurrentMap(() => setColour(name))
+      .then(() => updateAddress(false))
+      .catch(renderError);
   });
   byId("field").addEventListener("change", () =>
     whileBusy(() => switchField(byId("field").value)).catch((error) => {
@@ -117,6 +153,12 @@ function attachMapEvents() {
     if (point !== null && state.ids[point] !== undefined) askSimilar(state.ids[point]);
     else if (state.pathStart === null && state.question.kind === "similar") clear();
   });
+  chart.on("outline", (corners) => {
+    parts.overlay.outline = corners;
+    chart.draw();
+  });
+  chart.on("select", askSelection);
+  byId("select").addEventListener("click", () => setSelecting(!chart.isSelecting));
   const zoom = (factor) =>
     chart.animateTo({ zoom: Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, chart.view.zoom * factor)) }, 260);
   byId("in").addEventListener("click", () => zoom(1.7));
@@ -133,22 +175,28 @@ function attachMapEvents() {
 }
 
 function attachSearchEvents() {
-  const search = () => {
+  const search = (isTyped = false) => {
     const words = (state.searched = byId("query").value.trim());
-    if (words) ask({ kind: "search", words });
-    else clear();
+    if (!words) return clear();
+    // What is typed on the way to the words that are meant is no entry of the history.
+    const { kind, words: before } = state.question;
+    const isNew = kind !== "search" || (!isTyped && words !== before);
+    return ask({ kind: "search", words }, { isNew });
   };
-  byId("search").addEventListener("submit", search);
+  byId("search").addEventListener("submit", () => search());
   byId("query").addEventListener("search", () => {
     if (!byId("query").value && state.question.kind === "search") clear();
   });
-  if (!state.source.isLive) {
-    const searchTyped = () => {
-      const words = byId("query").value.trim();
-      if (words.length > 1 && words !== state.searched) search();
-    };
-    byId("query").addEventListener("input", debounce(TYPING_DELAY, searchTyped));
-  }
+  let isSearching = false; // one at a time, so that a slow model has no queue of half words
+  const searchTyped = async () => {
+    const words = byId("query").value.trim();
+    if (isSearching || words.length < 2 || words === state.searched) return;
+    isSearching = true;
+    await search(true);
+    isSearching = false;
+    searchTyped();
+  };
+  byId("query").addEventListener("input", debounce(TYPING_DELAY, searchTyped));
   byId("clear").addEventListener("click", clear);
   byId("more").addEventListener("click", () => ask(state.question, { k: state.k + PAGE_SIZE }));
   byId("filters").addEventListener("toggle", () => withCurrentMap(() => parts.filters.open()).catch(renderError));
@@ -173,10 +221,11 @@ function attachFileEvents() {
 function attachPageEvents() {
   // Back and forward restore the question with its field and filters.
   window.addEventListener("popstate", async (event) => {
-    const { question, field, where, options } = event.state ?? parseQuery(location.search);
+    const { question, field, where, options, map, colour } = event.state ?? parseQuery(location.search);
     try {
       if (field !== state.source.field && !(await showField(field))) return;
       await parts.filters.restore(where, options);
+      await restoreView({ map, colour });
       showFilterCount();
       updateColours();
       await ask(question, { isNew: false });
@@ -198,6 +247,7 @@ function attachPageEvents() {
 
 function createParts(info) {
   parts.onFilter = onFiltersChanged;
+  parts.onModel = () => state.question.kind === "search" && ask();
   parts.chart = new Chart(byId("points"));
   attachPointer(parts.chart);
   parts.overlay = new Overlay(byId("marks"), byId("ground"), parts.chart);
@@ -227,7 +277,8 @@ function showNotice(text) {
 async function start() {
   applyTheme();
   byId("search").addEventListener("submit", (event) => event.preventDefault());
-  const { question, field, where, options } = parseQuery(location.search);
+  const { question, field, where, options, map, colour } = parseQuery(location.search);
+  Object.assign(state, { map, wantedColour: colour });
   const info = await state.source.info(field);
   const hasFields = state.source.isLive && info.fields.length > 1;
   document.title = `${info.name} · jointembed`;
@@ -240,7 +291,9 @@ async function start() {
   attachSearchEvents();
   attachFileEvents();
   attachPageEvents();
+  attachSaveMenu();
   attachSheetHandle();
+  byId("select").hidden = parts.chart.dims !== 2;
   if (where || Object.keys(options).length) {
     await parts.filters.restore(where, options);
     showFilterCount();

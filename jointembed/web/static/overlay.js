@@ -13,6 +13,8 @@ export class Overlay {
     this.chart = chart;
     this.labels = []; // { text, at: [x, y, z], weight }
     this.results = { from: [], hits: [], isPath: false };
+    this.outline = []; // corners [x, y] on the map of the region that is being drawn
+    this.region = []; // of the one whose points are selected
     this.hovered = null;
     /** @type {(point: number) => string} */
     this.title = () => "";
@@ -56,6 +58,7 @@ export class Overlay {
     if (chart.scales) (chart.dims === 2 ? this.drawGrid : this.drawBox).call(this, below);
     if (document.activeElement === chart.canvas && chart.canvas.matches(":focus-visible")) this.drawCross(context);
     if (!chart.isSettled) return;
+    this.drawRegion(context, this.outline.length ? this.outline : this.region);
     this.drawResults(context);
     if (!this.results.hits.length) this.drawNames(context);
     if (this.hovered !== null && chart.onMap(this.hovered)) this.drawRing(context, this.hovered, 4, this.ink, 1.5);
@@ -75,6 +78,19 @@ export class Overlay {
       context.moveTo(x + dx * 5, y + dy * 5);
       context.lineTo(x + dx * 13, y + dy * 13);
     }
+    context.stroke();
+  }
+
+  drawRegion(context, corners) {
+    if (this.chart.dims !== 2 || corners.length < 2) return;
+    context.beginPath();
+    for (const [x, y] of corners) context.lineTo(...this.chart.project(x, y, 0).slice(0, 2));
+    context.closePath();
+    context.fillStyle = context.strokeStyle = this.accent;
+    context.globalAlpha = 0.08;
+    context.fill();
+    context.globalAlpha = 1;
+    context.lineWidth = 1.5;
     context.stroke();
   }
 

@@ -6,11 +6,15 @@ import { PICK_RADIUS, clamp } from "./chart.js";
 const TOUCH_RADIUS = 24; // pixels
 const DRAG_DISTANCE = 4; // pixels, after which a press is a drag
 
-/** Let pointers, wheel and keys move a chart; it emits `hover`, `pick`, and `move` after a key. */
+/**
+ * Let pointers, wheel and keys move a chart. It emits `hover`, `pick`, `move` after a key, and `outline` and `select`
+ * with the corners of a region while and after it is drawn.
+ */
 export function attachPointer(chart) {
   const { canvas } = chart;
   const pressed = new Map();
   let travelled = 0;
+  let line = /** @type {number[][] | null} */ (null); // of the region that is being drawn
   const position = (event) => {
     const box = canvas.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
@@ -18,6 +22,9 @@ export function attachPointer(chart) {
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     if (!pressed.size) travelled = 0;
+    const draws = chart.dims === 2 && (chart.isSelecting || event.shiftKey) && event.button === 0;
+    line = draws && !pressed.size ? [] : null; // a second finger pinches
+    if (!line) chart.emit("outline", []);
     pressed.set(event.pointerId, position(event));
     chart.emit("hover", null);
   });
@@ -36,6 +43,9 @@ export function attachPointer(chart) {
       const after = Math.hypot(point.x - second.x, point.y - second.y);
       if (before > 0) chart.zoom(after / before, (point.x + second.x) / 2, (point.y + second.y) / 2);
       chart.pan(right / 2, down / 2);
+    } else if (line) {
+      line.push(chart.placeOf(point.x, point.y));
+      chart.emit("outline", line);
     } else if (travelled > DRAG_DISTANCE) {
       canvas.classList.add("held");
       if (chart.dims === 3 && !event.shiftKey && event.buttons !== 2) chart.rotate(right, down);
@@ -47,6 +57,11 @@ export function attachPointer(chart) {
     const point = pressed.get(event.pointerId);
     pressed.delete(event.pointerId);
     canvas.classList.remove("held");
+    if (line && !pressed.size) {
+      chart.emit("outline", []);
+      if (event.type === "pointerup" && travelled > DRAG_DISTANCE && line.length > 2) chart.emit("select", line);
+      line = null;
+    }
     if (point && event.type === "pointerup" && travelled <= DRAG_DISTANCE && !pressed.size && event.button === 0) {
       const radius = event.pointerType === "touch" ? TOUCH_RADIUS : PICK_RADIUS;
       chart.emit("pick", chart.nearest(point.x, point.y, radius));
@@ -74,6 +89,7 @@ export function attachPointer(chart) {
     else if (shift) chart.pan(shift[0], shift[1]);
     else if (event.key === "+" || event.key === "=") chart.zoom(1.4);
     else if (event.key === "-") chart.zoom(1 / 1.4);
+    else if (event.key === "s" && chart.dims === 2) return chart.emit("select", chart.corners());
     else if (event.key === "0" || event.key === "Home") chart.fit();
     else if (event.key === "Enter") {
       const { x, y } = chart.frame();

@@ -1,13 +1,15 @@
 // @ts-check
-// Questions, their answers, and how the answers are shown: similar items, mixes, words, paths, files.
+// Questions, their answers, and how the answers are shown: similar items, mixes, words, paths, files, selections.
 
 import { VersionError } from "./api.js";
 import { formatQuery } from "./address.js";
 import { theme } from "./colour.js";
+import { updateColours } from "./colouring.js";
 import { showField } from "./dataset.js";
 import { announce, byId, el, icon, iconButton } from "./dom.js";
 import { plainText, plural } from "./format.js";
 import { rowDetails } from "./list.js";
+import { pointsWithin, thin } from "./region.js";
 import { PAGE_SIZE, parts, pointOf, rowOf, state, titleOf } from "./state.js";
 
 const EXAMPLES = 8; // items of the start page
@@ -37,7 +39,8 @@ export async function ask(question = state.question, { k = PAGE_SIZE, isNew = qu
 export function updateAddress(isNew) {
   const { field } = state.source;
   const { filters } = parts;
-  const scope = { field, where: filters.where(), options: filters.options };
+  const view = { map: state.map, colour: state.wantedColour };
+  const scope = { field, where: filters.where(), options: filters.options, ...view };
   const entry = { question: state.question, ...scope };
   const write = (isNew ? history.pushState : history.replaceState).bind(history);
   try {
@@ -108,7 +111,9 @@ async function runQuery(question, k) {
     return {
       ...answer,
       heading: `“${plainText(question.words)}”`,
-      hint: answer.hits.length ? [method, total].filter(Boolean).join(", ") : `No matches${within}.`,
+      hint: answer.hits.length
+        ? [method, total].filter(Boolean).join(", ")
+        : `No matches${within}${loading && " in the columns; the model still loads"}.`,
     };
   }
   if (question.kind === "path") {
@@ -116,6 +121,7 @@ async function runQuery(question, k) {
     const [start, end] = await Promise.all([question.start, question.end].map(async (id) => titleOf(await rowOf(id))));
     return { ...answer, heading: "Path", hint: `From ${start} to ${end}. Scores are similarities to the end.` };
   }
+  if (question.kind === "selection") return listSelection(question, k);
   if (question.kind === "file") {
     const answer = await source.file(question.blob, wanted);
     return { ...answer, heading: `Similar to ${plainText(question.blob.name)}` };
@@ -128,6 +134,24 @@ async function runQuery(question, k) {
     hint:
       question.hint ??
       (info.count ? "Click a point on the map, search, or start with one of these." : "This index is empty."),
+  };
+}
+
+/** The selected items: those within a region of the map, which later maps show too, if the filters accept them. */
+async function listSelection(question, k) {
+  const accepts = (/** @type {number | null} */ point) => point !== null && parts.filters.accepts(point);
+  const points = question.region
+    ? pointsWithin(question.region, parts.chart, accepts)
+    : question.ids.map(pointOf).filter(accepts);
+  question.ids = points.map((point) => state.ids[point]);
+  const hits = await Promise.all(question.ids.slice(0, k).map(rowOf));
+  const count = question.ids.length;
+  return {
+    hits,
+    selected: new Set(points),
+    version: hits.find((hit) => hit.version !== state.info.version)?.version,
+    heading: `${plural(count, "item")} selected`,
+    hint: count ? (count > hits.length ? `The first ${hits.length} are listed.` : "") : "Draw around some points.",
   };
 }
 
@@ -145,23 +169,30 @@ function exampleIds() {
 function renderResult(question, result) {
   const { hits, heading, hint } = result;
   const isStart = question.kind === "start";
+  const isSelection = question.kind === "selection";
   const focused = document.activeElement;
   state.hits = hits;
   for (const hit of hits) state.rows.set(hit.id, { ...state.rows.get(hit.id), ...hit });
   renderChosen(result.chosen);
-  parts.list.show(hits, { hasRanks: !isStart, hasScores: result.method !== "text" && !isStart });
+  parts.list.show(hits, {
+    hasRanks: !isStart && !isSelection,
+    hasScores: result.method !== "text" && !isStart && !isSelection,
+  });
+  select(result.selected ?? null, question.region ?? []);
   byId("heading").textContent = heading;
   byId("hint").textContent = hint || "";
   byId("hint").hidden = !hint;
   byId("clear").hidden = isStart;
   byId("more").hidden =
     hits.length < state.k ||
-    !["similar", "search", "file"].includes(question.kind) ||
-    state.k >= (state.info.k ?? Infinity);
+    !["similar", "search", "file", "selection"].includes(question.kind) ||
+    (!isSelection && state.k >= (state.info.k ?? Infinity));
+  byId("save").hidden = isStart || !hits.length;
+  byId("saved").textContent = "";
   announce(isStart ? "" : `${plural(hits.length, "result")}. ${heading}. ${hint || ""}`);
   highlightResults();
   parts.player.showState();
-  if (!isStart) {
+  if (!isStart && !isSelection) {
     const ids = [...(question.plus ?? []), ...hits.slice(0, REVEALED).map((hit) => hit.id)];
     parts.chart.reveal(ids.map(pointOf).filter((point) => point !== null));
   }
@@ -174,12 +205,23 @@ export function renderError(error) {
   byId("heading").textContent = "That did not work";
   byId("hint").textContent = error.message;
   byId("hint").hidden = false;
-  byId("more").hidden = true;
+  byId("more").hidden = byId("save").hidden = true;
   state.hits = [];
   parts.list.show([]);
   announce(error.message);
   highlightResults();
 }
+
+/** Dim all points but the selected ones (none if null), and outline their region. */
+function select(points, region) {
+  parts.overlay.region = region;
+  if (!points && !state.selected) return;
+  state.selected = points;
+  updateColours();
+}
+
+/** Select the points within a region that was drawn on the map. */
+export const askSelection = (corners) => ask({ kind: "selection", region: thin(corners) });
 
 /** The item whose neighbours are listed. */
 function renderChosen(hit) {
@@ -278,6 +320,7 @@ export async function switchField(field) {
   const title = byId("chosen").querySelector("h2")?.textContent;
   if (!(await showField(field))) return;
   const { question } = state;
+  if (question.kind === "selection") return ask({ ...question, region: null });
   const ids = [question.plus, question.minus, question.start, question.end].flat().filter((id) => id !== undefined);
   const isComplete = ids.every((id) => state.points.has(id));
   if (pointOf(state.pathStart) === null) state.pathStart = null;
@@ -292,7 +335,7 @@ export async function switchField(field) {
 export function highlightResults() {
   const { chart, overlay } = parts;
   const { question, hits } = state;
-  const isResult = question.kind !== "start";
+  const isResult = question.kind !== "start" && question.kind !== "selection";
   const points = (ids) => ids.map(pointOf).filter((point) => point !== null);
   overlay.results = {
     from: question.kind === "similar" ? points(question.plus) : [],

@@ -13,13 +13,17 @@ export const state = {
   ids: [], // of the points of the map
   points: new Map(), // id -> point
   rows: new Map(), // id -> hit, of this version
-  question: { kind: "start" }, // start | similar {plus, minus} | search {words} | path {start, end} | file {blob}
+  // start | similar {plus, minus} | search {words} | path {start, end} | file {blob} | selection {region, ids}
+  question: { kind: "start" },
+  map: undefined, // the layout, or the columns as axes, if it is not that of the start
+  selected: null, // Set of the selected points; the others are dimmed
   hits: [],
   k: PAGE_SIZE,
   pathStart: null, // the id where a path begins whose end is still to be chosen
   colour: "", // the column that colours the points
   column: null, // its cells
   range: [0, 1], // of its colours, if it holds numbers
+  wantedColour: undefined, // that which was chosen, "" for none; undefined if none was
   hidden: new Set(), // categories that the legend hides
   turn: 0, // number of the latest question
   loads: 0, // number of the latest load of a field
