@@ -71,7 +71,11 @@ class ConvNet(Encoder):
 
     def pieces(self, x: Ragged) -> Tensor:
         """One vector per piece: (P, width)."""
-        image = (x.dense(self.reader.shape) - self.mean) / self.std  # (P, T, F) or (P, 3, T, F)
+        return self.embed_arrays(x.dense(self.reader.shape))
+
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Windows, bitmaps or pictures -> (P, width)."""
+        image = (values - self.mean) / self.std  # (P, T, F) or (P, 3, T, F)
         image = image.reshape(-1, *(1, *self.reader.shape)[-3:])  # (P, 1 or 3, T, F)
         h = self.stages(image.contiguous(memory_format=torch.channels_last))  # (P, C, T', F')
         if self.axis is not None:

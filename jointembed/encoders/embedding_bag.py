@@ -95,6 +95,17 @@ class EmbeddingBag(Encoder):
             return self._sum(x.values, x.starts[:-1], x.counts, None)
         return super().forward(x)
 
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Bitmaps (P, ...) -> (P, width)."""
+        return cast(Tensor, self.after(values.flatten(1) @ self.table.weight[: self.reader.size]))
+
+    def embed_tokens(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The ids of one element, or those of a list of categories, (B, T) -> (B, width)."""
+        rows, share = self.table.weight[ids], mask[..., None].to(self.table.weight.dtype)  # (B, T, W)
+        rows = self.after(rows) if self.reader.tokens_are_pieces else rows
+        mean = (rows * share).sum(1) / share.sum(1).clamp(min=1)
+        return mean if self.reader.tokens_are_pieces else cast(Tensor, self.after(mean))
+
     def vocabulary_vectors(self) -> Tensor:
         """The vectors (K, width) of all K known items, without the one of everything unknown."""
         weight = self._table_rows()

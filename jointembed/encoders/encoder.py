@@ -12,6 +12,7 @@ from ..config import Configurable, to_config
 from ..errors import UsageError
 from ..ragged import Ragged
 from ..readers import Reader
+from ..readers.reader import LEAVE_OUT
 from .fingerprint import compute_fingerprint
 
 # B rows, P pieces, D dimension of the space
@@ -73,6 +74,32 @@ class Encoder(Configurable, nn.Module):
         h = self.pieces(x)
         check_shape(self, "pieces", h, (len(x.rows), self.width))
         return self.pool(h, x)
+
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Pieces (P, ...) as full arrays -> (P, width), by tensors only, for an export to ONNX.
+
+        Raises:
+            UsageError: it cannot be exported.
+        """
+        raise UsageError(type(self).__name__, "it is not exported to ONNX from such a column", LEAVE_OUT)
+
+    def embed_tokens(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Token ids (B, T), those of the mask (B, T) only -> (B, width); see `embed_arrays`.
+
+        Raises:
+            UsageError: it cannot be exported.
+        """
+        raise UsageError(type(self).__name__, "it is not exported to ONNX from such a column", LEAVE_OUT)
+
+    def pool_windows(self, h: Tensor) -> Tensor:
+        """What `pool` gives rows of P pieces each, (B, P, width) -> (B, width); see `embed_arrays`.
+
+        Raises:
+            UsageError: it has a `pool` of its own only.
+        """
+        if not self.pools_by_mean:
+            raise UsageError(type(self).__name__, "it pools in a way that is not exported to ONNX", LEAVE_OUT)
+        return h.mean(1)
 
     @property
     def pools_by_mean(self) -> bool:

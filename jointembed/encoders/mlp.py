@@ -55,4 +55,8 @@ class MLP(Encoder):
         values = x.values
         if self.training and self.noise:
             values = values + self.noise * torch.randn_like(values)
+        return self.embed_arrays(values)
+
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Numbers (P, N) -> (P, width)."""
         return cast(Tensor, self.network(values))

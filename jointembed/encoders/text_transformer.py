@@ -106,8 +106,12 @@ class TextTransformer(Encoder):
         empty = self.reader.size + 1
         steps = int(self.length(x).max()) if len(x.rows) else 1
         ids = x.pad_tokens(steps, empty)  # (P, T)
-        mask = ids != empty
-        h = self.table(ids) + self.positions[:steps]  # (P, T, W)
+        return self.embed_tokens(ids, ids != empty)
+
+    def embed_tokens(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Sub-words (P, T) -> (P, width)."""
+        ids = ids.masked_fill(~mask, self.reader.size + 1)
+        h = self.table(ids) + self.positions[: ids.shape[1]]  # (P, T, W)
         for block in self.blocks:
             h = block(h, mask)
         present = mask.unsqueeze(-1).to(h.dtype)

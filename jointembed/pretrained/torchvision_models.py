@@ -99,6 +99,10 @@ class TorchvisionEncoder(Encoder):
         size = IMAGES_IN_BATCH.get(images.device.type, 4)
         return embed_in_batches(images, size, lambda batch: to_float32(self.network(batch)))
 
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Images (P, 3, H, W) -> (P, width)."""
+        return to_float32(self.network((values - self.mean) / self.std))
+
 
 def convert_weights(name: str, path: Path) -> Space:
     """The space of a network of torchvision, with the column `image`.

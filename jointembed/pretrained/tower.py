@@ -161,6 +161,18 @@ class Tower(Encoder):
         """Vectors of pieces h (P, W) -> one a row (B, W), as the encoder does."""
         return self.encoder.pool(h, x)
 
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Pieces (P, ...) -> (P, W); see `Encoder.embed_arrays`."""
+        return self.encoder.embed_arrays(values)
+
+    def embed_tokens(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Token ids (B, T) -> (B, W); see `Encoder.embed_tokens`."""
+        return self.encoder.embed_tokens(ids, mask)
+
+    def pool_windows(self, h: Tensor) -> Tensor:
+        """(B, P, W) -> (B, W); see `Encoder.pool_windows`."""
+        return self.encoder.pool_windows(h)
+
     def forward(self, x: Ragged) -> Tensor:
         """One vector per row: (B, W)."""
         return self.pool(x.values, x) if x.is_encoded else cast(Tensor, self.encoder(x))

@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..ragged import Ragged
 from .elements import ElementReader
 from .examples import make_ids
-from .reader import Preprocess
+from .reader import Array, Preprocess
 
 
 class Category(ElementReader):
@@ -29,7 +29,7 @@ class Category(ElementReader):
     (['jazz', 'waltz'], [1, 2])
     """
 
-    splits_numbers = True
+    splits_numbers = tokens_are_pieces = True
 
     def __init__(self, min_count: Count = 1) -> None:
         self.min_count = min_count
@@ -94,6 +94,9 @@ class Category(ElementReader):
     def example_cells(self) -> list[Any]:
         """See `Reader.example_cells`: ids, a list of them, and an unknown id."""
         return make_ids(self._ids)
+
+    def _ids_of_element(self, cell: Any) -> Array:
+        return np.array(self.tokens(self.elements(cell))[0], np.int64)
 
     def unknown(self, cell: Any) -> list[str]:
         """The ids of a cell that did not occur in the training rows."""

@@ -11,6 +11,7 @@ import numpy as np
 from ..arguments import Natural, Share
 from ..errors import UsageError, did_you_mean
 from .examples import make_images
+from .front_end import FrontEnd, Pixels
 from .image_file import MAX_PIXELS, is_image, open_image, to_rgb
 from .reader import Array, FileReader, Standardized
 
@@ -91,6 +92,10 @@ class Image(FileReader, Standardized):
     def example_cells(self) -> list[Any]:
         """See `Reader.example_cells`: images of two sizes."""
         return list(make_images())
+
+    def front_end(self) -> FrontEnd:
+        """See `Reader.front_end`: pixels, resized already."""
+        return Pixels(self.shape, self.preprocess)
 
     def preprocess(self, cell: Any) -> Array:
         """The image (3, H, W), float32 in 0 to 1.

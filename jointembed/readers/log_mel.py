@@ -11,6 +11,7 @@ import torch
 from .. import audio
 from ..arguments import Count, Dropout, Natural, NonNegative, Positive
 from ..errors import UsageError
+from .front_end import FrontEnd, WindowedSound
 from .mel import LogMelSpectrogram
 from .reader import Array, FileReader, Standardized
 from .windows import count_windows, evenly_spaced
@@ -114,6 +115,10 @@ class LogMel(FileReader, Standardized):
         count = count_windows(self._count_frames(samples), self.frames)
         numbers = evenly_spaced(count, max_windows)
         return [self._pad_window(self._compute_block(samples, number), number) for number in numbers]
+
+    def front_end(self) -> FrontEnd:
+        """See `Reader.front_end`: samples at `sample_rate`, from the frame on in which the sound begins."""
+        return WindowedSound(self.spectrogram, self.frames, self._load)
 
     def _load(self, cell: Any) -> Array:
         """The samples from the frame on in which the sound begins."""

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .. import values
 from ..arguments import Distinct
 from ..errors import UsageError
+from .front_end import Columns, FrontEnd
 from .matrix import MatrixReader
 from .reader import Array, Standardized
 
@@ -105,6 +108,16 @@ class Numbers(Standardized, MatrixReader):
     def has_piece(self, numbers: Array) -> NDArray[np.bool_]:
         """Whether a cell of this reader alone is usable; a row of several columns always has a piece."""
         return np.ones(len(numbers), bool) if self.columns else np.isfinite(numbers[:, 0])
+
+    def front_end(self) -> FrontEnd:
+        """See `Reader.front_end`: numbers in the units of the table."""
+        mean, std = (torch.tensor(values, dtype=torch.float64) for values in (self.mean, self.std))
+
+        def standardise(numbers: Tensor) -> Tensor:
+            standardised = (numbers - mean) / std
+            return torch.where(standardised.abs() < MAX_DEVIATIONS, standardised, 0.0)
+
+        return Columns(self.size, self._to_numbers, standardise)
 
     def inverse_transform(self, standardised: Array) -> Array:
         """Standardised numbers (N, size) in the units of the table."""

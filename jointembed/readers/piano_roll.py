@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import values
 from ..errors import UsageError
-from .reader import TokenReader
+from .front_end import FrontEnd
+from .reader import Reader, TokenReader
 
 
 class PianoRoll(TokenReader):
@@ -46,6 +47,10 @@ class PianoRoll(TokenReader):
         """See `Reader.example_cells`: two rolls with a silent frame."""
         low, high = self.low, self.high
         return [[[low], [], [low, high]], [[high], [(low + high) // 2, high]]]
+
+    def front_end(self) -> FrontEnd:
+        """See `Reader.front_end`: a roll of any number of frames is not exported."""
+        return Reader.front_end(self)
 
     def token_ids(self, element: Any) -> Sequence[int]:
         """The pitches of a frame, counted from `low`.

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .. import values
 from ..arguments import Count, Distinct
+from .front_end import Columns, FrontEnd
 from .matrix import MatrixReader
 from .quantiles import BinnedColumns
 from .reader import Array
@@ -62,6 +65,20 @@ class PiecewiseLinear(BinnedColumns, MatrixReader):
         """The position of each number in its bins (size,), from 0 to 1."""
         pieces, _ = self.encode_matrix(np.array([self.numbers(cell)], float))
         return np.asarray(pieces[0])
+
+    def front_end(self) -> FrontEnd:
+        """See `Reader.front_end`: numbers in the units of the table."""
+        edges = [torch.tensor(column, dtype=torch.float64) for column in self.edges]
+
+        def encode(numbers: Tensor) -> Tensor:
+            parts = []
+            for column, own in zip(torch.split(numbers, 1, 1), edges, strict=True):
+                missing = ~(column.abs() < torch.inf)
+                shares = (torch.where(missing, 0.0, column) - own[:-1]) / own.diff()
+                parts += [torch.where(missing, 0.0, shares.clamp(0, 1)), missing.double()]
+            return torch.cat(parts, 1)
+
+        return Columns(len(self.edges), lambda cell: np.array(self.numbers(cell)), encode)
 
     def encode_matrix(self, numbers: Array) -> tuple[Array, None]:
         """The position of each number in its bins (N, size), from 0 to 1."""

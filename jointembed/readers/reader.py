@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from .. import audio, values
 from ..arguments import check_shape
 from ..config import Configurable, to_config
+from ..errors import UsageError
 from ..ragged import Ragged
 from .examples import make_sounds, make_texts
+from .front_end import FrontEnd, Tokens
 from .image_file import is_image, to_png
 from .windows import evenly_spaced
 
 Array = NDArray[Any]
 Preprocess = Callable[["Reader", Any], Array]
 
+LEAVE_OUT = "embed its columns with jointembed"
 MAX_CELLS_IN_STATISTICS = 200  # cells from which means and standard deviations are estimated
 
 
@@ -40,6 +43,7 @@ class Reader(Configurable, ABC):
     reads_text: ClassVar[bool] = False  # a cell is text, so that words can be searched for
     windowed: ClassVar[bool] = False  # the pieces of a cell are parts of one thing, such as the windows of a song
     has_weights: ClassVar[bool] = False  # the items of a piece have weights: they are summed, and not averaged
+    tokens_are_pieces: ClassVar[bool] = False  # each token gets a vector of its own, as each category of a list does
     cached: ClassVar[bool] = False  # cache the arrays of `preprocess` on disk, and apply `augment` to them
     is_fitted: bool = False  # it came with a trained model and must not be fitted again
     sample_rate: int | None = None  # Hz of the sound that it reads; None if it does not read sound
@@ -121,6 +125,14 @@ class Reader(Configurable, ABC):
         if self.reads_text:
             return list(make_texts(self.vocabulary()))
         return list(make_sounds(self.sample_rate)) if self.sample_rate else []
+
+    def front_end(self) -> FrontEnd:
+        """What of it tensors can compute, for an export to ONNX.
+
+        Raises:
+            UsageError: it has none.
+        """
+        raise UsageError(type(self).__name__, "it prepares cells in ways that are not exported to ONNX", LEAVE_OUT)
 
     def unknown(self, cell: Any) -> list[str]:
         """The elements of a cell that it knows nothing about: unknown ids, texts without any known word."""
@@ -241,6 +253,16 @@ class TokenReader(Reader):
     @abstractmethod
     def token_ids(self, element: Any) -> Sequence[int]:
         """The ids of the tokens in one element; `size` stands for an unknown token."""
+
+    def front_end(self) -> FrontEnd:
+        """See `Reader.front_end`: the token ids of one element."""
+        return Tokens(self._ids_of_element)
+
+    def _ids_of_element(self, cell: Any) -> Array:
+        elements = self.elements(cell)
+        if len(elements) != 1:
+            raise UsageError(type(self).__name__, f"a graph reads one element, got {len(elements)}", "give one")
+        return self.preprocess(elements[0])
 
     def preprocess(self, cell: Any) -> Array:
         """The ids of the tokens in one element (V,)."""

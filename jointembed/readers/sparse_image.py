@@ -16,6 +16,7 @@ from ..arguments import Count
 from ..errors import DamagedError, UsageError
 from ..ragged import Ragged
 from .examples import make_images
+from .front_end import FrontEnd, Pixels
 from .image_file import is_image, open_image
 from .reader import Array, FileReader, Preprocess
 
@@ -53,6 +54,10 @@ class SparseImage(FileReader):
         greys = [image[:, :, 0] for image in make_images(size, size)]
         blank = greys[0] < np.median(greys[0])
         return [np.where(blank, 0, grey).astype(np.uint8).reshape(self._shape) for grey in greys]
+
+    def front_end(self) -> FrontEnd:
+        """See `Reader.front_end`: pixels, resized already."""
+        return Pixels(self.shape, self.preprocess)
 
     def preprocess(self, cell: Any) -> Array:
         """The grey levels (rows * columns,) in 0 to 1.

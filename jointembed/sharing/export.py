@@ -9,10 +9,14 @@ from typing import Any
 from .. import files
 from ..space import exported, golden
 from ..space.space import Space
+from . import onnx_graphs
 from .model_card import About, make_card
+from .onnx_graphs import Result, check_installed, write_graphs
 
 
-def export_model(content: Mapping[str, Any], space: Space, folder: Path, about: About) -> list[str]:
+def export_model(
+    content: Mapping[str, Any], space: Space, folder: Path, about: About, onnx: bool = False, int8: bool = False
+) -> tuple[list[str], list[Result]]:
     """Write a model as a folder; see `space.exported` for its files.
 
     Args:
@@ -20,9 +24,11 @@ def export_model(content: Mapping[str, Any], space: Space, folder: Path, about: 
         space: of the model, with its weights.
         folder: to write; it must not exist.
         about: what the model card says besides.
+        onnx: write graphs of the columns too; see `onnx_graphs`.
+        int8: write graphs that compute in 8-bit integers too.
 
     Returns:
-        The columns without golden vectors, because their readers make no example cells.
+        The columns without golden vectors, because their readers make no example cells; and what became of the graphs.
 
     Raises:
         UsageError: the folder exists, or cannot be written.
@@ -30,6 +36,15 @@ def export_model(content: Mapping[str, Any], space: Space, folder: Path, about: 
         MismatchError: an evaluation card is that of another model.
     """
     exported.check_free(folder)
-    card, columns = make_card(content, space, about), golden.compute(space)
-    exported.write(folder, content, columns, lambda part: files.write(part / exported.CARD, card))
-    return [column for column in [*space.columns, *space.fusions] if column not in columns]
+    if onnx:
+        check_installed()
+    columns = golden.compute(space)
+    results: list[Result] = []
+
+    def finish(part: Path) -> None:
+        if onnx:
+            results.extend(write_graphs(space, columns, part / onnx_graphs.FOLDER, int8))
+        files.write(part / exported.CARD, make_card(content, space, about, results))
+
+    exported.write(folder, content, columns, finish)
+    return [column for column in [*space.columns, *space.fusions] if column not in columns], results

@@ -15,6 +15,7 @@ from ..errors import MismatchError
 from ..evaluation.card import FORMAT, Card
 from ..space import checkpoint, exported
 from ..space.space import Space
+from .onnx_graphs import Result
 
 METRICS = "metrics.csv"
 CARD_MARK, CARD_HEAD = f'"{FORMAT}"'.encode(), 1000  # near the start of the file of an evaluation card
@@ -38,13 +39,14 @@ class About:
     name: str = "MODEL"
 
 
-def make_card(content: Mapping[str, Any], space: Space, about: About) -> str:
+def make_card(content: Mapping[str, Any], space: Space, about: About, graphs: Sequence[Result] = ()) -> str:
     """The model card, in Markdown.
 
     Args:
         content: of a checkpoint of the model.
         space: of the model.
         about: what the model does not know.
+        graphs: what became of the graphs in ONNX, if there are any.
 
     Raises:
         DamagedError: an evaluation card in the folder of the run cannot be read.
@@ -66,6 +68,7 @@ def make_card(content: Mapping[str, Any], space: Space, about: About) -> str:
         f"An embedding of {', '.join(names)} in one space of {space.dim} dimensions, compared by {space.metric}.\n",
         _section("Columns", _columns(space)),
         _section("Use", _commands(space, about.name, content)),
+        *([_section("ONNX", _graphs(graphs))] if graphs else []),
         _section("Training", _training(content)),
         _section("Metrics", _metrics(space, content, about.run)),
         _section("Versions", _versions(space)),
@@ -134,6 +137,21 @@ def _commands(space: Space, name: str, content: Mapping[str, Any]) -> str:
     )
     note = "The folder holds no code and nothing pickled; its golden vectors are checked whenever it is loaded."
     return f"```bash\n{shell}\n```\n\n```python\n{python}\n```\n\n{note}"
+
+
+def _graphs(results: Sequence[Result]) -> str:
+    rows = []
+    for result in results:
+        difference = "" if result.difference is None else f"{result.difference:.1g}"
+        cosine = "" if result.int8_cosine is None else f"{result.int8_cosine:.5f}"
+        rows.append((result.column, difference, cosine, result.refusal))
+    note = (
+        "`onnx/config.json` names the graph of each column with the tensors that it takes: sounds as samples at its "
+        "`sample_rate` from where they begin, images as pixels in 0 to 1 that are resized, texts and ids as token ids. "
+        "Vectors were compared on the golden cells, with torch in float32."
+    )
+    head = ["column", "largest difference from torch", "smallest cosine of int8", "left out"]
+    return f"{note}\n\n{_table(head, rows)}"
 
 
 def _foreign_packages(config: Any) -> Iterator[str]:

@@ -58,17 +58,18 @@ class Shareable:
             source = hub.download(str(source), revision, token, local_files_only)
         return cls.load(source, trust)
 
-    def export(self, folder: str | Path, license: str = "") -> None:
+    def export(self, folder: str | Path, license: str = "", onnx: bool = False) -> None:
         """Write the model as a folder of safetensors and JSON, with a model card; see `jointembed export`.
 
         Args:
             folder: to write; it must not exist.
             license: for the card, as the Hub names licences, such as apache-2.0.
+            onnx: write the columns as ONNX graphs too.
 
         Raises:
             UsageError: the folder exists, or cannot be written.
         """
-        export_model(self.content(), self.space, Path(folder), About(license=license, name=Path(folder).name))
+        export_model(self.content(), self.space, Path(folder), About(license=license, name=Path(folder).name), onnx)
 
     def push_to_hub(
         self,

@@ -192,6 +192,11 @@ class PretrainedTextEncoder(PretrainedEncoder):
         steps = int(self.length(x).max())
         ids = x.pad_tokens(steps, int(self.config.pad_token_id))  # (P, T)
         mask = torch.arange(steps, device=ids.device) < x.offsets.diff()[:, None]  # (P, T)
+        return self.embed_tokens(ids, mask)
+
+    def embed_tokens(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Subwords (P, T) -> (P, width), with padding between texts."""
+        ids = ids.masked_fill(~mask, int(self.config.pad_token_id))
         h = to_float32(self.architecture.embed(self.network, ids, mask.long()))
         return self._finish(self._pool(h, mask.unsqueeze(-1).to(h.dtype)) if self.pooling else h)
 

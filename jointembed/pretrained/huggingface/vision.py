@@ -110,6 +110,10 @@ class PretrainedImageEncoder(PretrainedEncoder):
         size = IMAGES_IN_BATCH.get(images.device.type, 4)
         return embed_in_batches(images, size, lambda batch: self.architecture.embed(self.network, batch))
 
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Images (P, 3, H, W) -> (P, width)."""
+        return self.architecture.embed(self.network, (values - self.mean) / self.std)
+
 
 def make_image_reader(folder: ModelFolder) -> Image:
     """The image reader of a model, with the settings of its image processor.

@@ -58,13 +58,25 @@ class MusicnnEncoder(Encoder):
 
     def pieces(self, x: Ragged) -> Tensor:
         """One vector per window: (P, 331)."""
-        decades = x.dense(self.reader.shape) / math.log(10) + math.log10(GAIN)  # log10(energy + 1 / GAIN) + log10(GAIN)
+        return self.embed_arrays(x.dense(self.reader.shape))
+
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Windows (P, frames, bands) -> (P, 331)."""
+        decades = values / math.log(10) + math.log10(GAIN)  # log10(energy + 1 / GAIN) + log10(GAIN)
         features = to_float32(self.network(decades))
-        return torch.cat([features, features.new_ones(len(features), 1), features.new_zeros(len(features), 2)], 1)
+        rows = features.shape[0]  # `len` would be a constant of a traced graph
+        return torch.cat([features, features.new_ones(rows, 1), features.new_zeros(rows, 2)], 1)
 
     def pool(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of windows (P, 331) -> one a song (B, 331): their mean, filled up to one length."""
-        mean = x.mean(h)[:, : FEATURES + 1]
+        return self._fill_up(x.mean(h))
+
+    def pool_windows(self, h: Tensor) -> Tensor:
+        """Vectors of P windows each (B, P, 331) -> one a song (B, 331)."""
+        return self._fill_up(h.mean(1))
+
+    def _fill_up(self, mean: Tensor) -> Tensor:
+        mean = mean[:, : FEATURES + 1]
         rest = (self.length_of_songs**2 - mean.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
         return torch.cat([mean, rest, torch.zeros_like(rest)], 1)
 

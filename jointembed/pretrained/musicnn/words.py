@@ -86,6 +86,19 @@ class TagMixtureEncoder(Encoder):
             return vectors.new_zeros(0, WIDTH)
         return torch.stack([self._mix(vector, text) for vector, text in zip(vectors, texts, strict=True)])
 
+    def embed_tokens(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Subwords (P, T) -> a point for each text (P, 331); see `Encoder.embed_arrays`."""
+        vectors = F.normalize(self.text.embed_tokens(ids, mask), dim=1)
+        cosines = torch.split(vectors @ self.names_of_tags.T, [len(names) for names in self.names], 1)
+        words = [list(map(int, name.split())) for name in self._own_names]
+        longest, anything, nothing = max(map(len, words)), -1, -2
+        names = torch.tensor([[*word, *[anything] * (longest - len(word))] for word in words])  # (T, L)
+        padded = F.pad(ids.masked_fill(~mask, nothing), (0, longest - 1), value=nothing)
+        stretches = padded.unfold(1, longest, 1)[:, :, None]  # (P, S, 1, L)
+        named = ((stretches == names) | (names == anything)).all(3).any(1)
+        best = torch.stack([part.amax(1) for part in cosines], 1) + self.literal_bonus * named
+        return (best / self.temperature).softmax(1) @ self.points
+
     def _mix(self, vector: Tensor, text: str) -> Tensor:
         """The point of one text, computed alone: products of whole batches have other bits than those of a vector."""
         parts = torch.split(self.names_of_tags @ vector, [len(names) for names in self.names])
