@@ -24,6 +24,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem
 h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; border-bottom: 2px solid #888; }
 td, th { padding: .25rem .6rem .25rem 0; vertical-align: top; } td { border-bottom: 1px solid #ddd; }
+td:nth-child(5) { white-space: nowrap; }
 .value { text-align: right; font-variant-numeric: tabular-nums; }
 .ok { color: #00704f; } .warn { color: #9a5b00; font-weight: 600; } .fail { color: #b30000; font-weight: 700; }
 img { max-width: 100%; height: auto; } .note { color: #555; }

@@ -109,6 +109,20 @@ def print_metrics(report: Mapping[str, Any], as_json: bool) -> None:
     left_out = f" ({unanswerable:,} more without a relevant candidate)" if unanswerable else ""
     print(f"{report['queries']:,} queries{left_out}, {report['pool']:,} candidates\n")
     print_table(["metric", "value", "95 % interval", "chance"], rows, right={"value", "chance"})
+    if classes := report.get("classes"):
+        print()
+        _print_classes(classes)
+
+
+def _print_classes(classes: Sequence[Mapping[str, Any]]) -> None:
+    """Print the metrics of each label."""
+    numbers = ["rows", "recall", "precision", "F1"]
+    rows = []
+    for label in classes:
+        confused = f"{label['confused_with']} ({label['confused_rows']:,})" if label["confused_rows"] else ""
+        values = map(format_number, (label["recall"], label["precision"], label["f1"]))
+        rows.append([label["label"], f"{label['rows']:,}", *values, confused])
+    print_table(["label", *numbers, "most often taken for"], rows, right=numbers)
 
 
 def format_number(value: float | None) -> str:

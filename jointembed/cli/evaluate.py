@@ -22,6 +22,8 @@ def evaluate(
     exclude: str | None = None,
     group: str | None = None,
     dim: int | None = None,
+    classes: bool = False,
+    png: str | None = None,
     card: str | None = None,
     json_: bool = False,
     strict: bool = False,
@@ -52,6 +54,9 @@ def evaluate(
         exclude: a column of items that are not candidates for a row, such as the films that a user has seen.
         group: a column such as artist or user; the intervals then resample its values instead of rows.
         dim: use only the first DIM dimensions of the vectors; `jointembed dims` measures several at once.
+        classes: also print recall, precision and F1 of each label, and with which it is confused most often. The
+            label is what a network predicts, or else the nearest candidate, where each query has one right answer.
+        png: a .png file to draw the confusion matrix of the labels into.
         card: a .json file to write the card into.
         json_: print JSON.
         strict: exit with 3 if files cannot be read, instead of leaving them out.
@@ -67,7 +72,7 @@ def evaluate(
     from ..indexing.table_cells import path_columns
     from ..space.device import resolve_device
     from ..training.joint_embedding import JointEmbedding
-    from .console import print_metrics
+    from .console import check_plot, print_metrics
 
     try:
         ks = tuple(sorted({int(number) for number in k.split(",")}))
@@ -77,6 +82,7 @@ def evaluate(
         raise UsageError("-k", f"must be positive numbers separated by commas, got {k!r}", "write it like 1,5,10")
     if card is not None:
         check_writable(card, "a card", ".json")
+    check_plot(png)
     trained = JointEmbedding.load(model, trust or ()).to(resolve_device(device))
     space = trained.space
     if query is None or target is None:
@@ -106,18 +112,26 @@ def evaluate(
         queries = space.embed(query, task.queries)
         candidates = queries if task.candidates is task.queries else space.embed(target, task.candidates)
         # `score_queries` normalizes prefixes if the metric is cosine.
-        scores = retrieval.score_queries(task, queries[:, :dim], candidates[:, :dim], space.metric, ks)
+        vectors = queries[:, :dim], candidates[:, :dim]
+        scores = retrieval.score_queries(task, *vectors, space.metric, ks)
         groups = bootstrap_groups(dicts, task, group)
         report = retrieval.report(retrieval.summarize(task, scores, ks, groups=groups), task)
         units = groups or [dicts[row].get("id", row) for row in task.query_rows]
         cells = [(query, task.queries), (target, task.candidates)]
-        return _Evaluation(report, scores, units, cells, dicts, lambda: hash_answers(task))
+        labels = None
+        if (classes or png is not None) and all(len(task.relevant(at)) == 1 for at in range(len(task.queries))):
+            nearest = retrieval.nearest_candidates(task, *vectors, space.metric)
+            answers = [int(task.relevant(at)[0]) for at in range(len(task.queries))]
+            labels = [[str(task.candidates[at]) for at in places] for places in (answers, nearest)]
+        return _Evaluation(report, scores, units, cells, dicts, lambda: hash_answers(task), labels)
 
     evaluation = skip_unreadable(rows, space, [query, target], measure, strict)
     if card is not None:
         question: dict[str, Any] = {"query": query, "target": target, "relevant": relevant, "split": split}
         question |= {"candidates_split": candidates_split, "exclude": exclude, "group": group, "k": ks}
         _write_card(card, evaluation, question, trained, model, dim, rows)
+    if classes or png is not None:
+        _add_classes(evaluation, target, png)
     print_metrics(evaluation.report, json_)
 
 
@@ -132,6 +146,7 @@ class _Evaluation:
         cells: the evaluated cells, with their columns.
         rows: of the table.
         hash_answers: gives a hash of the right answers.
+        labels: the true and the predicted labels, (Q,) each, if each query has one right answer among labels.
     """
 
     report: dict[str, Any]
@@ -140,6 +155,25 @@ class _Evaluation:
     cells: Sequence[tuple[str, Sequence[Any]]]
     rows: Sequence[dict[str, Any]]
     hash_answers: Callable[[], str]
+    labels: Sequence[Sequence[str]] | None = None
+
+
+def _add_classes(evaluation: _Evaluation, target: str, png: str | None) -> None:
+    """Add the metrics of each label to the report, and draw the confusion matrix."""
+    from pathlib import Path
+
+    from ..evaluation.confusion import Confusion
+
+    if evaluation.labels is None:
+        wrong = f"{target} has no single label for each query"
+        raise UsageError("--classes", wrong, "leave --classes and --png out, or choose another --target")
+    confusion = Confusion.count(*evaluation.labels)
+    evaluation.report["classes"] = confusion.per_label()
+    evaluation.report["confusion"] = {"labels": confusion.labels, "matrix": confusion.matrix.tolist()}
+    if png is not None:
+        from ..analyze.confusion_plot import draw
+
+        draw(Path(png), confusion, f"{target}: {evaluation.report['queries']:,} queries")
 
 
 def _write_card(
@@ -185,7 +219,7 @@ def _write_card(
             "threads": torch.get_num_threads(),
         },
         "unit": question["group"] or "query",
-        **evaluation.report,
+        **{name: part for name, part in evaluation.report.items() if name not in ("classes", "confusion")},
     }
     card.Card(facts, list(map(str, evaluation.units)), evaluation.scores).write(path)
 
@@ -223,7 +257,7 @@ def _measure_predictions(model: Any, rows: Any, query: str, target: str, split: 
         truth = np.array([float(row[target]) for row, _ in pairs])
         mean = float(np.mean([float(cell) for cell in training]))
         metrics = prediction.regression(truth, predicted, mean, groups)
-        scores = prediction.regression_scores(truth, predicted)
+        scores, both = prediction.regression_scores(truth, predicted), None
     else:
         names = [str(cell) for cell in training]
         commonest = max(set(names), key=lambda name: (names.count(name), name))
@@ -231,7 +265,7 @@ def _measure_predictions(model: Any, rows: Any, query: str, target: str, split: 
         confidences = model.predict_proba(query, cells, target).max(1)
         answers, frequency = [str(label) for label in predicted], names.count(commonest) / len(names)
         metrics = prediction.classification(labels, answers, commonest, groups, confidences, frequency)
-        scores = prediction.classification_scores(labels, answers)
+        scores, both = prediction.classification_scores(labels, answers), [labels, answers]
     report = {"metrics": metrics, "queries": len(pairs), "unanswerable": 0, "pool": len(set(map(str, training)))}
     truths = [row[target] for row, _ in pairs]
     return _Evaluation(
@@ -241,6 +275,7 @@ def _measure_predictions(model: Any, rows: Any, query: str, target: str, split: 
         [(query, cells)],
         rows.dicts(),
         lambda: card.hash_cells([(target, truths)], ()),
+        both,
     )
 
 

@@ -108,6 +108,16 @@ def summarize(
     return bootstrap.metrics(scores.names, per_query.mean(0).tolist(), resampled, _expect(task, ks).mean(0).tolist())
 
 
+def nearest_candidates(
+    task: RetrievalTask, queries: Vectors, candidates: Vectors, metric: str, block_scores: int = 500_000
+) -> Ints:
+    """Return (Q,) the candidate that each query ranks first; see `evaluate`."""
+    ranking, block = _Ranking(task, queries, candidates, metric), max(1, block_scores // len(candidates))
+    starts = range(0, len(queries), block)
+    first = [ranking.rank(start, start + block)[:, 0] for start in starts]
+    return np.asarray(ranking.shuffled[np.concatenate(first)])
+
+
 def report(metrics: dict[str, Metric], task: RetrievalTask) -> dict[str, Any]:
     """Return metrics together with the numbers of queries, of queries without a relevant candidate, and candidates."""
     return {
@@ -118,27 +128,46 @@ def report(metrics: dict[str, Metric], task: RetrievalTask) -> dict[str, Any]:
     }
 
 
+class _Ranking:
+    """The candidates of each query, the best first, with ties in a fixed pseudo-random order.
+
+    Args:
+        task: see `evaluate`.
+        queries: see `evaluate`.
+        candidates: see `evaluate`.
+        metric: see `evaluate`.
+    """
+
+    def __init__(self, task: RetrievalTask, queries: Vectors, candidates: Vectors, metric: str) -> None:
+        self.shuffled = np.random.default_rng(0).permutation(len(candidates))  # breaks ties
+        self.position = np.argsort(self.shuffled)
+        self._queries, self._candidates = prepare(queries, candidates[self.shuffled], metric)
+        self._own, self._excluded, self._metric = task.self_candidate, task.excluded, metric
+
+    def rank(self, start: int, stop: int) -> Ints:
+        """Return the places (B, C) in `shuffled` of the candidates of some queries; those not ranked come last."""
+        scores = score(self._queries[start:stop], self._candidates, self._metric)
+        own = self._own[start:stop]
+        with_own = np.flatnonzero(own >= 0)
+        scores[with_own, self.position[own[with_own]]] = -np.inf
+        for n, excluded in enumerate(self._excluded[start:stop] if self._excluded is not None else ()):
+            scores[n, self.position[excluded]] = -np.inf
+        return argsort_descending(scores)
+
+
 def _measure(
     task: RetrievalTask, queries: Vectors, candidates: Vectors, metric: str, ks: Sequence[int], block: int
 ) -> Floats:
     """Return the metrics of each query, (Q, number of metrics)."""
-    count = len(candidates)
-    shuffled = np.random.default_rng(0).permutation(count)  # breaks ties
-    position = np.argsort(shuffled)
-    query_vectors, candidate_vectors = prepare(queries, candidates[shuffled], metric)
-    labels = None if task.labels is None else task.labels[shuffled]
+    ranking = _Ranking(task, queries, candidates, metric)
+    labels = None if task.labels is None else task.labels[ranking.shuffled]
     discount, ideal = 1 / np.log2(np.arange(2, max(ks) + 2)), chance.ideal_dcg(max(ks))
 
     def measure_block(start: int) -> Floats:
-        scores = score(query_vectors[start : start + block], candidate_vectors, metric)  # (B, C)
-        own, relevant = task.self_candidate[start : start + block], np.zeros(scores.shape, np.bool_)
-        with_own = np.flatnonzero(own >= 0)
-        scores[with_own, position[own[with_own]]] = -np.inf
+        order = ranking.rank(start, start + block)
+        own, relevant = task.self_candidate[start : start + block], np.zeros(order.shape, np.bool_)
         for n in range(len(relevant)):
-            relevant[n, position[task.relevant(start + n)]] = True
-            if task.excluded is not None:
-                scores[n, position[task.excluded[start + n]]] = -np.inf
-        order = argsort_descending(scores)
+            relevant[n, ranking.position[task.relevant(start + n)]] = True
         row, rank = np.nonzero(np.take_along_axis(relevant, order, 1))  # of all relevant candidates, best first
         total = np.bincount(row)
         hits_so_far = np.arange(len(row)) - np.repeat(np.cumsum(total) - total, total) + 1
@@ -149,11 +178,11 @@ def _measure(
         metrics += [gain / ideal[np.minimum(k, total)] for gain, k in zip(gains, ks, strict=True)]
         if labels is not None:
             label = task.query_groups[task.query_offsets[start : start + len(relevant)]]
-            metrics += [_majority_label(labels[order[:, :KNN]], count - (own >= 0)) == label]
+            metrics += [_majority_label(labels[order[:, :KNN]], len(candidates) - (own >= 0)) == label]
         return np.column_stack(metrics)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy sorts without the GIL
-        return np.concatenate(list(threads.map(measure_block, range(0, len(query_vectors), block))))
+        return np.concatenate(list(threads.map(measure_block, range(0, len(queries), block))))
 
 
 def _majority_label(labels: Ints, pool: Ints) -> Ints:
@@ -168,7 +197,8 @@ def _expect(task: RetrievalTask, ks: Sequence[int]) -> Floats:
     relevant = np.array([len(task.relevant(query)) for query in range(len(task.queries))])
     excluded = (task.self_candidate >= 0).astype(np.int64)
     if task.excluded is not None:
-        excluded += np.array([len(positions) for positions in task.excluded])
+        pairs = zip(task.excluded, task.self_candidate, strict=True)
+        excluded += np.array([int((positions != own).sum()) for positions, own in pairs])
     pool = len(task.candidates) - excluded
     hits = [chance.expected_hits(pool, relevant, k) for k in ks]
     metrics = [chance.expected_hit(pool, relevant, k) for k in ks]

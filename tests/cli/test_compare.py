@@ -185,3 +185,30 @@ def test_queries_that_rank_no_answer_are_left_out_and_counted(place, capsys):
     words = ["a.ckpt", "known.jsonl", "--query", "words", "--target", "genre", "--exclude", "known"]
     assert main(["evaluate", *words]) == 0
     assert "(1 more without a relevant candidate)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", ["genre", "artist"])
+def test_classes_are_counted_and_drawn(place, capsys, target):
+    words = ["evaluate", "b.ckpt", "rows.jsonl", "--query", "words", "--target", target]
+    if target == "genre":  # of the nearest candidate, where words have one genre
+        rows = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
+        single = list({row["words"]: row for row in rows if row["split"] == "test"}.values())
+        (place / "single.jsonl").write_text("".join(json.dumps(row) + "\n" for row in single))
+        words[2] = "single.jsonl"
+    capsys.readouterr()
+    assert main([*words, "--classes", "--json", "--png", "1.png"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    matrix = report["confusion"]["matrix"]
+    assert sum(map(sum, matrix)) == sum(row["rows"] for row in report["classes"]) == report["queries"]
+    accuracy = sum(matrix[at][at] for at in range(len(matrix))) / report["queries"]
+    assert accuracy == pytest.approx(report["metrics"]["accuracy" if target == "artist" else "hit@1"]["value"])
+    assert main([*words, "--classes", "--png", "2.png"]) == 0
+    assert "most often taken for" in capsys.readouterr().out
+    assert (place / "1.png").read_bytes() == (place / "2.png").read_bytes()
+
+
+def test_classes_of_what_has_none_are_refused(place, capsys):
+    words = ["evaluate", "b.ckpt", "rows.jsonl", "--query", "words"]
+    assert main([*words, "--target", "length", "--classes"]) == 2
+    assert main([*words, "--target", "words", "--relevant", "genre", "--classes"]) == 2
+    assert capsys.readouterr().err.count("no single label for each query") == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jointembed.errors import UsageError, UserError
-from jointembed.evaluation.retrieval import evaluate, report
+from jointembed.evaluation.retrieval import evaluate, nearest_candidates, report, score_queries
 from jointembed.evaluation.retrieval_task import bootstrap_groups, build_task
 
 
@@ -238,3 +238,25 @@ def test_excluded_candidates_are_not_ranked():
     assert recall["value"] == 1.0 and recall["chance"] == pytest.approx((1 / 1 + 1 / 2) / 2)
     task = build_task(rows, "history", "next", None, "test", "films", None, {"history"})
     assert evaluate(task, *vectors, "cosine", (1,), n_resamples=5)["recall@1"]["value"] == 0.0
+
+
+def test_nearest_candidates_are_those_of_hit_at_1():
+    rng = np.random.default_rng(3)
+    for case in (("words", "song", None, "all"), ("song", "song", "genre", "all")):
+        task = build_task(random_rows(rng, 60, 4), *case)
+        queries, candidates = (rng.integers(-1, 2, (len(cells), 3)) for cells in (task.queries, task.candidates))
+        nearest = nearest_candidates(task, queries, candidates, "dot", block_scores=300)
+        hits = score_queries(task, queries, candidates, "dot", (1,)).values[:, 0]
+        assert [at in task.relevant(n) for n, at in enumerate(nearest)] == hits.astype(bool).tolist()
+        assert not (nearest == task.self_candidate).any()
+
+
+def test_a_query_whose_answers_are_all_excluded_is_not_counted():
+    rows = [
+        {"split": "test", "history": ["a", "b"], "next": "c"},
+        {"split": "test", "history": ["b"], "next": "b"},
+        *({"split": "films", "next": film} for film in "abc"),
+    ]
+    task = build_task(rows, "history", "next", None, "test", "films", "history", {"history"})
+    assert task.queries == [["a", "b"]] and task.unanswerable == 1 and len(task.excluded) == 1
+    assert evaluate(task, np.ones((1, 2)), np.ones((3, 2)), "cosine", (1,))["hit@1"]["value"] == 1, "only c is left"
