@@ -502,6 +502,9 @@ class JointEmbedding(Configurable, Shareable, lightning.LightningModule):
             if not isinstance(model, JointEmbedding):
                 fix = "use a checkpoint that `jointembed fit` wrote"
                 raise MismatchError(file, "it does not describe a model", fix)
+            names = state["space"]["init_args"]  # that are part of the fingerprint: a space alone has only its own
+            arguments = model.space._init_args
+            model.space._init_args = {name: value for name, value in arguments.items() if name in names}
             model.restore(content)
         checkpoint.load_weights(model, content["state_dict"], file)
         checkpoint.check_golden(model.space, content, file)

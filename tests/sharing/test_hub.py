@@ -10,7 +10,7 @@ import yaml
 from shared_models import make_model, write_table
 from tiny_models import fresh
 
-from jointembed import JointEmbedding
+from jointembed import Category, EmbeddingBag, JointEmbedding, Space
 from jointembed.__main__ import main
 from jointembed.errors import UsageError
 
@@ -97,6 +97,20 @@ def test_a_revision_and_a_path_are_taken_too(pushed, model, tmp_path):
     model.save(tmp_path / "m.ckpt")
     for name in ("shared", "m.ckpt"):
         assert JointEmbedding.from_pretrained(tmp_path / name).space.fingerprint == space.fingerprint
+
+
+def test_a_space_alone_has_the_same_fingerprint_as_a_model_and_after_its_export(model, tmp_path):
+    model.space.save(tmp_path / "space.ckpt")
+    fingerprint = Space.load(tmp_path / "space.ckpt").fingerprint
+    loaded = JointEmbedding.load(tmp_path / "space.ckpt")
+    loaded.export(tmp_path / "shared")
+    for space in (loaded.space, Space.load(tmp_path / "shared"), JointEmbedding.load(tmp_path / "shared").space):
+        assert space.fingerprint == fingerprint
+    plain = Space(4, {"genre": EmbeddingBag(Category())})
+    plain.reader("genre").fit(["a", "b"])
+    plain.build()
+    plain.save(tmp_path / "plain.ckpt")
+    assert JointEmbedding.load(tmp_path / "plain.ckpt").space.fingerprint == plain.fingerprint
 
 
 @pytest.mark.parametrize("name", ["ann/other", "no such name", "no/such/folder", "missing.ckpt"])
