@@ -132,7 +132,8 @@ def test_int8_is_written_only_where_the_vectors_stay_the_same(home, space, confi
         cell = space.reader(column).example_cells()[0]
         tensors = space.reader(column).front_end().tensors(cell)
         z, exact = run(home, config, column, tensors, "int8")[0], space.embed(column, [cell])[0]
-        assert not np.array_equal(z, exact) and z @ exact / np.linalg.norm(z) >= 0.999
+        assert z @ exact / np.linalg.norm(z) >= 0.999
+        assert column != "picture" or not np.array_equal(z, exact), "numbers may be whole multiples of a step"
     files = {path.name for path in (home / "shared" / "onnx").iterdir()}
     assert len(files) == 1 + len(COLUMNS) + len(with_int8)
 
