@@ -207,7 +207,7 @@ def _check_column(
         rows = table.dicts(None, path_columns(space))
         space.compose_cells(rows, name)
         cells = [row.get(name) for row in rows]
-        sample = np.unique(np.linspace(0, len(rows) - 1, limit).round().astype(np.int64))
+        sample = np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(np.int64))
         sample = sample[[not missing(cells[row]) for row in sample]]
         return cells, sample, space.embed(name, [cells[row] for row in sample])
 

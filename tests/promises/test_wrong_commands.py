@@ -57,7 +57,7 @@ NUMBERS = {int: ["x", "1.5", "-1", "99999999999999999999999"], float: ["x", "nan
 NOTHING_WRONG = re.compile(  # what only looks wrong
     r"cache rows.jsonl: (?!no/where)"  # it lists what is cached of a table, and does not read it
     r"|index --field (no/such|-1)"  # a field of a new index may have any name
-    r"|(index --max-windows|page -k) 9+"  # at most so many: all
+    r"|(index --max-windows|page -k|check --rows) 9+"  # at most so many: all
     r"|adopt hf: no/where"  # a model on the Hub
 )
 
