@@ -33,6 +33,7 @@ from .security import MAX_BODY_BYTES
 from .workers import Batches, Workers
 
 _UPLOAD_SECONDS = 60.0
+_LAYOUT_SECONDS = 1_800.0  # UMAP of many rows takes minutes, and the page can cancel it
 _MAX_CACHED = 16  # layouts, columns and summaries
 _BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
@@ -64,7 +65,8 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
         metrics: of the requests so far.
     """
     searches = Workers("search", 2, 32)
-    layouts = Workers("layout", 1, 16)  # a new layout takes long: searches do not wait for it
+    layouts = Workers("layout", 1, 16, timeout=_LAYOUT_SECONDS)  # nothing else waits for them
+    columns = Workers("column", 1, 16)
     monitor = Workers("metrics", 1, 4)  # of its own, to answer when the others are busy
     uploads = asyncio.Semaphore(MAX_UPLOADS)
     cache: dict[Any, Any] = {}
@@ -72,7 +74,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
         yield
-        for workers in (lookups, searches, layouts, monitor, models):
+        for workers in (lookups, searches, layouts, columns, monitor, models):
             workers.close()
 
     app = FastAPI(
@@ -125,7 +127,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
     )
     async def state(request: Request) -> Response:
         index = await monitor.run(request, render_index)
-        queues = (lookups.workers, searches, layouts, models.texts, models.sounds)
+        queues = (lookups.workers, searches, layouts, columns, models.texts, models.sounds)
         lengths = [({"queue": workers.name}, workers.queue_length) for workers in queues]
         queued = render("jointembed_queue_length", "gauge", "Requests that wait for a thread.", lengths)
         return Response(metrics.render() + queued + index, media_type=MEDIA_TYPE)
@@ -162,7 +164,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
             return Response(points, headers={"index-version": index.version}, media_type="application/octet-stream")
 
     @app.get("/api/column", summary="One metadata column of all items", response_model=schema.ColumnValues)
-    @layouts.in_thread
+    @columns.in_thread
     def column(params: Annotated[schema.ColumnParams, Query()]) -> Response:
         with live.read(params.field) as index:
             values = cached(index, page.column_values, params.name, params.field)

@@ -57,6 +57,7 @@ export class ServerSource {
     );
     const text = query.map(([name, value]) => `${name}=${encodeId(String(value))}`).join("&");
     const answer = await fetch(`api/${path}${text ? `?${text}` : ""}`, init).catch(() => null);
+    init.signal?.throwIfAborted();
     if (!answer) throw new Error("The server does not answer.");
     if (answer.ok) return answer;
     const body = await answer.json().catch(() => ({}));
@@ -77,9 +78,10 @@ export class ServerSource {
     if (version !== this.version) throw new VersionError("The index has changed.");
   }
 
-  layout(axes) {
+  /** @param {AbortSignal} [signal] of who waits */
+  layout(axes, signal) {
     return this.cache.get(`layout ${axes}`, async () => {
-      const answer = await this.get("layout", [["axes", axes]]);
+      const answer = await this.get("layout", [["axes", axes]], { signal });
       this.check(answer.headers.get("index-version"));
       return new Float32Array(await answer.arrayBuffer());
     });

@@ -186,9 +186,9 @@ function robustRange(values) {
 }
 
 /** The points (N, 3) of a layout, by its name or by columns as axes: { points, dims, scales }. */
-export async function loadLayout(axes, source = state.source) {
+export async function loadLayout(axes, source = state.source, signal = undefined) {
   if (typeof axes === "string")
-    return { points: await source.layout(axes), dims: axes.endsWith("3") ? 3 : 2, scales: null };
+    return { points: await source.layout(axes, signal), dims: axes.endsWith("3") ? 3 : 2, scales: null };
   const columns = await Promise.all(axes.map((name) => source.column(name)));
   const numbers = columns.map(numeric);
   const scales = axes.map((name, axis) => {
@@ -206,9 +206,11 @@ export async function loadLayout(axes, source = state.source) {
   return { points, dims: axes.length, scales };
 }
 
-export async function setLayout(axes) {
-  const { points, dims, scales } = await loadLayout(axes);
+/** Show another layout once it has been loaded. @param {AbortSignal} [signal] of who waits for it */
+export async function setLayout(axes, signal) {
+  const { points, dims, scales } = await loadLayout(axes, state.source, signal);
   state.map = axes;
+  showAxes(axes);
   parts.chart.setPoints(points, dims, scales);
   updateColours();
   updateInset();
@@ -218,7 +220,7 @@ export async function setLayout(axes) {
 export function availableChoices(info) {
   const layouts = info.axes.filter((name) => LAYOUTS[name]);
   const numbers = info.axes.filter((name) => !LAYOUTS[name]);
-  const now = state.info ? chosenAxes() : (state.map ?? info.start ?? layouts[0]);
+  const now = state.info ? state.axes : (state.map ?? info.start ?? layouts[0]);
   const names = Array.isArray(now) ? now : now.split(",");
   const columns = info.columns.filter((column) => column.kind !== "text" && column.size > 1);
   const preferred =
@@ -239,14 +241,20 @@ export function availableChoices(info) {
 export function showChoices({ layouts, numbers, axes, colours, colour }) {
   const columns = numbers.length > 1 ? [option("", "Columns")] : [];
   byId("map").replaceChildren(...layouts.map((name) => option(name, LAYOUTS[name])), ...columns);
-  byId("map").value = Array.isArray(axes) ? "" : axes;
   AXES.forEach((id, axis) => {
-    const select = byId(id);
     const none = axis === 2 ? [option("", "none")] : [];
-    select.replaceChildren(...none, ...numbers.map((name) => option(name, plainText(name))));
-    select.value = (Array.isArray(axes) ? axes[axis] : axis < 2 && numbers[axis]) || "";
+    byId(id).replaceChildren(...none, ...numbers.map((name) => option(name, plainText(name))));
+    byId(id).value = (axis < 2 && numbers[axis]) || "";
   });
-  byId("axes").hidden = byId("map").value !== "";
+  showAxes(axes);
   byId("colour").replaceChildren(option("", "none"), ...colours.map((name) => option(name, plainText(name))));
   byId("colour").value = colour;
+}
+
+/** Let the menus name the layout that is shown. */
+export function showAxes(axes) {
+  state.axes = axes;
+  byId("map").value = Array.isArray(axes) ? "" : axes;
+  if (Array.isArray(axes)) AXES.forEach((id, axis) => (byId(id).value = axes[axis] ?? ""));
+  byId("axes").hidden = !Array.isArray(axes);
 }

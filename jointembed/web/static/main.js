@@ -4,7 +4,17 @@
 import { parseQuery } from "./address.js";
 import { Chart } from "./chart.js";
 import { theme } from "./colour.js";
-import { AXES, chosenAxes, setColour, setLayout, styleSwatch, updateColours, updateLegend } from "./colouring.js";
+import {
+  AXES,
+  LAYOUTS,
+  chosenAxes,
+  setColour,
+  setLayout,
+  showAxes,
+  styleSwatch,
+  updateColours,
+  updateLegend,
+} from "./colouring.js";
 import { showField, showFilterCount } from "./dataset.js";
 import { announce, byId, debounce, isNarrow, memory, option, prefersDark } from "./dom.js";
 import { plainText } from "./format.js";
@@ -29,6 +39,7 @@ import { attachSheetHandle, updateInset } from "./sheet.js";
 import { PAGE_SIZE, labelOf, parts, pointOf, state, titleOf } from "./state.js";
 
 const TYPING_DELAY = 220; // milliseconds
+const PENDING_MS = 500; // after which, and how often, the wait for a layout is shown
 const MAX_ZOOM = 500;
 const MIN_ZOOM = 0.5;
 
@@ -93,11 +104,39 @@ async function whileBusy(action) {
   }
 }
 
-/** Show the chosen layout. */
-async function showLayout() {
-  byId("axes").hidden = byId("map").value !== "";
-  await whileBusy(() => withCurrentMap(() => setLayout(chosenAxes())));
-  byId("select").hidden = parts.chart.dims !== 2;
+let waiting = new AbortController(); // for a layout
+let awaited = ""; // its name
+
+/** Show a layout once it has been computed, which takes long for a new one; until then the present one stays. */
+async function showLayout(axes) {
+  showAxes(state.axes);
+  if (awaited === String(axes)) return false;
+  waiting.abort();
+  const own = (waiting = new AbortController());
+  awaited = String(axes);
+  const name = LAYOUTS[axes] ?? "Columns";
+  const begin = performance.now();
+  const show = () => {
+    byId("pending").hidden = false;
+    byId("pending-text").textContent = `${name}: computing, ${Math.round((performance.now() - begin) / 1000)} s`;
+  };
+  const timer = setInterval(show, PENDING_MS);
+  try {
+    await whileBusy(() => withCurrentMap(() => setLayout(axes, own.signal)));
+    byId("select").hidden = parts.chart.dims !== 2;
+    announce(`Map: ${name}`);
+    return true;
+  } catch (error) {
+    if (!own.signal.aborted) throw error;
+    announce(`Map: ${LAYOUTS[state.axes] ?? "Columns"}`);
+    return false;
+  } finally {
+    clearInterval(timer);
+    if (own === waiting) {
+      byId("pending").hidden = true;
+      awaited = "";
+    }
+  }
 }
 
 /** Whether a drag on the map draws a region, or moves the map. */
@@ -109,12 +148,7 @@ function setSelecting(isSelecting) {
 
 /** Show the map and the colours of an address, if they are not shown yet. */
 async function restoreView({ map, colour }) {
-  if (map !== undefined && String(map) !== String(chosenAxes())) {
-    const names = Array.isArray(map) ? map : ["", "", ""];
-    byId("map").value = Array.isArray(map) ? "" : map;
-    AXES.forEach((id, axis) => Array.isArray(map) && (byId(id).value = names[axis] ?? ""));
-    await showLayout();
-  }
+  if (map !== undefined && String(map) !== String(state.axes)) await showLayout(map);
   if (colour !== undefined && colour !== state.colour) {
     byId("colour").value = colour;
     await withCurrentMap(() => setColour(colour));
@@ -124,14 +158,18 @@ async function restoreView({ map, colour }) {
 function attachMapEvents() {
   const { chart } = parts;
   const onLayout = () =>
-    showLayout()
-      .then(() => {
+    showLayout(chosenAxes())
+      .then((isShown) => {
         const { question } = state;
+        if (!isShown) return null;
         if (question.kind === "selection") return ask(Object.assign(question, { region: null }));
         return updateAddress(false);
       })
-      .catch(renderError)
-      .then(() => announce(`Map: ${byId("map").selectedOptions[0].textContent}`));
+      .catch(renderError);
+  byId("pending-cancel").addEventListener("click", () => {
+    waiting.abort();
+    byId("map").focus();
+  });
   for (const id of ["map", ...AXES]) byId(id).addEventListener("change", onLayout);
   byId("colour").addEventListener("change", () => {
     const name = byId("colour").value;

@@ -15,7 +15,8 @@ export const state = {
   rows: new Map(), // id -> hit, of this version
   // start | similar {plus, minus} | search {words} | path {start, end} | file {blob} | selection {region, ids}
   question: { kind: "start" },
-  map: undefined, // the layout, or the columns as axes, if it is not that of the start
+  axes: "", // the layout that is shown, or the columns that are its axes
+  map: undefined, // the same if it was chosen; undefined if it is that of the start
   selected: null, // Set of the selected points; the others are dimmed
   hits: [],
   k: PAGE_SIZE,
