@@ -16,7 +16,7 @@ from .bfloat16 import BFloat16Vectors, is_faster
 from .memmap import drop_pages
 from .pca_prefilter import PcaPrefilter
 from .rounding import ignore_invalid
-from .single import Query, search_one, select_candidates, take_best
+from .single import search_one, select_candidates, select_candidates_of_each, take_best
 from .vectors import Vectors
 
 _RESCORE_DIRECTLY = 12  # candidates per result, up to which scoring all of them in float64 is the fastest
@@ -94,22 +94,24 @@ class ExactSearch:
             self.build_prefilter()  # other threads go on without it meanwhile
         if count % _DROP_EVERY_SEARCHES == 0:
             drop_pages(self.vectors.values)
-        prefilter, streaming = self.prefilter, count < self._prefilter_after
-        if prefilter is None and len(queries) > 1:
+        streaming = count < self._prefilter_after
+        if streaming and len(queries) > 1:
             return self._search_many(queries, k)
-        candidates = [None] if prefilter is None else prefilter.candidates(queries, k)
-        results = [self._search_candidates(*pair, k, streaming) for pair in zip(queries, candidates, strict=True)]
+        candidates = self._select_of_each(queries, k, streaming)
+        results = [take_best(self.vectors, query, k, each) for query, each in zip(queries, candidates, strict=True)]
         return np.stack([positions for positions, _ in results]), np.stack([scores for _, scores in results])
 
-    def _search_candidates(
-        self, query: Query, candidates: Positions | None, k: int, streaming: bool
-    ) -> tuple[Positions, Scores]:
-        """Return the k best of some candidates, or of all rows if None."""
-        if candidates is None:
-            candidates = select_candidates(self.vectors, query, k, streaming=streaming)
-        elif len(candidates) > _RESCORE_DIRECTLY * k:
-            candidates = select_candidates(self.vectors, query, k, candidates)
-        return take_best(self.vectors, query, k, candidates)
+    def _select_of_each(self, queries: Queries, k: int, streaming: bool) -> list[Positions]:
+        """Return the rows that may be among the k best of each of a few queries."""
+        if self.prefilter is None and len(queries) > 1:
+            return select_candidates_of_each(self.vectors, queries, k)
+        narrow = [None] if self.prefilter is None else self.prefilter.candidates(queries, k)
+        return [
+            select_candidates(self.vectors, query, k, rows, streaming)
+            if rows is None or len(rows) > _RESCORE_DIRECTLY * k
+            else rows
+            for query, rows in zip(queries, narrow, strict=True)
+        ]
 
     def _search_many(self, queries: Queries, k: int) -> tuple[Positions, Scores]:
         bfloat16 = self._rounded() if len(queries) >= self._bfloat16_min_queries else None

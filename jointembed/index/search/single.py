@@ -1,9 +1,9 @@
-"""The exact nearest neighbors of one query, by one pass over the vectors.
+"""The exact nearest neighbors of one query or a few, by one pass over the vectors.
 
 A float32 product selects every row that may be among the k best given its rounding error (see `rounding.py`); these few
 are scored again in float64.
 
-Letters: N rows, D dimension, n candidates.
+Letters: N rows, D dimension, M queries, n candidates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import Float32s, Positions, Scores
+from .base import Float32s, Positions, Queries, Scores
 from .memmap import iter_slices
 from .rounding import TINY, relative_error
 from .vectors import Vectors
@@ -22,6 +22,7 @@ Query = npt.NDArray[np.float64]
 
 GROUP_ROWS = 64
 _GATHER_COST = 6  # gathering a row costs as much as reading this many rows in sequence
+_MAX_SCORES = 16_777_216  # scores in memory at once: 64 MB
 
 
 def search_one(vectors: Vectors, query: Query, k: int, allowed: Positions | None = None) -> tuple[Positions, Scores]:
@@ -46,30 +47,47 @@ def select_candidates(
         query: (D,).
         k: at most the number of allowed rows, and at least 1.
         allowed: ascending positions; all rows if None.
-        streaming: whether to drop the pages of memory-mapped vectors while reading them.
+        streaming: whether to drop the pages of memory-mapped vectors while reading all of them.
     """
     values, single = vectors.values, query.astype(np.float32)
     gather = allowed is not None and len(allowed) < len(vectors) // _GATHER_COST
-    if streaming:
+    if streaming and allowed is None:
         scores = np.concatenate([values[rows] @ single for rows in iter_slices(values)])
     else:
         scores = (values[allowed] if gather else values) @ single
     if allowed is not None and not gather:
         scores = scores[allowed]
+    positions = _reach_kth(vectors, single, scores, k, allowed)
+    return positions if allowed is None else allowed[positions]
+
+
+def select_candidates_of_each(vectors: Vectors, queries: Queries, k: int) -> list[Positions]:
+    """Return what `select_candidates` returns for each of a few queries (M, D), by one product with all vectors."""
+    step = max(1, _MAX_SCORES // len(vectors))
+    results: list[Positions] = []
+    for start in range(0, len(queries), step):
+        block = queries[start : start + step].astype(np.float32)
+        scores = block @ vectors.values.T  # (M, N)
+        results += [_reach_kth(vectors, *row, k) for row in zip(block, scores, strict=True)]
+    return results
+
+
+def _reach_kth(
+    vectors: Vectors, single: Float32s, scores: Float32s, k: int, allowed: Positions | None = None
+) -> Positions:
+    """Return which float32 scores of a query (D,) may be among the k best; those with euclidean are overwritten."""
     error: Any = np.float32(relative_error(len(single)))
     if vectors.metric == "cosine":
-        positions = np.flatnonzero(scores >= kth_lower_bound(scores, k) - 2 * error)
+        return np.flatnonzero(scores >= kth_lower_bound(scores, k) - 2 * error)
+    squares = vectors.squares if allowed is None else vectors.squares[allowed]
+    length = single @ single + np.float32(TINY)
+    if vectors.metric == "dot":
+        error = error * np.sqrt(length) * np.sqrt(squares)  # their product may overflow float32
     else:
-        squares = vectors.squares if allowed is None else vectors.squares[allowed]
-        length = single @ single + np.float32(TINY)
-        if vectors.metric == "dot":
-            error = error * np.sqrt(length) * np.sqrt(squares)  # their product may overflow float32
-        else:
-            error = 2 * error * (squares + length)
-            scores *= 2
-            scores -= squares
-        positions = np.flatnonzero(scores + error >= kth_lower_bound(scores - error, k))
-    return positions if allowed is None else allowed[positions]
+        error = 2 * error * (squares + length)
+        scores *= 2
+        scores -= squares
+    return np.flatnonzero(scores + error >= kth_lower_bound(scores - error, k))
 
 
 def group_max(scores: Float32s) -> Float32s:

@@ -235,6 +235,26 @@ def test_a_few_queries_at_once_use_the_prefilter_and_get_the_answers_of_single_o
         assert np.array_equal(scores, [singly.search(query[None], 10)[1][0] for query in queries])
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.sampled_from(COUNTS),
+    k=st.integers(1, 12),
+    metric=st.sampled_from(METRICS),
+    kind=st.sampled_from(["any", "equal", "signs", "near", "mixed"]),
+    power=st.sampled_from(POWERS),
+)
+def test_a_few_queries_get_the_answers_of_single_ones_also_without_a_prefilter(seed, count, k, metric, kind, power):
+    rng = np.random.default_rng(seed)
+    vectors = random_vectors(rng, count, 5, metric, kind, power)
+    queries = random_queries(rng, vectors, power, int(rng.integers(2, 17)))
+    search = ExactSearch(vectors, prefilter_after=0)
+    k = min(k, count)
+    positions, scores = search.search(queries, k)
+    assert search.prefilter is None and scores.shape == (len(queries), k)
+    assert positions.tolist() == [brute_force(vectors, query, k) for query in queries]
+
+
 def test_prefilter_is_not_built_where_it_would_cost_more_than_it_saves():
     values = unit(np.random.default_rng(0).standard_normal((30_000, 64))).astype(np.float32)
     assert PcaPrefilter.fit(Vectors(values, "cosine")) is None
