@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from jointembed import recipe_tools
 from jointembed.errors import UsageError
@@ -23,6 +24,7 @@ from jointembed.errors import UsageError
 Floats = NDArray[np.float64]
 
 RESAMPLES = 1000
+TEMPERATURE = 0.1  # of the smooth maximum, as in the recipe
 STRENGTHS = (10, 100, 1000)  # inverse strengths of the regularisation that are tried on `dev`
 
 # N captions, T tags, R resamples
@@ -51,12 +53,17 @@ def interval(quality: Floats) -> Floats:
     return np.asarray(np.quantile(quality[1:], [0.025, 0.975]) - quality[1:].mean() + quality[0])
 
 
-def score_by_phrases(model: Any, column: str, captions: list[list[str]], tag_vectors: Any) -> Floats:
-    """The highest cosine that a phrase of each caption has with each tag: (N, T)."""
+def score_by_phrases(
+    model: Any, column: str, captions: list[list[str]], tag_vectors: Any, temperature: float = 0
+) -> Floats:
+    """The highest cosine that a phrase of each caption has with each tag (N, T), or a smooth maximum of all phrases."""
     phrases = sorted({phrase for caption in captions for phrase in caption})
     scores = model.embed(column, phrases) @ tag_vectors.T
     place = {phrase: number for number, phrase in enumerate(phrases)}
-    return np.stack([scores[[place[phrase] for phrase in caption]].max(0) for caption in captions])
+    of_phrases = [scores[[place[phrase] for phrase in caption]].astype(np.float64) for caption in captions]
+    if not temperature:
+        return np.stack([cosines.max(0) for cosines in of_phrases])
+    return np.stack([temperature * logsumexp(cosines / temperature, axis=0) for cosines in of_phrases])
 
 
 def fit_tfidf(rows: dict[str, list[Any]], right: dict[str, Floats]) -> tuple[Floats, float]:
@@ -114,7 +121,7 @@ def main() -> None:
     report("untrained, the best phrase", score_by_phrases(model, "text", captions, tag_vectors))
     for run in runs:
         model = Space.load(run)
-        quality = report(run, score_by_phrases(model, "caption", captions, model.embed("tags", tags)))
+        quality = report(run, score_by_phrases(model, "caption", captions, model.embed("tags", tags), TEMPERATURE))
         low, high = interval(quality - baseline)
         print(f"  above TF-IDF by {quality[0] - baseline[0]:.3f} ({low:.3f} - {high:.3f})", flush=True)
 
