@@ -769,21 +769,21 @@ def test_url_restores_the_map_and_its_colours(server, open_page):
 
 def test_layout_that_takes_long_shows_its_time_and_can_be_cancelled(server, open_page):
     page = open_page(server[0])
-    held = []
-    page.route("**/api/layout?axes=pca3", lambda route: held.append(route))
+    requests = []
+    page.route("**/api/layout?axes=pca3", lambda route: requests.append(route))
     page.select_option("#map", "pca3")
     page.get_by_text("3-D: computing").wait_for()
     assert page.locator("#map").input_value() == "pca2"  # that is what is still shown
     page.select_option("#map", "pca3")
     page.select_option("#colour", "tempo")  # meanwhile everything else works
     until(lambda: page.locator("#legend-name").text_content() == "tempo")
-    assert page.locator("#pending").is_visible() and len(held) == 1
+    assert page.locator("#pending").is_visible() and len(requests) == 1
     page.click("#pending-cancel")
     page.locator("#pending").wait_for(state="hidden")
     assert page.locator("#map").input_value() == "pca2" and "map=" not in address(page)
     page.select_option("#map", "pca3")
-    until(lambda: page.evaluate("1") and len(held) == 2)
-    held[1].continue_()
+    until(lambda: page.evaluate("1") and len(requests) == 2)
+    requests[1].continue_()
     until(lambda: page.locator("#map").input_value() == "pca3")
     until(lambda: "map=pca3" in address(page) and page.locator("#pending").is_hidden())
 
