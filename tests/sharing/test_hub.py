@@ -75,6 +75,7 @@ def test_a_model_is_uploaded_in_one_commit_with_its_card(pushed):
     assert {"README.md", "config.json", "model.safetensors", "tokenizers"} <= names
 
 
+@pytest.mark.slow
 def test_a_fresh_process_takes_it_from_the_cache_without_network(pushed, model):
     texts = ["a slow waltz", "unheard"]
     expected = model.space.embed("caption", texts).tobytes().hex()
