@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import files
@@ -37,7 +37,13 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         UsageError: the index tells of no sound files, or the playlist cannot be written there.
     """
     start = os.path.abspath(root or os.path.dirname(path) or ".")
-    lines, count = render(index, [(hit.id, hit.row) for hit in hits], start)
+    info = index.info
+
+    def locate(id: str, row: Mapping[str, Any]) -> str | None:
+        place = next((row[name] for name in ("path", "audio") if isinstance(row.get(name), str)), None)
+        return None if place is None else info.locate(place, id)
+
+    lines, count = render([(hit.id, hit.row) for hit in hits], locate, start)
     if not count and hits:
         raise UsageError(
             path, "these rows tell of no sound files", "index a folder, or a table with a column path or audio"
@@ -47,19 +53,23 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
     return f"{path}: {count} songs"
 
 
-def render(index: Index, rows: Iterable[tuple[str, Mapping[str, Any]]], start: str) -> tuple[list[str], int]:
+def render(
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    locate: Callable[[str, Mapping[str, Any]], str | None],
+    start: str,
+) -> tuple[list[str], int]:
     """The lines of a playlist of some ids and rows, and the number of its songs. Rows without a sound are left out.
 
     Args:
-        index: the index that they are in.
         rows: the id and the cells of each.
+        locate: gives the path of the sound of a row, None if it has none.
         start: the absolute path of the folder that the paths start from; those from / are absolute.
     """
     is_absolute = start == os.path.abspath(os.sep)
     lines, count = [], 0
     for id, row in rows:
-        place = next((row[name] for name in ("path", "audio") if isinstance(row.get(name), str)), None)
-        if place is None or "\n" in place or "\r" in place:  # a playlist has a line for each
+        way = locate(id, row)
+        if way is None or "\n" in way or "\r" in way:  # a playlist has a line for each
             continue
         names = (", ".join(map(str, items(row.get(name)))) for name in ("artist", "title"))
         label = " - ".join(filter(None, names))
@@ -69,7 +79,6 @@ def render(index: Index, rows: Iterable[tuple[str, Mapping[str, Any]]], start: s
         )
         if (times := track_times(row)) is not None:  # VLC and its like play the track alone, others the file
             lines += [f"#EXTVLCOPT:start-time={times[0]:.3f}", f"#EXTVLCOPT:stop-time={times[1]:.3f}"]
-        way = index.info.locate(place, id)
         with contextlib.suppress(ValueError):  # on Windows there is no way from one drive to another
             way = os.path.abspath(way) if is_absolute else os.path.relpath(way, start)
         count += 1

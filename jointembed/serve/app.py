@@ -282,9 +282,11 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
         with live.read() as index:
             _check_ids(index, *ids)
             start = os.path.abspath(os.sep if is_local else index.info.folders[0] if index.info.folders else ".")
-            lines, count = playlist.render(index, [(id, index.row(id)) for id in ids], start)
+            info = index.info
+            rows = [(id, index.row(id)) for id in ids]
+            lines, count = playlist.render(rows, lambda _, row: audio.find_sound(row, info, roots), start)
         if not count:
-            raise HTTPException(422, "none of these items has a sound file")
+            raise HTTPException(422, "none of these items has a sound file in the folders that are served")
         return Response(playlist.encode(["#EXTM3U", *lines]), media_type="audio/x-mpegurl")
 
     @app.get("/audio", summary="The sound of an item; ranges of bytes are supported", response_class=FileResponse)

@@ -442,8 +442,14 @@ def test_playlist_has_the_paths_of_sound_files(music):
         lines = [line for line in body.decode().splitlines() if not line.startswith("#")]
         assert lines == [str(music / "music" / "deep" / "b.mp3"), str(music / "music" / "a.wav")]
         assert save("a.wav", "unknown")[0] == 404
+        assert save("notes.txt", "../secret.wav", "/etc/passwd")[0] == 422  # as they are not played either
+        playlist = save("notes.txt", "a.wav", "d.ogg")[2].decode().splitlines()
+        assert [line for line in playlist if not line.startswith("#")] == [str(music / "music" / "a.wav")]
         for body in (b"", b"[]", b"{}", b'{"ids": []}', b'{"ids": [1]}', b'{"ids": "a.wav"}', b"{", b"[" * 100_000):
             assert save(body=body or b" ")[0] == 422
+    with serving(music / "m.index", roots=[str(music / "more")]) as port:
+        body = ask(port, "/api/playlist", "POST", ["Content-Type: application/json"], b'{"ids": ["d.ogg"]}')[2]
+        assert str(music / "more" / "d.ogg") in body.decode().splitlines()
 
 
 def test_sounds_are_served_from_each_folder_of_an_index(music):

@@ -866,6 +866,27 @@ def test_list_and_selection_are_saved_as_playlist_and_table(server, file, path, 
     assert len(list(csv.DictReader(io.StringIO(text, newline="")))) == selected(page)
 
 
+@pytest.mark.parametrize("where", ["server", "file"])
+def test_list_is_saved_as_a_playlist_of_the_items_with_sounds(where, server, file, path, open_page):
+    page = open_page(server[0] if where == "server" else file)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    choose(page, "Song 1")
+    ids = page.locator(".list li").evaluate_all("all => all.map(e => e.dataset.id)")
+    with Index.open(path) as index:
+        expected = [str(path.parent / row["path"]) for row in map(index.row, ids) if "path" in row]
+    page.locator("#save summary").click()
+    with page.expect_download() as download:
+        page.click("#save-playlist")
+    lines = [line for line in Path(download.value.path()).read_text().splitlines() if line[0] != "#"]
+    assert 0 < len(expected) < 10  # the others have no sound
+    assert lines == (expected if where == "server" else [Path(each).as_uri() for each in expected])
+    until(lambda: status(page) == f"Playlist of {len(expected)} songs saved")
+    page.locator("#save summary").click()
+    page.click("#copy-paths")
+    until(lambda: status(page) == "10 paths copied")
+    assert len(page.evaluate("navigator.clipboard.readText()").splitlines()) == 10
+
+
 def test_words_are_searched_while_they_are_typed_and_going_back_skips_what_was_half_typed(server, open_page):
     page = open_page(server[0])
     page.locator("#query").press_sequentially("Song 42", delay=60)

@@ -94,24 +94,22 @@ class ExactSearch:
             self.build_prefilter()  # other threads go on without it meanwhile
         if count % _DROP_EVERY_SEARCHES == 0:
             drop_pages(self.vectors.values)
-        streaming = count < self._prefilter_after
-        if streaming and len(queries) > 1:
+        prefilter, is_first = self.prefilter, count < self._prefilter_after
+        if prefilter is not None:
+            candidates = [
+                select_candidates(self.vectors, query, k, rows)
+                if rows is None or len(rows) > _RESCORE_DIRECTLY * k
+                else rows
+                for query, rows in zip(queries, prefilter.candidates(queries, k), strict=True)
+            ]
+        elif len(queries) == 1:
+            candidates = [select_candidates(self.vectors, queries[0], k, streaming=is_first)]
+        elif is_first:
             return self._search_many(queries, k)
-        candidates = self._select_of_each(queries, k, streaming)
-        results = [take_best(self.vectors, query, k, each) for query, each in zip(queries, candidates, strict=True)]
+        else:
+            candidates = select_candidates_of_each(self.vectors, queries, k)
+        results = [take_best(self.vectors, query, k, rows) for query, rows in zip(queries, candidates, strict=True)]
         return np.stack([positions for positions, _ in results]), np.stack([scores for _, scores in results])
-
-    def _select_of_each(self, queries: Queries, k: int, streaming: bool) -> list[Positions]:
-        """Return the rows that may be among the k best of each of a few queries."""
-        if self.prefilter is None and len(queries) > 1:
-            return select_candidates_of_each(self.vectors, queries, k)
-        narrow = [None] if self.prefilter is None else self.prefilter.candidates(queries, k)
-        return [
-            select_candidates(self.vectors, query, k, rows, streaming)
-            if rows is None or len(rows) > _RESCORE_DIRECTLY * k
-            else rows
-            for query, rows in zip(queries, narrow, strict=True)
-        ]
 
     def _search_many(self, queries: Queries, k: int) -> tuple[Positions, Scores]:
         bfloat16 = self._rounded() if len(queries) >= self._bfloat16_min_queries else None

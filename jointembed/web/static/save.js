@@ -25,6 +25,12 @@ async function rowsOf(ids) {
   return rows;
 }
 
+/** Text as parts of a Blob, in which lone surrogates become the bytes that they stand for. */
+const partsOf = (text) =>
+  text
+    .split(/([\udc80-\udcff])/u)
+    .map((part) => (/^[\udc80-\udcff]$/u.test(part) ? Uint8Array.of(part.charCodeAt(0) & 255) : part));
+
 /** A playlist of the sounds beside an exported page, by their addresses. */
 async function embeddedPlaylist(ids) {
   const hits = await Promise.all(ids.map((id) => state.source.row(id)));
@@ -35,20 +41,14 @@ async function embeddedPlaylist(ids) {
       return [`#EXTINF:${Math.round(hit.row.seconds ?? -1)},${label}`, new URL(hit.audio, location.href).href];
     });
   if (!lines.length) throw new Error("None of these items has a sound file.");
-  return ["#EXTM3U", ...lines, ""].join("\n");
+  return new Blob(partsOf(["#EXTM3U", ...lines, ""].join("\n")));
 }
 
 const playlist = (ids) => (state.source.isLive ? state.source.playlist(ids) : embeddedPlaylist(ids));
 
-/** Text as parts of a Blob, in which lone surrogates become the bytes that they stand for. */
-const partsOf = (text) =>
-  text
-    .split(/([\udc80-\udcff])/u)
-    .map((part) => (/^[\udc80-\udcff]$/u.test(part) ? Uint8Array.of(part.charCodeAt(0) & 255) : part));
-
 function download(content, type, ending) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob(content instanceof Blob ? [content] : partsOf(content), { type }));
+  link.href = URL.createObjectURL(new Blob([content], { type }));
   link.download = `${state.info.name}.${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
@@ -56,12 +56,14 @@ function download(content, type, ending) {
 
 const ACTIONS = {
   "save-playlist": async (ids) => {
-    download(await playlist(ids), "audio/x-mpegurl", "m3u8");
-    return `Playlist of ${plural(ids.length, "item")} saved`;
+    const content = await playlist(ids);
+    download(content, "audio/x-mpegurl", "m3u8");
+    const songs = (await content.text()).match(/^#EXTINF/gm) ?? []; // items without a sound are left out
+    return `Playlist of ${plural(songs.length, "song")} saved`;
   },
   "save-table": async (ids) => {
     const names = ["id", ...state.info.columns.map(({ name }) => name).filter((name) => name !== "id")];
-    download(formatCsv(await rowsOf(ids), names), "text/csv", "csv");
+    download(new Blob(partsOf(formatCsv(await rowsOf(ids), names))), "text/csv", "csv");
     return `Table of ${plural(ids.length, "item")} saved`;
   },
   "copy-paths": async (ids) => {

@@ -226,13 +226,20 @@ def test_prefilter_is_built_after_three_queries_and_leaves_few_candidates():
 def test_a_few_queries_at_once_use_the_prefilter_and_get_the_answers_of_single_ones(metric):
     vectors = Vectors(clustered(40_000, 64).values, metric)
     search, singly = ExactSearch(vectors), ExactSearch(vectors)
-    search.build_prefilter()
-    assert search.prefilter is not None
+    prefilter, counts = PcaPrefilter.fit(vectors), []
+
+    class Counting:
+        def candidates(self, queries, k):
+            counts.append(len(queries))
+            return prefilter.candidates(queries, k)
+
+    search.prefilter = Counting()
     for count in (2, 5, 16):
         queries = unit(vectors.values[100 : 100 + count].astype(np.float64) + 0.01)
         positions, scores = search.search(queries, 10)
         assert positions.tolist() == [brute_force(vectors, query, 10) for query in queries]
         assert np.array_equal(scores, [singly.search(query[None], 10)[1][0] for query in queries])
+    assert counts == [2, 5, 16]
 
 
 @settings(deadline=None, max_examples=40)
