@@ -18,6 +18,7 @@ from . import exported, golden
 
 KEY = exported.KEY  # what describes the model, beside Lightning's own keys and the weights in `state_dict`
 VERSION = 2
+INDEX_HEADER = b"SQLite format 3\0"
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
@@ -60,6 +61,9 @@ def read(path: Path, map_location: Any = None) -> dict[str, Any]:
 
 def _read_file(path: Path, map_location: Any) -> dict[str, Any]:
     advice = "use another checkpoint of the run, or train again"
+    with path.open("rb") as file:
+        if file.read(len(INDEX_HEADER)) == INDEX_HEADER:
+            raise MismatchError(path, "this is an index, not a model", "give the checkpoint that made the index")
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip():

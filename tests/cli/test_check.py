@@ -97,3 +97,8 @@ def test_an_index_and_vocabularies_are_checked(ask):
 def test_wrong_words_end_with_one_line(ask, words, message):
     printed = ask(*words, code=2)
     assert message in printed.err and printed.err.count("\n") == 1 and not printed.out
+
+
+def test_an_index_given_as_the_model_is_called_an_index(ask):
+    printed = ask("s.index", code=4)
+    assert "this is an index, not a model" in printed.err and printed.err.count("\n") == 1
