@@ -96,6 +96,9 @@ def run_script(main: Callable[[], None]) -> None:
     except UserError as failure:
         print(failure, file=sys.stderr)
         raise SystemExit(failure.code) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def load_script(path: Path) -> ModuleType:

@@ -38,6 +38,7 @@ GROUPS = {
         "evaluate",
         "compare",
         "runs",
+        "reproduce",
         "check",
         "cache",
     ],

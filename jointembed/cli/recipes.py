@@ -74,7 +74,8 @@ def packaged_folder() -> Path:
 def names() -> list[str]:
     """The names of all packaged recipes, such as songs/joint."""
     root = packaged_folder()
-    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml"))
+    paths = [*root.glob("*.yaml"), *root.glob("*/*.yaml")]  # those below are protocols
+    return sorted(str(path.relative_to(root).with_suffix("")) for path in paths)
 
 
 def resolve(name: str) -> Path:

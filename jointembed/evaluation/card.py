@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -156,14 +157,29 @@ def _finite(value: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide vectors, without importing them."""
+    """The versions of Python and of the packages that decide vectors, without importing them.
+
+    In a clone of the repository, `commit` is that of jointembed, with `-dirty` where its files are changed.
+    """
     installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return installed
+    return installed | ({"commit": commit} if (commit := _commit()) else {})
+
+
+def _commit() -> str | None:
+    """The commit of this package; None where it is not in a clone, or git is not installed."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        # A folder of packages may itself lie in another repository.
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], check=True, capture_output=True)
+        describe = ["describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
+        return subprocess.run([*git, *describe], check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def machine() -> dict[str, Any]:

@@ -41,6 +41,7 @@ RIGHT = {
     "projector": "s.index out",
     "prune": "songs.index",
     "recipes": "tiny",
+    "reproduce": "",
     "runs": "tried",
     "search": "s.index fiddle",
     "serve": "s.index --port 0",
