@@ -5,172 +5,33 @@ import io
 import re
 import threading
 import time
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+from web_page import (
+    ALL,
+    HOSTILE,
+    LEFT,
+    SIZE,
+    Listener,
+    address,
+    choose,
+    coloured,
+    draw,
+    points,
+    rows,
+    search,
+    selected,
+    similar,
+    status,
+    titles,
+    until,
+)
 from web_server import Embedder, get_json, serving
 
 from jointembed.index.index import Index
 from jointembed.web import export as pages
-
-HOSTILE = [
-    "<script>window.__xss = 1</script>", "<img src=x onerror='window.__xss = 1'>", "</script><svg onload=alert(1)>",
-    "javascript:alert(1)", "\"><b onmouseover=alert(1)>", "{{7*7}} ${alert(1)}", "🎈 Für “Elise”", "\u202egnirts",
-]  # fmt: skip
-GENRES = ["waltz", "polka", "reel", "hip & hop's"]
-SIZE = {"width": 960, "height": 560}
-
-
-def tone(seconds):
-    content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        steps = np.arange(int(8000 * seconds))
-        file.writeframes((3000 * np.sin(steps / 4)).astype("<i2").tobytes())
-    return content.getvalue()
-
-
-def rows():
-    songs = []
-    for at in range(80):
-        title = HOSTILE[at // 4] if at % 4 == 0 and at // 4 < len(HOSTILE) else f"Song {at}"
-        songs.append(
-            {"id": f"song/{at}", "title": title, "genre": GENRES[at % 4], "tempo": 80 + at, "year": 1900 + at % 7}
-            | ({"path": f"{at}.wav"} if at < 40 else {})
-        )
-    songs[5]["id"] = "caf\udce9 #5?.wav"
-    songs[7].pop("tempo")
-    return songs
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    """80 songs in four clusters, one a genre."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((4, 12)) * 2
-    vectors = centres[np.arange(80) % 4] + rng.standard_normal((80, 12)) * 0.5
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    path = tmp_path_factory.mktemp("page") / "songs.index"
-    with Index.create(path, 12, "cosine") as index:
-        index.add(rows(), vectors, "audio")
-        index.set_vocabulary(["turning", "hopping", "running", "<b>bold</b>"], vectors[:4], "audio")
-    return path
-
-
-class Listener(Embedder):
-    """Embeds sounds but no texts, which are searched in the columns."""
-
-    words = False
-
-
-@pytest.fixture(scope="module")
-def server(path):
-    """The address of a server, and the paths that pages requested."""
-    for at in range(40):
-        (path.parent / f"{at}.wav").write_bytes(tone(0.4))
-    urls = []
-    with serving(path, roots=[str(path.parent)], load=lambda *_: Listener(12)) as port:
-        until(lambda: get_json(port, "/api/info")["file"])
-        yield f"http://127.0.0.1:{port}/", urls
-
-
-@pytest.fixture(scope="module")
-def file(path):
-    """The exported page, with the sound of the first song beside it."""
-    (path.parent / "song").mkdir()
-    (path.parent / "song" / "1").write_bytes(tone(0.4))
-    with Index.open(path) as index:
-        pages.export(index, path.parent / "songs.html", k=12, root=path.parent)
-    return (path.parent / "songs.html").as_uri()
-
-
-@pytest.fixture
-def open_page(browser, server):
-    """Opens a page, and checks at the end that it had no errors."""
-    contexts, wrong = [], []
-
-    def errors(text, expected):
-        if expected is None or expected not in text:
-            wrong.append(text)
-
-    def show(address, expected=None, **more):
-        context = browser.new_context(**{"viewport": SIZE, "reduced_motion": "reduce", **more})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("request", lambda request: server[1].append(request.url.removeprefix(server[0][:-1])))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.on("console", lambda message: message.type == "error" and errors(message.text, expected))
-        page.goto(address)
-        until(lambda: page.evaluate("performance.getEntriesByName('map').length"))
-        page.locator(".list li").first.wait_for()
-        return page
-
-    yield show
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def until(true, seconds=20.0):
-    """Wait for a condition; the policy of the page forbids the functions of playwright."""
-    end = time.monotonic() + seconds
-    while not (result := true()):
-        assert time.monotonic() < end, "nothing came"
-        time.sleep(0.02)
-    return result
-
-
-def titles(page):
-    return page.locator(".list .title").all_text_contents()
-
-
-def status(page):
-    return page.locator("#status").text_content()
-
-
-def points(page):
-    """The pixels of the map, (H, W, 3)."""
-    from PIL import Image
-
-    page.wait_for_timeout(60)
-    return np.asarray(Image.open(io.BytesIO(page.locator("#points").screenshot())).convert("RGB")).astype(int)
-
-
-def coloured(page, hexes):
-    """The positions on the screen where the map has a colour."""
-    colour = [int(hexes[at : at + 2], 16) for at in (1, 3, 5)]
-    down, right = np.nonzero((abs(points(page) - colour) < 24).all(2))
-    box = page.locator("#points").bounding_box()
-    beside = box["width"] - 226  # the legend, which has the colours too
-    return [(box["x"] + int(x), box["y"] + int(y)) for x, y in zip(right, down, strict=True) if x < beside]
-
-
-def similar(path, id, k=10, **more):
-    with Index.open(path) as index:
-        return [re.sub(r"[\u202a-\u202e]", " ", hit.row["title"]).strip() for hit in index.similar(id, k, **more)]
-
-
-def address(page):
-    """The present one; `page.url` is that of the latest event."""
-    return page.evaluate("location.href")
-
-
-def search(page, words):
-    page.fill("#query", words)
-    page.press("#query", "Enter")
-
-
-def choose(page, title):
-    """Search for a title and show its similar items."""
-    search(page, title)
-    page.locator(".hit").filter(has=page.get_by_text(title, exact=True)).click()
-    page.locator("#chosen").get_by_role("heading", name=title, exact=True).wait_for()
 
 
 def test_search_finds_items_and_a_result_shows_similar_items(server, path, open_page):
@@ -788,29 +649,6 @@ def test_layout_that_takes_long_shows_its_time_and_can_be_cancelled(server, open
     until(lambda: "map=pca3" in address(page) and page.locator("#pending").is_hidden())
 
 
-def draw(page, *corners, key=None):
-    """Draw a region on the map, whose corners are shares of its width and height."""
-    box = page.locator("#points").bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    if key:
-        page.keyboard.down(key)
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in [*places[1:], places[0]]:
-        page.mouse.move(*place, steps=5)
-    page.mouse.up()
-    if key:
-        page.keyboard.up(key)
-
-
-ALL = [(0.002, 0.12), (0.78, 0.12), (0.78, 0.995), (0.002, 0.995)]
-LEFT = [(0.002, 0.12), (0.4, 0.12), (0.4, 0.995), (0.002, 0.995)]
-
-
-def selected(page):
-    return int(page.locator("#heading").text_content().split()[0].replace(",", ""))
-
-
 @pytest.mark.parametrize("where", ["server", "file"])
 def test_region_drawn_on_the_map_selects_its_items(where, server, file, path, open_page):
     page = open_page(server[0] if where == "server" else file)
@@ -843,8 +681,8 @@ def test_region_drawn_on_the_map_selects_its_items(where, server, file, path, op
 
 
 def test_list_and_selection_are_saved_as_playlist_and_table(server, file, path, open_page):
-    for address in (server[0], file):
-        page = open_page(address)
+    for url in (server[0], file):
+        page = open_page(url)
         assert page.locator("#save").is_hidden()
         choose(page, "Song 1")
         page.locator("#save summary").click()

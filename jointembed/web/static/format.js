@@ -34,14 +34,36 @@ export function formatDuration(seconds) {
   return minutes < 60 ? `${minutes}:${pad(rest)}` : `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(rest)}`;
 }
 
+/** Whether the numbers of a column are durations: those of `seconds`, `full_seconds` and the like. */
+export const isDuration = (name) => /(^|_)seconds$/.test(name);
+
 /**
- * A number of a column: those of `seconds` are durations.
+ * A number of a column.
  * @param {string} name
  * @param {number} value
  * @param {number} [range]
  */
 export const formatQuantity = (name, value, range) =>
-  name === "seconds" ? formatDuration(value) : formatNumber(value, range);
+  isDuration(name) ? formatDuration(value) : formatNumber(value, range);
+
+/**
+ * A function that formats all numbers of a column alike, with as many decimals each.
+ * @param {string} name
+ * @param {(number | null)[]} values
+ */
+export function numberFormat(name, values) {
+  if (isDuration(name)) return formatDuration;
+  let [least, most, isInteger] = [Infinity, -Infinity, true];
+  for (const value of values) {
+    if (value === null) continue;
+    [least, most] = [Math.min(least, value), Math.max(most, value)];
+    isInteger &&= Number.isInteger(value);
+  }
+  if (isInteger) return (/** @type {number} */ value) => formatNumber(value);
+  const digits = Math.max(0, Math.min(6, 3 - Math.floor(Math.log10(most - least || 1))));
+  const format = new Intl.NumberFormat(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return (/** @type {number} */ value) => format.format(value).replace("-", MINUS);
+}
 
 /** A score: three decimals if the metric is cosine, else three significant digits. */
 export function formatScore(score, metric) {

@@ -130,12 +130,16 @@ export class ResultList {
   }
 }
 
+/** The columns but that of the title: those with short cells first. */
+export function detailColumns(info) {
+  const order = ({ kind, name }) => (name === "split" ? 2 : kind === "text" ? 1 : 0);
+  return info.columns.filter(({ name }) => name !== info.title).sort((a, b) => order(a) - order(b));
+}
+
 /** The cells of the chosen row as a description list, after the terms of the model's vocabulary that it is near. */
 export function rowDetails(row, info, terms) {
-  const order = ({ kind, name }) => (name === "split" ? 2 : kind === "text" ? 1 : 0); // short cells first
-  const nodes = [...info.columns]
-    .sort((a, b) => order(a) - order(b))
-    .filter(({ name }) => name !== info.title && row[name] !== null && row[name] !== undefined && row[name] !== "")
+  const nodes = detailColumns(info)
+    .filter(({ name }) => row[name] !== null && row[name] !== undefined && row[name] !== "")
     .flatMap(({ name }) => [
       el("dt", {}, plainText(name)),
       el("dd", { dir: "auto" }, formatCell(row[name], name).slice(0, MAX_CHARS)),

@@ -37,6 +37,8 @@ import {
 import { attachSaveMenu } from "./save.js";
 import { attachSheetHandle, updateInset } from "./sheet.js";
 import { PAGE_SIZE, labelOf, parts, pointOf, state, titleOf } from "./state.js";
+import { Table } from "./table.js";
+import { attachView, setView } from "./view.js";
 
 const TYPING_DELAY = 220; // milliseconds
 const PENDING_MS = 500; // after which, and how often, the wait for a layout is shown
@@ -146,8 +148,10 @@ function setSelecting(isSelecting) {
   byId("select").setAttribute("aria-pressed", isSelecting);
 }
 
-/** Show the map and the colours of an address, if they are not shown yet. */
-async function restoreView({ map, colour }) {
+/** Show the view, the map and the colours of an address, if they are not shown yet. */
+async function restoreView(/** @type {any} */ { map, colour, view = "map", sort = { name: "", isDescending: false } }) {
+  parts.table.setSort(sort.name, sort.isDescending);
+  if (view !== state.view) await withCurrentMap(() => setView(view));
   if (map !== undefined && String(map) !== String(state.axes)) await showLayout(map);
   if (colour !== undefined && colour !== state.colour) {
     byId("colour").value = colour;
@@ -259,11 +263,11 @@ function attachFileEvents() {
 function attachPageEvents() {
   // Back and forward restore the question with its field and filters.
   window.addEventListener("popstate", async (event) => {
-    const { question, field, where, options, map, colour } = event.state ?? parseQuery(location.search);
+    const { question, field, where, options, ...view } = event.state ?? parseQuery(location.search);
     try {
       if (field !== state.source.field && !(await showField(field))) return;
       await parts.filters.restore(where, options);
-      await restoreView({ map, colour });
+      await restoreView(view);
       showFilterCount();
       updateColours();
       await ask(question, { isNew: false });
@@ -303,6 +307,13 @@ function createParts(info) {
     },
     styleSwatch,
   });
+  parts.table = new Table(byId("table"), {
+    open: askSimilar,
+    sort: (name, isDescending) => {
+      parts.table.setSort(name, isDescending);
+      updateAddress(false);
+    },
+  });
   parts.player = new Player(byId("player"), titleOf, announce);
   if (!parts.chart.alive) showNotice("This browser does not support WebGL 2. The list works without the map.");
 }
@@ -315,7 +326,7 @@ function showNotice(text) {
 async function start() {
   applyTheme();
   byId("search").addEventListener("submit", (event) => event.preventDefault());
-  const { question, field, where, options, map, colour } = parseQuery(location.search);
+  const { question, field, where, options, map, colour, view, sort } = parseQuery(location.search);
   Object.assign(state, { map, wantedColour: colour });
   const info = await state.source.info(field);
   const hasFields = state.source.isLive && info.fields.length > 1;
@@ -330,6 +341,11 @@ async function start() {
   attachFileEvents();
   attachPageEvents();
   attachSaveMenu();
+  attachView((/** @type {() => Promise<any>} */ action) =>
+    withCurrentMap(action)
+      .then(() => updateAddress(false))
+      .catch(renderError),
+  );
   attachSheetHandle();
   byId("select").hidden = parts.chart.dims !== 2;
   if (where || Object.keys(options).length) {
@@ -338,6 +354,7 @@ async function start() {
     updateColours();
   }
   if (question.kind === "search") byId("query").value = state.searched = question.words;
+  await restoreView({ view, sort });
   await ask(question, { isNew: false });
 }
 

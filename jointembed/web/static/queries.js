@@ -11,6 +11,7 @@ import { plainText, plural } from "./format.js";
 import { rowDetails } from "./list.js";
 import { pointsWithin, thin } from "./region.js";
 import { PAGE_SIZE, parts, pointOf, rowOf, state, titleOf } from "./state.js";
+import { updateTable } from "./view.js";
 
 const EXAMPLES = 8; // items of the start page
 const GOLDEN_RATIO = 0.6180339887;
@@ -39,7 +40,7 @@ export async function ask(question = state.question, { k = PAGE_SIZE, isNew = qu
 export function updateAddress(isNew) {
   const { field } = state.source;
   const { filters } = parts;
-  const view = { map: state.map, colour: state.wantedColour };
+  const view = { map: state.map, colour: state.wantedColour, view: state.view, sort: parts.table.sort };
   const scope = { field, where: filters.where(), options: filters.options, ...view };
   const entry = { question: state.question, ...scope };
   const write = (isNew ? history.pushState : history.replaceState).bind(history);
@@ -171,12 +172,13 @@ function renderResult(question, result) {
   const isStart = question.kind === "start";
   const isSelection = question.kind === "selection";
   const focused = document.activeElement;
-  state.hits = hits;
+  const hasScores = result.method !== "text" && !isStart && !isSelection;
+  Object.assign(state, { hits, hasScores });
   for (const hit of hits) state.rows.set(hit.id, { ...state.rows.get(hit.id), ...hit });
   renderChosen(result.chosen);
   parts.list.show(hits, {
     hasRanks: !isStart && !isSelection,
-    hasScores: result.method !== "text" && !isStart && !isSelection,
+    hasScores,
   });
   select(result.selected ?? null, question.region ?? []);
   byId("heading").textContent = heading;
@@ -187,8 +189,8 @@ function renderResult(question, result) {
     hits.length < state.k ||
     !["similar", "search", "file", "selection"].includes(question.kind) ||
     (!isSelection && state.k >= (state.info.k ?? Infinity));
-  byId("save").hidden = isStart || !hits.length;
   byId("saved").textContent = "";
+  updateTable();
   announce(isStart ? "" : `${plural(hits.length, "result")}. ${heading}. ${hint || ""}`);
   highlightResults();
   parts.player.showState();
@@ -205,9 +207,10 @@ export function renderError(error) {
   byId("heading").textContent = "That did not work";
   byId("hint").textContent = error.message;
   byId("hint").hidden = false;
-  byId("more").hidden = byId("save").hidden = true;
+  byId("more").hidden = true;
   state.hits = [];
   parts.list.show([]);
+  updateTable();
   announce(error.message);
   highlightResults();
 }

@@ -9,6 +9,7 @@ const LEGEND_WIDTH = 226; // pixels
 /** Tell the chart which part of the map the panel and the legend cover. */
 export function updateInset() {
   const covered = isNarrow.matches ? byId("panel").getBoundingClientRect().height : 0;
+  byId("stage").style.setProperty("--covered", `${covered}px`);
   const legend = byId("legend");
   parts.chart.inset = {
     left: 0,

@@ -25,13 +25,15 @@ export const state = {
   column: null, // its cells
   range: [0, 1], // of its colours, if it holds numbers
   wantedColour: undefined, // that which was chosen, "" for none; undefined if none was
+  view: "map", // or "table"
+  hasScores: false, // whether the hits have some that mean nearness
   hidden: new Set(), // categories that the legend hides
   turn: 0, // number of the latest question
   loads: 0, // number of the latest load of a field
   searched: "", // the words that were searched last
 };
 
-/** @type {any} The chart, overlay, filters, list and player. */
+/** @type {any} The chart, overlay, filters, list, table and player. */
 export const parts = {};
 
 /** The point of an item, or null if it is not on the map. */
@@ -44,6 +46,17 @@ export async function rowOf(id) {
     state.rows.set(id, { ...state.rows.get(id), ...row });
   }
   return state.rows.get(id);
+}
+
+/**
+ * The points of the present list: the results, the selection, or all items that pass the filters.
+ * @returns {number[]}
+ */
+export function presentPoints() {
+  const { kind, ids } = state.question;
+  if (kind === "start") return [...state.ids.keys()].filter((point) => parts.filters.accepts(point));
+  const listed = kind === "selection" ? (ids ?? []) : state.hits.map(({ id }) => id);
+  return listed.map(pointOf).filter((point) => point !== null);
 }
 
 /** The title of a hit. */
