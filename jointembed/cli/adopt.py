@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import UsageError
 from ..files import HUB_NAME, expand_user
 
-FILES = ["*config*.json", "modules.json", "tokenizer.json", "model*.safetensors*", "[0-9]_*/model.safetensors"]
+FILES = ["*config*.json", "modules.json", "*tokenizer.json", "model*.safetensors*", "[0-9]_*/model.safetensors"]
 MUSIC, TORCHVISION = "music", "torchvision/"
 
 

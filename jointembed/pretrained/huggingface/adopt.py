@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import MismatchError, UsageError, UserError
 from ...readers import Reader
 from ...space.space import Space
-from . import audio, clap, clip, text, vision
+from . import audio, clap, clip, static_embedding, text, vision
 from .folder import FETCH_AGAIN, ModelFolder
 
 # By the model type in config.json: from a folder to a space with its weights. A family of models is one module.
@@ -22,6 +22,7 @@ CONVERTERS: dict[str, Callable[[ModelFolder], Space]] = {
     **clip.CONVERTERS,
     **vision.CONVERTERS,
     **text.CONVERTERS,
+    **static_embedding.CONVERTERS,
 }
 
 
@@ -30,7 +31,7 @@ def convert_model(path: Path, name: str) -> Space:
 
     Args:
         path: a folder that `save_pretrained` wrote: config.json, model.safetensors and, for what the model reads,
-            preprocessor_config.json and tokenizer.json.
+            preprocessor_config.json and tokenizer.json; of sentence-transformers also modules.json.
         name: the name of the model in the description of the space.
 
     Raises:
@@ -45,8 +46,9 @@ def convert_model(path: Path, name: str) -> Space:
         raise UsageError(path, wrong, "adopt a model of one of the types " + ", ".join(CONVERTERS))
     with _silence_transformers(), _report_mismatch(path):
         space = CONVERTERS[folder.model_type](folder).eval()
-        network = str((folder.config.get("architectures") or [folder.model_type])[0])[:60]
-        space.description = "; ".join(filter(None, [f"adopted from {name} ({network})", space.description]))
+        space.description = "; ".join(
+            filter(None, [f"adopted from {name} ({folder.architecture})", space.description])
+        )
         for column in space.columns:  # so that a mismatch is reported here and not by the first search
             space.embed(column, [_example_cell(space.reader(column))])
     return space

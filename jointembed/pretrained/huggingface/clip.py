@@ -52,7 +52,7 @@ def _convert(folder: ModelFolder) -> Space:
         )
         for part, encoder in (("vision", PretrainedImageEncoder), ("text", PretrainedTextEncoder))
     )
-    tokenizer = load_tokenizer(folder, text["max_position_embeddings"], text["vocab_size"])
+    tokenizer = load_tokenizer(folder.path, text["max_position_embeddings"], text["vocab_size"])
     encoders = {
         "image": PretrainedImageEncoder(make_image_reader(folder), f"{model_type}_vision_model", image),
         "caption": PretrainedTextEncoder(

@@ -12,25 +12,65 @@ from torch import Tensor
 from ...errors import DamagedError, UnsafeError, UsageError
 
 CODE_KEYS = ("auto_map", "custom_pipelines")  # settings that name code in the folder of a model
+STATIC_EMBEDDING = "StaticEmbedding"
 FETCH_AGAIN = "get the model from its maker again"
 
 
 class ModelFolder:
-    """A folder that `save_pretrained` wrote.
+    """A folder that `save_pretrained` wrote, of transformers or sentence-transformers.
+
+    Its properties raise what `read_json` raises.
 
     Args:
         path: the folder, with config.json and model.safetensors or its shards.
-
-    Raises:
-        UsageError: a file is missing.
-        UnsafeError: the settings name code.
-        DamagedError: a file cannot be parsed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = self.read_json("config.json", "give a folder that `save_pretrained` wrote")
-        self.model_type = str(self.config.get("model_type"))
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The settings of the network."""
+        return self.read_json("config.json", "give a folder that `save_pretrained` wrote")
+
+    @cached_property
+    def model_type(self) -> str:
+        """The family of the network, as transformers names it, or `StaticEmbedding`, which has no network."""
+        if self.modules and self.modules[0][0] == STATIC_EMBEDDING:
+            return STATIC_EMBEDDING
+        return str(self.config.get("model_type"))
+
+    @property
+    def architecture(self) -> str:
+        """The class of the network, as the folder names it."""
+        if self.model_type == STATIC_EMBEDDING:
+            return STATIC_EMBEDDING
+        return str((self.config.get("architectures") or [self.model_type])[0])[:60]
+
+    @cached_property
+    def modules(self) -> list[tuple[str, str]]:
+        """The class and the folder of each module of sentence-transformers in their order; empty without modules.json.
+
+        Raises:
+            UnsafeError: a module is code of the model, or lies outside of the folder.
+            DamagedError: the file does not list modules.
+        """
+        path = self.path / "modules.json"
+        if not path.is_file():
+            return []
+        try:
+            modules = [(str(module["type"]), str(module["path"])) for module in json.loads(path.read_text("utf-8"))]
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedError(path, "it is not a list of modules", FETCH_AGAIN) from error
+        if not modules:
+            raise DamagedError(path, "it lists no module", FETCH_AGAIN)
+        for name, place in modules:
+            if not name.startswith("sentence_transformers."):
+                wrong = f"it names code of its own ({name}), which is never run"
+                raise UnsafeError(path, wrong, "adopt a model whose modules are part of sentence-transformers")
+            if place != "." and (Path(place).name != place or place == ".."):
+                raise UnsafeError(path, f"it names the folder {place} outside of the model", FETCH_AGAIN)
+        return [(name.rpartition(".")[2], place) for name, place in modules]
 
     def read_json(self, name: str, fix: str = FETCH_AGAIN) -> dict[str, Any]:
         """The settings in a file of the folder.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ...errors import DamagedError, UnsafeError, UsageError
+from ...errors import UsageError
 from ...space.score import Metric
-from .folder import FETCH_AGAIN, ModelFolder
+from .folder import ModelFolder
 
 # In the order in which sentence-transformers concatenates them; before its version 5.3 each was a setting of its own.
 POOLING_KEYS = {
@@ -21,8 +19,9 @@ POOLING_KEYS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "dot_product": "dot", "euclidean": "euclidean"}
+GENERAL_SETTINGS = "config_sentence_transformers.json"
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-EXPORT_AGAIN = "adopt a model of the modules Transformer, Pooling, Dense and Normalize, in this order"
+EXPORT_AGAIN = "adopt a model of the modules Transformer, Pooling, Dense and Normalize in this order, or StaticEmbedding"
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,10 @@ def read_sentence_settings(folder: ModelFolder) -> SentenceSettings:
     tokenizer = _read_optional(folder, "tokenizer_config.json")
     limit = tokenizer.get("model_max_length")
     max_length = int(limit) if isinstance(limit, int | float) and 0 < limit < 1e9 else 0
-    if not (folder.path / "modules.json").is_file():
+    if not folder.modules:
         note = "the mean over the subwords, as the folder names no pooling"
         return SentenceSettings(max_length=max_length, note=note)
-    modules = _read_modules(folder)
+    modules = folder.modules
     names = [name for name, _ in modules]
     expected = ["Transformer", "Pooling", *["Dense"] * names.count("Dense")]
     if names not in (expected, [*expected, "Normalize"]):
@@ -85,12 +84,7 @@ def read_sentence_settings(folder: ModelFolder) -> SentenceSettings:
             folder.path / "modules.json", f"the modules {', '.join(names)} are not supported", EXPORT_AGAIN
         )
     own = _read_optional(folder, "sentence_bert_config.json")
-    general = _read_optional(folder, "config_sentence_transformers.json")
-    similarity = general.get("similarity_fn_name") or "cosine"
-    if similarity not in METRICS:
-        wrong = f"the similarity {similarity} is not supported"
-        raise UsageError(folder.path / "config_sentence_transformers.json", wrong, "give one of " + ", ".join(METRICS))
-    prompts = _read_prompts(general)
+    prompts, metric = read_prompts_and_metric(folder)
     return SentenceSettings(
         pooling=_read_pooling(folder, modules[1][1], any(prompts.values())),
         dense=tuple(_read_dense(folder, path) for name, path in modules[2:] if name == "Dense"),
@@ -98,24 +92,24 @@ def read_sentence_settings(folder: ModelFolder) -> SentenceSettings:
         max_length=int(own.get("max_seq_length") or max_length),
         lowercase=bool(own.get("do_lower_case")),
         prompts=prompts,
-        metric=METRICS[similarity],
+        metric=metric,
     )
 
 
-def _read_modules(folder: ModelFolder) -> list[tuple[str, str]]:
-    """The class and the folder of each module, in their order."""
-    path = folder.path / "modules.json"
-    try:
-        modules = [(str(module["type"]), str(module["path"])) for module in json.loads(path.read_text("utf-8"))]
-    except (ValueError, TypeError, KeyError) as error:
-        raise DamagedError(path, "it is not a list of modules", FETCH_AGAIN) from error
-    for name, place in modules:
-        if not name.startswith("sentence_transformers."):
-            wrong = f"it names code of its own ({name}), which is never run"
-            raise UnsafeError(path, wrong, "adopt a model whose modules are part of sentence-transformers")
-        if Path(place).name != place:
-            raise UnsafeError(path, f"it names the folder {place} outside of the model", FETCH_AGAIN)
-    return [(name.rpartition(".")[2], place) for name, place in modules]
+def read_prompts_and_metric(folder: ModelFolder) -> tuple[dict[str, str], Metric]:
+    """By column, what is put before each text; and how the vectors are compared.
+
+    Raises:
+        UsageError: the similarity is not supported.
+        UnsafeError: the settings name code.
+        DamagedError: the file cannot be parsed.
+    """
+    general = _read_optional(folder, GENERAL_SETTINGS)
+    similarity = general.get("similarity_fn_name") or "cosine"
+    if similarity not in METRICS:
+        wrong = f"the similarity {similarity} is not supported"
+        raise UsageError(folder.path / GENERAL_SETTINGS, wrong, "give one of " + ", ".join(METRICS))
+    return _read_prompts(general), METRICS[similarity]
 
 
 def _read_optional(folder: ModelFolder, name: str) -> dict[str, Any]:

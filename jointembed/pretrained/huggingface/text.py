@@ -253,9 +253,8 @@ def make_text_encoder(
     """
     settings = PretrainedTextEncoder.architectures[architecture].complete_settings(config)
     limit = _max_length(architecture, settings)
-    reader = load_tokenizer(
-        folder, min(limit, sentence.max_length or limit), settings["vocab_size"], sentence.lowercase, sentence.prompts
-    )
+    length = min(limit, sentence.max_length or limit)
+    reader = load_tokenizer(folder.path, length, settings["vocab_size"], sentence.lowercase, sentence.prompts)
     return PretrainedTextEncoder(
         reader,
         architecture,

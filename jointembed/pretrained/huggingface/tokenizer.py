@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from ...errors import DamagedError, MismatchError, UsageError
 from ...readers.text import Subwords, check_text
-from .folder import FETCH_AGAIN, ModelFolder
+from .folder import FETCH_AGAIN
 
 
 class PretrainedTokenizer(Subwords):
@@ -21,11 +22,12 @@ class PretrainedTokenizer(Subwords):
         max_length: the number of subwords, the start and end marks included, at which a text is cut off.
         prompts: by column, what is put before each text, such as `{query: "query: ", text: "passage: "}` for E5 (Wang
             et al. 2022).
+        marks: add the start and end marks of the file.
     """
 
-    def __init__(self, max_length: int = 512, prompts: Mapping[str, str] | None = None) -> None:
+    def __init__(self, max_length: int = 512, prompts: Mapping[str, str] | None = None, marks: bool = True) -> None:
         super().__init__(0, max_length)
-        self.prompts, self.prompt = dict(prompts or {}), ""
+        self.prompts, self.prompt, self.marks = dict(prompts or {}), "", marks
 
     def for_column(self, column: str) -> Self:
         """The reader of a column: with its prompt."""
@@ -47,41 +49,48 @@ class PretrainedTokenizer(Subwords):
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length)
 
+    @property
+    def last_id(self) -> int:
+        """The largest id of a subword: `size - 1`, unless the file leaves out numbers."""
+        return max(self._tokenizer.get_vocab().values(), default=-1)
+
     def token_ids(self, element: Any) -> Sequence[int]:
-        """The ids of the subwords of a text with its prompt, start and end marks included.
+        """The ids of the subwords of a text with its prompt.
 
         Raises:
             UsageError: the cell is not text, or the tokenizer finds no subword in it.
         """
-        ids: list[int] = self._tokenizer.encode(self.prompt + check_text(element)).ids
+        ids: list[int] = self._tokenizer.encode(self.prompt + check_text(element), add_special_tokens=self.marks).ids
         if not ids:
             raise UsageError("text", f"the model finds no word in {element!r}", "give words")
         return ids
 
 
 def load_tokenizer(
-    folder: ModelFolder,
+    folder: Path,
     max_length: int,
     vocab_size: int,
     lowercase: bool = False,
     prompts: Mapping[str, str] | None = None,
+    marks: bool = True,
 ) -> PretrainedTokenizer:
     """The tokenizer in a folder.
 
     Args:
-        folder: of the model, with tokenizer.json.
+        folder: with tokenizer.json.
         max_length: see `PretrainedTokenizer`.
         vocab_size: the number of subwords that the network knows.
         lowercase: read texts in lower case, whatever the file says.
         prompts: see `PretrainedTokenizer`.
+        marks: see `PretrainedTokenizer`.
 
     Raises:
         UsageError: the folder has no tokenizer.json.
         DamagedError: the file is not a tokenizer.
         MismatchError: it has more subwords than the network.
     """
-    reader = PretrainedTokenizer(max_length, prompts)
-    path = folder.path / "tokenizer.json"
+    reader = PretrainedTokenizer(max_length, prompts, marks)
+    path = folder / "tokenizer.json"
     if not path.is_file():
         fix = "save the model's fast tokenizer beside it: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
         raise UsageError(path, "the file does not exist, so text cannot be read", fix)
@@ -90,8 +99,8 @@ def load_tokenizer(
         reader.restore({"tokenizer": _add_lowercase(text) if lowercase else text})
     except Exception as error:  # the tokenizers library raises no subclass
         raise DamagedError(path, f"it is not a tokenizer ({error})", FETCH_AGAIN) from error
-    if reader.size > vocab_size:
-        wrong = f"it has {reader.size} subwords, but the model has {vocab_size}"
+    if reader.last_id >= vocab_size:
+        wrong = f"it has {reader.last_id + 1} subwords, but the model has {vocab_size}"
         raise MismatchError(path, wrong, FETCH_AGAIN)
     return reader
 
