@@ -68,7 +68,7 @@ def add_adapters(encoder: Encoder, settings: LoRA) -> list[str]:
     try:
         config = LoraConfig(
             r=settings.rank,
-            lora_alpha=settings.alpha,  # type: ignore[arg-type]
+            lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
             target_modules="|".join(re.escape(f"encoder.{name}") for name in names),
         )

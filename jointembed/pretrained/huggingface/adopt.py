@@ -46,9 +46,7 @@ def convert_model(path: Path, name: str) -> Space:
         raise UsageError(path, wrong, "adopt a model of one of the types " + ", ".join(CONVERTERS))
     with _silence_transformers(), _report_mismatch(path):
         space = CONVERTERS[folder.model_type](folder).eval()
-        space.description = "; ".join(
-            filter(None, [f"adopted from {name} ({folder.architecture})", space.description])
-        )
+        space.description = "; ".join(filter(None, [f"adopted from {name} ({folder.architecture})", space.description]))
         for column in space.columns:  # so that a mismatch is reported here and not by the first search
             space.embed(column, [_example_cell(space.reader(column))])
     return space

@@ -6,7 +6,7 @@ cross-contamination"). Here all rows have one length, so that the bits of a vect
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,8 @@ def attend(
         (1, S, H, W), with 0 after the last text, and no weights.
     """
     if packed is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        output = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return cast(tuple[Tensor, None], output)
     out = torch.zeros_like(query.transpose(1, 2))
     start = 0
     for length, count in packed:

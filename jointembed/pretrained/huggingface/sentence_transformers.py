@@ -21,7 +21,7 @@ POOLING_KEYS = {
 METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "dot_product": "dot", "euclidean": "euclidean"}
 GENERAL_SETTINGS = "config_sentence_transformers.json"
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-EXPORT_AGAIN = "adopt a model of the modules Transformer, Pooling, Dense and Normalize in this order, or StaticEmbedding"
+EXPORT_AGAIN = "adopt a model of Transformer, Pooling, Dense and Normalize in this order, or of StaticEmbedding"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ def _convert(folder: ModelFolder) -> Space:
     names = [name for name, _ in folder.modules]
     if names not in ([STATIC_EMBEDDING], [STATIC_EMBEDDING, "Normalize"]):
         wrong = f"the modules {', '.join(names)} are not supported"
-        raise UsageError(folder.path / "modules.json", wrong, "adopt a model of StaticEmbedding alone, or with Normalize")
+        raise UsageError(
+            folder.path / "modules.json", wrong, "adopt a model of StaticEmbedding, alone or with Normalize"
+        )
     place = folder.path / folder.modules[0][1]
     weights = load_weights(place / "model.safetensors")
     table = next((weights[name] for name in WEIGHTS if name in weights and weights[name].ndim == 2), None)
