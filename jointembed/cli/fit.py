@@ -11,17 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-HELP = (
-    "Trains a model. With --resume auto it goes on from the newest intact checkpoint in the folder of the run "
-    "(--trainer.default_root_dir), to the same weights as without the break, and begins a run in an empty folder; "
-    "--ckpt_path FILE goes on from a certain checkpoint instead."
-)
-PREDICT_HELP = (
-    "Writes the vectors of a table's rows into vectors.parquet in the folder of the run. With --proba it writes the "
-    "likeliest labels of each row instead, with their probabilities, into probabilities.parquet: the best, or the K "
-    "best with -k K. The probabilities are calibrated on the dev rows, if there are any; accuracy and expected "
-    "calibration error are printed."
-)
+HELP = {
+    "fit": (
+        "Trains a model. With --resume auto it goes on from the newest intact checkpoint in the folder of the run "
+        "(--trainer.default_root_dir), to the same weights as without the break, and begins a run in an empty folder; "
+        "--ckpt_path FILE goes on from a certain checkpoint instead."
+    ),
+    "predict": (
+        "Writes the vectors of a table's rows into vectors.parquet in the folder of the run. With --proba it writes "
+        "the likeliest labels of each row instead, with their probabilities, into probabilities.parquet: the best, or "
+        "the K best with -k K. The probabilities are calibrated on the dev rows, if there are any; accuracy and "
+        "expected calibration error are printed."
+    ),
+}
 
 
 def fit(*words: str) -> None:
@@ -82,9 +84,17 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
 
     hide_tips()
     read_text_as_text()
+
+    class SubcommandCLI(LightningCLI):
+        """LightningCLI without the parsers of the other subcommands, which take longer to make than to use."""
+
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            return {name: LightningCLI.subcommands()[name]}
+
     raising = {"exit_on_error": False}
     try:
-        run = LightningCLI(
+        run = SubcommandCLI(
             JointEmbedding,
             TableData,
             args=[name, *options],
@@ -94,12 +104,7 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},  # our callbacks refuse a folder that holds a run
             seed_everything_default=0,
-            parser_kwargs={
-                **raising,
-                **{command: dict(raising) for command in ("validate", "test")},
-                "fit": {**raising, "description": HELP},
-                "predict": {**raising, "description": PREDICT_HELP},
-            },
+            parser_kwargs={**raising, name: {**raising, **({"description": HELP[name]} if name in HELP else {})}},
         )
     except SystemExit as error:
         if error.code != 1:

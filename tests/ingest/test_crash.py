@@ -54,7 +54,7 @@ def scan_under_kills(root, place, kills, rng, longest, slow=0.0):
     assert last.returncode == 0, errors
 
 
-@pytest.mark.parametrize("files, kills", [(200, 20), pytest.param(2000, 500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("files, kills", [(100, 8), pytest.param(2000, 500, marks=pytest.mark.slow)])
 def test_kills_lose_nothing_and_repeat_little(root, place, tmp_path, files, kills):
     fill(root, files)
     whole = tmp_path / "whole.index"
