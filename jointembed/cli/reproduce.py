@@ -252,10 +252,14 @@ class _Reproduction:
         import json
 
         protocol, table, run = self.protocol, self._table(fold), self._run(seed, fold)
-        paths = {
-            name: self.place / "cards" / ("-".join(filter(None, (str(seed), fold))) + f".{name}.json")
-            for name in protocol.figures
-        }
+        paths: dict[str, Path] = {}
+        for name, figure in protocol.figures.items():
+            # Figures of one evaluation share its card.
+            names = [
+                first for first in paths if figure.evaluate and protocol.figures[first].evaluate == figure.evaluate
+            ]
+            file = f"{'-'.join(filter(None, (str(seed), fold)))}.{name}.json"
+            paths[name] = paths[names[0]] if names else self.place / "cards" / file
         if not all(path.is_file() for path in paths.values()):
             if not any((table / name).is_file() for name in TABLES):
                 script, *options = self._fill(protocol.prepare, seed, fold)

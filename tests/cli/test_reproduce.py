@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -270,6 +271,16 @@ def test_the_list_names_what_each_protocol_needs(capsys, monkeypatch, tmp_path):
     assert "mnist (absent)" in lines["mnist-3d"] and "knn@5" in lines["mnist-3d"]
     for name, path in reproduce._paths().items():
         assert read_protocol(path).about.removesuffix(".") in lines[name]
+
+
+@pytest.mark.parametrize("path", reproduce._paths().values(), ids=lambda path: path.stem)
+def test_a_packaged_protocol_asks_about_columns_of_its_recipe(path):
+    protocol = reproduce._open(path)
+    recipe = (protocol.folder / f"{protocol.recipe}.yaml").read_text("utf-8")
+    for figure in protocol.figures.values():
+        for column in re.findall(r"--(?:query|target) (\S+)", figure.evaluate):
+            assert re.search(rf"\b{column}\b", recipe), column
+    assert protocol.about and protocol.time
 
 
 @pytest.mark.slow

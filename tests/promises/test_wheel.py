@@ -48,6 +48,7 @@ def test_wheel_and_sdist_are_fit_to_be_published(tmp_path):
     subprocess.run([*python, "check_wheel_contents", str(wheel)], check=True)
     names = zipfile.ZipFile(wheel).namelist()
     expected = ["py.typed", "recipes/songs/joint.yaml", "recipes/songs/prepare.py"]
+    expected.append("recipes/mnist/protocols/mnist-3d.yaml")
     assert {f"jointembed/{name}" for name in expected} <= set(names)
     assert not [name for name in names if "test" in Path(name).parts[0] or Path(name).name.startswith("test_")]
     metadata = zipfile.ZipFile(wheel).read(next(name for name in names if name.endswith("METADATA"))).decode()
