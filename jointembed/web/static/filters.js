@@ -1,13 +1,12 @@
 // @ts-check
 // Filters by metadata columns: chips for categories, a range for numbers. They hold for the map and for the results.
 
+import { CrossFilter } from "./crossfilter.js";
 import { debounce, el, iconButton } from "./dom.js";
-import { formatCount, formatQuantity, plainText } from "./format.js";
+import { CategoryFacet, NumberFacet } from "./facets.js";
+import { formatCount, plainText, plural } from "./format.js";
 import { formatWhere, parseWhere } from "./where.js";
 
-const BARS = 40; // of a histogram
-const CHIPS_AT_FIRST = 8;
-const MAX_STEPS = 500; // of a slider
 const DELAY = 180; // milliseconds after the last move of a slider
 
 export class Filters {
@@ -16,6 +15,10 @@ export class Filters {
   custom = ""; // a condition that the controls cannot show
   options = {}; // one_per, diversity, deduplicate
   isBuilt = false;
+  cross = new CrossFilter(0);
+  facets = new Map(); // column name -> its control
+  /** @type {Uint8Array | null} */
+  members = null; // 1 for each item of the list that the distributions are of; null if it is all
 
   /** @param {(reset?: boolean) => void} onChange */
   constructor(root, info, source, onChange) {
@@ -49,12 +52,26 @@ export class Filters {
 
   async load() {
     for (const name of this.names) this.columns.set(name, await this.source.column(name, this.field));
+    const [first] = this.columns.values();
+    const count = first ? (first.codes ?? first.values).length : 0;
+    if (count !== this.cross.failures.length) this.cross = new CrossFilter(count);
+  }
+
+  /** Set the filter of a column: a Set of codes, [low, high], or null for none. */
+  setFilter(name, chosen) {
+    if (chosen === null || chosen.size === 0) this.chosen.delete(name);
+    else this.chosen.set(name, chosen);
+    this.cross.set(name, this.chosen.has(name) ? accepts(this.columns.get(name), chosen) : null);
+  }
+
+  clear() {
+    for (const name of [...this.chosen.keys()]) this.setFilter(name, null);
+    this.custom = "";
   }
 
   /** Choose by a condition and options, such as those of a URL. */
   async restore(where, options = {}) {
-    this.chosen.clear();
-    this.custom = "";
+    this.clear();
     this.options = { ...options };
     if (!this.groupNames.includes(this.options.one_per)) delete this.options.one_per;
     if (where) {
@@ -62,7 +79,7 @@ export class Filters {
       const filters = parseWhere(where);
       const isKnown = filters?.every((filter) => this.choose(filter));
       if (!isKnown) {
-        this.chosen.clear();
+        this.clear();
         this.custom = this.source.isLive ? where : "";
       }
     }
@@ -74,18 +91,17 @@ export class Filters {
     const column = this.columns.get(name);
     if (!column || (column.kind === "number") !== Boolean(range)) return false;
     const codes = (values ?? []).map((value) => column.values.indexOf(value));
-    this.chosen.set(name, range ?? new Set(codes));
+    this.setFilter(name, range ?? new Set(codes));
     return !codes.includes(-1);
   }
 
   show() {
     this.isBuilt = true;
-    const fieldsets = this.names.map((name) => {
-      const column = this.columns.get(name);
-      const box = el("fieldset", {}, el("legend", {}, plainText(name)));
-      box.append(...(column.kind === "category" ? this.chips(name, column) : this.range(name, column)));
-      return box;
-    });
+    this.facets = new Map(this.names.map((name) => [name, this.facet(name)]));
+    const fieldsets = this.names.map((name) =>
+      el("fieldset", {}, el("legend", {}, plainText(name)), ...this.facets.get(name).nodes),
+    );
+    this.total = el("p", { class: "total" });
     if (this.source.isLive) fieldsets.push(this.resultOptions());
     if (this.custom) {
       const remove = () => {
@@ -99,119 +115,43 @@ export class Filters {
       );
     }
     const clear = el("button", { class: "link", type: "button", onclick: () => this.reset() }, "Clear all filters");
-    this.root.replaceChildren(...fieldsets, clear);
+    this.root.replaceChildren(...(this.names.length ? [this.total] : []), ...fieldsets, clear);
+    this.showPresent(this.members);
+  }
+
+  facet(name) {
+    const column = this.columns.get(name);
+    const later = debounce(DELAY, () => this.onChange());
+    const soon = debounce(0, () => this.onChange()); // the map follows once the facets are drawn
+    const set = (chosen, notify) => {
+      this.setFilter(name, chosen);
+      this.showPresent(this.members);
+      notify();
+    };
+    const facet =
+      column.kind === "category"
+        ? new CategoryFacet(column, () => this.chosen.get(name) ?? new Set(), (codes) => set(codes, soon))
+        : new NumberFacet(name, column, () => this.chosen.get(name), (range) => set(range, later));
+    facet.setWhole(new CrossFilter(this.cross.failures.length).tally(name, facet.bins, null));
+    return facet;
+  }
+
+  /** Show how the values of a list are distributed. @param {Uint8Array | null} members */
+  showPresent(members) {
+    this.members = members;
+    if (!this.isBuilt) return;
+    for (const [name, facet] of this.facets) facet.show(this.cross.tally(name, facet.bins, members));
+    const whole = this.cross.failures.length;
+    const part = this.cross.count(members);
+    this.root.classList.toggle("all", part === whole);
+    this.total.textContent = part === whole ? plural(whole, "item") : `${formatCount(part)} of ${plural(whole, "item")}`;
   }
 
   reset() {
-    this.chosen.clear();
-    this.custom = "";
+    this.clear();
     this.options = {};
     if (this.isBuilt) this.show();
     this.onChange();
-  }
-
-  chips(name, column) {
-    const counts = new Map();
-    for (const code of column.codes.flat()) counts.set(code, (counts.get(code) || 0) + 1);
-    const chosen = () => this.chosen.get(name) ?? new Set();
-    const box = el("div", { class: "chips" });
-    const toggle = (button, code) => {
-      const codes = chosen();
-      if (!codes.delete(code)) codes.add(code);
-      if (codes.size) this.chosen.set(name, codes);
-      else this.chosen.delete(name);
-      button.setAttribute("aria-pressed", codes.has(code));
-      this.onChange();
-    };
-    const chip = (value, code) =>
-      el(
-        "button",
-        {
-          class: "chip",
-          type: "button",
-          "aria-pressed": chosen().has(code),
-          onclick: (event) => toggle(event.currentTarget, code),
-        },
-        el("span", { dir: "auto" }, plainText(value) || "(blank)"),
-        el("small", {}, formatCount(counts.get(code) || 0)),
-      );
-    const fill = (all) => {
-      const shown = column.values.map(chip).filter((_, code) => all || code < CHIPS_AT_FIRST || chosen().has(code));
-      const rest = column.values.length - shown.length;
-      const showAll = () => {
-        fill(true);
-        box.children[CHIPS_AT_FIRST].focus();
-      };
-      const more = el("button", { class: "link", type: "button", onclick: showAll }, `${formatCount(rest)} more`);
-      box.replaceChildren(...shown, ...(rest > 0 ? [more] : []));
-    };
-    fill(false);
-    return [box];
-  }
-
-  /** A histogram with two sliders, and a number input beside each. */
-  range(name, column) {
-    const present = column.values.filter((value) => value !== null);
-    let [least, most] = [Infinity, -Infinity];
-    for (const value of present) [least, most] = [Math.min(least, value), Math.max(most, value)];
-    const isInteger = present.every(Number.isInteger);
-    const span = most - least || 1;
-    const steps = isInteger && span <= 1000 ? span : MAX_STEPS;
-    const valueAt = (step) => {
-      if (step <= 0) return least;
-      if (step >= steps) return most;
-      const value = least + (step / steps) * span;
-      return isInteger ? Math.round(value) : value;
-    };
-    const stepOf = (value) => Math.round(((value - least) / span) * steps);
-    const counts = new Array(BARS).fill(0);
-    for (const value of present) counts[Math.min(BARS - 1, Math.floor(((value - least) / span) * BARS))]++;
-    const tallest = Math.max(...counts);
-    const bars = counts.map((count) => {
-      const bar = el("i");
-      bar.style.height = `${count ? Math.max(4, 100 * Math.sqrt(count / tallest)) : 0}%`;
-      return bar;
-    });
-    const slider = (label) =>
-      el("input", { type: "range", min: 0, max: steps, step: 1, "aria-label": `${plainText(name)} ${label}` });
-    const number = (label) =>
-      el("input", { type: "number", step: "any", min: least, max: most, "aria-label": `${label} ${plainText(name)}` });
-    const [low, high] = [slider("from"), slider("to")];
-    const [lowest, highest] = [number("Lowest"), number("Highest")];
-    const show = () => {
-      const [from, to] = this.chosen.get(name) ?? [least, most];
-      const digits = (value) => (isInteger ? value : Number(value.toPrecision(6)));
-      [lowest.value, highest.value] = [digits(from), digits(to)];
-      [low.value, high.value] = [stepOf(from), stepOf(to)];
-      low.setAttribute("aria-valuetext", formatQuantity(name, from, span));
-      high.setAttribute("aria-valuetext", formatQuantity(name, to, span));
-      bars.forEach((bar, at) => {
-        const middle = least + ((at + 0.5) / BARS) * span;
-        bar.classList.toggle("off", middle < from || middle > to);
-      });
-    };
-    const later = debounce(DELAY, () => this.onChange());
-    const set = (from, to) => {
-      if (from === least && to === most) this.chosen.delete(name);
-      else this.chosen.set(name, [from, to]);
-      show();
-      later();
-    };
-    low.addEventListener("input", () => set(valueAt(Math.min(+low.value, +high.value)), valueAt(+high.value)));
-    high.addEventListener("input", () => set(valueAt(+low.value), valueAt(Math.max(+low.value, +high.value))));
-    const typed = () => {
-      const bound = (input, fallback) =>
-        input.value === "" ? fallback : Math.min(most, Math.max(least, Number(input.value)));
-      const [from, to] = [bound(lowest, least), bound(highest, most)];
-      set(Math.min(from, to), Math.max(from, to));
-    };
-    for (const input of [lowest, highest]) input.addEventListener("change", typed);
-    show();
-    return [
-      el("div", { class: "numbers" }, lowest, el("span", { "aria-hidden": "true" }, "–"), highest),
-      el("div", { class: "bars", "aria-hidden": "true" }, ...bars),
-      el("div", { class: "handles" }, low, high),
-    ];
   }
 
   /** What a server can do with the results beyond filters. */
@@ -274,16 +214,19 @@ export class Filters {
 
   /** Whether a point passes the filters. */
   accepts(point) {
-    for (const [name, chosen] of this.chosen) {
-      const column = this.columns.get(name);
-      if (Array.isArray(chosen)) {
-        const value = column.values[point];
-        if (value === null || value < chosen[0] || value > chosen[1]) return false;
-      } else {
-        const code = column.codes[point];
-        if (!(Array.isArray(code) ? code.some((each) => chosen.has(each)) : chosen.has(code))) return false;
-      }
-    }
-    return true;
+    return !this.chosen.size || this.cross.accepts(point);
   }
+}
+
+/** Whether a point passes the filter of a column: a Set of codes or [low, high]. */
+function accepts(column, chosen) {
+  const { codes, values } = column;
+  if (!Array.isArray(chosen)) {
+    return (point) => {
+      const code = codes[point];
+      return Array.isArray(code) ? code.some((each) => chosen.has(each)) : chosen.has(code);
+    };
+  }
+  const [low, high] = chosen;
+  return (point) => values[point] !== null && values[point] >= low && values[point] <= high;
 }

@@ -10,7 +10,7 @@ import { announce, byId, el, icon, iconButton } from "./dom.js";
 import { plainText, plural } from "./format.js";
 import { rowDetails } from "./list.js";
 import { pointsWithin, thin } from "./region.js";
-import { PAGE_SIZE, parts, pointOf, rowOf, state, titleOf } from "./state.js";
+import { PAGE_SIZE, listMembers, parts, pointOf, rowOf, state, titleOf } from "./state.js";
 import { updateTable } from "./view.js";
 
 const EXAMPLES = 8; // items of the start page
@@ -140,13 +140,12 @@ async function runQuery(question, k) {
 
 /** The selected items: those within a region of the map, which later maps show too, if the filters accept them. */
 async function listSelection(question, k) {
-  const accepts = (/** @type {number | null} */ point) => point !== null && parts.filters.accepts(point);
-  const points = question.region
-    ? pointsWithin(question.region, parts.chart, accepts)
-    : question.ids.map(pointOf).filter(accepts);
-  question.ids = points.map((point) => state.ids[point]);
-  const hits = await Promise.all(question.ids.slice(0, k).map(rowOf));
-  const count = question.ids.length;
+  if (question.region) question.ids = pointsWithin(question.region, parts.chart).map((point) => state.ids[point]);
+  const points = question.ids
+    .map(pointOf)
+    .filter((/** @type {number | null} */ point) => point !== null && parts.filters.accepts(point));
+  const count = points.length;
+  const hits = await Promise.all(points.slice(0, k).map((/** @type {number} */ point) => rowOf(state.ids[point])));
   return {
     hits,
     selected: new Set(points),
@@ -191,6 +190,7 @@ function renderResult(question, result) {
     (!isSelection && state.k >= (state.info.k ?? Infinity));
   byId("saved").textContent = "";
   updateTable();
+  parts.filters.showPresent(listMembers());
   announce(isStart ? "" : `${plural(hits.length, "result")}. ${heading}. ${hint || ""}`);
   highlightResults();
   parts.player.showState();

@@ -23,8 +23,8 @@ export function contains(region, x, y) {
   return isInside;
 }
 
-/** The points of a 2-D map within a region that `accept` accepts. */
-export function pointsWithin(region, chart, accept) {
+/** The visible points of a 2-D map within a region. */
+export function pointsWithin(region, chart) {
   const bounds = [0, 1].map((axis) => {
     const values = region.map((corner) => corner[axis]);
     return [Math.min(...values), Math.max(...values)];
@@ -34,7 +34,7 @@ export function pointsWithin(region, chart, accept) {
   for (let point = 0; point < chart.count; point++) {
     const [x, y] = [chart.points[point * 3], chart.points[point * 3 + 1]];
     const isNear = x >= left && x <= right && y >= bottom && y <= top;
-    if (isNear && chart.onMap(point) && accept(point) && contains(region, x, y)) within.push(point);
+    if (isNear && chart.onMap(point) && contains(region, x, y)) within.push(point);
   }
   return within;
 }

@@ -4,12 +4,13 @@
 import { valuesOf } from "./api.js";
 import { announce, byId } from "./dom.js";
 import { formatCsv, plural } from "./format.js";
-import { parts, pointOf, state, titleOf } from "./state.js";
+import { parts, pointOf, presentPoints, state, titleOf } from "./state.js";
 
 /** The ids to save: all in the table, as it is sorted, all that are selected, or those in the list. */
 function idsToSave() {
   if (state.view === "table") return parts.table.ids;
-  return state.question.kind === "selection" ? state.question.ids : state.hits.map((/** @type {any} */ hit) => hit.id);
+  if (state.question.kind === "selection") return presentPoints().map((point) => state.ids[point]);
+  return state.hits.map((/** @type {any} */ hit) => hit.id);
 }
 
 /** The rows of items, from their columns where the list does not hold them. */

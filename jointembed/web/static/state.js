@@ -13,7 +13,8 @@ export const state = {
   ids: [], // of the points of the map
   points: new Map(), // id -> point
   rows: new Map(), // id -> hit, of this version
-  // start | similar {plus, minus} | search {words} | path {start, end} | file {blob} | selection {region, ids}
+  // start | similar {plus, minus} | search {words} | path {start, end} | file {blob} |
+  // selection {region, ids}: the ids within the region, whatever the filters
   question: { kind: "start" },
   axes: "", // the layout that is shown, or the columns that are its axes
   map: undefined, // the same if it was chosen; undefined if it is that of the start
@@ -53,10 +54,24 @@ export async function rowOf(id) {
  * @returns {number[]}
  */
 export function presentPoints() {
-  const { kind, ids } = state.question;
-  if (kind === "start") return [...state.ids.keys()].filter((point) => parts.filters.accepts(point));
-  const listed = kind === "selection" ? (ids ?? []) : state.hits.map(({ id }) => id);
+  const { kind } = state.question;
+  const points = kind === "start" ? [...state.ids.keys()] : listedPoints();
+  return kind === "start" || kind === "selection" ? points.filter((point) => parts.filters.accepts(point)) : points;
+}
+
+/** The points of the selection, whatever the filters, or of the results. */
+function listedPoints() {
+  const { kind, ids = [] } = state.question;
+  const listed = kind === "selection" ? ids : state.hits.map(({ id }) => id);
   return listed.map(pointOf).filter((point) => point !== null);
+}
+
+/** 1 for each point of the selection, whatever the filters, or of the results; null if all items are listed. */
+export function listMembers() {
+  if (state.question.kind === "start") return null;
+  const members = new Uint8Array(state.ids.length);
+  for (const point of listedPoints()) members[point] = 1;
+  return members;
 }
 
 /** The title of a hit. */
