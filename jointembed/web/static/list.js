@@ -9,7 +9,7 @@ const MAX_CELLS = 4; // in the line under a title
 const MAX_CHARS = 600; // of a cell
 
 export class ResultList {
-  /** @param {{similar, mix, play, hover, styleSwatch}} actions */
+  /** @param {{similar, mix, play, more, hover, styleSwatch}} actions */
   constructor(root, info, actions) {
     this.root = root;
     this.info = info;
@@ -24,7 +24,7 @@ export class ResultList {
     const row = document.activeElement?.closest("li");
     if (!row || !this.root.contains(row)) return;
     const rows = [...this.root.children];
-    const buttons = /** @type {any[]} */ ([...row.querySelectorAll("button")]);
+    const buttons = /** @type {any[]} */ ([...row.querySelectorAll("button")]).filter((each) => each.offsetWidth);
     const limit = (list, at) => list[Math.min(list.length - 1, Math.max(0, at))];
     const down = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
     const right = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -110,15 +110,20 @@ export class ResultList {
       score,
     );
     const play = { "data-play": hit.id, tabindex: -1 };
+    const mix = { class: "tool mixing", tabindex: -1 };
+    const more = (event) => actions.more(hit, event.currentTarget);
     const tools = el(
       "span",
       { class: "acts" },
       hit.audio ? iconButton("play", `Play ${title}`, () => actions.play(hit, this.hits), play) : null,
-      state.source.isLive
-        ? iconButton("plus", `Add ${title} to the mix`, () => actions.mix(hit, 1), { tabindex: -1 })
-        : null,
-      state.source.isLive
-        ? iconButton("minus", `Subtract ${title} from the mix`, () => actions.mix(hit, -1), { tabindex: -1 })
+      ...(state.source.isLive
+        ? [
+            iconButton("plus", `Add ${title} to the mix`, () => actions.mix(hit, 1), mix),
+            iconButton("minus", `Subtract ${title} from the mix`, () => actions.mix(hit, -1), mix),
+          ]
+        : []),
+      hit.audio || state.source.isLive
+        ? iconButton("more", `More for ${title}`, more, { tabindex: -1, "aria-haspopup": "menu" })
         : null,
     );
     return el(

@@ -28,7 +28,9 @@ import {
   askSelection,
   askSimilar,
   clear,
+  findSimilar,
   highlightResults,
+  openHitMenu,
   renderError,
   switchField,
   updateAddress,
@@ -89,6 +91,7 @@ function applyTheme() {
   updateLegend();
   updateColours();
   highlightResults();
+  parts.player.waveform.draw();
 }
 
 function onFiltersChanged() {
@@ -300,7 +303,8 @@ function createParts(info) {
   parts.list = new ResultList(byId("list"), info, {
     similar: (hit) => askSimilar(hit.id),
     mix: (hit, sign) => addToMix(hit.id, sign),
-    play: (hit, queue) => parts.player.play(hit, queue),
+    play: (hit, list) => parts.player.play(hit, list),
+    more: (hit, button) => openHitMenu(hit, button, { hasMix: true }),
     hover: (id) => {
       parts.overlay.hovered = id === null ? null : pointOf(id);
       parts.chart.draw();
@@ -314,7 +318,13 @@ function createParts(info) {
       updateAddress(false);
     },
   });
-  parts.player = new Player(byId("player"), titleOf, announce);
+  parts.player = new Player(byId("player"), byId("queue"), {
+    titleOf,
+    announce,
+    isLive: state.source.isLive,
+    name: info.name,
+    findSimilar,
+  });
   if (!parts.chart.alive) showNotice("This browser does not support WebGL 2. The list works without the map.");
 }
 

@@ -9,6 +9,7 @@ import { showField } from "./dataset.js";
 import { announce, byId, el, icon, iconButton } from "./dom.js";
 import { plainText, plural } from "./format.js";
 import { rowDetails } from "./list.js";
+import { openMenu } from "./menu.js";
 import { pointsWithin, thin } from "./region.js";
 import { PAGE_SIZE, listMembers, parts, pointOf, rowOf, state, titleOf } from "./state.js";
 import { updateTable } from "./view.js";
@@ -17,6 +18,7 @@ const EXAMPLES = 8; // items of the start page
 const GOLDEN_RATIO = 0.6180339887;
 const MAX_TRIES = 4000; // points tried as examples
 const MAX_RELOADS = 3;
+const NEAR = 50; // items near the last songs, some of which follow
 const REVEALED = 10; // hits that the map moves to show
 
 /** Ask a question, or the present one again, and show the answer. */
@@ -80,6 +82,13 @@ export async function withCurrentMap(action) {
     await action();
     highlightResults();
   }
+}
+
+/** The items near some others that pass the filters, nearest first. */
+export async function findSimilar(ids) {
+  const { filters } = parts;
+  const accept = (/** @type {number} */ point) => filters.accepts(point);
+  return (await state.source.similar(ids, [], { k: NEAR, where: filters.where(), options: {}, accept })).hits;
 }
 
 /** The answer to a question: { hits, heading, hint, version, method }. */
@@ -242,12 +251,33 @@ function renderChosen(hit) {
     "div",
     { class: "acts" },
     hit.audio ? iconButton("play", `Play ${title}`, play, { "data-play": hit.id }) : null,
+    hit.audio
+      ? iconButton("more", `More for ${title}`, (event) => openHitMenu(hit, event.currentTarget), {
+          "aria-haspopup": "menu",
+        })
+      : null,
     state.source.isLive ? iconButton("path", "Path from here to another item", startPath) : null,
     iconButton("close", "Clear the selection", clear),
   );
   const heading = el("h2", { dir: "auto", tabindex: -1 }, title);
   const details = rowDetails(hit.row, state.info, hit.terms);
   box.replaceChildren(el("div", { class: "over" }, heading, actions), ...(details ? [details] : []));
+  if (details && details.scrollHeight > details.clientHeight) details.tabIndex = 0; // so that keys scroll it
+}
+
+/** What can be done with an item beyond its buttons. */
+export function openHitMenu(hit, button, { hasMix = false } = {}) {
+  /** @type {[string, () => any][]} */
+  const queue = [
+    ["Play next", () => parts.player.enqueue(hit, true)],
+    ["Add to queue", () => parts.player.enqueue(hit)],
+  ];
+  /** @type {[string, () => any][]} */
+  const mix = [
+    ["Add to the mix", () => addToMix(hit.id, 1)],
+    ["Subtract from the mix", () => addToMix(hit.id, -1)],
+  ];
+  openMenu(button, [...(hit.audio ? queue : []), ...(hasMix && state.source.isLive ? mix : [])]);
 }
 
 /** The items of a mix, or the start of a path whose end is still to be chosen. */
