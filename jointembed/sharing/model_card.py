@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import is_trusted, to_config
-from ..errors import MismatchError
+from ..errors import MismatchError, UsageError
 from ..evaluation.card import FORMAT, Card
 from ..space import checkpoint, exported
 from ..space.space import Space
@@ -19,6 +20,7 @@ from .onnx_graphs import Result
 
 METRICS = "metrics.csv"
 CARD_MARK, CARD_HEAD = f'"{FORMAT}"'.encode(), 1000  # near the start of the file of an evaluation card
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 MAX_SETTING = 60  # characters of a setting of a reader
 SPLITS = {"train": "training", "dev": "dev", "test": "test"}
 PACKAGES = "torch", "transformers", "tokenizers", "numpy"
@@ -32,11 +34,19 @@ class About:
         run: the folder of the run, with its metrics.csv and the cards that `jointembed evaluate --card` wrote there.
         license: of the model, as the Hub names licences, such as apache-2.0; not stated if empty.
         name: of the model, in the commands of the card: a folder, or OWNER/NAME of the Hub.
+
+    Raises:
+        UsageError: the licence has another form than the names of the Hub.
     """
 
     run: Path | None = None
     license: str = ""
     name: str = "MODEL"
+
+    def __post_init__(self) -> None:
+        if self.license and not LICENSE.fullmatch(self.license):
+            fix = "give its name on the Hub, such as apache-2.0, cc-by-4.0, mit or other"
+            raise UsageError("license", f"not the name of a licence: {self.license!r}", fix)
 
 
 def make_card(content: Mapping[str, Any], space: Space, about: About, graphs: Sequence[Result] = ()) -> str:

@@ -29,7 +29,7 @@ def test_the_demo_runs_from_a_wheel_installed_elsewhere(tmp_path):
     assert str(tmp_path / "site") in printed_path.stdout
     assert "songs/joint" in run("recipes")
     printed = run("demo", "demo", "--songs", "60", "--epochs", "1")
-    assert "synthetic songs" in printed and "Try next" in printed
+    assert "(synthetic: they say little" in printed and "Try next" in printed
     for line in printed.split("Try next:")[1].splitlines():
         if line.strip().startswith("jointembed") and " serve " not in line:  # which would not end
             subprocess.run(line.replace("jointembed", f"{sys.executable} -m jointembed", 1), shell=True, cwd=tmp_path,

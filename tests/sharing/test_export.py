@@ -14,6 +14,7 @@ from jointembed import JointEmbedding, Space, from_checkpoint
 from jointembed.__main__ import main
 from jointembed.errors import DamagedError, MismatchError, UnsafeError, UsageError
 from jointembed.files import sha256
+from jointembed.sharing.model_card import About
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -317,3 +318,9 @@ def test_a_newer_format_and_another_kind_of_folder_are_named(copy):
     (copy / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(MismatchError, match="jointembed adopt"):
         Space.load(copy)
+
+
+@pytest.mark.parametrize("name", ["no/such", "Apache 2.0", "LICENSE.txt", "-"])
+def test_licence_of_a_card_is_a_name_of_the_hub(name):
+    with pytest.raises(UsageError, match="not the name of a licence"):
+        About(license=name)

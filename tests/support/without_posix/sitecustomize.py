@@ -23,7 +23,7 @@ ABSENT_NAMES = {
         "memfd_create getloadavg sysconf"
     ),
     select: "poll epoll POLLIN",
-    signal: "SIGUSR2 SIGHUP SIGXCPU SIGALRM alarm setitimer pthread_kill pthread_sigmask sigwait",
+    signal: "SIGUSR2 SIGHUP SIGXCPU SIGALRM alarm setitimer pthread_kill pthread_sigmask sigwait sigwaitinfo",
     mmap: "MADV_DONTNEED MADV_SEQUENTIAL MADV_RANDOM",
 }
 
