@@ -19,6 +19,7 @@ SHARED_MODULES = {
     "errors",
     "help",
     "parser",
+    "processes",
     "recipe_file",
     "run_report",
 }  # every other file of the folder is a command

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnhealthyError, UsageError, did_you_mean, name_subject
+from .processes import run_command, run_script
 
 if TYPE_CHECKING:
     from ..evaluation.protocol import Baseline, Figure, Protocol
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
 DATA = "JOINTEMBED_DATA"  # the environment variable that names the folder of all data
 TABLES = ("rows.parquet", "rows.jsonl")  # what a prepare script writes
 PLACES = ("fold", "table", "run", "tables", "runs")  # what commands may hold in braces
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def reproduce(
@@ -263,10 +259,10 @@ class _Reproduction:
         if not all(path.is_file() for path in paths.values()):
             if not any((table / name).is_file() for name in TABLES):
                 script, *options = self._fill(protocol.prepare, seed, fold)
-                _run_script(script, [*map(str, self.sources), str(table), *options])
+                run_script(script, [*map(str, self.sources), str(table), *options])
             words = ["fit", "-c", self.recipe, *shlex.split(protocol.fit), "--data.table", str(table)]
             words += [word for key in protocol.seed_keys for word in (f"--{key}", str(seed))]
-            _run_command([*words, "--trainer.default_root_dir", str(run), "--resume", "auto"])
+            run_command([*words, "--trainer.default_root_dir", str(run), "--resume", "auto"])
         facts: dict[str, Mapping[str, Any]] = {}
         for name, figure in protocol.figures.items():
             if not paths[name].is_file():
@@ -287,7 +283,7 @@ class _Reproduction:
         table, run = self._table(fold), self._run(seed, fold)
         if figure.evaluate:
             options = shlex.split(figure.evaluate)
-            _run_command(["evaluate", str(run), str(table), *options, "--card", str(card)])
+            run_command(["evaluate", str(run), str(table), *options, "--card", str(card)])
             return
         script, *words = self._fill(figure.script, seed, fold)
         match = next(_matches(figure, script, words))
@@ -401,65 +397,8 @@ def _matches(part: Figure | Baseline, script: str, words: Sequence[str]) -> Iter
     Raises:
         UsageError: nowhere.
     """
-    output = _run_script(script, words, capture=True)
+    output = run_script(script, words, capture=True)
     matches = list(re.finditer(part.pattern, output))
     if not matches:
         raise UsageError(script, f"it printed nothing that matches {part.pattern!r}", "correct the pattern")
     return iter(matches)
-
-
-def _run_command(words: Sequence[str]) -> None:
-    """Run a command of jointembed in a process of its own, as it would be typed."""
-    print(f"$ {shlex.join(['jointembed', *words])}", flush=True)
-    _run_process([sys.executable, "-m", "jointembed", *words])
-
-
-def _run_script(script: str, words: Sequence[str], capture: bool = False) -> str:
-    """Run a script of a recipe, and return what it printed if that is to be captured."""
-    print(f"$ {shlex.join(['python', script, *words])}", flush=True)
-    return _run_process([sys.executable, script, *words], capture)
-
-
-def _run_process(words: Sequence[str], capture: bool = False) -> str:
-    """Run a process to its end, and return what it printed if that is to be captured.
-
-    A signal goes on to the process, which saves what it has.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C stopped it.
-        SystemExit: it failed, after a line of its own that says why, or a signal stopped it.
-    """
-    alone = os.name == "posix"  # elsewhere Ctrl-C reaches all processes of a terminal by itself
-    pipe = subprocess.PIPE if capture else None
-    output = []
-    with subprocess.Popen(words, start_new_session=alone, stdout=pipe, text=True, encoding="utf-8") as process:
-        with _forward_signals(process, alone) as received:
-            for line in process.stdout or ():
-                print(line, end="", flush=True)
-                output.append(line)
-            code = process.wait()
-    if received or code:
-        print("jointembed: what is finished is kept; the same command goes on", file=sys.stderr)
-    if signal.SIGINT in received:
-        raise KeyboardInterrupt
-    if received or code:
-        raise SystemExit(128 + received[0] if received else code if code > 0 else 128 - code)
-    return "".join(output)
-
-
-@contextmanager
-def _forward_signals(process: subprocess.Popen[str], alone: bool) -> Iterator[list[int]]:
-    """Hand signals on to a process while the block runs; gives the list of those that arrived."""
-    received: list[int] = []
-
-    def forward(signum: int, frame: object) -> None:
-        received.append(signum)
-        if alone:
-            process.send_signal(signum)
-
-    previous = {number: signal.signal(number, forward) for number in SIGNALS}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jointembed.__main__ import main
-from jointembed.cli import reproduce
+from jointembed.cli import processes, reproduce
 from jointembed.evaluation.protocol import read_protocol
 
 pytestmark = [pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"), pytest.mark.usefixtures("one_thread")]
@@ -120,7 +120,7 @@ def commands(monkeypatch, capsys):
         print(before + output)
         return output
 
-    monkeypatch.setattr(reproduce, "_run_process", run)
+    monkeypatch.setattr(processes, "run_process", run)
     return commands
 
 
@@ -156,15 +156,16 @@ def test_each_seed_and_fold_is_measured_once_and_joined(place, commands, capsys)
     assert main(RUN) == 0 and len(commands) == count, "all of it is there already"
 
 
-def test_a_run_that_was_killed_between_seeds_goes_on(place, commands):
-    commands.last = 9  # the training of the first fold of seed 1
+@pytest.mark.parametrize("last", [9, 10], ids=["before a training", "between a training and its evaluation"])
+def test_a_run_that_was_killed_between_seeds_goes_on(place, commands, last):
+    commands.last = last
     with pytest.raises(SystemExit):
         main(RUN)
     cards = {path.name: path.stat().st_mtime_ns for path in (place / "out" / "cards").iterdir()}
     assert "0-2.genre.json" in cards and "1-1.genre.json" not in cards
     assert not (place / "out" / "tiny.json").exists()
     assert main(RUN) == 0
-    assert len(commands) == 9 + 3 * 2
+    assert len(commands) == last + 3 * 2
     assert all((place / "out" / "cards" / name).stat().st_mtime_ns == time for name, time in cards.items())
 
 
