@@ -33,7 +33,6 @@ WITHOUT_CARD = {
     "movies/rating",
     "movies/cold_start",
     "movies/likes",
-    "artists/set",
     "homes/boston",
     "homes/ames",
     "homes/california",
