@@ -31,7 +31,7 @@ def reproduce(
     """List the protocols of the recipes, or follow one: prepare, fit and evaluate, over its folds and seeds.
 
     Each command is printed before it runs, as you could type it. The figures are then shown beside those that are kept
-    with the recipe, and beside published ones. Exits with 1 if a figure is not within the kept interval.
+    with the recipe, and beside published ones. Exits with 1 if a figure is outside the intervals of the kept seeds.
 
     A run that was stopped goes on when the same command is given again: what is finished is not repeated. OUT/NAME.json
     is the card of the figures; recipes/FOLDER/cards/NAME.json keeps it.
@@ -198,7 +198,7 @@ class _Reproduction:
 
         Raises:
             UsageError: the folder holds the figures of another protocol or of other data.
-            UnhealthyError: a figure is not within the kept interval.
+            UnhealthyError: a figure is outside the intervals of the kept seeds.
         """
         from ..evaluation.reproduction import summarize, write_reproduction
 
@@ -383,9 +383,13 @@ def _check_agreement(protocol: Protocol, card: Mapping[str, Any], reference: Map
                 old["seeds"].get(seed, {}).get("value") == row["value"] for seed, row in figure["seeds"].items()
             )
             note = "; seed by seed the same figures" if is_same else ""
-            print(f"{name}: agrees: {format_number(median)} is within the kept interval {interval}{note}")
+            print(
+                f"{name}: agrees: {format_number(median)} is within the intervals of the kept seeds, {interval}{note}"
+            )
         else:
-            outside.append(f"{name}: disagrees: {format_number(median)} is outside the kept interval {interval}")
+            outside.append(
+                f"{name}: disagrees: {format_number(median)} is outside the intervals of the kept seeds, {interval}"
+            )
     if outside:
         fix = f"compare the versions and the machine in its card with {protocol.kept_card}"
         raise UnhealthyError(protocol.name, "; ".join(outside), fix)

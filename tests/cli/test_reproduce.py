@@ -191,7 +191,7 @@ def test_figures_are_compared_with_the_kept_ones(place, commands, capsys):
     keep(place, shift)
     assert main(RUN) == 1
     error = capsys.readouterr().err
-    assert "genre: disagrees: " in error and "is outside the kept interval 0.0000 - 0.0100" in error
+    assert "genre: disagrees: " in error and "is outside the intervals of the kept seeds, 0.0000 - 0.0100" in error
     keep(place, lambda figures: figures["genre"]["data"][1].update(cells="another"))
     assert main(RUN) == 0
     assert "genre: not comparable: other rows" in capsys.readouterr().out
