@@ -81,6 +81,7 @@ def test_retrieval_metrics_equal_those_of_torchmetrics(tasks):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler of ranx
 def test_retrieval_metrics_equal_those_of_ranx(tasks):
     ranx = pytest.importorskip("ranx")
     names = {f"ndcg@{k}": f"ndcg@{k}" for k in KS} | {f"hit_rate@{k}": f"hit@{k}" for k in KS} | {"map": "map"}

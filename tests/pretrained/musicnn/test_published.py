@@ -8,29 +8,26 @@ float32, in windows of 187 frames side by side. The `extractor.py` of the wheel 
 10000 m is infinite for loud sounds; that was left out.
 """
 
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from published_wheels import require_wheel
 
 from jointembed.audio import load
 from jointembed.pretrained.musicnn.adopt import convert
 from jointembed.pretrained.musicnn.network import PENULTIMATE
 from jointembed.pretrained.musicnn.tensor_bundle import read_tensors
-from jointembed.pretrained.wheels import MUSICNN, download_command, find_wheel
+from jointembed.pretrained.wheels import MUSICNN
 
 TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
 def wheel():
-    folder = Path(os.environ.get("JOINTEMBED_WHEELS", "."))
-    if not (folder / MUSICNN.file).is_file():
-        pytest.skip(f"no {MUSICNN.file} in JOINTEMBED_WHEELS={folder}; get it: {download_command(MUSICNN)}")
-    return find_wheel(MUSICNN, folder)
+    return require_wheel(MUSICNN)
 
 
 @pytest.fixture(scope="module")
