@@ -1,4 +1,4 @@
-"""The wheels of published models, of which tests that compare with them need the folder."""
+"""The wheels of published models, for tests that compare with them."""
 
 import os
 from pathlib import Path
