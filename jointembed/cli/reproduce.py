@@ -124,12 +124,13 @@ def _find_sources(protocol: Protocol, folder: str | None) -> list[Path]:
         for layout in layouts:
             if all(source.is_dir() for source in layout):
                 return layout
-    script = protocol.folder / shlex.split(protocol.prepare)[0]
-    fetch = str(getattr(recipe_tools.load_script(script), "FETCH", "see the script")).partition(", then run ")[0]
+    missing = next(source for source in layouts[0] if folder is None or not source.is_dir())
+    script = recipe_tools.load_script(protocol.folder / shlex.split(protocol.prepare)[0])
+    clauses = str(getattr(script, "FETCH", "see the protocol")).split("; or ")  # of a script of several data sets
+    fetch = next((clause for clause in clauses if missing.name in clause), clauses[0]).partition(", then run ")[0]
     command = f"{fetch}, then run jointembed reproduce {protocol.name} --data {folder or 'data'}"
     if folder is None:
-        raise UsageError("--data", f"the folder of the data is missing, which holds {layouts[0][0].name}", command)
-    missing = next(source for source in layouts[0] if not source.is_dir())
+        raise UsageError("--data", f"the folder of the data is missing, which holds {missing.name}", command)
     raise UsageError(missing, "the folder does not exist", command)
 
 

@@ -29,7 +29,9 @@ from jointembed.errors import DamagedError, UsageError, did_you_mean
 
 FETCH = (
     "fetch listings.csv.gz of a city from https://insideairbnb.com/get-the-data (2 MB, CC BY 4.0) into data/airbnb, "
-    "then run prepare.py data/airbnb out/boston"
+    "then run prepare.py data/airbnb out/boston; or fetch housing.csv of https://github.com/ageron/data (1 MB, no "
+    "licence is stated) into data/california, then run prepare.py data/california out/california; or fetch "
+    "AmesHousing.csv of De Cock (1 MB, no licence is stated) into data/ames, then run prepare.py data/ames out/ames"
 )
 FOLDS = 5
 NAMES = {

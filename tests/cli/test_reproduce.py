@@ -228,6 +228,16 @@ def test_missing_data_and_wrong_options_are_one_line(place, commands, capsys, wo
     assert message in error and "\n" not in error and not commands
 
 
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [("notes-tunes", "nottingham-dataset"), ("notes-chorales", "jsb-chorales"), ("homes-ames", "AmesHousing.csv")],
+)
+def test_of_several_data_sets_of_a_script_the_missing_one_is_named(name, source, tmp_path, capsys):
+    assert main(["reproduce", name, "--data", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert source in error and "; or" not in error and f"then run jointembed reproduce {name}" in error
+
+
 def test_the_variable_names_the_folder_of_the_data(place, commands, monkeypatch):
     monkeypatch.setenv(reproduce.DATA, "data")
     assert main(["reproduce", PATH, "--out", "out", "--seeds", "1"]) == 0
