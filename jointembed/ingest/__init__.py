@@ -5,7 +5,7 @@ from .lock import exclusive_lock
 from .prune import prune
 from .report import ScanReport
 from .scan import scan
-from .skip_reasons import list_skips
+from .skip_messages import list_skips
 from .sound_file import Decoded
 
 __all__ = ["Decoded", "ScanReport", "Skip", "exclusive_lock", "list_skips", "prune", "scan"]

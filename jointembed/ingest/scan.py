@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ..index.index import Index
 from .lock import exclusive_lock
-from .pipeline import DecodeFunction, DeriveFunction, EmbedFunction, Pipeline, Progress
 from .report import ScanReport
 from .roots import find_root
+from .scan_pipeline import DecodeFunction, DeriveFunction, EmbedFunction, Pipeline, Progress
 from .walk import Walk
 
 

@@ -17,7 +17,7 @@ from ..errors import DamagedError
 from ..files import is_inside, sound_path
 from ..index.backends.base import Root
 from ..index.backends.scan_files import File, Skip
-from . import skip_reasons
+from . import skip_messages
 
 
 class Walk:
@@ -72,7 +72,7 @@ class Walk:
             try:
                 status = os.stat(self.absolute(folder))
                 if (status.st_dev, status.st_ino) in self._visited:
-                    yield skip_reasons.visited_folder(folder)
+                    yield skip_messages.visited_folder(folder)
                     continue
                 with os.scandir(self.absolute(folder)) as iterator:
                     entries = sorted(iterator, key=lambda entry: os.path.splitext(entry.name))  # "a.mp3", "a (1).mp3"
@@ -93,7 +93,7 @@ class Walk:
                     try:
                         tracks |= self._read_sheet(folder, entry, entries)
                     except (OSError, CueError) as error:
-                        broken[entry.name] = skip_reasons.broken_cue_sheet(posixpath.join(folder, entry.name), error)
+                        broken[entry.name] = skip_messages.broken_cue_sheet(posixpath.join(folder, entry.name), error)
             for entry in entries:
                 if entry.name.startswith(b"."):
                     continue
@@ -119,7 +119,7 @@ class Walk:
     def unreadable(self, path: bytes, error: OSError) -> Skip:
         """The skip of a path that the system does not let us read; its entries in the index stay as they are."""
         self.unread_paths.append(path)
-        return skip_reasons.unreadable(path, error)
+        return skip_messages.unreadable(path, error)
 
     def _read_sheet(
         self, folder: bytes, entry: os.DirEntry[bytes], entries: Sequence[os.DirEntry[bytes]]
@@ -161,13 +161,13 @@ class Walk:
                 target = os.path.realpath(entry.path, strict=True)
             except OSError:
                 self.unread_paths.append(path)
-                return skip_reasons.broken_link(path)
+                return skip_messages.broken_link(path)
             inside = is_inside(target, self._folder)
             if not inside and not self.follow_links:
                 self.unread_paths.append(path)
-                return skip_reasons.link_out_of_folder(path)
+                return skip_messages.link_out_of_folder(path)
             if os.path.isdir(target):
-                return skip_reasons.link_to_visited_folder(path) if inside else path
+                return skip_messages.link_to_visited_folder(path) if inside else path
         elif entry.is_dir(follow_symlinks=False):
             return path
         if os.path.splitext(entry.name)[1].lower() not in AUDIO_EXTENSIONS:

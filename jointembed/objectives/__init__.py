@@ -1,12 +1,12 @@
 """What a space is trained for: matching items with labels and with each other, and predicting numbers."""
 
-from .buckets import Buckets as Buckets
 from .candidates import AllCandidates as AllCandidates
 from .candidates import Candidates as Candidates
 from .candidates import DistinctInBatch as DistinctInBatch
 from .candidates import InBatch as InBatch
 from .candidates import Sampled as Sampled
 from .distillation import Distillation as Distillation
+from .hard_negatives import Buckets as Buckets
 from .losses import GBCE as GBCE
 from .losses import Loss as Loss
 from .losses import Sigmoid as Sigmoid

@@ -16,8 +16,8 @@ from .callbacks.check_objectives import CheckObjectives
 from .callbacks.collapse_alarm import CollapseAlarm
 from .callbacks.monitored_metrics import CheckEarlyStopping
 from .callbacks.parameter_summary import ParameterSummary
+from .callbacks.resume_state import ResumeState
 from .callbacks.run_folder import RunFolder
-from .callbacks.run_state import RunState
 from .callbacks.skip_non_finite import SkipNonFinite
 from .checkpoint_connector import CheckpointConnector
 from .checkpoints import BEST, SafeCheckpointIO
@@ -85,7 +85,7 @@ class Trainer(lightning.Trainer):
             callbacks.insert(0, SkipNonFinite())
         if not kwargs.get("fast_dev_run") and not kwargs.get("barebones"):
             callbacks[:0] = [CheckObjectives(), CollapseAlarm()]
-        kwargs["callbacks"] = [RunFolder(), CheckEarlyStopping(), *callbacks, RunState()]
+        kwargs["callbacks"] = [RunFolder(), CheckEarlyStopping(), *callbacks, ResumeState()]
         kwargs["plugins"] = [SafeCheckpointIO(), *(kwargs.get("plugins") or [])]
         check_strategy(kwargs.get("strategy", "auto"))
         kwargs["precision"] = choose_precision(kwargs.get("precision"), kwargs.get("accelerator", "auto"))

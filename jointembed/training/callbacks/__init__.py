@@ -1,5 +1,6 @@
 """Callbacks of the training, a file for each.
 
-`Trainer` in `training/trainer.py` adds those of every run. LightningCLI builds those that a recipe lists under
-`trainer.callbacks`.
+A recipe may list `Evaluate`, `BestAndLast`, `EMA`, `ObjectiveWeights` and `SkipNonFinite` under `trainer.callbacks`, by
+these names, and any callback of Lightning by its import path; LightningCLI builds them. `Trainer` in
+`training/trainer.py` adds the others to every run.
 """

@@ -15,12 +15,12 @@ from ...objectives import distributed
 from ..joint_embedding import JointEmbedding
 from ..metrics_file import MetricsFile
 from ..random_state import random_state, restore_random_state
-from ..resume import apply_rates, check_resume
+from ..resume_checks import apply_rates, check_resume
 
-KEY = "run"  # of what `RunState` puts into a checkpoint
+KEY = "run"  # of what `ResumeState` puts into a checkpoint
 
 
-class RunState(Callback):
+class ResumeState(Callback):
     """Saves and restores what Lightning leaves out: random generators, and how far metrics.csv had got."""
 
     def __init__(self) -> None:

@@ -1,4 +1,7 @@
-"""What a resumed run takes from its recipe, and what the recipe cannot change any more."""
+"""What a resumed run takes from its recipe, and what the recipe cannot change any more.
+
+`checkpoints.py` finds the checkpoint from which a run goes on, and `callbacks/resume_state.py` restores its state.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates that are near their queries: scalable cross entropy (SCE) over buckets of queries and ids."""
+"""Hard negatives: scalable cross entropy (SCE), whose candidates are near their queries, in buckets of both."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from ..errors import DamagedError, UsageError, UserError
 from ..index.backends.base import is_storable
 from ..index.backends.scan_files import Content, File, FileTable, Skip
 from ..index.index import Index
-from . import skip_reasons
+from . import skip_messages
 from .last_scan import LastScan
 from .path_metadata import PathMetadata
 from .report import ScanReport
@@ -150,7 +150,7 @@ class Pipeline:
         for file, old, hash in hashed:
             number = self.table.find_content(hash)
             if self.has_changed(file):
-                self.skip(skip_reasons.changing(file))
+                self.skip(skip_messages.changing(file))
             elif hash in self.in_flight:
                 self.in_flight[hash].files.append(file)
             elif hash in self.last_scan.skipped_contents:
@@ -278,7 +278,7 @@ class Pipeline:
     def skip_content(self, content: Content, reason: str, problem: str, fix: str) -> None:
         """Skip all files of a content until they change."""
         del self.in_flight[content.hash]
-        for skip in skip_reasons.refused_content(content, reason, problem, fix, self.decoder_version):
+        for skip in skip_messages.refused_content(content, reason, problem, fix, self.decoder_version):
             self.last_scan.skipped_contents[content.hash] = skip
             self.skip(skip)
 
@@ -286,7 +286,7 @@ class Pipeline:
         """Leave all files of a content to the next scan, because the decoded file has changed since."""
         del self.in_flight[content.hash]
         for file in content.files:
-            self.skip(skip_reasons.changing(file))
+            self.skip(skip_messages.changing(file))
 
     def has_changed(self, file: File) -> bool:
         """Whether a file has changed since the walk."""
