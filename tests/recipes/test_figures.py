@@ -35,7 +35,6 @@ WITHOUT_CARD = {
     "homes/boston",
     "homes/california",
     "notes/chorales",
-    "notes/tunes",
     "notes/audio_next",
     "products/joint",
     "reuse/known",
