@@ -4,13 +4,16 @@ import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from jointembed.__main__ import main
 from jointembed.cli import processes, reproduce
@@ -292,6 +295,27 @@ def test_a_packaged_protocol_asks_about_columns_of_its_recipe(path):
         for column in re.findall(r"--(?:query|target) (\S+)", figure.evaluate):
             assert re.search(rf"\b{column}\b", recipe), column
     assert protocol.about and protocol.time
+
+
+def test_the_protocol_of_audio_that_nobody_here_has_runs_on_an_imitation(commands, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = reproduce._paths()["genres-audio"].parents[1]
+    shutil.copytree(folder, tmp_path / "genres")
+    path = tmp_path / "genres" / "protocols" / "genres-audio.yaml"
+    path.write_text(path.read_text() + "fit: -c tiny\nseeds: 1\n")
+    for part, numbers in {"train": (0, 1, 2), "valid": (3,), "test": (4, 5)}.items():
+        names = [f"{genre}/{genre}.{number:05d}.wav" for genre in ("blues", "rock") for number in numbers]
+        listed = tmp_path / "data" / "lists" / "gtzan" / f"{part}_filtered.txt"
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        listed.write_text("\n".join(names))
+        for name in names:
+            sound = tmp_path / "data" / "gtzan" / "genres_original" / name
+            sound.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(sound, np.random.default_rng(0).normal(0, 0.1, 11025), 22050)
+    assert main(["reproduce", str(path), "--data", "data", "--out", "out"]) == 0
+    card = json.loads((tmp_path / "out" / "genres-audio.json").read_text())
+    assert card["figures"]["genre"]["queries"] == [4] and card["figures"]["genre"]["pool"] == [2]
+    assert "published: VGGish and linear SVM" in capsys.readouterr().out
 
 
 @pytest.mark.slow
