@@ -67,6 +67,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
     searches = Workers("search", 2, 32)
     layouts = Workers("layout", 1, 16, timeout=_LAYOUT_SECONDS)  # nothing else waits for them
     columns = Workers("column", 1, 16)
+    covers = Workers("cover", 2, 64)
     monitor = Workers("metrics", 1, 4)  # of its own, to answer when the others are busy
     uploads = asyncio.Semaphore(MAX_UPLOADS)
     cache: dict[Any, Any] = {}
@@ -74,7 +75,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
         yield
-        for workers in (lookups, searches, layouts, columns, monitor, models):
+        for workers in (lookups, searches, layouts, columns, covers, monitor, models):
             workers.close()
 
     app = FastAPI(
@@ -127,7 +128,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
     )
     async def state(request: Request) -> Response:
         index = await monitor.run(request, render_index)
-        queues = (lookups.workers, searches, layouts, columns, models.texts, models.sounds)
+        queues = (lookups.workers, searches, layouts, columns, covers, models.texts, models.sounds)
         lengths = [({"queue": workers.name}, workers.queue_length) for workers in queues]
         queued = render("jointembed_queue_length", "gauge", "Requests that wait for a thread.", lengths)
         return Response(metrics.render() + queued + index, media_type=MEDIA_TYPE)
@@ -298,6 +299,20 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
         if path is None:
             raise HTTPException(404, "this item has no sound file in the folders that are served")
         return FileResponse(path, media_type=audio.media_type(path))
+
+    @app.get(
+        "/api/cover",
+        summary="The picture in the sound of an item: JPEG, PNG or WebP; 204 without one",
+        response_class=Response,
+    )
+    async def cover(request: Request, params: Annotated[schema.RowParams, Query()]) -> Response:
+        return await covers.run(request, read_picture, params.id, request.headers.get("if-none-match"))
+
+    def read_picture(id: str, etag: str | None) -> Response:
+        with live.read() as index:
+            _check_ids(index, id)
+            path = audio.find_sound(index.row(id), index.info, roots)
+        return audio.answer_cover(path, etag)
 
     app.mount("/", PageFiles())
     return app

@@ -1,4 +1,4 @@
-"""The sound files of rows, only from inside the folders that are served."""
+"""The sound files of rows and the pictures in them, only from inside the folders that are served."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
 
+from starlette.responses import Response
+
+from ..audio.covers import read_cover
 from ..audio.formats import AUDIO_EXTENSIONS
 from ..files import is_inside, text_to_path
 from ..index.backends.base import IndexInfo
@@ -65,6 +68,25 @@ def find_sound(row: Mapping[str, Any], info: IndexInfo, roots: Sequence[str]) ->
 def media_type(path: str) -> str:
     """The media type of a sound file, by its extension."""
     return MEDIA_TYPES.get(os.path.splitext(path)[1].lower(), "application/octet-stream")
+
+
+def answer_cover(path: str | None, etag: str | None) -> Response:
+    """The picture in a sound file, with its version; 204 if it has none, 304 if the client has this version already.
+
+    Args:
+        path: the file, if the row has a sound.
+        etag: the version that the client has.
+    """
+    if path is None:
+        return Response(status_code=204)
+    stat = os.stat(path)
+    headers = {"etag": f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'}
+    if etag == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    picture = read_cover(path)
+    if picture is None:
+        return Response(status_code=204, headers=headers)
+    return Response(picture.content, headers=headers, media_type=picture.media_type)
 
 
 def _names(row: Mapping[str, Any]) -> list[str]:

@@ -12,8 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
+import mutagen
+import mutagen.id3
 import numpy as np
 import pytest
+from sound_files import melody, pack
 from web_server import DIM, Client, Embedder, ask, filled, get_json, serving, unit, until
 
 from jointembed.__main__ import main
@@ -428,6 +431,31 @@ def test_sounds_are_served_only_from_inside_the_folder(music):
         assert ask_sound(port, "d.ogg")[2] == b"more"
         assert ask_sound(port, str(music / "more" / "d.ogg"))[2] == b"more"
         assert ask_sound(port, "../secret.wav")[0] == 404
+
+
+def test_cover_of_a_sound_is_served_with_its_version(music):
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(50)
+    (music / "music" / "a.wav").write_bytes(pack(melody(0.3)))
+    sound = mutagen.File(music / "music" / "a.wav")
+    sound.add_tags()
+    sound.tags.add(mutagen.id3.APIC(mime="text/html", type=3, data=picture))
+    sound.save()
+    with serving(music / "m.index") as port:
+        status, headers, body = ask(port, "/api/cover?id=a.wav")
+        assert (status, headers["content-type"], body) == (200, "image/png", picture)
+        assert headers["cache-control"] == ask_sound(port, "a.wav")[1]["cache-control"] == "no-cache"
+        assert headers["x-content-type-options"] == "nosniff"
+        again = ask(port, "/api/cover?id=a.wav", headers=[f"If-None-Match: {headers['etag']}"])
+        assert again[0] == 304 and again[2] == b""
+        sound.tags.delall("APIC")
+        sound.save()
+        assert ask(port, "/api/cover?id=a.wav", headers=[f"If-None-Match: {headers['etag']}"])[0] == 204
+        for id in ("deep/b.mp3", "out.wav", "../secret.wav", "pipe.wav", "gone.wav", "/etc/passwd"):
+            assert ask(port, f"/api/cover?id={encode(id)}")[::2] == (204, b""), id
+        assert ask(port, "/api/cover?id=unknown")[0] == 404
+        assert ask(port, "/api/cover?id=a.wav", headers=["Sec-Fetch-Site: cross-site"])[0] == 403
+    with serving(music / "m.index", token="t" * 20) as port:
+        assert ask(port, "/api/cover?id=a.wav")[0] == 401
 
 
 def test_playlist_has_the_paths_of_sound_files(music):

@@ -73,7 +73,15 @@ def request(port, *lines, line="GET /healthz HTTP/1.1", body=b""):
 
 def test_path_traversal_never_leaves_the_folder(folder, port):
     assert len(TRAVERSALS) >= 120 and len(set(TRAVERSALS)) == len(TRAVERSALS)
-    routes = ["/audio?id={}", "/{}", "/main.js/{}", "/api/row?id={}", "/api/similar?id={}", "/api/column?name={}"]
+    routes = [
+        "/audio?id={}",
+        "/api/cover?id={}",
+        "/{}",
+        "/main.js/{}",
+        "/api/row?id={}",
+        "/api/similar?id={}",
+        "/api/column?name={}",
+    ]
     routes += [
         "/api/layout?axes={}",
         "/api/search?q=s1&where={}",

@@ -50,12 +50,17 @@ def tags(path: str | bytes) -> dict[str, str | list[str]]:
     try:
         with open(path, "rb") as file:
             header = file.read(12)
-            if header[:3] == b"ID3" and (header[6] & 127) << 21 >= MAX_ID3_BYTES:
+            if has_large_id3(header):
                 return {}
             chunks = read_text_chunks(file) if header[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM") else {}
             return {**_select(chunks), **_select(_read_tags(file))}
     except (Exception, RecursionError):
         return {}  # a corrupt tag must not cost the sound
+
+
+def has_large_id3(header: bytes) -> bool:
+    """Whether a file that begins so has an ID3 tag that is too large to be read."""
+    return header[:3] == b"ID3" and (header[6] & 127) << 21 >= MAX_ID3_BYTES
 
 
 def _read_tags(file: BinaryIO) -> Any:

@@ -128,6 +128,11 @@ export class ServerSource {
     ]);
   }
 
+  /** The address of the picture of a hit, which need not exist. */
+  cover(hit) {
+    return hit.audio ? `api/cover?id=${encodeId(hit.id)}` : null;
+  }
+
   /** A playlist of items, as a Blob. */
   async playlist(ids) {
     return (await this.get("playlist", [], { method: "POST", body: JSON.stringify({ ids }) })).blob();
@@ -229,6 +234,10 @@ export class EmbeddedSource {
     const vocabulary = await this.cache.get("terms", async () => JSON.parse(await this.block("terms")));
     const terms = vocabulary ? vocabulary.near[point].map((at) => vocabulary.values[at]) : [];
     return { id, row, terms, audio: links[point] || null, duplicates: [] };
+  }
+
+  cover(_hit) {
+    return null; // pictures would make the file too large
   }
 
   async hits(points, scores) {

@@ -42,6 +42,18 @@ export function iconButton(name, label, onclick, props = {}) {
   );
 }
 
+/**
+ * The picture of an item, which takes no room of its own: it is laid over other marks once it is there. Its parent is
+ * `covered` then.
+ * @param {string | null} url
+ */
+export function coverImage(url) {
+  if (!url) return null;
+  const onload = (event) => event.target.parentElement?.classList.add("covered");
+  const onerror = (event) => event.target.remove();
+  return el("img", { class: "cover", src: url, alt: "", loading: "lazy", decoding: "async", onload, onerror });
+}
+
 export const option = (value, text) => el("option", { value }, text);
 
 /** Settings of this session; a page opened from disk may have no storage. */

@@ -1,7 +1,7 @@
 // @ts-check
 // The list of results: everything that the map shows, as text.
 
-import { el, iconButton } from "./dom.js";
+import { coverImage, el, iconButton } from "./dom.js";
 import { formatCell, formatScore, plainText, plural } from "./format.js";
 import { state, titleOf } from "./state.js";
 
@@ -104,8 +104,9 @@ export class ResultList {
         onfocus: () => actions.hover(hit.id),
         onblur: () => actions.hover(null),
       },
-      hasRanks ? el("span", { class: "rank" }, String(at + 1)) : null,
+      hasRanks || state.source.isLive ? el("span", { class: "rank" }, hasRanks ? String(at + 1) : "") : null,
       swatch,
+      coverImage(state.source.cover(hit)),
       body,
       score,
     );

@@ -323,6 +323,7 @@ function createParts(info) {
     announce,
     isLive: state.source.isLive,
     name: info.name,
+    coverOf: (song) => state.source.cover(song),
     findSimilar,
   });
   if (!parts.chart.alive) showNotice("This browser does not support WebGL 2. The list works without the map.");

@@ -2,7 +2,7 @@
 // Sound: one audio element with its controls, and what plays after the end of a song: the queue, then songs near the
 // last ones or the next result, if that is wanted.
 
-import { el, icon, iconButton, memory } from "./dom.js";
+import { coverImage, el, icon, iconButton, memory } from "./dom.js";
 import { formatDuration, plural } from "./format.js";
 import { Queue, drawNearest } from "./queue.js";
 import { QueuePanel } from "./queue_panel.js";
@@ -16,6 +16,7 @@ const NEAREST = 15; // from which those are drawn
 export class Player {
   /**
    * @param {{titleOf: (hit: any) => string, announce: (text: string) => void, isLive: boolean, name: string,
+   *   coverOf: (song: any) => string | null,
    *   findSimilar: (ids: string[]) => Promise<any[]>}} options the hits near some items, nearest first
    */
   constructor(root, queueRoot, options) {
@@ -55,8 +56,9 @@ export class Player {
       ? this.mode(`More like the last ${LAST_SONGS}`, "At the end of the queue, add songs near the last ones")
       : this.mode("More like the last", "At the end of the queue, add songs near the last one");
     this.endless.addEventListener("click", () => this.isEndless && !this.queue.songs.length && this.fill());
+    this.disc = el("div", { class: "disc" }, this.button);
     this.root.append(
-      this.button,
+      this.disc,
       el("div", { class: "track" }, this.title, this.time),
       this.queueButton,
       iconButton("next", "Next song", () => this.next()),
@@ -121,10 +123,14 @@ export class Player {
   }
 
   load(song) {
+    const hadFocus = this.button === document.activeElement;
     this.song = song;
     this.root.hidden = false;
     this.title.textContent = song.title;
+    this.disc.classList.remove("covered");
+    this.disc.replaceChildren(...[coverImage(this.options.coverOf(song)), this.button].filter(Boolean));
     this.waveform.clear();
+    if (hadFocus) this.button.focus();
     this.audio.src = song.audio;
     this.showTime();
   }
