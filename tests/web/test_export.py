@@ -218,6 +218,8 @@ def test_bundle_has_every_module_once_and_no_import():
     for path in (path for path in export.STATIC.glob("*.js") if path.name not in workers):
         assert script.count(path.read_text().splitlines()[1]) == 1, path  # the comment that says what the module is
     assert not re.search(r"^(import|export)\b", script, re.MULTILINE)
+    names = re.findall(r"^(?:async )?(?:function|class|const|let) (\w+)", script, re.MULTILINE)
+    assert len(names) == len(set(names))  # a second function of the same name would replace the first one
 
 
 def test_text_colours_have_enough_contrast():

@@ -57,8 +57,7 @@ export function updateColours() {
     shapes[point] = isHidden ? HIDDEN : !isAccepted ? DIMMED : style.isRing ? RING : DISC;
   }
   chart.paper = channels(cssVariable("--paper-hex")).map((value) => value / 255);
-  if (column?.kind === "category") overlay.setLabels(column.values, column.codes, MAX_CATEGORIES, filtered);
-  else overlay.labels = [];
+  overlay.setLabels(column?.kind === "category" ? column : state.clusters, MAX_CATEGORIES, filtered);
   chart.updateBuffers();
   for (const item of byId("list").children) styleSwatch(item.querySelector(".swatch"), item.dataset.id);
 }

@@ -11,6 +11,7 @@ import { parts, state } from "./state.js";
 
 const MAX_ATTEMPTS = 5;
 const MODEL_POLL_MS = 1000;
+const CLUSTERS = "cluster"; // the column that `jointembed cluster` writes
 const EMPTY = { points: new Float32Array(0), dims: 2, scales: null };
 
 /**
@@ -42,16 +43,18 @@ async function loadField(field) {
   const choices = availableChoices(info);
   const layout = info.count ? await loadLayout(choices.axes, source) : EMPTY;
   const column = info.count && choices.colour ? await source.column(choices.colour) : null;
+  const hasClusters = info.columns.some(({ name, kind, size }) => name === CLUSTERS && kind === "category" && size > 1);
+  const clusters = hasClusters ? await source.column(CLUSTERS) : null;
   const filters = new Filters(byId("controls"), info, source, parts.onFilter);
   if (parts.filters && info.count) await filters.restore(parts.filters.where(), parts.filters.options);
   if (parts.filters?.isBuilt) await filters.load();
-  return { info, source, choices, layout, column, filters };
+  return { info, source, choices, layout, column, clusters, filters };
 }
 
-function apply({ info, source, choices, layout, column, filters }, isReload) {
+function apply({ info, source, choices, layout, column, clusters, filters }, isReload) {
   const wasBuilt = parts.filters?.isBuilt;
   const hidden = [...state.hidden].map((code) => state.column?.values?.[code]);
-  Object.assign(state, { source, info, ids: [], points: new Map() });
+  Object.assign(state, { source, info, clusters, ids: [], points: new Map() });
   parts.list.info = info;
   parts.filters = filters;
   state.rows.clear();

@@ -38,7 +38,7 @@ import {
 } from "./queries.js";
 import { attachSaveMenu } from "./save.js";
 import { attachSheetHandle, updateInset } from "./sheet.js";
-import { PAGE_SIZE, labelOf, parts, pointOf, state, titleOf } from "./state.js";
+import { PAGE_SIZE, labelOf, parts, pointOf, state, titleAt, titleOf } from "./state.js";
 import { Table } from "./table.js";
 import { attachView, setView } from "./view.js";
 
@@ -296,10 +296,7 @@ function createParts(info) {
   parts.chart = new Chart(byId("points"));
   attachPointer(parts.chart);
   parts.overlay = new Overlay(byId("marks"), byId("ground"), parts.chart);
-  parts.overlay.title = (point) => {
-    const hit = state.rows.get(state.ids[point]);
-    return hit ? titleOf(hit) : "";
-  };
+  parts.overlay.title = titleAt;
   parts.list = new ResultList(byId("list"), info, {
     similar: (hit) => askSimilar(hit.id),
     mix: (hit, sign) => addToMix(hit.id, sign),

@@ -5,13 +5,19 @@ import { css } from "./colour.js";
 import { DISC, RING } from "./chart.js";
 import { cssVariable } from "./dom.js";
 import { formatQuantity, plainText } from "./format.js";
+import { categoryLabels, levelOf, placeLabels, shorten } from "./labels.js";
+
+const LABEL_HEIGHT = 20; // pixels
+const TITLE_ZOOM = 2; // from which single items have names
+const MAX_NAMED_POINTS = 150; // in view
 
 export class Overlay {
   constructor(canvas, ground, chart) {
     this.canvas = canvas;
     this.ground = ground;
     this.chart = chart;
-    this.labels = []; // { text, at: [x, y, z], weight }
+    /** @type {(level: number) => import("./labels.js").Label[]} */
+    this.labelsAt = () => [];
     this.results = { from: [], hits: [], isPath: false };
     this.outline = []; // corners [x, y] on the map of the region that is being drawn
     this.region = []; // of the one whose points are selected
@@ -20,30 +26,21 @@ export class Overlay {
     this.title = () => "";
   }
 
-  /** Put the names of categories (`only` these, if given) at the medians of their points. */
-  setLabels(values, codes, limit, only) {
-    const members = new Map();
-    const { points, shapes, count } = this.chart;
-    for (let point = 0; point < count; point++) {
-      const code = codes[point];
-      if (shapes[point] < DISC || points[point * 3] !== points[point * 3]) continue;
-      for (const category of Array.isArray(code) ? code : [code]) {
-        if (category < 0 || category >= limit || (only && !only.has(category))) continue;
-        if (!members.has(category)) members.set(category, []);
-        members.get(category).push(point);
-      }
-    }
-    const median = (list, axis) => {
-      const sorted = Float32Array.from(list, (point) => points[point * 3 + axis]).sort();
-      return sorted[sorted.length >> 1];
+  /**
+   * Name the categories of a column on the map: `limit` of them on all of it, and the others where it is enlarged.
+   * @param {{values: any[], codes: (number | number[])[]} | null} column
+   * @param {number} limit
+   * @param {Set<number> | null} only these categories
+   */
+  setLabels(column, limit, only) {
+    const { points, shapes } = this.chart;
+    const isVisible = (point) => shapes[point] >= DISC && points[point * 3] === points[point * 3];
+    const levels = /** @type {import("./labels.js").Label[][]} */ ([]);
+    this.labelsAt = (level) => {
+      const isNamed = (code) => (level > 0 || code < limit) && (!only || only.has(code));
+      levels[level] ??= column ? categoryLabels(points, isVisible, column, level, isNamed) : [];
+      return levels[level];
     };
-    this.labels = [...members]
-      .map(([code, list]) => ({
-        text: plainText(values[code]),
-        at: [0, 1, 2].map((axis) => median(list, axis)),
-        weight: list.length,
-      }))
-      .sort((a, b) => b.weight - a.weight);
   }
 
   draw() {
@@ -60,7 +57,7 @@ export class Overlay {
     if (!chart.isSettled) return;
     this.drawRegion(context, this.outline.length ? this.outline : this.region);
     this.drawResults(context);
-    if (!this.results.hits.length) this.drawNames(context);
+    this.drawNames(context);
     if (this.hovered !== null && chart.onMap(this.hovered)) this.drawRing(context, this.hovered, 4, this.ink, 1.5);
   }
 
@@ -108,21 +105,46 @@ export class Overlay {
     context.fillText(text, x, y);
   }
 
+  /** The names of categories, and of single items where the map is enlarged. */
   drawNames(context) {
-    const font = `600 12.5px ${cssVariable("--sans")}`;
-    const drawn = [];
-    for (const { text, at } of this.labels) {
-      const short = [...text].length > 26 ? `${[...text].slice(0, 25).join("")}…` : text;
-      const [x, y] = this.chart.project(...at);
-      context.font = font;
-      const half = context.measureText(short).width / 2 + 4;
-      const free = (top) =>
-        !drawn.some((label) => x - half < label.right && label.left < x + half && Math.abs(label.top - top) < 20);
-      const top = [y, y + 14, y - 14].find(free);
-      if (top === undefined) continue;
-      drawn.push({ left: x - half, right: x + half, top });
-      this.drawText(context, short, x, top, font);
+    const { chart, results } = this;
+    const { inset, width, height, view, dims } = chart;
+    const isEnlarged = dims === 2 && view.zoom >= TITLE_ZOOM;
+    const styles = {
+      category: { font: `600 12.5px ${cssVariable("--sans")}`, fill: this.ink },
+      item: { font: `500 11.5px ${cssVariable("--sans")}`, fill: this.quiet },
+    };
+    const label = (style, text, [x, y], shifts) => {
+      context.font = styles[style].font;
+      return { style, text, x, y, width: context.measureText(text).width, shifts };
+    };
+    const level = dims === 2 ? levelOf(view.zoom) : 0;
+    const categories = results.hits.length ? [] : this.labelsAt(level);
+    const labels = categories.map(({ text, at }) => label("category", text, chart.project(...at), [0, 14, -14]));
+    const away = chart.size / 2 + 10;
+    for (const point of isEnlarged ? this.pointsToName() : []) {
+      const text = shorten(plainText(this.title(point)));
+      if (text) labels.push(label("item", text, chart.position(point), [away, -away]));
     }
+    const bounds = { left: inset.left, right: width - inset.right, top: inset.top, bottom: height - inset.bottom };
+    for (const { style, text, x, y } of placeLabels(labels, bounds, LABEL_HEIGHT))
+      this.drawText(context, text, x, y, styles[style].font, "center", styles[style].fill);
+  }
+
+  /** The points in view that may have names: those of the results, or all if they are few. */
+  pointsToName() {
+    const { chart, results } = this;
+    const { inset, width, height } = chart;
+    if (results.hits.length) return results.hits.filter((point) => chart.onMap(point));
+    const [left, top] = chart.placeOf(inset.left, inset.top);
+    const [right, bottom] = chart.placeOf(width - inset.right, height - inset.bottom);
+    const shown = [];
+    for (const point of chart.shuffled ?? []) {
+      const [x, y] = [chart.points[point * 3], chart.points[point * 3 + 1]];
+      if (x < left || x > right || y < bottom || y > top || chart.shapes[point] < DISC) continue;
+      if (shown.push(point) > MAX_NAMED_POINTS) return [];
+    }
+    return shown;
   }
 
   drawRing(context, point, more, colour, wide) {
@@ -180,7 +202,7 @@ export class Overlay {
     const title = starts.length === 1 && this.title(starts[0]);
     if (title) {
       const [x, y] = this.chart.position(starts[0]);
-      const short = [...title].length > 32 ? `${[...title].slice(0, 31).join("")}…` : title;
+      const short = shorten(title, 32);
       const font = `600 13px ${cssVariable("--sans")}`;
       context.font = font;
       const [half, away] = [context.measureText(short).width / 2, this.chart.size / 2 + 18];

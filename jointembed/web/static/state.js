@@ -24,6 +24,7 @@ export const state = {
   pathStart: null, // the id where a path begins whose end is still to be chosen
   colour: "", // the column that colours the points
   column: null, // its cells
+  clusters: null, // the column of the clusters, whose names the map shows where no other categories colour it
   range: [0, 1], // of its colours, if it holds numbers
   wantedColour: undefined, // that which was chosen, "" for none; undefined if none was
   view: "map", // or "table"
@@ -80,6 +81,26 @@ export function titleOf(hit) {
   return (
     (typeof title === "string" && plainText(title)) || (typeof title === "number" && String(title)) || stem(hit.id)
   );
+}
+
+let titles = { source: null, column: /** @type {any} */ (null) };
+
+/** The title of a point; "" until the column of the titles is there, which this loads. */
+export function titleAt(point) {
+  const id = state.ids[point] ?? "";
+  const hit = state.rows.get(id);
+  if (hit) return titleOf(hit);
+  const { source, info } = state;
+  if (info.title === "id") return stem(id);
+  if (titles.source !== source) {
+    const loading = (titles = { source, column: null });
+    const show = (column) => {
+      loading.column = column;
+      parts.chart.draw();
+    };
+    source.column(info.title).then(show, () => {});
+  }
+  return titles.column ? valuesOf(titles.column, point).map((cell) => formatCell(cell)).join(", ") || stem(id) : "";
 }
 
 /** The title of a point, and its value in the column that colours the map ("" if that is the title or none). */
