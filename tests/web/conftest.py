@@ -1,7 +1,12 @@
 """A served page and an exported one, of the same songs."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
+from ci import skip_outside_ci
 from web_page import SIZE, Listener, rows, tone, until
 from web_server import get_json, serving
 
@@ -71,3 +76,18 @@ def open_page(browser, server):
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def npm_packages(tmp_path_factory):
+    """The packages of `package.json` at their pinned versions, installed by npm."""
+    if not shutil.which("npm"):
+        skip_outside_ci("npm is not installed")
+    folder = tmp_path_factory.mktemp("npm")
+    shutil.copy(Path(__file__).parent / "package.json", folder)
+    done = subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=folder, capture_output=True, text=True
+    )
+    if done.returncode:
+        skip_outside_ci(f"npm cannot install the packages: {done.stderr[-300:]}")
+    return folder / "node_modules"

@@ -17,20 +17,9 @@ def node():
 
 
 @pytest.fixture(scope="module")
-def tsc(tmp_path_factory):
-    """TypeScript: that of the system, or the pinned version, installed by npm."""
-    if path := shutil.which("tsc"):
-        return path
-    if not shutil.which("npm"):
-        skip_outside_ci("npm is not installed")
-    folder = tmp_path_factory.mktemp("npm")
-    shutil.copy(HERE / "package.json", folder)
-    done = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=folder, capture_output=True, text=True
-    )
-    if done.returncode:
-        skip_outside_ci(f"npm cannot install TypeScript: {done.stderr[-300:]}")
-    return folder / "node_modules" / ".bin" / "tsc"
+def tsc(request):
+    """TypeScript: that of the system, or the pinned version."""
+    return shutil.which("tsc") or request.getfixturevalue("npm_packages") / ".bin" / "tsc"
 
 
 def test_modules_pass_their_unit_tests(node):

@@ -16,7 +16,7 @@ import {
   updateLegend,
 } from "./colouring.js";
 import { showField, showFilterCount } from "./dataset.js";
-import { announce, byId, debounce, isNarrow, memory, option, prefersDark } from "./dom.js";
+import { announce, byId, debounce, memory, option, prefersDark } from "./dom.js";
 import { plainText } from "./format.js";
 import { ResultList } from "./list.js";
 import { Overlay } from "./overlay.js";
@@ -211,12 +211,8 @@ function attachMapEvents() {
   byId("fit").addEventListener("click", () => chart.fit());
   for (const name of ["focus", "blur"]) chart.canvas.addEventListener(name, () => chart.draw());
   byId("legend").addEventListener("toggle", updateInset);
-  isNarrow.addEventListener("change", () => {
-    byId("legend").open = !isNarrow.matches;
-    updateInset();
-  });
-  byId("legend").open = !isNarrow.matches;
-  new ResizeObserver(() => updateInset()).observe(byId("panel"));
+  const resizes = new ResizeObserver(() => updateInset());
+  for (const id of ["panel", "stage"]) resizes.observe(byId(id));
 }
 
 function attachSearchEvents() {

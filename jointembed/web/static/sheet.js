@@ -5,15 +5,20 @@ import { byId, isNarrow, reducedMotion } from "./dom.js";
 import { parts } from "./state.js";
 
 const LEGEND_WIDTH = 226; // pixels
+const NARROW_STAGE = 540; // pixels, up to which the legend lies below the menus; also in page.css
+let wasNarrow = /** @type {boolean | null} */ (null);
 
 /** Tell the chart which part of the map the panel and the legend cover. */
 export function updateInset() {
   const covered = isNarrow.matches ? byId("panel").getBoundingClientRect().height : 0;
   byId("stage").style.setProperty("--covered", `${covered}px`);
   const legend = byId("legend");
+  const hasNoRoom = isNarrow.matches || byId("stage").clientWidth <= NARROW_STAGE;
+  if (hasNoRoom !== wasNarrow) legend.open = !hasNoRoom;
+  wasNarrow = hasNoRoom;
   parts.chart.inset = {
     left: 0,
-    right: isNarrow.matches || legend.hidden || !legend.open ? 0 : LEGEND_WIDTH,
+    right: hasNoRoom || legend.hidden || !legend.open ? 0 : LEGEND_WIDTH,
     top: isNarrow.matches ? 96 : byId("bar").offsetHeight + 22,
     bottom: Math.min(covered, parts.chart.height * 0.55) + (isNarrow.matches ? 0 : 12),
   };
