@@ -11,6 +11,7 @@ import importlib.util
 import re
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..index.search.memmap import iter_slices
 Array = npt.NDArray[Any]
 
 _CHUNK_ROWS = 8_192  # in float64 at once
-_UMAP_MIN_ROWS = 8
+UMAP_MIN_ROWS = 8  # fewer are laid out by their principal components
 
 
 def available_axes(index: Index, column: str | None = None) -> list[str]:
@@ -69,6 +70,15 @@ def compute_layout(index: Index, axes: str, column: str | None = None) -> npt.ND
     return _scale_to_unit_box(np.array([values[name] for name in names], np.float64).T, per_axis=True)
 
 
+def is_cached(index: Index, axes: str, column: str | None = None) -> bool:
+    """Whether a UMAP layout of a field is beside the index already: `compute_layout` takes no time then."""
+    return _umap_path(index, axes, column).exists()
+
+
+def _umap_path(index: Index, axes: str, column: str | None) -> Path:
+    return cache_path(index.path, index.info, column or index.fields[0], axes)
+
+
 def _scale_to_unit_box(points: Array, per_axis: bool) -> npt.NDArray[np.float32]:
     """Scale points (N, 2 or 3) into [-1, 1], all axes alike or each by itself, and pad them to (N, 3)."""
     scaled = np.zeros((len(points), 3), np.float32)
@@ -107,9 +117,9 @@ def _parts(values: npt.NDArray[np.float32]) -> Iterator[Array]:
 def _umap(index: Index, column: str | None, dims: int) -> Array:
     """Return a UMAP layout (McInnes et al. 2018) that starts from PCA with a fixed seed, cached beside the index."""
     _, values = index.vectors(column)
-    if len(values) < _UMAP_MIN_ROWS:
+    if len(values) < UMAP_MIN_ROWS:
         return _pca(index, column, dims)
-    path = cache_path(index.path, index.info, column or index.fields[0], f"umap{dims}")
+    path = _umap_path(index, f"umap{dims}", column)
     points = read_checked(path)
     if points is not None and points.size == len(values) * dims:
         return points.view("<f4").reshape(-1, dims)

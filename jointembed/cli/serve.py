@@ -49,6 +49,7 @@ def serve(
         load=encoders.load,
         root_path=root_path,
         access_log=access_log,
+        precompute=True,
     )
     encoders.close()
     sys.stdout.flush()

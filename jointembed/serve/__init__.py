@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,7 @@ def open_server(
     load: Callable[[Path, str], Any] | None = None,
     root_path: str = "",
     access_log: bool = False,
+    precompute: bool = False,
 ) -> Iterator[RunningServer]:
     """A server that listens, and is closed at the end of the block.
 
@@ -91,6 +93,7 @@ def open_server(
         load: loads the `Embedder` of a field, given the index and the field's name; it is called in a thread.
         root_path: the prefix of all addresses behind a proxy, such as `/songs`.
         access_log: whether to print each request on stderr, in the common log format.
+        precompute: whether to compute the UMAP layouts of a small index while the server is idle.
 
     Raises:
         UsageError: the extra is not installed, the index or a root does not exist, the port is taken, or other
@@ -102,6 +105,7 @@ def open_server(
         from .app import build_app
     except ImportError as error:
         raise missing_extra("serve", "fastapi") from error
+    from .layout_precompute import LayoutPrecomputer
     from .live_index import LiveIndex
     from .metrics import RequestMetrics
     from .query_models import ModelRegistry
@@ -115,10 +119,15 @@ def open_server(
     AccessPolicy(host, port, token, root_path)  # an unsafe policy is refused before anybody can connect
     models = ModelRegistry(load)
     live = LiveIndex(Path(path), models.sync)
-    with contextlib.closing(_listen(host, port)) as listener, contextlib.closing(live):
+    metrics = RequestMetrics()
+    precomputer = LayoutPrecomputer(live, lambda: time.monotonic() - metrics.last_request)
+    with (
+        contextlib.closing(_listen(host, port)) as listener,
+        contextlib.closing(live),
+        contextlib.closing(precomputer),
+    ):
         policy = AccessPolicy(host, listener.getsockname()[1], token, root_path)
-        metrics = RequestMetrics()
-        app = build_app(live, models, [*map(os.path.abspath, roots)], metrics)
+        app = build_app(live, models, [*map(os.path.abspath, roots)], metrics, precomputer.wait)
         config = uvicorn.Config(
             SecurityMiddleware(
                 app.router, policy, metrics, access_log
@@ -144,6 +153,8 @@ def open_server(
             server.force_exit, server.should_exit = server.should_exit, True
 
         live.start()
+        if precompute:
+            precomputer.start()
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{policy.port}{root_path}/" + (f"?token={token}" if token else "")
         yield RunningServer(address, policy.port, count, run, stop)

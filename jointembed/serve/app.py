@@ -55,7 +55,13 @@ _MAX_IDS_BYTES = 16 << 20
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # ASCII: ids that are not UTF-8 are escaped
 
 
-def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metrics: RequestMetrics) -> FastAPI:
+def build_app(
+    live: LiveIndex,
+    models: ModelRegistry,
+    roots: Sequence[str],
+    metrics: RequestMetrics,
+    wait_for_layout: Callable[[], None],
+) -> FastAPI:
     """The app of a server.
 
     Args:
@@ -63,6 +69,7 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
         models: embed queries.
         roots: folders that sounds may be in, beside the index's own.
         metrics: of the requests so far.
+        wait_for_layout: waits for a UMAP layout that is already being computed.
     """
     searches = Workers("search", 2, 32)
     layouts = Workers("layout", 1, 16, timeout=_LAYOUT_SECONDS)  # nothing else waits for them
@@ -160,6 +167,8 @@ def build_app(live: LiveIndex, models: ModelRegistry, roots: Sequence[str], metr
     @app.get("/api/layout", summary="Positions of all items on a map, (N, 3) float32, little-endian")
     @layouts.in_thread
     def layout(params: Annotated[schema.LayoutParams, Query()]) -> Response:
+        if params.axes.startswith("umap"):
+            wait_for_layout()
         with live.read(params.field) as index:
             points = cached(index, page.layout_bytes, params.axes, params.field)
             return Response(points, headers={"index-version": index.version}, media_type="application/octet-stream")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ class RequestMetrics:
     """Requests by route and status, and their seconds by route. Only the event loop may use it."""
 
     def __init__(self) -> None:
+        self.last_request = time.monotonic()
         self._counts: Counter[tuple[str, int]] = Counter()
         self._seconds: dict[str, float] = {}
         self._buckets: dict[str, list[int]] = {}
@@ -27,6 +29,7 @@ class RequestMetrics:
             status: that of the answer; 0 if there was none.
             seconds: until the end of the answer.
         """
+        self.last_request = time.monotonic()
         self._counts[route, status] += 1
         self._seconds[route] = self._seconds.get(route, 0.0) + seconds
         self._buckets.setdefault(route, [0] * (len(_BUCKETS) + 1))[bisect_left(_BUCKETS, seconds)] += 1
