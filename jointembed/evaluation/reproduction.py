@@ -10,7 +10,7 @@ from statistics import fmean, median
 from typing import Any
 
 from .. import files
-from ..errors import DamagedError, MismatchError
+from ..errors import DamagedError, MismatchError, UsageError
 from .card import machine, versions
 from .protocol import Protocol
 
@@ -30,8 +30,13 @@ def join_folds(metrics: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
 
     >>> join_folds([{"value": 0.5, "low": 0.2, "high": 0.6}, {"value": 0.7, "low": 0.3, "high": 0.8}])["low"]
     0.35
+
+    Raises:
+        UsageError: the metric has no value in a fold, such as R2 of rows that are all alike.
     """
-    values = [float(metric["value"] or 0.0) for metric in metrics]
+    values = [metric["value"] for metric in metrics if metric["value"] is not None]
+    if len(values) < len(metrics):
+        raise UsageError("reproduce", "a figure has no value in a fold", "name another metric in the protocol")
     joined: dict[str, Any] = {"value": fmean(values)}
     for end, sign in (("low", -1), ("high", 1)):
         ends = [metric.get(end) for metric in metrics]
