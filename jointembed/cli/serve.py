@@ -21,7 +21,8 @@ def serve(
 ) -> None:
     """Serve an index at http://localhost:8765, to this machine only: a page, the sounds, and an API (/docs).
 
-    Lookups and full-text search are available at once; the models for words and sounds load in the background.
+    Lookups and full-text search are available at once; the models for words and sounds load in the background. The
+    UMAP of up to 5,000 items is computed while there are no requests, and cached beside the index.
 
     Args:
         index: the index.

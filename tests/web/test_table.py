@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from web_page import LEFT, address, choose, draw, rows, search, selected, similar, status, until
+from web_server import serving
 
 from jointembed.index.index import Index
 from jointembed.web import export as pages
@@ -149,3 +150,29 @@ def test_table_of_many_rows_has_few_in_the_page(tmp_path, browser):
     until(lambda: [each for each in cells(page, "tempo") if each][-1] == "19,999")
     assert page.locator("#table tbody tr").count() < 60
     page.close()
+
+
+def test_table_follows_the_index_and_the_field(tmp_path, open_page):
+    vectors = np.random.default_rng(0).standard_normal((30, 3)).astype(np.float32)
+    songs = [{"id": f"{at}", "title": f"Song {at}", "tempo": at + 0.5} for at in range(30)]
+    with Index.create(tmp_path / "a.index", 3, "euclidean") as index:
+        index.add(songs, vectors, "audio")
+        index.add_field("tags", 3, "euclidean", "other", "f2")
+        index.add(songs[20:], vectors[20:], "tags")
+    with serving(tmp_path / "a.index") as port:
+        page = open_page(f"http://127.0.0.1:{port}/?view=table&sort=tempo&order=descending")
+        until(lambda: first_titles(page, 2) == ["Song 29", "Song 28"])
+        page.select_option("#field", "tags")
+        until(lambda: page.locator("#count").text_content() == "10 items")
+        until(lambda: cells(page, "tempo")[-1] == "20.500")
+        assert first_titles(page, 2) == ["Song 29", "Song 28"]
+        page.select_option("#field", "audio")
+        until(lambda: page.locator("#count").text_content() == "30 items")
+        with Index.open(tmp_path / "a.index") as index:
+            index.remove(["29", "3"])
+        page.locator("#table tbody button", has_text="Song 28").click()
+        page.locator("#chosen h2", has_text="Song 28").wait_for()
+        page.locator("#clear").click()
+        until(lambda: page.locator("#count").text_content() == "28 items")
+        until(lambda: first_titles(page, 2) == ["Song 28", "Song 27"])
+        assert cells(page, "tempo")[0] == "28.50"

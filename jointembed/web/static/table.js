@@ -12,7 +12,7 @@ const MAX_HEIGHT = 12e6; // pixels; browsers draw no element that is much taller
 const OVERSCAN = 6; // rows above and below those in view
 const SAMPLE = 200; // cells that the width of a column is estimated from
 const CHAR_WIDTH = 7.4; // pixels
-const WIDTH = { least: 74, most: 300, title: 220 };
+const WIDTH = { least: 74, most: 300, title: 220, score: 96 }; // pixels
 const SCORE = ":score"; // no column of an index
 
 export class Table {
@@ -24,6 +24,8 @@ export class Table {
     this.points = this.list; // as sorted
     this.scores = null; // Map of point -> score
     this.sort = { name: "", isDescending: false };
+    this.source = null; // of the columns
+    this.loading = Promise.resolve();
     this.columns = [];
     this.shown = []; // the columns and, after the first one, the score of each result
     this.active = 0; // the row that the keys move from
@@ -44,17 +46,21 @@ export class Table {
     return [...this.points].map((point) => state.ids[point]);
   }
 
-  /** Load the columns one after another, and show each once it is there. */
-  async load() {
-    const { source, info } = state;
-    if (this.source !== source) this.columns = [];
+  /** Show the columns of an index, or of another version or field of it, each once it is there. */
+  setSource(source) {
+    if (this.source === source) return;
     this.source = source;
+    this.columns = [];
+    this.loading = this.load(source);
+    this.loading.catch(() => (this.source = null)); // the next list tries again
+  }
+
+  async load(source) {
+    const { info } = state;
     for (const name of [info.title, ...detailColumns(info).map((column) => column.name)]) {
-      if (this.columns.some((each) => each.name === name)) continue;
       const column = await source.column(name);
       if (this.source !== source) return;
-      if (!this.columns.some((each) => each.name === name))
-        this.columns.push(describe(name, column, name === info.title));
+      this.columns.push(describe(name, column, name === info.title));
       this.update();
     }
   }
@@ -202,5 +208,5 @@ function scoreColumn(scores) {
   const keys = new Float64Array(state.ids.length).fill(NaN);
   for (const [point, score] of scores) keys[point] = score;
   const text = (point) => (scores.has(point) ? formatScore(scores.get(point), state.info.metric) : "");
-  return { name: SCORE, label: "score", isNumber: true, width: WIDTH.least, keys, text, column: null };
+  return { name: SCORE, label: "score", isNumber: true, width: WIDTH.score, keys, text, column: null };
 }

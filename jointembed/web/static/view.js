@@ -14,7 +14,7 @@ export async function setView(view) {
   byId("stage").dataset.view = view;
   byId("table").hidden = view !== "table";
   updateTable();
-  if (view === "table") await parts.table.load();
+  await parts.table.loading;
 }
 
 /** Let the table show the present list. */
@@ -25,6 +25,7 @@ export function updateTable() {
   if (!isTable) return;
   const scored = state.hits.filter(({ id, score }) => pointOf(id) !== null && typeof score === "number");
   const scores = state.hasScores ? new Map(scored.map(({ id, score }) => [pointOf(id), score])) : null;
+  parts.table.setSource(state.source);
   parts.table.setList(presentPoints(), scores);
   byId("count").textContent = plural(parts.table.list.length, "item");
   byId("save").hidden = !parts.table.list.length;
