@@ -60,7 +60,7 @@ def build_app(
     models: ModelRegistry,
     roots: Sequence[str],
     metrics: RequestMetrics,
-    wait_for_layout: Callable[[], None],
+    wait_for_layout: Callable[[str | None, str], None],
 ) -> FastAPI:
     """The app of a server.
 
@@ -69,7 +69,7 @@ def build_app(
         models: embed queries.
         roots: folders that sounds may be in, beside the index's own.
         metrics: of the requests so far.
-        wait_for_layout: waits for a UMAP layout that is already being computed.
+        wait_for_layout: waits for a layout of a field if it is already being computed.
     """
     searches = Workers("search", 2, 32)
     layouts = Workers("layout", 1, 16, timeout=_LAYOUT_SECONDS)  # nothing else waits for them
@@ -167,8 +167,7 @@ def build_app(
     @app.get("/api/layout", summary="Positions of all items on a map, (N, 3) float32, little-endian")
     @layouts.in_thread
     def layout(params: Annotated[schema.LayoutParams, Query()]) -> Response:
-        if params.axes.startswith("umap"):
-            wait_for_layout()
+        wait_for_layout(params.field, params.axes)
         with live.read(params.field) as index:
             points = cached(index, page.layout_bytes, params.axes, params.field)
             return Response(points, headers={"index-version": index.version}, media_type="application/octet-stream")

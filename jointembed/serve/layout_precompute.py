@@ -46,6 +46,7 @@ class LayoutPrecomputer:
     def __init__(self, live: LiveIndex, idle_seconds: Callable[[], float]) -> None:
         self._live, self._idle_seconds = live, idle_seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._requests: set[tuple[str | None, str]] = set()  # the fields and axes that ask for what it computes
         self._attempts: set[tuple[str, str, str]] = set()  # version, field and axes: a failure is not repeated
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="precompute", daemon=True)
@@ -60,10 +61,15 @@ class LayoutPrecomputer:
         if self._thread.is_alive():
             self._thread.join(5)
 
-    def wait(self) -> None:
-        """Wait for the layout that is being computed, if any: computing it a second time would take longer."""
+    def wait(self, field: str | None, axes: str) -> None:
+        """Wait for a layout if it is being computed: computing it a second time would take longer.
+
+        Args:
+            field: the field; the first one if None.
+            axes: the layout.
+        """
         process = self._process
-        if process is not None:
+        if process is not None and (field, axes) in self._requests:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(600)
 
@@ -89,6 +95,7 @@ class LayoutPrecomputer:
                     attempt = (index.version, field, axes)
                     if attempt not in self._attempts and not layout.is_cached(index, axes, field):
                         self._attempts.add(attempt)
+                        self._requests = {(field, axes)} | ({(None, axes)} if field == index.fields[0] else set())
                         return field, axes
         return None
 
