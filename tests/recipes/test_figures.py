@@ -32,7 +32,6 @@ WITHOUT_CARD = {
     "movies/rating",
     "movies/cold_start",
     "movies/likes",
-    "homes/boston",
     "homes/california",
     "notes/chorales",
     "notes/audio_next",
