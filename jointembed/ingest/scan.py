@@ -35,9 +35,10 @@ def scan(
     Searches see every commit while the scan runs.
 
     A row has the columns title, path and seconds, those tags of artist, album, genre, year and track that the file has
-    or, without them, its path plainly gives (see `path_metadata.py`), and `partial` if only a part of the file could be
-    decoded. Its path is that of the original if the file has links or copies. A file that changes updates these cells
-    and keeps all others of its row; cells that `cluster` wrote are removed if the sound has changed too.
+    or, without them, its path plainly gives (see `path_metadata.py`), `musicbrainz_recordingid` if it is tagged, and
+    `partial` if only a part of the file could be decoded. Its path is that of the original if the file has links or
+    copies. A file that changes updates these cells and keeps all others of its row; cells that `cluster` wrote are
+    removed if the sound has changed too.
 
     Args:
         index: an empty index, or one filled by scans of this folder or others. Take its `exclusive_lock` before you

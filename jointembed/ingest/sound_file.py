@@ -53,17 +53,19 @@ class Decoded(Protocol):
 
     @property
     def tags(self) -> Mapping[str, str | list[str]]:
-        """The tags of the file: title, artist, album, genre, year, track; several artists or genres as a list."""
+        """The tags of the file, see `audio.workers.tags`; several artists or genres as a list."""
 
 
 def metadata(sound: Decoded, track: CueTrack | None = None) -> dict[str, Any]:
     """The cells of a sound: its tags as NFC text, with year and track as numbers, `seconds`, and `partial` if so.
 
-    The entries of a cue sheet take precedence over the tags; the `start` of a track is in seconds.
+    The entries of a cue sheet take precedence over the tags, of which the recording is not that of a track; the `start`
+    of a track is in seconds.
     """
     row: dict[str, Any] = {name: _compose(tag) for name, tag in sound.tags.items() if tag}
     row |= {name: int(row[name]) for name in ("year", "track") if name in row}
     if track is not None:
+        row.pop("musicbrainz_recordingid", None)
         row |= {"start": round(track.start, 3)} | track.cells
     row["seconds"] = round(sound.seconds, 3)
     return row | ({"partial": True} if sound.partial else {})

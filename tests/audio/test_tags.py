@@ -2,6 +2,7 @@
 
 import os
 import struct
+from types import SimpleNamespace
 
 import mutagen
 import mutagen.apev2
@@ -12,6 +13,7 @@ import sound_files
 import soundfile
 from sound_files import melody, pack
 
+from jointembed.audio.cue import CueTrack
 from jointembed.audio.workers import Decoders
 from jointembed.audio.workers.tags import clean, tags
 from jointembed.ingest.sound_file import metadata
@@ -62,6 +64,46 @@ def test_all_artists_and_genres_are_kept(name, tmp_path):
     with Decoders(8000) as decoders:
         row = metadata(next(decoders.map([os.fsencode(tmp_path / name)])))
     assert row["artist"] == ["Ärzte", "B & C"] and row["title"] == "One"
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.flac", "a.ogg", "a.m4a", "a.wma", "ape.mp3"])
+def test_musicbrainz_recording_is_read_from_every_format(name, tmp_path):
+    id = "b1a9c0e9-d987-4042-ae91-78d6a3267d69"
+    tune = melody(6 if name == "a.wma" else 0.6)
+    kind = {"mp3": "MP3", "flac": "FLAC", "ogg": "OGG"}.get(name.rpartition(".")[2])
+    encoder = ("mp4", "aac") if name == "a.m4a" else ("asf", "wmav2")
+    path = tmp_path / name
+    path.write_bytes(pack(tune, kind) if kind else sound_files.encode(tune, *encoder))
+
+    def save(text):
+        if name == "a.mp3":
+            frames = mutagen.id3.ID3()
+            frames.add(mutagen.id3.UFID(owner="http://www.id3.org", data=b"another"))
+            frames.add(mutagen.id3.UFID(owner="http://musicbrainz.org", data=text.encode()))
+            return frames.save(path)
+        file = mutagen.apev2.APEv2() if name == "ape.mp3" else mutagen.File(path)
+        if name == "a.m4a":
+            file["----:com.apple.iTunes:MusicBrainz Track Id"] = text.encode()
+        else:
+            file["MusicBrainz/Track Id" if name == "a.wma" else "MUSICBRAINZ_TRACKID"] = [text]
+        file.save(path)
+
+    save(id.upper())
+    assert tags(path) == {"musicbrainz_recordingid": id}
+    for wrong in ("none", id + "0", id[:-1]):
+        save(wrong)
+        assert tags(path) == {}
+
+
+def test_recording_of_a_file_is_not_that_of_a_track_in_it():
+    sound = SimpleNamespace(tags={"album": "A", "musicbrainz_recordingid": "an-id"}, seconds=9.0, partial=False)
+    assert metadata(sound) == {"album": "A", "musicbrainz_recordingid": "an-id", "seconds": 9.0}
+    assert metadata(sound, CueTrack(2, 3.0, None, {"track": 2})) == {
+        "album": "A",
+        "start": 3.0,
+        "track": 2,
+        "seconds": 9.0,
+    }
 
 
 def chunk(name, data, order="<"):

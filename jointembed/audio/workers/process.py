@@ -62,7 +62,7 @@ class Decoded:
         fix: how to correct it.
         partial: whether a part of the sound is missing.
         seconds: the length as decoded.
-        tags: those of title, artist, album, genre, year and track that the file has; several artists as a list.
+        tags: those that the file has, see `tags.py`; several artists as a list.
         times: seconds spent in read, decode, mono and resample.
     """
 

@@ -18,13 +18,20 @@ _KEYS = {
     "genre": ("genre", "TCON", "\xa9gen", "WM/Genre", "Genre", "IGNR"),
     "year": ("date", "year", "TDRC", "TYER", "\xa9day", "WM/Year", "Year", "originaldate", "TDOR", "TDRL", "ICRD"),
     "track": ("tracknumber", "TRCK", "trkn", "WM/TrackNumber", "Track", "ITRK", "IPRT"),
+    "musicbrainz_recordingid": (  # https://picard-docs.musicbrainz.org/en/appendices/tag_mapping.html
+        "musicbrainz_trackid",
+        "UFID:http://musicbrainz.org",
+        "----:com.apple.iTunes:MusicBrainz Track Id",
+        "MusicBrainz/Track Id",
+    ),
 }
 _LISTS = ("artist", "genre")  # a sound may have several of these
 _CHUNKS = {b"INAM", b"IART", b"IPRD", b"IGNR", b"ICRD", b"ITRK", b"IPRT", b"NAME", b"AUTH"}  # of WAV and AIFF
 MAX_CHUNKS, MAX_CHUNK_BYTES, MAX_VALUES = 1000, 1 << 16, 32
-_NUMBERS = {  # also of a day, such as 19990501, and of a number of tracks, such as 3/12
+_PATTERNS = {  # also of a day, such as 19990501, and of a number of tracks, such as 3/12
     "year": re.compile(r"(?<!\d)([12]\d{3})(?:\d{4})?(?!\d)"),
     "track": re.compile(r"\(?0*([1-9]\d{0,2})\b"),
+    "musicbrainz_recordingid": re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z"),
 }
 LAST_YEAR = 2100  # 9999 stands for an unknown date
 # They reverse the text that follows them, on a page and in a terminal.
@@ -43,8 +50,9 @@ def clean(text: str) -> str:
 
 
 def tags(path: str | bytes) -> dict[str, str | list[str]]:
-    """The tags of a file: title, artist, album, genre, year (four digits) and track (digits); never an error.
+    """The tags of a file; never an error.
 
+    They are title, artist, album, genre, year (four digits), track (digits) and musicbrainz_recordingid (a UUID).
     Several artists, or genres, are a list.
     """
     try:
@@ -127,14 +135,21 @@ def _read_texts(raw: Any, key: str, name: str) -> list[str]:
         value = raw[key]
     except (KeyError, ValueError):
         return []
+    if key.startswith("UFID:"):
+        value = value.data
     value = getattr(value, "genres", None) or getattr(value, "text", value)
-    values = list(value) if isinstance(value, list | tuple) else str(value).split("\0")  # APE joins them so
-    texts = [clean(str(part)) for part in values[:MAX_VALUES]]
-    if name in _NUMBERS:
-        texts = [_find_number(text, name) for text in texts[:1]]
+    values = list(value) if isinstance(value, list | tuple) else _to_text(value).split("\0")  # APE joins them so
+    texts = [clean(_to_text(part)) for part in values[:MAX_VALUES]]
+    if name in _PATTERNS:
+        texts = [_extract(text, name) for text in texts[:1]]
     return list(dict.fromkeys(filter(None, texts)))
 
 
-def _find_number(text: str, name: str) -> str:
-    number = _NUMBERS[name].search(text) if name == "year" else _NUMBERS[name].match(text)
-    return number[1] if number and int(number[1]) <= LAST_YEAR else ""
+def _to_text(value: Any) -> str:
+    return _decode(value) if isinstance(value, bytes) else str(value)
+
+
+def _extract(text: str, name: str) -> str:
+    """The year, the number or the UUID in a text; "" if it has none."""
+    match = _PATTERNS[name].search(text) if name == "year" else _PATTERNS[name].match(text.lower())
+    return match[1] if match and not (name == "year" and int(match[1]) > LAST_YEAR) else ""
