@@ -16,6 +16,8 @@ def serve(
     token_file: str | None = None,
     root_path: str = "",
     access_log: bool = False,
+    opensubsonic: bool = False,
+    opensubsonic_file: str | None = None,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -33,6 +35,10 @@ def serve(
             without this file, the token is read from the environment variable JOINTEMBED_TOKEN.
         root_path: the prefix of all addresses behind a proxy, such as /songs.
         access_log: print each request on stderr, in the common log format.
+        opensubsonic: answer music players under /rest, in the protocol OpenSubsonic: similar songs, and paths from one
+            song to another; the user and password are in the environment variable JOINTEMBED_OPENSUBSONIC, as
+            USER:PASSWORD, and the token is the API key.
+        opensubsonic_file: a file with USER:PASSWORD, instead of the environment variable; turns --opensubsonic on.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -51,6 +57,7 @@ def serve(
         root_path=root_path,
         access_log=access_log,
         precompute=True,
+        opensubsonic=_read_credentials(opensubsonic_file) if opensubsonic or opensubsonic_file else None,
     )
     encoders.close()
     sys.stdout.flush()
@@ -63,12 +70,28 @@ def _read_token(path: str | None) -> str | None:
     """The token of a file or of the environment; on the command line, other users of the machine could read it."""
     if path is None:
         return os.environ.get("JOINTEMBED_TOKEN") or None
+    return _read_secret("--token-file", path, "the token")
+
+
+def _read_credentials(path: str | None) -> str:
+    """The USER:PASSWORD of music players, from a file or the environment."""
+    if path is not None:
+        return _read_secret("--opensubsonic-file", path, "USER:PASSWORD")
+    if credentials := os.environ.get("JOINTEMBED_OPENSUBSONIC"):
+        return credentials
+    from ..errors import UsageError
+
+    fix = "set JOINTEMBED_OPENSUBSONIC to USER:PASSWORD, or give a file with it by --opensubsonic-file"
+    raise UsageError("--opensubsonic", "music players need a user and a password", fix)
+
+
+def _read_secret(option: str, path: str, content: str) -> str:
     from ..errors import UsageError
 
     try:
-        return Path(path).read_text("ascii").strip()
+        return Path(path).read_text("utf-8").strip()
     except (OSError, ValueError) as error:
-        raise UsageError("--token-file", f"cannot read {path}", "give a text file with the token") from error
+        raise UsageError(option, f"cannot read {path}", f"give a text file with {content}") from error
 
 
 def _say(line: str) -> None:

@@ -59,8 +59,8 @@ class Decoded(Protocol):
 def metadata(sound: Decoded, track: CueTrack | None = None) -> dict[str, Any]:
     """The cells of a sound: its tags as NFC text, with year and track as numbers, `seconds`, and `partial` if so.
 
-    The entries of a cue sheet take precedence over the tags, of which the recording is not that of a track; the `start`
-    of a track is in seconds.
+    The entries of a cue sheet take precedence over the tags, and the tagged recording is not that of a track; the
+    `start` of a track is in seconds.
     """
     row: dict[str, Any] = {name: _compose(tag) for name, tag in sound.tags.items() if tag}
     row |= {name: int(row[name]) for name in ("year", "track") if name in row}

@@ -1,6 +1,7 @@
 """A server over an index, safe by default: for this machine only, and bounded in size and time.
 
 `security` decides who may ask, `schema` what can be asked, `app` what is answered, `workers` how much at once;
+`opensubsonic` answers music players in their `subsonic_protocol`, and `song_lookup` finds the songs that they name;
 `live_index` picks up new versions of the index, `query_models` embeds queries, and `metrics` counts. The extra `serve`
 is needed only to start a server.
 """
@@ -81,6 +82,7 @@ def open_server(
     root_path: str = "",
     access_log: bool = False,
     precompute: bool = False,
+    opensubsonic: str | None = None,
 ) -> Iterator[RunningServer]:
     """A server that listens, and is closed at the end of the block.
 
@@ -94,10 +96,11 @@ def open_server(
         root_path: the prefix of all addresses behind a proxy, such as `/songs`.
         access_log: whether to print each request on stderr, in the common log format.
         precompute: whether to compute the UMAP layouts of a small index while the server is idle.
+        opensubsonic: `USER:PASSWORD`, to answer music players under `/rest`; the token is their API key.
 
     Raises:
-        UsageError: the extra is not installed, the index or a root does not exist, the port is taken, or other
-            machines could ask without a token.
+        UsageError: the extra is not installed, the index or a root does not exist, the port is taken, other machines
+            could ask without a token, or the password of music players is easy to guess.
     """
     try:
         import uvicorn
@@ -110,12 +113,14 @@ def open_server(
     from .metrics import RequestMetrics
     from .query_models import ModelRegistry
     from .security import AccessPolicy, SecurityMiddleware
+    from .subsonic_protocol import Credentials
 
     for root in roots:
         if not os.path.isdir(root):
             raise UsageError(root, "this folder does not exist", "correct --root")
     with Index.open(path) as index:
         count = len(index)
+    credentials = None if opensubsonic is None else Credentials.parse(opensubsonic, token)
     AccessPolicy(host, port, token, root_path)  # an unsafe policy is refused before anybody can connect
     models = ModelRegistry(load)
     live = LiveIndex(Path(path), models.sync)
@@ -126,8 +131,8 @@ def open_server(
         contextlib.closing(live),
         contextlib.closing(precomputer),
     ):
-        policy = AccessPolicy(host, listener.getsockname()[1], token, root_path)
-        app = build_app(live, models, [*map(os.path.abspath, roots)], metrics, precomputer.wait)
+        policy = AccessPolicy(host, listener.getsockname()[1], token, root_path, opensubsonic is not None)
+        app = build_app(live, models, [*map(os.path.abspath, roots)], metrics, precomputer.wait, credentials)
         config = uvicorn.Config(
             SecurityMiddleware(
                 app.router, policy, metrics, access_log

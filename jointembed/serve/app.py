@@ -22,7 +22,7 @@ from ..index import playlist
 from ..index.hits import Hit, describe_text_search
 from ..index.index import Index
 from ..web import export as page
-from . import audio, docs, schema
+from . import audio, docs, opensubsonic, schema
 from .errors import public_message, unavailable
 from .live_index import LiveIndex
 from .metrics import MEDIA_TYPE, RequestMetrics, render
@@ -30,6 +30,7 @@ from .page_files import PageFiles
 from .query_models import MAX_UPLOADS, ModelRegistry, QueryModel
 from .route import Route
 from .security import MAX_BODY_BYTES
+from .subsonic_protocol import Credentials
 from .workers import Batches, Workers
 
 _UPLOAD_SECONDS = 60.0
@@ -61,6 +62,7 @@ def build_app(
     roots: Sequence[str],
     metrics: RequestMetrics,
     wait_for_layout: Callable[[str | None, str], None],
+    credentials: Credentials | None = None,
 ) -> FastAPI:
     """The app of a server.
 
@@ -70,6 +72,7 @@ def build_app(
         roots: folders that sounds may be in, beside the index's own.
         metrics: of the requests so far.
         wait_for_layout: waits for a layout of a field if it is already being computed.
+        credentials: of music players, which get routes of their own; None for no such routes.
     """
     searches = Workers("search", 2, 32)
     layouts = Workers("layout", 1, 16, timeout=_LAYOUT_SECONDS)  # nothing else waits for them
@@ -322,6 +325,8 @@ def build_app(
             path = audio.find_sound(index.row(id), index.info, roots)
         return audio.answer_cover(path, etag)
 
+    if credentials is not None:
+        opensubsonic.add_routes(app, live, searches, covers, roots, credentials)
     app.mount("/", PageFiles())
     return app
 

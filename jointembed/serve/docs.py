@@ -5,6 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+_OPENSUBSONIC = (
+    "Those below <code>/rest</code> are for music players: GET or POST, also with <code>.view</code> behind the name; "
+    "answers are XML or JSON, errors have a code of Subsonic and the status 200. "
+)
+
 
 def render(api: dict[str, Any]) -> str:
     """HTML of an OpenAPI description."""
@@ -19,7 +24,10 @@ def render(api: dict[str, Any]) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>jointembed API</title><body><h1>API</h1>'
         "<p>Answers are JSON. Errors are <code>{&quot;error&quot;: ...}</code>, one line, with a status from 400. "
         "503 with <code>Retry-After</code>: try again. "
-        '<a href="openapi.json">OpenAPI description</a>.</p>' + "".join(parts) + "</body></html>"
+        + (_OPENSUBSONIC if any(path.startswith("/rest/") for path in api["paths"]) else "")
+        + '<a href="openapi.json">OpenAPI description</a>.</p>'
+        + "".join(parts)
+        + "</body></html>"
     )
 
 

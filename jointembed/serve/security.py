@@ -45,7 +45,7 @@ SECURITY_HEADERS = {
 _SECURITY_HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # in English whatever the locale
-_TOKEN_IN_URL = re.compile(r"(?<=token=)[^&]+")
+_SECRET_IN_URL = re.compile(r"((?:token|apiKey|[?&][pts])=)[^&]+")
 
 
 def is_loopback(host: str) -> bool:
@@ -65,6 +65,7 @@ class AccessPolicy:
         port: its port.
         token: what clients must present; without one, everybody on this machine may ask.
         root_path: the prefix of all addresses behind a proxy, such as `/songs`.
+        opensubsonic: whether routes below `/rest` check credentials of their own.
 
     Raises:
         UsageError: others could ask without a token, the token is easy to guess, or the prefix is not a path.
@@ -74,6 +75,7 @@ class AccessPolicy:
     port: int
     token: str | None = None
     root_path: str = ""
+    opensubsonic: bool = False
     secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +102,10 @@ class AccessPolicy:
         names = ("localhost", "127.0.0.1", "[::1]")
         hosts = [f"{name}:{self.port}" for name in names] + (list(names) if self.port == 80 else [])
         return frozenset(host.encode() for host in hosts)
+
+    def is_open(self, path: str) -> bool:
+        """Whether a path is answered without the token: it tells nothing, or checks other credentials."""
+        return path == "/healthz" or (self.opensubsonic and path.startswith("/rest/"))
 
     def is_authorized(self, headers: dict[bytes, bytes]) -> bool:
         """Whether a request presents the token as a bearer, or the cookie that stands for it."""
@@ -194,9 +200,10 @@ class SecurityMiddleware:
         if status:
             return error_response(status, message, {"connection": "close"})
         path = scope["path"].removeprefix(policy.root_path)
-        if path == "/healthz" or policy.is_authorized(headers):
+        if policy.is_open(path) or policy.is_authorized(headers):
             return None
-        token = dict(parse_qsl(scope["query_string"], max_num_fields=8)).get(b"token", b"")
+        values = dict(parse_qsl(scope["query_string"].decode("latin-1"), errors="surrogateescape"))
+        token = values.get("token", "").encode("utf-8", "surrogateescape")
         if path == "/" and method == "GET" and policy.is_token(token):
             prefix = f"{policy.root_path}/"
             cookie = f"{policy.cookie}; Path={prefix}; HttpOnly; SameSite=Strict"
@@ -235,8 +242,8 @@ def _is_same_site(method: str, headers: dict[bytes, bytes]) -> bool:
 
 
 def _log_line(scope: Scope, status: int, size: int) -> str:
-    """A request in the common log format (https://en.wikipedia.org/wiki/Common_Log_Format), without the token."""
-    target = _TOKEN_IN_URL.sub("...", ascii(_target(scope).decode("latin-1"))[1:-1]).replace('"', "%22")
+    """A request in the common log format (https://en.wikipedia.org/wiki/Common_Log_Format), without secrets."""
+    target = _SECRET_IN_URL.sub(r"\1...", ascii(_target(scope).decode("latin-1"))[1:-1]).replace('"', "%22")
     client = (scope.get("client") or ("-",))[0]
     now = time.localtime()
     date = f"{now.tm_mday:02}/{_MONTHS[now.tm_mon - 1]}/{time.strftime('%Y:%H:%M:%S %z', now)}"

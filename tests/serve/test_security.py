@@ -309,6 +309,8 @@ def test_token_is_required_once_it_is_set(folder):
         for target in (*closed, "/nothing", "/?token=wrong", f"/api/info?token={TOKEN}", f"/docs?token={TOKEN}"):
             status, headers, _ = ask(port, target)
             assert status == 401 and headers["www-authenticate"] == "Bearer", target
+        for query in ("a=%C3%A9", "token=%FF", "&".join(f"a{at}=1" for at in range(99))):
+            assert ask(port, f"/?{query}")[0] == 401, query
         for wrong in ("Bearer ", "Bearer x", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"):
             assert ask(port, "/api/info", headers=[f"Authorization: {wrong}"])[0] == 401
         assert ask(port, "/api/info", headers=[f"Authorization: Bearer {TOKEN}"])[0] == 200
