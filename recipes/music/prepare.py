@@ -5,7 +5,9 @@
 A row is a sound file that can be indexed by its name. Columns, each where the file has it:
 
 - id: the path in the folder; audio: the whole path. Nothing is copied and nothing in the folder is changed.
-- title, artist, album, year: from the tags, or else as far as file names and folders plainly say them.
+- title, artist, album, year: from the tags, or else as far as file names and folders plainly say them; of several
+  artists the first.
+- musicbrainz_recordingid: from the tags.
 - playlists: names of the .m3u and .m3u8 files under the folder that list the file. Entries are found as paths from the
   playlist, or else by the end of their path where only one file has it, so that playlists of another computer work.
 - rating: 1 to 5 stars, from POPM, RATING, FMPS_RATING or WM/SharedUserRating. 0 means unrated.
@@ -183,7 +185,9 @@ def describe(folder: Path, song: bytes, metadata: PathMetadata) -> recipe_tools.
     path = folder.resolve() / os.fsdecode(song)
     cells: dict[str, Any] = metadata.infer(song) | tags(os.fsencode(path))
     row: recipe_tools.Row = {"id": display_path(song), "audio": path_to_text(os.fsencode(path))}
-    row |= {name: cells[name] for name in ("title", "artist", "album") if name in cells}
+    if isinstance(cells.get("artist"), list):
+        cells["artist"] = cells["artist"][0]
+    row |= {name: cells[name] for name in ("title", "artist", "album", "musicbrainz_recordingid") if name in cells}
     if "year" in cells:
         row["year"] = int(cells["year"])
     if stars := read_stars(path):

@@ -45,6 +45,16 @@ def library(tmp_path):
     return music
 
 
+def test_first_of_several_artists_is_the_artist_of_the_row(prepare, tmp_path):
+    write_song(tmp_path / "music" / "a.ogg", artist="A", title="Duet")
+    file = mutagen.File(tmp_path / "music" / "a.ogg")
+    file["artist"], file["musicbrainz_trackid"] = ["A", "B"], ["b1a9c0e9-d987-4042-ae91-78d6a3267d69"]
+    file.save()
+    [row] = prepare(tmp_path / "music")
+    assert (row["artist"], row["groups"]) == ("A", ["artist: a"])
+    assert row["musicbrainz_recordingid"] == "b1a9c0e9-d987-4042-ae91-78d6a3267d69"
+
+
 def test_artists_stay_on_one_side_and_albums_of_one_name_apart(prepare, library):
     rows = {row["id"]: row for row in prepare(library)}
     assert len(rows) == 25
