@@ -32,8 +32,9 @@ class SongLookup:
             if recording := recording_id(row):
                 self._recordings.setdefault(recording, id)
             path = next((row[name] for name in ("path", "audio") if isinstance(row.get(name), str)), "")
-            if relative := _split(path):
-                self._files.setdefault(relative[-1], []).append((relative, _absolute(path, info), id))
+            relative, absolute = _locate(path, info)
+            if relative:
+                self._files.setdefault(relative[-1], []).append((relative, absolute, id))
 
     def find(self, name: str) -> str | None:
         """The id of the row that a name means; None if no row or more than one matches.
@@ -63,11 +64,12 @@ def recording_id(row: Mapping[str, Any]) -> str:
     return next((text for text in texts if _UUID.fullmatch(text)), "")
 
 
-def _absolute(path: str, info: IndexInfo) -> Parts:
+def _locate(path: str, info: IndexInfo) -> tuple[Parts, Parts]:
+    """The path of a file within its folder, and its absolute path."""
     root = next((root for root in info.roots if root.label and path.startswith(root.label)), None)
     folder = root.folder if root else next(iter(info.folders), "")
     relative = _split(path.removeprefix(root.label) if root else path)
-    return relative if path.startswith("/") else (*_split(folder), *relative)
+    return relative, relative if path.startswith("/") else (*_split(folder), *relative)
 
 
 def _split(path: str) -> Parts:

@@ -1,4 +1,4 @@
-"""How often people played the songs of a music folder, as a table: the columns id, split, user, song, plays.
+"""How often people played the songs of a music folder, as a table: id, split, user, song, plays, audio.
 
     python recipes/music/plays.py ~/Music EXPORTS out/plays
 
@@ -12,9 +12,9 @@ EXPORTS is a folder with any of these, which are only read:
 NAME is the user. If several of these say how often a user played a song, the largest number counts, since services
 forward what they hear to each other.
 
-`song` is the path in the folder, as in the table of `prepare.py`, with its title and artist. A song is found by its
-MusicBrainz recording id, by its path or the end of it, or by artist and title where only one song has both; case,
-guests and articles make no difference. A looks-random tenth of the rows is `test`, another tenth `dev`.
+`song` is the path in the folder, as in the table of `prepare.py`, with its `audio`, title and artist. A song is found
+by its MusicBrainz recording id, by its path or the end of it, or by artist and title where only one song has both;
+case, guests and articles make no difference. A looks-random tenth of the rows is `test`, another tenth `dev`.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def main() -> None:
         row = {"id": f"{user}: {id}", "user": user, "song": id, "plays": count}
         fraction = recipe_tools.hash_fraction(row["id"])
         row["split"] = "test" if fraction < 0.1 else "dev" if fraction < 0.2 else "train"
-        rows.append(row | {name: by_song[id][name] for name in ("title", "artist") if name in by_song[id]})
+        rows.append(row | {name: by_song[id][name] for name in ("audio", "title", "artist") if name in by_song[id]})
     if not rows:
         raise UsageError(exports, "none of its songs is in the folder", "give the folder of the music that was played")
     recipe_tools.write_rows(out, rows, split=options.split)

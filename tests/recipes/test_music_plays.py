@@ -43,6 +43,7 @@ def run(places, tmp_path, monkeypatch):
         runpy.run_path(str(SCRIPT), run_name="__main__")
         rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text("utf-8").splitlines()]
         assert all(row["id"] == f"{row['user']}: {row['song']}" for row in rows)
+        assert all(Path(row["audio"]) == places[0] / row["song"] for row in rows)
         return {(row["user"], row["song"]): row["plays"] for row in rows}
 
     return run

@@ -16,6 +16,7 @@ from web_server import DIM, ask, get_json, serving, unit
 
 from jointembed.__main__ import main
 from jointembed.errors import UsageError
+from jointembed.index.backends.base import Changes, Root
 from jointembed.index.index import Index
 from jointembed.serve import open_server
 from jointembed.serve.song_lookup import SongLookup
@@ -312,6 +313,16 @@ def test_lookup_of_several_folders_and_of_a_part_of_the_library(tmp_path):
     assert lookup.find("caf\u00e9/1.flac") == "cafe\u0301/1.flac"
     assert lookup.find("/data/x/7.flac") == lookup.find(RECORDING) == "7"
     assert lookup.find("/other/data/x/7.flac") == "7"
+    with Index.create(tmp_path / "b.index", DIM, "cosine", root="/srv/one") as index:
+        index.backend.commit(Changes(edit_info=lambda info: info.with_root(Root("/srv/two", "two//"))))
+        rows = [{"id": id, "path": id} for id in ("top.mp3", "A/1.mp3", "two//A/1.mp3", "two//2.mp3", "two//B/3.mp3")]
+        index.add(rows, unit(len(rows)), "audio")
+        lookup = SongLookup(index)
+    assert lookup.find("top.mp3") == "top.mp3"
+    assert lookup.find("2.mp3") == lookup.find("/srv/two/2.mp3") == lookup.find("two/2.mp3") == "two//2.mp3"
+    assert lookup.find("/music/B/3.mp3") == lookup.find("B/3.mp3") == "two//B/3.mp3"
+    assert lookup.find("A/1.mp3") is None
+    assert lookup.find("/srv/one/A/1.mp3") == "A/1.mp3" and lookup.find("two/A/1.mp3") == "two//A/1.mp3"
 
 
 def test_ids_come_back_unchanged_whatever_they_contain(port):
