@@ -44,10 +44,10 @@ from .subsonic_protocol import (
 from .workers import Workers
 
 _MAX_COUNT = 1_000
+_MATCHES, _PATH_SONGS, _SIMILAR_SONGS = 10, 25, 50  # by default
 _EXTENSIONS = ("formPost", "sonicSimilarity")
 _SONG = {"id": "the song: its id here, its MusicBrainz recording id, or its path"}
 _ENDS = {"startSongId": _SONG["id"] + ", where the path begins", "endSongId": "the song where it ends"}
-_COUNT = {"count": "the largest number of songs"}
 _COMMON = {
     "u": "the user",
     "t": "md5(password + salt), in hexadecimal digits",
@@ -83,7 +83,9 @@ def add_routes(
                 is_json = _is_json(values)
                 if name != "getOpenSubsonicExtensions":  # a client asks for them before it has credentials
                     credentials.check(values)
-                result = await (covers if name == "getCoverArt" else searches).run(request, answer, values)
+                workers = covers if name == "getCoverArt" else searches
+                # What tells nothing of a song needs no index: nobody without credentials can fill the queue.
+                result = await workers.run(request, answer, values) if texts else answer(values)
                 return result if isinstance(result, Response) else render(result, is_json)
             except SubsonicError as error:
                 return render_error(error, is_json)
@@ -111,10 +113,16 @@ def add_routes(
     )
     add("tokenInfo", "The user that the credentials are of", lambda _: {"tokenInfo": account})
     add("getSong", "A song", songs.get_song, _SONG)
-    add("getSonicSimilarTracks", "Songs that sound similar, with scores", songs.get_sonic_similar_tracks, _SONG, _COUNT)
-    add("findSonicPath", "A path of songs from one song to another", songs.find_sonic_path, _ENDS, _COUNT)
-    add("getSimilarSongs", "Songs that sound similar", songs.get_similar_songs, _SONG, _COUNT)
-    add("getSimilarSongs2", "Songs that sound similar", songs.get_similar_songs2, _SONG, _COUNT)
+    add(
+        "getSonicSimilarTracks",
+        "Songs that sound similar, with scores",
+        songs.get_sonic_similar_tracks,
+        _SONG,
+        _count(_MATCHES),
+    )
+    add("findSonicPath", "A path of songs from one song to another", songs.find_sonic_path, _ENDS, _count(_PATH_SONGS))
+    add("getSimilarSongs", "Songs that sound similar", songs.get_similar_songs, _SONG, _count(_SIMILAR_SONGS))
+    add("getSimilarSongs2", "Songs that sound similar", songs.get_similar_songs2, _SONG, _count(_SIMILAR_SONGS))
     add("stream", "The sound file of a song", songs.stream, _SONG)
     add("getCoverArt", "The picture in the sound file of a song", songs.get_cover_art, _SONG)
 
@@ -140,23 +148,29 @@ class Songs:
     def get_sonic_similar_tracks(self, values: Values) -> Answer:
         """Answer with the songs nearest to a song and their similarities, most similar first."""
         with self._live.read() as index:
-            hits = self._find_similar(index, values, 10)
+            hits = self._find_similar(index, values, _MATCHES)
             metric = index.field_info().metric
             return _matches([(hit.row, _similarity(hit.score, metric)) for hit in hits])
 
     def get_similar_songs(self, values: Values) -> Answer:
         """Answer with the songs nearest to a song."""
         with self._live.read() as index:
-            return {"similarSongs": {"song": [_child(hit.row) for hit in self._find_similar(index, values, 50)]}}
+            return {
+                "similarSongs": {"song": [_child(hit.row) for hit in self._find_similar(index, values, _SIMILAR_SONGS)]}
+            }
 
     def get_similar_songs2(self, values: Values) -> Answer:
         """Answer as `get_similar_songs`, under the name that this answer has."""
         with self._live.read() as index:
-            return {"similarSongs2": {"song": [_child(hit.row) for hit in self._find_similar(index, values, 50)]}}
+            return {
+                "similarSongs2": {
+                    "song": [_child(hit.row) for hit in self._find_similar(index, values, _SIMILAR_SONGS)]
+                }
+            }
 
     def find_sonic_path(self, values: Values) -> Answer:
         """Answer with a path of songs, with both ends; the similarities are those with the first song."""
-        count = read_count(values, 25, 2, MAX_PATH_ITEMS)
+        count = read_count(values, _PATH_SONGS, 2, MAX_PATH_ITEMS)
         with self._live.read() as index, index.reading() as snapshot:
             start, end = (self._find_analyzed(index, values, name) for name in ("startSongId", "endSongId"))
             if start == end:
@@ -274,6 +288,10 @@ def _is_json(values: Values) -> bool:
     if formats not in (["xml"], ["json"]):
         raise SubsonicError(GENERIC, "f: must be xml or json")
     return formats == ["json"]
+
+
+def _count(default: int) -> dict[str, str]:
+    return {"count": f"the largest number of songs, up to {_MAX_COUNT:,}; {default} by default"}
 
 
 def _describe(name: str, description: str) -> dict[str, Any]:

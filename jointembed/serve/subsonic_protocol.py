@@ -8,6 +8,7 @@ the client, make no difference here, and may be missing.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -27,6 +28,7 @@ from ..errors import UsageError
 PROTOCOL_VERSION = "1.16.1"
 MIN_PASSWORD_CHARS = 8
 _MAX_FORM_BYTES = 65_536
+_FORM_SECONDS = 30.0
 _MAX_ID_CHARS = 4_096
 _AUTHENTICATION = ("u", "p", "t", "s", "apiKey")
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # of XML 1.0
@@ -104,15 +106,19 @@ async def read_values(request: Request) -> Values:
     Bytes that are not UTF-8 become surrogates.
 
     Raises:
-        SubsonicError: the form is too long.
+        SubsonicError: the form is too long, or takes too long.
     """
     body = bytearray()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method == "POST" and kind == "application/x-www-form-urlencoded":
-        async for block in request.stream():
-            body += block
-            if len(body) > _MAX_FORM_BYTES:
-                raise SubsonicError(GENERIC, f"the form is longer than {_MAX_FORM_BYTES >> 10} kB")
+        try:
+            async with asyncio.timeout(_FORM_SECONDS):
+                async for block in request.stream():
+                    body += block
+                    if len(body) > _MAX_FORM_BYTES:
+                        raise SubsonicError(GENERIC, f"the form is longer than {_MAX_FORM_BYTES >> 10} kB")
+        except TimeoutError:
+            raise SubsonicError(GENERIC, f"the form took longer than {_FORM_SECONDS:.0f} s") from None
     values: dict[str, list[str]] = {}
     for part in (request.scope["query_string"], bytes(body)):
         for name, texts in parse_qs(part.decode("utf-8", "surrogateescape"), errors="surrogateescape").items():

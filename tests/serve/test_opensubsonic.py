@@ -12,7 +12,7 @@ import mutagen.id3
 import numpy as np
 import pytest
 import sound_files
-from web_server import DIM, ask, get_json, serving, unit
+from web_server import DIM, Client, ask, get_json, serving, unit
 
 from jointembed.__main__ import main
 from jointembed.errors import UsageError
@@ -377,6 +377,14 @@ def test_form_is_bounded_and_other_bodies_are_ignored(port):
     assert b'code="10"' in ask(port, "/rest/ping", "POST", form, b"\xff\xfe%%%=&&&=%FF")[2]
 
 
+def test_form_that_never_ends_is_refused(port, monkeypatch):
+    monkeypatch.setattr("jointembed.serve.subsonic_protocol._FORM_SECONDS", 0.2)
+    lines = [f"Host: 127.0.0.1:{port}", "Content-Type: application/x-www-form-urlencoded", "Content-Length: 99"]
+    with Client(port) as client:
+        client.send("\r\n".join(["POST /rest/ping HTTP/1.1", *lines, "", "u=ann"]).encode())
+        assert b"the form took longer" in client.read()[2]
+
+
 def test_stream_sends_the_file_and_ranges_of_it(songs, port):
     content = (songs.parent / "Music" / "A" / "One" / "1.wav").read_bytes()
     status, headers, body = call(port, "stream", {"id": "A/One/1.wav", "maxBitRate": "320", "format": "raw"})
@@ -427,6 +435,7 @@ def test_docs_list_the_routes_and_the_log_hides_secrets(songs, capfd):
         capfd.readouterr()
         for account in (PLAIN, SALTED, {"apiKey": TOKEN}):
             call_json(port, "getSong", {"id": "top.wav"}, account)
+    assert "25 by default" in str(api["paths"]["/rest/findSonicPath"])
     for name in (*ENDPOINTS, "stream", "getCoverArt"):
         operation = api["paths"][f"/rest/{name}"]["get"]
         assert f"GET /rest/{name}<" in page and operation["summary"]
