@@ -155,18 +155,14 @@ class Songs:
     def get_similar_songs(self, values: Values) -> Answer:
         """Answer with the songs nearest to a song."""
         with self._live.read() as index:
-            return {
-                "similarSongs": {"song": [_child(hit.row) for hit in self._find_similar(index, values, _SIMILAR_SONGS)]}
-            }
+            hits = self._find_similar(index, values, _SIMILAR_SONGS)
+        return {"similarSongs": {"song": [_child(hit.row) for hit in hits]}}
 
     def get_similar_songs2(self, values: Values) -> Answer:
         """Answer as `get_similar_songs`, under the name that this answer has."""
         with self._live.read() as index:
-            return {
-                "similarSongs2": {
-                    "song": [_child(hit.row) for hit in self._find_similar(index, values, _SIMILAR_SONGS)]
-                }
-            }
+            hits = self._find_similar(index, values, _SIMILAR_SONGS)
+        return {"similarSongs2": {"song": [_child(hit.row) for hit in hits]}}
 
     def find_sonic_path(self, values: Values) -> Answer:
         """Answer with a path of songs, with both ends; the similarities are those with the first song."""
