@@ -6,7 +6,7 @@ Source: Pons and Serra 2019, "musicnn: Pre-trained convolutional neural networks
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ TIMBRAL_CHANNELS, TEMPORAL_CHANNELS, CHANNELS = 204, 51, 64
 PENULTIMATE, TAGS = 200, 50
 FEATURES = PENULTIMATE + 2 * CHANNELS
 TEXTURE_WEIGHT = 2.0  # of the first middle layer beside the penultimate one; 1.5 to 4 make little difference
+TIMBRAL_PLACES, TEMPORAL_PLACES = 12, 16  # computed at once: the fastest numbers, with and without matrix units (AMX)
 EPSILON = 1e-3  # of its batch normalisations
 NORM = "batch_normalization"
 
@@ -60,7 +61,8 @@ class _Front(nn.Module):
 
     The maximum is taken first: ReLU changes no order, and channels that the normalisation would turn upside down are
     computed with the opposite sign. The bands under a filter are its input channels, which lie next to each other in
-    memory, as the output channels do: so both the product and the maximum run at the speed of the memory.
+    memory, as the output channels do: so both the product and the maximum run at the speed of the memory. They run over
+    a few places at a time, whose outputs stay in the cache: that is twice as fast in bfloat16, with the same bits.
 
     Args:
         channels: C.
@@ -73,6 +75,7 @@ class _Front(nn.Module):
     def __init__(self, channels: int, frames: int, bands: int) -> None:
         super().__init__()
         self.frames, self.bands = frames, bands
+        self.places = TEMPORAL_PLACES if bands == 1 else TIMBRAL_PLACES
         self.convolution = nn.Conv2d(bands, channels, (frames, 1)).to(memory_format=torch.channels_last)
         self.register_buffer("signs", torch.ones(channels))
         self.norm = Affine(channels)
@@ -80,10 +83,15 @@ class _Front(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(P, T, F) -> (P, C, T)."""
         x = F.pad(x, (0, 0, (self.frames - 1) // 2, self.frames // 2)).unfold(2, self.bands, 1).permute(0, 3, 1, 2)
-        y = self.convolution(x.contiguous(memory_format=torch.channels_last))  # (P, C, T, F')
-        highest = y.permute(0, 2, 3, 1).amax(2).transpose(1, 2) * self.signs[:, None]
-        normalized: Tensor = self.norm(F.relu(highest))
+        places = x.shape[3] if torch.compiler.is_exporting() else self.places
+        highest = torch.stack([self._find_highest(part) for part in torch.split(x, places, 3)]).amax(0)
+        normalized: Tensor = self.norm(F.relu(highest.transpose(1, 2) * self.signs[:, None]))
         return normalized
+
+    def _find_highest(self, x: Tensor) -> Tensor:
+        """The bands under the filter at some places (P, F, T, F') -> the maxima over them (P, T, C)."""
+        y = self.convolution(x.contiguous(memory_format=torch.channels_last))  # (P, C, T, F')
+        return cast(Tensor, y.permute(0, 2, 3, 1).amax(2))
 
     def load_tensors(self, tensors: Weights, number: int) -> None:
         """Load the convolution of this number, and the normalisation that follows it."""
