@@ -25,8 +25,8 @@ BROWSER_FLAGS = [
 
 
 def pytest_xdist_auto_num_workers(config):
-    """The whole suite runs in two processes; a few files are done before a second one has loaded torch."""
-    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+    """The whole suite runs in three processes, which wait for others a third of the time; a few files run in one."""
+    return 3 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,7 @@ def test_number_of_clusters_must_be_between_1_and_n(k):
         cluster(np.eye(12, dtype=np.float32), k)
 
 
+@pytest.mark.slow
 def test_clusters_are_the_same_in_another_process():
     script = (
         "import sys, zlib, numpy as np; from jointembed.analyze.cluster import cluster;"

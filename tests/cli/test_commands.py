@@ -623,6 +623,7 @@ def test_a_process_ends_with_the_exit_code_and_debug_shows_the_traceback(tmp_pat
     assert done.returncode != 0 and "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_fit_that_fails_is_one_line_too_in_a_process_of_its_own(home, tmp_path):
     done = process(tmp_path, *fit(home, "--data.balance", "[genr]", run=tmp_path / "run"))
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "did you mean genre" in done.stderr

@@ -53,6 +53,7 @@ def fit(pool, rows):
     return model.space, test, right.mean()
 
 
+@pytest.mark.slow
 def test_the_decisive_piece_is_found_where_a_mean_does_not_find_it(tmp_path):
     rows = bags(tmp_path, 240)
     space, test, share = fit(AttentionPooling(16), rows)

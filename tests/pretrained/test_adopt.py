@@ -188,6 +188,7 @@ def test_existing_model_is_not_overwritten(home, tmp_path, capsys):
     assert "a model exists there already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_hub_is_asked_only_for_names_of_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for source in ("nowhere", "./no/where", "/no/where", "a/b/c", f"{tmp_path}/model", "../x"):

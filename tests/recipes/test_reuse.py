@@ -61,6 +61,7 @@ def test_invalid_unseen_digits_are_refused(unseen, run, recordings, tmp_path, ca
     assert stop.value.code == 2 and error.count("\n") == 1 and "0123" in error
 
 
+@pytest.mark.slow
 def test_fewshot_prints_the_accuracy_of_all_methods(run, recordings, tmp_path, capsys):
     out, model = tmp_path / "out", tmp_path / "run"
     run("prepare.py", recordings, out, "--unseen", "23")

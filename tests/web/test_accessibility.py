@@ -25,8 +25,11 @@ def violations(page, axe):
     "look",
     [
         {"viewport": {"width": 1100, "height": 700}},
-        {"viewport": {"width": 390, "height": 800}, "has_touch": True, "color_scheme": "dark"},
-        {"viewport": {"width": 1100, "height": 700}, "forced_colors": "active"},
+        pytest.param(
+            {"viewport": {"width": 390, "height": 800}, "has_touch": True, "color_scheme": "dark"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"viewport": {"width": 1100, "height": 700}, "forced_colors": "active"}, marks=pytest.mark.slow),
     ],
     ids=["light", "dark phone", "forced colours"],
 )

@@ -649,7 +649,7 @@ def test_layout_that_takes_long_shows_its_time_and_can_be_cancelled(server, open
     until(lambda: "map=pca3" in address(page) and page.locator("#pending").is_hidden())
 
 
-@pytest.mark.parametrize("where", ["server", "file"])
+@pytest.mark.parametrize("where", ["server", pytest.param("file", marks=pytest.mark.slow)])
 def test_region_drawn_on_the_map_selects_its_items(where, server, file, path, open_page):
     page = open_page(server[0] if where == "server" else file)
     with Index.open(path) as index:
@@ -704,7 +704,7 @@ def test_list_and_selection_are_saved_as_playlist_and_table(server, file, path, 
     assert len(list(csv.DictReader(io.StringIO(text, newline="")))) == selected(page)
 
 
-@pytest.mark.parametrize("where", ["server", "file"])
+@pytest.mark.parametrize("where", ["server", pytest.param("file", marks=pytest.mark.slow)])
 def test_list_is_saved_as_a_playlist_of_the_items_with_sounds(where, server, file, path, open_page):
     page = open_page(server[0] if where == "server" else file)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

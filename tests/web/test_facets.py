@@ -25,7 +25,7 @@ def open_filters(server, file, open_page):
     return show
 
 
-@pytest.mark.parametrize("where", ["server", "file"])
+@pytest.mark.parametrize("where", ["server", pytest.param("file", marks=pytest.mark.slow)])
 def test_facets_count_what_passes_the_filters_of_the_other_columns(where, open_filters):
     page = open_filters(where)
     assert total(page) == "80 items" and chip(page, "polka") == "20"

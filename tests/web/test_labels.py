@@ -40,7 +40,7 @@ def overlaps(marks):
     ]
 
 
-@pytest.mark.parametrize("where", ["server", "file"])
+@pytest.mark.parametrize("where", ["server", pytest.param("file", marks=pytest.mark.slow)])
 def test_map_names_categories_and_when_enlarged_more_and_more_items(where, server, file, open_page):
     page = open_page(server[0] if where == "server" else file)
     page.evaluate(RECORD)

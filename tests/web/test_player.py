@@ -32,7 +32,7 @@ def hold(page):
     page.evaluate("document.querySelector('audio').loop = true")
 
 
-@pytest.mark.parametrize("where", ["server", "file"])
+@pytest.mark.parametrize("where", ["server", pytest.param("file", marks=pytest.mark.slow)])
 def test_songs_are_queued_reordered_played_and_kept_by_a_reload(where, server, file, path, open_page):
     if where == "file":  # sounds beside the exported page
         for at in range(40):

@@ -35,7 +35,7 @@ def open_table(server, file, open_page):
     return show
 
 
-@pytest.mark.parametrize("where", ["server", "file"])
+@pytest.mark.parametrize("where", ["server", pytest.param("file", marks=pytest.mark.slow)])
 def test_table_lists_all_items_and_is_sorted_by_click_and_address(where, open_table):
     page = open_table(where)
     songs = rows()
@@ -57,7 +57,7 @@ def test_table_lists_all_items_and_is_sorted_by_click_and_address(where, open_ta
     assert page.locator("#table").is_hidden() and "view=" not in address(page)
 
 
-@pytest.mark.parametrize("where", ["server", "file"])
+@pytest.mark.parametrize("where", ["server", pytest.param("file", marks=pytest.mark.slow)])
 def test_table_shows_the_results_the_selection_and_what_passes_the_filters(where, path, open_table):
     page = open_table(where)
     page.locator("#filters summary").click()
