@@ -362,6 +362,7 @@ def test_approximate_index_finds_nearly_all_with_exact_scores_and_is_exact_under
         assert {hit.id for hit in index.search(vectors[0], 2)} == {"0", "new"}
 
 
+@pytest.mark.slow
 def test_approximate_index_with_low_recall_is_not_used(place):
     pytest.importorskip("faiss")
     vectors = clustered(20_000, 64, 0.0)

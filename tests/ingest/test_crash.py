@@ -72,7 +72,7 @@ def remove(place):
 
 
 @pytest.mark.parametrize(
-    "plan, code, step", [("kill", -9, 101), pytest.param("eio", 5, 67, marks=pytest.mark.slow), ("enospc", 6, 151)]
+    "plan, code, step", [("kill", -9, 101), pytest.param("eio", 5, 67, marks=pytest.mark.slow), ("enospc", 6, 101)]
 )
 def test_any_sql_statement_may_fail(root, place, tmp_path, plan, code, step):
     fill(root, 40)

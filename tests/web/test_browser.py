@@ -59,6 +59,7 @@ def test_search_finds_items_and_a_result_shows_similar_items(server, path, open_
     page.locator("#heading", has_text="Song 42").wait_for()
 
 
+@pytest.mark.slow
 def test_mixes_and_paths_are_built_from_the_results(server, open_page):
     page = open_page(server[0])
     choose(page, "Song 42")
@@ -235,6 +236,7 @@ def test_page_is_usable_by_keyboard(server, open_page):
     page.locator("#chosen h2").wait_for()
 
 
+@pytest.mark.slow
 def test_id_that_is_not_utf8_can_be_queried(server, path, open_page):
     page = open_page(server[0])
     choose(page, "Song 5")
@@ -363,6 +365,7 @@ def chooser(double):
         yield f"http://127.0.0.1:{port}/"
 
 
+@pytest.mark.slow
 def test_field_is_switched_by_keys_with_everything_shown(double, chooser, open_page):
     page = open_page(chooser)
     urls = []
@@ -402,6 +405,7 @@ def test_field_is_switched_by_keys_with_everything_shown(double, chooser, open_p
     assert select.input_value() == "audio" and "by audio" in page.locator("#facts").text_content()
 
 
+@pytest.mark.slow
 def test_item_that_a_field_lacks_is_reported_and_filters_stay(double, chooser, open_page):
     page = open_page(chooser)
     page.locator("#filters summary").click()
@@ -425,6 +429,7 @@ def test_item_that_a_field_lacks_is_reported_and_filters_stay(double, chooser, o
     assert titles(page)[0] == "Song 45"
 
 
+@pytest.mark.slow
 def test_field_that_fails_to_load_leaves_the_present_field(double, chooser, open_page):
     page = open_page(chooser)
     choose(page, "Song 42")
@@ -439,6 +444,7 @@ def test_field_that_fails_to_load_leaves_the_present_field(double, chooser, open
     assert titles(page) == similar(double, "song/42", field="audio")
 
 
+@pytest.mark.slow
 def test_file_search_appears_when_the_model_has_loaded(double, browser):
     go = threading.Event()
 
@@ -456,6 +462,7 @@ def test_file_search_appears_when_the_model_has_loaded(double, browser):
         page.close()
 
 
+@pytest.mark.slow
 def test_exported_page_names_its_field(double, server, open_page):
     with Index.open(double) as index:
         pages.export(index, double.parent / "tags.html", field="tags")
@@ -514,6 +521,7 @@ def test_tenth_category_is_a_ring_in_the_results_too(tmp_path, browser):
     page.close()
 
 
+@pytest.mark.slow
 def test_error_of_the_server_is_shown_and_the_page_goes_on(server, open_page):
     page = open_page(server[0])
     page.route("**/api/search*", lambda route: route.fulfill(status=200, json={"hits": [], "how": "text"}))
@@ -582,6 +590,7 @@ def test_an_item_that_was_added_is_found_and_is_on_the_map(changing, open_page):
     assert page.locator(".list .swatch").first.is_visible()
 
 
+@pytest.mark.slow
 def test_filters_survive_a_change_of_the_index(changing, open_page):
     path, address = changing
     page = open_page(address)
@@ -614,6 +623,7 @@ def test_url_restores_a_search_with_its_filters(server, path, open_page):
     assert open_page(f"{server[0]}?q=Song+42").locator(".hit .title").first.text_content() == "Song 42"
 
 
+@pytest.mark.slow
 def test_url_restores_the_map_and_its_colours(server, open_page):
     page = open_page(server[0])
     page.select_option("#colour", "tempo")
@@ -628,6 +638,7 @@ def test_url_restores_the_map_and_its_colours(server, open_page):
     assert uncoloured.locator("#legend").is_hidden() and uncoloured.locator("#colour").input_value() == ""
 
 
+@pytest.mark.slow
 def test_layout_that_takes_long_shows_its_time_and_can_be_cancelled(server, open_page):
     page = open_page(server[0])
     requests = []
@@ -705,6 +716,7 @@ def test_list_and_selection_are_saved_as_playlist_and_table(server, file, path, 
 
 
 @pytest.mark.parametrize("where", ["server", pytest.param("file", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_list_is_saved_as_a_playlist_of_the_items_with_sounds(where, server, file, path, open_page):
     page = open_page(server[0] if where == "server" else file)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -749,6 +761,7 @@ def test_focus_stays_with_the_answer(server, open_page):
     until(lambda: page.evaluate("document.activeElement.matches('#chosen h2')"))
 
 
+@pytest.mark.slow
 def test_focus_stays_with_the_answer_after_an_item_left_the_mix(server, open_page):
     page = open_page(server[0])
     choose(page, "Song 42")
@@ -761,6 +774,7 @@ def test_focus_stays_with_the_answer_after_an_item_left_the_mix(server, open_pag
     until(lambda: page.evaluate("document.activeElement.matches('#heading, #chosen h2')"))
 
 
+@pytest.mark.slow
 def test_list_is_one_tab_stop_and_arrows_reach_all_of_its_buttons(server, open_page):
     page = open_page(server[0])
     choose(page, "Song 9")
@@ -782,6 +796,7 @@ def test_map_announces_the_item_in_its_middle(server, open_page):
     until(lambda: re.search("Song|Elise|waltz|polka|reel|hip", status(page)))
 
 
+@pytest.mark.slow
 def test_numbers_filter_by_typing(server, path, open_page):
     page = open_page(server[0])
     choose(page, "Song 42")

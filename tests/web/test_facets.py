@@ -62,6 +62,7 @@ def test_range_is_drawn_on_a_histogram_and_a_click_removes_it(open_filters):
     assert total(page) == "80 items"
 
 
+@pytest.mark.slow
 def test_facets_show_the_results_and_the_selection(open_filters):
     page = open_filters("server")
     choose(page, "Song 42")
@@ -82,6 +83,7 @@ def test_facets_show_the_results_and_the_selection(open_filters):
     until(lambda: selected(page) == members)
 
 
+@pytest.mark.slow
 def test_facets_keep_their_marks_in_forced_colours(open_filters):
     page = open_filters("server", forced_colors="active")
     colour = "getComputedStyle(document.querySelector('{}')){}"

@@ -59,6 +59,7 @@ def test_map_names_categories_and_when_enlarged_more_and_more_items(where, serve
     until(lambda: labels(page) == [])  # numbers have no names, and there are no clusters
 
 
+@pytest.mark.slow
 def test_results_have_names_where_the_map_is_enlarged(server, open_page):
     page = open_page(server[0])
     page.evaluate(RECORD)

@@ -67,6 +67,7 @@ def test_songs_are_queued_reordered_played_and_kept_by_a_reload(where, server, f
     assert page.locator(".now").text_content() == second and queue(page) == []
 
 
+@pytest.mark.slow
 def test_songs_like_the_last_ones_follow_when_the_queue_is_empty(server, open_page):
     page = open_page(server[0])
     hold(page)
@@ -109,6 +110,7 @@ def test_outline_of_the_sound_is_drawn_and_seeks_by_keys(server, open_page):
     until(lambda: page.evaluate("document.querySelector('audio').currentTime") == 0)
 
 
+@pytest.mark.slow
 def test_long_sound_is_not_decoded(server, path, open_page):
     content = io.BytesIO()
     with wave.open(content, "wb") as sound:

@@ -118,6 +118,7 @@ def test_table_is_used_by_keyboard(open_table):
     until(lambda: page.locator("#chosen h2").text_content() == title)
 
 
+@pytest.mark.slow
 def test_table_shows_what_is_searched_while_it_is_typed(open_table):
     page = open_table("server")
     search(page, "Song 42")
@@ -135,6 +136,7 @@ def test_table_fits_a_phone(server, open_page):
     choose(page, "Song 42")
 
 
+@pytest.mark.slow
 def test_table_of_many_rows_has_few_in_the_page(tmp_path, browser):
     count = 20_000
     songs = [{"id": f"{at:06}", "tempo": (at * 7919) % count} for at in range(count)]
@@ -152,6 +154,7 @@ def test_table_of_many_rows_has_few_in_the_page(tmp_path, browser):
     page.close()
 
 
+@pytest.mark.slow
 def test_table_follows_the_index_and_the_field(tmp_path, open_page):
     vectors = np.random.default_rng(0).standard_normal((30, 3)).astype(np.float32)
     songs = [{"id": f"{at}", "title": f"Song {at}", "tempo": at + 0.5} for at in range(30)]
