@@ -205,7 +205,6 @@ def test_an_encoder_that_cannot_be_exported_leaves_the_others_alone(tmp_path):
         encoders["own"].embed_tokens(torch.zeros(1, 1).long(), torch.ones(1, 1).bool())
 
 
-@pytest.mark.slow
 def test_sounds_and_texts_of_any_shape(tmp_path):
     """The promise of the slow tests, on two small columns."""
     mel = LogMel(8000, 0.25, 16, 256, 80)
