@@ -161,7 +161,7 @@ def _read_reference(protocol: Protocol) -> Mapping[str, Any] | None:
     """The card that is kept beside the recipe, if there is one."""
     from ..evaluation.reproduction import read_reproduction
 
-    return read_reproduction(protocol.kept_card) if protocol.kept_card.is_file() else None
+    return read_reproduction(protocol.reference_card) if protocol.reference_card.is_file() else None
 
 
 def _format_seeds(figure: Mapping[str, Any]) -> str:
@@ -366,7 +366,7 @@ def _check_agreement(protocol: Protocol, card: Mapping[str, Any], reference: Map
     from .console import format_number
 
     if reference is None:
-        print(f"no figure is kept yet: {protocol.kept_card} would be its place")
+        print(f"no figure is kept yet: {protocol.reference_card} would be its place")
         return
     outside = []
     for name, figure in card["figures"].items():
@@ -392,7 +392,7 @@ def _check_agreement(protocol: Protocol, card: Mapping[str, Any], reference: Map
                 f"{name}: disagrees: {format_number(median)} is outside the intervals of the kept seeds, {interval}"
             )
     if outside:
-        fix = f"compare the versions and the machine in its card with {protocol.kept_card}"
+        fix = f"compare the versions and the machine in its card with {protocol.reference_card}"
         raise UnhealthyError(protocol.name, "; ".join(outside), fix)
 
 

@@ -127,7 +127,7 @@ class Protocol:
         return self.path.absolute().parents[1]
 
     @property
-    def kept_card(self) -> Path:
+    def reference_card(self) -> Path:
         """Where the card of its figures is kept, beside the recipe."""
         return self.folder / "cards" / f"{self.name}.json"
 

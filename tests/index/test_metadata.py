@@ -131,7 +131,9 @@ def found_keys(index, where):
         return snapshot.matching_keys(where).tolist()
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [1000, pytest.param(3000, marks=pytest.mark.slow), pytest.param(100_000, marks=pytest.mark.slow)]
+)
 def test_conditions_mean_what_their_sql_says(index, count):
     rng, met = random.Random(count), 0
     for _ in range(count):

@@ -54,7 +54,10 @@ def scan_under_kills(root, place, kills, rng, longest, slow=0.0):
     assert last.returncode == 0, errors
 
 
-@pytest.mark.parametrize("files, kills", [(100, 8), pytest.param(2000, 500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "files, kills",
+    [(100, 8), pytest.param(200, 20, marks=pytest.mark.slow), pytest.param(2000, 500, marks=pytest.mark.slow)],
+)
 def test_kills_lose_nothing_and_repeat_little(root, place, tmp_path, files, kills):
     fill(root, files)
     whole = tmp_path / "whole.index"
@@ -72,7 +75,14 @@ def remove(place):
 
 
 @pytest.mark.parametrize(
-    "plan, code, step", [("kill", -9, 101), pytest.param("eio", 5, 67, marks=pytest.mark.slow), ("enospc", 6, 101)]
+    "plan, code, step",
+    [
+        ("kill", -9, 101),
+        pytest.param("kill", -9, 61, marks=pytest.mark.slow),
+        pytest.param("eio", 5, 67, marks=pytest.mark.slow),
+        ("enospc", 6, 101),
+        pytest.param("enospc", 6, 67, marks=pytest.mark.slow),
+    ],
 )
 def test_any_sql_statement_may_fail(root, place, tmp_path, plan, code, step):
     fill(root, 40)
