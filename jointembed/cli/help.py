@@ -21,6 +21,7 @@ SHARED_MODULES = {
     "parser",
     "processes",
     "recipe_file",
+    "reproduction_report",
     "run_report",
 }  # every other file of the folder is a command
 GROUPS = {
@@ -48,6 +49,10 @@ GROUPS = {
     "Explore": ["cluster", "page", "projector"],
     "Shell": ["completion"],
 }
+EXIT_CODES = (
+    "1 a check or own code that failed, 2 usage, 3 files skipped under --strict, 4 model and index that differ, "
+    "5 damaged file, 6 full disk, 7 training that is not finite, 130 interrupted, 138 SIGUSR1, 143 SIGTERM"
+)
 MIN_COLUMNS, MAX_COLUMNS = 20, 110
 BOLD, CYAN = "1", "36"  # codes of ANSI terminals
 
@@ -72,6 +77,7 @@ def print_commands() -> None:
     for group, names in groups.items():
         _print_section(group, [(name, summaries[name]) for name in names], max(map(len, summaries)))
     _print_paragraph("`jointembed COMMAND --help` shows the arguments of a command; --debug shows full tracebacks.")
+    _print_paragraph(f"Exit codes: {EXIT_CODES}.")
 
 
 def print_command(name: str, function: Callable[..., Any]) -> None:

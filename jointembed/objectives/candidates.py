@@ -208,10 +208,12 @@ class Sampled(Candidates):
 
         def compute_group(group: int, first: int, end: int) -> Tensor:
             pairs = slice(int(starts[first]), int(starts[end]))
-            hits = torch.zeros(end - first, len(distinct), dtype=torch.bool, device=rows.device)
-            hits[rows[pairs] - first, targets_at[pairs]] = True
+            is_target = torch.zeros(end - first, len(distinct), dtype=torch.bool, device=rows.device)
+            is_target[rows[pairs] - first, targets_at[pairs]] = True
             at, expected = samples_at[group], shares[samples[group]] * self.count
-            sample = Sample(vectors, rows[pairs] - first, targets_at[pairs], at, expected, hits[:, at], weights[pairs])
+            sample = Sample(
+                vectors, rows[pairs] - first, targets_at[pairs], at, expected, is_target[:, at], weights[pairs]
+            )
             return loss.over_sample(query.z[first:end], sample, space, dim)
 
         def compute(numbers: Tensor) -> Tensor:

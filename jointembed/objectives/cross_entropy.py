@@ -80,7 +80,7 @@ class _Exact(torch.autograd.Function):
 
 
 def sampled(
-    a: Tensor, own: Tensor, rows: Tensor, negatives: Tensor, expected: Tensor, hit: Tensor, weights: Tensor
+    a: Tensor, own: Tensor, rows: Tensor, negatives: Tensor, expected: Tensor, accidental_hits: Tensor, weights: Tensor
 ) -> Tensor:
     """The weighted sum of the cross entropies of targets, a number.
 
@@ -93,12 +93,12 @@ def sampled(
         rows: (P,) the query of each target.
         negatives: candidates for all queries, (C, D).
         expected: (C,) the logarithm of how often each is expected among the candidates; without a gradient.
-        hit: (B, C) whether a candidate is a target of the query, and so does not count.
+        accidental_hits: (B, C) whether a candidate is a target of the query, and so does not count.
         weights: (P,) of each target in the sum; no gradient flows into them.
     """
     with torch.autocast(a.device.type, enabled=False):  # the gradients are products, too
         a, own, negatives = (x.to(torch.promote_types(a.dtype, own.dtype)) for x in (a, own, negatives))
-        return cast(Tensor, _Sampled.apply(a, own, rows, negatives, expected, hit, weights))
+        return cast(Tensor, _Sampled.apply(a, own, rows, negatives, expected, accidental_hits, weights))
 
 
 class _Sampled(torch.autograd.Function):
@@ -112,13 +112,13 @@ class _Sampled(torch.autograd.Function):
         rows: Tensor,
         negatives: Tensor,
         expected: Tensor,
-        hit: Tensor,
+        accidental_hits: Tensor,
         weights: Tensor,
     ) -> Tensor:
         scores = torch.addmm(-expected, a, negatives.T)
         peak = scores.amax(1).scatter_reduce(0, rows, own, "amax")
         # Hits are masked after the exponential, which is several times slower on infinities.
-        scores = scores.sub_(peak[:, None]).exp_().masked_fill_(hit, 0)
+        scores = scores.sub_(peak[:, None]).exp_().masked_fill_(accidental_hits, 0)
         right = (own - peak[rows]).exp_()
         total = scores.sum(1).index_add_(0, rows, right)
         row_weights = torch.zeros_like(total).index_add_(0, rows, weights)

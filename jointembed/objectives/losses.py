@@ -29,7 +29,7 @@ class Sample:
         targets: (P,) the place of each target among the vectors.
         candidates: (C,) the place of each candidate.
         expected: (C,) how often each candidate is expected among C draws.
-        hits: (N, C) bool: candidates that are a target of the query, and so do not count.
+        accidental_hits: (N, C) bool: candidates that are a target of the query, and so do not count.
         weights: (P,) of each target in the sum of the losses.
     """
 
@@ -38,7 +38,7 @@ class Sample:
     targets: Tensor
     candidates: Tensor
     expected: Tensor
-    hits: Tensor
+    accidental_hits: Tensor
     weights: Tensor
 
 
@@ -98,8 +98,8 @@ class Loss(Configurable, nn.Module):
         scores = torch.cat([own, negatives[sample.rows]], 1)
         positives = torch.zeros_like(scores)
         positives[:, 0] = 1
-        hits = sample.hits[sample.rows]
-        candidates = torch.cat([torch.ones_like(hits[:, :1]), ~hits], 1)
+        accidental_hits = sample.accidental_hits[sample.rows]
+        candidates = torch.cat([torch.ones_like(accidental_hits[:, :1]), ~accidental_hits], 1)
         return (self(scores, positives, candidates) * sample.weights).sum()
 
 
@@ -184,7 +184,9 @@ class Softmax(_Scaled):
         a = a * self.scale
         own = pair_products(a, b, sample.rows, sample.targets)
         negatives, log_expected = b[sample.candidates], sample.expected.log().to(a.dtype)
-        return cross_entropy.sampled(a, own, sample.rows, negatives, log_expected, sample.hits, sample.weights)
+        return cross_entropy.sampled(
+            a, own, sample.rows, negatives, log_expected, sample.accidental_hits, sample.weights
+        )
 
 
 class Sigmoid(_Scaled):
@@ -219,7 +221,7 @@ class Sigmoid(_Scaled):
         right = self.logits(space.pair_scores(query, sample.vectors, sample.rows, sample.targets, dim))  # (P,)
         negatives = self.logits(space.score(query, sample.vectors[sample.candidates], dim))  # (N, C)
         wrong = F.softplus(negatives) / sample.expected.to(right.dtype)
-        losses = F.softplus(-right) + wrong.masked_fill(sample.hits, 0).sum(1)[sample.rows]
+        losses = F.softplus(-right) + wrong.masked_fill(sample.accidental_hits, 0).sum(1)[sample.rows]
         return (losses * sample.weights).sum()
 
 
@@ -258,5 +260,5 @@ class GBCE(Sigmoid):
         factor = 1 - self.calibration * (1 - rate)  # beta of the article, with its alpha written out
         right = self.logits(space.pair_scores(query, sample.vectors, sample.rows, sample.targets, dim))  # (P,)
         wrong = F.softplus(self.logits(space.score(query, sample.vectors[sample.candidates], dim)))  # (N, C)
-        losses = factor * F.softplus(-right) + wrong.masked_fill(sample.hits, 0).sum(1)[sample.rows]
+        losses = factor * F.softplus(-right) + wrong.masked_fill(sample.accidental_hits, 0).sum(1)[sample.rows]
         return (losses * sample.weights).sum()
