@@ -121,7 +121,8 @@ def search(
 
     def nearest(count: int) -> tuple[Positions, Floats]:
         positions, scores = field.nearest.search(query[None], count, allowed, [exclude])
-        return positions[0][positions[0] >= 0], scores[0][positions[0] >= 0]
+        is_row = positions[0] >= 0
+        return positions[0][is_row], scores[0][is_row]
 
     if selection.is_default:
         return [Candidate(*pair) for pair in zip(*(part.tolist() for part in nearest(k)), strict=True)]

@@ -109,7 +109,7 @@ class ExactSearch:
         else:
             candidates = select_candidates_of_each(self.vectors, queries, k)
         results = [take_best(self.vectors, query, k, rows) for query, rows in zip(queries, candidates, strict=True)]
-        return np.stack([positions for positions, _ in results]), np.stack([scores for _, scores in results])
+        return np.array([positions for positions, _ in results]), np.array([scores for _, scores in results])
 
     def _search_many(self, queries: Queries, k: int) -> tuple[Positions, Scores]:
         bfloat16 = self._rounded() if len(queries) >= self._bfloat16_min_queries else None

