@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,6 +16,7 @@ from .errors import unavailable
 
 T = TypeVar("T")
 _GATHER_SECONDS = 0.002  # much less than a call takes
+_MAX_BATCH = 32  # calls that are made as one
 
 
 class Workers:
@@ -100,20 +101,21 @@ class Batches(Generic[T]):
     """
 
     def __init__(self, name: str, queue: int, function: Callable[[Any, list[Any]], Sequence[T | Exception]]) -> None:
-        self.workers, self._function = Workers(name, 1, queue), function
+        self.workers, self._function = Workers(name, 1, queue + _MAX_BATCH - 1), function
         self._waiting: dict[Future[T], tuple[Hashable, Any]] = {}
-        self._lock = threading.Lock()
+        self._arrival = threading.Condition()
         self._last_size = 1
 
     async def run(self, request: Request, key: Hashable, argument: Any) -> T:
         """The result of a call; see `Workers.run` for what is raised."""
         future: Future[T] = Future()
-        with self._lock:
+        with self._arrival:
             self._waiting[future] = key, argument
+            self._arrival.notify()
         try:
             return await self.workers.run(request, self._answer, future)
         finally:
-            with self._lock:
+            with self._arrival:
                 self._waiting.pop(future, None)
 
     def close(self) -> None:
@@ -123,11 +125,12 @@ class Batches(Generic[T]):
     def _answer(self, future: Future[T]) -> T:
         """The result of a call, which an earlier call may have computed together with its own."""
         if not future.done():
-            if self._last_size > 1:  # clients that got their answers together ask again together
-                time.sleep(_GATHER_SECONDS)
-            with self._lock:
+            with self._arrival:
+                if self._last_size > 1:  # clients that got their answers together ask again together
+                    self._arrival.wait_for(lambda: len(self._waiting) >= self._last_size, _GATHER_SECONDS)
                 key = self._waiting.get(future, (None,))[0]
-                batch = {each: argument for each, (its_key, argument) in self._waiting.items() if its_key == key}
+                alike = ((each, argument) for each, (its_key, argument) in self._waiting.items() if its_key == key)
+                batch = dict(islice(alike, _MAX_BATCH))
                 for each in batch:
                     del self._waiting[each]
             self._last_size = len(batch)
