@@ -46,7 +46,7 @@ GROUPS = {
     ],
     "Index": ["index", "skips", "prune", "verify", "embed"],
     "Search": ["similar", "search", "path", "neighbors", "serve"],
-    "Explore": ["cluster", "page", "projector"],
+    "Explore": ["cluster", "page", "projector", "show"],
     "Shell": ["completion"],
 }
 EXIT_CODES = (

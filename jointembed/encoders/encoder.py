@@ -114,6 +114,10 @@ class Encoder(Configurable, nn.Module):
         """(P,) how long each piece is computed: pieces of one length make batches of one shape in `embed`."""
         return torch.zeros(len(x.rows), dtype=torch.int64)
 
+    def tag_probabilities(self, z: Tensor) -> dict[str, Tensor]:
+        """The probability (N,) of each tag that can be read off vectors (N, D) of the space; no tags by default."""
+        return {}
+
     def derive_cells(self, z: Tensor) -> list[dict[str, Any]]:
         """The cells of other columns that can be read off vectors (N, D) of the space, such as tags; none by default.
 

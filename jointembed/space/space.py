@@ -287,6 +287,14 @@ class Space(Configurable, nn.Module):
         with torch.inference_mode():
             return self.encoder(column).derive_cells(torch.tensor(vectors, device=self.device))
 
+    def tag_probabilities(self, column: str, vectors: Vectors) -> dict[str, Vectors]:
+        """The probability (N,) of each tag in vectors (N, D) of a column; none unless its encoder is a tagger."""
+        if column in self.fusions:
+            return {}
+        with torch.inference_mode():
+            tags = self.encoder(column).tag_probabilities(torch.tensor(vectors, device=self.device))
+        return {tag: probabilities.cpu().numpy() for tag, probabilities in tags.items()}
+
     def embed_stream(
         self,
         column: str,

@@ -84,6 +84,10 @@ class MusicnnEncoder(Encoder):
         """The logits of the tags (B, K) of vectors (B, 331) of any length."""
         return z[:, :PENULTIMATE] / z[:, FEATURES, None] @ self.tag_weights.T + self.tag_biases
 
+    def tag_probabilities(self, z: Tensor) -> dict[str, Tensor]:
+        """See `Encoder.tag_probabilities`: those of the 50 tags, each independent of the others."""
+        return dict(zip(self.tags, self.tag_logits(z).sigmoid().T, strict=True))
+
     def derive_cells(self, z: Tensor) -> list[dict[str, Any]]:
         """The column `tags`: those with a probability of at least `MIN_TAG_PROBABILITY`, the most probable first."""
         rows: list[dict[str, Any]] = []
