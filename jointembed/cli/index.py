@@ -18,6 +18,7 @@ def index(
     follow_symlinks: bool = False,
     strict: bool = False,
     profile: bool = False,
+    approximate: bool = False,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -38,6 +39,8 @@ def index(
         follow_symlinks: also follow links that leave the folder.
         strict: exit with 3 if files were skipped.
         profile: print the time that each stage took.
+        approximate: then build a graph for searches that may miss a few of the nearest items, which pays from 100,000
+            items; later runs extend it without this flag.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -45,7 +48,9 @@ def index(
     from time import perf_counter
 
     from ..errors import SkippedError, UsageError
+    from ..index.approximate import MIN_RECALL
     from ..index.index import Index
+    from ..index.search.hnsw import import_faiss
     from ..indexing.index_encoder import IndexEncoder
     from .console import FolderProgress, track
 
@@ -57,6 +62,8 @@ def index(
     if Path(index).is_dir():
         fix = f"give a file to write, such as {Path(index) / 'songs.index'}"
         raise UsageError(index, "this is a folder, not an index", fix)
+    if approximate:
+        import_faiss()
     encoder = IndexEncoder(model, trust, device)
     tables = [path for path in source if not Path(path).is_dir() or any(Path(path).glob("rows.*"))]
     if tables:
@@ -94,6 +101,10 @@ def index(
             print(f"{stages}; {perf_counter() - start:.1f} s in total")
     with Index.open(index) as opened:
         description = opened.field_info(field).note
+        if approximate:
+            recall = opened.build_approximate(field or column)
+            effect = "searches use it" if recall >= MIN_RECALL else "too little, so that searches stay exact"
+            print(f"{index}: the graph finds {recall:.1%} of the 10 nearest items; {effect}")
     if description:
         print(f"note on the model: {description}", file=sys.stderr)
     if not tables and strict and skipped:

@@ -1,4 +1,4 @@
-"""Files beside an index that save computing something again: the vectors of a field as one array, and maps.
+"""Files beside an index that save computing something again: a field's vectors as one array, its graph, and maps.
 
 A cache is of one version, which is part of its name. Files take the place of older ones only as a whole; whoever writes
 into a cache that is in use, or cuts it, ends the process that reads it (SIGBUS).
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,20 @@ def read_vectors(path: Path, dim: int) -> tuple[Keys, Float32s] | None:
 def write_checked(path: Path, content: bytes) -> None:
     """Write a cache with its checksum; it does nothing if the file cannot be written."""
     with contextlib.suppress(OSError, DiskFullError, UsageError):
-        with files.atomic_write(path) as file:
-            file.write(content)
-            file.write(checksum(np.frombuffer(content, "<u4")).to_bytes(8, "little"))
-        remove_stale(path)
+        write_parts(path, [np.frombuffer(content, "<u4")])
+
+
+def write_parts(path: Path, parts: Sequence[npt.NDArray[Any]]) -> None:
+    """Write a cache of arrays, which one after another are what `read_checked` reads; each takes whole 32-bit words.
+
+    Raises:
+        UserError: see `files.atomic_write`.
+    """
+    with files.atomic_write(path) as file:
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
+        file.write(checksum(*parts).to_bytes(8, "little"))
+    remove_stale(path)
 
 
 def read_checked(path: Path) -> npt.NDArray[np.uint32] | None:
@@ -94,7 +104,7 @@ def checksum(*parts: npt.NDArray[Any]) -> int:
 
 def list_caches(path: Path) -> Iterator[tuple[Path, str, str]]:
     """The caches beside an index, each with its version and the end of its name, such as `-0.f32`."""
-    pattern = re.compile(re.escape(path.name) + f"-({VERSION.pattern})" + r"((?:-[0-9]+)?\.(?:f32|umap[23]))")
+    pattern = re.compile(re.escape(path.name) + f"-({VERSION.pattern})" + r"((?:-[0-9]+)?\.(?:f32|hnsw|umap[23]))")
     with contextlib.suppress(OSError), os.scandir(path.absolute().parent) as entries:
         for entry in entries:
             if match := pattern.fullmatch(entry.name):

@@ -17,10 +17,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MismatchError, UsageError
+from ..errors import MismatchError, UsageError, UserError
 from ..values import escape_surrogates
 from . import ids as lookup
 from . import path, rerank
+from .approximate import MIN_RECALL, fits_memory
 from .backends.base import Backend, Changes, FieldInfo, IndexInfo, Root, Row
 from .backends.connection import recreate_hint
 from .backends.sqlite import SQLiteBackend
@@ -56,7 +57,7 @@ class Index:
         self.backend = SQLiteBackend(backend) if isinstance(backend, Path | str) else backend
         self.path = self.backend.path
         self._snapshot: Snapshot | None = None
-        self._lock = threading.Lock()
+        self._lock, self._extending = threading.Lock(), threading.Lock()
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -157,7 +158,7 @@ class Index:
 
     def set_field_info(self, field: str | None = None, **changes: Any) -> None:
         """Change what is known of a field; see `FieldInfo`."""
-        self.backend.commit(Changes(edit_info=lambda info: info.with_field(field, **changes)))
+        self._commit(Changes(edit_info=lambda info: info.with_field(field, **changes)))
 
     def add_field(
         self, field: str, dim: int, metric: str, model: str = "", fingerprint: str = "", note: str = "", **more: Any
@@ -171,7 +172,7 @@ class Index:
             raise UsageError(field, "the index has this field already", "choose another name")
         added = FieldInfo(dim, metric, model, fingerprint, note, **more)
         added.check(field)
-        self.backend.commit(Changes(edit_info=partial(_declare, field, added)))
+        self._commit(Changes(edit_info=partial(_declare, field, added)))
 
     def check_model(self, fingerprint: str, field: str | None = None) -> None:
         """Raise MismatchError unless the model of this fingerprint computed the vectors of a field."""
@@ -197,7 +198,7 @@ class Index:
             MismatchError: the vectors have another dimension than the index.
             UsageError: an id is missing, not text, or duplicated.
         """
-        self.backend.commit(Changes(rows=rows, field=field, vectors=vectors))
+        self._commit(Changes(rows=rows, field=field, vectors=vectors))
 
     def update(self, rows: Sequence[Row]) -> None:
         """Merge cells into rows: a cell that is given replaces the old one, None removes it, all others stay.
@@ -210,15 +211,15 @@ class Index:
         with self.backend.read() as view:
             changed = view.changed_rows(rows)
         if changed:
-            self.backend.commit(Changes(rows=changed))
+            self._commit(Changes(rows=changed))
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove rows with all that belongs to them, and return their number; unknown ids are ignored."""
-        return self.backend.commit(Changes(deletes=list(ids)))
+        return self._commit(Changes(deletes=list(ids)))
 
     def set_vocabulary(self, terms: Sequence[str], vectors: npt.NDArray[np.float32], field: str) -> None:
         """Store terms of a model's text space with their vectors (T, D), in the place of those that the field had."""
-        self.backend.commit(Changes(vocabulary={field: ([escape_surrogates(term) for term in terms], vectors)}))
+        self._commit(Changes(vocabulary={field: ([escape_surrogates(term) for term in terms], vectors)}))
 
     def vocabulary(self, field: str | None = None) -> tuple[list[str], npt.NDArray[np.float32]]:
         """The terms of a field, by default of the first one, and their vectors (T, D)."""
@@ -237,6 +238,7 @@ class Index:
             UsageError: the column holds values that are not clusters.
         """
         self.backend.write_column(column, values, names)
+        self.extend_approximate()
 
     def unchanged(self, rows: Sequence[Row], field: str) -> list[bool]:
         """For each row whether its vector was made from a cell with the same `_digest`."""
@@ -435,20 +437,65 @@ class Index:
             searcher = snapshot.searcher(field, where, one_per, torch)
             return searcher.search(np.array(points).reshape(len(points), view.dim), k, None, excluded)
 
-    def build_approximate(self, field: str | None = None) -> float:
-        """Search a field without a condition approximately from now on; see `search/ivf.py`.
+    def build_approximate(self, field: str | None = None, kind: str | None = None) -> float:
+        """Search a field approximately from now on.
 
-        Conditions are still searched exactly, and so is everything if the approximate search finds too little.
+        The graph is written beside the index, and `info.approximate` has its recall: all processes search it. Commits
+        extend it whenever many rows have changed, and measure its recall again; until then it is searched together
+        with the rows that it does not have. An inverted file takes less time and memory to build, but only this object
+        searches it, and under a condition not even this. Scores are always exact, and so are searches that would not
+        gain: those of few rows by a condition, or for hundreds of results, and `search_batch`.
+
+        Args:
+            field: the vector field; the first one if None.
+            kind: `hnsw`, a graph (see `search/hnsw.py`), or `ivf`, an inverted file (see `search/ivf.py`). If None, a
+                graph unless the memory that is free is too small for it.
 
         Returns:
             The share of the 10 nearest rows that it finds; below 0.98 it is not used.
 
         Raises:
-            UsageError: faiss is not installed, or the field has fewer than 1000 vectors.
+            UsageError: faiss is not installed, the field has fewer than 1000 vectors, or the graph cannot be written.
         """
+        if kind not in (None, "hnsw", "ivf"):
+            raise UsageError("kind", f"there is no approximate search {kind}", "use hnsw or ivf")
         with self.reading() as snapshot:
-            view = snapshot.field(field)
-        return view.approximate()
+            name = snapshot.field_name(field)
+            view = snapshot.field(name)
+        if kind == "ivf" or (kind is None and not fits_memory(view)):
+            recall, is_graph = view.build_ivf(), False
+        else:  # minutes, during which a writer need not keep this version
+            recall = snapshot.build_graph(name)
+            is_graph = recall >= MIN_RECALL
+        if is_graph or name in self.info.approximate:
+            self._write_recall(name, recall if is_graph else None)
+        return recall
+
+    def extend_approximate(self) -> None:
+        """Add the rows of the last commits to the graphs of `build_approximate` if they are many.
+
+        Whatever writes an index through this class does so by itself. If a recall falls below 0.98, searches are exact
+        until the next `build_approximate`, and a warning says so.
+        """
+        for field in [name for name, recall in self.info.approximate.items() if recall >= MIN_RECALL]:
+            if self._extending.acquire(blocking=False):  # else another thread does it
+                try:
+                    with self.reading() as snapshot:
+                        recall = snapshot.extend_graph(field)
+                except UserError:  # the next search says it
+                    recall = None
+                finally:
+                    self._extending.release()
+                if recall is not None and recall < MIN_RECALL:
+                    self._write_recall(field, recall)
+
+    def _commit(self, changes: Changes) -> int:
+        count = self.backend.commit(changes)
+        self.extend_approximate()
+        return count
+
+    def _write_recall(self, field: str, recall: float | None) -> None:
+        self.backend.commit(Changes(edit_info=lambda info: info.with_approximate(field, recall)))
 
     def nearest_terms(self, ids: Sequence[str], n: int = 3, field: str | None = None) -> list[list[str]]:
         """For each row the n nearest terms of the vocabulary; see `rerank.nearest_terms`."""

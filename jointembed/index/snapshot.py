@@ -5,24 +5,29 @@ Letters: N rows, D dimension.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError, did_you_mean
-from . import ids, rerank
+from ..errors import UsageError, UserError, did_you_mean
+from . import approximate, ids, rerank
 from .backends.base import Backend, IndexInfo
 from .backends.connection import rebuild_command
 from .cache import cache_path, list_caches, read_vectors, write_vectors
 from .column_kinds import ColumnKind, infer_kind
+from .graph_cache import REBUILD, FieldGraph
 from .hits import Hit
 from .metadata import Metadata
 from .search.base import NearestNeighbors, Positions
 from .search.batch import GroupedSearch
 from .vector_field import Floats, Keys, Segment, VectorField, empty_segment, make_segment
 from .where import parse
+
+_LOGGER = logging.getLogger(__name__)
 
 MIN_CHANGES_TO_REWRITE = 1_000
 _REWRITE_SHARE = 16  # the vectors are written as one array again once a sixteenth of them has changed
@@ -44,6 +49,8 @@ class Snapshot:
         self.metadata = Metadata(backend)
         self._backend = backend
         self._bases = {} if previous is None else {name: loaded.base for name, loaded in previous._fields.items()}
+        self._graphs: dict[str, FieldGraph] = {} if previous is None else dict(previous._graphs)
+        self._warnings: set[str] = set() if previous is None else previous._warnings
         self._fields: dict[str, VectorField] = {}
         self._searchers: dict[tuple[Any, ...], NearestNeighbors] = {}
         self._ids: dict[str, list[str]] = {}
@@ -70,7 +77,9 @@ class Snapshot:
         name = self.field_name(name)
         with self._lock:  # threads that come together would each load them
             if name not in self._fields:
-                self._fields[name] = self._load(name)
+                field = self._load(name)
+                field.approximate = self._load_graph(name, field)
+                self._fields[name] = field
             return self._fields[name]
 
     def ids(self, name: str | None) -> list[str]:
@@ -177,6 +186,64 @@ class Snapshot:
         """Rows with their scores."""
         rows = self.rows(keys)
         return [Hit(row["id"], float(score), row) for row, score in zip(rows, scores, strict=True)]
+
+    def build_graph(self, name: str) -> float:
+        """Build the graph of a field and write its cache if its recall@10, which is returned, is high enough."""
+        field = self.field(name)
+        graph, recall = approximate.build(field, self.version)
+        if recall >= approximate.MIN_RECALL:
+            info = self.info.field_info(name)
+            graph.write(cache_path(self._backend.path, self.info, name, "hnsw"), info.dim, info.metric)
+            self._graphs[name], field.approximate = graph, graph.search(field)
+        return recall
+
+    def extend_graph(self, name: str) -> float | None:
+        """Add the rows that have changed since the graph of a field to it, and write its cache, if they are many.
+
+        Returns:
+            The recall@10 of the new graph; None if the old one stays.
+
+        Raises:
+            UserError: the graph is damaged, or faiss is not installed.
+        """
+        path, last = self._backend.path, self._graphs.get(name)
+        with self._backend.read() as view:
+            if not approximate.is_outgrown(path, view, name, last):
+                return None
+            graph = approximate.find(path, view, name, last)
+            changed, values, removed = view.changed_vectors(name, graph.version)
+            graph = self._graphs[name] = graph.extend(self.version, changed, values, removed)
+            field = self.field(name)
+        if not len(field):
+            return None
+        search = graph.search(field)
+        recall = approximate.check_recall(field, search, self.info.generation)
+        field.approximate = search if recall >= approximate.MIN_RECALL else None
+        info = self.info.field_info(name)
+        with contextlib.suppress(OSError, UserError):  # it stays in memory
+            graph.write(cache_path(path, self.info, name, "hnsw"), info.dim, info.metric)
+        return recall
+
+    def _load_graph(self, name: str, field: VectorField) -> NearestNeighbors | None:
+        """The approximate search of a field; None, with a warning, if it should have one that cannot be used."""
+        recall = self.info.approximate.get(name)
+        if recall is None or not len(field):
+            return None
+        try:
+            if recall < approximate.MIN_RECALL:
+                problem = f"the recall of its graph has fallen to {recall:.3f}"
+                raise UsageError(name, problem, f"build it again with {REBUILD}")
+            with self._backend.read() as view:
+                graph = approximate.find(self._backend.path, view, name, self._graphs.get(name))
+                search = approximate.prepare_search(view, name, field, graph)
+        except UserError as error:
+            cause = f"{error.subject}: {error.problem}. Fix: {error.fix}"
+            if cause not in self._warnings:
+                self._warnings.add(cause)
+                _LOGGER.warning("%s: vectors of %s are searched exactly: %s", self._backend.path, name, cause)
+            return None
+        self._graphs[name] = graph
+        return search
 
     def _load(self, name: str) -> VectorField:
         info = self.info.field_info(name)

@@ -56,6 +56,7 @@ class VectorField:
 
     def __init__(self, base: Segment, changed: Segment, removed: Keys) -> None:
         self.base, self.metric = base, base.vectors.metric
+        self.approximate: NearestNeighbors | None = None
         dead = np.isin(base.keys, np.concatenate([removed, changed.keys])) if len(removed) + len(changed.keys) else None
         self.is_whole = dead is None
         if dead is None:
@@ -114,10 +115,10 @@ class VectorField:
             self.base if len(self.base.keys) else self._parts[1].segment if not self.is_whole else self.base
         ).vectors.rms_length
 
-    @cached_property
+    @property
     def nearest(self) -> NearestNeighbors:
-        """The search of all rows: exact, unless `approximate` succeeded."""
-        return self._join("nearest")
+        """The search of all rows: exact, unless there is a good approximate one."""
+        return self.approximate or self._join("nearest")
 
     @cached_property
     def exact(self) -> NearestNeighbors:
@@ -135,12 +136,11 @@ class VectorField:
             return SubsetSearch(self.vectors, allowed, torch)
         return self.exact if torch is None else ExactSearch(self.vectors, torch)
 
-    def approximate(self) -> float:
-        """Search the base approximately from now on if that finds enough; return its recall@10."""
+    def build_ivf(self) -> float:
+        """Search the base by an inverted file from now on if that finds enough; return its recall@10."""
         ivf = IvfIndex.build(self.base.vectors, self.base.exact)
         if ivf.recall_at_10 >= MIN_RECALL:
             self.base.nearest = ivf
-            self.__dict__.pop("nearest", None)
         return ivf.recall_at_10
 
     def _join(self, kind: str) -> NearestNeighbors:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import DamagedError
-from .backends.base import View
+from ..errors import DamagedError, UsageError, UserError
+from .backends.base import FieldInfo, Float32s, Keys, View
 from .backends.sqlite import SQLiteBackend
 from .backends.verify import check_file, read_file_counts
 from .cache import cache_path, list_caches, read_checked, read_vectors
+from .graph_cache import read_graph
+from .search.hnsw import import_faiss
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def verify(path: Path | str) -> VerifyReport:
     """Read all of an index: its structure, the checksums of its records, its vectors, and the caches beside it.
 
     Any flipped bit is found unless it changes nothing, such as one in an unused part of a page. A cache that does not
-    match the index is removed, and the next search makes it again. (Of a map only its own checksum can tell.)
+    match the index is removed, and the next search makes it again, but a graph, without which a search is exact. (Of a
+    map only its own checksum can tell.)
 
     Raises:
         DamagedError: the first thing that is wrong, with the fix.
@@ -80,8 +84,13 @@ def _stale_caches(path: Path, view: View) -> list[Path]:
         keys = np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in blocks)])
         values = np.concatenate([np.empty((0, dim), np.float32), *(values for _, values in blocks)])
         for cache, version, end in list_caches(path):
-            if end == f"-{number}.f32" and view.is_ancestor(version):
-                changed, _, removed = view.changed_vectors(field, version)
+            if end not in (f"-{number}.f32", f"-{number}.hnsw") or not view.is_ancestor(version):
+                continue
+            changed, _, removed = view.changed_vectors(field, version)
+            if end.endswith(".hnsw"):
+                is_equal = _is_graph_of(cache, version, view.info.field_info(field), keys, values, [changed, removed])
+                stale += [] if is_equal else [cache]
+            else:
                 cached = read_vectors(cache, dim)
                 if cached is None:
                     stale.append(cache)
@@ -96,6 +105,20 @@ def _stale_caches(path: Path, view: View) -> list[Path]:
             cache = cache_path(path, view.info, field, kind)
             stale += [cache] if cache.exists() and read_checked(cache) is None else []
     return stale
+
+
+def _is_graph_of(
+    cache: Path, version: str, info: FieldInfo, keys: Keys, values: Float32s, changes: Sequence[Keys]
+) -> bool:
+    """Whether a graph has the vectors of a field; without faiss, whether its checksum is right."""
+    try:
+        import_faiss()
+    except UsageError:
+        return read_checked(cache) is not None
+    try:
+        return read_graph(cache, version, info.dim, info.metric).matches(keys, values, np.concatenate(changes))
+    except UserError:
+        return False
 
 
 def _remove(path: Path) -> bool:

@@ -224,6 +224,7 @@ class Pipeline:
             for number, (content, _) in zip(numbers, contents, strict=True):
                 self.count_duplicates(number, len(content.files) - 1)
                 del self.in_flight[content.hash]
+            self.index.extend_approximate()
         self.report.indexed += len(contents)
         self.last_commit = time.monotonic()
         if self.progress:

@@ -4,7 +4,7 @@ Each contender runs in its own process, since their threads disturb each other, 
 clusters per thousand rows, of length 1, with a spectrum that falls with the root of its rank, rotated at random.
 
     python tests/benchmarks/bench_search.py                               # one query at a time, 100,000 rows
-    python tests/benchmarks/bench_search.py --rows 1000000 --approximate  # with the approximate index
+    python tests/benchmarks/bench_search.py --rows 1000000 --approximate  # with approximate searches, and commits
     python tests/benchmarks/bench_search.py --rows 1000000 --batches      # 256 queries at once
     python tests/benchmarks/bench_search.py --rows 500000 --dim 26 --batches --queries 20000  # neighbors of everything
     python tests/benchmarks/bench_search.py --rows 5000000 --only jointembed
@@ -13,6 +13,7 @@ clusters per thousand rows, of length 1, with a spectrum that falls with the roo
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from pathlib import Path
 import numpy as np
 
 K, WARMUP_QUERIES, TIMED_QUERIES, BATCH = 10, 8, 60, 256
+COMMITS, ADDED = 8, 1_000
+GRAPH, INVERTED_FILE, COMMIT = "jointembed, graph", "jointembed, inverted file", "jointembed, commit"
 
 
 def unit(vectors):
@@ -70,10 +73,10 @@ def contender(name, folder, batch):
         if name == "jointembed, bfloat16":
             import torch
 
-        index = Index.open(folder / "a.index")
+        index = Index.open(folder / ("graph/a.index" if name == GRAPH else "a.index"))
         index.search(vectors[0], K)
-        if name == "jointembed, approximate":
-            print(f"recall {index.build_approximate():.3f}", file=sys.stderr)
+        if name == INVERTED_FILE:
+            index.build_approximate(kind="ivf")
         seconds = time.perf_counter() - start
         if batch:
             return lambda queries: index.search_batch(queries, K, torch=torch)[0], seconds
@@ -112,8 +115,63 @@ def contender(name, folder, batch):
     return lambda queries: index.search(queries, K)[1], time.perf_counter() - start
 
 
+def build_graph(folder):
+    """Write a copy of the index with a graph, and print what that took."""
+    from jointembed.index.index import Index
+
+    (folder / "graph").mkdir()
+    for path in folder.glob("a.index*"):
+        shutil.copy(path, folder / "graph")
+    with Index.open(folder / "graph/a.index") as index:
+        index.search(np.load(folder / "queries.npy")[0], K)
+        start = time.perf_counter()
+        recall = index.build_approximate()
+        seconds = time.perf_counter() - start
+    [path] = (folder / "graph").glob("*.hnsw")
+    print(f"graph: built in {seconds:.0f} s, recall {recall:.4f} of its own rows, {path.stat().st_size / 2**20:.0f} MB")
+
+
+def measure_commits(folder):
+    """Time commits into a copy of the index with a graph, and print their metrics as JSON."""
+    from jointembed.index.index import Index
+
+    rng, vectors = np.random.default_rng(2), np.load(folder / "vectors.npy", mmap_mode="r")
+    added = vectors[rng.integers(len(vectors), size=COMMITS * ADDED)]
+    added = unit(added + 0.05 * rng.standard_normal(added.shape, dtype=np.float32))
+    queries = np.concatenate([np.load(folder / "queries.npy"), random_queries(added, TIMED_QUERIES)])
+    with tempfile.TemporaryDirectory(dir=folder) as copy:
+        for path in (folder / "graph").glob("a.index*"):
+            shutil.copy(path, copy)
+        times, searches = [], []
+        with Index.open(Path(copy) / "a.index") as index:
+            index.search(queries[0], K)
+            for start in range(0, len(added), ADDED):
+                rows = [{"id": f"new {n}", "title": f"song {n}", "genre": n % 20} for n in range(start, start + ADDED)]
+                begin = time.perf_counter()
+                index.add(rows, added[start : start + ADDED], "audio")
+                times.append(time.perf_counter() - begin)
+                begin = time.perf_counter()
+                index.search(queries[0], K)
+                searches.append(time.perf_counter() - begin)
+            ids, (right, _) = index.ids(), index.search_batch(queries, K)
+            hits = [[hit.id for hit in index.search(query, K)] for query in queries]
+            recall = np.mean([
+                len({ids[at] for at in row} & set(near)) / K for row, near in zip(right, hits, strict=True)
+            ])  # fmt: skip
+    print(json.dumps({"p50": 1000 * np.median(times), "rate": np.nan, "ready": max(times), "recall": recall,
+                      "memory": peak_memory(), "first search": 1000 * max(searches)}))  # fmt: skip
+
+
+def peak_memory():
+    """The largest memory of this process, in MB."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+
 def measure(name, folder, batch):
     """Time one contender, and print its metrics as JSON."""
+    if name == COMMIT:
+        measure_commits(folder)
+        return
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
     if name.startswith("faiss") and batch == 0:
         import faiss
@@ -123,7 +181,7 @@ def measure(name, folder, batch):
     size = batch or 1
     queries = np.load(folder / "queries.npy")  # made elsewhere, so that reading the vectors does not count as memory
     if name.startswith("jointembed"):  # the others have their vectors in memory: bring the files into the page cache
-        for path in folder.glob("a.index*"):
+        for path in folder.glob("graph/a.index*" if name == GRAPH else "a.index*"):
             with open(path, "rb", buffering=0) as file:
                 while file.read(2**20):
                     pass
@@ -134,7 +192,7 @@ def measure(name, folder, batch):
         times.append(time.perf_counter() - start)
         answers.append(positions)
     # Before the recall, which reads all vectors.
-    memory = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+    memory = peak_memory()
     recalls = []
     for at, positions in enumerate(answers):
         if positions is not None:
@@ -157,11 +215,14 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.measure and options.measure[0] == "build":
+        build_graph(Path(options.measure[1]))
+        return
     if options.measure:
         measure(options.measure[0], Path(options.measure[1]), int(options.measure[2]))
         return
     names = ["jointembed", "numpy", "faiss flat", "faiss sq8 + refine"]
-    names += ["jointembed, approximate"] * options.approximate
+    names += [GRAPH, INVERTED_FILE, COMMIT] * options.approximate
     if options.batches:
         names = ["jointembed", "jointembed, bfloat16", "product alone", "torch", "faiss flat"]
     names = [name for name in names if options.only in name]
@@ -176,6 +237,9 @@ def main():
         seconds = time.perf_counter() - start
         print(f"{options.rows:,} x {options.dim}, {vectors.nbytes / 2**20:.0f} MB; written in {seconds:.0f} s")
         del vectors
+        if options.approximate:
+            command = [sys.executable, __file__, "--measure", "build", temporary, "0"]
+            subprocess.run(command, check=True)
         runs = {name: [] for name in names}
         for _ in range(options.rounds):
             for name in names:
@@ -184,14 +248,19 @@ def main():
                 if process.returncode:
                     sys.exit(process.stderr)
                 runs[name].append(json.loads(process.stdout))
-    print(f"{'':<24}{'p50, ms':>10}{'queries/s':>12}{'recall@10':>11}{'ready, s':>10}{'memory, MB':>12}")
+    print(f"{'':<26}{'p50, ms':>10}{'queries/s':>12}{'recall@10':>11}{'ready, s':>10}{'memory, MB':>12}")
     for name, results in runs.items():
         metrics = {
             key: np.median([result[key] for result in results if result[key] is not None] or [np.nan])
             for key in results[0]
         }
-        columns = f"{metrics['p50']:>10.2f}{metrics['rate']:>12.0f}{metrics['recall']:>11.3f}{metrics['ready']:>10.2f}"
-        print(f"{name:<24}{columns}{metrics['memory']:>12.0f}")
+        columns = f"{metrics['p50']:>10.3f}{metrics['rate']:>12.0f}{metrics['recall']:>11.3f}{metrics['ready']:>10.2f}"
+        print(f"{name:<26}{columns}{metrics['memory']:>12.0f}")
+        if name == COMMIT:
+            print(
+                f"(p50 of {COMMITS} commits of {ADDED:,} rows, the slowest as ready, and the recall of new and old rows"
+            )
+            print(f"after them; the slowest first search after a commit took {metrics['first search']:.0f} ms)")
 
 
 if __name__ == "__main__":

@@ -379,3 +379,24 @@ def test_a_playlist_has_a_line_for_each_song_whatever_its_name(tmp_path):
         playlist.write(str(tmp_path / "a.m3u8"), index, index.search(np.zeros(2), 3))
     lines = (tmp_path / "a.m3u8").read_text().splitlines()
     assert sorted(line for line in lines if not line.startswith("#")) == ["./#1 hit.mp3", "plain.mp3"]
+
+
+def test_an_approximate_search_is_built_on_request_and_extended_later(ask, tmp_path, monkeypatch, caplog):
+    pytest.importorskip("faiss")
+    table, place = tmp_path / "rows.jsonl", tmp_path / "s.index"
+    words, rng = [*" ".join(GENRES.values()).split(), *(f"number{at}" for at in range(5))], np.random.default_rng(0)
+    many = [{"id": str(at), "words": " ".join(rng.choice(words, rng.integers(5, 20)))} for at in range(2_700)]
+    table.write_text("\n".join(map(json.dumps, many[:1_100])))
+    code, out, _ = ask("index", "a.ckpt", table, place, "--column", "words", "--approximate")
+    assert code == 0 and "of the 10 nearest items; searches use it" in out
+    table.write_text("\n".join(map(json.dumps, many)))
+    assert ask("index", "a.ckpt", table, place, "--column", "words")[0] == 0
+    with Index.open(place) as index, index.reading() as snapshot:
+        assert len(snapshot.field(None).approximate.graph) > 2_000
+    assert ask("similar", place, "7", "-k", "3")[0] == 0 and ask("verify", place)[0] == 0
+    code, _, err = ask("index", "a.ckpt", "rows.jsonl", tmp_path / "few.index", "--column", "words", "--approximate")
+    assert code == 2 and "at least 1000 vectors, got 60" in err and err.count("\n") == 1
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    code, _, err = ask("index", "a.ckpt", "rows.jsonl", tmp_path / "none.index", "--approximate")
+    assert code == 2 and "jointembed[ann]" in err and not (tmp_path / "none.index").exists()
+    assert ask("similar", place, "7", "-k", "3")[0] == 0 and "searched exactly" in caplog.text

@@ -345,13 +345,15 @@ def index_of(place, vectors):
     return index
 
 
-def test_approximate_index_finds_nearly_all_with_exact_scores_and_is_exact_under_a_condition(place):
+def test_an_inverted_file_finds_nearly_all_with_exact_scores_and_is_exact_under_a_condition(place):
     pytest.importorskip("faiss")
     vectors = clustered(20_000, 16, 4.0)
     with index_of(place, vectors) as index:
         exact = [index.similar(str(at), 10) for at in range(100)]
         filtered = [index.search(vectors[at], 10, where="genre = '7'") for at in range(20)]
-        assert index.build_approximate() >= 0.98
+        with pytest.raises(UsageError, match="use hnsw or ivf"):
+            index.build_approximate(kind="lsh")
+        assert index.build_approximate(kind="ivf") >= 0.98 and index.info.approximate == {}
         hits = [index.similar(str(at), 10) for at in range(100)]
         pairs = [(right, near) for right, near in zip(exact, hits, strict=True)]
         assert sum(len({hit.id for hit in right} & {hit.id for hit in near}) for right, near in pairs) >= 970
@@ -363,10 +365,10 @@ def test_approximate_index_finds_nearly_all_with_exact_scores_and_is_exact_under
 
 
 @pytest.mark.slow
-def test_approximate_index_with_low_recall_is_not_used(place):
+def test_an_inverted_file_with_low_recall_is_not_used(place):
     pytest.importorskip("faiss")
     vectors = clustered(20_000, 64, 0.0)
     with index_of(place, vectors) as index:
         exact = [index.search(vectors[at], 10) for at in range(20)]
-        assert index.build_approximate() < 0.98
+        assert index.build_approximate(kind="ivf") < 0.98
         assert [index.search(vectors[at], 10) for at in range(20)] == exact

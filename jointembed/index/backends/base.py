@@ -105,6 +105,7 @@ class IndexInfo:
         table_root: the folder of the table that the index was made from.
         scan_field: the field that scans of a folder fill by default.
         clusters: the names of the clusters in each column that `cluster` wrote.
+        approximate: the fields that a graph searches approximately, each with the recall@10 that was last measured.
     """
 
     default: FieldInfo
@@ -118,6 +119,7 @@ class IndexInfo:
     table_root: str = ""
     scan_field: str = ""
     clusters: Mapping[str, Sequence[str]] = dataclass_field(default_factory=dict)
+    approximate: Mapping[str, float] = dataclass_field(default_factory=dict)
 
     def field_info(self, name: str | None) -> FieldInfo:
         """What is known of a field, by default of the first one."""
@@ -130,6 +132,11 @@ class IndexInfo:
         if name is not None and name in self.declared:
             return replace(self, declared={**self.declared, name: replace(self.declared[name], **changes)})
         return replace(self, default=replace(self.default, **changes))
+
+    def with_approximate(self, field: str, recall: float | None) -> IndexInfo:
+        """The same with the recall of a field's approximate search; None if there is no such search any more."""
+        rest = {name: value for name, value in self.approximate.items() if name != field}
+        return replace(self, approximate=rest if recall is None else {**rest, field: recall})
 
     def with_root(self, root: Root) -> IndexInfo:
         """The same with another root, which replaces one of the same label."""

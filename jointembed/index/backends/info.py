@@ -14,6 +14,7 @@ VERSION = re.compile("[0-9a-f]{8}-[0-9]+-[0-9a-f]{8}")  # it becomes part of the
 
 def parse_info(meta: Mapping[str, str]) -> IndexInfo:
     """The description; KeyError, TypeError, ValueError or UserError if it is broken."""
+    meta = {"approximate": "{}", **meta}  # an older index does not have it
     values = {item.name: json.loads(meta[item.name]) for item in fields(IndexInfo) if item.name != "version"}
     values["default"] = FieldInfo(**values["default"])
     values["roots"] = [Root(**value) for value in values["roots"]]

@@ -13,16 +13,22 @@ from .base import Row
 from .encoding import encode_cells, encode_id
 
 _BLOCK_ROWS = 4_096
+_MAX_PARAMETERS = 20  # of a statement, which SQLite then keeps compiled; a few rows are read in half of the time
 
 
 def fetch(db: sqlite3.Connection, keys: Sequence[int]) -> list[dict[str, Any]]:
     """The rows of some keys in their order, each with its `id`."""
-    sql = "SELECT number, id, columns FROM rows WHERE number IN (SELECT value FROM json_each(?))"
-    rows = {
-        key: {"id": id, **json.loads(cells)}
-        for key, id, cells in db.execute(sql, (json.dumps([int(k) for k in keys]),))
-    }
-    return [rows[key] for key in keys]
+    numbers = [int(key) for key in keys]
+    if len(numbers) <= _MAX_PARAMETERS:
+        selected, parameters = ", ".join("?" * len(numbers)), list[Any](numbers)
+    else:
+        selected, parameters = "SELECT value FROM json_each(?)", [json.dumps(numbers)]
+    sql = f"SELECT number, id, CAST(columns AS BLOB) FROM rows WHERE number IN ({selected})"
+    records = db.execute(sql, parameters).fetchall()
+    text = b",".join([columns for _, _, columns in records]).decode("utf-8", "surrogateescape")
+    # To parse all cells at once takes half of the time.
+    rows = {key: {"id": id, **cells} for (key, id, _), cells in zip(records, json.loads(f"[{text}]"), strict=True)}
+    return [rows[number] for number in numbers]
 
 
 def upsert(

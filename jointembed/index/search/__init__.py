@@ -1,1 +1,1 @@
-"""Nearest-neighbor search over arrays: exact (`exact.py`) or approximate (`ivf.py`)."""
+"""Nearest-neighbor search over arrays: exact (`exact.py`), or approximate by a graph or an inverted file."""

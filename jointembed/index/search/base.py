@@ -39,6 +39,14 @@ class NearestNeighbors(Protocol):
         ...
 
 
+def contains(ascending: Positions, positions: Positions) -> npt.NDArray[np.bool_]:
+    """Return for each of a few positions whether it is among many ascending ones."""
+    if not len(ascending):
+        return np.zeros(len(positions), bool)
+    nearest = ascending[np.minimum(np.searchsorted(ascending, positions), len(ascending) - 1)]
+    return np.equal(nearest, positions)
+
+
 def fetch_count(k: int, exclude: Exclusions | None) -> int:
     """Return how many results to fetch so that k are left after the exclusions."""
     return k + max(map(len, exclude), default=0) if exclude is not None else k
