@@ -1,4 +1,4 @@
-"""Serve an index in the browser and over HTTP."""
+"""Serve indexes in the browser and over HTTP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def serve(
-    index: str,
+    index: list[str],
     *,
     port: int = 8765,
     host: str = "127.0.0.1",
@@ -23,11 +23,15 @@ def serve(
 ) -> None:
     """Serve an index at http://localhost:8765, to this machine only: a page, the sounds, and an API (/docs).
 
+    Several indexes share the server: each has its page and API below /indexes/NAME, where NAME is that of its file
+    (after that of its folder if files have the same name), the pages offer a choice, and /indexes lists them. Models
+    that they share are loaded once.
+
     Lookups and full-text search are available at once; the models for words and sounds load in the background. The
     UMAP of up to 5,000 items is computed while there are no requests, and cached beside the index.
 
     Args:
-        index: the index.
+        index: the index, or several.
         port: the port to listen on; 0 for any free port.
         host: the address to listen on; addresses other than this machine's require a token.
         root: a further folder to serve sounds from, besides the indexed one.
@@ -36,8 +40,8 @@ def serve(
         root_path: the prefix of all addresses behind a proxy, such as /songs.
         access_log: print each request on stderr, in the common log format.
         opensubsonic: answer music players under /rest, in the protocol OpenSubsonic: similar songs, and paths from one
-            song to another; the user and password are in the environment variable JOINTEMBED_OPENSUBSONIC, as
-            USER:PASSWORD, and the token is the API key.
+            song to another, of a single index; the user and password are in the environment variable
+            JOINTEMBED_OPENSUBSONIC, as USER:PASSWORD, and the token is the API key.
         opensubsonic_file: a file with USER:PASSWORD, instead of the environment variable; turns --opensubsonic on.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.

@@ -170,7 +170,7 @@ class QueryEncoder:
 
 
 class QueryEncoders:
-    """The query encoders of many fields, for a server: models that fields share are loaded once.
+    """The query encoders of fields of one or more indexes, for a server: models that they share are loaded once.
 
     Args:
         trust: packages whose encoders and readers the models may import.
@@ -179,7 +179,7 @@ class QueryEncoders:
 
     def __init__(self, trust: Sequence[str] | None = None, device: str = "auto") -> None:
         self.trust, self.device = trust, device
-        self.spaces: WeakValueDictionary[tuple[Path, str], Any] = WeakValueDictionary()
+        self.spaces: WeakValueDictionary[str, Any] = WeakValueDictionary()  # by fingerprint
         self.decoders: dict[int, Decoders] = {}  # by sample rate
 
     def load(self, path: Path, field: str) -> QueryEncoder:
@@ -187,7 +187,7 @@ class QueryEncoders:
         with Index.open(path) as index:
             encoder = open_encoder(index, field, self.trust, self.spaces, self.device)
         # Several threads embed with it: none may change it to evaluation mode and back meanwhile.
-        self.spaces[encoder.file, encoder.signature] = encoder.space.eval()
+        self.spaces[encoder.space.fingerprint] = encoder.space.eval()
         encoder.max_windows = min(encoder.max_windows or MAX_WINDOWS_IN_QUERY, MAX_WINDOWS_IN_QUERY)
         column, decoders = audio_column(encoder), None
         if column is not None:
@@ -206,7 +206,7 @@ def open_encoder(
     index: Index,
     field: str | None = None,
     trust: Sequence[str] | None = None,
-    spaces: WeakValueDictionary[tuple[Path, str], Any] | None = None,
+    spaces: WeakValueDictionary[str, Any] | None = None,
     device: str = "auto",
 ) -> IndexEncoder:
     """The model of a field, by default the first, with the field's settings.
@@ -215,7 +215,7 @@ def open_encoder(
         index: the index.
         field: the field.
         trust: packages whose encoders and readers the model may import.
-        spaces: loaded models, by file and signature.
+        spaces: loaded models, by fingerprint.
         device: what computes; see `resolve_device`.
 
     Raises:
@@ -233,7 +233,7 @@ def open_encoder(
     except UsageError as error:
         fix = f"put it back ({location}), or, if it has been moved, run: {rebuild_command(index.path)}"
         raise UsageError("model", "the model of this field is missing", fix) from error
-    if spaces and (space := spaces.get((encoder.file, encoder.signature))) is not None:
+    if spaces and (space := spaces.get(index.field_info(field).fingerprint)) is not None:
         encoder.space = space
     try:
         encoder.attach(index, field)

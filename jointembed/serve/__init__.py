@@ -1,7 +1,7 @@
-"""A server over an index, safe by default: for this machine only, and bounded in size and time.
+"""A server over indexes, safe by default: for this machine only, and bounded in size and time.
 
-`security` decides who may ask, `schema` what can be asked, `app` what is answered, `workers` how much at once;
-`opensubsonic` answers music players in their `subsonic_protocol`, and `song_lookup` finds the songs that they name;
+`security` decides who may ask, `schema` what can be asked, `app` and `index_routes` what is answered, `pools` how much
+at once; `opensubsonic` answers music players in their `subsonic_protocol`, and `song_lookup` finds the songs they name;
 `live_index` picks up new versions of the index, `query_models` embeds queries, and `metrics` counts. The extra `serve`
 is needed only to start a server.
 """
@@ -34,28 +34,28 @@ class RunningServer:
     Args:
         address: its address, with the token if there is one.
         port: its port.
-        count: the number of items.
+        summary: the indexes with their numbers of items and the addresses of their pages, a line each.
         run: answers requests until the server is stopped.
         stop: finishes the current requests, for a few seconds; called twice, stops at once.
     """
 
     address: str
     port: int
-    count: int
+    summary: str
     run: Callable[[], None]
     stop: Callable[[], None]
 
 
-def serve(path: Path | str, on_ready: Callable[[str], None] = print, **options: Any) -> int:
-    """Serve an index until a signal comes, and return its number.
+def serve(paths: Path | str | Sequence[Path | str], on_ready: Callable[[str], None] = print, **options: Any) -> int:
+    """Serve indexes until a signal comes, and return its number.
 
     Args:
-        path: the index.
-        on_ready: called with a line that contains the address, once the server listens.
+        paths: an index, or several.
+        on_ready: called with the addresses, a line for each index, once the server listens.
         options: see `open_server`, also for what is raised.
     """
     received: list[int] = []
-    with open_server(path, **options) as server:
+    with open_server(paths, **options) as server:
 
         def stop(number: int, _: Any) -> None:  # uvicorn handles signals itself while it runs, then raises them again
             received.append(number)
@@ -63,7 +63,7 @@ def serve(path: Path | str, on_ready: Callable[[str], None] = print, **options: 
 
         previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            on_ready(f"{Path(path).name}: {server.count:,} items at {server.address} (Ctrl-C stops the server)")
+            on_ready(f"{server.summary} (Ctrl-C stops the server)")
             server.run()
         finally:
             for number, handler in previous.items():
@@ -73,7 +73,7 @@ def serve(path: Path | str, on_ready: Callable[[str], None] = print, **options: 
 
 @contextlib.contextmanager
 def open_server(
-    path: Path | str,
+    paths: Path | str | Sequence[Path | str],
     host: str = "127.0.0.1",
     port: int = 8765,
     roots: Sequence[str] = (),
@@ -87,7 +87,8 @@ def open_server(
     """A server that listens, and is closed at the end of the block.
 
     Args:
-        path: the index.
+        paths: an index, which has the addresses of the server, or several, each below `/indexes/NAME`; see
+            `choose_names`.
         host: the address to listen at; anything but loopback needs a token.
         port: the port; 0 for any free one.
         roots: folders that sounds may be in, beside the indexed folder.
@@ -99,40 +100,54 @@ def open_server(
         opensubsonic: `USER:PASSWORD`, to answer music players under `/rest`; the token is their API key.
 
     Raises:
-        UsageError: the extra is not installed, the index or a root does not exist, the port is taken, other machines
-            could ask without a token, or the password of music players is easy to guess.
+        UsageError: the extra is not installed, an index or a root does not exist, the port is taken, other machines
+            could ask without a token, the password of music players is easy to guess, or they are given several
+            indexes.
     """
     try:
         import uvicorn
 
-        from .app import build_app
+        from .app import build_app, index_address
     except ImportError as error:
         raise missing_extra("serve", "fastapi") from error
     from .layout_precompute import LayoutPrecomputer
     from .live_index import LiveIndex
     from .metrics import RequestMetrics
+    from .pools import Pools
     from .query_models import ModelRegistry
     from .security import AccessPolicy, SecurityMiddleware
+    from .served_index import ServedIndex, choose_names
     from .subsonic_protocol import Credentials
 
     for root in roots:
         if not os.path.isdir(root):
             raise UsageError(root, "this folder does not exist", "correct --root")
-    with Index.open(path) as index:
-        count = len(index)
+    files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    names, counts = choose_names(files), []
+    for path in files:
+        with Index.open(path) as index:
+            counts.append(len(index))
+    if opensubsonic is not None and len(files) > 1:
+        problem = f"music players get the songs of a single index, and {len(files)} are given"
+        raise UsageError("--opensubsonic", problem, "serve one index with it, and the others at another --port")
     credentials = None if opensubsonic is None else Credentials.parse(opensubsonic, token)
     AccessPolicy(host, port, token, root_path)  # an unsafe policy is refused before anybody can connect
-    models = ModelRegistry(load)
-    live = LiveIndex(Path(path), models.sync)
-    metrics = RequestMetrics()
-    precomputer = LayoutPrecomputer(live, lambda: time.monotonic() - metrics.last_request)
-    with (
-        contextlib.closing(_listen(host, port)) as listener,
-        contextlib.closing(live),
-        contextlib.closing(precomputer),
-    ):
+    pools, metrics = Pools(), RequestMetrics()
+    indexes = []
+    for name, path in zip(names, files, strict=True):
+        models = ModelRegistry(load, pools)
+        indexes.append(ServedIndex(name, LiveIndex(path, models.sync), models))
+    precomputer = LayoutPrecomputer(
+        [served.live for served in indexes], lambda: time.monotonic() - metrics.last_request
+    )
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(_listen(host, port)))
+        stack.callback(pools.close)
+        for served in indexes:
+            stack.callback(served.live.close)
+        stack.callback(precomputer.close)
         policy = AccessPolicy(host, listener.getsockname()[1], token, root_path, opensubsonic is not None)
-        app = build_app(live, models, [*map(os.path.abspath, roots)], metrics, precomputer.wait, credentials)
+        app = build_app(indexes, [*map(os.path.abspath, roots)], pools, metrics, precomputer.wait, credentials)
         config = uvicorn.Config(
             SecurityMiddleware(
                 app.router, policy, metrics, access_log
@@ -157,12 +172,19 @@ def open_server(
         def stop() -> None:
             server.force_exit, server.should_exit = server.should_exit, True
 
-        live.start()
+        for served in indexes:
+            served.live.start()
         if precompute:
             precomputer.start()
-        name = f"[{host}]" if ":" in host else host
-        address = f"http://{name}:{policy.port}{root_path}/" + (f"?token={token}" if token else "")
-        yield RunningServer(address, policy.port, count, run, stop)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{policy.port}{root_path}/"
+        entry = address + (f"?token={token}" if token else "")
+        facts = [f"{path.name}: {count:,} items" for path, count in zip(files, counts, strict=True)]
+        if len(files) == 1:
+            summary = f"{facts[0]} at {entry}"
+        else:
+            lines = [f"{fact} at {address}{index_address(name)}" for fact, name in zip(facts, names, strict=True)]
+            summary = "\n".join([*lines, f"{len(files)} indexes at {entry}"])
+        yield RunningServer(entry, policy.port, summary, run, stop)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,333 +1,93 @@
-"""The API: its routes, and their answers from the index as it is now. Needs the extra `serve`."""
+"""The app of a server: the routes of its index, or those of each index below `/indexes/NAME`. Needs the extra `serve`.
+
+With several indexes, `/indexes` lists them, and `/` leads to the page of the first.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import io
-import json
-import os
-import tempfile
-from collections.abc import Callable, Sequence
-from typing import IO, Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-import numpy as np
-import numpy.typing as npt
-from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
-from ..errors import UsageError, UserError
-from ..index import playlist
-from ..index.hits import Hit, describe_text_search
-from ..index.index import Index
-from ..web import export as page
-from . import audio, docs, opensubsonic, schema
-from .errors import public_message, unavailable
-from .live_index import LiveIndex
+from ..errors import UserError
+from . import docs, index_routes, opensubsonic, schema
+from .index_routes import to_response
 from .metrics import MEDIA_TYPE, RequestMetrics, render
 from .page_files import PageFiles
-from .query_models import MAX_UPLOADS, ModelRegistry, QueryModel
+from .pools import Pools
 from .route import Route
-from .security import MAX_BODY_BYTES
+from .served_index import ServedIndex
 from .subsonic_protocol import Credentials
-from .workers import Batches, Workers
 
-_UPLOAD_SECONDS = 60.0
-_LAYOUT_SECONDS = 1_800.0  # UMAP of many rows takes minutes, and the page can cancel it
-_MAX_CACHED = 16  # layouts, columns and summaries
-_BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
-
-_IDS = {
-    "requestBody": {
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"ids": {"type": "array", "items": {"type": "string"}}},
-                    "required": ["ids"],
-                }
-            }
-        }
-    }
-}
-_MAX_IDS_BYTES = 16 << 20
-
-_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # ASCII: ids that are not UTF-8 are escaped
+_INDEXES = "/indexes"
 
 
 def build_app(
-    live: LiveIndex,
-    models: ModelRegistry,
+    indexes: Sequence[ServedIndex],
     roots: Sequence[str],
+    pools: Pools,
     metrics: RequestMetrics,
-    wait_for_layout: Callable[[str | None, str], None],
+    wait_for_layout: Callable[[Path, str | None, str], None],
     credentials: Credentials | None = None,
 ) -> FastAPI:
     """The app of a server.
 
     Args:
-        live: the index.
-        models: embed queries.
-        roots: folders that sounds may be in, beside the index's own.
+        indexes: the indexes.
+        roots: folders that sounds may be in, beside those of the indexes.
+        pools: the threads that answer.
         metrics: of the requests so far.
-        wait_for_layout: waits for a layout of a field if it is already being computed.
-        credentials: of music players, which get routes of their own; None for no such routes.
+        wait_for_layout: waits for a layout of an index and a field if it is already being computed.
+        credentials: of music players, which get routes of their own for the first index; None for no such routes.
     """
-    searches = Workers("search", 2, 32)
-    layouts = Workers("layout", 1, 16, timeout=_LAYOUT_SECONDS)  # nothing else waits for them
-    columns = Workers("column", 1, 16)
-    covers = Workers("cover", 2, 64)
-    monitor = Workers("metrics", 1, 4)  # of its own, to answer when the others are busy
-    uploads = asyncio.Semaphore(MAX_UPLOADS)
-    cache: dict[Any, Any] = {}
+    app, page = _new_app(), PageFiles()
+    names = [served.name for served in indexes]
+    _add_server_routes(app, indexes, pools, metrics)
+    if len(indexes) == 1:
+        index_routes.add_routes(app, indexes[0], roots, pools, names, wait_for_layout)
+        if credentials is not None:
+            opensubsonic.add_routes(app, indexes[0].live, pools.searches, pools.covers, roots, credentials)
+        app.mount("/", page)
+        return app
+    apps = {}
+    for served in indexes:
+        apps[served.name] = _new_app()
+        index_routes.add_routes(apps[served.name], served, roots, pools, names, wait_for_layout)
+    _add_list(app, indexes, pools)
+    _describe(app, apps)
+    for each in apps.values():
+        each.mount("/", page)
+    app.mount(_INDEXES, _ByName(apps))
+    return app
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> Any:
-        yield
-        for workers in (lookups, searches, layouts, columns, covers, monitor, models):
-            workers.close()
 
+def index_address(name: str) -> str:
+    """The address of one of several indexes, relative to that of the server."""
+    return f"{_INDEXES[1:]}/{quote(name, safe='')}/"
+
+
+def _new_app() -> FastAPI:
     app = FastAPI(
         title="jointembed",
         version="1",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lifespan,
         responses={status: {"model": schema.Error} for status in (404, 422, 503)},
     )
     app.router.route_class = Route
     app.router.default = _raise_not_found
 
-    def cached(index: Index, function: Callable[..., Any], *args: Any) -> Any:
-        """The result of a function of the index, computed once a version."""
-        key = (index.version, function.__name__, args)
-        if (result := cache.get(key)) is None:
-            result = cache[key] = function(index, *args)
-            for old in list(cache)[:-_MAX_CACHED]:
-                cache.pop(old, None)
-        return result
-
-    def all_roots(index: Index) -> list[str]:
-        return [*index.info.folders, *roots]
-
-    def answer_hits(index: Index, hits: list[Hit], offset: int = 0, **more: Any) -> Response:
-        folders = all_roots(index)
-        listed = [
-            {
-                "id": hit.id,
-                "rank": rank,
-                "score": hit.score,
-                "row": hit.row,
-                "audio": audio.audio_url(hit.id, hit.row, folders),
-                "duplicates": list(hit.duplicates),
-            }
-            for rank, hit in enumerate(hits[offset:], offset + 1)
-        ]
-        return _json({"hits": listed, "version": index.version, **more})
-
-    @app.get("/healthz", summary="Whether the server is up; open without the token", response_model=dict[str, bool])
-    async def healthz(_: Request) -> Response:
-        return _json({"ok": True})
-
-    @app.get(
-        "/metrics",
-        summary="Requests, queues, and the size and version of the index, for Prometheus",
-        response_class=PlainTextResponse,
-    )
-    async def state(request: Request) -> Response:
-        index = await monitor.run(request, render_index)
-        queues = (lookups.workers, searches, layouts, columns, covers, models.texts, models.sounds)
-        lengths = [({"queue": workers.name}, workers.queue_length) for workers in queues]
-        queued = render("jointembed_queue_length", "gauge", "Requests that wait for a thread.", lengths)
-        return Response(metrics.render() + queued + index, media_type=MEDIA_TYPE)
-
-    def render_index() -> str:
-        try:
-            with live.read() as index:
-                version, rows = index.version, len(index)
-        except (HTTPException, UserError):
-            return render("jointembed_index_up", "gauge", "Whether the index can be read.", [({}, 0)])
-        return (
-            render("jointembed_index_up", "gauge", "Whether the index can be read.", [({}, 1)])
-            + render("jointembed_index_rows", "gauge", "Rows of the index.", [({}, rows)])
-            + render("jointembed_index_info", "gauge", "The version of the index.", [({"version": version}, 1)])
-        )
-
     @app.get("/docs", include_in_schema=False)
     async def documentation(_: Request) -> HTMLResponse:
         return HTMLResponse(docs.render(app.openapi()))
 
-    @app.get("/api/info", summary="Summary of the index and available query types", response_model=schema.Info)
-    @searches.in_thread
-    def info(params: Annotated[schema.InfoParams, Query()]) -> Response:
-        with live.read(params.field) as index:
-            summary = cached(index, page.page_info, params.field)
-        queries = {name: model.as_json() for name, model in models.models.items()}
-        return _json({**summary, **models.for_field(params.field).as_json(), "queries": queries})
-
-    @app.get("/api/layout", summary="Positions of all items on a map, (N, 3) float32, little-endian")
-    @layouts.in_thread
-    def layout(params: Annotated[schema.LayoutParams, Query()]) -> Response:
-        wait_for_layout(params.field, params.axes)
-        with live.read(params.field) as index:
-            points = cached(index, page.layout_bytes, params.axes, params.field)
-            return Response(points, headers={"index-version": index.version}, media_type="application/octet-stream")
-
-    @app.get("/api/column", summary="One metadata column of all items", response_model=schema.ColumnValues)
-    @columns.in_thread
-    def column(params: Annotated[schema.ColumnParams, Query()]) -> Response:
-        with live.read(params.field) as index:
-            values = cached(index, page.column_values, params.name, params.field)
-            return _json({**values, "version": index.version})
-
-    @app.get("/api/row", summary="One item", response_model=schema.Row)
-    @searches.in_thread
-    def row(params: Annotated[schema.RowParams, Query()]) -> Response:
-        with live.read(params.field) as index:
-            _check_ids(index, params.id)
-            row = index.row(params.id)
-            terms = index.nearest_terms([params.id], field=params.field)[0]
-            url = audio.audio_url(params.id, row, all_roots(index))
-            return _json({"id": params.id, "row": row, "terms": terms, "audio": url, "version": index.version})
-
-    @app.get("/api/similar", summary="Items similar to items, and unlike others", response_model=schema.Hits)
-    async def similar(request: Request, params: Annotated[schema.SimilarParams, Query()]) -> Response:
-        if len(params.id) == 1 and params.model_fields_set <= {"id", "k", "offset", "field"}:
-            return await lookups.run(request, (params.field, params.k, params.offset), params.id[0])
-        return await searches.run(request, search_similar, params)
-
-    def search_similar(params: schema.SimilarParams) -> Response:
-        with live.read(params.field) as index:
-            _check_ids(index, *params.id, *params.unlike)
-            options = _options(params)
-            count = params.offset + params.k
-            hits = index.similar(params.id, count, params.field, params.where, unlike=params.unlike, **options)
-            return answer_hits(index, hits, params.offset, method="vector")
-
-    def look_up(key: tuple[str | None, int, int], ids: list[str]) -> list[Response | Exception]:
-        field, k, offset = key
-        count = offset + k
-        with live.read(field) as index:
-            if len(ids) > 1 and all(map(index.has, ids)):
-                with contextlib.suppress(UsageError):  # an item has no vector in this field: the others have answers
-                    batch = index.similar_batch(ids, count, field)
-                    return [answer_hits(index, hits, offset, method="vector") for hits in batch]
-            answers: list[Response | Exception] = []
-            for id in ids:
-                try:
-                    _check_ids(index, id)
-                    answers.append(answer_hits(index, index.similar(id, count, field), offset, method="vector"))
-                except (HTTPException, UsageError) as error:
-                    answers.append(error)
-            return answers
-
-    lookups = Batches("lookup", 32, look_up)
-
-    @app.get("/api/path", summary="A path of items from one item to another", response_model=schema.Hits)
-    @searches.in_thread
-    def path(params: Annotated[schema.PathParams, Query()]) -> Response:
-        with live.read(params.field) as index:
-            _check_ids(index, params.start, params.end)
-            hits = index.path_between(params.start, params.end, params.n, params.field, params.where)
-            return answer_hits(index, hits, method="vector")
-
-    @app.get("/api/search", summary="Items that match a text", response_model=schema.Hits)
-    async def search(request: Request, params: Annotated[schema.TextParams, Query()]) -> Response:
-        model = models.for_field(params.field)
-        try:
-            vector, note = await models.embed_text(request, model, params.q), model.why
-        except UserError as error:  # the columns may still contain words that the model does not know
-            vector, note = None, public_message(error)
-        if vector is None:
-            return await searches.run(request, search_text, params, note)
-        return await searches.run(request, search_vector, params, vector, model)
-
-    def search_text(params: schema.TextParams, note: str) -> Response:
-        with live.read(params.field) as index:
-            hits = index.search_text(params.q, params.offset + params.k, params.where, params.field)
-            more = {"note": describe_text_search(note, hits)} if note else {}
-            return answer_hits(index, hits, params.offset, method="text", **more)
-
-    def search_vector(params: schema.SearchParams, vector: npt.NDArray[np.float32], model: QueryModel) -> Response:
-        with live.read(params.field) as index:
-            if index.field_info(params.field).fingerprint != model.fingerprint:
-                raise unavailable("the index has just been replaced")
-            count = params.offset + params.k
-            hits = index.search(vector, count, params.field, params.where, **_options(params))
-            return answer_hits(index, hits, params.offset, method="model")
-
-    @app.post(
-        "/api/query",
-        summary="Items similar to a sound file, which is the body",
-        response_model=schema.Hits,
-        openapi_extra=_BODY,
-    )
-    async def query(request: Request, params: Annotated[schema.SearchParams, Query()]) -> Response:
-        model = models.for_field(params.field)
-        if model.state == "loading":
-            raise unavailable("the model is still loading")
-        if not model.as_json()["file"]:
-            raise HTTPException(422, "the model of this field embeds no sounds" if model.embedder else model.why)
-        if uploads.locked():
-            raise unavailable("too many files are being uploaded; try again in a second")
-        async with uploads:
-            with tempfile.TemporaryDirectory(prefix="jointembed-", ignore_cleanup_errors=True) as folder:
-                path = os.path.join(folder, "sound")
-                with open(path, "wb") as file:  # Windows opens no file a second time
-                    await _receive(request, file)
-                vector = await models.embed_audio(request, model, path)
-        return await searches.run(request, search_vector, params, vector, model)
-
-    @app.post(
-        "/api/playlist",
-        summary="A playlist (.m3u8) of items, with absolute paths for a client on the server's own machine, else with "
-        "paths relative to the first folder of the index",
-        response_class=PlainTextResponse,
-        openapi_extra=_IDS,
-    )
-    async def save_playlist(request: Request) -> Response:
-        return await searches.run(request, render_playlist, await _receive_ids(request), _is_local(request))
-
-    def render_playlist(ids: list[str], is_local: bool) -> Response:
-        with live.read() as index:
-            _check_ids(index, *ids)
-            start = os.path.abspath(os.sep if is_local else index.info.folders[0] if index.info.folders else ".")
-            info = index.info
-            rows = [(id, index.row(id)) for id in ids]
-            lines, count = playlist.render(rows, lambda _, row: audio.find_sound(row, info, roots), start)
-        if not count:
-            raise HTTPException(422, "none of these items has a sound file in the folders that are served")
-        return Response(playlist.encode(["#EXTM3U", *lines]), media_type="audio/x-mpegurl")
-
-    @app.get("/audio", summary="The sound of an item; ranges of bytes are supported", response_class=FileResponse)
-    @searches.in_thread
-    def sound(params: Annotated[schema.RowParams, Query()]) -> Response:
-        with live.read() as index:
-            _check_ids(index, params.id)
-            path = audio.find_sound(index.row(params.id), index.info, roots)
-        if path is None:
-            raise HTTPException(404, "this item has no sound file in the folders that are served")
-        return FileResponse(path, media_type=audio.media_type(path))
-
-    @app.get(
-        "/api/cover",
-        summary="The picture in the sound of an item: JPEG, PNG or WebP; 204 without one",
-        response_class=Response,
-    )
-    async def cover(request: Request, params: Annotated[schema.RowParams, Query()]) -> Response:
-        return await covers.run(request, read_picture, params.id, request.headers.get("if-none-match"))
-
-    def read_picture(id: str, etag: str | None) -> Response:
-        with live.read() as index:
-            _check_ids(index, id)
-            path = audio.find_sound(index.row(id), index.info, roots)
-        return audio.answer_cover(path, etag)
-
-    if credentials is not None:
-        opensubsonic.add_routes(app, live, searches, covers, roots, credentials)
-    app.mount("/", PageFiles())
     return app
 
 
@@ -335,46 +95,94 @@ async def _raise_not_found(*_: Any) -> None:
     raise HTTPException(404)
 
 
-def _json(answer: dict[str, Any]) -> Response:
-    return Response(_to_json(answer), media_type="application/json")
+def _add_server_routes(app: FastAPI, indexes: Sequence[ServedIndex], pools: Pools, metrics: RequestMetrics) -> None:
+    @app.get("/healthz", summary="Whether the server is up; open without the token", response_model=dict[str, bool])
+    async def healthz(_: Request) -> Response:
+        return to_response({"ok": True})
+
+    @app.get(
+        "/metrics",
+        summary="Requests, queues, and the size and version of each index, for Prometheus",
+        response_class=PlainTextResponse,
+    )
+    async def state(request: Request) -> Response:
+        sizes = await pools.monitor.run(request, render_indexes)
+        lengths = [({"queue": workers.name}, workers.queue_length) for workers in pools.queues]
+        queued = render("jointembed_queue_length", "gauge", "Requests that wait for a thread.", lengths)
+        return Response(metrics.render() + queued + sizes, media_type=MEDIA_TYPE)
+
+    def render_indexes() -> str:
+        up, rows, info = [], [], []
+        for served in indexes:
+            label = {"index": served.name}
+            try:
+                with served.live.read() as index:
+                    rows.append((label, len(index)))
+                    info.append(({**label, "version": index.version}, 1))
+                up.append((label, 1))
+            except (HTTPException, UserError):
+                up.append((label, 0))
+        return (
+            render("jointembed_index_up", "gauge", "Whether the index can be read.", up)
+            + render("jointembed_index_rows", "gauge", "Rows of the index.", rows)
+            + render("jointembed_index_info", "gauge", "The version of the index.", info)
+        )
 
 
-def _options(params: schema.SearchParams) -> dict[str, Any]:
-    return {"one_per": params.one_per, "diversity": params.diversity, "deduplicate": params.deduplicate}
+def _add_list(app: FastAPI, indexes: Sequence[ServedIndex], pools: Pools) -> None:
+    """The routes of a server of several indexes."""
+
+    @app.get(_INDEXES, summary="The indexes of the server", response_model=schema.Indexes)
+    @pools.searches.in_thread
+    def list_indexes() -> Response:
+        return to_response({"indexes": [_summarize(served) for served in indexes]})
+
+    @app.get("/", include_in_schema=False)
+    async def first(request: Request) -> Response:
+        return RedirectResponse(f"{request.scope['root_path']}/{index_address(indexes[0].name)}", 303)
 
 
-def _check_ids(index: Index, *names: str) -> None:
-    """Refuse an unknown id with 404, without the slow search for similar ids."""
-    for name in names:
-        if not index.has(name):
-            raise HTTPException(404, "id: the index has no item with this id")
-
-
-def _is_local(request: Request) -> bool:
-    return request.client is not None and request.client.host in ("127.0.0.1", "::1")
-
-
-async def _receive_ids(request: Request) -> list[str]:
-    """The ids in the body of a request, in which those that are not UTF-8 have escaped surrogates."""
-    body = io.BytesIO()
-    await _receive(request, body, _MAX_IDS_BYTES)
-    with contextlib.suppress(ValueError, RecursionError):
-        match json.loads(body.getvalue()):
-            case {"ids": [*ids]} if ids and all(isinstance(id, str) for id in ids):
-                return ids
-    raise HTTPException(422, 'the body must be JSON such as {"ids": ["a", "b"]}')
-
-
-async def _receive(request: Request, file: IO[bytes], limit: int = MAX_BODY_BYTES) -> None:
-    """Write the body of a request into a file."""
+def _summarize(served: ServedIndex) -> dict[str, Any]:
     try:
-        async with asyncio.timeout(_UPLOAD_SECONDS):
-            async for block in request.stream():
-                file.write(block)
-                if file.tell() > limit:
-                    raise HTTPException(413, f"the body is larger than {limit >> 20} MB")
-    except TimeoutError:
-        raise HTTPException(408, f"the body took longer than {_UPLOAD_SECONDS:.0f} s") from None
-    file.flush()
-    if not file.tell():
-        raise HTTPException(422, "the body is empty; see /docs")
+        with served.live.read() as index:
+            rows = len(index)
+    except HTTPException as error:
+        return {"name": served.name, "address": index_address(served.name), "rows": None, "error": error.detail}
+    return {"name": served.name, "address": index_address(served.name), "rows": rows}
+
+
+def _describe(app: FastAPI, apps: Mapping[str, FastAPI]) -> None:
+    """Describe the routes of all indexes, which are the same, with the name of the index as a parameter."""
+    whole, part = app.openapi(), next(iter(apps.values())).openapi()
+    parameter = {
+        "name": "index",
+        "in": "path",
+        "required": True,
+        "description": "the name of the index",
+        "schema": {"type": "string", "enum": list(apps)},
+    }
+    for path, methods in part["paths"].items():
+        whole["paths"][f"{_INDEXES}/{{index}}{path}"] = {
+            method: {**operation, "parameters": [parameter, *operation.get("parameters", [])]}
+            for method, operation in methods.items()
+        }
+    whole["components"]["schemas"] |= part["components"]["schemas"]
+
+
+class _ByName:
+    """An app that passes each request on to that of the index in its address."""
+
+    def __init__(self, apps: Mapping[str, FastAPI]) -> None:
+        self._apps = apps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        name, slash, _ = scope["path"].removeprefix(scope["root_path"] + "/").partition("/")
+        app = self._apps.get(name)
+        if app is None:
+            raise HTTPException(404, "the server has no such index; see /indexes")
+        scope["root_path"] += f"/{name}"
+        if slash:
+            await app.router(scope, receive, send)
+        else:  # the addresses on the page are relative
+            await RedirectResponse(quote(scope["root_path"]) + "/", 307)(scope, receive, send)

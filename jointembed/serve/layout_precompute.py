@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -34,19 +34,19 @@ with Index.open(sys.argv[2]) as index:
 
 
 class LayoutPrecomputer:
-    """Computes the UMAP layouts of a small index in a process of low priority, once the server is idle.
+    """Computes the UMAP layouts of small indexes in a process of low priority, once the server is idle.
 
     They are cached beside the index, where `analyze.layout` looks for them.
 
     Args:
-        live: the index.
+        lives: the indexes.
         idle_seconds: the seconds since the last request.
     """
 
-    def __init__(self, live: LiveIndex, idle_seconds: Callable[[], float]) -> None:
-        self._live, self._idle_seconds = live, idle_seconds
+    def __init__(self, lives: Sequence[LiveIndex], idle_seconds: Callable[[], float]) -> None:
+        self._lives, self._idle_seconds = lives, idle_seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._requests: set[tuple[str | None, str]] = set()  # the fields and axes that ask for what it computes
+        self._requests: set[tuple[Path, str | None, str]] = set()  # index, field and axes that ask for what it computes
         self._attempts: set[tuple[str, str, str]] = set()  # version, field and axes: a failure is not repeated
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="precompute", daemon=True)
@@ -61,31 +61,34 @@ class LayoutPrecomputer:
         if self._thread.is_alive():
             self._thread.join(5)
 
-    def wait(self, field: str | None, axes: str) -> None:
+    def wait(self, path: Path, field: str | None, axes: str) -> None:
         """Wait for a layout if it is being computed: computing it a second time would take longer.
 
         Args:
+            path: the index.
             field: the field; the first one if None.
             axes: the layout.
         """
         process = self._process
-        if process is not None and (field, axes) in self._requests:
+        if process is not None and (path, field, axes) in self._requests:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(600)
 
     def _run(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):
-            try:
-                if self._idle_seconds() >= IDLE_SECONDS and (job := self._next()):
-                    self._compute(*job)
-            except (HTTPException, UserError):
-                pass  # the index is missing or damaged at the moment; the requests say so
-            except Exception as error:  # the thread must go on
-                log_error(error)
+            for live in self._lives:
+                try:
+                    is_idle = self._idle_seconds() >= IDLE_SECONDS and not self._stop.is_set()
+                    if is_idle and (job := self._next(live)):
+                        self._compute(live.path, *job)
+                except (HTTPException, UserError):
+                    pass  # the index is missing or damaged at the moment; the requests say so
+                except Exception as error:  # the thread must go on
+                    log_error(error)
 
-    def _next(self) -> tuple[str, str] | None:
-        """The field and axes of a layout that is not cached yet."""
-        with self._live.read() as index:
+    def _next(self, live: LiveIndex) -> tuple[str, str] | None:
+        """The field and axes of a layout of an index that is not cached yet."""
+        with live.read() as index:
             if not os.access(index.path.parent, os.W_OK):
                 return None
             for field in index.fields:
@@ -95,13 +98,14 @@ class LayoutPrecomputer:
                     attempt = (index.version, field, axes)
                     if attempt not in self._attempts and not layout.is_cached(index, axes, field):
                         self._attempts.add(attempt)
-                        self._requests = {(field, axes)} | ({(None, axes)} if field == index.fields[0] else set())
+                        names = (field, None) if field == index.fields[0] else (field,)
+                        self._requests = {(live.path, name, axes) for name in names}
                         return field, axes
         return None
 
-    def _compute(self, field: str, axes: str) -> None:
+    def _compute(self, path: Path, field: str, axes: str) -> None:
         """Compute a layout in a process, which is stopped with the server."""
-        words = [str(Path(__file__).parents[2]), str(self._live.path), field, axes]
+        words = [str(Path(__file__).parents[2]), str(path), field, axes]
         process = self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _MAIN, *words],  # -P: a folder of music may hold a numpy.py
             stdin=subprocess.DEVNULL,

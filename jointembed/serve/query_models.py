@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +15,9 @@ from starlette.requests import Request
 from ..errors import UserError
 from ..index.index import Index
 from .errors import log_error, public_message
-from .workers import Workers
+from .pools import Pools
 
 Vector = npt.NDArray[np.float32]
-MAX_UPLOADS = 10  # sounds that are received, wait or are embedded
-_EMBEDDED_AT_ONCE = 2
-_AUDIO_TIMEOUT = 120.0  # seconds
 _MAX_CACHED_TEXTS = 1_000
 
 
@@ -70,16 +66,14 @@ class ModelRegistry:
     Args:
         load: loads the embedder of a field, given the path of the index and the name of the field; it is called in a
             thread, never twice at once, and raises UserError if the field has none. None: no model is loaded.
+        pools: the threads that load and ask the models.
     """
 
-    def __init__(self, load: Callable[[Path, str], Embedder] | None) -> None:
-        self._load = load
+    def __init__(self, load: Callable[[Path, str], Embedder] | None, pools: Pools) -> None:
+        self._load, self._pools = load, pools
         self.models: dict[str, QueryModel] = {}
         self._lock = threading.Lock()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._cache: dict[tuple[str, str], Vector] = {}  # used by the event loop alone
-        self.texts = Workers("embed-text", 1, 32)
-        self.sounds = Workers("embed-audio", _EMBEDDED_AT_ONCE, MAX_UPLOADS - _EMBEDDED_AT_ONCE, _AUDIO_TIMEOUT)
 
     def sync(self, index: Index) -> None:
         """Start loading the model of every field that is new; if the file was replaced, retry those that failed."""
@@ -94,7 +88,7 @@ class ModelRegistry:
                 if old is not None and old.signature == signature and (old.embedder or old.identity == model.identity):
                     model = old
                 elif self._load:
-                    self._loader.submit(self._load_model, index.path, name, model)
+                    self._pools.loader.submit(self._load_model, index.path, name, model)
                 models[name] = model
             self.models = models
 
@@ -115,7 +109,7 @@ class ModelRegistry:
             return None
         key = model.fingerprint, text
         if (vector := self._cache.get(key)) is None:
-            vector = self._cache[key] = await self.texts.run(request, embedder.text, text)
+            vector = self._cache[key] = await self._pools.texts.run(request, embedder.text, text)
             if len(self._cache) > _MAX_CACHED_TEXTS:
                 del self._cache[next(iter(self._cache))]
         return vector
@@ -127,13 +121,7 @@ class ModelRegistry:
             HTTPException: 503, too many files wait. UserError: the file is not a sound.
         """
         assert model.embedder is not None and model.embedder.sounds
-        return await self.sounds.run(request, model.embedder.sound, path)
-
-    def close(self) -> None:
-        """Drop what waits."""
-        self._loader.shutdown(wait=False, cancel_futures=True)
-        self.texts.close()
-        self.sounds.close()
+        return await self._pools.sounds.run(request, model.embedder.sound, path)
 
     def _load_model(self, path: Path, name: str, model: QueryModel) -> None:
         assert self._load is not None

@@ -156,6 +156,22 @@ class Info(BaseModel):
     file: bool
     why: str | None = None
     queries: dict[str, dict[str, Any]]
+    indexes: list[str] = Field(description="the names of all indexes of the server; the others are at ../NAME/")
+
+
+class ListedIndex(BaseModel):
+    """One of several indexes of a server."""
+
+    name: str
+    address: str = Field(description="the address of its page and API, relative to that of the server")
+    rows: int | None = Field(description="the number of its items; null while it cannot be read")
+    error: str | None = None
+
+
+class Indexes(BaseModel):
+    """The indexes of a server."""
+
+    indexes: list[ListedIndex]
 
 
 class ColumnValues(BaseModel):

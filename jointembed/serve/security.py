@@ -163,7 +163,9 @@ class SecurityMiddleware:
                 await send(message)
                 is_stream = bool(message.get("more_body"))
 
-        inner = {**scope, "root_path": self.policy.root_path}  # the router puts the route into it
+        root_path = self.policy.root_path
+        path = root_path + scope["path"].removeprefix(root_path)  # whether or not a proxy has removed the prefix
+        inner = {**scope, "root_path": root_path, "path": path}  # the router puts the route into it
         try:
             answer = self._refuse(scope) or self.app
             await answer(inner, receive, send_safely)
@@ -173,7 +175,8 @@ class SecurityMiddleware:
                 raise  # the connection is closed, so that half an answer is not taken for a whole one
             await answer(scope, receive, send_safely)
         finally:
-            self.metrics.observe(getattr(inner.get("route"), "path", "other"), status, time.monotonic() - started)
+            route = inner["root_path"].removeprefix(root_path) + inner["route"].path if "route" in inner else "other"
+            self.metrics.observe(route, status, time.monotonic() - started)
             if self.access_log:
                 # In one write: the break of the line would otherwise follow that of another thread or process.
                 print(_log_line(scope, status, size) + "\n", end="", file=sys.stderr, flush=True)

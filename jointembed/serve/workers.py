@@ -8,13 +8,15 @@ import threading
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from .errors import unavailable
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+A = TypeVar("A")
 _GATHER_SECONDS = 0.002  # much less than a call takes
 _MAX_BATCH = 32  # calls that are made as one
 
@@ -91,26 +93,34 @@ class Workers:
             self._pending -= 1
 
 
-class Batches(Generic[T]):
-    """Calls that wait for one thread, where those with the same key are made as one call.
+class Batches:
+    """Calls that wait for one thread, where those of a function with the same key are made as one call.
 
     Args:
         name: of the thread.
         queue: calls that may wait.
-        function: gets a key and the arguments of all calls with it, and returns a result or an exception for each.
     """
 
-    def __init__(self, name: str, queue: int, function: Callable[[Any, list[Any]], Sequence[T | Exception]]) -> None:
-        self.workers, self._function = Workers(name, 1, queue + _MAX_BATCH - 1), function
-        self._waiting: dict[Future[T], tuple[Hashable, Any]] = {}
+    def __init__(self, name: str, queue: int) -> None:
+        self.workers = Workers(name, 1, queue + _MAX_BATCH - 1)
+        self._waiting: dict[Future[Any], tuple[tuple[Callable[..., Any], Hashable], Any]] = {}
         self._arrival = threading.Condition()
         self._last_size = 1
 
-    async def run(self, request: Request, key: Hashable, argument: Any) -> T:
-        """The result of a call; see `Workers.run` for what is raised."""
+    async def run(
+        self, request: Request, function: Callable[[K, list[A]], Sequence[T | Exception]], key: K, argument: A
+    ) -> T:
+        """The result of a call; see `Workers.run` for what is raised.
+
+        Args:
+            request: the request.
+            function: gets a key and the arguments of all calls with it, and returns a result or an exception for each.
+            key: the key of the call.
+            argument: its argument.
+        """
         future: Future[T] = Future()
         with self._arrival:
-            self._waiting[future] = key, argument
+            self._waiting[future] = (function, key), argument
             self._arrival.notify()
         try:
             return await self.workers.run(request, self._answer, future)
@@ -122,20 +132,20 @@ class Batches(Generic[T]):
         """Drop what waits."""
         self.workers.close()
 
-    def _answer(self, future: Future[T]) -> T:
+    def _answer(self, future: Future[Any]) -> Any:
         """The result of a call, which an earlier call may have computed together with its own."""
         if not future.done():
             with self._arrival:
                 if self._last_size > 1:  # clients that got their answers together ask again together
                     self._arrival.wait_for(lambda: len(self._waiting) >= self._last_size, _GATHER_SECONDS)
-                key = self._waiting.get(future, (None,))[0]
-                alike = ((each, argument) for each, (its_key, argument) in self._waiting.items() if its_key == key)
+                call = self._waiting[future][0] if future in self._waiting else None
+                alike = ((each, argument) for each, (its_call, argument) in self._waiting.items() if its_call == call)
                 batch = dict(islice(alike, _MAX_BATCH))
                 for each in batch:
                     del self._waiting[each]
             self._last_size = len(batch)
             try:
-                results = self._function(key, list(batch.values()))
+                results = call[0](call[1], list(batch.values())) if call else []
             except Exception as error:
                 results = [error] * len(batch)
             for each, result in zip(batch, results, strict=True):

@@ -74,13 +74,13 @@ def test_request_waits_for_its_own_layout_only(commands, tmp_path, monkeypatch):
     monkeypatch.setattr(Process, "wait", lambda *_: end.wait(20))
     live = LiveIndex(filled(tmp_path / "a.index"), lambda _: None)
     with contextlib.closing(live):
-        precomputer = layout_precompute.LayoutPrecomputer(live, lambda: 1.0)
+        precomputer = layout_precompute.LayoutPrecomputer([live], lambda: 1.0)
         precomputer.start()
         until(lambda: commands() == [["audio", "umap2"]])
         for field, axes in ((None, "umap3"), ("audio", "pca2"), ("tags", "umap2")):
-            precomputer.wait(field, axes)
+            precomputer.wait(live.path, field, axes)
         for field in (None, "audio"):
-            waiter = threading.Thread(target=precomputer.wait, args=(field, "umap2"))
+            waiter = threading.Thread(target=precomputer.wait, args=(live.path, field, "umap2"))
             waiter.start()
             waiter.join(0.3)
             assert waiter.is_alive()

@@ -11,6 +11,8 @@ from jointembed.serve.metrics import RequestMetrics, render
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+)\})? ([0-9.e+-]+)')
 
+LABEL = 'index="songs"'
+
 
 def parse(text):
     """The samples of an exposition by name and labels; every line must be a sample of a metric that has a type."""
@@ -71,17 +73,17 @@ def test_seconds_are_a_histogram_by_route():
 def test_rows_and_version_are_those_of_the_index_now(songs):
     with serving(songs) as port:
         before = scrape(port)
-        assert before["jointembed_index_rows", None] == 30 and before["jointembed_index_up", None] == 1
-        assert before["jointembed_index_info", f'version="{get_json(port, "/api/info")["version"]}"'] == 1
+        assert before["jointembed_index_rows", LABEL] == 30 and before["jointembed_index_up", LABEL] == 1
+        assert before["jointembed_index_info", f'{LABEL},version="{get_json(port, "/api/info")["version"]}"'] == 1
         with Index.open(songs) as index:
             index.add([{"id": "new"}], unit(1), "audio")
             version = index.version
         after = scrape(port)
-        assert after["jointembed_index_rows", None] == 31
-        assert after["jointembed_index_info", f'version="{version}"'] == 1
+        assert after["jointembed_index_rows", LABEL] == 31
+        assert after["jointembed_index_info", f'{LABEL},version="{version}"'] == 1
         songs.rename(songs.with_suffix(".away"))
         missing = scrape(port)
-        assert missing["jointembed_index_up", None] == 0 and ("jointembed_index_rows", None) not in missing
+        assert missing["jointembed_index_up", LABEL] == 0 and ("jointembed_index_rows", LABEL) not in missing
 
 
 def test_queue_length_is_that_of_the_requests_that_wait(songs):

@@ -327,6 +327,16 @@ function showNotice(text) {
   byId("veil").hidden = false;
 }
 
+/** Offer the other indexes of the server, each of which has a page of its own. */
+function showIndexes({ name, indexes = [] }) {
+  byId("indexes").hidden = indexes.length < 2;
+  byId("index").append(...indexes.map((each) => option(each, each)));
+  byId("index").value = name;
+  byId("index").addEventListener("change", () => location.assign(`../${encodeURIComponent(byId("index").value)}/`));
+  // The browser may show this page again as it was left, on the way back.
+  window.addEventListener("pageshow", () => (byId("index").value = name));
+}
+
 async function start() {
   applyTheme();
   byId("search").addEventListener("submit", (event) => event.preventDefault());
@@ -338,6 +348,7 @@ async function start() {
   byId("name").textContent = info.name;
   byId("fields").hidden = !hasFields;
   byId("field").append(...info.fields.map((name) => option(name, plainText(name))));
+  showIndexes(info);
   createParts(info);
   await showField(hasFields ? info.field : "");
   attachMapEvents();
