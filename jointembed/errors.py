@@ -84,8 +84,16 @@ class CodeError(UserError):
     tag = "E-CODE"
 
 
+def _errnos(names: str) -> set[int]:
+    return {getattr(errno, name) for name in names.split() if hasattr(errno, name)}  # Windows lacks some of them
+
+
+_DISK_ERRORS = _errnos("EIO ESTALE EREMOTEIO")
+_MOUNT_ERRORS = _errnos("ETIMEDOUT ENOTCONN EHOSTDOWN EHOSTUNREACH ENODEV ENXIO")  # or, without a file, of a connection
+
+
 def from_oserror(error: OSError) -> UserError | None:
-    """The error for a full disk or a file that may not be opened; None for any other system error."""
+    """The error for a disk that is full or fails, or a file that may not be opened; None for other system errors."""
     subject = "the output" if error.filename is None else os.fsdecode(error.filename)
     if error.errno == errno.ENOSPC:
         return DiskFullError(subject, "no space is left on the disk", "free some space and run the command again")
@@ -96,6 +104,9 @@ def from_oserror(error: OSError) -> UserError | None:
         return UsageError(subject, "a file is in the place of a folder", "give another folder, or move the file")
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and error.filename is not None:
         return UsageError(subject, f"no file can have this path ({os.strerror(error.errno).lower()})", "correct it")
+    if error.errno in _DISK_ERRORS or (error.errno in _MOUNT_ERRORS and error.filename is not None):
+        problem = f"it cannot be read or written ({os.strerror(error.errno).lower()})"
+        return DamagedError(subject, problem, "check its disk or network mount, then run the command again")
     return None
 
 

@@ -30,6 +30,10 @@ def serve(
     Lookups and full-text search are available at once; the models for words and sounds load in the background. The
     UMAP of up to 5,000 items is computed while there are no requests, and cached beside the index.
 
+    An index that is updated, rebuilt or replaced is picked up within a second, and a missing one is waited for. SIGHUP
+    opens the indexes again, retries models that could not be loaded, and reads the files of --token-file and
+    --opensubsonic-file again; SIGTERM and SIGINT finish the requests under way, for up to four seconds.
+
     Args:
         index: the index, or several.
         port: the port to listen on; 0 for any free port.
@@ -53,15 +57,17 @@ def serve(
     stopped = serve_index(
         index,
         _say,
+        lambda: (
+            _read_token(token_file),
+            _read_credentials(opensubsonic_file) if opensubsonic or opensubsonic_file else None,
+        ),
         host=host,
         port=port,
         roots=root or (),
-        token=_read_token(token_file),
         load=encoders.load,
         root_path=root_path,
         access_log=access_log,
         precompute=True,
-        opensubsonic=_read_credentials(opensubsonic_file) if opensubsonic or opensubsonic_file else None,
     )
     encoders.close()
     sys.stdout.flush()

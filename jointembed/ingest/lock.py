@@ -6,19 +6,14 @@ import contextlib
 import datetime
 import errno
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from .. import files
 from ..errors import DiskFullError, UsageError
+from ..index.backends.mounts import MOUNTS, network_file_system
 
-NETWORK_FILE_SYSTEMS = {
-    "nfs", "nfs4", "cifs", "smb", "smbfs", "smb3", "9p", "afs", "afpfs", "ncpfs", "ceph", "glusterfs", "davfs",
-    "sshfs", "rclone", "s3fs", "smbnetfs",
-}  # fmt: skip
-MOUNTS = Path("/proc/self/mountinfo")
 _locked: set[Path] = set()
 
 
@@ -69,21 +64,6 @@ def _writable(path: Path | str) -> Iterator[None]:
             raise DiskFullError(path, "no space is left on the disk", fix) from error
         problem = f"an index cannot be written here ({error.strerror})"
         raise UsageError(path, problem, "choose another place, or correct its permissions") from error
-
-
-def network_file_system(folder: Path, mounts: Path) -> str | None:
-    """The type of the network file system that a folder is on; None for a local disk, or if it cannot be determined."""
-    try:
-        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return None
-    nearest, file_system = "", ""
-    for line in lines:
-        words = line.split(" ")
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), words[4])  # a space is written \040
-        if len(point) >= len(nearest) and folder.resolve().is_relative_to(point):
-            nearest, file_system = point, words[words.index("-") + 1]
-    return file_system if file_system.removeprefix("fuse.") in NETWORK_FILE_SYSTEMS else None
 
 
 def _describe_process() -> str:

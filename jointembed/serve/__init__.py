@@ -12,17 +12,19 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError, missing_extra
+from ..errors import UsageError, UserError, missing_extra
 from ..index.index import Index
 
 __all__ = ["RunningServer", "open_server", "serve"]
 
+_HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 _STOP_SECONDS = 4  # for requests that are being answered when the server stops
 _MAX_HEAD_BYTES = 32_768  # of a request, while it is incomplete
 
@@ -37,6 +39,8 @@ class RunningServer:
         summary: the indexes with their numbers of items and the addresses of their pages, a line each.
         run: answers requests until the server is stopped.
         stop: finishes the current requests, for a few seconds; called twice, stops at once.
+        reload: opens the indexes again, retries the models that could not be loaded, and takes a new token and a new
+            `USER:PASSWORD` of music players; requests that are being answered go on. UsageError as of `open_server`.
     """
 
     address: str
@@ -44,24 +48,53 @@ class RunningServer:
     summary: str
     run: Callable[[], None]
     stop: Callable[[], None]
+    reload: Callable[[str | None, str | None], None]
 
 
-def serve(paths: Path | str | Sequence[Path | str], on_ready: Callable[[str], None] = print, **options: Any) -> int:
+def serve(
+    paths: Path | str | Sequence[Path | str],
+    on_ready: Callable[[str], None] = print,
+    read_secrets: Callable[[], tuple[str | None, str | None]] = lambda: (None, None),
+    **options: Any,
+) -> int:
     """Serve indexes until a signal comes, and return its number.
+
+    SIGHUP reads the indexes and the secrets again, unless it says that the terminal of this process has been closed.
 
     Args:
         paths: an index, or several.
-        on_ready: called with the addresses, a line for each index, once the server listens.
+        on_ready: called with the addresses, a line for each index, once the server listens, and with a line after each
+            reload.
+        read_secrets: reads the `token` and `opensubsonic` of `open_server`.
         options: see `open_server`, also for what is raised.
     """
     received: list[int] = []
-    with open_server(paths, **options) as server:
+    token, opensubsonic = read_secrets()
+    with open_server(paths, token=token, opensubsonic=opensubsonic, **options) as server:
 
         def stop(number: int, _: Any) -> None:  # uvicorn handles signals itself while it runs, then raises them again
             received.append(number)
             server.stop()
 
-        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        def reload() -> None:
+            from .errors import log_error
+
+            try:
+                server.reload(*read_secrets())
+                on_ready("the indexes and the token have been read again")
+            except UserError as error:  # everything stays as it was
+                log_error(error)
+
+        has_terminal = _HANGUP is not None and signal.getsignal(_HANGUP) != signal.SIG_IGN and _has_terminal()
+
+        def hang_up(number: int, frame: Any) -> None:
+            if has_terminal and not _has_terminal():
+                stop(number, frame)
+            else:  # in a thread: what a handler prints could come into the midst of what the main thread prints
+                threading.Thread(target=reload, name="reload").start()
+
+        handlers = {signal.SIGINT: stop, signal.SIGTERM: stop} | ({} if _HANGUP is None else {_HANGUP: hang_up})
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             on_ready(f"{server.summary} (Ctrl-C stops the server)")
             server.run()
@@ -69,6 +102,15 @@ def serve(paths: Path | str | Sequence[Path | str], on_ready: Callable[[str], No
             for number, handler in previous.items():
                 signal.signal(number, handler)
     return received[0] if received else 0
+
+
+def _has_terminal() -> bool:
+    """Whether this process belongs to a terminal, which has not been closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -131,7 +173,7 @@ def open_server(
         problem = f"music players get the songs of a single index, and {len(files)} are given"
         raise UsageError("--opensubsonic", problem, "serve one index with it, and the others at another --port")
     credentials = None if opensubsonic is None else Credentials.parse(opensubsonic, token)
-    AccessPolicy(host, port, token, root_path)  # an unsafe policy is refused before anybody can connect
+    policy = AccessPolicy(host, port, token, root_path, opensubsonic is not None)  # refused before anybody can connect
     pools, metrics = Pools(), RequestMetrics()
     indexes = []
     for name, path in zip(names, files, strict=True):
@@ -146,12 +188,18 @@ def open_server(
         for served in indexes:
             stack.callback(served.live.close)
         stack.callback(precomputer.close)
-        policy = AccessPolicy(host, listener.getsockname()[1], token, root_path, opensubsonic is not None)
-        app = build_app(indexes, [*map(os.path.abspath, roots)], pools, metrics, precomputer.wait, credentials)
+        policy = replace(policy, port=listener.getsockname()[1])
+
+        def get_credentials() -> Credentials:
+            assert credentials is not None
+            return credentials
+
+        get = None if credentials is None else get_credentials
+        app = build_app(indexes, [*map(os.path.abspath, roots)], pools, metrics, precomputer.wait, get)
+        # Without FastAPI's own middleware, which costs time.
+        security = SecurityMiddleware(app.router, policy, metrics, access_log)
         config = uvicorn.Config(
-            SecurityMiddleware(
-                app.router, policy, metrics, access_log
-            ),  # without FastAPI's own middleware, which costs time
+            security,
             http="h11",
             ws="none",
             loop="asyncio",
@@ -172,6 +220,16 @@ def open_server(
         def stop() -> None:
             server.force_exit, server.should_exit = server.should_exit, True
 
+        def reload(token: str | None, opensubsonic: str | None) -> None:
+            nonlocal credentials
+            policy = replace(security.policy, token=token)
+            if credentials is not None and opensubsonic is not None:
+                credentials = Credentials.parse(opensubsonic, token)
+            security.policy = policy
+            for served in indexes:
+                served.live.reload()
+                served.models.retry()
+
         for served in indexes:
             served.live.start()
         if precompute:
@@ -184,7 +242,7 @@ def open_server(
         else:
             lines = [f"{fact} at {address}{index_address(name)}" for fact, name in zip(facts, names, strict=True)]
             summary = "\n".join([*lines, f"{len(files)} indexes at {entry}"])
-        yield RunningServer(entry, policy.port, summary, run, stop)
+        yield RunningServer(entry, policy.port, summary, run, stop, reload)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -34,7 +34,7 @@ def build_app(
     pools: Pools,
     metrics: RequestMetrics,
     wait_for_layout: Callable[[Path, str | None, str], None],
-    credentials: Credentials | None = None,
+    credentials: Callable[[], Credentials] | None = None,
 ) -> FastAPI:
     """The app of a server.
 
@@ -44,7 +44,8 @@ def build_app(
         pools: the threads that answer.
         metrics: of the requests so far.
         wait_for_layout: waits for a layout of an index and a field if it is already being computed.
-        credentials: of music players, which get routes of their own for the first index; None for no such routes.
+        credentials: returns those of music players, which get routes of their own for a single index; None for no such
+            routes.
     """
     app, page = _new_app(), PageFiles()
     names = [served.name for served in indexes]

@@ -62,9 +62,12 @@ def answer_error(error: Exception) -> Response:
 def log_error(error: BaseException) -> None:
     """Print on stderr in one line what failed and where, but the same failure only every ten seconds."""
     global _last
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    line = " ".join(ascii(f"{type(error).__name__}: {error}")[1:-1].split())[:500] + place
+    if isinstance(error, UserError):
+        line = str(error)
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+        line = " ".join(ascii(f"{type(error).__name__}: {error}")[1:-1].split())[:500] + place
     now = time.monotonic()
     if line != _last[0] or now - _last[1] > _REPEAT_SECONDS:
         _last = line, now

@@ -61,7 +61,12 @@ Answer = Mapping[str, Any] | Response
 
 
 def add_routes(
-    app: FastAPI, live: LiveIndex, searches: Workers, covers: Workers, roots: Sequence[str], credentials: Credentials
+    app: FastAPI,
+    live: LiveIndex,
+    searches: Workers,
+    covers: Workers,
+    roots: Sequence[str],
+    credentials: Callable[[], Credentials],
 ) -> None:
     """Add the routes, `/rest/NAME` and `/rest/NAME.view`, which take their parameters from the URL or a form.
 
@@ -71,7 +76,7 @@ def add_routes(
         searches: the threads that answer.
         covers: the threads that read covers.
         roots: folders that sounds may be in, beside the index's own.
-        credentials: what a client must present, but to list the extensions.
+        credentials: returns what a client must present, but to list the extensions.
     """
     songs = Songs(live, roots)
 
@@ -82,7 +87,7 @@ def add_routes(
                 values = await read_values(request)
                 is_json = _is_json(values)
                 if name != "getOpenSubsonicExtensions":  # a client asks for them before it has credentials
-                    credentials.check(values)
+                    credentials().check(values)
                 workers = covers if name == "getCoverArt" else searches
                 # What tells nothing of a song needs no index: nobody without credentials can fill the queue.
                 result = await workers.run(request, answer, values) if texts else answer(values)
@@ -101,17 +106,18 @@ def add_routes(
             app.add_api_route(path, endpoint, summary=summary, openapi_extra=extra, include_in_schema=is_shown)
             app.add_api_route(path, endpoint, methods=["POST"], include_in_schema=False)
 
-    names = [*_EXTENSIONS, *(["apiKeyAuthentication"] if credentials.api_key else [])]
-    extensions = [{"name": name, "versions": [1]} for name in sorted(names)]
-    account = {"username": credentials.user}
+    def list_extensions(_: Values) -> Answer:
+        names = [*_EXTENSIONS, *(["apiKeyAuthentication"] if credentials().api_key else [])]
+        return {"openSubsonicExtensions": [{"name": name, "versions": [1]} for name in sorted(names)]}
+
     add("ping", "Whether the server is up and the credentials are right", lambda _: {})
     add("getLicense", "That the server is free", lambda _: {"license": {"valid": True}})
     add(
         "getOpenSubsonicExtensions",
         "The OpenSubsonic extensions of this server; open without credentials",
-        lambda _: {"openSubsonicExtensions": extensions},
+        list_extensions,
     )
-    add("tokenInfo", "The user that the credentials are of", lambda _: {"tokenInfo": account})
+    add("tokenInfo", "The user that the credentials are of", lambda _: {"tokenInfo": {"username": credentials().user}})
     add("getSong", "A song", songs.get_song, _SONG)
     add(
         "getSonicSimilarTracks",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from starlette.requests import Request
 
 from ..errors import UserError
+from ..files import checkpoint
 from ..index.index import Index
 from .errors import log_error, public_message
 from .pools import Pools
@@ -40,7 +41,7 @@ class QueryModel:
 
     Args:
         signature: identifies how the vectors of the field were made.
-        identity: of the index that it was loaded for.
+        file: identifies the content of the model's file when it was loaded.
         fingerprint: of the model that made the vectors.
         state: of text queries: `none`, `loading` or `ready`.
         why: why texts, or all queries, cannot be embedded.
@@ -48,7 +49,7 @@ class QueryModel:
     """
 
     signature: str = ""
-    identity: str = ""
+    file: str = ""
     fingerprint: str = ""
     state: str = "none"
     why: str = ""
@@ -76,21 +77,35 @@ class ModelRegistry:
         self._cache: dict[tuple[str, str], Vector] = {}  # used by the event loop alone
 
     def sync(self, index: Index) -> None:
-        """Start loading the model of every field that is new; if the file was replaced, retry those that failed."""
+        """Start loading the model of every field that is new, and those that failed and whose files have changed.
+
+        A model that was loaded stays as it is as long as the index says that it made the vectors.
+        """
         state, why = ("loading", "") if self._load else ("none", "the server was started without a model")
         with self._lock, index.reading() as snapshot:  # locked, lest an older version replaces a newer one
             models = {}
             for name in snapshot.info.fields:
                 info = snapshot.info.field_info(name)
                 signature = "\n".join(map(str, (info.model, info.fingerprint, info.model_column, info.embed_options)))
-                model = QueryModel(signature, snapshot.info.identity, info.fingerprint, state, why)
                 old = self.models.get(name)
-                if old is not None and old.signature == signature and (old.embedder or old.identity == model.identity):
-                    model = old
-                elif self._load:
+                if old is not None and old.signature == signature and old.embedder:
+                    models[name] = old
+                    continue
+                file = f"{snapshot.info.identity} {_describe_file(info.model)}"
+                if old is not None and (old.signature, old.file) == (signature, file):
+                    models[name] = old
+                    continue
+                models[name] = model = QueryModel(signature, file, info.fingerprint, state, why)
+                if self._load:
                     self._pools.loader.submit(self._load_model, index.path, name, model)
-                models[name] = model
             self.models = models
+
+    def retry(self) -> None:
+        """Let the next `sync` load the models that failed once more."""
+        with self._lock:
+            self.models = {
+                name: model for name, model in self.models.items() if model.embedder or model.state == "loading"
+            }
 
     def for_field(self, name: str | None) -> QueryModel:
         """The model of a field, by default of the first one."""
@@ -142,3 +157,14 @@ class ModelRegistry:
         with self._lock:
             if self.models.get(name) is model:
                 self.models = {**self.models, name: replace(model, state=state, why=why, embedder=embedder)}
+
+
+def _describe_file(location: str) -> str:
+    """The identity, size and time of a model's file; "" if it is missing."""
+    if not location:
+        return ""
+    try:
+        stat = checkpoint(location).stat()
+    except (OSError, UserError):
+        return ""
+    return f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from jointembed.errors import DamagedError, MismatchError, UsageError, UserError
+from jointembed.index.backends.connection import translate_errors
 from jointembed.index.backends.schema import APPLICATION_ID, MAX_COMMITS_IN_HISTORY, SCHEMA_VERSION
+from jointembed.index.backends.sqlite import SQLiteBackend
 from jointembed.index.index import Index
 from jointembed.index.verify import verify
 
@@ -134,7 +136,7 @@ def test_pages_of_garbage_are_damage_and_no_crash(path):
 def test_no_file_is_usage(tmp_path):
     with pytest.raises(UsageError, match="no such index"):
         Index(tmp_path / "none")
-    with pytest.raises(UsageError, match="no such index"):
+    with pytest.raises(UsageError, match="this is a folder, not an index"):
         Index(tmp_path)
 
 
@@ -283,6 +285,65 @@ def test_a_crash_while_writing_leaves_the_last_commit(path):
         assert [id for (id,) in view.db.execute("SELECT id FROM rows ORDER BY number")] == ["s0", "s1", "s2", "kept"]
     assert store.info.generation == 2
     store.close()
+
+
+def add_elsewhere(path, name):
+    """Add a row in another process."""
+    code = (
+        "import sys, numpy as np\nfrom jointembed.index.index import Index\nwith Index(sys.argv[1]) as index:\n"
+        "    index.add([{'id': sys.argv[2]}], np.eye(3, dtype=np.float32)[:1], 'audio')\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path), name], check=True)
+
+
+def test_an_open_index_sees_each_commit_of_another_process(path):
+    """Opening the file beside SQLite would release its lock, and the other process would then delete the log."""
+    with Index(path) as index:
+        assert len(index) == 3
+        for count, name in enumerate("abc", 4):
+            add_elsewhere(path, name)
+            assert len(index) == count and [hit.id for hit in index.search(EYE[0], count)][-1] != name
+            with Index(path) as second:  # which is opened and closed meanwhile
+                assert second.version == index.version
+
+
+def test_a_writer_leaves_all_in_the_file_even_if_others_read_it(path, tmp_path):
+    """A file that takes its place then, or a copy of it alone, has nothing to do with its log."""
+    with Index(path) as index:
+        assert len(index) == 3
+        add_elsewhere(path, "new")
+        shutil.copy(path, tmp_path / "copy.index")
+        with Index(tmp_path / "copy.index") as copy:
+            assert copy.ids() == index.ids() and len(copy) == 4
+
+
+def test_on_a_network_file_system_the_file_is_read_as_it_is(path, tmp_path):
+    """Processes of two computers cannot share a log: a reader makes none and reads none."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"1 0 8:1 / / rw - ext4 /dev/x rw\n2 1 0:5 / {tmp_path} rw shared:1 - cifs //nas/x rw\n")
+    with Index(SQLiteBackend(path, mounts)) as remote, Index(SQLiteBackend(path, mounts)) as other:
+        assert [hit.id for hit in remote.similar("s0", 2)] == ["s1", "s2"]
+        assert [name for name in os.listdir(tmp_path) if name.endswith(("-wal", "-shm"))] == []
+        other.add([{"id": "mine"}], EYE[:1], "audio")  # as a script of this computer does
+        assert len(other) == 4 and other.ids()[-1] == "mine"
+        if (tmp_path / "songs.index-wal").stat().st_size:
+            with pytest.raises(UsageError, match=r"another computer may be writing .* \(cifs\)"):
+                SQLiteBackend(path, mounts)
+    with Index(SQLiteBackend(path, mounts)) as remote:
+        assert len(remote) == 4
+
+
+@pytest.mark.parametrize("code, message", [
+    (sqlite3.SQLITE_IOERR_READ, "check its disk or its network mount, then run: jointembed verify"),
+    (sqlite3.SQLITE_IOERR_SHMMAP, "check its disk or its network mount"),
+    (sqlite3.SQLITE_IOERR_SHORT_READ, "this index is broken. Fix: delete it"),
+])  # fmt: skip
+def test_a_disk_that_fails_is_no_reason_to_delete_the_index(path, code, message):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    with pytest.raises(DamagedError) as failure, translate_errors(path):
+        raise error
+    assert message in str(failure.value)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")

@@ -60,9 +60,10 @@ class Embedder:
 
 
 @contextlib.contextmanager
-def serving(path, **options):
+def serving(path, on_start=lambda server: None, **options):
     """A server in a thread, and its port."""
     with open_server(path, port=0, **options) as server:
+        on_start(server)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:

@@ -11,6 +11,7 @@ from ...errors import DamagedError, DiskFullError, MismatchError, UsageError
 from .schema import APPLICATION_ID, EXPECTED_SQL, SCHEMA_VERSION, seal
 
 _FUNCTIONS = {"json_extract", "json_array", "typeof", "abs", "length", "bm25", "match", "count"}
+_BROKEN = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA)
 _PRAGMAS = {"data_version"}  # FTS5 reads it
 
 
@@ -83,8 +84,12 @@ def translate_errors(path: Path) -> Iterator[None]:
         if code == sqlite3.SQLITE_NOTADB:
             raise not_an_index(path) from error
         # FTS5 has no code of its own for a damaged header of its table.
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR) or "fts5 file format" in str(error):
+        is_broken = getattr(error, "sqlite_errorcode", 0) in _BROKEN or "fts5 file format" in str(error)
+        if is_broken or code == sqlite3.SQLITE_CORRUPT:
             raise DamagedError(path, "this index is broken", recreate_hint(path)) from error
+        if code == sqlite3.SQLITE_IOERR:  # of a disk or a network: the file itself may be whole
+            fix = f"check its disk or its network mount, then run: jointembed verify {path}"
+            raise DamagedError(path, "the system cannot read or write this index (I/O error)", fix) from error
         raise
 
 
@@ -97,7 +102,7 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
         fix = "pip install -U jointembed" if version > SCHEMA_VERSION else recreate_hint(path)
         raise MismatchError(path, f"another version of jointembed wrote this index (layout {version})", fix)
     schema = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema") if sql is not None}
-    if schema != EXPECTED_SQL or _is_truncated(path):
+    if schema != EXPECTED_SQL or _is_truncated(db, path):
         raise DamagedError(path, "this index is broken", recreate_hint(path))
 
 
@@ -113,11 +118,13 @@ def has_application_id(path: Path) -> bool:
         return file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")
 
 
-def _is_truncated(path: Path) -> bool:
-    """Whether the file is shorter than its header says; SQLite fills a last page that is cut with zeros."""
+def _is_truncated(db: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file is shorter than its header says; SQLite fills a last page that is cut with zeros.
+
+    The file is not opened: closing it would release all locks of this process on it, and another process could then
+    delete the log that its connections read (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
     if has_wal(path):
         return False
-    with open(path, "rb") as file:
-        head = file.read(100)
-    size = int.from_bytes(head[16:18], "big")
-    return path.stat().st_size < (65_536 if size == 1 else size) * int.from_bytes(head[28:32], "big")
+    [(pages,)], [(size,)] = db.execute("PRAGMA page_count"), db.execute("PRAGMA page_size")
+    return path.stat().st_size < int(pages) * int(size)

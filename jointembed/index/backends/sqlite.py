@@ -36,9 +36,11 @@ from .connection import (
 )
 from .encoding import column_names, encode_cells, encode_id, encode_ids, merge_cells
 from .info import parse_info, serialize_info
+from .mounts import MOUNTS, network_file_system
 from .schema import APPLICATION_ID, MAX_COMMITS_IN_HISTORY, SCHEMA_VERSION, TABLES, seal_records
 
 _BLOCK_ROWS = 8_192
+_CHECKPOINT_MILLISECONDS = 1_000  # to wait for readers of older versions
 
 
 class SQLiteView:
@@ -163,22 +165,32 @@ class SQLiteBackend:
 
     A connection that reads cannot write and may only select. There are as many as threads read at once.
 
+    SQLite's log is in memory that computers cannot share. So a file on a network file system is read as it is, without
+    locks, and not while there is a log beside it, unless this object writes it.
+
+    Args:
+        path: the file.
+        mounts: the system's list of mounted file systems.
+
     Raises:
-        UsageError: there is no such file, or it may not be read.
+        UsageError: there is no such file, it may not be read, or another computer may be writing it.
         DamagedError: the file is broken, or it is not an index.
         MismatchError: another version of jointembed wrote it.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, mounts: Path = MOUNTS) -> None:
         self.path = Path(path)
         if self.path.is_dir():
-            raise UsageError(path, "there is no such index, only a folder", "give the file of an index")
+            example = next(iter(sorted(self.path.glob("*.index"))), self.path / "songs.index")
+            raise UsageError(path, "this is a folder, not an index", f"give the file of an index, such as {example}")
         if not self.path.is_file():
             raise UsageError(path, "there is no such index", f"make it with: {rebuild_command(self.path)}")
         self._local = threading.local()
         self._lock, self._write_lock = threading.Lock(), threading.RLock()
         self._writer: sqlite3.Connection | None = None
+        self._is_closed = False
         self._last: IndexInfo | None = None
+        self._network = network_file_system(self.path.absolute().parent, mounts)
         with translate_errors(self.path):
             self._idle = [self._connect()]
 
@@ -215,12 +227,21 @@ class SQLiteBackend:
         return cls(path)
 
     def close(self) -> None:
-        """Close the file; the write-ahead log is folded into it."""
+        """Close the file; the write-ahead log is folded into it, even if other processes read it.
+
+        SQLite alone leaves the log to the last of them, and would replay it into another file that `mv` or `cp` puts in
+        the place of this one.
+        """
         with self._lock:
-            connections, self._idle, self._writer = [self._writer, *self._idle], [], None
-        for db in connections:
-            if db is not None:
-                db.close()
+            idle, self._idle, self._is_closed = self._idle, [], True
+            writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(sqlite3.Error):
+                writer.execute(f"PRAGMA busy_timeout={_CHECKPOINT_MILLISECONDS}")
+                writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            writer.close()
+        for db in idle:
+            db.close()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[View]:
@@ -231,6 +252,7 @@ class SQLiteBackend:
                 yield current
             return
         with translate_errors(self.path):
+            network = self._network
             with self._lock:
                 db = self._idle.pop() if self._idle else None
             db = db or self._connect()
@@ -244,7 +266,10 @@ class SQLiteBackend:
                 if db.in_transaction:
                     db.execute("COMMIT")
                 with self._lock:
-                    self._idle.append(db)
+                    if self._is_closed or network != self._network:
+                        db.close()
+                    else:
+                        self._idle.append(db)
 
     @contextlib.contextmanager
     def inspect(self) -> Iterator[SQLiteView]:
@@ -262,6 +287,11 @@ class SQLiteBackend:
         """A transaction that writes the next version: all of the block, or nothing of it."""
         with self._write_lock, translate_errors(self.path):
             if self._writer is None:
+                self._network = None
+                with self._lock:  # what they read would stay as it is now
+                    idle, self._idle = self._idle, []
+                for db in idle:
+                    db.close()
                 self._writer = connect(self.path, "mode=rw")
                 self._writer.execute("PRAGMA synchronous=FULL")
                 self._writer.execute("PRAGMA foreign_keys=ON")
@@ -327,12 +357,22 @@ class SQLiteBackend:
         return [vector.tobytes() for vector in vectors]
 
     def _connect(self) -> sqlite3.Connection:
+        if self._network is not None:
+            if has_wal(self.path):
+                problem = f"another computer may be writing this index on a network file system ({self._network})"
+                fix = "wait until it has finished; if none is writing, copy the index and its -wal file to a local disk"
+                raise UsageError(self.path, problem, fix)
+            return connect_reader(self.path, "immutable=1")
         try:
             return connect_reader(self.path, "mode=rw")
         except sqlite3.OperationalError:
             # A reader of a log writes beside the file. Where it may not and there is no log, nobody writes.
-            if os.access(self.path.parent, os.W_OK) or has_wal(self.path):
+            if os.access(self.path.parent, os.W_OK):
                 raise
+            if has_wal(self.path):
+                wrong = "its last changes are in a log, which is read only in a folder that may be written"
+                fix = "run jointembed verify on it where that is so, or copy it and its -wal file to such a folder"
+                raise UsageError(self.path, wrong, fix) from None
             return connect_reader(self.path, "immutable=1")
 
 
