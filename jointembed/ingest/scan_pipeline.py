@@ -7,6 +7,7 @@ Whatever the index must remember waits in `Pending` for the next commit.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import deque
@@ -71,6 +72,11 @@ class Pipeline:
         self.index, self.walk, self.decoder, self.embedder, self.derive = index, walk, decode, embed, derive
         self.field, self.decoder_version = field, decoder_version
         self.batch, self.seconds, self.progress = batch, seconds, progress
+        try:
+            self.device = os.stat(walk.root.folder).st_dev
+        except OSError as error:
+            fix = "correct its permissions, or mount its disk"
+            raise DamagedError(walk.root.folder, f"the folder cannot be read ({error.strerror})", fix) from error
         info = index.info
         self.is_added = bool(info.roots) and walk.root not in info.roots
         self.table = FileTable(index.backend, field, PathMetadata(info.with_root(walk.root).roots).infer)
@@ -182,6 +188,10 @@ class Pipeline:
                 raise UserError(os.fsdecode(file.path), "the decoder returned it out of order", "report this")
             if self.has_changed(file):
                 self.postpone(content)
+            elif (sound.samples is None or sound.partial) and (error := self.find_fault(content)):
+                del self.in_flight[content.hash]
+                for file in content.files:
+                    self.skip(self.walk.unreadable(file.path, error))
             elif sound.samples is None:
                 self.skip_content(content, sound.reason, sound.problem, sound.fix)
             else:
@@ -257,7 +267,15 @@ class Pipeline:
             problem = f"none of the {len(unseen_files)} indexed files is in this folder, nor any other sound file"
             fix = "mount the disk that they are on, or delete the index if they are gone"
             raise DamagedError(root.folder, problem, fix)
-        root = replace(root, device=str(os.stat(root.folder).st_dev))
+        try:
+            device = os.stat(root.folder).st_dev
+            problem = "the folder's disk was unmounted during the scan" if device != self.device else ""
+        except OSError as error:
+            device, problem = 0, f"the folder cannot be read any more ({error.strerror})"
+        if problem:
+            fix = "mount it again, and run the command again; what was embedded is kept"
+            raise DamagedError(root.folder, problem, fix)
+        root = replace(root, device=str(device))
         moved, self.report.missing = self.table.finish_scan(root, unseen_files, unseen_skips)
         self.report.moved = sum(min(count, self.new_paths.get(number, 0)) for number, count in moved.items())
         self.report.duplicate -= self.report.moved
@@ -288,6 +306,21 @@ class Pipeline:
         del self.in_flight[content.hash]
         for file in content.files:
             self.skip(skip_messages.changing(file))
+
+    def find_fault(self, content: Content) -> OSError | None:
+        """Why the bytes of a content cannot be read as before, although its file seems unchanged; None if they can.
+
+        A disk or a network that fails while a file is decoded must not make a corrupt file of it.
+        """
+        path = content.files[0].path
+        track = self.walk.tracks.get(path)
+        try:
+            hash = hash_file(self.walk.absolute(path))
+        except OSError as error:
+            return error
+        if content.hash != (hash if track is None else hash_track(hash, track)):
+            return OSError(errno.EIO, "it gives other bytes each time")
+        return None
 
     def has_changed(self, file: File) -> bool:
         """Whether a file has changed since the walk."""

@@ -89,9 +89,10 @@ class Walk:
             broken: dict[bytes, Skip] = {}
             for entry in entries:
                 name = entry.name.lower()
-                if name.endswith(b".cue") and not name.startswith(b".") and entry.is_file(follow_symlinks=False):
+                if name.endswith(b".cue") and not name.startswith(b"."):
                     try:
-                        tracks |= self._read_sheet(folder, entry, entries)
+                        if entry.is_file(follow_symlinks=False):
+                            tracks |= self._read_sheet(folder, entry, entries)
                     except (OSError, CueError) as error:
                         broken[entry.name] = skip_messages.broken_cue_sheet(posixpath.join(folder, entry.name), error)
             for entry in entries:
