@@ -82,10 +82,12 @@ def parse_cue(data: bytes) -> dict[str, list[CueTrack]]:
 
 
 def _read_tracks(album: _Entry, entries: list[_Entry]) -> list[CueTrack]:
-    starts = [entry.start for entry in entries]
+    for entry in entries:
+        if entry.start is None:
+            raise CueError(f"track {entry.number} has no line such as INDEX 01 03:25:00 (minutes:seconds:frames)")
     numbers = [entry.number for entry in entries]
-    times = [start for start in starts if start is not None]
-    if len(times) < len(starts) or times != sorted(set(times)) or numbers != sorted(set(numbers)):
+    times = [entry.start for entry in entries if entry.start is not None]
+    if times != sorted(set(times)) or numbers != sorted(set(numbers)):
         raise CueError("its tracks have no times or numbers that ascend")
     tracks = []
     for entry, start, end in zip(entries, times, [*times[1:], None], strict=True):

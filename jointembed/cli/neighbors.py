@@ -25,6 +25,7 @@ def neighbors(
     one_per: str | None = None,
     field: str | None = None,
     split: str = "all",
+    strict: bool = False,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -43,6 +44,7 @@ def neighbors(
         one_per: at most one neighbor for each value of this column, such as artist.
         field: the field of the index to search; the first if not given.
         split: the rows of the table of this split only; all if not given.
+        strict: exit with 3 if files of the table cannot be read, instead of leaving their rows out.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -54,10 +56,10 @@ def neighbors(
 
     check_writable(out, "a table", ".parquet")
     if queries is None:
-        of_rows = {"exclude": exclude, "column": column, "split": None if split == "all" else split, "trust": trust}
-        of_rows["device"] = None if device == "auto" else device
+        options = {"exclude": exclude, "column": column, "split": split != "all", "trust": trust}
+        of_rows: dict[str, Any] = options | {"device": device != "auto", "strict": strict}
         for name, value in of_rows.items():
-            if value is not None:
+            if value:
                 fix = f"give --queries, or leave --{name} out"
                 raise UsageError(f"--{name}", "it applies only to a table of queries", fix)
     if k < 1:
@@ -84,7 +86,7 @@ def neighbors(
             import torch  # the model needs it anyway, and it multiplies in bfloat16
 
             search = partial(search, torch=torch)
-            count, read = _row_queries(opened, queries, column, split, field, trust or [], device, exclude)
+            count, read = _row_queries(opened, queries, column, split, field, trust or [], device, exclude, strict)
         arguments = (opened.version, _table_signature(queries), column, k, exclude, where, one_per, field, split)
         folder = stack.enter_context(_parts_folder(out, repr(arguments)))
         ids = np.array([escape_surrogates(id) for id in opened.ids(field)], dtype=object)
@@ -130,9 +132,14 @@ def _row_queries(
     trust: list[str],
     device: str,
     exclude: str | None,
+    strict: bool,
 ) -> tuple[int, _Read]:
-    """The number of rows of a table, and how to read a part of them, embedded by the model of the index."""
+    """The number of rows of a table, and how to read a part of them, embedded by the model of the index.
+
+    Rows whose files cannot be read are left out of their part, so that the others stay in theirs.
+    """
     from ..data.table import open_as_trained
+    from ..data.unreadable import skip_unreadable
     from ..errors import UsageError, did_you_mean
     from ..indexing.query_encoder import open_encoder
     from ..indexing.table_cells import first_column, rows_with_cell
@@ -144,13 +151,30 @@ def _row_queries(
     name = column or first_column(encoder.space, rows)
     if exclude is not None and exclude not in rows.columns:
         raise UsageError("--exclude", f"the table has no column {exclude}", did_you_mean(exclude, rows.columns))
-    pairs = rows_with_cell(encoder.space, rows, name, split)
+    pairs: list[Any] = rows_with_cell(encoder.space, rows, name, split)
 
     def read(start: int) -> tuple[list[str], Any, list[list[str]]]:
-        part = pairs[start : start + QUERIES_IN_PART]
-        cells = [row.get(exclude) if exclude else None for row, _ in part]
-        vectors = encoder.embed(name, [cell for _, cell in part])
-        return [row["id"] for row, _ in part], vectors, [[Category.name(id) for id in items(cell)] for cell in cells]
+        is_first = True
+
+        def compute() -> tuple[list[str], Any, list[list[str]]]:
+            nonlocal is_first
+            if not is_first:  # the cells of files that cannot be read are missing by now
+                readable = iter([*rows_with_cell(encoder.space, rows, name, split), None])
+                pair = next(readable)
+                for at, old in enumerate(pairs):
+                    is_same = pair is not None and old is not None and pair[0]["id"] == old[0]["id"]
+                    pairs[at], pair = (pair, next(readable)) if is_same else (None, pair)
+            is_first = False
+            part = [pair for pair in pairs[start : start + QUERIES_IN_PART] if pair is not None]
+            unwanted = [row.get(exclude) if exclude else None for row, _ in part]
+            vectors = encoder.embed(name, [cell for _, cell in part])
+            return (
+                [row["id"] for row, _ in part],
+                vectors,
+                [[Category.name(id) for id in items(cell)] for cell in unwanted],
+            )
+
+        return skip_unreadable(rows, encoder.space, [name], compute, strict)
 
     return len(pairs), read
 

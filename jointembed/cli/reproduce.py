@@ -129,6 +129,8 @@ def _find_sources(protocol: Protocol, folder: str | None) -> list[Path]:
     script = recipe_tools.load_script(protocol.folder / shlex.split(protocol.prepare)[0])
     clauses = str(getattr(script, "FETCH", "see the protocol")).split("; or ")  # of a script of several data sets
     fetch = next((clause for clause in clauses if missing.name in clause), clauses[0]).partition(", then run ")[0]
+    if folder is not None:  # the clauses name places below a folder `data`
+        fetch = re.sub(r"(?<![\w./:-])data/", lambda _: os.path.join(folder, ""), fetch)
     command = f"{fetch}, then run jointembed reproduce {protocol.name} --data {folder or 'data'}"
     if folder is None:
         raise UsageError("--data", f"the folder of the data is missing, which holds {missing.name}", command)

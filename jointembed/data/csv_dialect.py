@@ -142,7 +142,8 @@ def detect_encoding(path: Path) -> str:
     if in_runs > MAX_SHARE_IN_RUNS * high:
         raise DamagedError(path, wrong, fix)
     sample = f", such as {example}" if example else ""
-    print(f"note: {path}: {wrong}, and is read as Windows-1252{sample}", file=sys.stderr)
+    remedy = "; if that is wrong, save it as UTF-8, such as by iconv -f cp1250 -t UTF-8"
+    print(f"note: {path}: {wrong}, and is read as Windows-1252{sample}{remedy}", file=sys.stderr)
     return "cp1252"
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ..ragged import Ragged
 from ..readers import Reader
+from ..readers.reader import check_ragged
 from .encoded_column import EncodedColumn
 from .feature_cache import FeatureCache
 from .join import IndirectColumn
@@ -48,7 +49,7 @@ class TableDataset(Dataset[Batch]):
         batch.rows = rows
         for place, (column, (reader, cells, features)) in enumerate(self.read.items()):
             rng = np.random.default_rng([self.seed, epoch, number, place]) if self.train else None
-            x = reader.encode([cells[row] for row in rows], rng, features)
+            x = check_ragged(reader, reader.encode([cells[row] for row in rows], rng, features))
             x.row_keys = self.encoded[column][index].row_keys
             batch[column] = x
         return batch

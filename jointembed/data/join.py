@@ -18,6 +18,7 @@ from ..errors import UsageError, did_you_mean
 from ..files import expand_user
 from ..ragged import Ragged, take
 from ..readers import Category, Reader
+from ..readers.reader import check_ragged
 from .encoded_column import EncodedColumn
 from .rows import Rows
 
@@ -140,8 +141,8 @@ def encode_column(
     """Encode the cells of a column with `encode`, those of items once an item."""
     items, numbers = _find_source(rows, column, reader)
     if numbers is None:
-        return encode(reader_cells(rows, column, reader))
-    return IndirectColumn(encode([*reader_cells(items, column, reader), None]), numbers)
+        return check_ragged(reader, encode(reader_cells(rows, column, reader)))
+    return IndirectColumn(check_ragged(reader, encode([*reader_cells(items, column, reader), None])), numbers)
 
 
 def join_as_trained(rows: Rows, join: Mapping[str, str], types: Mapping[str, str]) -> Rows:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .backends.base import Backend, Keys
-from .where import Comparison, Condition
+from .where import Comparison, Condition, check_types
 
 Bools = npt.NDArray[np.bool_]
 
@@ -72,6 +72,13 @@ class CellColumn:
                 numbers, positions = self._numbers
                 met[positions[_matching_range(numbers, value, test.op)]] = True
         return met[self.codes]
+
+    @cached_property
+    def types(self) -> set[type]:
+        """The types of the elements, where `float` stands for any number."""
+        return {
+            float if type(element) is int else type(element) for _, element in self._elements if element is not None
+        }
 
     @cached_property
     def _elements(self) -> list[tuple[int, Any]]:
@@ -135,7 +142,7 @@ class Metadata:
         return [column.cells[code] for code in column.codes[np.searchsorted(self.keys, keys)].tolist()]
 
     def matching_keys(self, condition: Condition) -> Keys:
-        """The keys of the rows that meet a condition, ascending."""
+        """The keys of the rows that meet a condition, ascending; see `check_types` for what is refused."""
         return self.keys[self._evaluate(condition)]
 
     def group_codes(self, name: str, keys: Keys) -> Keys:
@@ -157,7 +164,9 @@ class Metadata:
 
     def _evaluate(self, condition: Condition) -> Bools:
         if isinstance(condition, Comparison):
-            return self.column(condition.name).meets(condition)
+            column = self.column(condition.name)
+            check_types(condition, column.types)
+            return column.meets(condition)
         met = self._evaluate(condition.parts[0])
         if condition.op == "not":
             return ~met

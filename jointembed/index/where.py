@@ -13,7 +13,8 @@ r"""Conditions over the metadata of a row, such as `genre = 'waltz' and (tempo >
 
 A comparison is true if the cell, or an element of a cell that is a list, has the type of the value and the comparison
 holds. It is never true of a missing cell. `!=`, `not like` and `not in` negate `=`, `like` and `in`, so that they are
-true of a missing cell. `has` is `=` as one would say it of a list. `like` ignores case in all scripts.
+true of a missing cell. `has` is `=` as one would say it of a list. `like` ignores case in all scripts. A value of
+another type than every cell of the column is an error, since no row would meet the comparison, or with `!=` each.
 """
 
 from __future__ import annotations
@@ -86,6 +87,42 @@ def no_match(condition: str) -> UsageError:
     """The error for a condition that no row meets."""
     hint = ", or compare by like, which ignores case" if "'" in condition else ""
     return UsageError("where", f"no item meets the condition {condition}", f"loosen it{hint}")
+
+
+_TYPES: dict[type, str] = {str: "text", float: "a number", bool: "true or false"}
+
+
+def check_types(test: Comparison, types: Collection[type]) -> None:
+    """Refuse a comparison that no cell of a column can meet because of its type.
+
+    Args:
+        test: the comparison.
+        types: those of the elements of the column, where `float` stands for any number.
+
+    Raises:
+        UsageError: all of them are of another type than the values.
+    """
+    if not test.values or not types or not _TYPES.keys() >= set(types):
+        return
+    if set(map(_type_of, test.values)) & set(types):
+        return
+    value, is_ordered = test.values[0], test.op not in ("in", "like")
+    kinds = " or ".join(noun for kind, noun in _TYPES.items() if kind in types)
+    text = repr(value) if isinstance(value, str) else str(value).lower()
+    if str in types:
+        fix = f"write '{text}' in quotes" + (": texts are compared letter by letter, so '9' > '10'" * is_ordered)
+    elif test.op == "like":
+        fix = "compare by =, <, <=, > or >="
+    elif float in types:
+        fix = "write a number without quotes"
+    else:
+        fix = "write true or false without quotes"
+    wrong = f"every cell of the column {test.name} is {kinds}, and {text} is {_TYPES[_type_of(value)]}"
+    raise UsageError("where", wrong, fix)
+
+
+def _type_of(value: Value) -> type:
+    return float if type(value) is int else type(value)
 
 
 class _Parser:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import audio, values
 from ..arguments import check_shape
 from ..config import Configurable, to_config
-from ..errors import UsageError
+from ..errors import CodeError, UsageError
 from ..ragged import Ragged
 from .examples import make_sounds, make_texts
 from .front_end import FrontEnd, Tokens
@@ -187,6 +187,20 @@ class Reader(Configurable, ABC):
     def shape(self) -> tuple[int, ...]:
         """The shape of one piece, which is also needed for a column without any piece."""
         return ()
+
+
+def check_ragged(reader: Reader, x: Any) -> Ragged:
+    """What the `encode` of a reader has returned.
+
+    Raises:
+        CodeError: it is something else; the reader is of another package.
+    """
+    if isinstance(x, Ragged):
+        return x
+    kind = type(reader)
+    wrong = f"it returned {type(x).__module__}.{type(x).__qualname__}, and not a jointembed.Ragged"
+    fix = "return what Reader.encode returns, or define `preprocess` alone"
+    raise CodeError(f"{kind.__module__}.{kind.__qualname__}.encode", wrong, fix)
 
 
 class FileReader(Reader):

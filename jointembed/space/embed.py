@@ -16,6 +16,7 @@ from ..encoders import PIECES_IN_BATCH, Encoder, fill_batches
 from ..encoders.fusion import Fusion
 from ..errors import UsageError
 from ..ragged import Ragged
+from ..readers.reader import check_ragged
 from ..values import missing
 from .column import Column
 from .inference import EmbedOptions, PieceVectors, Vectors, network
@@ -121,7 +122,7 @@ def _encode_blocks(
     """Cells -> their pieces, and the vectors of these, a block of cells at a time."""
     for block in blocks(cells, BLOCK_TEXTS if column.reader.reads_text else BLOCK_CELLS):
         begun = perf_counter()
-        x = column.reader.encode(block, preprocess=how.load)
+        x = check_ragged(column.reader, column.reader.encode(block, preprocess=how.load))
         how.took("features", begun)
         yield x, _encode_pieces(column.encoder, x, how, device, pool)
 

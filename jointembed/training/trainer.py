@@ -25,7 +25,7 @@ from .hardware import check_strategy, choose_precision
 from .loggers import run_loggers, write_profile_to
 from .loops import FitLoop, Position
 from .signals import StopSignals, TrainingInterrupt, largest
-from .trainer_options import check_trainer_options, explain_trainer_error, is_refusal_of_lightning
+from .trainer_options import check_callbacks, check_trainer_options, explain_trainer_error, is_refusal_of_lightning
 
 
 class Trainer(lightning.Trainer):
@@ -105,6 +105,7 @@ class Trainer(lightning.Trainer):
     def _run(self, model: Any, ckpt_path: Any = None, *args: Any, **kwargs: Any) -> Any:
         # Lightning sets the path only after the data module is set up, which takes its vocabularies from there.
         self._checkpoint_connector._ckpt_path = ckpt_path
+        check_callbacks(self.callbacks, model)  # type: ignore[attr-defined]
         try:
             return super()._run(model, ckpt_path, *args, **kwargs)
         except (MisconfigurationException, ValueError, TypeError) as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import lightning
+from lightning.pytorch.callbacks import BackboneFinetuning
 
 from ..arguments import Count, Natural, NonNegative, Range, Share, check
 from ..errors import UsageError
@@ -62,6 +63,21 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
     folder = Path(str(options.get("default_root_dir") or "."))
     if folder.exists() and not folder.is_dir():
         raise UsageError("trainer.default_root_dir", f"{folder} is a file", "give a folder")
+
+
+def check_callbacks(callbacks: Sequence[Any], model: Any) -> None:
+    """Check that callbacks of Lightning suit a model.
+
+    Raises:
+        UsageError: one would unfreeze a part that the model does not have.
+    """
+    if any(isinstance(callback, BackboneFinetuning) for callback in callbacks) and not hasattr(model, "backbone"):
+        wrong = "BackboneFinetuning unfreezes the attribute `backbone`, and this model has encoders with names instead"
+        fix = (
+            "leave it out; `trainable` of an encoder names the layers that are trained, all others are frozen, and"
+            " model.encoder_lr and model.layer_lr_decay set their learning rates"
+        )
+        raise UsageError("trainer.callbacks", wrong, fix)
 
 
 def is_refusal_of_lightning(error: Exception) -> bool:

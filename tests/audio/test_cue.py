@@ -47,6 +47,12 @@ def test_sheet_of_a_file_a_track_names_each_of_them():
     assert {name: len(tracks) for name, tracks in parse_cue(text.encode()).items()} == {"1.wav": 1, "2.wav": 1}
 
 
+@pytest.mark.parametrize("time", ["135", "00:02", "02.15", ""])
+def test_start_in_another_notation_is_named_with_its_track(time):
+    with pytest.raises(CueError, match="track 2 has no line such as INDEX 01 03:25:00"):
+        parse_cue(SHEET.replace("INDEX 01 00:02:15", f"INDEX 01 {time}").encode())
+
+
 @pytest.mark.parametrize(
     "data",
     [

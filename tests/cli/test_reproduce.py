@@ -221,7 +221,10 @@ def test_a_metric_that_is_not_measured_is_named_with_its_key(place, commands, ca
     ("words", "message"),
     [
         ([], "--data: the folder of the data is missing, which holds elsewhere. Fix: fetch words.json (1 kB, CC0)"),
-        (["--data", "tiny"], "tiny/elsewhere: the folder does not exist. Fix: fetch words.json (1 kB, CC0)"),
+        (
+            ["--data", "tiny"],
+            "tiny/elsewhere: the folder does not exist. Fix: fetch words.json (1 kB, CC0) into tiny/words",
+        ),
         (["--data", "data", "--seeds", "0"], "--seeds: must be at least 1, got 0"),
     ],
 )

@@ -10,10 +10,22 @@ import time
 
 import lightning
 import numpy as np
+import PIL.Image
 import pytest
 from pyarrow import parquet
 
-from jointembed import BagOfWords, Category, EmbeddingBag, Index, JointEmbedding, Match, Space, TableData
+from jointembed import (
+    BagOfWords,
+    Category,
+    ConvNet,
+    EmbeddingBag,
+    Image,
+    Index,
+    JointEmbedding,
+    Match,
+    Space,
+    TableData,
+)
 from jointembed.__main__ import main
 from jointembed.cli.neighbors import _parts_folder
 from jointembed.errors import UsageError
@@ -268,6 +280,32 @@ def test_neighbors_of_a_tables_rows_leave_out_what_each_has_seen(ask, tmp_path):
         code, _, err = ask("neighbors", "s.index", out, flag, "words")
         assert code == 2 and "--queries" in err
     assert ask("neighbors", "s.index", out, "-k0")[0] == 2
+
+
+def test_neighbors_of_a_table_leave_out_rows_whose_files_cannot_be_read(tmp_path, capsys):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for at in range(6):
+        PIL.Image.fromarray(np.full((8, 8, 3), 40 * at, np.uint8)).save(pictures / f"{at}.png")
+    table = [{"id": f"p{at}", "file": f"pictures/{at}.png"} for at in range(6)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, table)))
+    space = Space(4, {"file": ConvNet(Image([8, 8]), [4], 8)})
+    space.build()
+    space.save(tmp_path / "m.ckpt")
+    index, out = tmp_path / "p.index", tmp_path / "n.parquet"
+    assert main(["index", str(tmp_path / "m.ckpt"), str(tmp_path), str(index)]) == 0
+    (pictures / "2.png").write_bytes(b"damaged")
+    (pictures / "4.png").unlink()
+    words = ["neighbors", str(index), str(out), "--queries", str(tmp_path), "-k", "2"]
+    capsys.readouterr()
+    assert main([*words, "--strict"]) == 3 and not out.exists()
+    assert "2 files cannot be read" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "2 of 6 files of file cannot be read, and are skipped" in capsys.readouterr().err
+    assert [row["id"] for row in parquet.read_table(out).to_pylist()] == ["p0", "p1", "p3", "p5"]
+    with Index.open(index) as opened:
+        for row in parquet.read_table(out).to_pylist():
+            assert row["neighbors"] == [hit.id for hit in opened.search(opened.get_vectors([row["id"]])[0], 2)]
 
 
 def test_neighbors_resume_where_they_stopped(tmp_path):

@@ -60,7 +60,7 @@ def test_every_way_gives_the_same_rows(way, tmp_path, capsys):
     (tmp_path / "rows.csv").write_bytes(WAYS[way])
     assert complete(cells(tmp_path / "rows.csv")) == complete(EXPECTED)
     note = capsys.readouterr().err
-    assert ("is read as Windows-1252, such as Café" in note) == (way == "cp1252")
+    assert ("is read as Windows-1252, such as Café; if that is wrong, save it as" in note) == (way == "cp1252")
 
 
 def test_decimal_commas_tabs_in_text_and_one_column_do_not_deceive(tmp_path):

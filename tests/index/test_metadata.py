@@ -97,8 +97,10 @@ def written(value):
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value).replace("inf", "9e999")
 
 
-def value(rng):
+def value(rng, is_text=False):
     sayable = [text for text in TEXTS if "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)]
+    if is_text:
+        return rng.choice(sayable)
     return rng.choice([rng.choice(NUMBERS), rng.choice(sayable), rng.random() < 0.5, rng.randrange(-5, 5), 1e308 * 10])
 
 
@@ -118,9 +120,10 @@ def condition(rng, depth=3):
         return f"{name} {how}"
     if how.endswith("like"):
         return f"{name} {how} {written(pattern(rng))}"
+    is_id = name == '"id"'  # each is a text, so that other values are refused
     if how.endswith("in"):
-        return f"{name} {how} ({', '.join(written(value(rng)) for _ in range(rng.randrange(1, 5)))})"
-    sought = value(rng)
+        return f"{name} {how} ({', '.join(written(value(rng, is_id)) for _ in range(rng.randrange(1, 5)))})"
+    sought = value(rng, is_id)
     while isinstance(sought, bool) and how not in ("=", "!="):
         sought = value(rng)
     return f"{name} {how} {written(sought)}"

@@ -321,11 +321,11 @@ def test_on_a_network_file_system_the_file_is_read_as_it_is(path, tmp_path):
     """Processes of two computers cannot share a log: a reader makes none and reads none."""
     mounts = tmp_path / "mounts"
     mounts.write_text(f"1 0 8:1 / / rw - ext4 /dev/x rw\n2 1 0:5 / {tmp_path} rw shared:1 - cifs //nas/x rw\n")
-    with Index(SQLiteBackend(path, mounts)) as remote, Index(SQLiteBackend(path, mounts)) as other:
+    with Index(SQLiteBackend(path, mounts)) as remote, Index(SQLiteBackend(path, mounts)) as writer:
         assert [hit.id for hit in remote.similar("s0", 2)] == ["s1", "s2"]
         assert [name for name in os.listdir(tmp_path) if name.endswith(("-wal", "-shm"))] == []
-        other.add([{"id": "mine"}], EYE[:1], "audio")  # as a script of this computer does
-        assert len(other) == 4 and other.ids()[-1] == "mine"
+        writer.add([{"id": "mine"}], EYE[:1], "audio")  # as a script of this computer does
+        assert len(writer) == 4 and writer.ids()[-1] == "mine"
         if (tmp_path / "songs.index-wal").stat().st_size:
             with pytest.raises(UsageError, match=r"another computer may be writing .* \(cifs\)"):
                 SQLiteBackend(path, mounts)

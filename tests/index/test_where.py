@@ -177,6 +177,40 @@ def test_a_refusal_names_the_place(index, where, place):
         ids(index, where)
 
 
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (
+            "year > 1990",
+            "every cell of the column year is text, and 1990 is a number. Fix: write '1990' in quotes: texts",
+        ),
+        ("year != 1990", "write '1990' in quotes"),
+        ("year in (1990, true)", "write '1990' in quotes"),
+        (
+            "tempo = 'fast'",
+            "every cell of the column tempo is a number, and 'fast' is text. Fix: write a number without",
+        ),
+        ("not tempo like '1%'", "Fix: compare by =, <, <=, > or >="),
+        (
+            "live = 'true'",
+            "every cell of the column live is true or false, and 'true' is text. Fix: write true or false",
+        ),
+        ("live = 1 or tempo > 1", "write true or false without quotes"),
+        ("id = 5", "every cell of the column id is text"),
+    ],
+)
+def test_a_value_of_another_type_than_the_column_is_refused_with_how_to_compare(tmp_path, where, message):
+    rows = [{"id": "a", "year": "1990", "tempo": 120, "live": True}, {"id": "b", "year": ["1991"], "tempo": 9.5}]
+    with Index.create(tmp_path / "a.index", 2, "cosine") as index:
+        index.add(rows, np.tile(np.float32([1, 0]), (2, 1)), "x")
+        with pytest.raises(UsageError) as error:
+            ids(index, where)
+        assert message in str(error.value)
+        assert ids(index, "year > '1990' and (tempo < 10 or live = true)") == "b"
+        index.update([{"id": "b", "year": 1991}])  # of both types: each cell is compared with values of its own
+        assert ids(index, "year > 1990") == "b" and ids(index, "year = '1990'") == "a"
+
+
 def test_the_largest_conditions_are_answered(index):
     assert ids(index, " or ".join(["tempo = 120"] * MAX_COMPARISONS)) == "a"
     deep = MAX_DEPTH - 1
@@ -236,33 +270,41 @@ def comparisons(draw):
     name = draw(COLUMNS)
     column, shape = f'"{name}"', draw(st.sampled_from(["compare", "like", "in", "null"]))
     if shape == "null":
-        return f"{column} is null", lambda row: row.get(name) is None
+        return f"{column} is null", lambda row: row.get(name) is None, False
     if shape == "like":
         pattern = draw(TEXTS | st.text("wWaA%_", max_size=5))
-        return f"{column} like {written(pattern)}", any_element(name, lambda element: alike(element, pattern))
+        test = any_element(name, lambda element: alike(element, pattern))
+        return f"{column} like {written(pattern)}", test, is_refused(name, [pattern])
     values = draw(st.lists(NUMBERS | TEXTS | st.booleans(), min_size=1, max_size=4))
     if shape == "in":
         text = f"{column} in ({', '.join(map(written, values))})"
-        return text, any_element(
+        test = any_element(
             name, lambda element: any(kind(element) == kind(value) and element == value for value in values)
         )
+        return text, test, is_refused(name, values)
     sign = draw(st.sampled_from(sorted(COMPARE))) if kind(values[0]) is not bool else "="
     text = f"{column} {sign} {written(values[0])}"
-    return text, any_element(
-        name, lambda element: kind(element) == kind(values[0]) and COMPARE[sign](element, values[0])
-    )
+    test = any_element(name, lambda element: kind(element) == kind(values[0]) and COMPARE[sign](element, values[0]))
+    return text, test, is_refused(name, values[:1])
+
+
+def is_refused(name, values):
+    """Whether no value has the type of any cell."""
+    kinds = {kind(element) for row in ROWS for element in elements(row, name)} - {None}
+    return name != "facts" and kinds.isdisjoint(map(kind, values))
 
 
 def join(pair):
-    (left, first), (right, second), how = pair
+    (left, first, first_refused), (right, second, second_refused), how = pair
+    refused = first_refused or second_refused
     if how == "and":
-        return f"{left} and ({right})", lambda row: first(row) and second(row)
+        return f"{left} and ({right})", lambda row: first(row) and second(row), refused
     if how == "or":
-        return f"({left} or {right})", lambda row: first(row) or second(row)
-    return f"not ({left})", lambda row: not first(row)
+        return f"({left} or {right})", lambda row: first(row) or second(row), refused
+    return f"not ({left})", lambda row: not first(row), first_refused
 
 
-BRACKETS = comparisons().map(lambda element: (f"({element[0]})", element[1]))
+BRACKETS = comparisons().map(lambda element: (f"({element[0]})", *element[1:]))
 HOW = st.sampled_from(["and", "or", "not"])
 CONDITIONS = st.recursive(BRACKETS, lambda inner: st.tuples(inner, inner, HOW).map(join), max_leaves=8)
 
@@ -270,8 +312,12 @@ CONDITIONS = st.recursive(BRACKETS, lambda inner: st.tuples(inner, inner, HOW).m
 @settings(max_examples=300, deadline=None)
 @given(CONDITIONS)
 def test_a_condition_is_the_filter_that_python_would_be(index, condition):
-    text, allowed = condition
-    assert ids(index, text) == "".join(row["id"] for row in ROWS if allowed(row))
+    text, allowed, refused = condition
+    if refused:
+        with pytest.raises(UsageError, match="every cell of the column"):
+            ids(index, text)
+    else:
+        assert ids(index, text) == "".join(row["id"] for row in ROWS if allowed(row))
 
 
 TABLE = [

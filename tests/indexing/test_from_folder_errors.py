@@ -133,7 +133,7 @@ def test_missing_folders_and_wrong_files_are_refused(home, tmp_path, capsys):
     assert "a folder, not an index" in refused(capsys, 2, "index", model, music, tmp_path)
     (tmp_path / "file").write_text("")
     assert "cannot be written here" in refused(capsys, 2, "index", model, music, tmp_path / "file" / "new.index")
-    assert "only a folder" in refused(capsys, 2, "similar", music, "plain.wav")
+    assert "a folder, not an index" in refused(capsys, 2, "similar", music, "plain.wav")
     assert "must be a whole number, got 'x'" in refused(capsys, 2, "index", model, music, new, "--max-windows", "x")
     assert "did you mean --max-windows?" in refused(capsys, 2, "index", model, music, new, "--max-windos", "2")
     assert "it holds no sound files" in refused(capsys, 2, "index", model, tmp_path / "empty", index)

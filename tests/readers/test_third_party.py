@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from jointembed import Category, EmbeddingBag, Index, JointEmbedding, Match, TableData
+from jointembed import BagOfWords, Category, EmbeddingBag, Index, JointEmbedding, Match, Space, TableData
 from jointembed.__main__ import main
+from jointembed.errors import CodeError
 from jointembed.indexing.query_encoder import QueryEncoders
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -174,3 +175,34 @@ def test_folder_of_sounds_is_indexed_with_a_third_party_audio_reader(run):
     with Index.open("sounds.index") as sounds:
         assert len(sounds) == 4
     assert json.loads(run("search", "sounds.index", "sounds/2.wav", "-k", "1", "--json").out)[0]["id"] == "2.wav"
+
+
+class WrongCategory(Category):
+    """A reader that encodes cells as an array of its own."""
+
+    def encode(self, cells, rng=None, preprocess=None):
+        return np.zeros((len(cells), 3))
+
+
+class WrongText(BagOfWords):
+    """A reader that does so only once it is trained."""
+
+    def encode(self, cells, rng=None, preprocess=None):
+        return super().encode(cells, rng, preprocess) if len(cells) > 1 else None
+
+
+def test_what_encode_returns_is_named_if_it_is_no_ragged():
+    rows = [{"id": str(at), "split": "train", "words": "a b", "genre": "x"} for at in range(4)]
+    options = {"max_epochs": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = lightning.Trainer(accelerator="cpu", enable_model_summary=False, **options)
+    encoders = {"words": EmbeddingBag(WrongText()), "genre": EmbeddingBag(WrongCategory())}
+    with pytest.raises(
+        CodeError, match=r"WrongCategory.encode: it returned numpy.ndarray, and not a jointembed.Ragged"
+    ):
+        trainer.fit(JointEmbedding(4, encoders, [Match("words", "genre", "all")]), TableData(rows, batch_size=4))
+    reader = WrongText()
+    reader.fit(["a b", "c"])
+    space = Space(4, {"words": EmbeddingBag(reader)})
+    space.build()
+    with pytest.raises(CodeError, match="WrongText.encode: it returned builtins.NoneType"):
+        space.embed("words", ["a"])

@@ -469,7 +469,7 @@ def test_missing_or_weak_credentials_are_refused(songs, capsys, monkeypatch, env
 
 def test_credentials_are_read_from_a_file_or_the_environment(songs, tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr("jointembed.serve.serve", lambda *_, **options: opened.append(options["opensubsonic"]) or 0)
+    monkeypatch.setattr("jointembed.serve.serve", lambda *words, **_: opened.append(words[2]()[1]) or 0)
     (tmp_path / "account").write_text(ACCOUNT + "\n", "utf-8")
     monkeypatch.setenv("JOINTEMBED_OPENSUBSONIC", "bob:another password")
     for options in ([], ["--opensubsonic"], ["--opensubsonic-file", str(tmp_path / "account")]):

@@ -236,13 +236,13 @@ ANSWER = (404, "id: the index has no item with this id")
 
 
 def test_hangup_reads_the_indexes_and_the_token_again(tmp_path, begin):
-    path, other = filled(tmp_path / "a.index", 20), filled(tmp_path / "other" / "a.index", 5, seed=3)
+    path, successor = filled(tmp_path / "a.index", 20), filled(tmp_path / "other" / "a.index", 5, seed=3)
     (tmp_path / "token").write_text(OLD)
     with started(path, "--token-file", tmp_path / "token", start_new_session=True) as (process, port):
         finish = begin(port, OLD)
         assert get_json(port, "/api/info", headers=[f"Authorization: Bearer {OLD}"])["count"] == 20
         (tmp_path / "token").write_text(NEW + "\n")
-        os.replace(other, path)
+        os.replace(successor, path)
         process.send_signal(signal.SIGHUP)
         assert process.stdout.readline() == "the indexes and the token have been read again\n"
         assert ask(port, "/api/info", headers=[f"Authorization: Bearer {OLD}"])[0] == 401

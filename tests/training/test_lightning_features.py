@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
     BatchSizeFinder,
     EarlyStopping,
     GradientAccumulationScheduler,
@@ -71,6 +72,11 @@ class Memory(Logger):
 
     def log_metrics(self, metrics, step=None):
         self.rows.append(metrics)
+
+
+def test_backbone_finetuning_is_refused_with_the_way_to_freeze_by_name(tmp_path):
+    with pytest.raises(UsageError, match="trainer.callbacks: BackboneFinetuning .*`trainable` of an encoder"):
+        fit(tmp_path, callbacks=[BackboneFinetuning(unfreeze_backbone_at_epoch=2)])
 
 
 def test_a_logger_stands_beside_metrics_csv(tmp_path):

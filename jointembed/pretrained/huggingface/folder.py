@@ -31,7 +31,13 @@ class ModelFolder:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The settings of the network."""
-        return self.read_json("config.json", "give a folder that `save_pretrained` wrote")
+        if not self.modules and not (self.path / "config.json").is_file():
+            fix = (
+                "give a folder that `save_pretrained` wrote (config.json, model.safetensors), one of"
+                " sentence-transformers (modules.json), a model on the Hub (owner/name), music, or torchvision/NAME"
+            )
+            raise UsageError(self.path, "this folder holds no model: neither config.json nor modules.json", fix)
+        return self.read_json("config.json")
 
     @cached_property
     def model_type(self) -> str:
