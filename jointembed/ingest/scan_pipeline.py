@@ -81,6 +81,7 @@ class Pipeline:
         self.is_added = bool(info.roots) and walk.root not in info.roots
         self.table = FileTable(index.backend, field, PathMetadata(info.with_root(walk.root).roots).infer)
         self.last_scan = LastScan(self.table, walk.root, decoder_version, retry)
+        self.files_before = len(self.last_scan.unseen_files)
         self.report, self.pending, self.last_commit = ScanReport(), Pending(), time.monotonic()
         self.in_flight: dict[str, Content] = {}  # from their hash to their commit, by hash
         self.new_paths: dict[int, int] = {}  # how many paths each content number gained
@@ -274,6 +275,11 @@ class Pipeline:
             device, problem = 0, f"the folder cannot be read any more ({error.strerror})"
         if problem:
             fix = "mount it again, and run the command again; what was embedded is kept"
+            raise DamagedError(root.folder, problem, fix)
+        lost = sum(last_scan.unseen_files[path].content not in self.new_paths for path in unseen_files)
+        if root.device not in ("", str(device)) and lost > self.files_before / 2:
+            problem = f"{lost} of {self.files_before} indexed files are missing on another device than at the last scan"
+            fix = "mount the disk that they are on, or delete the index if they are gone"
             raise DamagedError(root.folder, problem, fix)
         root = replace(root, device=str(device))
         moved, self.report.missing = self.table.finish_scan(root, unseen_files, unseen_skips)
