@@ -144,8 +144,9 @@ def newest_cache(path: Path, view: View, field: str) -> tuple[str, Path] | None:
 
 def _find_positions(ascending: Keys, keys: Keys) -> Positions:
     """The position of each of N keys among all of a field, at least one; -1 for those that are not there."""
-    if ascending[-1] < _MAX_TABLE_SHARE * len(ascending):  # a table is ten times as fast as a search
-        table = np.full(int(max(ascending[-1], keys.max())) + 2, -1, np.intp)  # the last one is that of key -1
+    highest = int(max(ascending[-1], keys.max()))
+    if highest < _MAX_TABLE_SHARE * len(ascending):  # a table is ten times as fast as a search
+        table = np.full(highest + 2, -1, np.intp)  # the last one is that of key -1
         table[ascending] = np.arange(len(ascending))
         return table[keys]
     positions = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)

@@ -347,6 +347,16 @@ def test_many_small_commits_do_not_outlive_the_memory_of_an_index(place, index):
         assert is_approximate(again)
 
 
+def test_rows_whose_keys_lie_far_apart(place):
+    with contextlib.closing(sqlite3.connect(place)) as db:
+        db.execute("UPDATE sqlite_sequence SET seq = 1000000000000")
+        db.commit()
+    with Index.open(place) as index:
+        index.add(rows(COUNT, COUNT + 50), MORE[:50], "audio")
+        assert is_approximate(index) and index.search(MORE[0], 1)[0].id == str(COUNT)
+        assert recall(index, MORE[:30]) >= 0.98
+
+
 def test_an_index_of_an_earlier_version_has_no_graphs(place):
     with contextlib.closing(sqlite3.connect(place)) as db:
         db.execute("DELETE FROM meta WHERE key = 'approximate'")
