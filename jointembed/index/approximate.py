@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import DamagedError, UsageError
 from .backends.base import View
 from .graph_cache import REBUILD, FieldGraph, generation, newest_cache, read_graph
-from .search.graph_search import GraphSearch
+from .search.graph_search import USUAL_NODES, GraphSearch
 from .search.hnsw import HnswGraph, import_faiss, node_bytes
 from .search.recall import RecallSample, draw_positions
 from .vector_field import VectorField
@@ -23,7 +23,7 @@ MIN_RECALL = 0.98  # recall@10 below which an approximate search is not used
 MIN_ROWS = 1_000
 _TARGET_RECALL = 0.993  # other queries than those that measure it find a little more or less
 _MEASURED_ROWS, _CHECKED_ROWS = 500, 64
-_MIN_EF, _MAX_EF, _EF_STEP = 4, 512, 1.25
+_MIN_EF, _MAX_EF, _EF_STEP = USUAL_NODES, 512, 1.2
 _MIN_CHANGES, _CHANGES_SHARE = 1_000, 512  # rows that have changed, and their share, before a graph grows
 _MAX_CHANGES_SHARE = 16  # of the rows that have changed since the graph, up to which it is used
 _MAX_COMMITS = 100  # before a graph grows however little has changed, since an index forgets old commits

@@ -20,7 +20,8 @@ from .hnsw import HnswGraph
 from .single import Query, select_candidates
 from .vectors import Vectors
 
-MAX_NODES = 1_024  # nodes fetched for a query; an exact search is as fast as fetching more
+MAX_NODES = 512  # nodes fetched for a query; an exact search is as fast as fetching more
+USUAL_NODES = 20  # nodes fetched for 10 results
 _CANDIDATES_PER_RESULT = 1.5  # the graph ranks by rounded vectors
 _MORE_CANDIDATES = 5
 _MORE_IF_FILTERED = 1.5  # the first time, times the expected number of nodes; then four times as many
@@ -55,7 +56,7 @@ class GraphSearch:
 
     Args:
         graph: the graph.
-        ef: see `HnswGraph.search`.
+        ef: see `HnswGraph.search`; if more than 20 nodes are fetched, as many times more.
         exact: answers searches among few rows, or for many results.
         rescore: the exact scores (n,) of the rows at some positions with a query (D,).
         count: N.
@@ -85,7 +86,7 @@ class GraphSearch:
         positions, scores = np.empty((len(queries), fetch_k), np.intp), np.empty((len(queries), fetch_k))
         for start in range(0, len(queries), _BLOCK_QUERIES):
             block = queries[start : start + _BLOCK_QUERIES]
-            for at, row in enumerate(self.graph.search(block, nodes, self.ef), start):
+            for at, row in enumerate(self._fetch(block, nodes), start):
                 positions[at], scores[at] = self._rank(queries[at], row, fetch_k, (fetch_k + needed) // 2, allowed)
         return drop_excluded(positions, scores, k, exclude)
 
@@ -98,6 +99,10 @@ class GraphSearch:
             expected *= _MORE_IF_FILTERED * self.count / max(1, len(allowed))
         return min(math.ceil(expected), nodes)
 
+    def _fetch(self, queries: Queries, count: int) -> npt.NDArray[np.int64]:
+        """The nodes (M, count) nearest to each query."""
+        return self.graph.search(queries, count, max(self.ef, count, self.ef * count // USUAL_NODES))
+
     def _rank(
         self, query: Query, nodes: npt.NDArray[np.int64], k: int, enough: int, allowed: Positions | None
     ) -> tuple[Positions, Scores]:
@@ -109,7 +114,7 @@ class GraphSearch:
             if len(nodes) * _GROWTH > MAX_NODES or len(nodes) == len(self.graph):
                 positions, scores = self.exact.search(query[None], k, allowed)
                 return positions[0], scores[0]
-            nodes = self.graph.search(query[None], min(len(nodes) * _GROWTH, len(self.graph)), self.ef)[0]
+            [nodes] = self._fetch(query[None], min(len(nodes) * _GROWTH, len(self.graph)))
         if self.added is not None:
             candidates = np.concatenate([candidates, self.added.candidates(query, k, allowed)])
         candidates = np.sort(candidates)

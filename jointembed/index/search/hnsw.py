@@ -76,9 +76,9 @@ class HnswGraph:
         Args:
             queries: (M, D).
             k: K, at most N.
-            ef: the number of nodes, beside these, that the search keeps in view: the more, the fewer it misses.
+            ef: the number of nodes that the search keeps in view, at least K: the more, the fewer it misses.
         """
-        nodes: Nodes = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=_parameters(ef + k))[1]
+        nodes: Nodes = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=_parameters(ef))[1]
         return nodes
 
     def stores(self, nodes: npt.NDArray[np.integer[Any]], values: Float32s) -> bool:

@@ -46,6 +46,14 @@ def test_a_graph_finds_nearly_all_neighbors_and_scores_them_exactly(metric, dim)
         assert excluded[0] not in positions[at] and (np.diff(scores[at]) <= 0).all()
 
 
+@pytest.mark.parametrize("k", [1, 30, 100, 300])
+def test_recall_is_the_same_for_many_results(built, k):
+    vectors, graph, rows = built
+    search, queries = search_of(vectors, graph, rows), vectors.values[:50].astype(np.float64)
+    right, positions = search.exact.search(queries, k)[0], search.search(queries, k)[0]
+    assert sum(len(np.intersect1d(*pair)) for pair in zip(right, positions, strict=True)) >= 0.98 * right.size
+
+
 @pytest.mark.parametrize("share", [0.9, 0.3, 0.05, 0.002])
 def test_recall_is_the_same_among_allowed_rows(built, share):
     vectors, graph, rows = built
