@@ -8,20 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from ..display import are_labels, displayable_cells, format_cell
 from ..evaluation.ranking import prepare, score
 from ..index.index import Index
-from ..index.selection import SelectedItems, displayable_cells, iter_rows
+from ..index.selection import SelectedItems, iter_rows
 
 KNN = 5
-MAX_LABELS = 50  # distinct values up to which TensorBoard gives each a color
-MIN_ITEMS_PER_LABEL = 3  # on average
 
 
 def label_columns(index: Index, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the columns that label items: 2 to 50 distinct texts or integers, each three times on average."""
     ignored = {"split", *index.info.clusters}
     columns = dict.fromkeys(column for row in rows for column in row if column not in ignored)
-    return [column for column in columns if _are_labels([row[column] for row in rows if column in row])]
+    return [column for column in columns if are_labels([row[column] for row in rows if column in row])]
 
 
 def knn_labels(
@@ -76,16 +75,3 @@ def nearest_label_points(
             scores = score(*prepare(items.vectors, candidates, metric), metric)
             predicted[column] = [labels[at] for at in scores.argmax(1)]
     return predicted
-
-
-def format_cell(cell: Any) -> str:
-    """Return a cell as the text of a label."""
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    return "" if cell is None else ", ".join(map(str, cell)) if isinstance(cell, list) else str(cell)
-
-
-def _are_labels(cells: Sequence[Any]) -> bool:
-    if not all(isinstance(cell, str | int) for cell in cells):
-        return False
-    return 2 <= len(set(cells)) <= min(MAX_LABELS, len(cells) / MIN_ITEMS_PER_LABEL)

@@ -34,11 +34,12 @@ def projector(
         image_column: the column with the images of the points; if not given, the field's if it has any.
         root: the folder that paths of images are relative to, such as the table's; that of the index if not given.
     """
-    from ..analyze import labels, tensorboard
+    from ..analyze import labels
     from ..errors import UsageError, did_you_mean
     from ..files import check_writable
     from ..index.index import Index
     from ..index.selection import select
+    from ..sharing import tensorboard
     from .console import status
 
     if not 2 <= max_points <= 100_000:
@@ -62,19 +63,20 @@ def projector(
         images_root = Path(root) if root is not None else Path(index).parent
         images = _thumbnails(opened, points.ids, source, images_root, required=image_column is not None)
     rows = [_row(place, points, columns, predictions, ("split", source)) for place in range(len(points.ids))]
-    tensorboard.write(folder, points.vectors, rows, images, name)
+    tensorboard.write(folder, points.vectors, rows, images, name, columns)
     sampled = f" of {points.available:,} items, chosen at random" if points.available > len(rows) else ""
     count = "" if images is None else f", {sum(image is not None for image in images):,} with an image"
     print(f"{folder}: {len(rows):,} points{sampled}, {points.vectors.shape[1]} dimensions{count}")
     _print_accuracy(rows, columns, predictions)
-    print(f"view it: tensorboard --logdir {folder}, then Projector")
+    colors = f"; the bookmarks below color the points by {', '.join(columns)}" if columns else ""
+    print(f"view it: tensorboard --logdir {folder}, then Projector{colors}")
 
 
 def _print_accuracy(rows: list[dict[str, Any]], columns: list[str], predictions: dict[str, dict[str, Any]]) -> None:
     """Print how often each prediction of a label is right, beside always predicting the commonest one."""
     from collections import Counter
 
-    from ..analyze.labels import format_cell
+    from ..display import format_cell
 
     for column in columns:
         for method, predicted in predictions.items():
@@ -109,9 +111,9 @@ def _thumbnails(index: Index, ids: list[str], column: str, root: Path, required:
     """
     import sys
 
-    from ..analyze.tensorboard import IMAGE_SUFFIXES, thumbnail, thumbnail_size
     from ..errors import UsageError
     from ..index.selection import iter_rows
+    from ..sharing.tensorboard import IMAGE_SUFFIXES, thumbnail, thumbnail_size
 
     size = thumbnail_size(len(ids))
     cells = [row.get(column) for row in iter_rows(index, ids)]

@@ -5,21 +5,19 @@ Letters: N items, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..display import displayable_cells
 from ..errors import UsageError
 from .backends.connection import rebuild_command
 from .index import Index
 from .where import no_match
 
-MAX_TEXT_CHARS = 500  # of a cell that are kept, so that a hundred thousand rows fit in memory
-_MAX_LIST_ITEMS = 100
-_MAX_NUMBER = 1e100  # the squares of larger ones may not be floats
 _BLOCK_ROWS = 4_096
 
 
@@ -81,18 +79,3 @@ def iter_rows(index: Index, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
         keys = [snapshot.key(id) for id in ids]
         for start in range(0, len(keys), _BLOCK_ROWS):
             yield from snapshot.rows(keys[start : start + _BLOCK_ROWS])
-
-
-def displayable_cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells of a row that are numbers, booleans, texts (their beginnings) or lists of texts, without its id."""
-    cells = {name: _shorten(cell) for name, cell in row.items() if name != "id"}
-    return {name: cell for name, cell in cells.items() if cell is not None and cell != []}
-
-
-def _shorten(cell: Any) -> Any:
-    if isinstance(cell, str):
-        return cell[:MAX_TEXT_CHARS]
-    if isinstance(cell, list):
-        is_texts = all(isinstance(element, str) for element in cell)
-        return [element[:MAX_TEXT_CHARS] for element in cell[:_MAX_LIST_ITEMS]] if is_texts else None
-    return cell if isinstance(cell, bool | int | float) and abs(cell) < _MAX_NUMBER else None

@@ -27,7 +27,7 @@ WITHOUT_TORCH = {
 # unless they are joined by a plus.
 LAYERS = [
     "errors",
-    "files values arguments words client",
+    "files values arguments words client display",
     "ragged config audio",
     "readers recipe_tools",
     "encoders",

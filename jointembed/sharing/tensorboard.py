@@ -8,6 +8,7 @@ heading only if it has a tab, and cuts a sprite into as many whole thumbnails as
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import files
+from ..display import format_cell
 from ..errors import UsageError, escape_control
-from .labels import format_cell
 
 Image = npt.NDArray[np.uint8]
 
 MAX_SPRITE_SIDE = 8_192  # pixels, TensorBoard's limit
 MAX_THUMBNAIL_SIDE = 64  # pixels
 IMAGE_SUFFIXES = (".png", ".bmp", ".webp", ".jpg", ".jpeg", ".npy")
+MAX_BOOKMARKS = 4
 BLANK_GREY = 128  # of a point without an image
 MAX_IMAGE_PIXELS = 50_000_000
 
@@ -35,6 +37,7 @@ def write(
     rows: Sequence[Mapping[str, Any]],
     thumbnails: Sequence[Image | None] | None = None,
     name: str = "vectors",
+    color_columns: Sequence[str] = (),
 ) -> None:
     """Write a folder that `tensorboard --logdir FOLDER` shows.
 
@@ -47,6 +50,7 @@ def write(
         rows: the labels of each point, by column; TensorBoard shows the first column at the points.
         thumbnails: for each point an image, (H, W) grey or (H, W, 3) RGB of at most `thumbnail_size(N)`, or None.
         name: of the vectors.
+        color_columns: columns that get a bookmark each, which colors the points by them; see `_bookmark`.
 
     Raises:
         UsageError: the numbers of vectors, rows and thumbnails differ, or there are fewer than 2 points.
@@ -66,13 +70,47 @@ def write(
         sheet, side = _sprite(thumbnails)
         files.write(folder / "sprite.png", lambda file: _write_png(file, sheet))
         sprite = f'  sprite {{\n    image_path: "sprite.png"\n{f"    single_image_dim: {side}{chr(10)}" * 2}  }}\n'
+    bookmarks = ""
+    if color_columns:
+        views = [_bookmark(padded, column) for column in color_columns[:MAX_BOOKMARKS]]
+        files.write(folder / "bookmarks.json", json.dumps(views))
+        bookmarks = '  bookmarks_path: "bookmarks.json"\n'
     escaped_name = escape_control(name).replace("\\", "\\\\").replace('"', '\\"')
     shape = "".join(f"  tensor_shape: {size}\n" for size in padded.shape)
     config = (
         f'embeddings {{\n  tensor_name: "{escaped_name}"\n{shape}'
-        f'  tensor_path: "tensors.tsv"\n  metadata_path: "metadata.tsv"\n{sprite}}}\n'
+        f'  tensor_path: "tensors.tsv"\n  metadata_path: "metadata.tsv"\n{bookmarks}{sprite}}}\n'
     )
     files.write(folder / "projector_config.pbtxt", config)  # last, when the files that it names exist
+
+
+def _bookmark(vectors: npt.NDArray[np.float32], column: str) -> dict[str, Any]:
+    """A view of points (N, D) in TensorBoard's format: colored by a column, in their three dimensions as they are.
+
+    TensorBoard itself opens in one color, and spheres the data, which moves clusters. Of more than three dimensions,
+    the first three principal components are shown.
+    """
+    points = vectors.astype(np.float64)
+    if points.shape[1] > 3:
+        points = points - points.mean(0)
+        points = points @ np.linalg.eigh(points.T @ points)[1][:, :-4:-1]
+    return {
+        "label": f"colored by {escape_control(column)}",
+        "isSelected": False,
+        "selectedProjection": "pca",
+        "pcaComponentDimensions": [0, 1, 2],
+        "projections": [{f"pca-{at}": round(x, 5) for at, x in enumerate(point)} for point in points.tolist()],
+        "dataSetDimensions": list(vectors.shape),
+        "selectedColorOptionName": escape_control(column),
+        "selectedLabelOption": escape_control(column),
+        "forceCategoricalColoring": True,
+        "selectedPoints": [],
+        # The settings of the other projections, as TensorBoard begins with them.
+        "tSNEIteration": 0, "tSNEPerplexity": 30, "tSNELearningRate": 10, "tSNEis3d": True,
+        "umapIs3d": True, "umapNeighbors": 15, "umapMinDist": 0.1,
+        "customSelectedSearchByMetadataOption": escape_control(column),
+        **{f"custom{place}Text": "" for place in ("XLeft", "XRight", "YUp", "YDown")},
+    }  # fmt: skip
 
 
 def thumbnail_size(count: int) -> int:

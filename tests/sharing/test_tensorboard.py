@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from jointembed.__main__ import main
-from jointembed.analyze.tensorboard import thumbnail, thumbnail_size, write
 from jointembed.errors import UsageError
 from jointembed.index.index import Index
+from jointembed.sharing.tensorboard import thumbnail, thumbnail_size, write
 
 UNUSUAL_TEXTS = [
     "a/b",
@@ -297,7 +297,7 @@ def test_tensorboard_shows_every_point_in_a_browser(tmp_path, browser, unusual):
         count, dim = 500, 64
         rows = [{"id": f"d{at}", "digit": int(digit)} for at, digit in enumerate(data.target[:500])]
         images = [(image * 15.9).astype(np.uint8) for image in data.images[:500]]
-        write(tmp_path, data.data[:500], rows, images, "digits")
+        write(tmp_path, data.data[:500], rows, images, "digits", ["digit"])
     with tensorboard(tmp_path) as address:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         errors = []
@@ -307,11 +307,18 @@ def test_tensorboard_shows_every_point_in_a_browser(tmp_path, browser, unusual):
         expect(frame.locator(".numDataPoints")).to_have_text(str(count), timeout=60_000)
         expect(frame.locator(".dim")).to_have_text(str(dim))
         page.wait_for_timeout(4_000)
-        screenshot = page.screenshot()
+        screenshots = [page.screenshot()]
         expect(frame.get_by_text("do not match")).to_have_count(0)
+        if not unusual:
+            expect(frame.locator(".state-label")).to_have_count(1)  # the bookmark, which one click opens
+            frame.locator(".state-radio paper-icon-button").click()
+            expect(frame.locator("vz-projector-legend .item")).to_have_count(10)
+            page.wait_for_timeout(4_000)
+            screenshots.append(page.screenshot())
         page.close()
     assert not errors
     if not unusual:
-        with Image.open(io.BytesIO(screenshot)) as image:
-            scene = np.array(image.convert("L"))[130:, 320:1110]
-        assert (scene < 20).mean() > 0.05, "the images have black pixels"
+        scenes = [np.array(Image.open(io.BytesIO(each)).convert("HSV"))[130:, 320:1090] for each in screenshots]
+        assert all((scene[..., 2] < 20).mean() > 0.05 for scene in scenes), "the images have black pixels"
+        grey, colored = ((scene[..., 1] > 120).mean() for scene in scenes)
+        assert grey < 0.01 < colored, "the bookmark colors the digits"
