@@ -3,10 +3,10 @@
 import json
 import os
 import runpy
-import shutil
 import sys
 from pathlib import Path
 
+import chromium
 import pytest
 from ci import skip_outside_ci
 
@@ -14,14 +14,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks as small as those of t
 
 # Scripts, which read the command line, and what takes away from the importing process all that Windows lacks.
 collect_ignore = ["benchmarks", "support/without_posix"]
-
-BROWSER_FLAGS = [
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--no-sandbox",
-    "--autoplay-policy=no-user-gesture-required",
-]
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -115,13 +107,8 @@ def browser():
     except ImportError:
         skip_outside_ci("playwright is not installed")
     with sync_playwright() as playwright:
-        paths = [
-            playwright.chromium.executable_path,
-            *map(shutil.which, ("chromium", "chromium-browser", "google-chrome")),
-        ]
-        path = next((path for path in paths if path and os.path.exists(path)), None)
-        if path is None:
+        browser = chromium.launch(playwright)
+        if browser is None:
             skip_outside_ci("no Chromium: run `playwright install chromium`, or install chromium with apt")
-        browser = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
         yield browser
         browser.close()
