@@ -528,6 +528,22 @@ class Index:
         with self.reading() as snapshot:
             return list(snapshot.ids(field))
 
+    def positions(self, ids: Sequence[str], field: str | None = None) -> list[int | None]:
+        """The position of each row in `ids` of a field; None for one that is not there."""
+        with self.reading() as snapshot, self.backend.read() as view:
+            row_keys = [view.key(id) for id in ids]
+            keys = snapshot.field(field).keys
+            places = np.searchsorted(keys, [-1 if key is None else key for key in row_keys])
+        return [
+            int(place) if place < len(keys) and keys[place] == key else None
+            for place, key in zip(places, row_keys, strict=True)
+        ]
+
+    def rows_at(self, positions: Sequence[int], field: str | None = None) -> list[dict[str, Any]]:
+        """The rows at some positions in `ids` of a field, each with its `id`; IndexError if one is out of range."""
+        with self.reading() as snapshot:
+            return snapshot.rows(snapshot.field(field).keys[list(positions)])
+
     def count(self, where: str | None = None, field: str | None = None) -> int:
         """The number of rows with a vector in a field, by default the first one, that meet a condition."""
         with self.reading() as snapshot:
@@ -549,6 +565,16 @@ class Index:
         """
         with self.reading() as snapshot:
             return snapshot.cells(names, field, every)
+
+    def coded_cells(
+        self, name: str, field: str | None = None, every: bool = False
+    ) -> tuple[list[Any], npt.NDArray[np.int32]]:
+        """The distinct cells of a column (K,), and for each row (N,) the position of its cell among them.
+
+        Some of the cells may be those of no row. The arguments are those of `cells`.
+        """
+        with self.reading() as snapshot:
+            return snapshot.coded_cells(name, field, every)
 
     def column_kinds(self, field: str | None = None) -> dict[str, ColumnKind]:
         """What each column but `id` is, over the rows with a vector in a field, by default the first one."""

@@ -12,6 +12,7 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,19 @@ class Metadata:
         """The cells of a column of the rows of some keys."""
         column = self.column(name)
         return [column.cells[code] for code in column.codes[np.searchsorted(self.keys, keys)].tolist()]
+
+    def first_values(self, name: str, keys: Keys, count: int) -> list[Any]:
+        """The cells of a column of those among the first rows that have some keys; the column is not loaded."""
+        with self._backend.read() as view:
+            texts = list(islice(view.cells([name]), count))
+        is_wanted = np.isin(self.keys[: len(texts)], keys)
+        return [json.loads(text)[0] for text, wanted in zip(texts, is_wanted, strict=True) if wanted]
+
+    def coded(self, name: str, keys: Keys | None) -> tuple[list[Any], npt.NDArray[np.int32]]:
+        """The distinct cells of a column, and for each row of some keys, or of all, the position of its cell."""
+        column = self.column(name)
+        codes = column.codes if keys is None else column.codes[np.searchsorted(self.keys, keys)]
+        return column.cells, codes
 
     def matching_keys(self, condition: Condition) -> Keys:
         """The keys of the rows that meet a condition, ascending; see `check_types` for what is refused."""

@@ -12,13 +12,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import UsageError, UserError, did_you_mean
 from . import approximate, ids, rerank
 from .backends.base import Backend, IndexInfo
 from .backends.connection import rebuild_command
 from .cache import cache_path, list_caches, read_vectors, write_vectors
-from .column_kinds import ColumnKind, infer_kind
+from .column_kinds import TEXT, ColumnKind, infer_kind, is_text
 from .graph_cache import REBUILD, FieldGraph
 from .hits import Hit
 from .metadata import Metadata
@@ -30,6 +31,7 @@ from .where import parse
 _LOGGER = logging.getLogger(__name__)
 
 MIN_CHANGES_TO_REWRITE = 1_000
+_FIRST_ROWS = 1_000  # of a column, which mostly show that it is text
 _REWRITE_SHARE = 16  # the vectors are written as one array again once a sixteenth of them has changed
 
 Item = str | np.ndarray[Any, np.dtype[np.floating[Any]]]  # the id of a row, or a vector (D,)
@@ -125,12 +127,16 @@ class Snapshot:
         keys = self.metadata.keys if every else self.field(field).keys
         return {name: self.metadata.values(name, keys) for name in selected}
 
+    def coded_cells(self, name: str, field: str | None, every: bool = False) -> tuple[list[Any], npt.NDArray[np.int32]]:
+        """The distinct cells of a column, and for each row with a vector in a field, or every row, which it has."""
+        return self.metadata.coded(name, None if every else self.field(field).keys)
+
     def column_kinds(self, field: str | None) -> dict[str, ColumnKind]:
         """What each column is, over the rows with a vector in a field."""
         name = self.field_name(field) if self.info.fields else ""
         if name not in self._kinds:
-            columns = self.cells(self.info.columns, field)
-            self._kinds[name] = {column: infer_kind(cells) for column, cells in columns.items()}
+            columns = self.info.columns if self.info.fields else []
+            self._kinds[name] = {column: self._column_kind(column, field) for column in columns}
         return self._kinds[name]
 
     def matching_keys(self, where: str) -> Keys:
@@ -244,6 +250,12 @@ class Snapshot:
             return None
         self._graphs[name] = graph
         return search
+
+    def _column_kind(self, column: str, field: str | None) -> ColumnKind:
+        first = self.metadata.first_values(column, self.field(field).keys, _FIRST_ROWS)
+        if is_text(first):  # which the other rows cannot change
+            return TEXT
+        return infer_kind(*self.coded_cells(column, field))
 
     def _load(self, name: str) -> VectorField:
         info = self.info.field_info(name)

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import UserError
 from . import docs, index_routes, opensubsonic, schema
-from .index_routes import to_response
+from .map_data import to_response
 from .metrics import MEDIA_TYPE, RequestMetrics, render
 from .page_files import PageFiles
 from .pools import Pools

@@ -23,14 +23,16 @@ from ..index import playlist
 from ..index.hits import Hit, describe_text_search
 from ..index.index import Index
 from ..web import export as page
-from . import audio, schema
+from . import audio, map_data, schema
 from .errors import public_message, unavailable
+from .map_data import VersionCache, to_response
 from .pools import Pools
 from .query_models import QueryModel
 from .security import MAX_BODY_BYTES
 from .served_index import ServedIndex
 
 _UPLOAD_SECONDS = 60.0
+_IMMUTABLE = "private, max-age=604800, immutable"
 _MAX_CACHED = 16  # layouts, columns and summaries
 _BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
@@ -48,8 +50,6 @@ _IDS = {
     }
 }
 _MAX_IDS_BYTES = 16 << 20
-
-_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # ASCII: ids that are not UTF-8 are escaped
 
 
 def add_routes(
@@ -71,28 +71,21 @@ def add_routes(
         wait_for_layout: waits for a layout of an index and a field if it is already being computed.
     """
     live, models, searches = served.live, served.models, pools.searches
-    cache: dict[Any, Any] = {}
-
-    def cached(index: Index, function: Callable[..., Any], *args: Any) -> Any:
-        """The result of a function of the index, computed once a version."""
-        key = (index.version, function.__name__, args)
-        if (result := cache.get(key)) is None:
-            result = cache[key] = function(index, *args)
-            for old in list(cache)[:-_MAX_CACHED]:
-                cache.pop(old, None)
-        return result
+    cache = VersionCache(_MAX_CACHED)
 
     def all_roots(index: Index) -> list[str]:
         return [*index.info.folders, *roots]
 
-    def answer_hits(index: Index, hits: list[Hit], offset: int = 0, **more: Any) -> Response:
+    def answer_hits(index: Index, hits: list[Hit], offset: int, field: str | None, **more: Any) -> Response:
         folders = all_roots(index)
+        positions = index.positions([hit.id for hit in hits], field)
         listed = [
             {
                 "id": hit.id,
                 "rank": rank,
                 "score": hit.score,
                 "row": hit.row,
+                "position": positions[rank - 1],
                 "audio": audio.audio_url(hit.id, hit.row, folders),
                 "duplicates": list(hit.duplicates),
             }
@@ -104,25 +97,12 @@ def add_routes(
     @searches.in_thread
     def info(params: Annotated[schema.InfoParams, Query()]) -> Response:
         with live.read(params.field) as index:
-            summary = cached(index, page.page_info, params.field)
+            summary = cache.get(index, page.page_info, params.field)
         queries = {name: model.as_json() for name, model in models.models.items()}
         more = {"name": served.name, "indexes": names, "queries": queries}
         return to_response({**summary, **models.for_field(params.field).as_json(), **more})
 
-    @app.get("/api/layout", summary="Positions of all items on a map, (N, 3) float32, little-endian")
-    @pools.layouts.in_thread
-    def layout(params: Annotated[schema.LayoutParams, Query()]) -> Response:
-        wait_for_layout(live.path, params.field, params.axes)
-        with live.read(params.field) as index:
-            points = cached(index, page.layout_bytes, params.axes, params.field)
-            return Response(points, headers={"index-version": index.version}, media_type="application/octet-stream")
-
-    @app.get("/api/column", summary="One metadata column of all items", response_model=schema.ColumnValues)
-    @pools.columns.in_thread
-    def column(params: Annotated[schema.ColumnParams, Query()]) -> Response:
-        with live.read(params.field) as index:
-            values = cached(index, page.column_values, params.name, params.field)
-            return to_response({**values, "version": index.version})
+    map_data.add_routes(app, live, cache, pools, roots, wait_for_layout)
 
     @app.get("/api/row", summary="One item", response_model=schema.Row)
     @searches.in_thread
@@ -132,7 +112,9 @@ def add_routes(
             row = index.row(params.id)
             terms = index.nearest_terms([params.id], field=params.field)[0]
             url = audio.audio_url(params.id, row, all_roots(index))
-            return to_response({"id": params.id, "row": row, "terms": terms, "audio": url, "version": index.version})
+            position = index.positions([params.id], params.field)[0]
+            answer = {"id": params.id, "row": row, "position": position, "terms": terms, "audio": url}
+            return to_response({**answer, "version": index.version})
 
     @app.get("/api/similar", summary="Items similar to items, and unlike others", response_model=schema.Hits)
     async def similar(request: Request, params: Annotated[schema.SimilarParams, Query()]) -> Response:
@@ -146,7 +128,7 @@ def add_routes(
             options = _options(params)
             count = params.offset + params.k
             hits = index.similar(params.id, count, params.field, params.where, unlike=params.unlike, **options)
-            return answer_hits(index, hits, params.offset, method="vector")
+            return answer_hits(index, hits, params.offset, params.field, method="vector")
 
     def look_up(key: tuple[str | None, int, int], ids: list[str]) -> list[Response | Exception]:
         field, k, offset = key
@@ -155,12 +137,12 @@ def add_routes(
             if len(ids) > 1 and all(map(index.has, ids)):
                 with contextlib.suppress(UsageError):  # an item has no vector in this field: the others have answers
                     batch = index.similar_batch(ids, count, field)
-                    return [answer_hits(index, hits, offset, method="vector") for hits in batch]
+                    return [answer_hits(index, hits, offset, field, method="vector") for hits in batch]
             answers: list[Response | Exception] = []
             for id in ids:
                 try:
                     _check_ids(index, id)
-                    answers.append(answer_hits(index, index.similar(id, count, field), offset, method="vector"))
+                    answers.append(answer_hits(index, index.similar(id, count, field), offset, field, method="vector"))
                 except (HTTPException, UsageError) as error:
                     answers.append(error)
             return answers
@@ -171,7 +153,7 @@ def add_routes(
         with live.read(params.field) as index:
             _check_ids(index, params.start, params.end)
             hits = index.path_between(params.start, params.end, params.n, params.field, params.where)
-            return answer_hits(index, hits, method="vector")
+            return answer_hits(index, hits, 0, params.field, method="vector")
 
     @app.get("/api/search", summary="Items that match a text", response_model=schema.Hits)
     async def search(request: Request, params: Annotated[schema.TextParams, Query()]) -> Response:
@@ -188,7 +170,7 @@ def add_routes(
         with live.read(params.field) as index:
             hits = index.search_text(params.q, params.offset + params.k, params.where, params.field)
             more = {"note": describe_text_search(note, hits)} if note else {}
-            return answer_hits(index, hits, params.offset, method="text", **more)
+            return answer_hits(index, hits, params.offset, params.field, method="text", **more)
 
     def search_vector(params: schema.SearchParams, vector: npt.NDArray[np.float32], model: QueryModel) -> Response:
         with live.read(params.field) as index:
@@ -196,7 +178,7 @@ def add_routes(
                 raise unavailable("the index has just been replaced")
             count = params.offset + params.k
             hits = index.search(vector, count, params.field, params.where, **_options(params))
-            return answer_hits(index, hits, params.offset, method="model")
+            return answer_hits(index, hits, params.offset, params.field, method="model")
 
     @app.post(
         "/api/query",
@@ -256,19 +238,18 @@ def add_routes(
         summary="The picture in the sound of an item: JPEG, PNG or WebP; 204 without one",
         response_class=Response,
     )
-    async def cover(request: Request, params: Annotated[schema.RowParams, Query()]) -> Response:
-        return await pools.covers.run(request, read_picture, params.id, request.headers.get("if-none-match"))
+    async def cover(request: Request, params: Annotated[schema.CoverParams, Query()]) -> Response:
+        return await pools.covers.run(request, read_picture, params, request.headers.get("if-none-match"))
 
-    def read_picture(id: str, etag: str | None) -> Response:
+    def read_picture(params: schema.CoverParams, etag: str | None) -> Response:
         with live.read() as index:
-            _check_ids(index, id)
-            path = audio.find_sound(index.row(id), index.info, roots)
-        return audio.answer_cover(path, etag)
-
-
-def to_response(answer: dict[str, Any]) -> Response:
-    """An answer in JSON."""
-    return Response(_to_json(answer), media_type="application/json")
+            _check_ids(index, params.id)
+            path = audio.find_sound(index.row(params.id), index.info, roots)
+            is_current = params.version == index.version
+        answer = audio.answer_cover(path, etag)
+        if is_current:
+            answer.headers["cache-control"] = _IMMUTABLE
+        return answer
 
 
 def _options(params: schema.SearchParams) -> dict[str, Any]:

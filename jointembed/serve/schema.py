@@ -34,18 +34,39 @@ class LayoutParams(InfoParams):
     """A layout of the map."""
 
     axes: str = Field("pca2", max_length=400, description="pca2, pca3, umap2, umap3, or numeric columns as a CSV line")
+    bits: Literal["16", "32"] = Field(
+        "32",
+        description="32: float32; 16: uint16 steps from -1 (0) to 1 (65534), 65535 for none, (N, 2) if flat",
+    )
 
 
 class ColumnParams(InfoParams):
     """A metadata column."""
 
     name: str = Field(max_length=200, description="the name of the column")
+    format: Literal["json", "packed"] = Field(
+        "json", description="packed: the length of a JSON header (uint32), the header, and an array of its type"
+    )
+
+
+class ItemsParams(InfoParams):
+    """Items at some positions."""
+
+    position: list[int] = Field(min_length=1, max_length=200, description="a position in the layout, from 0")
 
 
 class RowParams(InfoParams):
     """An item."""
 
     id: Id = Field(description="the id of the item")
+
+
+class CoverParams(RowParams):
+    """The picture of an item."""
+
+    version: str | None = Field(
+        None, max_length=200, description="the version of the index: while it is that, browsers do not ask again"
+    )
 
 
 class PathParams(InfoParams):
@@ -106,6 +127,7 @@ class Hit(BaseModel):
     rank: int
     score: float | None
     row: dict[str, Any]
+    position: int | None = Field(description="its position in the layout, if it has a vector in the field")
     audio: str | None = Field(description="the address of its sound, relative to the page")
     duplicates: list[str]
 
@@ -124,8 +146,25 @@ class Row(BaseModel):
 
     id: str
     row: dict[str, Any]
+    position: int | None
     terms: list[str]
     audio: str | None
+    version: str
+
+
+class Item(BaseModel):
+    """An item at a position of the layout."""
+
+    id: str
+    row: dict[str, Any]
+    position: int
+    audio: str | None
+
+
+class Items(BaseModel):
+    """Items, in the order of the positions that were asked for."""
+
+    items: list[Item]
     version: str
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +23,12 @@ from ..errors import UsageError, did_you_mean
 from ..index.backends.connection import rebuild_command
 from ..index.column_kinds import encode_column
 from ..index.index import Index
-from ..index.track import media_fragment
+from .media import embed_covers, embed_outlines, find_files, link_files
+from .packed import pack_column, quantize
 
 STATIC = Path(__file__).parent / "static"
 _ROWS_PER_BLOCK = 4_096  # rows whose neighbors are searched at once
-_MISSING = 65_535  # the quantized coordinate of a row that is not on the map
+_MAX_STEP = 65_535  # of a quantized score
 _LAYOUTS = ("pca2", "pca3", "umap2", "umap3")
 _IMPORT = re.compile(r"^import\s[^;]*?\sfrom \"\./([\w.]+)\";\n", re.MULTILINE)
 
@@ -41,7 +40,7 @@ def page_info(index: Index, field: str | None = None) -> dict[str, Any]:
     fields = index.fields
     return {
         "name": index.path.stem,
-        "count": len(index.ids(field)) if fields else 0,
+        "count": index.count(field=field) if fields else 0,
         "rows": len(index),
         "version": index.version,
         "metric": space.metric,
@@ -55,9 +54,17 @@ def page_info(index: Index, field: str | None = None) -> dict[str, Any]:
     }
 
 
-def layout_bytes(index: Index, axes: str, field: str | None = None) -> bytes:
-    """A layout as float32, little-endian, (N, 3), in the order of `Index.ids`; see `analyze.layout`."""
-    return layout.compute_layout(index, axes, field).astype("<f4").tobytes()
+def layout_bytes(index: Index, axes: str, field: str | None = None, bits: int = 32) -> bytes:
+    """A layout, little-endian, in the order of `Index.ids`; see `analyze.layout`.
+
+    Args:
+        index: the index.
+        axes: the layout.
+        field: the vector field.
+        bits: 32 for float32, (N, 3); 16 for steps, see `packed.quantize`.
+    """
+    points = layout.compute_layout(index, axes, field)
+    return (quantize(points) if bits == 16 else points.astype("<f4")).tobytes()
 
 
 def column_values(index: Index, name: str, field: str | None = None) -> dict[str, Any]:
@@ -71,7 +78,13 @@ def column_values(index: Index, name: str, field: str | None = None) -> dict[str
         return {"kind": "text", "values": index.cells({"id"}, field)["id"]}
     if name not in kinds:
         raise UsageError(name, "no row has this column", did_you_mean(name, ["id", *kinds]))
-    return encode_column(index.cells({name}, field)[name], kinds[name], _read_all_rows(index, {name}).get(name))
+    every = index.coded_cells(name, field, every=True) if len(index.fields) > 1 else None
+    return encode_column(*index.coded_cells(name, field), kinds[name], every)
+
+
+def column_bytes(index: Index, name: str, field: str | None = None) -> bytes:
+    """A column as `column_values` has it, with the version of the index, packed; see `packed.pack_column`."""
+    return pack_column({**column_values(index, name, field), "version": index.version})
 
 
 def export(
@@ -81,6 +94,8 @@ def export(
     axes: str = "pca2",
     field: str | None = None,
     root: Path | str | None = None,
+    max_cover_bytes: int = 4_000_000,
+    has_waveforms: bool = False,
 ) -> int:
     """Write the page and all of its data into one HTML file that needs no server and no network.
 
@@ -91,6 +106,9 @@ def export(
         axes: the layout to start with; see `analyze.layout.compute_layout`.
         field: the vector field; by default the first one indexed.
         root: the folder of the rows' files; the page plays those that exist, from where they are.
+        max_cover_bytes: of the covers in these files that the page may hold; the rows come first to last.
+        has_waveforms: whether the page draws the outlines of the sounds, all of which are decoded for it. A page
+            without a server cannot read the files that it plays.
 
     Returns:
         The number of bytes written.
@@ -103,10 +121,19 @@ def export(
         raise UsageError("k", f"k must be at least 1, got {k}", "use a whole number from 1")
     files.check_writable(out, "a page", ".html", ".htm")
     with index.reading():  # one version for everything in the file
-        return _write(index, out, k, axes, field, root)
+        return _write(index, out, k, axes, field, None if root is None else Path(root), max_cover_bytes, has_waveforms)
 
 
-def _write(index: Index, out: Path, k: int, axes: str, field: str | None, root: Path | str | None) -> int:
+def _write(
+    index: Index,
+    out: Path,
+    k: int,
+    axes: str,
+    field: str | None,
+    root: Path | None,
+    max_cover_bytes: int,
+    has_waveforms: bool,
+) -> int:
     info = page_info(index, field)
     count = info["count"]
     if not count:
@@ -118,34 +145,31 @@ def _write(index: Index, out: Path, k: int, axes: str, field: str | None, root: 
     layout.compute_layout(index, axes, field)  # columns as axes: the page computes the layout, but they must exist
     kinds = index.column_kinds(field)
     cells = index.cells(None, field)
-    all_rows = _read_all_rows(index, {name for name, column in kinds.items() if column.kind == "category"})
     low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
-    links = [] if root is None else _links(cells, Path(root), out, field)
+    paths = [] if root is None else find_files(cells, root, field)
     numeric = [name for name, column in kinds.items() if column.numeric and column.size > 1]
     info |= {"axes": [*layouts, *numeric], "start": axes, "k": near.shape[1], "scores": [low, high]}
     # The blocks before the script are what the page draws first.
     first = [("info", _to_json(info))]
-    first += [(f"layout {name}", _to_base64(_quantize(points))) for name, points in layouts.items()]
+    first += [(f"layout {name}", _to_base64(quantize(points))) for name, points in layouts.items()]
     later: list[tuple[str, bytes]] = []
     for number, (name, column) in enumerate(kinds.items()):
-        block = (f"column {number}", _to_json(encode_column(cells[name], column, all_rows.get(name))))
+        block = (f"column {number}", _to_json(column_values(index, name, field)))
         (later if column.kind == "text" else first).append(block)
     later.append(("column id", _to_json({"kind": "text", "values": cells["id"]})))
     width = (high - low) or 1.0
     later += [("neighbors", _to_base64(near.astype("<u4")))]
-    later += [("scores", _to_base64(np.round((scores - low) / width * _MISSING).astype("<u2")))]
-    later += [("links", _to_json(links))] if any(links) else []
+    later += [("scores", _to_base64(np.round((scores - low) / width * _MAX_STEP).astype("<u2")))]
+    if any(paths):
+        later += [("links", _to_json(link_files(paths, cells, out)))]
+        later += [("covers", _to_json(embed_covers(paths, max_cover_bytes)))] if max_cover_bytes else []
+        later += [("outlines", _to_json(embed_outlines(paths)))] if has_waveforms else []
     later += [("terms", _to_json(_terms(index, cells["id"], field)))] if index.vocabulary(field)[0] else []
     head, script, tail = _template()
     with files.atomic_write(out) as file:
         for part in (head, *map(_block, first), script, *map(_block, later), tail):
             file.write(part)
         return file.tell()
-
-
-def _read_all_rows(index: Index, names: set[str]) -> dict[str, list[Any]]:
-    """Columns of all rows, where an index has several fields: a category keeps its colour whichever rows are shown."""
-    return index.cells(names, every=True) if len(index.fields) > 1 else {}
 
 
 def neighbors(
@@ -168,40 +192,6 @@ def _terms(index: Index, ids: Sequence[str], field: str | None) -> dict[str, Any
     blocks = (ids[at : at + _ROWS_PER_BLOCK] for at in range(0, len(ids), _ROWS_PER_BLOCK))
     rows = [terms for block in blocks for terms in index.nearest_terms(block, field=field)]
     return {"values": values, "near": [[position[term] for term in terms] for terms in rows]}
-
-
-def _links(cells: dict[str, list[Any]], root: Path, out: Path, field: str | None) -> list[str]:
-    """The address of each row's file, relative to the page; "" if it has none in the folder."""
-    if not root.is_dir():
-        raise UsageError(root, "this folder does not exist", "give the folder of the rows' files")
-    root, base = root.resolve(), out.resolve().parent
-    names = [cells[name] for name in dict.fromkeys([field, "path", "audio", "id"]) if name in cells]
-    links = [_link(root, base, row) for row in zip(*names, strict=True)]
-    times = zip(*(cells.get(name, [None] * len(links)) for name in ("start", "seconds")), strict=True)
-    fragments = (media_fragment({"start": start, "seconds": seconds}) for start, seconds in times)
-    return [link and link + fragment for link, fragment in zip(links, fragments, strict=True)]
-
-
-def _link(root: Path, base: Path, names: tuple[Any, ...]) -> str:
-    spellings = {unicodedata.normalize("NFC", name): name for name in names[-1:] if isinstance(name, str)}  # of the id
-    for name in names:
-        name = spellings.get(name, name) if isinstance(name, str) else name
-        if isinstance(name, str) and name and "\0" not in name and len(name) < 4096:
-            try:
-                path = Path(files.text_to_path(name, str(root))).resolve()
-                if path.is_relative_to(root) and path.is_file():
-                    return "./" + quote(os.fsencode(Path(os.path.relpath(path, base)).as_posix()))
-            except (OSError, ValueError):
-                continue  # no file can have this name
-    return ""
-
-
-def _quantize(points: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Coordinates in [-1, 1] as 65,535 steps; only x and y where z is 0 throughout."""
-    flat = points if np.nan_to_num(points[:, 2]).any() else points[:, :2]
-    steps = np.round((np.nan_to_num(flat) + 1) / 2 * (_MISSING - 1)).astype("<u2")
-    steps[np.isnan(flat).any(1)] = _MISSING
-    return steps
 
 
 def _to_base64(array: npt.NDArray[Any]) -> bytes:

@@ -11,7 +11,7 @@ from sound_files import melody, pack
 from jointembed import Index
 from jointembed.index import playlist
 from jointembed.serve.audio import find_sound
-from jointembed.web.export import _link
+from jointembed.web.media import find_files, link_files
 
 pytestmark = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the system compares names in its own way")
 
@@ -30,7 +30,8 @@ def test_row_leads_to_its_own_file_in_any_form_of_unicode(tmp_path):
         for name in names:
             assert find_sound(index.row(name), index.info, []) == str(music / name)
             cell = unicodedata.normalize("NFC", name)
-            link = _link(music.resolve(), tmp_path, (cell, name))
+            cells = {"path": [cell], "id": [name]}
+            [link] = link_files(find_files(cells, music, None), cells, tmp_path / "page.html")
             assert link and os.path.samefile(tmp_path / os.fsdecode(unquote(link)), music / name)
         playlist.write(str(tmp_path / "a.m3u8"), index, index.search(np.zeros(2), 4))
     lines = (tmp_path / "a.m3u8").read_bytes().splitlines()

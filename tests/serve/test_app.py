@@ -189,6 +189,32 @@ def test_rows_columns_and_layouts_are_those_of_the_index(songs, port):
     _, headers, body = ask(port, "/api/layout?axes=pca2")
     assert len(body) == 300 * 12
     assert headers["index-version"] == column["version"] == get_json(port, "/api/info")["version"]
+    _, _, steps = ask(port, "/api/layout?axes=pca2&bits=16")
+    expected = np.frombuffer(body, "<f4").reshape(300, 3)[:, :2]
+    np.testing.assert_allclose(np.frombuffer(steps, "<u2").reshape(300, 2) / 65534 * 2 - 1, expected, atol=2e-5)
+
+
+def test_packed_column_is_sent_once_a_version(songs, port):
+    target = "/api/column?name=genre&format=packed"
+    _, headers, body = ask(port, target)
+    size = int.from_bytes(body[:4], "little")
+    assert json.loads(body[4 : 4 + size])["values"] == ["polka", "waltz"]
+    assert np.frombuffer(body[4 + size :], np.int8)[:2].tolist() == [1, 0]
+    again = ask(port, target, headers=[f"If-None-Match: {headers['etag']}"])
+    assert (again[0], again[2], again[1]["index-version"]) == (304, b"", headers["index-version"])
+    assert headers["cache-control"] == "no-cache"
+
+
+def test_items_are_found_by_their_position_on_the_map(songs, port):
+    hits = get_json(port, "/api/similar?id=s5")["hits"]
+    positions = [hit["position"] for hit in hits]
+    items = get_json(port, "/api/items?" + "&".join(f"position={at}" for at in positions))["items"]
+    assert [(each["id"], each["row"], each["position"]) for each in items] == [
+        (hit["id"], hit["row"], hit["position"]) for hit in hits
+    ]
+    assert get_json(port, "/api/row?id=s5")["position"] == 5
+    for target, status in (("position=300", 404), ("position=-1", 404), ("position=x", 422), ("", 422)):
+        assert ask(port, f"/api/items?{target}")[0] == status
 
 
 @pytest.mark.parametrize(
@@ -251,6 +277,7 @@ def test_answers_match_their_documented_models(port):
         ("/api/info", schema.Info),
         ("/api/column?name=genre", schema.ColumnValues),
         ("/api/row?id=s1", schema.Row),
+        ("/api/items?position=1", schema.Items),
         ("/api/similar?id=s1", schema.Hits),
         ("/api/path?start=s1&end=s2", schema.Hits),
         ("/api/search?q=waltz", schema.Hits),
@@ -444,6 +471,10 @@ def test_cover_of_a_sound_is_served_with_its_version(music):
         status, headers, body = ask(port, "/api/cover?id=a.wav")
         assert (status, headers["content-type"], body) == (200, "image/png", picture)
         assert headers["cache-control"] == ask_sound(port, "a.wav")[1]["cache-control"] == "no-cache"
+        version = get_json(port, "/api/info")["version"]
+        assert "immutable" in ask(port, f"/api/cover?id=a.wav&version={version}")[1]["cache-control"]
+        assert "immutable" in ask(port, f"/api/cover?id=out.wav&version={version}")[1]["cache-control"]
+        assert ask(port, "/api/cover?id=a.wav&version=before")[1]["cache-control"] == "no-cache"
         assert headers["x-content-type-options"] == "nosniff"
         again = ask(port, "/api/cover?id=a.wav", headers=[f"If-None-Match: {headers['etag']}"])
         assert again[0] == 304 and again[2] == b""

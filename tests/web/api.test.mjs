@@ -4,6 +4,10 @@ import { beforeEach, test } from "node:test";
 import { EmbeddedSource, ServerSource, VersionError, numeric, valuesOf } from "../../jointembed/web/static/api.js";
 
 const base64 = (array) => Buffer.from(array.buffer).toString("base64");
+const packed = (header) => {
+  const text = JSON.stringify(header).padEnd(60);
+  return Uint8Array.of(60, 0, 0, 0, ...new TextEncoder().encode(text)).buffer;
+};
 const ALL = { k: 10, accept: () => true };
 
 beforeEach(() => {
@@ -80,8 +84,9 @@ test("embedded layout has the missing points as NaN", async () => {
 });
 
 test("numeric takes numbers and integer categories", () => {
-  assert.deepEqual(numeric({ kind: "number", values: [1, null] }), [1, null]);
-  assert.deepEqual(numeric({ kind: "category", values: [7, 9], codes: [1, -1, [0, 1]] }), [9, null, null]);
+  assert.deepEqual([...numeric({ kind: "number", values: Float64Array.of(1, NaN) })], [1, NaN]);
+  assert.deepEqual([...numeric({ kind: "category", values: [7, 9], codes: [1, -1, [0, 1]] })], [9, NaN, NaN]);
+  assert.deepEqual(valuesOf({ kind: "number", values: Float64Array.of(1, NaN) }, 1), []);
   assert.deepEqual(valuesOf({ kind: "category", values: ["a", "b"], codes: [[0, 1], -1] }, 0), ["a", "b"]);
 });
 
@@ -89,10 +94,10 @@ test("server addresses are relative and a column of another version is an error"
   const addresses = [];
   globalThis.fetch = async (address) => {
     addresses.push(address);
-    return { ok: true, json: async () => ({ version: "2", values: [] }) };
+    return { ok: true, arrayBuffer: async () => packed({ kind: "text", version: "2", values: [] }) };
   };
   const source = new ServerSource("tags", "1");
   await assert.rejects(source.column("genre"), VersionError);
-  assert.deepEqual(addresses, ["api/column?name=genre&field=tags"]);
+  assert.deepEqual(addresses, ["api/column?name=genre&format=packed&field=tags"]);
   assert.deepEqual((await source.at("tags", "2").column("genre")).values, []);
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { PointGrid } from "../../jointembed/web/static/grid.js";
 import { contains, pointsWithin, thin } from "../../jointembed/web/static/region.js";
 
 const CRESCENT = [[0, 0], [4, 0], [4, 4], [0, 4], [0, 3], [3, 3], [3, 1], [0, 1]]; // prettier-ignore
@@ -12,8 +13,10 @@ test("a region that is bent holds what lies in it and not what it surrounds", ()
 
 test("points within a region are on the map", () => {
   const points = new Float32Array([1, 0.5, 0, 3.5, 2, 0, 1, 2, 0, NaN, NaN, NaN, 1, 3.5, 0]);
-  const chart = { points, count: 5, onMap: (point) => !Number.isNaN(points[point * 3]) };
-  assert.deepEqual(pointsWithin(CRESCENT, chart), [0, 1, 4]);
+  const places = points.map((value) => value / 4);
+  const region = CRESCENT.map((corner) => corner.map((value) => value / 4));
+  const chart = { points: places, grid: new PointGrid(places, 2), onMap: (point) => point !== 3 };
+  assert.deepEqual([...pointsWithin(region, chart)], [0, 1, 4]);
 });
 
 test("a long line is thinned to few corners that keep its course", () => {

@@ -2,18 +2,25 @@
 
 import base64
 import hashlib
+import io
 import json
 import re
 from html.parser import HTMLParser
 
+import mutagen
+import mutagen.id3
 import numpy as np
 import pytest
+from PIL import Image
+from web_page import tone
 
 from jointembed.__main__ import main
 from jointembed.analyze.layout import compute_layout
 from jointembed.errors import UsageError
 from jointembed.index.index import Index
 from jointembed.web import export
+from jointembed.web.media import embed_covers, embed_outlines
+from jointembed.web.packed import pack_column
 
 HOSTILE = "</script><script>window.__xss = 1</script><img src=x onerror=alert(1)> <!-- ü 🎈"
 
@@ -128,6 +135,42 @@ def test_category_has_the_same_code_in_every_field(tmp_path):
         assert export.column_values(index, "kind", "y")["values"] == [5, 6]
 
 
+def unpack(content):
+    size = int.from_bytes(content[:4], "little")
+    header = json.loads(content[4 : 4 + size])
+    assert (4 + size) % 8 == 0
+    return header, content[4 + size :]
+
+
+@pytest.mark.parametrize(
+    "numbers, kind, scale",
+    [
+        ([1999, None, -3], "int32", 1),
+        ([12.34, None, 0.1], "int32", 100),
+        ([1 / 3 + at for at in range(3)], "float64", 1),
+        ([2.0**-40, 1.5, None], "float32", 1),
+        ([3e9, 1e10], "float32", 1),
+        ([1e300, 5.0], "float64", 1),
+    ],
+)
+def test_packed_numbers_are_exact(numbers, kind, scale):
+    header, content = unpack(pack_column({"kind": "number", "values": numbers}))
+    assert (header["type"], header["scale"]) == (kind, scale)
+    values = np.frombuffer(content, kind).astype(np.float64)
+    values[values == -(2**31)] = np.nan
+    np.testing.assert_array_equal(values / scale, np.array(numbers, np.float64))
+
+
+def test_packed_categories_may_have_several_values():
+    column = {"kind": "category", "values": ["a", "b"], "codes": [0, -1, [0, 1]]}
+    header, content = unpack(pack_column(column))
+    assert header == {"kind": "category", "values": ["a", "b"], "type": "int8", "lists": 3}
+    assert np.frombuffer(content[:16], "<u4").tolist() == [0, 1, 1, 3]
+    assert np.frombuffer(content[16:], np.int8).tolist() == [0, 0, 1]
+    text = {"kind": "text", "values": ["\udce9", None]}
+    assert unpack(pack_column(text)) == (text, b"")
+
+
 def test_odd_cells_become_text_and_ids_stay_whole(tmp_path):
     rows = [
         {"id": "bad\udce9/" + "x" * 900, "odd": {"a": 1}, "big": 10**400, "true": True, "list": [1, [2]]},
@@ -202,7 +245,7 @@ def test_exported_page_allows_only_its_own_script_and_style(songs, tmp_path):
     addresses = [value for name, value in page.attributes if name in ("href", "src") and not value.startswith("#")]
     assert all(value.startswith("data:image/svg+xml,") for value in addresses)
     data = sum(map(len, page.data.values()))
-    assert (tmp_path / "out.html").stat().st_size - data < 250_000
+    assert (tmp_path / "out.html").stat().st_size - data < 270_000
 
 
 def test_page_names_no_other_host_and_has_no_inline_code():
@@ -253,6 +296,31 @@ def test_sounds_are_linked_relative_to_the_page_and_inside_the_folder(tmp_path):
         assert json.loads(page.data["links"]) == [link, "", "", "", link + "#t=1.500,3.500", "", ""]
         with pytest.raises(UsageError, match="does not exist"):
             export.export(index, tmp_path / "out.html", root=tmp_path / "nowhere")
+
+
+def test_covers_are_small_and_each_once_and_within_their_bound(tmp_path):
+    for at in range(6):
+        picture = io.BytesIO()
+        Image.new("RGB", (500, 400), (40 * (at // 2), 0, 90)).save(picture, "PNG")
+        (tmp_path / f"{at}.wav").write_bytes(tone(0.6))
+        sound = mutagen.File(tmp_path / f"{at}.wav")
+        sound.add_tags()
+        content = picture.getvalue() if at < 5 else b"\x89PNG\r\n\x1a\n broken"
+        sound.tags.add(mutagen.id3.APIC(mime="image/png", type=3, data=content))
+        sound.save()
+    paths = [tmp_path / f"{at}.wav" for at in range(6)]
+    covers = embed_covers([*paths, None, paths[0]], 1_000_000)
+    assert covers["of"] == [0, 0, 1, 1, 2, -1, -1, 0] and len(covers["values"]) == 3
+    kind, _, content = covers["values"][0].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+        assert image.size == (96, 77)
+    some = embed_covers(paths, len(covers["values"][0]) + len(covers["values"][1]) + 1)
+    assert some["of"] == [0, 0, 1, 1, -1, -1]
+    outlines = embed_outlines([paths[0], None, tmp_path / "none.wav"])
+    assert outlines["of"] == [0, -1, -1]
+    peaks = np.frombuffer(base64.b64decode(outlines["values"][0]), np.uint8)
+    assert len(peaks) == 300 and peaks.max() == 255 and peaks.min() > 0
 
 
 def test_one_row_without_columns_has_a_page(tmp_path):

@@ -9,11 +9,11 @@ const REGION_DIGITS = 4; // of a coordinate; the map is about 2 wide
 /**
  * @param {any} question
  * @param {{field?: string, where?: string, options?: Record<string, any>, map?: string | string[], colour?: string,
- *   view?: string, sort?: {name: string, isDescending: boolean}}}
+ *   view?: string, contours?: boolean, sort?: {name: string, isDescending: boolean}}}
  *   scope `map` is the name of a layout or the columns that are its axes; what is undefined is left out
  * @returns {string} the query with its "?", or ""
  */
-export function formatQuery(question, { field, where, options = {}, map, colour, view, sort }) {
+export function formatQuery(question, { field, where, options = {}, map, colour, view, contours, sort }) {
   const params = [];
   if (question.kind === "similar") {
     for (const id of question.plus) params.push(["similar", id]);
@@ -27,6 +27,7 @@ export function formatQuery(question, { field, where, options = {}, map, colour,
   if (Array.isArray(map)) for (const name of map) params.push(["axis", name]);
   else if (map) params.push(["map", map]);
   if (colour !== undefined) params.push(["colour", colour]);
+  if (contours) params.push(["contours", true]);
   if (view === "table") params.push(["view", view]);
   if (sort?.name) params.push(["sort", sort.name], ...(sort.isDescending ? [["order", "descending"]] : []));
   return params.length ? `?${params.map(([name, value]) => `${name}=${encodeId(String(value))}`).join("&")}` : "";
@@ -50,12 +51,13 @@ export function parseQuery(query) {
   if (get("deduplicate") === "true") options.deduplicate = true;
   /**
    * @type {{field: string, where: string, options: Record<string, any>, map?: string | string[], colour?: string,
-   *   view?: string, sort?: {name: string, isDescending: boolean}}}
+   *   view?: string, contours?: boolean, sort?: {name: string, isDescending: boolean}}}
    */
   const scope = { field: get("field"), where: get("where"), options };
   if (list("axis").length > 1) scope.map = list("axis");
   else if (get("map")) scope.map = get("map");
   if (list("colour").length) scope.colour = get("colour");
+  if (get("contours") === "true") scope.contours = true;
   if (get("view") === "table") scope.view = "table";
   if (get("sort")) scope.sort = { name: get("sort"), isDescending: get("order") === "descending" };
   if (list("similar").length)

@@ -1,25 +1,28 @@
 // @ts-check
 // Where answers come from: a server, or the data embedded in the page. Both have the same methods; items are
-// identified by id, and hits are { id, rank, score, row, audio, duplicates }.
+// identified by id, and hits are { id, rank, score, row, position, audio, duplicates }; the position is that on the map.
 
 import { encodeId, normalize } from "./format.js";
+import { readOutline } from "./outline.js";
+import { dequantize, isMissing, typeColumn, unpackColumn } from "./packed.js";
 
 const PATH_ITEMS = 10;
+const MAX_FINE = 100000; // items whose map is loaded in all its precision at once
 
 /** The index changed between two answers: what was loaded belongs to an older version. */
 export class VersionError extends Error {}
 
 /** The values of a row in a column, as a list. */
 export function valuesOf(column, point) {
-  if (column.kind !== "category") return column.values[point] === null ? [] : [column.values[point]];
+  if (column.kind !== "category") return isMissing(column.values[point]) ? [] : [column.values[point]];
   const code = column.codes[point];
   return (Array.isArray(code) ? code : code < 0 ? [] : [code]).map((each) => column.values[each]);
 }
 
-/** The numbers of a column, also of one whose few integers are categories. */
+/** The numbers of a column, also of one whose few integers are categories; NaN for none. @returns {Float64Array} */
 export function numeric(column) {
   if (column.kind === "number") return column.values;
-  return column.codes.map((code) => (Array.isArray(code) || code < 0 ? null : column.values[code]));
+  return Float64Array.from(column.codes, (code) => (Array.isArray(code) || code < 0 ? NaN : column.values[code]));
 }
 
 /** A promise for each key, made once; a failed one is forgotten. */
@@ -41,13 +44,14 @@ export class ServerSource {
   isLive = true;
   cache = new Cache();
 
-  constructor(field = "", version = "") {
+  constructor(field = "", version = "", count = 0) {
     this.field = field;
     this.version = version;
+    this.count = count; // of the items
   }
 
-  at(field, version) {
-    return new ServerSource(field, version);
+  at(field, version, count) {
+    return new ServerSource(field, version, count);
   }
 
   /** @param {RequestInit} [init] */
@@ -78,21 +82,39 @@ export class ServerSource {
     if (version !== this.version) throw new VersionError("The index has changed.");
   }
 
-  /** @param {AbortSignal} [signal] of who waits */
-  layout(axes, signal) {
-    return this.cache.get(`layout ${axes}`, async () => {
-      const answer = await this.get("layout", [["axes", axes]], { signal });
+  /** Whether the points of `layout` are only nearly where they belong. */
+  get isCoarse() {
+    return this.count > MAX_FINE;
+  }
+
+  /**
+   * The points (N, 3) of a layout.
+   * @param {string} axes @param {AbortSignal} [signal] of who waits
+   * @param {boolean} isFine whether they are exact, which takes more bytes
+   */
+  layout(axes, signal, isFine = !this.isCoarse) {
+    return this.cache.get(`layout ${axes} ${isFine}`, async () => {
+      const answer = await this.get("layout", [["axes", axes], ["bits", isFine ? "" : 16]], { signal });
       this.check(answer.headers.get("index-version"));
-      return new Float32Array(await answer.arrayBuffer());
+      const content = await answer.arrayBuffer();
+      return isFine ? new Float32Array(content) : dequantize(new Uint16Array(content), this.count);
     });
   }
 
   column(name) {
     return this.cache.get(`column ${name}`, async () => {
-      const column = await this.json("column", [["name", name]]);
+      const answer = await this.get("column", [["name", name], ["format", "packed"]]);
+      const column = unpackColumn(await answer.arrayBuffer());
       this.check(column.version);
       return column;
     });
+  }
+
+  /** The items at some points, of which there may be 200. */
+  async items(points) {
+    const { items, version } = await this.json("items", points.map((point) => ["position", String(point)]));
+    this.check(version);
+    return items;
   }
 
   row(id) {
@@ -130,7 +152,12 @@ export class ServerSource {
 
   /** The address of the picture of a hit, which need not exist. */
   cover(hit) {
-    return hit.audio ? `api/cover?id=${encodeId(hit.id)}` : null;
+    return hit.audio ? `api/cover?id=${encodeId(hit.id)}&version=${encodeId(this.version)}` : null;
+  }
+
+  /** The outline of the sound of a song, in [0, 1], if it can be read. */
+  outline(song, signal) {
+    return readOutline(song.audio, signal);
   }
 
   /** A playlist of items, as a Blob. */
@@ -156,6 +183,7 @@ export class EmbeddedSource {
   field = "";
   version = "";
   cache = new Cache();
+  covers = new Map(); // id -> data URL, of the items that were shown
 
   at() {
     return this;
@@ -185,27 +213,24 @@ export class EmbeddedSource {
     return this.cache.get("info", async () => JSON.parse(await this.block("info")));
   }
 
+  isCoarse = false;
+
   layout(axes) {
     return this.cache.get(`layout ${axes}`, async () => {
-      const steps = new Uint16Array(await this.bytes(`layout ${axes}`));
       const { count } = await this.info();
-      const dims = steps.length / count;
-      const points = new Float32Array(count * 3);
-      for (let point = 0; point < count; point++) {
-        const isMissing = steps[point * dims] === 65535;
-        for (let axis = 0; axis < dims; axis++) {
-          points[point * 3 + axis] = isMissing ? NaN : (steps[point * dims + axis] / 65534) * 2 - 1;
-        }
-      }
-      return points;
+      return dequantize(new Uint16Array(await this.bytes(`layout ${axes}`)), count);
     });
   }
 
   column(name) {
     return this.cache.get(`column ${name}`, async () => {
       const at = (await this.info()).columns.findIndex((column) => column.name === name);
-      return JSON.parse(await this.block(`column ${at < 0 ? "id" : at}`));
+      return typeColumn(JSON.parse(await this.block(`column ${at < 0 ? "id" : at}`)));
     });
+  }
+
+  items(points) {
+    return Promise.all(points.map((point) => this.rowAt(point)));
   }
 
   /** Map(id -> point). */
@@ -233,11 +258,22 @@ export class EmbeddedSource {
     }
     const vocabulary = await this.cache.get("terms", async () => JSON.parse(await this.block("terms")));
     const terms = vocabulary ? vocabulary.near[point].map((at) => vocabulary.values[at]) : [];
-    return { id, row, terms, audio: links[point] || null, duplicates: [] };
+    const covers = await this.cache.get("covers", async () => JSON.parse(await this.block("covers")));
+    if (covers) this.covers.set(id, covers.values[covers.of[point]] ?? null);
+    return { id, row, position: point, terms, audio: links[point] || null, duplicates: [] };
   }
 
-  cover(_hit) {
-    return null; // pictures would make the file too large
+  /** The picture of a hit as a data URL, if the file has room for it. */
+  cover(hit) {
+    return this.covers.get(hit.id) ?? null;
+  }
+
+  /** The outline of the sound of a song, in [0, 1], if the file holds it. @returns {Promise<Float32Array | null>} */
+  async outline(song) {
+    const outlines = await this.cache.get("outlines", async () => JSON.parse(await this.block("outlines")));
+    const point = (await this.points()).get(song.id);
+    const text = outlines?.values[outlines.of[point]];
+    return text ? Float32Array.from(atob(text), (character) => character.charCodeAt(0) / 255) : null;
   }
 
   async hits(points, scores) {

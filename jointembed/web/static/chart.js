@@ -1,53 +1,14 @@
 // @ts-check
-// The map: all points drawn at once by WebGL 2, a view in two or three dimensions, and the point under the pointer.
+// The map: its points, a view in two or three dimensions, and the point under the pointer.
 
 import { reducedMotion } from "./dom.js";
+import { DISC, HIDDEN, Renderer } from "./renderer.js";
 
-const VERTEX = `#version 300 es
-layout(location = 0) in vec3 from;
-layout(location = 1) in vec3 to;
-layout(location = 2) in vec4 colour;
-layout(location = 3) in float shape;
-uniform mat4 view;
-uniform float progress, size, depth;
-out vec4 shade;
-flat out float ring, diameter;
-void main() {
-  gl_Position = view * vec4(mix(from, to, progress), 1.0);
-  diameter = size * (shape < 1.5 ? 0.8 : 1.0) * (depth > 0.0 ? clamp(depth / gl_Position.w, 0.4, 3.0) : 1.0);
-  gl_PointSize = diameter + 2.0;
-  ring = shape > 2.5 ? 1.0 : 0.0;
-  float haze = depth > 0.0 ? clamp(1.35 - 0.42 * gl_Position.w / depth, 0.25, 1.0) : 1.0;
-  shade = vec4(colour.rgb, colour.a * haze);
-}`;
-
-const FRAGMENT = `#version 300 es
-precision highp float;
-in vec4 shade;
-flat in float ring, diameter;
-uniform vec3 paper;
-uniform float opacity, cut;
-out vec4 pixel;
-void main() {
-  float away = length(gl_PointCoord - 0.5) * (diameter + 2.0);
-  float r = diameter * 0.5;
-  float soft = min(0.7, r * 0.6);
-  float alpha = 1.0 - smoothstep(r - soft, r + soft, away);
-  if (ring > 0.5) alpha *= smoothstep(r * 0.5 - 0.5, r * 0.5 + 0.5, away);
-  if (alpha < cut) discard;
-  alpha *= shade.a * opacity;
-  float rim = ring > 0.5 || diameter < 6.0 ? 0.0 : 0.75 * smoothstep(r - 1.7, r - 0.5, away);
-  pixel = vec4(mix(shade.rgb, paper, rim) * alpha, alpha);
-}`;
-
-// The shapes of a point.
-export const HIDDEN = 0;
-export const DIMMED = 1;
-export const DISC = 2;
-export const RING = 3;
 export const PICK_RADIUS = 14; // pixels around the pointer
 const TRANSITION_MS = 700; // from one map to another
 const CAMERA_DISTANCE = 2.6; // from the camera to the middle of a 3-D map
+const REST_MS = 120; // after the last movement
+const FIRST_RADIUS = 32; // pixels, within which the nearest point is looked for at first
 
 export class Chart {
   constructor(canvas) {
@@ -65,15 +26,27 @@ export class Chart {
     this.paper = [1, 1, 1]; // the background [r, g, b], each in [0, 1]
     this.matrix = new Float32Array(16);
     this.started = -Infinity;
-    this.alive = this.open();
+    this.isChanged = true; // since the last frame: the points look different
+    this.movedAt = -Infinity; // the time of the last movement
+    this.renderer = new Renderer(canvas);
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     canvas.addEventListener("webglcontextrestored", () => {
-      this.open();
-      this.upload();
-      this.updateBuffers();
+      this.renderer.alive = this.renderer.open();
+      this.renderer.clear();
+      this.renderer.setPoints(this.points, this.dims, null);
+      this.updateStyles();
     });
     new ResizeObserver(() => this.resize()).observe(canvas);
     this.resize();
+  }
+
+  get alive() {
+    return this.renderer.alive;
+  }
+
+  /** The points by place. */
+  get grid() {
+    return this.renderer.grid;
   }
 
   on(name, listener) {
@@ -84,51 +57,6 @@ export class Chart {
     this.listeners[name]?.(...values);
   }
 
-  open() {
-    const gl = this.canvas.getContext("webgl2", { antialias: false, premultipliedAlpha: true });
-    if (!gl) return false;
-    this.gl = gl;
-    const program = gl.createProgram();
-    for (const [type, text] of [
-      [gl.VERTEX_SHADER, VERTEX],
-      [gl.FRAGMENT_SHADER, FRAGMENT],
-    ]) {
-      const shader = gl.createShader(type);
-      gl.shaderSource(shader, text);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program);
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return false;
-    gl.useProgram(program);
-    this.uniform = Object.fromEntries(
-      ["view", "progress", "size", "depth", "paper", "opacity", "cut"].map((name) => [
-        name,
-        gl.getUniformLocation(program, name),
-      ]),
-    );
-    this.buffers = ["from", "to", "colour", "shape"].map((_, at) => {
-      const buffer = gl.createBuffer();
-      gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-      gl.enableVertexAttribArray(at);
-      if (at < 2) gl.vertexAttribPointer(at, 3, gl.FLOAT, false, 0, 0);
-      else if (at === 2) gl.vertexAttribPointer(at, 4, gl.UNSIGNED_BYTE, true, 0, 0);
-      else gl.vertexAttribPointer(at, 1, gl.UNSIGNED_BYTE, false, 0, 0);
-      return buffer;
-    });
-    this.order = gl.createBuffer();
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.order);
-    gl.enable(gl.BLEND);
-    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    return true;
-  }
-
-  fill(at, values) {
-    if (!this.alive) return;
-    this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.buffers[at]);
-    this.gl.bufferData(this.gl.ARRAY_BUFFER, values, this.gl.STATIC_DRAW);
-  }
-
   /** Show another layout: `points` (N, 3), and the `scales` of axes that are columns, else null. */
   setPoints(points, dims, scales, keepView = false) {
     const first = this.count === 0;
@@ -137,11 +65,9 @@ export class Chart {
     this.dims = dims;
     this.scales = scales;
     this.count = points.length / 3;
-    this.previous = previous.length === points.length ? previous : points;
     if (this.count !== this.shapes?.length) {
       this.shapes = new Uint8Array(this.count).fill(DISC);
       this.tints = new Uint8Array(this.count * 4).fill(128);
-      this.shuffled = shuffle(this.count);
     }
     const extent = { x: 0.05, y: 0.05 };
     for (let at = 0; at < points.length; at += 3) {
@@ -151,39 +77,16 @@ export class Chart {
       }
     }
     this.extent = extent;
-    this.started = first || reducedMotion.matches ? -Infinity : performance.now();
-    this.upload();
-    this.updateBuffers();
-    if (!keepView) this.fit(false);
+    const isSmooth = !first && !keepView && !reducedMotion.matches && previous.length === points.length;
+    this.started = isSmooth ? performance.now() : -Infinity;
+    this.renderer.setPoints(points, dims, isSmooth ? previous : null);
+    if (keepView) this.draw();
+    else this.fit(false);
   }
 
-  upload() {
-    this.fill(
-      0,
-      this.previous.map((value) => (value === value ? value : 9)),
-    );
-    this.fill(
-      1,
-      this.points.map((value) => (value === value ? value : 9)),
-    );
-  }
-
-  /** Upload `tints` (N, 4) and `shapes` (N). Dimmed points are drawn first, the rest in a shuffled order. */
-  updateBuffers() {
-    this.fill(2, this.tints);
-    this.fill(3, this.shapes);
-    const order = new Uint32Array(this.count);
-    let drawn = 0;
-    for (const dimmed of [true, false]) {
-      if (!dimmed) this.dimmed = drawn;
-      for (const point of this.shuffled ?? []) {
-        const shape = this.shapes[point];
-        if (shape !== HIDDEN && (shape === DIMMED) === dimmed && this.points[point * 3] === this.points[point * 3])
-          order[drawn++] = point;
-      }
-    }
-    this.drawn = drawn;
-    if (this.alive) this.gl.bufferData(this.gl.ELEMENT_ARRAY_BUFFER, order.subarray(0, drawn), this.gl.STATIC_DRAW);
+  /** Draw the points as `tints` (N, 4) and `shapes` (N) are now: dimmed ones first, the rest in a random order. */
+  updateStyles() {
+    this.renderer.setStyles(this.tints, this.shapes);
     this.draw();
   }
 
@@ -194,6 +97,8 @@ export class Chart {
     this.ratio = Math.min(2, window.devicePixelRatio || 1);
     this.canvas.width = Math.round(this.width * this.ratio);
     this.canvas.height = Math.round(this.height * this.ratio);
+    this.renderer.clear();
+    this.isChanged = true;
     this.render();
   }
 
@@ -283,18 +188,35 @@ export class Chart {
     return point < this.count && this.shapes[point] !== HIDDEN && this.points[point * 3] === this.points[point * 3];
   }
 
-  /** The point nearest to a pixel, or null. A pass over 200,000 points takes 3 ms, so there is no grid. */
+  /** The box of a 2-D map that some pixels around a pixel show. @returns {import("./grid.js").Box} */
+  boxAround(x, y, away) {
+    const [left, top] = this.placeOf(x - away, y - away);
+    const [right, bottom] = this.placeOf(x + away, y + away);
+    return [left, bottom, right, top];
+  }
+
+  /** The point nearest to a pixel, or null. */
   nearest(x, y, within = PICK_RADIUS) {
-    const { points, shapes, count } = this;
+    if (this.dims === 3) return this.nearestOf(x, y, within, null);
+    for (let radius = FIRST_RADIUS; ; radius *= 4) {
+      const reach = Math.min(radius, within);
+      const box = this.boxAround(x, y, reach);
+      const nearest = this.nearestOf(x, y, reach, box);
+      const isAll = box[0] <= -1 && box[1] <= -1 && box[2] >= 1 && box[3] >= 1;
+      if (nearest !== null || reach === within || isAll) return nearest;
+    }
+  }
+
+  /** The nearest one in a box, or of all points. */
+  nearestOf(x, y, within, box) {
+    const { points, shapes } = this;
     const [xx, yx, , wx, xy, yy, , wy, xz, yz, , wz, x1, y1, , w1] = this.matrix;
     const [halfWidth, halfHeight] = [this.width / 2, this.height / 2];
-    let best = within * within,
-      nearest = null;
-    for (let point = 0, at = 0; point < count; point++, at += 3) {
-      if (shapes[point] < DISC) continue;
-      const px = points[at],
-        py = points[at + 1],
-        pz = points[at + 2];
+    let best = within * within;
+    let nearest = /** @type {number | null} */ (null);
+    this.grid.visit(box, (point) => {
+      if (shapes[point] < DISC) return;
+      const [px, py, pz] = [points[point * 3], points[point * 3 + 1], points[point * 3 + 2]];
       const w = wx * px + wy * py + wz * pz + w1;
       const right = ((xx * px + xy * py + xz * pz + x1) / w + 1) * halfWidth - x;
       const down = (1 - (yx * px + yy * py + yz * pz + y1) / w) * halfHeight - y;
@@ -303,7 +225,7 @@ export class Chart {
         best = away;
         nearest = point;
       }
-    }
+    });
     return nearest;
   }
 
@@ -314,40 +236,64 @@ export class Chart {
     return Math.min(16, base * Math.min(3, Math.max(0.9, this.view.zoom ** 0.35)));
   }
 
+  /** Draw the points again, and what is drawn over them. */
   draw() {
+    this.isChanged = true;
+    this.drawMarks();
+  }
+
+  /** Draw again what is drawn over the points. */
+  drawMarks() {
     if (this.scheduled) return;
     this.scheduled = true;
     requestAnimationFrame(() => this.render());
   }
 
+  /** Draw another view. */
+  move() {
+    this.movedAt = performance.now();
+    this.draw();
+  }
+
   render() {
     this.scheduled = false;
-    this.animate?.();
+    const now = performance.now();
+    if (this.animate) {
+      this.animate();
+      this.movedAt = now;
+      this.isChanged = true;
+    }
     this.updateMatrix();
-    const progress = Math.min(1, (performance.now() - this.started) / TRANSITION_MS);
+    const progress = Math.min(1, (now - this.started) / TRANSITION_MS);
+    if (!this.isSettled) this.isChanged = true;
     this.isSettled = progress === 1;
+    const isMoving = !this.isSettled || now - this.movedAt < REST_MS;
+    const { renderer, isChanged } = this;
     if (this.alive && this.count) {
-      const { gl, uniform } = this;
-      gl.viewport(0, 0, this.canvas.width, this.canvas.height);
-      gl.clearColor(0, 0, 0, 0);
-      gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-      if (this.dims === 3) gl.enable(gl.DEPTH_TEST);
-      else gl.disable(gl.DEPTH_TEST);
-      gl.uniformMatrix4fv(uniform.view, false, this.matrix);
-      gl.uniform1f(uniform.progress, 1 - (1 - progress) ** 3);
-      gl.uniform1f(uniform.size, this.size * this.ratio);
-      gl.uniform1f(uniform.depth, this.dims === 3 ? CAMERA_DISTANCE : 0);
-      gl.uniform1f(uniform.opacity, this.opacity);
-      gl.uniform1f(uniform.cut, this.dims === 3 ? 0.4 : 0);
-      gl.uniform3fv(uniform.paper, this.paper);
-      // Dimmed points write no depth, so that they hide nothing.
-      gl.depthMask(false);
-      gl.drawElements(gl.POINTS, this.dimmed, gl.UNSIGNED_INT, 0);
-      gl.depthMask(true);
-      gl.drawElements(gl.POINTS, this.drawn - this.dimmed, gl.UNSIGNED_INT, 4 * this.dimmed);
+      const margin = this.size;
+      const [left, bottom] = this.placeOf(-margin, this.height + margin);
+      const [right, top] = this.placeOf(this.width + margin, -margin);
+      const frame = {
+        matrix: this.matrix,
+        progress: 1 - (1 - progress) ** 3,
+        size: this.size * this.ratio,
+        cameraDistance: this.dims === 3 ? CAMERA_DISTANCE : 0,
+        paper: this.paper,
+        opacity: this.opacity,
+        box: /** @type {import("./grid.js").Box | null} */ (
+          this.dims === 2 && this.isSettled ? [left, bottom, right, top] : null
+        ),
+      };
+      renderer.draw(frame, { isMoving, isChanged });
+      this.isChanged = false;
     }
     this.emit("view");
     if (!this.isSettled || this.animate) this.draw();
+    else if (!renderer.isComplete && !isMoving) this.drawMarks();
+    else if (!renderer.isComplete) {
+      clearTimeout(this.rest);
+      this.rest = setTimeout(() => this.drawMarks(), REST_MS + 1);
+    }
   }
 
   /** Move smoothly to another view. */
@@ -362,7 +308,7 @@ export class Chart {
       this.view.zoom = start.zoom * (end.zoom / start.zoom) ** eased;
       if (progress === 1) this.animate = null;
     };
-    this.draw();
+    this.move();
   }
 
   fit(smooth = true) {
@@ -378,14 +324,14 @@ export class Chart {
     const { sx, sy } = this.frame();
     this.view.x = clamp(this.view.x - right / (sx * this.view.zoom), 1.3);
     this.view.y = clamp(this.view.y + down / (sy * this.view.zoom), 1.3);
-    this.draw();
+    this.move();
   }
 
   rotate(right, down) {
     this.animate = null;
     this.view.yaw += right * 0.006;
     this.view.pitch = clamp(this.view.pitch + down * 0.006, 1.5);
-    this.draw();
+    this.move();
   }
 
   /** Zoom around a pixel, which stays where it is. */
@@ -399,7 +345,7 @@ export class Chart {
       this.view.y = clamp(this.view.y - ((y - my) / sy) * change, 1.3);
     }
     this.view.zoom = zoom;
-    this.draw();
+    this.move();
   }
 
   /** Move the view so that all these points are visible. */
@@ -425,15 +371,3 @@ export class Chart {
 }
 
 export const clamp = (value, limit) => Math.min(limit, Math.max(-limit, value));
-
-/** 0 to count - 1 in a random order, the same each time. */
-function shuffle(count) {
-  const order = Uint32Array.from({ length: count }, (_, at) => at);
-  let seed = 1;
-  for (let at = count - 1; at > 0; at--) {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-    const swap = Math.floor((seed / 4294967296) * (at + 1));
-    [order[at], order[swap]] = [order[swap], order[at]];
-  }
-  return order;
-}

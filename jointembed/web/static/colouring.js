@@ -2,10 +2,11 @@
 // The column that colours the points, the legend that explains it, and the layout that is shown.
 
 import { numeric } from "./api.js";
-import { DIMMED, DISC, HIDDEN, RING } from "./chart.js";
 import { GREY, categoryColour, channels, css, rampColour, theme } from "./colour.js";
 import { byId, cssVariable, el, option } from "./dom.js";
 import { formatCount, formatQuantity, plainText, plural } from "./format.js";
+import { isMissing } from "./packed.js";
+import { DIMMED, DISC, HIDDEN, RING } from "./renderer.js";
 import { updateInset } from "./sheet.js";
 import { parts, pointOf, state } from "./state.js";
 
@@ -18,6 +19,8 @@ export const LAYOUTS = {
 };
 export const AXES = ["axis-0", "axis-1", "axis-2"];
 const CROWD = 20000; // points, above which they are more transparent
+const SHADES = 256; // of a ramp
+const FINE_ZOOM = 24; // from which the steps of quantized places would show
 
 /** The chosen layout: its name, or two or three columns as axes. */
 export const chosenAxes = () => byId("map").value || AXES.map((id) => byId(id).value).filter(Boolean);
@@ -26,40 +29,57 @@ export const chosenAxes = () => byId("map").value || AXES.map((id) => byId(id).v
 export function updateColours() {
   const { chart, overlay, filters } = parts;
   const { shapes, tints, count } = chart;
-  const { column } = state;
+  const { column, selected } = state;
   const isDark = theme() === "dark";
-  const grey = { rgb: channels(GREY[theme()]), isRing: false };
-  const uniform = { rgb: channels(isDark ? "#8fb4dd" : "#3d6b9e"), isRing: false };
-  const dimmed = channels(isDark ? "#9aa0a6" : "#8a867e");
-  const styles = column?.kind === "category" ? column.values.map((_, code) => categoryColour(code)) : [];
-  const [low, high] = state.range;
   const filtered = column?.kind === "category" ? filters.chosen.get(state.colour) : null;
   const alpha = 255 * (count > CROWD ? 0.8 : 0.92);
+  const { styles, styleOf } = choosePalette(column, filtered);
+  const colours = Uint32Array.from(styles, ({ rgb }) => packColour(rgb, alpha));
+  const forms = Uint8Array.from(styles, ({ isHidden, isRing }) => (isHidden ? HIDDEN : isRing ? RING : DISC));
+  const dimmed = packColour(channels(isDark ? "#9aa0a6" : "#8a867e"), 255 * 0.16);
+  const words = new Uint32Array(tints.buffer);
   for (let point = 0; point < count; point++) {
-    let style = grey;
-    let isHidden = false;
-    if (!column) style = uniform;
-    else if (column.kind === "number") {
-      const value = column.values[point];
-      if (value !== null) style = { rgb: rampColour((value - low) / (high - low || 1)), isRing: false };
-    } else {
-      const codes = column.codes[point];
-      const code = Array.isArray(codes) ? shownCategory(codes, filtered) : codes;
-      isHidden = code === undefined || state.hidden.has(Math.min(code, MAX_CATEGORIES));
-      style = styles[code] ?? grey;
-    }
-    const isAccepted = filters.accepts(point) && (!state.selected || state.selected.has(point));
-    const rgb = isAccepted ? style.rgb : dimmed;
-    tints[point * 4] = rgb[0];
-    tints[point * 4 + 1] = rgb[1];
-    tints[point * 4 + 2] = rgb[2];
-    tints[point * 4 + 3] = isAccepted ? alpha : 255 * 0.16;
-    shapes[point] = isHidden ? HIDDEN : !isAccepted ? DIMMED : style.isRing ? RING : DISC;
+    const style = styleOf(point);
+    const isAccepted = (!selected || selected[point]) && filters.accepts(point);
+    words[point] = isAccepted ? colours[style] : dimmed;
+    shapes[point] = forms[style] && !isAccepted ? DIMMED : forms[style];
   }
   chart.paper = channels(cssVariable("--paper-hex")).map((value) => value / 255);
   overlay.setLabels(column?.kind === "category" ? column : state.clusters, MAX_CATEGORIES, filtered);
-  chart.updateBuffers();
+  chart.updateStyles();
   for (const item of byId("list").children) styleSwatch(item.querySelector(".swatch"), item.dataset.id);
+}
+
+/** A colour as a word of the bytes r, g, b, a. */
+const packColour = (rgb, alpha) => new Uint32Array(Uint8Array.of(...rgb, alpha).buffer)[0];
+
+/** The styles of points, and a function from a point to the place of its style; the first one is that of no value. */
+function choosePalette(column, filtered) {
+  const grey = { rgb: channels(GREY[theme()]), isHidden: state.hidden.has(-1) };
+  if (!column) return { styles: [{ rgb: channels(theme() === "dark" ? "#8fb4dd" : "#3d6b9e") }], styleOf: () => 0 };
+  if (column.kind === "number") {
+    const { values } = column;
+    const [low, high] = state.range;
+    const last = SHADES - 1;
+    const scale = last / (high - low || 1);
+    return {
+      styles: [grey, ...Array.from({ length: SHADES }, (_, shade) => ({ rgb: rampColour(shade / last) }))],
+      styleOf: (point) => {
+        const shade = (values[point] - low) * scale;
+        return shade === shade ? 1 + Math.round(Math.min(last, Math.max(0, shade))) : 0;
+      },
+    };
+  }
+  const { codes, values } = column;
+  const isHidden = (code) => state.hidden.has(Math.min(code, MAX_CATEGORIES));
+  const styles = [grey, ...values.map((_, code) => ({ ...categoryColour(code), isHidden: isHidden(code) }))];
+  if (!Array.isArray(codes)) return { styles, styleOf: (point) => 1 + codes[point] };
+  styles.push({ rgb: grey.rgb, isHidden: true }); // an item all of whose categories are hidden
+  const styleOf = (point) => {
+    const code = Array.isArray(codes[point]) ? shownCategory(codes[point], filtered) : codes[point];
+    return code === undefined ? styles.length - 1 : 1 + code;
+  };
+  return { styles, styleOf };
 }
 
 /** The category that colours an item of several: one that is filtered for, else the first that is not hidden. */
@@ -90,7 +110,7 @@ function rampLegend(column) {
   const ramp = el("i", { class: "ramp", "aria-hidden": "true" });
   const stops = [0, 0.2, 0.4, 0.6, 0.8, 1].map((fraction) => css(rampColour(fraction)));
   ramp.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
-  const isInteger = column.values.every((value) => value === null || Number.isInteger(value));
+  const isInteger = column.values.every((value) => isMissing(value) || Number.isInteger(value));
   const middle = isInteger ? Math.round((low + high) / 2) : (low + high) / 2;
   const labels = [low, middle, high].map((value) => formatQuantity(state.colour, value, high - low));
   if (state.range.isCutLow) labels[0] = `≤ ${labels[0]}`;
@@ -100,7 +120,9 @@ function rampLegend(column) {
 
 function categoryLegend(column) {
   const counts = new Array(column.values.length + 1).fill(0);
-  for (const code of column.codes.flat()) counts[code < 0 ? column.values.length : code]++;
+  const add = (code) => counts[code < 0 ? column.values.length : code]++;
+  for (const codes of column.codes) if (Array.isArray(codes)) codes.forEach(add);
+    else add(codes);
   const showAll = el(
     "button",
     {
@@ -170,13 +192,16 @@ export async function setColour(name) {
 
 function extremes(values) {
   let [least, most] = [Infinity, -Infinity];
-  for (const value of values) if (value !== null) [least, most] = [Math.min(least, value), Math.max(most, value)];
+  for (const value of values) {
+    if (value < least) least = value;
+    if (value > most) most = value;
+  }
   return [least, most];
 }
 
 /** The range without the outer 2 % at both ends, so that outliers do not take most of the colours. */
 function robustRange(values) {
-  const sorted = Float64Array.from(values.filter((value) => value !== null)).sort();
+  const sorted = values.filter((value) => !isMissing(value)).sort();
   if (!sorted.length) return [0, 1];
   const quantile = (fraction) => sorted[Math.round(fraction * (sorted.length - 1))];
   const [least, most, low, high] = [quantile(0), quantile(1), quantile(0.02), quantile(0.98)];
@@ -185,9 +210,9 @@ function robustRange(values) {
 }
 
 /** The points (N, 3) of a layout, by its name or by columns as axes: { points, dims, scales }. */
-export async function loadLayout(axes, source = state.source, signal = undefined) {
+export async function loadLayout(axes, source = state.source, signal = undefined, isFine = undefined) {
   if (typeof axes === "string")
-    return { points: await source.layout(axes, signal), dims: axes.endsWith("3") ? 3 : 2, scales: null };
+    return { points: await source.layout(axes, signal, isFine), dims: axes.endsWith("3") ? 3 : 2, scales: null };
   const columns = await Promise.all(axes.map((name) => source.column(name)));
   const numbers = columns.map(numeric);
   const scales = axes.map((name, axis) => {
@@ -200,7 +225,7 @@ export async function loadLayout(axes, source = state.source, signal = undefined
       const { least, most } = scales[axis];
       points[point * 3 + axis] = (2 * (values[point] - least)) / (most - least || 1) - 1;
     });
-    if (numbers.some((values) => values[point] === null)) points[point * 3] = NaN;
+    if (numbers.some((values) => isMissing(values[point]))) points[point * 3] = NaN;
   }
   return { points, dims: axes.length, scales };
 }
@@ -213,6 +238,20 @@ export async function setLayout(axes, signal) {
   parts.chart.setPoints(points, dims, scales);
   updateColours();
   updateInset();
+}
+
+/** @type {any} */
+let refined = {}; // the source and the axes of the exact points that were asked for last
+
+/** Show where the points of a large index are exactly, once the map is enlarged so far that it matters. */
+export async function refineLayout() {
+  const { source, axes } = state;
+  const { chart } = parts;
+  if (chart.view.zoom < FINE_ZOOM || !source.isCoarse || Array.isArray(axes)) return;
+  if (refined.source === source && refined.axes === axes) return;
+  refined = { source, axes };
+  const { points, dims } = await loadLayout(axes, source, undefined, true);
+  if (refined.source === state.source && refined.axes === state.axes) chart.setPoints(points, dims, null, true);
 }
 
 /** The layouts, axes and colours of a field, with the current choice where it is still available. */

@@ -2,6 +2,8 @@
 // Which items pass the filters of several columns, and how the values of a column are distributed among those that pass
 // the filters of the others.
 
+import { isMissing } from "./packed.js";
+
 export class CrossFilter {
   /** @param {number} count of the items */
   constructor(count) {
@@ -57,17 +59,22 @@ export class CrossFilter {
 
 /** The bins of a category column: one a value. @returns {Bins} */
 export function binCategories({ codes, values }) {
-  const lists = codes.map((code) => (Array.isArray(code) ? code : code < 0 ? [] : [code]));
-  return {
-    items: Uint32Array.from(lists.flatMap((list, item) => list.map(() => item))),
-    codes: Uint16Array.from(lists.flat()),
-    size: values.length,
+  const size = values.length;
+  if (codes instanceof Int8Array && !codes.includes(-1))
+    return { items: Uint32Array.from(codes.keys()), codes: Uint16Array.from(codes), size };
+  const pairs = { items: /** @type {number[]} */ ([]), codes: /** @type {number[]} */ ([]) };
+  const add = (item, code) => {
+    if (code < 0) return;
+    pairs.items.push(item);
+    pairs.codes.push(code);
   };
+  codes.forEach((code, item) => (Array.isArray(code) ? code.forEach((each) => add(item, each)) : add(item, code)));
+  return { items: Uint32Array.from(pairs.items), codes: Uint16Array.from(pairs.codes), size };
 }
 
 /** The bins of numbers: `size` of the same width from `least` to `least + span`. @returns {Bins} */
 export function binNumbers(values, least, span, size) {
-  const items = Uint32Array.from(values.keys()).filter((item) => values[item] !== null);
+  const items = Uint32Array.from(values.keys()).filter((item) => !isMissing(values[item]));
   const binOf = (item) => Math.min(size - 1, Math.floor(((values[item] - least) / span) * size));
   return { items, codes: Uint16Array.from(items, binOf), size };
 }

@@ -26,11 +26,8 @@ export async function showField(field, { isReload = false } = {}) {
       const loaded = await loadField(field);
       if (load !== state.loads) return false;
       apply(loaded, isReload);
-      const ids = loaded.info.count ? (await loaded.source.column("id")).values : [];
-      if (load !== state.loads) return false;
-      state.ids = ids;
-      state.points = new Map(ids.map((id, point) => [id, point]));
-      return true;
+      await loadIds(loaded);
+      return load === state.loads;
     } catch (error) {
       if (!(error instanceof VersionError) || attempt === MAX_ATTEMPTS) throw error;
     }
@@ -39,7 +36,7 @@ export async function showField(field, { isReload = false } = {}) {
 
 async function loadField(field) {
   const info = await state.source.info(field);
-  const source = state.source.at(field, info.version);
+  const source = state.source.at(field, info.version, info.count);
   const choices = availableChoices(info);
   const layout = info.count ? await loadLayout(choices.axes, source) : EMPTY;
   const column = info.count && choices.colour ? await source.column(choices.colour) : null;
@@ -54,7 +51,7 @@ async function loadField(field) {
 function apply({ info, source, choices, layout, column, clusters, filters }, isReload) {
   const wasBuilt = parts.filters?.isBuilt;
   const hidden = [...state.hidden].map((code) => state.column?.values?.[code]);
-  Object.assign(state, { source, info, clusters, ids: [], points: new Map() });
+  Object.assign(state, { source, info, clusters, ids: new Map(), points: new Map() });
   parts.list.info = info;
   parts.filters = filters;
   state.rows.clear();
@@ -81,6 +78,15 @@ function apply({ info, source, choices, layout, column, clusters, filters }, isR
   updateColours();
   updateInset();
   requestAnimationFrame(() => performance.mark("map"));
+}
+
+/** Load the ids of an index that is not large: its items are found then, also after the index has changed. */
+async function loadIds({ info, source }) {
+  if (source.isCoarse || !info.count) return;
+  const { values } = await source.column("id");
+  if (source !== state.source) return;
+  state.ids = new Map(values.entries());
+  state.points = new Map(values.map((id, point) => [id, point]));
 }
 
 function showFacts() {

@@ -42,6 +42,22 @@ export function iconButton(name, label, onclick, props = {}) {
   );
 }
 
+const COVER_MS = 120; // for which an item stays in view before its picture is asked for
+
+/** Ask for the pictures of the items that stay in view, and for none that has left it. */
+const observeCover = (() => {
+  const timers = new WeakMap();
+  let observer = /** @type {IntersectionObserver | null} */ (null);
+  const follow = (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      clearTimeout(timers.get(target));
+      if (isIntersecting) timers.set(target, setTimeout(() => (target.src = target.dataset.src), COVER_MS));
+      else if (!target.complete) target.removeAttribute("src");
+    }
+  };
+  return (image) => (observer ??= new IntersectionObserver(follow)).observe(image);
+})();
+
 /**
  * The picture of an item, which takes no room of its own: it is laid over other marks once it is there. Its parent is
  * `covered` then.
@@ -51,7 +67,9 @@ export function coverImage(url) {
   if (!url) return null;
   const onload = (event) => event.target.parentElement?.classList.add("covered");
   const onerror = (event) => event.target.remove();
-  return el("img", { class: "cover", src: url, alt: "", loading: "lazy", decoding: "async", onload, onerror });
+  const image = el("img", { class: "cover", "data-src": url, alt: "", decoding: "async", onload, onerror });
+  observeCover(image);
+  return image;
 }
 
 export const option = (value, text) => el("option", { value }, text);

@@ -5,6 +5,7 @@
 import { binCategories, binNumbers } from "./crossfilter.js";
 import { el } from "./dom.js";
 import { formatCount, formatQuantity, plainText } from "./format.js";
+import { isMissing } from "./packed.js";
 
 const BARS = 40; // of a histogram
 const CHIPS_AT_FIRST = 8;
@@ -87,7 +88,7 @@ export class NumberFacet {
   constructor(name, column, chosen, choose) {
     this.name = name;
     this.chosen = chosen;
-    const present = column.values.filter((value) => value !== null);
+    const present = column.values.filter((value) => !isMissing(value));
     let [least, most] = [Infinity, -Infinity];
     for (const value of present) [least, most] = [Math.min(least, value), Math.max(most, value)];
     const isInteger = (this.isInteger = present.every(Number.isInteger));

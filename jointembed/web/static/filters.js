@@ -228,5 +228,5 @@ function accepts(column, chosen) {
     };
   }
   const [low, high] = chosen;
-  return (point) => values[point] !== null && values[point] >= low && values[point] <= high;
+  return (point) => values[point] >= low && values[point] <= high; // NaN is neither
 }

@@ -49,13 +49,13 @@ export const formatQuantity = (name, value, range) =>
 /**
  * A function that formats all numbers of a column alike, with as many decimals each.
  * @param {string} name
- * @param {(number | null)[]} values
+ * @param {Iterable<number | null>} values
  */
 export function numberFormat(name, values) {
   if (isDuration(name)) return formatDuration;
   let [least, most, isInteger] = [Infinity, -Infinity, true];
   for (const value of values) {
-    if (value === null) continue;
+    if (value === null || value !== value) continue;
     [least, most] = [Math.min(least, value), Math.max(most, value)];
     isInteger &&= Number.isInteger(value);
   }

@@ -6,6 +6,8 @@ import { plainText } from "./format.js";
 
 const MAX_LEVEL = 7; // of the parts of the map
 const MIN_MEMBERS = 3; // of a category within a part of the map
+const MAX_SAMPLE = 2000; // members of a category whose median is its place
+const SKIPPED = 7; // of those beyond, one of so many takes the place of another
 const MAX_LABEL_CHARS = 26;
 const SAME_NAME = 240; // pixels between two labels with the same text
 const LABEL_MARGIN = 4; // pixels around a label
@@ -20,7 +22,7 @@ export const levelOf = (zoom) => Math.max(0, Math.min(MAX_LEVEL, Math.floor(Math
  * ones first.
  * @param {ArrayLike<number>} points (N, 3) in [-1, 1]
  * @param {(point: number) => boolean} isVisible
- * @param {{values: any[], codes: (number | number[])[]}} column
+ * @param {{values: any[], codes: ArrayLike<number | number[]>}} column
  * @param {number} level
  * @param {(code: number) => boolean} isNamed
  * @returns {Label[]}
@@ -28,26 +30,31 @@ export const levelOf = (zoom) => Math.max(0, Math.min(MAX_LEVEL, Math.floor(Math
 export function categoryLabels(points, isVisible, { values, codes }, level, isNamed) {
   const parts = 2 ** level;
   const partOf = (value) => Math.max(0, Math.min(parts - 1, Math.floor(((value + 1) / 2) * parts)));
+  const named = values.map((_, code) => isNamed(code));
   const groups = new Map();
+  const add = (point, code) => {
+    if (code < 0 || !named[code]) return;
+    const key = (partOf(points[point * 3]) * parts + partOf(points[point * 3 + 1])) * values.length + code;
+    const group = groups.get(key);
+    if (!group) groups.set(key, { members: [point], count: 1 });
+    // A random sample of the members is enough for their median.
+    else if (group.count++ < MAX_SAMPLE) group.members.push(point);
+    else if (group.count % SKIPPED === 0) group.members[(group.count / SKIPPED) % MAX_SAMPLE] = point;
+  };
   for (let point = 0; point < codes.length; point++) {
     if (!isVisible(point)) continue;
-    const cell = partOf(points[point * 3]) * parts + partOf(points[point * 3 + 1]);
     const own = codes[point];
-    for (const code of Array.isArray(own) ? own : [own]) {
-      if (code < 0 || !isNamed(code)) continue;
-      const key = cell * values.length + code;
-      if (!groups.has(key)) groups.set(key, []);
-      groups.get(key).push(point);
-    }
+    if (Array.isArray(own)) for (const code of own) add(point, code);
+    else add(point, own);
   }
   const median = (members, axis) =>
     Float32Array.from(members, (point) => points[point * 3 + axis]).sort()[members.length >> 1];
   return [...groups]
-    .filter(([, members]) => !level || members.length >= MIN_MEMBERS)
-    .map(([key, members]) => ({
+    .filter(([, { count }]) => !level || count >= MIN_MEMBERS)
+    .map(([key, { members, count }]) => ({
       text: shorten(plainText(values[key % values.length])),
       at: [0, 1, 2].map((axis) => median(members, axis)),
-      weight: members.length,
+      weight: count,
     }))
     .sort((a, b) => b.weight - a.weight);
 }

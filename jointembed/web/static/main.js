@@ -2,12 +2,14 @@
 // The page: its parts, their events, and how it starts.
 
 import { parseQuery } from "./address.js";
+import { VersionError } from "./api.js";
 import { Chart } from "./chart.js";
 import { theme } from "./colour.js";
 import {
   AXES,
   LAYOUTS,
   chosenAxes,
+  refineLayout,
   setColour,
   setLayout,
   showAxes,
@@ -30,7 +32,9 @@ import {
   clear,
   findSimilar,
   highlightResults,
+  keepSelection,
   openHitMenu,
+  reloadMap,
   renderError,
   switchField,
   updateAddress,
@@ -38,7 +42,7 @@ import {
 } from "./queries.js";
 import { attachSaveMenu } from "./save.js";
 import { attachSheetHandle, updateInset } from "./sheet.js";
-import { PAGE_SIZE, labelOf, parts, pointOf, state, titleAt, titleOf } from "./state.js";
+import { PAGE_SIZE, idsOf, labelOf, parts, pointOf, state, titleAt, titleOf } from "./state.js";
 import { Table } from "./table.js";
 import { attachView, setView } from "./view.js";
 
@@ -46,6 +50,11 @@ const TYPING_DELAY = 220; // milliseconds
 const PENDING_MS = 500; // after which, and how often, the wait for a layout is shown
 const MAX_ZOOM = 500;
 const MIN_ZOOM = 0.5;
+const UNSORTED = { name: "", isDescending: false };
+
+/** @type {Promise<any>} */
+let label = Promise.resolve(null); // of the point under the pointer, once it is loaded
+let tipped = null; // the point that the tooltip was shown for
 
 /** Show the tooltip of a point. */
 async function showTooltip(point, pixel) {
@@ -53,11 +62,16 @@ async function showTooltip(point, pixel) {
   const tip = byId("tip");
   overlay.hovered = point;
   chart.canvas.classList.toggle("over", point !== null);
-  chart.draw();
-  tip.hidden = point === null || !pixel;
-  if (tip.hidden) return;
-  const { title, value } = await labelOf(point);
-  if (overlay.hovered !== point) return;
+  chart.drawMarks();
+  if (point !== tipped) tip.hidden = true;
+  if (point === null || !pixel) return;
+  // One label is loaded at a time, so that a pointer on its way leaves no queue.
+  const loading = (label = label.then(() => (overlay.hovered === point ? labelOf(point) : null)).catch(() => null));
+  const shown = await loading;
+  if (overlay.hovered !== point || !shown) return;
+  const { title, value } = shown;
+  tip.hidden = false;
+  tipped = point;
   const bold = document.createElement("b");
   bold.dir = "auto";
   bold.textContent = title;
@@ -79,9 +93,20 @@ async function announceMiddle() {
   const { chart } = parts;
   const { x, y } = chart.frame();
   const point = chart.nearest(x, y, Infinity);
-  if (point === null || state.ids[point] === undefined) return;
+  if (point === null) return;
   const { title, value } = await labelOf(point);
   announce(value ? `${title}, ${value}` : title);
+}
+
+/** Show the items similar to that of a point; if the index has changed meanwhile, only load it again. */
+async function openPoint(point) {
+  try {
+    const [id] = await idsOf([point]);
+    await askSimilar(id);
+  } catch (error) {
+    if (!(error instanceof VersionError)) throw error;
+    await reloadMap();
+  }
 }
 
 function applyTheme() {
@@ -128,7 +153,7 @@ async function showLayout(axes) {
   const timer = setInterval(show, PENDING_MS);
   try {
     await whileBusy(() => withCurrentMap(() => setLayout(axes, own.signal)));
-    byId("select").hidden = parts.chart.dims !== 2;
+    showFlatTools();
     announce(`Map: ${name}`);
     return true;
   } catch (error) {
@@ -151,8 +176,21 @@ function setSelecting(isSelecting) {
   byId("select").setAttribute("aria-pressed", isSelecting);
 }
 
+/** Whether lines of equal density are drawn on the map. */
+function setContours(hasContours) {
+  parts.overlay.hasContours = hasContours;
+  byId("contours").setAttribute("aria-pressed", hasContours);
+  parts.chart.drawMarks();
+}
+
+/** The buttons for what only a flat map has. */
+function showFlatTools() {
+  for (const id of ["select", "contours"]) byId(id).hidden = parts.chart.dims !== 2;
+}
+
 /** Show the view, the map and the colours of an address, if they are not shown yet. */
-async function restoreView(/** @type {any} */ { map, colour, view = "map", sort = { name: "", isDescending: false } }) {
+async function restoreView(/** @type {any} */ { map, colour, contours, view = "map", sort = UNSORTED }) {
+  setContours(Boolean(contours));
   parts.table.setSort(sort.name, sort.isDescending);
   if (view !== state.view) await withCurrentMap(() => setView(view));
   if (map !== undefined && String(map) !== String(state.axes)) await showLayout(map);
@@ -169,7 +207,7 @@ function attachMapEvents() {
       .then((isShown) => {
         const { question } = state;
         if (!isShown) return null;
-        if (question.kind === "selection") return ask(Object.assign(question, { region: null }));
+        if (question.kind === "selection") return keepSelection(question).then(() => ask(question));
         return updateAddress(false);
       })
       .catch(renderError);
@@ -191,25 +229,32 @@ function attachMapEvents() {
     }),
   );
   const announceLater = debounce(300, () => announceMiddle().catch(() => {}));
-  chart.on("view", () => parts.overlay.draw());
+  chart.on("view", () => {
+    parts.overlay.draw();
+    refineLayout().catch(() => {}); // the coarse map stays
+  });
   chart.on("hover", (point, pixel) => showTooltip(point, pixel).catch(() => {}));
   chart.on("move", announceLater);
   chart.on("pick", (point) => {
-    if (point !== null && state.ids[point] !== undefined) askSimilar(state.ids[point]);
+    if (point !== null) openPoint(point).catch(renderError);
     else if (state.pathStart === null && state.question.kind === "similar") clear();
   });
   chart.on("outline", (corners) => {
     parts.overlay.outline = corners;
-    chart.draw();
+    chart.drawMarks();
   });
   chart.on("select", askSelection);
   byId("select").addEventListener("click", () => setSelecting(!chart.isSelecting));
+  byId("contours").addEventListener("click", () => {
+    setContours(!parts.overlay.hasContours);
+    updateAddress(false);
+  });
   const zoom = (factor) =>
     chart.animateTo({ zoom: Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, chart.view.zoom * factor)) }, 260);
   byId("in").addEventListener("click", () => zoom(1.7));
   byId("out").addEventListener("click", () => zoom(1 / 1.7));
   byId("fit").addEventListener("click", () => chart.fit());
-  for (const name of ["focus", "blur"]) chart.canvas.addEventListener(name, () => chart.draw());
+  for (const name of ["focus", "blur"]) chart.canvas.addEventListener(name, () => chart.drawMarks());
   byId("legend").addEventListener("toggle", updateInset);
   const resizes = new ResizeObserver(() => updateInset());
   for (const id of ["panel", "stage"]) resizes.observe(byId(id));
@@ -300,12 +345,12 @@ function createParts(info) {
     more: (hit, button) => openHitMenu(hit, button, { hasMix: true }),
     hover: (id) => {
       parts.overlay.hovered = id === null ? null : pointOf(id);
-      parts.chart.draw();
+      parts.chart.drawMarks();
     },
     styleSwatch,
   });
   parts.table = new Table(byId("table"), {
-    open: askSimilar,
+    open: (point) => openPoint(point).catch(renderError),
     sort: (name, isDescending) => {
       parts.table.setSort(name, isDescending);
       updateAddress(false);
@@ -317,6 +362,7 @@ function createParts(info) {
     isLive: state.source.isLive,
     name: info.name,
     coverOf: (song) => state.source.cover(song),
+    readOutline: (song, signal) => state.source.outline(song, signal),
     findSimilar,
   });
   if (!parts.chart.alive) showNotice("This browser does not support WebGL 2. The list works without the map.");
@@ -340,7 +386,7 @@ function showIndexes({ name, indexes = [] }) {
 async function start() {
   applyTheme();
   byId("search").addEventListener("submit", (event) => event.preventDefault());
-  const { question, field, where, options, map, colour, view, sort } = parseQuery(location.search);
+  const { question, field, where, options, map, colour, contours, view, sort } = parseQuery(location.search);
   Object.assign(state, { map, wantedColour: colour });
   const info = await state.source.info(field);
   const hasFields = state.source.isLive && info.fields.length > 1;
@@ -362,14 +408,14 @@ async function start() {
       .catch(renderError),
   );
   attachSheetHandle();
-  byId("select").hidden = parts.chart.dims !== 2;
+  showFlatTools();
   if (where || Object.keys(options).length) {
     await parts.filters.restore(where, options);
     showFilterCount();
     updateColours();
   }
   if (question.kind === "search") byId("query").value = state.searched = question.words;
-  await restoreView({ view, sort });
+  await restoreView({ contours, view, sort });
   await ask(question, { isNew: false });
 }
 

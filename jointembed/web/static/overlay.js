@@ -2,10 +2,11 @@
 // What is drawn under and over the points: axes, category names, and the lines and rings of the results.
 
 import { css } from "./colour.js";
-import { DISC, RING } from "./chart.js";
+import { contours } from "./contours.js";
 import { cssVariable } from "./dom.js";
 import { formatQuantity, plainText } from "./format.js";
 import { categoryLabels, levelOf, placeLabels, shorten } from "./labels.js";
+import { DISC, RING } from "./renderer.js";
 
 const LABEL_HEIGHT = 20; // pixels
 const TITLE_ZOOM = 2; // from which single items have names
@@ -19,6 +20,9 @@ export class Overlay {
     /** @type {(level: number) => import("./labels.js").Label[]} */
     this.labelsAt = () => [];
     this.results = { from: [], hits: [], isPath: false };
+    this.hasContours = false; // whether they are drawn
+    /** @type {() => import("./contours.js").Contour[]} */
+    this.contours = () => [];
     this.outline = []; // corners [x, y] on the map of the region that is being drawn
     this.region = []; // of the one whose points are selected
     this.hovered = null;
@@ -28,7 +32,7 @@ export class Overlay {
 
   /**
    * Name the categories of a column on the map: `limit` of them on all of it, and the others where it is enlarged.
-   * @param {{values: any[], codes: (number | number[])[]} | null} column
+   * @param {{values: any[], codes: ArrayLike<number | number[]>} | null} column
    * @param {number} limit
    * @param {Set<number> | null} only these categories
    */
@@ -36,6 +40,8 @@ export class Overlay {
     const { points, shapes } = this.chart;
     const isVisible = (point) => shapes[point] >= DISC && points[point * 3] === points[point * 3];
     const levels = /** @type {import("./labels.js").Label[][]} */ ([]);
+    let lines = /** @type {import("./contours.js").Contour[] | null} */ (null);
+    this.contours = () => (lines ??= contours(points, isVisible));
     this.labelsAt = (level) => {
       const isNamed = (code) => (level > 0 || code < limit) && (!only || only.has(code));
       levels[level] ??= column ? categoryLabels(points, isVisible, column, level, isNamed) : [];
@@ -45,16 +51,18 @@ export class Overlay {
 
   draw() {
     const { chart } = this;
-    const [below, context] = [this.ground, this.canvas].map((canvas) => clearedContext(canvas, chart));
+    const context = clearedContext(this.canvas, chart);
+    this.ground.hidden = !chart.scales; // an empty layer costs time too
     if (!chart.count) return;
     this.ink = cssVariable("--ink");
     this.paper = cssVariable("--paper");
     this.quiet = cssVariable("--quiet");
     this.line = cssVariable("--line");
     this.accent = cssVariable("--accent");
-    if (chart.scales) (chart.dims === 2 ? this.drawGrid : this.drawBox).call(this, below);
+    if (chart.scales) (chart.dims === 2 ? this.drawGrid : this.drawBox).call(this, clearedContext(this.ground, chart));
     if (document.activeElement === chart.canvas && chart.canvas.matches(":focus-visible")) this.drawCross(context);
     if (!chart.isSettled) return;
+    if (this.hasContours && chart.dims === 2) this.drawContours(context);
     this.drawRegion(context, this.outline.length ? this.outline : this.region);
     this.drawResults(context);
     this.drawNames(context);
@@ -76,6 +84,31 @@ export class Overlay {
       context.lineTo(x + dx * 13, y + dy * 13);
     }
     context.stroke();
+  }
+
+  /** The lines of equal density, the inner ones stronger, on a halo that parts them from the points. */
+  drawContours(context) {
+    const { chart } = this;
+    const [x, y] = chart.project(0, 0, 0);
+    const [right, up] = chart.project(1, 1, 0);
+    this.contours().forEach(({ lines }, at, all) => {
+      const weight = (at + 1) / all.length;
+      context.beginPath();
+      for (let piece = 0; piece < lines.length; piece += 4) {
+        context.moveTo(x + (right - x) * lines[piece], y + (up - y) * lines[piece + 1]);
+        context.lineTo(x + (right - x) * lines[piece + 2], y + (up - y) * lines[piece + 3]);
+      }
+      for (const [stroke, width, alpha] of [
+        [this.paper, 2.5 + weight, 0.7],
+        [this.ink, 0.8 + 0.7 * weight, 0.45 + 0.4 * weight],
+      ]) {
+        context.strokeStyle = stroke;
+        context.lineWidth = width;
+        context.globalAlpha = alpha;
+        context.stroke();
+      }
+    });
+    context.globalAlpha = 1;
   }
 
   drawRegion(context, corners) {
@@ -138,13 +171,13 @@ export class Overlay {
     if (results.hits.length) return results.hits.filter((point) => chart.onMap(point));
     const [left, top] = chart.placeOf(inset.left, inset.top);
     const [right, bottom] = chart.placeOf(width - inset.right, height - inset.bottom);
-    const shown = [];
-    for (const point of chart.shuffled ?? []) {
+    const shown = /** @type {number[]} */ ([]);
+    chart.grid.visit([left, bottom, right, top], (point) => {
       const [x, y] = [chart.points[point * 3], chart.points[point * 3 + 1]];
-      if (x < left || x > right || y < bottom || y > top || chart.shapes[point] < DISC) continue;
-      if (shown.push(point) > MAX_NAMED_POINTS) return [];
-    }
-    return shown;
+      if (x < left || x > right || y < bottom || y > top || chart.shapes[point] < DISC) return false;
+      return shown.push(point) > MAX_NAMED_POINTS;
+    });
+    return shown.length > MAX_NAMED_POINTS ? [] : shown;
   }
 
   drawRing(context, point, more, colour, wide) {

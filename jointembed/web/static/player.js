@@ -17,6 +17,7 @@ export class Player {
   /**
    * @param {{titleOf: (hit: any) => string, announce: (text: string) => void, isLive: boolean, name: string,
    *   coverOf: (song: any) => string | null,
+   *   readOutline: (song: any, signal: AbortSignal) => Promise<Float32Array | null>,
    *   findSimilar: (ids: string[]) => Promise<any[]>}} options the hits near some items, nearest first
    */
   constructor(root, queueRoot, options) {
@@ -43,7 +44,7 @@ export class Player {
     this.time = el("span", { class: "time" }, "0:00");
     this.seek = el("input", { type: "range", min: 0, max: 1000, value: 0, "aria-label": "Position" });
     const canvas = el("canvas", { "aria-hidden": "true" });
-    this.waveform = new Waveform(canvas, isLive);
+    this.waveform = new Waveform(canvas, this.options.readOutline);
     this.button = iconButton("pause", "Pause", () => this.toggle(), { class: "tool main" });
     this.count = el("span", { class: "badge", hidden: "" });
     this.queueButton = iconButton("queue", "Queue", () => this.toggleQueue(), {
@@ -78,7 +79,7 @@ export class Player {
     for (const name of ["timeupdate", "durationchange", "seeking"])
       this.audio.addEventListener(name, () => this.showTime());
     for (const name of ["play", "pause"]) this.audio.addEventListener(name, () => this.showState());
-    this.audio.addEventListener("loadedmetadata", () => this.waveform.load(this.audio.src, this.audio.duration));
+    this.audio.addEventListener("loadedmetadata", () => this.waveform.load(this.song, this.audio.duration));
     this.audio.addEventListener("ended", () => this.onEnd());
     this.audio.addEventListener("error", () => this.song && announce(`${this.song.title} cannot be played`));
   }

@@ -11,7 +11,19 @@ import { plainText, plural } from "./format.js";
 import { rowDetails } from "./list.js";
 import { openMenu } from "./menu.js";
 import { pointsWithin, thin } from "./region.js";
-import { PAGE_SIZE, listMembers, parts, pointOf, rowOf, state, titleOf } from "./state.js";
+import {
+  PAGE_SIZE,
+  idsOf,
+  itemsAt,
+  listMembers,
+  locate,
+  parts,
+  pointOf,
+  remember,
+  rowOf,
+  state,
+  titleOf,
+} from "./state.js";
 import { updateTable } from "./view.js";
 
 const EXAMPLES = 8; // items of the start page
@@ -20,6 +32,7 @@ const MAX_TRIES = 4000; // points tried as examples
 const MAX_RELOADS = 3;
 const NEAR = 50; // items near the last songs, some of which follow
 const REVEALED = 10; // hits that the map moves to show
+const MAX_REMEMBERED = 10000; // ids of a selection in an entry of the history
 
 /** Ask a question, or the present one again, and show the answer. */
 export async function ask(question = state.question, { k = PAGE_SIZE, isNew = question !== state.question } = {}) {
@@ -42,15 +55,27 @@ export async function ask(question = state.question, { k = PAGE_SIZE, isNew = qu
 export function updateAddress(isNew) {
   const { field } = state.source;
   const { filters } = parts;
-  const view = { map: state.map, colour: state.wantedColour, view: state.view, sort: parts.table.sort };
+  const { hasContours: contours } = parts.overlay;
+  const view = { map: state.map, colour: state.wantedColour, contours, view: state.view, sort: parts.table.sort };
   const scope = { field, where: filters.where(), options: filters.options, ...view };
-  const entry = { question: state.question, ...scope };
+  const entry = { question: questionToRemember(), ...scope };
   const write = (isNew ? history.pushState : history.replaceState).bind(history);
   try {
     write(entry, "", formatQuery(state.question, scope) || location.pathname);
   } catch {
     write(entry, ""); // a page opened from disk may not change its URL
   }
+}
+
+/** The present question as an entry of the history holds it. */
+function questionToRemember() {
+  const { points, source, ...question } = state.question;
+  return question.ids?.length > MAX_REMEMBERED ? { kind: "start" } : question;
+}
+
+/** Keep the selected items while another map or field takes the place of the one in which they were selected. */
+export async function keepSelection(question) {
+  if (question.region) Object.assign(question, { ids: await idsOf(question.points), region: null });
 }
 
 /** Run a query. If the index has changed since the map was loaded, load the map again, then repeat the query. */
@@ -72,15 +97,22 @@ async function isOutdated(error) {
   return error.status === 404 && (await state.source.info()).version !== state.info.version;
 }
 
+/** Load the map again because the index has changed; the results stay. */
+export async function reloadMap() {
+  await showField(state.source.field, { isReload: true });
+  const { plus = [] } = state.question;
+  await locate([...plus, ...state.hits.map((/** @type {any} */ hit) => hit.id)]);
+  highlightResults();
+}
+
 /** Do something with the data of the map, which is loaded again first if the index has changed. */
 export async function withCurrentMap(action) {
   try {
     await action();
   } catch (error) {
     if (!(error instanceof VersionError)) throw error;
-    await showField(state.source.field, { isReload: true });
+    await reloadMap();
     await action();
-    highlightResults();
   }
 }
 
@@ -105,9 +137,10 @@ async function runQuery(question, k) {
   if (question.kind === "similar") {
     const answer = await source.similar(question.plus, question.minus, wanted);
     const isSingle = question.plus.length === 1 && !question.minus.length;
+    const [first] = await Promise.all(question.plus.map(rowOf));
     return {
       ...answer,
-      chosen: isSingle ? await rowOf(question.plus[0]) : null,
+      chosen: isSingle ? first : null,
       heading: isSingle ? "Most similar" : "Most similar to the mix",
       hint: answer.note || (answer.hits.length ? "" : `No items${within}.`),
     };
@@ -136,10 +169,8 @@ async function runQuery(question, k) {
     const answer = await source.file(question.blob, wanted);
     return { ...answer, heading: `Similar to ${plainText(question.blob.name)}` };
   }
-  const hits = await Promise.all(exampleIds().map(rowOf));
   return {
-    hits,
-    version: hits.find((hit) => hit.version !== info.version)?.version,
+    hits: await itemsAt(examplePoints()),
     heading: info.count ? "Start anywhere" : "Nothing here yet",
     hint:
       question.hint ??
@@ -149,30 +180,34 @@ async function runQuery(question, k) {
 
 /** The selected items: those within a region of the map, which later maps show too, if the filters accept them. */
 async function listSelection(question, k) {
-  if (question.region) question.ids = pointsWithin(question.region, parts.chart).map((point) => state.ids[point]);
-  const points = question.ids
-    .map(pointOf)
-    .filter((/** @type {number | null} */ point) => point !== null && parts.filters.accepts(point));
-  const count = points.length;
-  const hits = await Promise.all(points.slice(0, k).map((/** @type {number} */ point) => rowOf(state.ids[point])));
+  const { source } = state;
+  if (question.region) question.points = pointsWithin(question.region, parts.chart);
+  else if (question.source !== source) {
+    await locate(question.ids);
+    question.points = Uint32Array.from(question.ids.map(pointOf).filter((/** @type {any} */ point) => point !== null));
+  }
+  question.source = source;
+  const points = question.points.filter((/** @type {number} */ point) => parts.filters.accepts(point));
+  const hits = await itemsAt([...points.subarray(0, k)]);
+  const selected = new Uint8Array(state.info.count);
+  for (const point of points) selected[point] = 1;
   return {
     hits,
-    selected: new Set(points),
-    version: hits.find((hit) => hit.version !== state.info.version)?.version,
-    heading: `${plural(count, "item")} selected`,
-    hint: count ? (count > hits.length ? `The first ${hits.length} are listed.` : "") : "Draw around some points.",
+    selected,
+    heading: `${plural(points.length, "item")} selected`,
+    hint: points.length ? (points.length > hits.length ? `The first ${hits.length} are listed.` : "") : "Draw around some points.",
   };
 }
 
-/** Items from all parts of the index that pass the filters. */
-function exampleIds() {
-  const count = state.ids.length;
+/** Points in all parts of the index that pass the filters. */
+function examplePoints() {
+  const { count } = state.info;
   const points = new Set();
   for (let at = 0; at < Math.min(count, MAX_TRIES) && points.size < EXAMPLES; at++) {
     const point = Math.floor((((at + 0.5) * GOLDEN_RATIO) % 1) * count);
     if (parts.filters.accepts(point)) points.add(point);
   }
-  return [...points].map((point) => state.ids[point]);
+  return [...points];
 }
 
 function renderResult(question, result) {
@@ -182,7 +217,7 @@ function renderResult(question, result) {
   const focused = document.activeElement;
   const hasScores = result.method !== "text" && !isStart && !isSelection;
   Object.assign(state, { hits, hasScores });
-  for (const hit of hits) state.rows.set(hit.id, { ...state.rows.get(hit.id), ...hit });
+  remember(hits);
   renderChosen(result.chosen);
   parts.list.show(hits, {
     hasRanks: !isStart && !isSelection,
@@ -351,10 +386,12 @@ export function clear() {
 /** Ask the present question of another field. */
 export async function switchField(field) {
   const title = byId("chosen").querySelector("h2")?.textContent;
-  if (!(await showField(field))) return;
   const { question } = state;
-  if (question.kind === "selection") return ask({ ...question, region: null });
+  if (question.kind === "selection") await keepSelection(question);
+  if (!(await showField(field))) return;
+  if (question.kind === "selection") return ask({ ...question });
   const ids = [question.plus, question.minus, question.start, question.end].flat().filter((id) => id !== undefined);
+  await locate(state.pathStart === null ? ids : [...ids, state.pathStart]);
   const isComplete = ids.every((id) => state.points.has(id));
   if (pointOf(state.pathStart) === null) state.pathStart = null;
   const name = plainText(field);
@@ -375,6 +412,7 @@ export function highlightResults() {
     hits: isResult ? points(hits.map((hit) => hit.id)) : [],
     isPath: question.kind === "path",
   };
-  chart.opacity = isResult && hits.length ? (theme() === "dark" ? 0.4 : 0.38) : 1;
-  chart.draw();
+  const opacity = isResult && hits.length ? (theme() === "dark" ? 0.4 : 0.38) : 1;
+  if (opacity === chart.opacity) chart.drawMarks();
+  else Object.assign(chart, { opacity }).draw();
 }

@@ -23,18 +23,17 @@ export function contains(region, x, y) {
   return isInside;
 }
 
-/** The visible points of a 2-D map within a region. */
+/** The visible points of a 2-D map within a region, ascending. */
 export function pointsWithin(region, chart) {
-  const bounds = [0, 1].map((axis) => {
+  const [[left, right], [bottom, top]] = [0, 1].map((axis) => {
     const values = region.map((corner) => corner[axis]);
     return [Math.min(...values), Math.max(...values)];
   });
-  const [[left, right], [bottom, top]] = bounds;
-  const within = [];
-  for (let point = 0; point < chart.count; point++) {
+  const within = /** @type {number[]} */ ([]);
+  chart.grid.visit([left, bottom, right, top], (point) => {
     const [x, y] = [chart.points[point * 3], chart.points[point * 3 + 1]];
     const isNear = x >= left && x <= right && y >= bottom && y <= top;
     if (isNear && chart.onMap(point) && contains(region, x, y)) within.push(point);
-  }
-  return within;
+  });
+  return Uint32Array.from(within).sort();
 }

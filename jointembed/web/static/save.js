@@ -4,12 +4,12 @@
 import { valuesOf } from "./api.js";
 import { announce, byId } from "./dom.js";
 import { formatCsv, plural } from "./format.js";
-import { parts, pointOf, presentPoints, state, titleOf } from "./state.js";
+import { idsOf, locate, parts, pointOf, presentPoints, state, titleOf } from "./state.js";
 
 /** The ids to save: all in the table, as it is sorted, all that are selected, or those in the list. */
 function idsToSave() {
-  if (state.view === "table") return parts.table.ids;
-  if (state.question.kind === "selection") return presentPoints().map((point) => state.ids[point]);
+  if (state.view === "table") return idsOf(parts.table.points);
+  if (state.question.kind === "selection") return idsOf(presentPoints());
   return state.hits.map((/** @type {any} */ hit) => hit.id);
 }
 
@@ -18,6 +18,7 @@ async function rowsOf(ids) {
   const listed = new Map(state.hits.map((hit) => [hit.id, hit.row]));
   if (ids.every((id) => listed.has(id))) return ids.map((id) => listed.get(id));
   const rows = ids.map((id) => ({ id }));
+  await locate(ids);
   for (const { name } of state.info.columns) {
     const column = await state.source.column(name);
     ids.forEach((id, at) => {
@@ -87,7 +88,7 @@ export function attachSaveMenu() {
     byId(id).addEventListener("click", async () => {
       close();
       try {
-        const message = await action(idsToSave());
+        const message = await action(await idsToSave());
         byId("saved").textContent = message;
         announce(message);
       } catch (error) {

@@ -12,6 +12,7 @@ let wasNarrow = /** @type {boolean | null} */ (null);
 export function updateInset() {
   const covered = isNarrow.matches ? byId("panel").getBoundingClientRect().height : 0;
   byId("stage").style.setProperty("--covered", `${covered}px`);
+  byId("stage").style.setProperty("--bar", `${byId("bar").offsetHeight}px`);
   const legend = byId("legend");
   const hasNoRoom = isNarrow.matches || byId("stage").clientWidth <= NARROW_STAGE;
   if (hasNoRoom !== wasNarrow) legend.open = !hasNoRoom;
@@ -19,7 +20,7 @@ export function updateInset() {
   parts.chart.inset = {
     left: 0,
     right: hasNoRoom || legend.hidden || !legend.open ? 0 : LEGEND_WIDTH,
-    top: isNarrow.matches ? 96 : byId("bar").offsetHeight + 22,
+    top: byId("bar").offsetHeight + (isNarrow.matches ? 60 : 22),
     bottom: Math.min(covered, parts.chart.height * 0.55) + (isNarrow.matches ? 0 : 12),
   };
   parts.chart.draw();

@@ -1,6 +1,10 @@
 // @ts-check
 // The order of items by a column.
 
+import { normalize } from "./format.js";
+
+const MAX_COLLATED = 100000; // texts that are sorted as people do; more, which would take seconds, by their letters
+
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 /**
@@ -18,12 +22,14 @@ export function sortKeys(column) {
 function rankValues(values) {
   const present = [...values.keys()].filter((at) => values[at] !== null);
   const isNumeric = present.every((at) => typeof values[at] === "number");
-  const compare = isNumeric ? (a, b) => a - b : (a, b) => collator.compare(String(a), String(b));
-  present.sort((a, b) => compare(values[a], values[b]));
+  const isLarge = present.length > MAX_COLLATED;
+  const keys = isNumeric ? values : values.map((value) => (isLarge ? normalize(String(value)) : String(value)));
+  const compare = isNumeric || isLarge ? (a, b) => (a < b ? -1 : Number(a > b)) : collator.compare;
+  present.sort((a, b) => compare(keys[a], keys[b]));
   const ranks = new Float64Array(values.length).fill(NaN);
   let rank = 0;
   present.forEach((at, place) => {
-    if (place && compare(values[present[place - 1]], values[at])) rank = place;
+    if (place && compare(keys[present[place - 1]], keys[at])) rank = place;
     ranks[at] = rank;
   });
   return ranks;

@@ -16,7 +16,7 @@ const WIDTH = { least: 74, most: 300, title: 220, score: 96 }; // pixels
 const SCORE = ":score"; // no column of an index
 
 export class Table {
-  /** @param {{open: (id: string) => any, sort: (name: string, isDescending: boolean) => any}} actions */
+  /** @param {{open: (point: number) => any, sort: (name: string, isDescending: boolean) => any}} actions */
   constructor(root, actions) {
     this.root = root;
     this.actions = actions;
@@ -41,11 +41,6 @@ export class Table {
     new ResizeObserver(() => this.draw()).observe(this.scroller);
   }
 
-  /** The ids in the order shown. */
-  get ids() {
-    return [...this.points].map((point) => state.ids[point]);
-  }
-
   /** Show the columns of an index, or of another version or field of it, each once it is there. */
   setSource(source) {
     if (this.source === source) return;
@@ -59,8 +54,10 @@ export class Table {
     const { info } = state;
     for (const name of [info.title, ...detailColumns(info).map((column) => column.name)]) {
       const column = await source.column(name);
+      const isTitle = name === info.title;
+      const ids = isTitle && hasGaps(column, info.count) ? (await source.column("id")).values : null;
       if (this.source !== source) return;
-      this.columns.push(describe(name, column, name === info.title));
+      this.columns.push(describe(name, column, isTitle, ids));
       this.update();
     }
   }
@@ -163,7 +160,7 @@ export class Table {
   }
 
   open(row) {
-    if (row) this.actions.open(state.ids[this.points[row.dataset.at]]);
+    if (row) this.actions.open(this.points[row.dataset.at]);
   }
 
   /** The keys that move between the rows. */
@@ -185,17 +182,23 @@ export class Table {
   }
 }
 
-/** A column with how it is shown. */
-function describe(name, column, isTitle) {
+/** Whether some of the items have no value in a column. */
+function hasGaps(column, count) {
+  for (let point = 0; point < count; point++) if (!valuesOf(column, point).some((value) => value !== "")) return true;
+  return false;
+}
+
+/** A column with how it is shown; in place of titles that are missing, `ids` are. */
+function describe(name, column, isTitle, ids) {
   const numbers = column.kind === "number" ? column.values : column.kind === "category" ? column.values : [];
   const isNumber = column.kind !== "text" && numbers.every((value) => value === null || typeof value === "number");
   const format = isNumber ? numberFormat(name, numbers) : formatCell;
   const text = (point) =>
     valuesOf(column, point)
       .map((value) => format(value))
-      .join(", ") || (isTitle ? stem(state.ids[point]) : "");
+      .join(", ") || (ids ? stem(ids[point]) : "");
   const label = plainText(name);
-  const count = state.ids.length;
+  const { count } = state.info;
   const step = Math.max(1, Math.floor(count / SAMPLE));
   let longest = label.length + 3;
   for (let point = 0; point < count; point += step) longest = Math.max(longest, text(point).length);
@@ -205,7 +208,7 @@ function describe(name, column, isTitle) {
 }
 
 function scoreColumn(scores) {
-  const keys = new Float64Array(state.ids.length).fill(NaN);
+  const keys = new Float64Array(state.info.count).fill(NaN);
   for (const [point, score] of scores) keys[point] = score;
   const text = (point) => (scores.has(point) ? formatScore(scores.get(point), state.info.metric) : "");
   return { name: SCORE, label: "score", isNumber: true, width: WIDTH.score, keys, text, column: null };

@@ -1,21 +1,20 @@
 // @ts-check
-// The outline of the playing sound behind its seek bar. Long or large sounds have none, as decoding takes memory: about
-// 350 kB a second of stereo.
+// The outline of the playing sound behind its seek bar. Long sounds have none.
 
 import { cssVariable } from "./dom.js";
 
 const MAX_SECONDS = 600;
-const MAX_BYTES = 64e6;
-const SAMPLE_RATE = 8000; // of the outline, in which no one can see more
-const PEAKS = 600;
 const STEP = 3; // pixels from one bar to the next
 const SKIP_MS = 250; // milliseconds, for which a song is skipped without being decoded
 
 export class Waveform {
-  /** @param {HTMLCanvasElement} canvas @param {boolean} canFetch whether the page may read the sounds themselves */
-  constructor(canvas, canFetch) {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {(song: any, signal: AbortSignal) => Promise<Float32Array | null>} read the outline of a song
+   */
+  constructor(canvas, read) {
     this.canvas = canvas;
-    this.canFetch = canFetch;
+    this.read = read;
     this.peaks = new Float32Array(0);
     this.played = 0;
     this.turn = 0; // of the song that is wanted
@@ -34,16 +33,16 @@ export class Waveform {
     this.setPeaks(new Float32Array(0));
   }
 
-  /** Show the outline of a sound once it has been decoded; none if it cannot be, or is too long. */
-  async load(url, seconds) {
+  /** Show the outline of a song once it has been read; none if it cannot be, or is too long. */
+  async load(song, seconds) {
     this.clear();
-    if (!this.canFetch || !(seconds <= MAX_SECONDS)) return;
+    if (!(seconds <= MAX_SECONDS)) return;
     const turn = this.turn;
     const { signal } = (this.waiting = new AbortController());
     await new Promise((resolve) => setTimeout(resolve, SKIP_MS));
     this.decoding = this.decoding.then(async () => {
       if (turn !== this.turn) return;
-      const peaks = await readPeaks(url, signal).catch(() => null); // the song plays without it
+      const peaks = await this.read(song, signal).catch(() => null); // the song plays without it
       if (peaks && turn === this.turn) this.setPeaks(peaks);
     });
     await this.decoding;
@@ -78,29 +77,4 @@ export class Waveform {
       context.fillRect(bar * STEP, (height - high) / 2, STEP - 1, high);
     }
   }
-}
-
-/** The outline of a sound, or null if it is too large. */
-async function readPeaks(url, signal) {
-  const answer = await fetch(url.replace(/#.*/, ""), { signal });
-  const size = Number(answer.headers.get("content-length"));
-  if (!answer.ok || !size || size > MAX_BYTES) {
-    await answer.body?.cancel();
-    return null;
-  }
-  const context = new OfflineAudioContext(1, 1, SAMPLE_RATE);
-  const sound = await context.decodeAudioData(await answer.arrayBuffer());
-  signal.throwIfAborted();
-  return computeInWorker(Array.from({ length: sound.numberOfChannels }, (_, at) => sound.getChannelData(at).slice()));
-}
-
-/** @param {Float32Array[]} channels @returns {Promise<Float32Array>} */
-function computeInWorker(channels) {
-  const worker = new Worker("peaks_worker.js", { type: "module" });
-  return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }) => resolve(data);
-    worker.onerror = () => reject(new Error("The outline could not be computed."));
-    const buffers = channels.map(({ buffer }) => buffer);
-    worker.postMessage({ channels, size: PEAKS }, buffers);
-  }).finally(() => worker.terminate());
 }
