@@ -39,6 +39,7 @@ def test_axe_finds_no_violation_in_any_state(look, server, axe, open_page):
     page.locator(".chip").first.wait_for()
     assert violations(page, axe) == []
     page.locator("#filters summary").click()
+    page.get_by_role("button", name="Contours of density").click()
     choose(page, "Song 9")
     row = page.locator(".list li:has([data-play])").first
     row.hover()

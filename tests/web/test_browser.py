@@ -405,6 +405,18 @@ def test_field_is_switched_by_keys_with_everything_shown(double, chooser, open_p
     assert select.input_value() == "audio" and "by audio" in page.locator("#facts").text_content()
 
 
+def test_bar_of_a_phone_shows_all_of_its_menus(chooser, open_page):
+    page = open_page(chooser, viewport={"width": 390, "height": 800}, has_touch=True)
+    boxes = page.locator("#bar > :visible").evaluate_all(
+        "all => all.map((each) => each.getBoundingClientRect().toJSON())"
+    )
+    assert len(boxes) == 4 and all(box["left"] >= 0 and box["right"] <= 390 for box in boxes)
+    assert page.locator("#bar").evaluate("bar => bar.scrollWidth <= bar.clientWidth")
+    page.click("#view-table")
+    page.locator("#table tbody tr").nth(5).wait_for()
+    assert page.locator("#table").bounding_box()["y"] >= max(box["bottom"] for box in boxes)
+
+
 @pytest.mark.slow
 def test_item_that_a_field_lacks_is_reported_and_filters_stay(double, chooser, open_page):
     page = open_page(chooser)
