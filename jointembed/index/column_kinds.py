@@ -100,8 +100,8 @@ def encode_column(
     """
     if column.kind != "category":
         used = np.unique(codes).tolist()
-        shown = dict(zip(used, (_text(cells[at]) if column.kind == "text" else cells[at] for at in used), strict=True))
-        return {"kind": column.kind, "values": [shown[code] for code in codes.tolist()]}
+        texts = dict(zip(used, (_text(cells[at]) if column.kind == "text" else cells[at] for at in used), strict=True))
+        return {"kind": column.kind, "values": [texts[code] for code in codes.tolist()]}
     counts = _counts(*((cells, codes) if every is None else every))
     if len(counts) > MAX_CATEGORIES:  # too many values to be categories
         counts = _counts(cells, codes)

@@ -146,8 +146,8 @@ class Metadata:
         """The cells of a column of those among the first rows that have some keys; the column is not loaded."""
         with self._backend.read() as view:
             texts = list(islice(view.cells([name]), count))
-        is_wanted = np.isin(self.keys[: len(texts)], keys)
-        return [json.loads(text)[0] for text, wanted in zip(texts, is_wanted, strict=True) if wanted]
+        has_key = np.isin(self.keys[: len(texts)], keys)
+        return [json.loads(text)[0] for text, is_in in zip(texts, has_key, strict=True) if is_in]
 
     def coded(self, name: str, keys: Keys | None) -> tuple[list[Any], npt.NDArray[np.int32]]:
         """The distinct cells of a column, and for each row of some keys, or of all, the position of its cell."""

@@ -106,8 +106,8 @@ def export(
         axes: the layout to start with; see `analyze.layout.compute_layout`.
         field: the vector field; by default the first one indexed.
         root: the folder of the rows' files; the page plays those that exist, from where they are.
-        max_cover_bytes: of the covers in these files that the page may hold; the rows come first to last.
-        has_waveforms: whether the page draws the outlines of the sounds, all of which are decoded for it. A page
+        max_cover_bytes: how many bytes of covers from these files the page may hold, those of the first rows.
+        has_waveforms: whether the page draws the outlines of the sounds, which are all decoded for it. A page
             without a server cannot read the files that it plays.
 
     Returns:

@@ -59,13 +59,13 @@ def embed_covers(paths: Sequence[Path | None], max_bytes: int) -> dict[str, Any]
         nonlocal left
         cover = read_cover(str(path)) if left > 0 else None
         url = None if cover is None else _shrink(cover.content)
-        if url is None or (url not in seen and len(url) > left):
+        if url is None or (url not in urls and len(url) > left):
             return None
-        left -= 0 if url in seen else len(url)
-        seen.add(url)
+        left -= 0 if url in urls else len(url)
+        urls.add(url)
         return url
 
-    seen: set[str] = set()
+    urls: set[str] = set()
     return _collect(paths, read)
 
 
@@ -92,8 +92,8 @@ def _collect(paths: Sequence[Path | None], read: Callable[[Path], str | None]) -
     results = {path: read(path) for path in dict.fromkeys(paths) if path is not None}
     values = list(dict.fromkeys(value for value in results.values() if value is not None))
     position = {value: at for at, value in enumerate(values)}
-    found = (None if path is None else results[path] for path in paths)
-    return {"values": values, "of": [-1 if value is None else position[value] for value in found]}
+    of_rows = (None if path is None else results[path] for path in paths)
+    return {"values": values, "of": [-1 if value is None else position[value] for value in of_rows]}
 
 
 def _shrink(content: bytes) -> str | None:

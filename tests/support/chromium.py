@@ -13,7 +13,7 @@ FLAGS = [
 
 
 def launch(playwright):
-    """A headless Chromium that draws in software; None if there is none."""
+    """A headless Chromium that draws in software; None without one."""
     paths = [playwright.chromium.executable_path, *map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))]
     path = next((path for path in paths if path and os.path.exists(path)), None)
     return path and playwright.chromium.launch(executable_path=path, args=FLAGS)

@@ -315,8 +315,8 @@ def test_covers_are_small_and_each_once_and_within_their_bound(tmp_path):
     assert kind == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(content))) as image:
         assert image.size == (96, 77)
-    some = embed_covers(paths, len(covers["values"][0]) + len(covers["values"][1]) + 1)
-    assert some["of"] == [0, 0, 1, 1, -1, -1]
+    few = embed_covers(paths, len(covers["values"][0]) + len(covers["values"][1]) + 1)
+    assert few["of"] == [0, 0, 1, 1, -1, -1]
     outlines = embed_outlines([paths[0], None, tmp_path / "none.wav"])
     assert outlines["of"] == [0, -1, -1]
     peaks = np.frombuffer(base64.b64decode(outlines["values"][0]), np.uint8)
