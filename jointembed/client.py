@@ -27,7 +27,8 @@ class Client:
     While the server answers 503 with Retry-After, a request is repeated up to five times.
 
     Args:
-        url: the address of the server, such as `http://127.0.0.1:8765`, with its prefix if it has one.
+        url: the address of the server, such as `http://127.0.0.1:8765`, with its prefix if it has one; of one of
+            several indexes, that of its page, such as `http://127.0.0.1:8765/indexes/songs`.
         token: that of the server, if it has one.
         timeout: seconds that the server may be silent.
 

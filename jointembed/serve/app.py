@@ -62,6 +62,7 @@ def build_app(
         index_routes.add_routes(apps[served.name], served, roots, pools, names, wait_for_layout)
     _add_list(app, indexes, pools)
     _describe(app, apps)
+    app.router.default = _raise_no_index
     for each in apps.values():
         each.mount("/", page)
     app.mount(_INDEXES, _ByName(apps))
@@ -94,6 +95,10 @@ def _new_app() -> FastAPI:
 
 async def _raise_not_found(*_: Any) -> None:
     raise HTTPException(404)
+
+
+async def _raise_no_index(*_: Any) -> None:
+    raise HTTPException(404, f"not found; each index of this server has its own address, see {_INDEXES}")
 
 
 def _add_server_routes(app: FastAPI, indexes: Sequence[ServedIndex], pools: Pools, metrics: RequestMetrics) -> None:

@@ -78,7 +78,9 @@ class LiveIndex:
                     yield index
             finally:
                 with self._lock:
-                    self._readers -= Counter([index])
+                    self._readers[index] -= 1
+                    if not self._readers[index]:
+                        del self._readers[index]
         except UserError as error:
             if isinstance(error, DamagedError | MismatchError):
                 self.reload()

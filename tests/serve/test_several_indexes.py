@@ -93,7 +93,7 @@ def test_client_asks_the_index_whose_address_it_has(paths, port):
             assert [hit["id"] for hit in client.similar("s2", 3)["hits"]] == [hit.id for hit in index.similar("s2", 3)]
         with pytest.raises(UsageError, match="docs"):
             client.row("nobody")
-    with pytest.raises(UsageError, match="not found"):
+    with pytest.raises(UsageError, match="each index of this server has its own address, see /indexes"):
         Client(f"http://127.0.0.1:{port}").info()
 
 

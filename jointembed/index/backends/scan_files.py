@@ -23,7 +23,8 @@ from ...errors import UsageError
 from ...files import path_to_text, sound_path
 from .base import Backend, Root
 from .records import delete_orphan_content, write_cells, write_vector
-from .sqlite import SQLiteBackend, SQLiteView, Transaction
+from .sqlite import SQLiteBackend, SQLiteView
+from .transaction import Transaction
 
 InferFunction = Callable[[bytes], Mapping[str, Any]]
 _FIRST_COLUMNS = ("title", "artist", "album", "genre", "year", "track", "path")

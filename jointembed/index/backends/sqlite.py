@@ -35,9 +35,10 @@ from .connection import (
     translate_errors,
 )
 from .encoding import column_names, encode_cells, encode_id, encode_ids, merge_cells
-from .info import parse_info, serialize_info
+from .info import parse_info
 from .mounts import MOUNTS, network_file_system
-from .schema import APPLICATION_ID, MAX_COMMITS_IN_HISTORY, SCHEMA_VERSION, TABLES, seal_records
+from .schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, seal_records
+from .transaction import Transaction, prune_history, random_id, write_info
 
 _BLOCK_ROWS = 8_192
 _CHECKPOINT_MILLISECONDS = 1_000  # to wait for readers of older versions
@@ -166,7 +167,7 @@ class SQLiteBackend:
     A connection that reads cannot write and may only select. There are as many as threads read at once.
 
     SQLite's log is in memory that computers cannot share. So a file on a network file system is read as it is, without
-    locks, and not while there is a log beside it, unless this object writes it.
+    locks, and is not opened while there is a log beside it, unless this object writes it.
 
     Args:
         path: the file.
@@ -190,6 +191,8 @@ class SQLiteBackend:
         self._writer: sqlite3.Connection | None = None
         self._is_closed = False
         self._last: IndexInfo | None = None
+        self._epoch = 0  # connections of earlier ones would go on to read the file as it was
+        self._content = _describe_file(self.path)
         self._network = network_file_system(self.path.absolute().parent, mounts)
         with translate_errors(self.path):
             self._idle = [self._connect()]
@@ -208,14 +211,14 @@ class SQLiteBackend:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         part.unlink(missing_ok=True)
-        info = replace(info, identity=_random_id(), generation=0)
+        info = replace(info, identity=random_id(), generation=0)
         with translate_errors(path), contextlib.closing(connect(part, "mode=rwc")) as db:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN")
             for table in TABLES:
                 db.execute(table)
-            _write_info(db, info, _random_id())
+            write_info(db, info, random_id())
             seal_records(db, 0)
             db.execute(f"PRAGMA application_id={APPLICATION_ID}")
             db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -252,7 +255,10 @@ class SQLiteBackend:
                 yield current
             return
         with translate_errors(self.path):
-            network = self._network
+            if self._network is not None and (content := _describe_file(self.path)) != self._content:
+                self._content = content
+                self._renew_connections()
+            epoch = self._epoch
             with self._lock:
                 db = self._idle.pop() if self._idle else None
             db = db or self._connect()
@@ -266,7 +272,7 @@ class SQLiteBackend:
                 if db.in_transaction:
                     db.execute("COMMIT")
                 with self._lock:
-                    if self._is_closed or network != self._network:
+                    if self._is_closed or epoch != self._epoch:
                         db.close()
                     else:
                         self._idle.append(db)
@@ -288,10 +294,7 @@ class SQLiteBackend:
         with self._write_lock, translate_errors(self.path):
             if self._writer is None:
                 self._network = None
-                with self._lock:  # what they read would stay as it is now
-                    idle, self._idle = self._idle, []
-                for db in idle:
-                    db.close()
+                self._renew_connections()
                 self._writer = connect(self.path, "mode=rw")
                 self._writer.execute("PRAGMA synchronous=FULL")
                 self._writer.execute("PRAGMA foreign_keys=ON")
@@ -303,9 +306,9 @@ class SQLiteBackend:
                 yield transaction
                 fulltext.write_changes(db)
                 info = transaction.info
-                token = _random_id()
-                _write_info(db, replace(info, generation=info.generation + 1), token)
-                _prune_history(db, info)
+                token = random_id()
+                write_info(db, replace(info, generation=info.generation + 1), token)
+                prune_history(db, info)
                 seal_records(db, info.generation + 1)
                 db.execute("COMMIT")
             finally:
@@ -356,6 +359,13 @@ class SQLiteBackend:
             raise UserError(self.path, f"vector {wrong[0]} of {count} is not {kind}", "embed these rows again")
         return [vector.tobytes() for vector in vectors]
 
+    def _renew_connections(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._epoch += 1
+        for db in idle:
+            db.close()
+
     def _connect(self) -> sqlite3.Connection:
         if self._network is not None:
             if has_wal(self.path):
@@ -376,31 +386,10 @@ class SQLiteBackend:
             return connect_reader(self.path, "immutable=1")
 
 
-class Transaction:
-    """What a block of `SQLiteBackend.write` works with; it may replace `info`."""
-
-    def __init__(self, db: sqlite3.Connection, info: IndexInfo) -> None:
-        self.db, self.info = db, info
-
-    def add_names(self, fields: Sequence[str], columns: Sequence[str]) -> None:
-        """Add names of fields and columns to the description."""
-        self.info = self.info.with_names(fields, columns)
-
-
-def _write_info(db: sqlite3.Connection, info: IndexInfo, token: str) -> None:
-    values = [(key, value.encode("utf-8", "surrogateescape")) for key, value in serialize_info(info)]
-    db.executemany("INSERT OR REPLACE INTO meta VALUES(?, CAST(? AS TEXT))", values)
-    db.execute("INSERT OR REPLACE INTO meta VALUES('commit', ?)", (token,))
-    db.execute("INSERT OR REPLACE INTO commits(generation, token) VALUES(?, ?)", (info.generation, token))
-
-
-def _prune_history(db: sqlite3.Connection, info: IndexInfo) -> None:
-    """Forget old commits: vectors in memory and in caches that are older are read again whole."""
-    oldest = info.generation + 1 - MAX_COMMITS_IN_HISTORY
-    db.execute("DELETE FROM commits WHERE generation <= ?", (oldest,))
-    sql = "DELETE FROM removed WHERE field = ? AND generation <= ?"
-    db.executemany(sql, [(field, oldest) for field in info.fields])
-
-
-def _random_id() -> str:
-    return os.urandom(4).hex()
+def _describe_file(path: Path) -> tuple[int, int, int]:
+    """What changes with the content of a file; zeros if it is missing."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
