@@ -22,7 +22,8 @@ from .vector_field import VectorField
 REBUILD = "`jointembed index --approximate` or Index.build_approximate()"
 NO_KEYS = np.empty(0, np.int64)
 _LAYOUT = 1
-_MAX_TABLE_SHARE = 8
+_DTYPES = {"levels": "<i4", "edges": "<i4", "ranges": "<f4"}
+_MAX_TABLE_SHARE = 8  # the highest key, times the number of rows, up to which a table finds rows by their keys
 _HEADER_NUMBERS = 9
 
 
@@ -94,9 +95,10 @@ class FieldGraph:
         arrays = self.graph.arrays()
         sizes = [arrays[name].size for name in ("levels", "edges", "ranges", "codes")]
         header = [_LAYOUT, dim, METRICS.index(metric), self.ef, int(arrays["entry"][0]), *sizes]
-        codes = np.concatenate([arrays["codes"], np.zeros(-sizes[-1] % 4, np.uint8)]).view("<u4")
-        rest = (arrays[name] for name in ("levels", "edges", "ranges"))
-        write_parts(path, [np.array(header, "<i8"), self.keys.astype("<i8"), *rest, codes])
+        codes, padding = arrays["codes"], -sizes[-1] % 4
+        codes = np.append(codes, np.zeros(padding, np.uint8)) if padding else codes
+        rest = [arrays[name].astype(dtype, copy=False) for name, dtype in _DTYPES.items()]
+        write_parts(path, [np.array(header, "<i8"), self.keys.astype("<i8"), *rest, codes.view("<u4")])
 
 
 def read_graph(path: Path, version: str, dim: int, metric: str) -> FieldGraph:
@@ -122,9 +124,7 @@ def read_graph(path: Path, version: str, dim: int, metric: str) -> FieldGraph:
     parts = np.split(words[2 * _HEADER_NUMBERS :], np.cumsum(sizes)[:-1])
     arrays = {
         "entry": np.array([entry]),
-        "levels": parts[1].view("<i4"),
-        "edges": parts[2].view("<i4"),
-        "ranges": parts[3].view("<f4"),
+        **{name: part.view(dtype) for part, (name, dtype) in zip(parts[1:], _DTYPES.items(), strict=False)},
         "codes": parts[4].view(np.uint8)[:codes],
     }
     try:

@@ -328,8 +328,12 @@ class Index:
             view = snapshot.field(field)
             options.check(snapshot.info.columns)
             query, allowed = rerank.normalize_query(vector, view), snapshot.allowed(where, field)
-            codes = partial(snapshot.groups, field=field)
-            excluded, originals = snapshot.positions(exclude, field), snapshot.positions(queried, field)
+            excluded = snapshot.positions(exclude, field)
+            if options.is_default:
+                positions, scores = view.nearest.search(query[None], k, allowed, [excluded] if len(excluded) else None)
+                is_row = positions[0] >= 0
+                return snapshot.hits(view.keys[positions[0][is_row]], scores[0][is_row])
+            codes, originals = partial(snapshot.groups, field=field), snapshot.positions(queried, field)
             results = rerank.search(view, query, k, allowed, excluded, options, codes, originals)
             groups = [(candidate.position, *candidate.duplicates) for candidate in results]
             rows = iter(snapshot.rows(view.keys[[position for group in groups for position in group]]))

@@ -124,8 +124,6 @@ def search(
         is_row = positions[0] >= 0
         return positions[0][is_row], scores[0][is_row]
 
-    if selection.is_default:
-        return [Candidate(*pair) for pair in zip(*(part.tolist() for part in nearest(k)), strict=True)]
     needed = k * _DIVERSITY_CANDIDATES if selection.diversity else k
     if selection.one_per is not None and (codes := group_codes(selection.one_per)).min(initial=0) >= 0:
         needed = min(needed, int(codes.max(initial=-1)) + 1)  # every row has a value: there are no more results

@@ -94,9 +94,9 @@ class HnswGraph:
         has_codes = hasattr(storage, "sq")
         return {
             "entry": np.array([hnsw.entry_point], "<i8"),
-            "levels": faiss.vector_to_array(hnsw.levels).astype("<i4"),
-            "edges": faiss.vector_to_array(hnsw.neighbors).astype("<i4"),
-            "ranges": faiss.vector_to_array(storage.sq.trained).astype("<f4") if has_codes else np.empty(0, "<f4"),
+            "levels": faiss.vector_to_array(hnsw.levels),
+            "edges": faiss.vector_to_array(hnsw.neighbors),
+            "ranges": faiss.vector_to_array(storage.sq.trained) if has_codes else np.empty(0, np.float32),
             "codes": faiss.vector_to_array(storage.codes),
         }
 
