@@ -209,7 +209,6 @@ export class Renderer {
     gl.blitFramebuffer(...box, ...box, gl.COLOR_BUFFER_BIT, gl.NEAREST);
     this.job = null;
     this.hasPicture = this.isComplete = true;
-    performance.mark("map-complete");
   }
 
   /** What to draw as parts that take a frame each. */
