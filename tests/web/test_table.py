@@ -167,6 +167,7 @@ def test_table_follows_the_index_and_the_field(tmp_path, open_page):
         until(lambda: first_titles(page, 2) == ["Song 29", "Song 28"])
         page.select_option("#field", "tags")
         until(lambda: page.locator("#count").text_content() == "10 items")
+        page.locator("#table th[data-name='tempo']").wait_for()
         until(lambda: cells(page, "tempo")[-1] == "20.500")
         assert first_titles(page, 2) == ["Song 29", "Song 28"]
         page.select_option("#field", "audio")
