@@ -88,16 +88,14 @@ class HnswGraph:
         return np.array_equal(codes[nodes], storage.sa_encode(np.ascontiguousarray(values)))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The graph as arrays, from which `from_arrays` restores it."""
-        faiss = import_faiss()
-        hnsw, storage = self._index.hnsw, faiss.downcast_index(self._index.storage)
-        has_codes = hasattr(storage, "sq")
+        """The graph as arrays, from which `from_arrays` restores it: views, which need the graph to exist."""
+        hnsw, storage = self._index.hnsw, import_faiss().downcast_index(self._index.storage)
         return {
-            "entry": np.array([hnsw.entry_point], "<i8"),
-            "levels": faiss.vector_to_array(hnsw.levels),
-            "edges": faiss.vector_to_array(hnsw.neighbors),
-            "ranges": faiss.vector_to_array(storage.sq.trained) if has_codes else np.empty(0, np.float32),
-            "codes": faiss.vector_to_array(storage.codes),
+            "entry": np.array([hnsw.entry_point], np.int64),
+            "levels": _view(hnsw.levels),
+            "edges": _view(hnsw.neighbors),
+            "ranges": _view(storage.sq.trained) if hasattr(storage, "sq") else np.empty(0, np.float32),
+            "codes": _view(storage.codes),
         }
 
     @classmethod
@@ -146,6 +144,13 @@ def import_faiss() -> Any:
     except ImportError as error:
         raise missing_extra("ann", "faiss-cpu") from error
     return faiss
+
+
+def _view(vector: Any) -> npt.NDArray[Any]:
+    """The memory of a vector of FAISS."""
+    view: npt.NDArray[Any] = import_faiss().rev_swig_ptr(vector.data(), vector.size())
+    view.flags.writeable = False
+    return view
 
 
 def _order_by_edges(index: Any) -> Positions:

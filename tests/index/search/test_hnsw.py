@@ -161,7 +161,7 @@ def break_arrays(arrays, damage):
     ],
 )
 def test_arrays_of_no_graph_are_refused(built, damage):
-    arrays = built[1].arrays()
+    arrays = {name: array.copy() for name, array in built[1].arrays().items()}
     HnswGraph.from_arrays(arrays, 48, "cosine")
     break_arrays(arrays, damage)
     with pytest.raises(ValueError):
