@@ -104,7 +104,7 @@ MISTAKES = {
     "projector s.index d --image-column titel": ("titel: no row has this column", "did you mean title?"),
     "projector s.index s.index/d": ("cannot be written",),
     "similar . c": (".: this is a folder, not an index", "such as e.index"),
-    "adopt . m.ckpt": (".: this folder holds no model: neither config.json nor modules.json", "torchvision/NAME"),
+    "adopt . m.ckpt": (".: the model is incomplete: it has neither config.json nor modules.json", "torchvision/NAME"),
     "serve s.index --port web": ("--port: must be a whole number, got 'web'",),
     "cluster gone.index": ("gone.index: this index is empty",),
     "page gone.index x.html": ("gone.index: this index is empty",),

@@ -36,7 +36,7 @@ class ModelFolder:
                 "give a folder that `save_pretrained` wrote (config.json, model.safetensors), one of"
                 " sentence-transformers (modules.json), a model on the Hub (owner/name), music, or torchvision/NAME"
             )
-            raise UsageError(self.path, "this folder holds no model: neither config.json nor modules.json", fix)
+            raise UsageError(self.path, "the model is incomplete: it has neither config.json nor modules.json", fix)
         return self.read_json("config.json")
 
     @cached_property
