@@ -1,6 +1,6 @@
 """The app of a server: the routes of its index, or those of each index below `/indexes/NAME`. Needs the extra `serve`.
 
-With several indexes, `/indexes` lists them, and `/` leads to the page of the first.
+With several indexes, `/indexes` lists them, and `/` leads to the page of the first that can be read.
 """
 
 from __future__ import annotations
@@ -143,9 +143,13 @@ def _add_list(app: FastAPI, indexes: Sequence[ServedIndex], pools: Pools) -> Non
     def list_indexes() -> Response:
         return to_response({"indexes": [_summarize(served) for served in indexes]})
 
+    def find_readable() -> str:
+        return next((served.name for served in indexes if _summarize(served)["rows"] is not None), indexes[0].name)
+
     @app.get("/", include_in_schema=False)
-    async def first(request: Request) -> Response:
-        return RedirectResponse(f"{request.scope['root_path']}/{index_address(indexes[0].name)}", 303)
+    async def enter(request: Request) -> Response:
+        name = await pools.searches.run(request, find_readable)
+        return RedirectResponse(f"{request.scope['root_path']}/{index_address(name)}", 303)
 
 
 def _summarize(served: ServedIndex) -> dict[str, Any]:

@@ -117,7 +117,9 @@ def test_metrics_have_a_label_for_each_index(tmp_path):
     paths = [filled(tmp_path / "a.index", 5), filled(tmp_path / "b.index", 6)]
     with serving(paths) as port:
         get_json(port, "/indexes/b/api/info")
+        assert ask(port, "/")[1]["location"] == "/indexes/a/"
         paths[0].rename(tmp_path / "away")
+        assert ask(port, "/")[1]["location"] == "/indexes/b/"  # whose page offers the others
         lines = ask(port, "/metrics")[2].decode().splitlines()
         listed = get_json(port, "/indexes")["indexes"]
         assert get_json(port, "/indexes/b/api/info")["count"] == 6 and ask(port, "/healthz")[0] == 200
