@@ -47,7 +47,7 @@ GROUPS = {
     "Index": ["index", "skips", "prune", "verify", "embed"],
     "Search": ["similar", "search", "path", "neighbors", "serve"],
     "Explore": ["cluster", "page", "projector", "show"],
-    "Shell": ["completion"],
+    "Shell": ["completion", "docs"],
 }
 EXIT_CODES = (
     "1 a check or own code that failed, 2 usage, 3 files skipped under --strict, 4 model and index that differ, "
