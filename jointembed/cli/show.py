@@ -34,14 +34,15 @@ def show(
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders, readers and objectives the model may import.
     """
+    import math
     from pathlib import Path
 
     from ..errors import UsageError
     from .console import check_plot, print_json, print_table, status
 
     for name, number in (("-k", k), ("--seconds", seconds)):
-        if not number > 0:
-            raise UsageError(name, f"must be more than 0, got {number:g}", "give a larger number")
+        if not 0 < number < math.inf:
+            raise UsageError(name, f"must be more than 0, got {number:g}", "give another number")
     check_plot(png)
     if not Path(sound).is_file():
         raise UsageError(sound, "the file does not exist", "give the path of a sound file")

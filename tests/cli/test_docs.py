@@ -26,8 +26,8 @@ def test_every_public_name_has_an_entry_and_no_page_needs_the_network(tmp_path, 
     assert main(["docs", str(tmp_path / "out")]) == 0
     assert "index.html: the reference of" in capsys.readouterr().out
     for name in jointembed.__all__:
-        thing = getattr(jointembed, name)
-        page = tmp_path / "out" / f"{thing.__module__.replace('.', '/')}.html"
+        module = getattr(jointembed, name).__module__
+        page = tmp_path / "out" / f"{module.replace('.', '/')}.html"
         assert f'id="{name}"' in page.read_text("utf-8"), name
     page = browser.new_page()
     requests = []
