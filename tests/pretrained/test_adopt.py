@@ -162,7 +162,7 @@ def test_weights_are_read_from_safetensors_alone(home, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("config.json", None, "the model is incomplete"),
+        ("config.json", None, "modules.json"),
         ("config.json", "{", "not JSON"),
         ("tokenizer.json", None, "text cannot be read"),
         ("tokenizer.json", "{}", "not a tokenizer"),
