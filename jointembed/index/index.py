@@ -462,7 +462,7 @@ class Index:
             UsageError: faiss is not installed, the field has fewer than 1000 vectors, or the graph cannot be written.
         """
         if kind not in (None, "hnsw", "ivf"):
-            raise UsageError("kind", f"there is no approximate search {kind}", "use hnsw or ivf")
+            raise UsageError("kind", f"must be hnsw or ivf, got {kind!r}", "use one of them")
         with self.reading() as snapshot:
             name = snapshot.field_name(field)
             view = snapshot.field(name)

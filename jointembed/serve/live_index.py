@@ -126,7 +126,7 @@ class LiveIndex:
             return True
 
     def _remove_stale_logs(self) -> None:
-        """Remove the logs of a file that is no longer there, which SQLite would replay into the one in its place."""
+        """Remove the logs of a file that was replaced: SQLite would replay them into its successor."""
         for end, identity in self._logs.items():
             if _identify(f"{self.path}{end}") == identity:
                 with contextlib.suppress(OSError):

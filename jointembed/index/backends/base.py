@@ -134,7 +134,7 @@ class IndexInfo:
         return replace(self, default=replace(self.default, **changes))
 
     def with_approximate(self, field: str, recall: float | None) -> IndexInfo:
-        """The same with the recall of a field's approximate search; None if there is no such search any more."""
+        """A copy with the recall of a field's approximate search; None removes it."""
         rest = {name: value for name, value in self.approximate.items() if name != field}
         return replace(self, approximate=rest if recall is None else {**rest, field: recall})
 
