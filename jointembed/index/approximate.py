@@ -114,9 +114,7 @@ def check_recall(field: VectorField, search: GraphSearch, seed: int) -> float:
 
     recall = 0.0
     for size in (_CHECKED_ROWS, _MEASURED_ROWS):
-        with threadpool_limits(
-            1, "blas"
-        ):  # threads that wait for each other would take ten times as long on a busy CPU
+        with threadpool_limits(1, "blas"):  # threads that wait for each other take ten times as long on a busy CPU
             sample = RecallSample(field.take, field.exact, draw_positions(len(field), size, seed))
         recall = sample.measure(search)
         if recall >= MIN_RECALL:

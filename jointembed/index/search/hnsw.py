@@ -48,8 +48,8 @@ class HnswGraph:
     def build(cls, vectors: Vectors) -> tuple[HnswGraph, Positions]:
         """The graph of at least one vector, and the row of each of its nodes (N,).
 
-        Nodes that are joined stand near each other in memory, which makes a search of a million a third faster: the
-        order of Cuthill and McKee, 1969.
+        Nodes that are joined stand near each other in memory, in the order of Cuthill and McKee, 1969, which makes a
+        search of a million a third faster.
 
         Raises:
             UsageError: faiss is not installed.
