@@ -351,7 +351,7 @@ def test_an_inverted_file_finds_nearly_all_with_exact_scores_and_is_exact_under_
     with index_of(place, vectors) as index:
         exact = [index.similar(str(at), 10) for at in range(100)]
         filtered = [index.search(vectors[at], 10, where="genre = '7'") for at in range(20)]
-        with pytest.raises(UsageError, match="use hnsw or ivf"):
+        with pytest.raises(UsageError, match="must be hnsw or ivf"):
             index.build_approximate(kind="lsh")
         assert index.build_approximate(kind="ivf") >= 0.98 and index.info.approximate == {}
         hits = [index.similar(str(at), 10) for at in range(100)]
