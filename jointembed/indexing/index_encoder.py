@@ -147,23 +147,18 @@ class IndexEncoder:
         Nothing is timed, so the same processor makes the same choice.
         """
         self.precision = "float32"
-        if not sounds:
+        names = self.space.fast_precisions() if sounds else []
+        if not names:
             return
-        exact = self._try(sounds, "float32")
-        for name in self.space.fast_precisions():
-            precision = self.space.calibrate_int8(self.column, sounds, TRIAL_WINDOWS) if name == "int8" else name
+        vectors, ranges = self.space.calibrate_int8(self.column, sounds, TRIAL_WINDOWS)
+        exact = vectors.astype(np.float64)
+        for precision in [ranges if name == "int8" else name for name in names]:
             if precision is not None:
-                vectors = self._try(sounds, precision)
+                vectors = self.space.embed(self.column, sounds, max_windows=TRIAL_WINDOWS, precision=precision)
                 lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(vectors, axis=1)
                 if (np.einsum("nd,nd->n", exact, vectors) >= MIN_COSINE * lengths).all():
                     self.precision = precision
                     return
-
-    def _try(self, sounds: Sequence[Any], precision: Any) -> NDArray[np.float64]:
-        vectors: NDArray[np.float32] = self.space.embed(
-            self.column, sounds, max_windows=TRIAL_WINDOWS, precision=precision
-        )
-        return vectors.astype(np.float64)
 
     def _remember_location(self, index: Index, field: str) -> None:
         """Let the index know where its model is now, so that a model may be moved."""

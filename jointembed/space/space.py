@@ -335,20 +335,22 @@ class Space(Configurable, nn.Module):
         """What its device computes faster than float32: `bfloat16`, `int8`, the fastest first."""
         return fast_precisions(self.device)
 
-    def calibrate_int8(self, column: str, cells: Sequence[Any], max_windows: int | None = None) -> Ranges | None:
-        """The ranges with which `embed` computes a column in 8-bit integers on a CPU, from a few example cells.
+    def calibrate_int8(
+        self, column: str, cells: Sequence[Any], max_windows: int | None = None
+    ) -> tuple[Vectors, Ranges | None]:
+        """Embed a few example cells in float32, and measure the ranges with which `embed` computes in 8-bit integers.
 
-        None if the column is a fusion, or its encoder has no layers for them.
+        The ranges are None if the column is a fusion, or its encoder has no layers for 8-bit integers.
 
         Raises:
             UsageError: see `embed`.
         """
         if column in self.fusions:
-            return None
+            return self.embed(column, cells, max_windows=max_windows), None
         recorder = RangeRecorder()
         with recorder.record(self.encoder(column)):
-            self.embed(column, cells, max_windows=max_windows)
-        return recorder.ranges or None
+            vectors = self.embed(column, cells, max_windows=max_windows)
+        return vectors, recorder.ranges or None
 
     def _stream(self, column: str, cells: Iterable[Any], options: EmbedOptions) -> Iterator[Vectors]:
         if not self.built:
