@@ -29,10 +29,11 @@ def compare(
     tests by Holm's method.
 
     Cards of the same model from several seeds are written A0.json,A1.json,A2.json, with commas. Their scores are
-    averaged query by query; the least, the median and the greatest value are listed too.
+    averaged query by query; the least, the median and the greatest value are listed too, and in how many pairs of seeds
+    the second model is better. The folder of a run that `jointembed fit --seeds 3` wrote stands for all of its cards.
 
     Args:
-        card: the cards, the first being the baseline.
+        card: the cards or folders, the first being the baseline.
         metric: a metric to compare; map, accuracy, rmse or nats if not given.
         all_pairs: compare each model with each.
         markdown: print Markdown.
@@ -50,9 +51,9 @@ def compare(
     if sum((markdown, latex, json_)) > 1:
         raise UsageError("compare", "--markdown, --latex and --json exclude each other", "give one of them")
     check_plot(png)
-    paths = [[path for path in word.split(",") if path] or [word] for word in card]
-    labels = _label(paths)
-    models = [Model(label, [Card.read(path) for path in group]) for label, group in zip(labels, paths, strict=True)]
+    names, groups = zip(*map(_find_cards, card), strict=True)
+    cards = [[Card.read(path) for path in paths] for paths in groups]
+    models = [Model(label, group) for label, group in zip(_label(names), cards, strict=True)]
     report = compare_models(models, metric or (), all_pairs)
     if report["units"] < fewest_units():
         few = f"{report['units']} units are too few for any difference to be significant"
@@ -69,23 +70,37 @@ def compare(
     print(render(_models_table(report), _differences_table(report), _describe(report)))
 
 
-def _label(paths: Sequence[Sequence[str]]) -> list[str]:
-    """The names of models by their files: as many of the last parts of each path as tell them apart."""
-    parts = [Path(group[0]).with_suffix("").parts for group in paths]
-    for count in range(1, max(map(len, parts)) + 1):
-        labels = ["/".join(part[-count:]) for part in parts]
+def _find_cards(word: str) -> tuple[Path, list[Path]]:
+    """What to name a model after, and its cards, given by a folder of seeds or by files with commas between them."""
+    from .seeds import seed_cards
+
+    if Path(word).is_dir():
+        return Path(word), seed_cards(Path(word))
+    paths = [Path(path) for path in word.split(",") if path] or [Path(word)]
+    return paths[0].with_suffix(""), paths
+
+
+def _label(names: Sequence[Path]) -> list[str]:
+    """As many of the last parts of each path as tell models apart.
+
+    Raises:
+        UsageError: two are the same.
+    """
+    for count in range(1, max(len(name.parts) for name in names) + 1):
+        labels = ["/".join(name.parts[-count:]) for name in names]
         if len(set(labels)) == len(labels):
             return labels
-    twice = next(group[0] for at, group in enumerate(paths) if parts[at] in parts[:at])
+    twice = next(name for at, name in enumerate(names) if name in names[:at])
     raise UsageError(twice, "this card is given twice", "give different cards, or join seeds of a model with a comma")
 
 
 def _describe(report: dict[str, Any]) -> str:
     units = f" of {report['units']:,} units of {report['unit']}" if report["units"] < report["queries"] else ""
     tests = f"{report['tests']} test" + "s" * (report["tests"] > 1)
+    seeds = "; min, median, max and seed pairs tell how much a training depends on its seed" * _has_seeds(report)
     return (
         f"{report['queries']:,} queries{units}; paired bootstrap intervals, p of a sign-flip test, "
-        f"corrected for {tests} (Holm)"
+        f"corrected for {tests} (Holm){seeds}"
     )
 
 
@@ -94,10 +109,7 @@ def _models_table(report: dict[str, Any]) -> Table:
 
     from .console import format_interval, format_number
 
-    several = any(
-        len(model["seeds"]) > 1 for metric in report["metrics"].values() for model in metric["models"].values()
-    )
-    rows = []
+    rows, several = [], _has_seeds(report)
     for name, metric in report["metrics"].items():
         for label, model in metric["models"].items():
             seeds = model["seeds"]
@@ -109,8 +121,13 @@ def _models_table(report: dict[str, Any]) -> Table:
     return names, rows, {"value", *seeds_columns, "chance"}
 
 
+def _has_seeds(report: dict[str, Any]) -> bool:
+    """Whether a model has cards of several seeds."""
+    return any(len(model["seeds"]) > 1 for metric in report["metrics"].values() for model in metric["models"].values())
+
+
 def _differences_table(report: dict[str, Any]) -> Table:
-    rows = []
+    rows, several = [], _has_seeds(report)
     for name, metric in report["metrics"].items():
         for difference in metric["differences"]:
             pair = f"{difference['second']} - {difference['first']}"
@@ -118,8 +135,10 @@ def _differences_table(report: dict[str, Any]) -> Table:
             interval = "" if ends[0] is None else f"{ends[0]:+.4f} to {ends[1]:+.4f}"
             p_values = [_format_p(difference[key]) for key in ("p", "p_holm")]
             verdict = difference["better"] or "undecided"
-            rows.append([name, pair, f"{difference['value']:+.4f}", interval, *p_values, verdict])
-    names = ["metric", "difference", "value", "95 % interval", "p", "p (Holm)", "better"]
+            seeds = [f"{difference['seed_wins']} of {difference['seed_pairs']}"] if several else []
+            rows.append([name, pair, f"{difference['value']:+.4f}", interval, *p_values, *seeds, verdict])
+    seeds_columns = ["better seed pairs"] if several else []
+    names = ["metric", "difference", "value", "95 % interval", "p", "p (Holm)", *seeds_columns, "better"]
     return names, rows, {"value", "p", "p (Holm)"}
 
 

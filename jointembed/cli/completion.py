@@ -42,6 +42,9 @@ def build_parser(complete_files: Any) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary.replace("%", "%%"))
         if parser.takes_words(function):
             _add_lightning_options(command, complete_files)
+            if name == "fit":
+                command.add_argument("--seeds", help="the number of trainings")
+                command.add_argument("--evaluate", help="the options of their evaluation")
             if name == "predict":
                 command.add_argument("--proba", action="store_true", help="write the likeliest labels")
                 command.add_argument("-k", help="the number of labels")

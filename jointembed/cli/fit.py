@@ -15,7 +15,9 @@ HELP = {
     "fit": (
         "Trains a model. With --resume auto it goes on from the newest intact checkpoint in the folder of the run "
         "(--trainer.default_root_dir), to the same weights as without the break, and begins a run in an empty folder; "
-        "--ckpt_path FILE goes on from a certain checkpoint instead."
+        "--ckpt_path FILE goes on from a certain checkpoint instead. --seeds 3 trains three times, into seed-0 to "
+        "seed-2 in the folder of the run, evaluates each and writes the cards that `jointembed compare RUN OTHER` "
+        'reads; --evaluate "--query audio --target caption --group artist" sets the options of its evaluation.'
     ),
     "predict": (
         "Writes the vectors of a table's rows into vectors.parquet in the folder of the run. With --proba it writes "
@@ -32,7 +34,12 @@ def fit(*words: str) -> None:
 
     from ..training.signals import TrainingInterrupt, exit_on_signals
     from .run_report import report_run
+    from .seeds import fit_seeds, take_options
 
+    options, seeds, evaluation = take_options(words)
+    if seeds:
+        fit_seeds(run_lightning("fit", options, train=False), options, seeds, evaluation)
+        return
     try:
         with exit_on_signals():
             run = run_lightning("fit", words)
@@ -54,13 +61,14 @@ def _resuming(words: Sequence[str]) -> str:
     return shlex.join(["jointembed", "fit", *options, "--resume", "auto"])
 
 
-def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()) -> Any:
+def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = (), train: bool = True) -> Any:
     """Run `fit`, `validate`, `test` or `predict` of LightningCLI on `JointEmbedding` and `TableData`.
 
     Args:
         name: the subcommand.
         words: its options.
         callbacks: callbacks of the trainer besides those of the recipe.
+        train: False only makes the objects.
 
     Returns:
         The LightningCLI, with `trainer`, `model` and `datamodule` after the run.
@@ -97,7 +105,8 @@ def run_lightning(name: str, words: Sequence[str], callbacks: Sequence[Any] = ()
         run = SubcommandCLI(
             JointEmbedding,
             TableData,
-            args=[name, *options],
+            args=[name, *options] if train else options,
+            run=train,
             trainer_class=Trainer,
             # Those of the recipe are made by LightningCLI, and come to the trainer beside these.
             trainer_defaults={"callbacks": list(callbacks)} if callbacks else None,

@@ -23,6 +23,7 @@ SHARED_MODULES = {
     "recipe_file",
     "reproduction_report",
     "run_report",
+    "seeds",
 }  # every other file of the folder is a command
 GROUPS = {
     "Train": [

@@ -10,7 +10,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from ..errors import UsageError
+
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def split_words(option: str, line: str) -> list[str]:
+    """The words of a part of a command line that an option holds.
+
+    Raises:
+        UsageError: a quotation mark is not closed.
+    """
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UsageError(option, f"a quotation mark is not closed in {line!r}", "close it") from error
 
 
 def run_command(words: Sequence[str]) -> None:

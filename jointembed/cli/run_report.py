@@ -90,21 +90,30 @@ def _draw(folder: Path, curves: Mapping[str, Curve], best: tuple[str, int] | Non
 
 def next_commands(model: Any, data: Any, callbacks: list[Any], folder: Path) -> list[list[str]]:
     """The commands that evaluate and index a trained model, as far as its columns and its table allow."""
-    from ..config import to_config
-
     if not isinstance(data.table, str):
         return []
-    packages = sorted(_untrusted_packages(to_config(model)))
-    trust = [word for package in packages for word in ("--trust", package)]
     commands = []
-    split = next((split for split in ("test", "dev") if len(data.numbers(split))), None)
-    pair = _retrieval(model, callbacks)
-    if pair and split and data.split == "split":
-        commands.append(["evaluate", str(folder), data.table, *pair, "--split", split, *trust])
+    if options := evaluate_options(model, data, callbacks):
+        commands.append(["evaluate", str(folder), data.table, *options])
     column = model.objectives[0].columns()[0]
     if "id" in data.open().columns:
-        commands.append(["index", str(folder), data.table, str(folder / f"{column}.index"), "--column", column, *trust])
+        index = str(folder / f"{column}.index")
+        commands.append(["index", str(folder), data.table, index, "--column", column, *trust_options(model)])
     return [["jointembed", *command] for command in commands]
+
+
+def evaluate_options(model: Any, data: Any, callbacks: list[Any]) -> list[str]:
+    """The options of `jointembed evaluate` on the test rows, or else the dev rows; none if nothing can be evaluated."""
+    split = next((split for split in ("test", "dev") if len(data.numbers(split))), None)
+    pair = _retrieval(model, callbacks)
+    return [*pair, "--split", split, *trust_options(model)] if pair and split and data.split == "split" else []
+
+
+def trust_options(model: Any) -> list[str]:
+    """The options that let a command load a model with classes of other packages."""
+    from ..config import to_config
+
+    return [word for package in sorted(set(_untrusted_packages(to_config(model)))) for word in ("--trust", package)]
 
 
 def _retrieval(model: Any, callbacks: list[Any]) -> list[str]:

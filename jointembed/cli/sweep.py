@@ -55,6 +55,7 @@ def sweep(
     from ..files import check_writable, write
     from ..tuning.runner import best_trial, check_storage, count_finished, open_study, run_trial
     from ..tuning.search_space import choose_metric, example, parse_ranges, to_layer, to_words
+    from .processes import split_words
 
     path, folder = Path(out), check_storage(study).with_suffix(".trials")
     head = f"# jointembed sweep --study {study}:"
@@ -64,7 +65,7 @@ def sweep(
     if trials < 1:
         raise UsageError("--trials", f"must be at least 1, got {trials}", "use a positive integer")
     ranges = parse_ranges(set_ or ())
-    words = ["-c", recipe, *shlex.split(fit)]
+    words = ["-c", recipe, *split_words("--fit", fit)]
     config = read_config([*words, *to_words({key: example(values) for key, values in ranges.items()})])
     goal = choose_metric(config, metric, mode)
     print(f"{goal.name}, {goal.mode}, on dev rows; {study}, trials in {folder}", flush=True)
@@ -79,7 +80,7 @@ def sweep(
     about = f"{head} {goal.name} {best.value:.4g}, trial {best.number}, the best of {trials}\n"
     write(path, about + yaml.safe_dump(to_layer(config, best.params), sort_keys=False))
     print(f"{out}: {goal.name} {best.value:.4g}; its model: {folder / str(best.number)}")
-    print(f"train it: jointembed fit {shlex.join(words)} -c {out}")
+    print(f"train it: jointembed fit {shlex.join(words)} -c {out}; --seeds 3 writes what jointembed compare reads")
 
 
 def read_config(words: Sequence[str]) -> dict[str, Any]:

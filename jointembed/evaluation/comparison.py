@@ -67,7 +67,8 @@ def compare(models: Sequence[Model], metrics: Sequence[str] = (), all_pairs: boo
 
     Returns:
         `unit`, `units` (their number), `queries`, and for each of `metrics` the `models`, with their values, intervals
-        and those of their cards, and the `differences`.
+        and those of their cards, and the `differences`; `seed_wins` of their `seed_pairs` of cards are better in the
+        second model (the U statistic of Mann and Whitney 1947).
 
     Raises:
         UsageError: the cards differ in their question or their data, or have no scores of a metric.
@@ -116,9 +117,11 @@ def compare(models: Sequence[Model], metrics: Sequence[str] = (), all_pairs: boo
             if p_holm < LEVEL:
                 better = models[b if (gap < 0) == (name in LOWER_IS_BETTER) else a].label
             labels = {"first": models[a].label, "second": models[b].label}
-            differences.append(
-                {**labels, "value": gap, "low": low[0], "high": high[0], "p": p, "p_holm": p_holm, "better": better}
-            )
+            seed_gaps = np.subtract.outer(listed[models[b].label]["seeds"], listed[models[a].label]["seeds"])
+            seed_wins = int(((seed_gaps < 0) if name in LOWER_IS_BETTER else (seed_gaps > 0)).sum())
+            interval = {"value": gap, "low": low[0], "high": high[0], "p": p, "p_holm": p_holm}
+            pairs_of_seeds = {"seed_wins": seed_wins, "seed_pairs": seed_gaps.size}
+            differences.append({**labels, **interval, **pairs_of_seeds, "better": better})
         report["metrics"][name] = {"models": listed, "differences": differences}
     return report
 
