@@ -44,13 +44,13 @@ def make_model(**settings):
     return JointEmbedding(4, encoders, [Match("size", "genre", "all")], lr=0.05, **settings)
 
 
-def fit(folder, epochs=3, rows=ROWS, model=None, **options):
+def fit(folder, epochs=3, rows=ROWS, model=None, ckpt_path=None, **options):
     trainer = Trainer(
         precision="32-true",
         max_epochs=epochs, accelerator="cpu", default_root_dir=str(folder), enable_progress_bar=False,
         enable_model_summary=False, log_every_n_steps=1, num_sanity_val_steps=0, **options,
     )  # fmt: skip
-    trainer.fit(model or make_model(), TableData(rows, batch_size=4))
+    trainer.fit(model or make_model(), TableData(rows, batch_size=4), ckpt_path=ckpt_path)
     return trainer
 
 
@@ -138,6 +138,9 @@ def stops_early(folder):
     # The learning rate is 0 but for the first steps, so that nothing improves.
     stopping = EarlyStopping("dev/loss", min_delta=100.0, patience=2)
     assert fit(folder, 9, callbacks=[stopping]).current_epoch == 3
+    before = (folder / "last.ckpt").read_bytes(), read_metrics(folder)
+    resumed = fit(folder, 9, ckpt_path="auto", callbacks=[EarlyStopping("dev/loss", min_delta=100.0, patience=2)])
+    assert resumed.current_epoch == 3 and ((folder / "last.ckpt").read_bytes(), read_metrics(folder)) == before
 
 
 def stops_early_by_a_metric_that_is_logged_every_other_epoch(folder):

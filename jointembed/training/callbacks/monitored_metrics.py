@@ -48,9 +48,19 @@ def check_monitor(monitor: str, trainer: lightning.Trainer) -> None:
 class CheckEarlyStopping(Callback):
     """Refuses an `EarlyStopping` whose metric nothing logs; one that `Evaluate` has yet to log is waited for.
 
+    A run that has stopped early trains no further epoch when it is resumed.
+
     Raises:
         UsageError: no metric has this name.
     """
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop where the resumed run had stopped."""
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        trainer.should_stop |= any(
+            isinstance(callback, EarlyStopping) and callback.wait_count >= max(callback.patience, 1)
+            for callback in callbacks
+        )
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Check those that look at the end of an epoch."""
