@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..ragged import Ragged
 from ..readers import TokenReader
 from .encoder import Encoder, make_mlp
+from .lengths import compute_by_length, round_up
 
 # P pieces, T steps, W width
 
@@ -95,14 +96,16 @@ class TextTransformer(Encoder):
         self.norm = nn.LayerNorm(self.width)
 
     def length(self, x: Ragged) -> Tensor:
-        """(P,) the steps each piece is computed with: the power of two that holds its sub-words."""
+        """(P,) the steps each piece is computed with: its sub-words, rounded up by an eighth at most."""
         assert x.offsets is not None
-        sizes = x.offsets.diff().clamp(1, self.reader.max_length)
-        powers = 2 ** torch.ceil(torch.log2(sizes.double())).long()
-        return powers.clamp(max=self.reader.max_length)
+        return round_up(x.offsets.diff(), self.reader.max_length)
 
     def pieces(self, x: Ragged) -> Tensor:
         """One vector per piece: (P, width)."""
+        return compute_by_length(self._embed, x, self.length(x))
+
+    def _embed(self, x: Ragged) -> Tensor:
+        """The vectors (P, width) of texts that are padded to the longest."""
         empty = self.reader.size + 1
         steps = int(self.length(x).max()) if len(x.rows) else 1
         ids = x.pad_tokens(steps, empty)  # (P, T)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..arguments import check_shape
-from ..encoders import Encoder, SequenceEncoder, to_float32
-from ..ragged import Ragged
+from ..encoders import Encoder, SequenceEncoder, group_by_length, to_float32
+from ..ragged import Ragged, ranges
 from ..readers import Reader
 from .chunks import compute_in_chunks
 from .encoded import Encoded
@@ -43,7 +44,13 @@ class Column:
     def states(self, x: Ragged) -> Tensor:
         """The state (P, D) of the sequence encoder at each piece."""
         assert self.sequence is not None
-        return to_float32(self.sequence.states(self.projection(self._pieces(x)), x))
+        h = self.projection(self._pieces(x))
+        groups = group_by_length(self.sequence.steps(x))
+        if len(groups) < 2:
+            return to_float32(self.sequence.states(h, x))
+        parts = [(x[rows], ranges(x.starts[rows], x.counts[rows])) for rows in groups]
+        states = torch.cat([self.sequence.states(h[pieces], part) for part, pieces in parts])
+        return to_float32(states[torch.argsort(torch.cat([pieces for _, pieces in parts]))])
 
     def encode(self, x: Ragged, pieces: bool = False, chunk: int = 0) -> Encoded:
         """The vectors of the rows of a batch.

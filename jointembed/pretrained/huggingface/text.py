@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...encoders import fill_batches, to_float32
+from ...encoders import compute_by_length, fill_batches, round_up, to_float32
 from ...errors import UsageError, did_you_mean
 from ...ragged import Ragged, ranges
 from ...readers import TokenReader
@@ -165,9 +165,7 @@ class PretrainedTextEncoder(PretrainedEncoder):
     def length(self, x: Ragged) -> Tensor:
         """(P,) the steps that each text is computed with: the subwords, rounded up by an eighth at most."""
         assert x.offsets is not None
-        sizes = x.offsets.diff().clamp(1, self.reader.max_length)
-        step = (2 ** torch.floor(torch.log2(sizes.double()) - 3).long()).clamp(min=4)
-        return ((sizes + step - 1) // step * step).clamp(max=self.reader.max_length)
+        return round_up(x.offsets.diff(), self.reader.max_length)
 
     def batches(self, x: Ragged, size: int | None) -> list[Tensor]:
         """Texts that fill a row of `STEPS_IN_BATCH`, or texts of one length that have as many steps together."""
@@ -189,6 +187,11 @@ class PretrainedTextEncoder(PretrainedEncoder):
             rows = pack(x.offsets.diff(), STEPS_IN_BATCH)
             h = torch.cat([self._embed_row(x.take(row)) for row in rows])
             return h[torch.argsort(torch.cat(rows))]
+        return compute_by_length(self._embed_padded, x, self.length(x))
+
+    def _embed_padded(self, x: Ragged) -> Tensor:
+        """The vectors (P, width) of texts that are padded to the longest."""
+        assert x.offsets is not None
         steps = int(self.length(x).max())
         ids = x.pad_tokens(steps, int(self.config.pad_token_id))  # (P, T)
         mask = torch.arange(steps, device=ids.device) < x.offsets.diff()[:, None]  # (P, T)
