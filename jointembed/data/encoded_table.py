@@ -89,6 +89,16 @@ class EncodedTable:
         """The keys of a column; see `Ragged.keys_only`."""
         return EncodedColumn(self._distinct(column).entry, None)
 
+    def keys_at(self, column: str, rows: Ints, whole: bool) -> tuple[Ints, Ints]:
+        """The place of the row and the key of each element of a column in some rows; see `TableData.keys_at`."""
+        distinct = self._distinct(column)
+        counts, codes, row_keys = distinct.gather(rows)
+        type = self.rows.field(column).type
+        if whole or (is_list(type) and is_number(type.value_type)):
+            places = np.flatnonzero(counts)
+            return places, row_keys[places]
+        return np.repeat(np.arange(len(rows)), counts), distinct.keys[codes]
+
     def counts(self, column: str, weights: Ints) -> tuple[Any, Ints]:
         """The distinct elements of a column, an Arrow array (U,), and how often each occurs; see `DistinctColumn`."""
         distinct = self._distinct(column)

@@ -283,13 +283,30 @@ class Rows:
         cells = list(to_objects(pa.chunked_array(parts), field_kind(self.field(column))))
         return [cells[place] for place in np.argsort(order).tolist()]
 
-    def dicts(self, numbers: NDArray[np.int64] | None = None, paths: Collection[str] = ()) -> list[dict[str, Any]]:
-        """Rows as dicts without missing cells; the columns of `paths` as paths in the table's folder."""
-        columns = {name: self.cells(name, name in paths) for name in self.columns}
-        return [
-            {name: cells[row] for name, cells in columns.items() if not values.missing(cells[row])}
-            for row in (range(len(self)) if numbers is None else numbers.tolist())
-        ]
+    def dicts(
+        self,
+        numbers: NDArray[np.int64] | None = None,
+        paths: Collection[str] = (),
+        columns: Collection[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Rows as dicts without missing cells.
+
+        Args:
+            numbers: of the rows; all if not given.
+            paths: columns whose cells are paths in the table's folder.
+            columns: those that are wanted; all if not given.
+        """
+        rows: list[dict[str, Any]] = [{} for _ in range(len(self) if numbers is None else len(numbers))]
+        for name in self.columns if columns is None else columns:
+            if numbers is not None and name not in paths:
+                cells = self.cells_at(name, numbers)
+            else:
+                cells = self.cells(name, name in paths)
+                cells = cells if numbers is None else [cells[number] for number in numbers.tolist()]
+            for row, cell in zip(rows, cells, strict=True):
+                if not values.missing(cell):
+                    row[name] = cell
+        return rows
 
 
 def _plain_list(cells: list[Any]) -> list[Any]:

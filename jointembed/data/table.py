@@ -9,7 +9,7 @@ import sys
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -201,6 +201,45 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
     def dicts(self, *splits: str) -> list[dict[str, Any]]:
         """The rows of the given splits as dicts, with paths resolved in the columns that the model reads as files."""
         return self.open().dicts(self.numbers(*splits) if splits else None, self._paths)
+
+    def dicts_at(self, numbers: NDArray[np.int64], columns: Collection[str]) -> list[dict[str, Any]]:
+        """Some columns of the rows of some numbers as dicts; see `dicts`."""
+        return self.open().dicts(numbers, self._paths, columns)
+
+    def splits(self, numbers: NDArray[np.int64]) -> list[str]:
+        """The splits of rows."""
+        rows = self.open()
+        if self.split not in rows.columns:
+            return ["train"] * len(numbers)
+        names, splits = rows.labels(self.split)
+        return [names[split] for split in splits[numbers].tolist()]
+
+    def keys_at(
+        self, column: str, numbers: NDArray[np.int64], whole: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """The keys of the elements of a column in some rows; None if only the cells can give them.
+
+        Args:
+            column: of the table, or of a joined one.
+            numbers: of the rows.
+            whole: a list is one element.
+
+        Returns:
+            For each element the place of its row among the numbers, and its key, (P,) each; a missing cell has none.
+        """
+        items, numbers_of_items = find_source(self.open(), [column])
+        if not self._table(items).has_keys(column):
+            return None
+        rows = numbers if numbers_of_items is None else numbers_of_items[numbers]
+        return self._table(items).keys_at(column, rows, whole)
+
+    def check_columns(self, columns: Iterable[str]) -> None:
+        """Check that the table has some columns.
+
+        Raises:
+            UsageError: it has not.
+        """
+        self._check(self.open(), columns)
 
     # -- Lightning's side ---------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from ...arguments import CheckedArguments, Count
+from ...data.retrieval_rows import retrieval_rows
 from ...data.table import TableData
 from ...evaluation import retrieval
 from ...evaluation.retrieval_task import RetrievalTask, build_task
@@ -56,10 +57,11 @@ class Evaluate(CheckedArguments, Callback):
 
     def _build_task(self, data: TableData, space: Space) -> RetrievalTask:
         if self._task is None:
-            rows = data.dicts("train", "dev", *([self.candidates_split] if self.candidates_split else []))
+            names = self.query, self.target, self.relevant, self.exclude, self.candidates_split
+            rows = retrieval_rows(data, space, *names)
             space.compose_cells(rows, self.query, self.target)
             if self.max_queries is not None:
-                queries = [row for row in rows if row.get(data.split) == "dev" and self.query in row]
+                queries = [row for row in rows if row["split"] == "dev" and row.get(self.query) is not None]
                 surplus = {id(row) for row in queries[self.max_queries :]}
                 rows = [row for row in rows if id(row) not in surplus]
             columns = self.query, self.target, self.relevant, "dev", self.candidates_split, self.exclude
