@@ -21,6 +21,7 @@ import numpy as np
 import soundfile
 import torch
 import transformers
+from figures import record
 
 from jointembed import Space
 from jointembed.audio.workers import Decoders
@@ -109,6 +110,7 @@ def main(rounds=3, threads=0):
             seconds["peer"].append(took)
             took, vectors = timed(lambda: ours(model, paths, stages["ours"]))
             seconds["ours"].append(took)
+        record(f"CLAP, {FILES} files of {SECONDS} s", seconds["ours"], {"librosa, ClapModel": seconds["peer"]})
         a, b = (statistics.median(seconds[name]) for name in ("peer", "ours"))
         ratio = statistics.median(x / y for x, y in zip(*seconds.values(), strict=True))
         print(f"{FILES} files of {SECONDS} s, {torch.get_num_threads()} threads, medians of {rounds} rounds in turns")

@@ -8,14 +8,15 @@ import time
 
 import numpy as np
 import torch
+from figures import record
 from torch import nn
 
 from jointembed import Category, EmbeddingBag, Ragged, SparseImage
 from jointembed.training import optim
 
 
-def timed(ours, theirs, rounds=7, steps=30):
-    """Return the median seconds per step of two functions, measured in turns, and the median of their ratios."""
+def timed(name, ours, theirs, rounds=7, steps=30):
+    """Print the median milliseconds per step of two functions, measured in turns, and the median of their ratios."""
     pairs = []
     for _ in range(rounds):
         durations = []
@@ -26,9 +27,11 @@ def timed(ours, theirs, rounds=7, steps=30):
                 work()
             durations.append((time.perf_counter() - start) / steps)
         pairs.append(durations)
-    return [statistics.median(pair[place] for pair in pairs) for place in (0, 1)], statistics.median(
-        a / b for a, b in pairs
-    )
+    times = list(zip(*pairs, strict=True))
+    record(name, times[0], {"torch": times[1]})
+    a, b = map(statistics.median, times)
+    ratio = statistics.median(x / y for x, y in pairs)
+    print(f"{name:<52}{a * 1e3:>9.2f}{b * 1e3:>10.2f}{ratio:>8.3f}")
 
 
 def training(module, optimizer, make):
@@ -50,7 +53,7 @@ def narrow(share, batch=256, width=512):
     linear = nn.Linear(784, width, bias=False)
     ours = training(bag, torch.optim.Adam(bag.parameters()), lambda module: module(x))
     theirs = training(linear, torch.optim.Adam(linear.parameters()), lambda module: module(dense))
-    return timed(ours, theirs)
+    timed(f"784 -> {width}, {share:.0%} active, against Linear + Adam", ours, theirs)
 
 
 def to_float32(rows=500_000, active=50, batch=128, width=64):
@@ -66,18 +69,15 @@ def to_float32(rows=500_000, active=50, batch=128, width=64):
     starts = torch.arange(0, batch * active, active)
     ours = training(bag, optim.AdamWWithSparseAdagrad(optim.parameter_groups(bag)), lambda module: module(x))
     theirs = training(plain, torch.optim.Adam(plain.parameters()), lambda module: module(values, starts))
-    return timed(ours, theirs, rounds=5, steps=3)
+    name = f"{rows:,} x {width}, {active} active, against EmbeddingBag + Adam"
+    timed(name, ours, theirs, rounds=5, steps=3)
 
 
 def main():
     print(f"{'forward + backward + optimiser':<52}{'ours ms':>9}{'other ms':>10}{'ratio':>8}")
     for share in (0.05, 0.1, 0.19, 0.3, 0.5):
-        (ours, theirs), ratio = narrow(share)
-        name = f"784 -> 512, {share:.0%} active, against Linear + Adam"
-        print(f"{name:<52}{ours * 1e3:>9.2f}{theirs * 1e3:>10.2f}{ratio:>8.2f}")
-    (ours, theirs), ratio = to_float32()
-    name = "500,000 x 64, 50 active, against EmbeddingBag + Adam"
-    print(f"{name:<52}{ours * 1e3:>9.2f}{theirs * 1e3:>10.2f}{ratio:>8.3f}")
+        narrow(share)
+    to_float32()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures import record
 from torch import nn
 from torch.nn import functional as F
 
@@ -135,7 +136,7 @@ def memory(name, items, times):
 
 
 def compare(ours, theirs, rounds, repeats):
-    """Return the median seconds of two jobs, measured in turns, the first `repeats` times, and the median ratio."""
+    """Return the seconds of two jobs in each round, measured in turns, the first one `repeats` times."""
     pairs = []
     ours(), theirs()
     for _ in range(rounds):
@@ -146,8 +147,7 @@ def compare(ours, theirs, rounds, repeats):
                 work()
             pair.append((time.process_time() - start) / times)
         pairs.append(pair)
-    medians = [statistics.median(pair[at] for pair in pairs) for at in (0, 1)]
-    return medians, statistics.median(b / a for a, b in pairs)
+    return pairs
 
 
 def recall_at_10(table, catalogue, queries, pool):
@@ -200,7 +200,10 @@ def main():
         ("sampled", "full", 50, "step with 512 samples / full softmax"),
         ("exact", "plain", 1, "cross entropy, chunked / whole"),
     ):
-        (a, b), ratio = compare(job(ours, items), job(theirs, items), 2 if options.quick else 3, repeats)
+        pairs = compare(job(ours, items), job(theirs, items), 2 if options.quick else 3, repeats)
+        a, b = (statistics.median(pair[at] for pair in pairs) for at in (0, 1))
+        ratio = statistics.median(b / a for a, b in pairs)
+        record(f"{name}, {items:,} ids", [pair[0] for pair in pairs], {"torch": [pair[1] for pair in pairs]})
         x, y = (memory(name, items, 50 if name == "sampled" else 2) for name in (ours, theirs))
         ratio = f"{ratio:>7.0f}x" if repeats > 1 else f"{1 / ratio:>8.2f}"
         print(f"{name:<38}{a * 1e3:>9.1f}{b * 1e3:>10.1f}{ratio}{x:>9.0f}{y:>10.0f}{x / y:>7.3f}", flush=True)

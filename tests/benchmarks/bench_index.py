@@ -21,6 +21,7 @@ import numpy as np
 import soundfile
 import torch
 import torchaudio
+from figures import record
 
 from jointembed import ConvNet, LogMel, Space, audio
 from jointembed.cli.console import FolderProgress
@@ -186,6 +187,7 @@ def main(songs):
             times["ours"].append(timed(lambda: ours(checkpoint, folder, f"{place}/songs.index"))[0])
         stages = floor(checkpoint, paths)
         least = sum(stages.values()) / CORES
+        record(f"index {len(paths)} files of {SECONDS} s", times["ours"], {"librosa, torchaudio": times["peer"]})
         a, b = (statistics.median(times[name]) for name in ("peer", "ours"))
         print(f"{'file -> vector':<34}{'x real time':>12}{'ratio':>8}")
         print(f"{'librosa, torchaudio, float32':<34}{duration / a:>12.0f}{1:>8.2f}")

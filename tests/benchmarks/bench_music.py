@@ -12,6 +12,8 @@ import warnings
 from pathlib import Path
 from statistics import median
 
+from figures import record
+
 ROUNDS = 3
 
 
@@ -72,6 +74,7 @@ def main(checkpoint, folder):
         times["peer"].append(seconds)
         seconds, precision = run("ours", checkpoint, folder)[-2:]
         times["ours"].append(float(seconds))
+    record(f"index {duration:.0f} s of sound, musicnn", times["ours"], {"librosa, one core": times["peer"]})
     a, b = median(times["peer"]), median(times["ours"])
     print(f"{duration:.0f} s of sound, medians of {ROUNDS} alternating rounds")
     print(f"{'file -> vector':<44}{'x real time':>12}{'ratio':>8}")

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from figures import record
 
 K, WARMUP_QUERIES, TIMED_QUERIES, BATCH = 10, 8, 60, 256
 COMMITS, ADDED = 8, 1_000
@@ -248,6 +249,10 @@ def main():
                 if process.returncode:
                     sys.exit(process.stderr)
                 runs[name].append(json.loads(process.stdout))
+    times = {name: [result["p50"] for result in results] for name, results in runs.items() if name != COMMIT}
+    if ours := times.pop("jointembed", None):
+        size = f"{BATCH} queries" if options.batches else "one query"
+        record(f"{size}, {options.rows:,} x {options.dim}", ours, times, "ms")
     print(f"{'':<26}{'p50, ms':>10}{'queries/s':>12}{'recall@10':>11}{'ready, s':>10}{'memory, MB':>12}")
     for name, results in runs.items():
         metrics = {

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures import record
 from sentence_transformers import SentenceTransformer
 
 from jointembed.pretrained.huggingface.adopt import convert_model
@@ -41,6 +42,8 @@ def main(folder, file, rounds=3, threads=1):
     for name, took in seconds.items():
         clock, processor = (len(texts) / statistics.median(column) for column in zip(*took, strict=True))
         print(f"{name:<24}{clock:>9.0f}{processor:>13.0f}")
+    clocks = {name: [clock for clock, _ in took] for name, took in seconds.items()}
+    record(f"embed {len(texts)} texts", clocks.pop("jointembed"), clocks)
     pairs = list(zip(*seconds.values(), strict=True))
     clock, processor = (statistics.median(a[unit] / b[unit] for a, b in pairs) for unit in (0, 1))
     difference = np.abs(vectors["sentence-transformers"] - vectors["jointembed"]).max()

@@ -11,6 +11,7 @@ import warnings
 import lightning
 import numpy as np
 import torch
+from figures import record
 
 from jointembed import Category, ConvNet, EmbeddingBag, JointEmbedding, Match, SparseImage, TableData
 
@@ -76,6 +77,8 @@ def main(steps=150, rounds=5):
             if step == steps:
                 break
         clocks.append((under, statistics.median(np.diff(times[20:]))))
+    ours, bare = zip(*clocks, strict=True)
+    record("training step, MNIST-like, 256 rows", ours, {"plain loop": bare})
     ratio = statistics.median(under / bare for under, bare in clocks)
     print(f"{'training step':<40}{'Lightning ms':>14}{'bare ms':>10}{'ratio':>8}")
     under, bare = (1000 * statistics.median(pair[place] for pair in clocks) for place in (0, 1))
