@@ -130,6 +130,9 @@ def escape_control(text: str) -> str:
     )
 
 
+LEAVE_OUT = "embed its columns with jointembed"  # the fix for a part of a model that ONNX cannot express
+
+
 def missing_extra(name: str, package: str) -> UsageError:
     """The error for an optional `package` that is not installed; its fix installs the extra `name`."""
     return UsageError(package, "this needs a package that is not installed", f'pip install "jointembed[{name}]"')

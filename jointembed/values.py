@@ -177,6 +177,20 @@ def explode(cell: Any) -> list[Any]:
     return [item for item in cell if not missing(item)]
 
 
+def row_cell(row: Any, column: str, reads: Sequence[str] = ()) -> Any:
+    """The cell of a column in a row (a dict); for a reader of several columns, a dict of those that are there."""
+    if not isinstance(row, dict):
+        raise UsageError(
+            column,
+            f"a row must be a dict of columns, got {type(row).__name__}",
+            'give JSON like {"words": "..."}',
+        )
+    if not reads:
+        return row.get(column)
+    present = {name: row[name] for name in reads if not missing(row.get(name))}
+    return present or None
+
+
 def parse_cell(query: str) -> Any:
     """The cell that the text of a query stands for: JSON if it begins with [ or {, else the text itself.
 

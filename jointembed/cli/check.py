@@ -47,7 +47,7 @@ def check(
     """
     from pathlib import Path
 
-    from ..data.table import open_as_trained
+    from ..data.trained import open_as_trained
     from ..files import check_writable
     from ..index.backends.connection import has_application_id
     from ..index.index import Index

@@ -122,7 +122,7 @@ def _measure(
     Raises:
         UsageError: a column is unknown, or no row is a query.
     """
-    from ..data.table import open_as_trained
+    from ..data.trained import open_as_trained
     from ..data.unreadable import skip_unreadable
     from ..errors import UsageError
     from ..evaluation.retrieval import evaluate

@@ -34,7 +34,7 @@ def embed(
     import pyarrow as pa
     from pyarrow import parquet
 
-    from ..data.table import open_as_trained
+    from ..data.trained import open_as_trained
     from ..data.unreadable import skip_unreadable
     from ..indexing.table_cells import first_column, rows_with_cell
     from ..space.device import resolve_device

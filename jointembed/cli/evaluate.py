@@ -63,7 +63,7 @@ def evaluate(
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
-    from ..data.table import open_as_trained
+    from ..data.trained import open_as_trained
     from ..data.unreadable import skip_unreadable
     from ..evaluation import retrieval
     from ..evaluation.card import hash_answers

@@ -21,7 +21,7 @@ def export(
         out: the folder to write.
         license_: the licence of the model, for its card, as the Hub names licences, such as apache-2.0.
         onnx: write each column as an ONNX graph too, from samples, pixels, numbers or token ids to its vector, checked
-            with ONNX Runtime; what cannot be exported is named.
+            with ONNX Runtime; what cannot be exported is named. `index` takes the folder OUT/onnx as a model.
         int8: with --onnx, also write graphs that compute in 8-bit integers, if their vectors have a cosine of at least
             0.999 to the exact ones.
         trust: a package whose encoders and readers the model may import.

@@ -166,7 +166,7 @@ def _resolve(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
             recipes.append(options[place])
         elif option == "--ckpt_path" and (Path(value).exists() or value.endswith(".ckpt")) and value != "auto":
             from .. import files
-            from ..space import checkpoint, exported
+            from ..space import checkpoint, model_folder
 
             file = files.checkpoint(value)
             content = checkpoint.read(file)  # Lightning would fail on a damaged file with a traceback
@@ -174,5 +174,5 @@ def _resolve(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
                 wrong = "it holds a model without the state of its training, which cannot go on"
                 raise UsageError(value, wrong, "begin a new run with it: `class_path: jointembed.from_checkpoint`")
             # It would read any file itself, before our own reader does.
-            options[place] = str(file.parent if file.name == exported.CONFIG else file)
+            options[place] = str(file.parent if file.name == model_folder.CONFIG else file)
     return options, recipes

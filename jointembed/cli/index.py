@@ -27,7 +27,7 @@ def index(
     Run it again to embed only what is new or has changed; an interrupted run resumes where it stopped.
 
     Args:
-        model: a checkpoint, or the folder of a run.
+        model: a checkpoint, the folder of a run, an exported model, or its folder `onnx`, which needs no torch.
         source: a .jsonl, .csv or .parquet file or a folder with rows.*, whose rows need an id; or a music folder, or
             several. A later run may add further folders, and update each by itself.
         index: the file to write.

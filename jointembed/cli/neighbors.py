@@ -83,10 +83,8 @@ def neighbors(
         if queries is None:
             count, read = _item_queries(opened, field)
         else:
-            import torch  # the model needs it anyway, and it multiplies in bfloat16
-
-            search = partial(search, torch=torch)
             count, read = _row_queries(opened, queries, column, split, field, trust or [], device, exclude, strict)
+            search = partial(search, torch=sys.modules.get("torch"))  # where the model has loaded it, for bfloat16
         arguments = (opened.version, _table_signature(queries), column, k, exclude, where, one_per, field, split)
         folder = stack.enter_context(_parts_folder(out, repr(arguments)))
         ids = np.array([escape_surrogates(id) for id in opened.ids(field)], dtype=object)
@@ -138,7 +136,7 @@ def _row_queries(
 
     Rows whose files cannot be read are left out of their part, so that the others stay in theirs.
     """
-    from ..data.table import open_as_trained
+    from ..data.trained import open_as_trained
     from ..data.unreadable import skip_unreadable
     from ..errors import UsageError, did_you_mean
     from ..indexing.query_encoder import open_encoder

@@ -6,21 +6,23 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from .. import values
 from ..errors import UsageError, did_you_mean
 from ..files import expand_user
-from ..ragged import Ragged, take
 from ..readers import Category, Reader
 from ..readers.reader import check_ragged
-from .encoded_column import EncodedColumn
 from .rows import Rows
+
+if TYPE_CHECKING:  # an index of a table needs no torch where its model is in ONNX
+    from torch import Tensor
+
+    from ..ragged import Ragged
+    from .encoded_column import EncodedColumn
 
 # N rows, I items
 
@@ -104,10 +106,16 @@ class IndirectColumn:
     """
 
     def __init__(self, items: Ragged | EncodedColumn, numbers: ItemNumbers) -> None:
+        import torch
+
         self.items, self.numbers = items, torch.from_numpy(numbers)
 
     def __getitem__(self, index: Tensor) -> Ragged:
         """The rows of `index` (n,), in that order, as if their cells had been copied into the table."""
+        import torch
+
+        from ..ragged import take
+
         numbers = take(self.numbers, index)
         x = self.items[numbers]
         # Rows of one item share the key of its cell, but the key of a missing cell must be unique to its row.
@@ -145,16 +153,6 @@ def encode_column(
     return IndirectColumn(check_ragged(reader, encode([*reader_cells(items, column, reader), None])), numbers)
 
 
-def join_as_trained(rows: Rows, join: Mapping[str, str], types: Mapping[str, str]) -> Rows:
-    """Join rows with the tables that a model was trained with, where they have the keys; never with themselves."""
-    tables = {
-        key: table
-        for key, table in join.items()
-        if key in rows.columns and _resolve(table, rows.root).absolute() != Path(rows.name).absolute()
-    }
-    return JoinedRows(rows, tables, types) if tables else rows
-
-
 def _find_source(rows: Rows, column: str, reader: Reader) -> tuple[Rows, ItemNumbers | None]:
     return find_source(rows, reader.columns or [column])
 
@@ -165,14 +163,15 @@ def _repeat_cells(cells: list[Any], numbers: ItemNumbers) -> list[Any]:
     return [padded[number] for number in numbers.tolist()]
 
 
-def _resolve(table: str | Path, root: Path | None) -> Path:
+def resolve(table: str | Path, root: Path | None) -> Path:
+    """The path of a joined table, which is relative to the folder of the table that it is joined to."""
     return (root or Path()) / expand_user(table)
 
 
 def _open_items(key: str, table: Any, root: Path | None, types: Mapping[str, str]) -> Rows:
     if not isinstance(table, str | Path):
         return Rows.open(table)
-    path = _resolve(table, root)
+    path = resolve(table, root)
     if not path.exists():
         raise UsageError(f"data.join.{key}", f"the table {path} does not exist", "write it there, or correct the path")
     return Rows.open(path, types)

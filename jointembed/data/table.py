@@ -21,7 +21,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from .. import files, values
+from .. import values
 from ..arguments import CheckedArguments, Count, Natural
 from ..encoders import Encoder
 from ..errors import UsageError, did_you_mean, name_subject
@@ -40,32 +40,18 @@ from .dataset import Batch, TableDataset
 from .encoded_column import EncodedColumn
 from .encoded_table import EncodedTable, fit_elements, fit_matrix
 from .feature_cache import FeatureCache
-from .join import IndirectColumn, JoinedRows, encode_column, find_source, join_as_trained, reader_cells
+from .join import IndirectColumn, JoinedRows, encode_column, find_source, reader_cells
 from .number_report import report_columns
 from .rows import Rows
 from .sampler import RowBatchSampler
 from .table_file import TEXT_SUFFIXES
+from .trained import report_unmatched
 from .unreadable import encode_readable, fill_readable, list_elements
 from .vector_cache import CachedColumn, VectorCache
 from .workers import ignore_signals
 
 SPLITS = "train", "dev", "test"
 DEV_ELSEWHERE = {"val", "valid", "validation", "eval", "development"}  # what others call the split `dev`
-
-
-def open_as_trained(table: Any, model: str | Path, add_split: bool = True) -> Rows:
-    """The rows of a table, joined and split as for the training of a model; a column `split` in the table stays."""
-    settings = checkpoint.read(files.checkpoint(model)).get("TableData", {})
-    types = settings.get("types", {})
-    rows = join_as_trained(Rows.open(table, types), settings.get("join", {}), types)
-    _report_unmatched(rows)
-    group = settings.get("group") if add_split and "split" not in rows.columns else None
-    return rows.with_split(group) if group else rows
-
-
-def _report_unmatched(rows: Rows) -> None:
-    for sentence in rows.unmatched if isinstance(rows, JoinedRows) else ():
-        print(f"warning: {sentence}. Fix: correct these keys, unless the rows may lack the columns", file=sys.stderr)
 
 
 class TableData(CheckedArguments, lightning.LightningDataModule):
@@ -138,7 +124,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
             self._check_types(self.rows)
             self._check_splits(self.rows)
             if distributed.rank() == 0:
-                _report_unmatched(self.rows)
+                report_unmatched(self.rows)
             if self.group and self.split not in self.rows.columns:
                 self.rows = self.rows.with_split(self.group, self.split)
                 counts = ", ".join(f"{split} {len(self.numbers(split))}" for split in SPLITS)

@@ -6,17 +6,18 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import values
 from ..errors import SkippedError, UserError, escape_control
-from ..objectives import distributed
-from ..ragged import Ragged
 from ..readers import Reader
-from ..space.space import Space
 from .array_cache import ArrayCache
 from .join import IndirectColumn, encode_column, find_source, reader_cells
 from .rows import Rows
+
+if TYPE_CHECKING:  # see `join`
+    from ..ragged import Ragged
+    from ..space.space import Space
 
 MAX_REASONS = 5
 Result = TypeVar("Result")
@@ -108,8 +109,11 @@ def _drop_files(rows: Rows, column: str, reader: Reader, failures: Mapping[str, 
     if len(failures) == files:
         raise next(iter(failures.values()))
     find_source(rows, [column])[0].drop_files(column, failures)
-    if distributed.rank():
-        return
+    if "torch" in sys.modules:  # without it, no other process takes part
+        from ..objectives import distributed
+
+        if distributed.rank():
+            return
     lines = [f"warning: {rows.name}: {len(failures):,} of {files:,} files of {column} cannot be read, and are skipped:"]
     for problem, count in Counter(error.problem for error in failures.values()).most_common(MAX_REASONS):
         first = next(path for path, error in failures.items() if error.problem == problem)

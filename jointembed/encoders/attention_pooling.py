@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -36,12 +38,20 @@ class AttentionPooling(SequenceEncoder):
         self.weight = nn.Linear(self.hidden, 1, bias=False)
         nn.init.zeros_(self.weight.weight)  # all pieces count alike at first
 
+    def read(self, h: Tensor) -> Tensor:
+        """Vectors (B, T, D) -> (B, D); see `SequenceEncoder.read`."""
+        h = h[:, -self.length :]
+        weights = self._score(h).softmax(1)
+        return (weights * h).sum(1)
+
+    def _score(self, h: Tensor) -> Tensor:
+        return cast(Tensor, self.weight(self.dropout(torch.tanh(self.value(h)) * torch.sigmoid(self.gate(h)))))
+
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P, D) -> the mean of each and those before it (P, D)."""
         with torch.autocast(h.device.type, enabled=False):
             h = to_float32(h)
-            score = self.weight(self.dropout(torch.tanh(self.value(h)) * torch.sigmoid(self.gate(h))))
-            padded, step = self.pad(torch.cat([h, score], 1), x)
+            padded, step = self.pad(torch.cat([h, self._score(h)], 1), x)
             vectors, scores = padded[:, :, :-1], padded[:, :, -1:]
             # Only the quotient counts: the subtracted maximum keeps the exponentials finite.
             weights = torch.exp(scores - scores.detach().amax(1, keepdim=True))

@@ -41,6 +41,14 @@ class CausalTransformer(SequenceEncoder):
         self.blocks = nn.ModuleList(Block(dim, self.heads, self.dropout.p, causal=True) for _ in range(self.layers))
         self.norm = nn.LayerNorm(dim)
 
+    def read(self, h: Tensor) -> Tensor:
+        """Vectors (B, T, D) -> (B, D); see `SequenceEncoder.read`."""
+        h = h[:, -self.length :]
+        out = h * h.shape[2] ** 0.5 + self.positions[self.length - h.shape[1] :]
+        for block in self.blocks:
+            out = block(out)
+        return cast(Tensor, self.norm(out[:, -1]))
+
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P, D) -> the state at each of them (P, D)."""
         from_end = torch.arange(len(h), device=h.device) - x.starts[1:][x.rows]

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from ..arguments import check_shape
 from ..config import Configurable, to_config
-from ..errors import UsageError
+from ..errors import LEAVE_OUT, UsageError
 from ..ragged import Ragged
 from ..readers import Reader
-from ..readers.reader import LEAVE_OUT
 from .fingerprint import compute_fingerprint
 
 # B rows, P pieces, D dimension of the space

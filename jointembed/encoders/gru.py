@@ -33,6 +33,11 @@ class GRU(SequenceEncoder):
         """Make the network, for vectors of `dim` numbers."""
         self.network = nn.GRU(dim, dim, self.layers, batch_first=True, dropout=self.dropout.p * (self.layers > 1))
 
+    def read(self, h: Tensor) -> Tensor:
+        """Vectors (B, T, D) -> (B, D); see `SequenceEncoder.read`."""
+        out, _ = self.network(h[:, -self.length :])
+        return cast(Tensor, out.mean(1) if self.mean else out[:, -1])
+
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P, D) -> the state at each of them (P, D)."""
         padded, step = self.pad(h, x)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Configurable
-from ..errors import UsageError
+from ..errors import LEAVE_OUT, UsageError
 from ..ragged import Ragged, ranges
 from .encoder import to_float32
 
@@ -48,6 +48,14 @@ class SequenceEncoder(Configurable, nn.Module):
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P, D) -> the state at each of them (P, D)."""
         raise UsageError(type(self).__name__, "it has no method `states`", "write one: (h, x) -> (P, D)")
+
+    def read(self, h: Tensor) -> Tensor:
+        """Vectors (B, T, D) of T pieces a row -> its vector (B, D), by tensors only, for an export to ONNX.
+
+        Raises:
+            UsageError: it cannot be exported.
+        """
+        raise UsageError(type(self).__name__, "reading pieces with it is not exported to ONNX", LEAVE_OUT)
 
     def steps(self, x: Ragged) -> Tensor:
         """(B,) how many steps each row is computed with: the power of two that holds the pieces read of it."""

@@ -46,7 +46,7 @@ def index_table(
     Raises:
         SkippedError: files cannot be read, and `strict` is set.
     """
-    from ..data.table import open_as_trained
+    from ..data.trained import open_as_trained
     from ..data.unreadable import skip_unreadable
 
     rows = open_as_trained(table, encoder.file, add_split=split != "all")

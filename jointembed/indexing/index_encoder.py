@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .. import files
 from ..errors import MismatchError, UsageError
 from ..index.index import Index
+from ..sharing.onnx_space import OnnxSpace, is_onnx
 
 MIN_COSINE = 0.999  # to the float32 vectors, from which a precision is accurate enough
 TRIAL_SOUNDS = 4  # sounds on which that is measured
@@ -21,10 +22,10 @@ TRIAL_WINDOWS = 2  # of each: a stricter test than many windows, whose differenc
 
 
 class IndexEncoder:
-    """A checkpoint, and the settings with which it embeds the cells of a field.
+    """A checkpoint, or a folder of ONNX graphs, and the settings with which it embeds the cells of a field.
 
     Args:
-        path: a checkpoint, or the folder of a run.
+        path: a checkpoint, the folder of a run, an exported model or its folder `onnx`, which needs no torch.
         trust: packages whose encoders and readers the model may import.
         device: what computes; see `resolve_device`.
 
@@ -47,7 +48,11 @@ class IndexEncoder:
 
     @cached_property
     def space(self) -> Any:
-        """The Space; UsageError if the device does not exist."""
+        """The Space, or the OnnxSpace of a folder of graphs; UsageError if the device does not exist."""
+        if is_onnx(self.file):
+            if self.device not in ("auto", "cpu"):
+                raise UsageError("--device", f"graphs run on the CPU, not on {self.device}", "leave --device out")
+            return OnnxSpace.load(self.file.parent, self.trust)
         from ..space.device import resolve_device
         from ..space.space import Space
 

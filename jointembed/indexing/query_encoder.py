@@ -19,7 +19,7 @@ from ..index.backends.connection import rebuild_command, recreate_hint
 from ..index.backends.scan_files import FileTable
 from ..index.index import Index
 from ..ingest.sound_file import hash_file
-from ..values import missing, parse_cell
+from ..values import missing, parse_cell, row_cell
 from .index_encoder import IndexEncoder
 
 IMAGE_EXTENSIONS = {".png", ".npy", ".bmp", ".webp", ".jpg", ".jpeg"}
@@ -133,8 +133,6 @@ class QueryEncoder:
             if query[:1] not in "[{":
                 parts = ", ".join(space.fusions[column])
                 raise UsageError(column, f"it is fused from {parts}", 'give a row, such as \'{"words": "..."}\'')
-            from ..space.embed import row_cell
-
             cell = parse_cell(query)
             cells = {part: row_cell(cell, part, space.reader(part).columns) for part in space.fusions[column]}
             self._check_known({part: cell for part, cell in cells.items() if not missing(cell)})
@@ -186,8 +184,7 @@ class QueryEncoders:
         """The query encoder of a field of an index; see `open_encoder` for what is raised."""
         with Index.open(path) as index:
             encoder = open_encoder(index, field, self.trust, self.spaces, self.device)
-        # Several threads embed with it: none may change it to evaluation mode and back meanwhile.
-        self.spaces[encoder.space.fingerprint] = encoder.space.eval()
+        self.spaces[encoder.space.fingerprint] = encoder.space
         encoder.max_windows = min(encoder.max_windows or MAX_WINDOWS_IN_QUERY, MAX_WINDOWS_IN_QUERY)
         column, decoders = audio_column(encoder), None
         if column is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
-from ..values import key, missing
+from ..values import key, missing, row_cell
 
 
 def first_column(space: Any, rows: Any) -> str:
@@ -30,8 +30,6 @@ def rows_with_cell(space: Any, rows: Any, column: str, split: str) -> list[tuple
     Raises:
         UsageError: the column is unknown, the rows have no id, or no row has such a cell.
     """
-    from ..space.embed import row_cell
-
     fused = column in space.fusions
     reads = () if fused else space.reader(column).columns
     needed = space.fusions[column] if fused else reads or [column]

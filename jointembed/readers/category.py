@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import values
 from ..arguments import Count
 from ..errors import UsageError
-from ..ragged import Ragged
 from .elements import ElementReader
 from .examples import make_ids
-from .reader import Array, Preprocess
+from .reader import Array, Preprocess, stack_tokens
+
+if TYPE_CHECKING:
+    from ..ragged import Ragged
 
 
 class Category(ElementReader):
@@ -95,8 +97,10 @@ class Category(ElementReader):
         """See `Reader.example_cells`: ids, a list of them, and an unknown id."""
         return make_ids(self._ids)
 
-    def _ids_of_element(self, cell: Any) -> Array:
-        return np.array(self.tokens(self.elements(cell))[0], np.int64)
+    def tensors(self, cell: Any, in_pieces: bool = False) -> dict[str, Array]:
+        """See `Reader.tensors`: the ids of a list in one row, or each as a piece."""
+        ids = np.array(self.tokens(self.elements(cell))[0], np.int64)
+        return stack_tokens(list(ids[:, None]), in_pieces) if in_pieces else stack_tokens([ids])
 
     def unknown(self, cell: Any) -> list[str]:
         """The ids of a cell that did not occur in the training rows."""
@@ -118,5 +122,7 @@ class Category(ElementReader):
         preprocess: Preprocess | None = None,
     ) -> Ragged:
         """A column of cells as a `Ragged` with one id per piece: values (P,)."""
+        from ..ragged import Ragged
+
         x = super().encode(cells, rng, preprocess)
         return Ragged(x.values, x.rows, x.row_keys, piece_keys=x.piece_keys)

@@ -4,66 +4,74 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..errors import LEAVE_OUT, UsageError
 from .mel import LogMelSpectrogram
 
-# B rows, N samples, T tokens or frames, P pieces, C numbers
+# B rows, N samples, T tokens or frames, P pieces, K windows, C numbers
 
-Array = NDArray[Any]
 Axes = tuple[str | int, ...]  # of a tensor: the name of an axis of any length, or a fixed length
 
 
 class FrontEnd(nn.Module):
-    """Turns tensors of B cells, as any program can make them, into pieces (B, P, ...), or into tokens and their mask.
+    """Turns tensors, as `Reader.tensors` and any other program make them, into pieces, or tokens and their mask.
+
+    Pieces are (B, P, ...). Tokens are (B, T), or (B, P, T) if a row has several pieces.
 
     Attributes:
         axes: the axes of each tensor, by its name.
-        gives_tokens: it gives token ids (B, T) and their mask (B, T).
+        gives_tokens: it gives token ids and their mask.
+        defaults: the tensors that may be left out, as they are then.
     """
 
     axes: dict[str, Axes]
     gives_tokens = False
-
-    @abstractmethod
-    def tensors(self, cell: Any) -> dict[str, Array]:
-        """The tensors of one cell (1, ...), by their names."""
+    defaults: dict[str, Tensor] = {}
 
     @abstractmethod
     def examples(self) -> dict[str, Tensor]:
         """Tensors of two rows, by their names, with which a graph is traced."""
 
+    def in_pieces(self) -> FrontEnd:
+        """The front end of rows of several pieces.
+
+        Raises:
+            UsageError: it has none.
+        """
+        raise UsageError(type(self).__name__, "reading several of them in order is not exported to ONNX", LEAVE_OUT)
+
 
 class WindowedSound(FrontEnd):
     """Samples (B, N) from where the sound begins -> its windows (B, P, frames, bands); see `LogMel`.
 
+    The frames (K,) at which windows start may be given too; without them all windows are computed, side by side.
+
     Args:
         spectrogram: samples -> frames.
         frames: of a window.
-        load: a cell -> samples (N,) from where the sound begins.
     """
 
-    def __init__(self, spectrogram: LogMelSpectrogram, frames: int, load: Callable[[Any], Array]) -> None:
+    def __init__(self, spectrogram: LogMelSpectrogram, frames: int) -> None:
         super().__init__()
-        self.spectrogram, self.frames, self.load = spectrogram, frames, load
-        self.axes = {"samples": ("batch", "samples")}
-
-    def tensors(self, cell: Any) -> dict[str, Array]:
-        """The samples (1, N)."""
-        return {"samples": self.load(cell)[None]}
+        self.spectrogram, self.frames = spectrogram, frames
+        self.axes = {"samples": ("batch", "samples"), "starts": ("windows",)}
+        self.defaults = {"starts": torch.zeros(0, dtype=torch.int64)}
 
     def examples(self) -> dict[str, Tensor]:
         """Noise of two windows and more."""
         length = int(2.3 * self.frames * self.spectrogram.hop_length)
-        return {"samples": 0.1 * torch.randn(2, length, generator=torch.Generator().manual_seed(0))}
+        noise = 0.1 * torch.randn(2, length, generator=torch.Generator().manual_seed(0))
+        return {"samples": noise, "starts": torch.tensor([self.frames, 0])}
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """(B, N) -> (B, P, frames, bands)."""
+    def in_pieces(self) -> FrontEnd:
+        """Itself: windows are pieces."""
+        return self
+
+    def forward(self, samples: Tensor, starts: Tensor) -> Tensor:
+        """(B, N), (K,) -> (B, P, frames, bands)."""
         # Sizes of tensors that a graph computes anew for each sound, without branches: `count_windows`, and the silence
         # before a sound that is shorter than a window. The share is 1 if there is no full window, else 0; ONNX Runtime
         # (1.32) turns products with 1 // n into quotients, also those of integers, so it is written as 2 // (n + 2).
@@ -73,10 +81,11 @@ class WindowedSound(FrontEnd):
         count = nearly + 2 // (nearly + 2)
         before = (size - length) // 2 * (2 // (length // size + 2))
         frames = self.spectrogram(samples)[:, :length]
-        places = torch.arange(count * size, device=samples.device) - before
+        every = torch.arange(count * (2 // (starts.shape[0] + 2)), device=samples.device) * size - before
+        places = (torch.cat([starts, every])[:, None] + torch.arange(size, device=samples.device)).flatten()
         inside = (places >= 0) & (places < length)
         filled = torch.where(inside[:, None], frames[:, places.clamp(0, length - 1)], self.spectrogram.silence)
-        return filled.reshape(samples.shape[0], count, size, frames.shape[2])
+        return filled.reshape(filled.shape[0], -1, size, filled.shape[2])
 
 
 class Pixels(FrontEnd):
@@ -84,17 +93,12 @@ class Pixels(FrontEnd):
 
     Args:
         shape: of an image.
-        load: a cell -> the image.
     """
 
-    def __init__(self, shape: tuple[int, ...], load: Callable[[Any], Array]) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.shape, self.load = shape, load
+        self.shape = shape
         self.axes = {"pixels": ("batch", *shape)}
-
-    def tensors(self, cell: Any) -> dict[str, Array]:
-        """The pixels (1, ...)."""
-        return {"pixels": self.load(cell).reshape(1, *self.shape)}
 
     def examples(self) -> dict[str, Tensor]:
         """Random pixels."""
@@ -110,18 +114,13 @@ class Columns(FrontEnd):
 
     Args:
         count: C.
-        load: a cell -> numbers (C,).
         encode: numbers (B, C) in float64 -> what the encoder reads (B, ...).
     """
 
-    def __init__(self, count: int, load: Callable[[Any], Array], encode: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, count: int, encode: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.count, self.load, self.encode = count, load, encode
+        self.count, self.encode = count, encode
         self.axes = {"numbers": ("batch", count)}
-
-    def tensors(self, cell: Any) -> dict[str, Array]:
-        """The numbers (1, C) in float64."""
-        return {"numbers": np.asarray(self.load(cell), np.float64).reshape(1, self.count)}
 
     def examples(self) -> dict[str, Tensor]:
         """Small numbers."""
@@ -133,31 +132,33 @@ class Columns(FrontEnd):
 
 
 class Tokens(FrontEnd):
-    """Token ids (B, T) and their mask (B, T), 1 where there is a token, named as transformers names them.
-
-    Args:
-        load: a cell -> the ids (T,).
-    """
+    """Token ids (B, T) and their mask (B, T), 1 where there is a token, named as transformers names them."""
 
     gives_tokens = True
-
-    def __init__(self, load: Callable[[Any], Array]) -> None:
-        super().__init__()
-        self.load = load
-        self.axes = {"input_ids": ("batch", "tokens"), "attention_mask": ("batch", "tokens")}
-
-    def tensors(self, cell: Any) -> dict[str, Array]:
-        """The ids and the mask, (1, T) each."""
-        ids = np.asarray(self.load(cell), np.int64)[None]
-        return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    axes = {"input_ids": ("batch", "tokens"), "attention_mask": ("batch", "tokens")}
 
     def examples(self) -> dict[str, Tensor]:
         """Two rows, of three and two tokens."""
-        return {
-            "input_ids": torch.tensor([[0, 0, 0], [0, 0, 0]]),
-            "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]]),
-        }
+        return {"input_ids": torch.zeros(2, 3).long(), "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])}
+
+    def in_pieces(self) -> FrontEnd:
+        """The same with an axis for the pieces."""
+        return PieceTokens()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """The ids, and the mask as booleans."""
         return input_ids, attention_mask != 0
+
+
+class PieceTokens(Tokens):
+    """Token ids (B, P, T) of rows of P pieces, and their mask; see `Tokens`."""
+
+    axes = {name: ("batch", "pieces", "tokens") for name in Tokens.axes}
+
+    def examples(self) -> dict[str, Tensor]:
+        """Two rows of four pieces, of at most three tokens."""
+        return {name: tensor[:, None].expand(2, 4, 3).clone() for name, tensor in super().examples().items()}
+
+    def in_pieces(self) -> FrontEnd:
+        """Itself."""
+        return self

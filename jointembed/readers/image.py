@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from ..arguments import Natural, Share
 from ..errors import UsageError, did_you_mean
 from .examples import make_images
-from .front_end import FrontEnd, Pixels
 from .image_file import MAX_PIXELS, is_image, open_image, to_rgb
 from .reader import Array, FileReader, Standardized
+
+if TYPE_CHECKING:
+    from .front_end import FrontEnd
 
 # H rows, W columns, in pixels
 
@@ -95,7 +97,14 @@ class Image(FileReader, Standardized):
 
     def front_end(self) -> FrontEnd:
         """See `Reader.front_end`: pixels, resized already."""
-        return Pixels(self.shape, self.preprocess)
+        from .front_end import Pixels
+
+        return Pixels(self.shape)
+
+    def tensors(self, cell: Any, in_pieces: bool = False) -> dict[str, Array]:
+        """See `Reader.tensors`: the pixels of each image."""
+        images = [self.preprocess(element) for element in self.elements(cell)]
+        return {"pixels": np.stack(images).reshape(-1, *self.shape)}
 
     def preprocess(self, cell: Any) -> Array:
         """The image (3, H, W), float32 in 0 to 1.

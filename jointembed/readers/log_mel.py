@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from .. import audio
 from ..arguments import Count, Dropout, Natural, NonNegative, Positive
 from ..errors import UsageError
-from .front_end import FrontEnd, WindowedSound
-from .mel import LogMelSpectrogram
 from .reader import Array, FileReader, Standardized
 from .windows import count_windows, evenly_spaced
+
+if TYPE_CHECKING:
+    from .front_end import FrontEnd
+    from .mel import LogMelSpectrogram
+
+
+WINDOWS_IN_BLOCK = 8  # that a graph computes at once
 
 
 class LogMel(FileReader, Standardized):
@@ -78,14 +84,27 @@ class LogMel(FileReader, Standardized):
         self.frames = max(1, round(seconds * sample_rate / hop_length))
         self.shift = round(shift * sample_rate / hop_length)
         self.speed, self.pitch, self.gain, self.equalizer, self.masks = speed, pitch, gain, equalizer, masks
-        self._spectrum = {"n_fft": n_fft, "hop_length": hop_length, "f_min": f_min, "f_max": f_max, "floor": floor}
-        self.spectrogram = LogMelSpectrogram(sample_rate, n_fft, hop_length, n_mels, None, f_min, f_max, floor)
+        self.n_fft, self.hop_length, self.silence = n_fft, hop_length, math.log(floor)
+        self._spectrum: dict[str, Any] = {
+            "n_fft": n_fft,
+            "hop_length": hop_length,
+            "f_min": f_min,
+            "f_max": f_max,
+            "floor": floor,
+        }
         self.mean, self.std = [0.0] * n_mels, [1.0] * n_mels
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Frames and bands of a window."""
         return (self.frames, self.n_mels)
+
+    @cached_property
+    def spectrogram(self) -> LogMelSpectrogram:
+        """Samples -> frames."""
+        from .mel import LogMelSpectrogram
+
+        return LogMelSpectrogram(self.sample_rate, n_mels=self.n_mels, **self._spectrum)
 
     def preprocess_config(self) -> dict[str, Any]:
         """What decides the frames, without the windows and augmentation."""
@@ -118,16 +137,40 @@ class LogMel(FileReader, Standardized):
 
     def front_end(self) -> FrontEnd:
         """See `Reader.front_end`: samples at `sample_rate`, from the frame on in which the sound begins."""
-        return WindowedSound(self.spectrogram, self.frames, self._load)
+        from .front_end import WindowedSound
+
+        return WindowedSound(self.spectrogram, self.frames)
+
+    def tensors(self, cell: Any, in_pieces: bool = False) -> dict[str, Array]:
+        """See `Reader.tensors`: samples (1, N) from the frame on in which the sound begins."""
+        return {"samples": self._load(cell)[None]}
+
+    def tensor_blocks(
+        self, cell: Any, in_pieces: bool = False, max_windows: int | None = None
+    ) -> Iterator[dict[str, Array]]:
+        """See `Reader.tensor_blocks`: a few windows of a long sound at a time, with the samples that they depend on."""
+        margin = -(-self.n_fft // (2 * self.hop_length))  # frames that another frame overlaps with
+        for element in self.elements(cell):
+            tensors = self.tensors(element)
+            samples = tensors["samples"]
+            count = count_windows(self._count_frames(samples[0]), self.frames)
+            numbers = evenly_spaced(count, max_windows)
+            if count <= min(len(numbers), WINDOWS_IN_BLOCK):
+                yield {**tensors, "starts": np.zeros(0, np.int64)}
+                continue
+            for block in _runs(numbers):
+                first = max(0, block[0] * self.frames - margin)
+                last = (block[-1] + 1) * self.frames + margin
+                cut = samples[:, first * self.hop_length : last * self.hop_length]
+                yield {"samples": cut, "starts": np.array(block) * self.frames - first}
 
     def _load(self, cell: Any) -> Array:
         """The samples from the frame on in which the sound begins."""
         samples = audio.load(cell, self.sample_rate)
-        hop = self.spectrogram.hop_length
-        return samples[audio.find_start(samples) // hop * hop :]
+        return samples[audio.find_start(samples) // self.hop_length * self.hop_length :]
 
     def _count_frames(self, samples: Array) -> int:
-        return 1 + len(samples) // self.spectrogram.hop_length
+        return 1 + len(samples) // self.hop_length
 
     def _compute_block(self, samples: Array, number: int) -> Array:
         """The frames of one window, or fewer at the end.
@@ -135,9 +178,11 @@ class LogMel(FileReader, Standardized):
         Each window is computed alone and in one shape, so its bits do not depend on the other windows asked for, and a
         long sound needs no more memory than its samples.
         """
-        hop, half = self.spectrogram.hop_length, self.spectrogram.n_fft // 2
+        import torch
+
+        hop, half = self.hop_length, self.n_fft // 2
         first = number * self.frames * hop - half
-        last = first + (self.frames - 1) * hop + self.spectrogram.n_fft
+        last = first + (self.frames - 1) * hop + self.n_fft
         cut = samples[max(0, first) : max(0, last)]
         block = np.pad(cut, (max(0, -first), last - max(0, first) - len(cut)))
         with torch.inference_mode():
@@ -151,7 +196,7 @@ class LogMel(FileReader, Standardized):
 
     def _place(self, array: Array, start: int) -> Array:
         """A window with the frames of `array` from `start` on, and silence around them."""
-        window = np.full((self.frames, array.shape[1]), self.spectrogram.silence, np.float32)
+        window = np.full((self.frames, array.shape[1]), self.silence, np.float32)
         visible = array[max(0, -start) : self.frames - start]
         window[max(0, start) : max(0, start) + len(visible)] = visible
         return window
@@ -176,7 +221,7 @@ class LogMel(FileReader, Standardized):
             bands = np.linspace(0, np.pi, self.n_mels)
             curve = sum(rng.normal() * np.cos(wave * bands) for wave in (1, 2, 3)) * self.equalizer / 2
             decibels = curve + rng.uniform(-self.gain, self.gain)
-            window = np.maximum(window + (decibels * np.log(10) / 10).astype(np.float32), self.spectrogram.silence)
+            window = np.maximum(window + (decibels * np.log(10) / 10).astype(np.float32), self.silence)
         for _ in range(self.masks):
             for axis, length in enumerate(window.shape):
                 width = int(rng.integers(0, length // 8 + 1))
@@ -194,6 +239,17 @@ class LogMel(FileReader, Standardized):
     def _transpose(window: Array, bands: float) -> Array:
         count = window.shape[1]
         return np.ascontiguousarray(_interpolate(window.T, np.clip(np.arange(count) - bands, 0, count - 1)).T)
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers in ascending order as runs without gaps, of at most `WINDOWS_IN_BLOCK`."""
+    run: list[int] = []
+    for number in numbers:
+        if run and (number > run[-1] + 1 or len(run) == WINDOWS_IN_BLOCK):
+            yield run
+            run = []
+        run.append(number)
+    yield run
 
 
 def _interpolate(array: Array, positions: Array) -> Array:

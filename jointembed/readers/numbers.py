@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from .. import values
 from ..arguments import Distinct
 from ..errors import UsageError
-from .front_end import Columns, FrontEnd
 from .matrix import MatrixReader
 from .reader import Array, Standardized
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .front_end import FrontEnd
 
 HUGE = 1e30  # numbers of this size or more are faults; the square of one is infinite
 
@@ -111,13 +113,21 @@ class Numbers(Standardized, MatrixReader):
 
     def front_end(self) -> FrontEnd:
         """See `Reader.front_end`: numbers in the units of the table."""
+        import torch
+
+        from .front_end import Columns
+
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (self.mean, self.std))
 
         def standardise(numbers: Tensor) -> Tensor:
             standardised = (numbers - mean) / std
             return torch.where(standardised.abs() < MAX_DEVIATIONS, standardised, 0.0)
 
-        return Columns(self.size, self._to_numbers, standardise)
+        return Columns(self.size, standardise)
+
+    def tensors(self, cell: Any, in_pieces: bool = False) -> dict[str, Array]:
+        """See `Reader.tensors`: the numbers (1, C) in float64, NaN where they are missing."""
+        return {"numbers": np.asarray(self._to_numbers(cell), np.float64)[None]}
 
     def inverse_transform(self, standardised: Array) -> Array:
         """Standardised numbers (N, size) in the units of the table."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import values
 from ..errors import UsageError
-from .front_end import FrontEnd
-from .reader import Reader, TokenReader
+from .reader import Array, TokenReader
+
+if TYPE_CHECKING:
+    from .front_end import FrontEnd
 
 
 class PianoRoll(TokenReader):
@@ -49,8 +51,12 @@ class PianoRoll(TokenReader):
         return [[[low], [], [low, high]], [[high], [(low + high) // 2, high]]]
 
     def front_end(self) -> FrontEnd:
-        """See `Reader.front_end`: a roll of any number of frames is not exported."""
-        return Reader.front_end(self)
+        """See `Reader.front_end`: the pitches of each frame."""
+        return super().front_end().in_pieces()
+
+    def tensors(self, cell: Any, in_pieces: bool = True) -> dict[str, Array]:
+        """See `Reader.tensors`: one row, whose pieces are the frames."""
+        return super().tensors(cell, in_pieces=True)
 
     def token_ids(self, element: Any) -> Sequence[int]:
         """The pitches of a frame, counted from `low`.

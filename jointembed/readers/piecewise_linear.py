@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .. import values
 from ..arguments import Count, Distinct
-from .front_end import Columns, FrontEnd
 from .matrix import MatrixReader
 from .quantiles import BinnedColumns
 from .reader import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .front_end import FrontEnd
 
 
 class PiecewiseLinear(BinnedColumns, MatrixReader):
@@ -68,6 +70,10 @@ class PiecewiseLinear(BinnedColumns, MatrixReader):
 
     def front_end(self) -> FrontEnd:
         """See `Reader.front_end`: numbers in the units of the table."""
+        import torch
+
+        from .front_end import Columns
+
         edges = [torch.tensor(column, dtype=torch.float64) for column in self.edges]
 
         def encode(numbers: Tensor) -> Tensor:
@@ -78,7 +84,11 @@ class PiecewiseLinear(BinnedColumns, MatrixReader):
                 parts += [torch.where(missing, 0.0, shares.clamp(0, 1)), missing.double()]
             return torch.cat(parts, 1)
 
-        return Columns(len(self.edges), lambda cell: np.array(self.numbers(cell)), encode)
+        return Columns(len(self.edges), encode)
+
+    def tensors(self, cell: Any, in_pieces: bool = False) -> dict[str, Array]:
+        """See `Reader.tensors`: the numbers (1, C) in float64, NaN where they are missing."""
+        return {"numbers": np.asarray(self.numbers(cell), np.float64)[None]}
 
     def encode_matrix(self, numbers: Array) -> tuple[Array, None]:
         """The position of each number in its bins (N, size), from 0 to 1."""

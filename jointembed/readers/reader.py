@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .. import audio, values
 from ..arguments import check_shape
 from ..config import Configurable, to_config
-from ..errors import CodeError, UsageError
-from ..ragged import Ragged
+from ..errors import LEAVE_OUT, CodeError, UsageError
 from .examples import make_sounds, make_texts
-from .front_end import FrontEnd, Tokens
 from .image_file import is_image, to_png
 from .windows import evenly_spaced
+
+if TYPE_CHECKING:  # torch takes seconds to import, and reading a cell needs none
+    from ..ragged import Ragged
+    from .front_end import FrontEnd
 
 Array = NDArray[Any]
 Preprocess = Callable[["Reader", Any], Array]
 
-LEAVE_OUT = "embed its columns with jointembed"
 MAX_CELLS_IN_STATISTICS = 200  # cells from which means and standard deviations are estimated
 
 
@@ -134,6 +134,30 @@ class Reader(Configurable, ABC):
         """
         raise UsageError(type(self).__name__, "it prepares cells in ways that are not exported to ONNX", LEAVE_OUT)
 
+    def tensors(self, cell: Any, in_pieces: bool = False) -> dict[str, Array]:
+        """What a graph with its `front_end` reads of a cell, by the names of the tensors: a row for each element.
+
+        Args:
+            cell: a cell; of a windowed reader, one element of it.
+            in_pieces: for a front end of rows of several pieces: one row, with a piece for each element.
+
+        Raises:
+            UsageError: it has no front end, or the cell is not one of this reader.
+        """
+        raise UsageError(type(self).__name__, "it prepares cells in ways that are not exported to ONNX", LEAVE_OUT)
+
+    def tensor_blocks(
+        self, cell: Any, in_pieces: bool = False, max_windows: int | None = None
+    ) -> Iterator[dict[str, Array]]:
+        """The tensors of a cell for one run of a graph after another, whose pieces follow each other; see `tensors`.
+
+        Args:
+            cell: a cell.
+            in_pieces: see `tensors`.
+            max_windows: of a windowed element, at most this many windows; see `windows`.
+        """
+        yield self.tensors(cell, in_pieces)
+
     def unknown(self, cell: Any) -> list[str]:
         """The elements of a cell that it knows nothing about: unknown ids, texts without any known word."""
         return []
@@ -159,6 +183,10 @@ class Reader(Configurable, ABC):
             rng: the random generator of `augment`; None turns augmentation off.
             preprocess: replaces `preprocess`, for example by a cache of its results.
         """
+        import torch
+
+        from ..ragged import Ragged
+
         pieces: list[Array] = []
         rows: list[int] = []
         piece_keys: list[int] = []
@@ -195,6 +223,8 @@ def check_ragged(reader: Reader, x: Any) -> Ragged:
     Raises:
         CodeError: it is something else; the reader is of another package.
     """
+    from ..ragged import Ragged
+
     if isinstance(x, Ragged):
         return x
     kind = type(reader)
@@ -269,14 +299,14 @@ class TokenReader(Reader):
         """The ids of the tokens in one element; `size` stands for an unknown token."""
 
     def front_end(self) -> FrontEnd:
-        """See `Reader.front_end`: the token ids of one element."""
-        return Tokens(self._ids_of_element)
+        """See `Reader.front_end`: the token ids of each element."""
+        from .front_end import Tokens
 
-    def _ids_of_element(self, cell: Any) -> Array:
-        elements = self.elements(cell)
-        if len(elements) != 1:
-            raise UsageError(type(self).__name__, f"a graph reads one element, got {len(elements)}", "give one")
-        return self.preprocess(elements[0])
+        return Tokens()
+
+    def tensors(self, cell: Any, in_pieces: bool = False) -> dict[str, Array]:
+        """See `Reader.tensors`: the ids of tokens, filled up to the longest element, and their mask."""
+        return stack_tokens([self.preprocess(element) for element in self.elements(cell)], in_pieces)
 
     def preprocess(self, cell: Any) -> Array:
         """The ids of the tokens in one element (V,)."""
@@ -289,6 +319,10 @@ class TokenReader(Reader):
         preprocess: Preprocess | None = None,
     ) -> Ragged:
         """A column of cells as a `Ragged`, without one tensor per cell; see `Reader.encode`."""
+        import torch
+
+        from ..ragged import Ragged
+
         keys = self.keys(cells)
         counts: list[int] = []
         piece_keys: list[int] = []
@@ -314,3 +348,13 @@ class TokenReader(Reader):
             offsets=torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64).cumsum(0)]),
             piece_keys=torch.tensor(piece_keys, dtype=torch.int64) if max(counts, default=0) > 1 else None,
         )
+
+
+def stack_tokens(rows: Sequence[Array], in_pieces: bool = False) -> dict[str, Array]:
+    """Token ids (T,) of P elements as (P, T), and their mask (P, T); `in_pieces`: as (1, P, T)."""
+    ids = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
+    mask = np.zeros_like(ids)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)], mask[number, : len(row)] = row, 1
+    tensors = {"input_ids": ids, "attention_mask": mask}
+    return {name: tensor[None] for name, tensor in tensors.items()} if in_pieces else tensors

@@ -6,19 +6,20 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from .. import values
 from ..arguments import Count
 from ..errors import DamagedError, UsageError
-from ..ragged import Ragged
 from .examples import make_images
-from .front_end import FrontEnd, Pixels
 from .image_file import is_image, open_image
 from .reader import Array, FileReader, Preprocess
+
+if TYPE_CHECKING:
+    from ..ragged import Ragged
+    from .front_end import FrontEnd
 
 
 class SparseImage(FileReader):
@@ -57,7 +58,14 @@ class SparseImage(FileReader):
 
     def front_end(self) -> FrontEnd:
         """See `Reader.front_end`: pixels, resized already."""
-        return Pixels(self.shape, self.preprocess)
+        from .front_end import Pixels
+
+        return Pixels(self.shape)
+
+    def tensors(self, cell: Any, in_pieces: bool = False) -> dict[str, Array]:
+        """See `Reader.tensors`: the pixels of each image."""
+        images = [self.preprocess(element) for element in self.elements(cell)]
+        return {"pixels": np.stack(images).reshape(-1, *self.shape)}
 
     def preprocess(self, cell: Any) -> Array:
         """The grey levels (rows * columns,) in 0 to 1.
@@ -104,6 +112,10 @@ class SparseImage(FileReader):
         preprocess: Preprocess | None = None,
     ) -> Ragged:
         """A column of images as nonzero pixels: values (V,), grey levels as weights (V,), offsets (P + 1,)."""
+        import torch
+
+        from ..ragged import Ragged
+
         keys = self.keys(cells)
         rows, pixels, grey, sizes, elements = [], [], [], [], []
         for row, cell in enumerate(cells):

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import files
 from ..space import exported, golden
+from ..space.model_folder import TABLE
 from ..space.space import Space
 from . import onnx_graphs
 from .model_card import About, make_card
@@ -43,7 +44,8 @@ def export_model(
 
     def finish(part: Path) -> None:
         if onnx:
-            results.extend(write_graphs(space, columns, part / onnx_graphs.FOLDER, int8))
+            table = content.get(TABLE)
+            results.extend(write_graphs(space, columns, part / onnx_graphs.FOLDER, int8, table))
         files.write(part / exported.CARD, make_card(content, space, about, results))
 
     exported.write(folder, content, columns, finish)

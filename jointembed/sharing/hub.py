@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..files import HUB_NAME
-from ..space import exported
+from ..space import exported, model_folder
 
 ONLINE = "go online, correct the name, or log in with `hf auth login`"
 
@@ -64,7 +64,7 @@ def upload(folder: Path, name: str, private: bool = False, token: str | None = N
             repo_id=repository.repo_id,
             folder_path=folder,
             commit_message=message or "Upload a model of jointembed",
-            delete_patterns=[f"{exported.TOKENIZERS}/*"],  # those of an earlier model
+            delete_patterns=[f"{model_folder.TOKENIZERS}/*"],  # those of an earlier model
         )
     except (OSError, ValueError, RuntimeError, HfHubHTTPError) as error:
         raise _explain(name, error) from error

@@ -14,7 +14,7 @@ from typing import Any
 from ..config import is_trusted, to_config
 from ..errors import MismatchError, UsageError
 from ..evaluation.card import FORMAT, Card
-from ..space import checkpoint, exported
+from ..space import checkpoint, model_folder
 from ..space.space import Space
 from .onnx_graphs import Result
 
@@ -65,10 +65,10 @@ def make_card(content: Mapping[str, Any], space: Space, about: About, graphs: Se
     from huggingface_hub import ModelCardData
 
     header = ModelCardData(
-        library_name=exported.KEY,
+        library_name=model_folder.KEY,
         license=about.license or None,
         pipeline_tag="feature-extraction",
-        tags=[exported.KEY, "embeddings", "retrieval", *sorted({_kind(space, column) for column in space.columns})],
+        tags=[model_folder.KEY, "embeddings", "retrieval", *sorted({_kind(space, column) for column in space.columns})],
     )
     names = [*space.columns, *space.fusions]
     parts = [
@@ -158,6 +158,7 @@ def _graphs(results: Sequence[Result]) -> str:
     note = (
         "`onnx/config.json` names the graph of each column with the tensors that it takes: sounds as samples at its "
         "`sample_rate` from where they begin, images as pixels in 0 to 1 that are resized, texts and ids as token ids. "
+        "`jointembed index` takes the folder `onnx` as a model, and needs no torch. "
         "Vectors were compared on the golden cells, with torch in float32."
     )
     head = ["column", "largest difference from torch", "smallest cosine of int8", "left out"]
@@ -178,7 +179,7 @@ def _foreign_packages(config: Any) -> Iterator[str]:
 
 
 def _training(content: Mapping[str, Any]) -> str:
-    state, table = content[checkpoint.KEY], content.get(exported.TABLE, {})
+    state, table = content[checkpoint.KEY], content.get(model_folder.TABLE, {})
     lines = []
     if "table" in table:
         sizes = table.get("splits", {})

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from .. import files
 from ..errors import DamagedError, DivergedError, MismatchError, UnsafeError, UsageError, UserError
-from . import exported, golden
+from . import exported, golden, model_folder
 
-KEY = exported.KEY  # what describes the model, beside Lightning's own keys and the weights in `state_dict`
+KEY = model_folder.KEY  # what describes the model, beside Lightning's own keys and the weights in `state_dict`
 VERSION = 2
 INDEX_HEADER = b"SQLite format 3\0"
 
@@ -47,10 +47,10 @@ def read(path: Path, map_location: Any = None) -> dict[str, Any]:
         DamagedError: it is damaged.
         MismatchError: jointembed did not write it, or another version did.
     """
-    path = path / exported.CONFIG if path.is_dir() else path
+    path = path / model_folder.CONFIG if path.is_dir() else path
     if not path.is_file():
         raise UsageError(path, "the checkpoint does not exist", "give a .ckpt file or a run folder")
-    content = exported.read(path.parent) if path.name == exported.CONFIG else _read_file(path, map_location)
+    content = exported.read(path.parent) if path.name == model_folder.CONFIG else _read_file(path, map_location)
     version = content[KEY].get("version", 0) if isinstance(content[KEY], dict) else 0
     if not isinstance(version, int) or version > VERSION:
         raise MismatchError(path, "a newer version of jointembed wrote it", "pip install -U jointembed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
@@ -17,7 +17,6 @@ from ..encoders.fusion import Fusion
 from ..errors import UsageError
 from ..ragged import Ragged
 from ..readers.reader import check_ragged
-from ..values import missing
 from .column import Column
 from .inference import EmbedOptions, PieceVectors, Vectors, network
 from .window_batches import windowed
@@ -80,20 +79,6 @@ def blocks(cells: Iterable[Any], size: int = BLOCK_CELLS) -> Iterator[list[Any]]
     source = iter(cells)
     while block := list(itertools.islice(source, size)):
         yield block
-
-
-def row_cell(row: Any, column: str, reads: Sequence[str] = ()) -> Any:
-    """The cell of a column in a row (a dict); for a reader of several columns, a dict of those that are there."""
-    if not isinstance(row, dict):
-        raise UsageError(
-            column,
-            f"a row must be a dict of columns, got {type(row).__name__}",
-            'give JSON like {"words": "..."}',
-        )
-    if not reads:
-        return row.get(column)
-    present = {name: row[name] for name in reads if not missing(row.get(name))}
-    return present or None
 
 
 def _encode(

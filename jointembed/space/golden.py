@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DamagedError, UnsafeError, UserError
-from .inference import Vectors
+from .model_folder import COPY_AGAIN, FolderWriter, read_json, to_json
 
 # N cells, D dimension
 
 TOLERANCE = 1e-3  # distance of a vector from the golden one, as a share of its length: other processors round otherwise
 MAX_CELLS = 16  # in a column
 ARRAY = "$array"
-COPY_AGAIN = "copy or download the model again"
+FILES = CELLS, ARRAYS = "golden.json", "golden.safetensors"
+
+Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -92,25 +94,36 @@ def _refuse_files(space: Any, column: str, cell: Any, file: Path) -> None:
             raise UnsafeError(file, f"a golden cell of {part} is not an array, but may name a file", COPY_AGAIN)
 
 
-def to_plain(columns: Mapping[str, Golden]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Golden vectors as JSON, and the arrays that it names."""
+def write(columns: Mapping[str, Golden], writer: FolderWriter) -> None:
+    """Write golden vectors into the folder of a model: the cells as JSON, and the arrays that it names."""
+    from safetensors.numpy import save
+
     arrays: dict[str, NDArray[Any]] = {}
     plain = {}
     for column, golden in columns.items():
         cells = _put_arrays(golden.cells, arrays)
         plain[column] = {"cells": cells, "vectors": _put_arrays(golden.vectors, arrays)}
-    return plain, arrays
+    writer.add(CELLS, to_json(plain))
+    writer.add(ARRAYS, save(arrays))
 
 
-def from_plain(plain: Any, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Golden]:
-    """Golden vectors from what `to_plain` gives.
+def read(folder: Path) -> dict[str, Golden]:
+    """Golden vectors from the folder of a model.
 
     Raises:
+        DamagedError: the files cannot be read.
         KeyError: an array is missing.
         TypeError: something has another form.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays = load_file(folder / ARRAYS)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedError(folder / ARRAYS, f"its arrays cannot be read ({error})", COPY_AGAIN) from error
     columns = {}
-    for column, record in plain.items():
+    for column, record in read_json(folder / CELLS).items():
         vectors = _take_arrays(record["vectors"], arrays)
         columns[str(column)] = Golden(list(_take_arrays(record["cells"], arrays)), np.asarray(vectors, np.float32))
     return columns

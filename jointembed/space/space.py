@@ -21,11 +21,11 @@ from ..encoders.fusion import Fusion
 from ..errors import DamagedError, MismatchError, UsageError, did_you_mean
 from ..ragged import Ragged
 from ..readers import Preprocess, Reader
-from ..values import missing
+from ..values import missing, row_cell
 from . import checkpoint
 from .chunks import compute_in_chunks
 from .column import Column
-from .embed import blocks, embed_column, fuse, piece_vectors, row_cell
+from .embed import blocks, embed_column, fuse, piece_vectors
 from .encoded import Encoded
 from .inference import EmbedOptions, PieceVectors, Precision, Vectors, threads
 from .int8 import RangeRecorder, Ranges, quantize

@@ -21,7 +21,7 @@ from ..errors import MismatchError, UsageError, did_you_mean
 from ..objectives import Objective, Teacher, distributed
 from ..ragged import Ragged
 from ..readers import Reader
-from ..space import checkpoint, exported
+from ..space import checkpoint, exported, model_folder
 from ..space.encoded import Encoded
 from ..space.score import Metric
 from ..space.space import Space, check_names
@@ -393,7 +393,7 @@ class JointEmbedding(Configurable, LabelPrediction, Shareable, lightning.Lightni
         """Take the readers from the checkpoint and build at their sizes, unless that has been done."""
         self.restore(checkpoint_)
         if exported.GOLDEN in checkpoint_:
-            path = Path(str(self.trainer.ckpt_path)) if self._trainer else Path(exported.CONFIG)
+            path = Path(str(self.trainer.ckpt_path)) if self._trainer else Path(model_folder.CONFIG)
             checkpoint.load_weights(self, checkpoint_["state_dict"], path)
             checkpoint.check_golden(self.space, checkpoint_, path)
 
@@ -470,7 +470,7 @@ class JointEmbedding(Configurable, LabelPrediction, Shareable, lightning.Lightni
     def content(self) -> dict[str, Any]:
         """What a checkpoint of the model holds, without the state of its training."""
         data = getattr(self._trainer, "datamodule", None)
-        table = {exported.TABLE: data.state_dict()} if isinstance(data, TableData) else {}
+        table = {model_folder.TABLE: data.state_dict()} if isinstance(data, TableData) else {}
         return {"state_dict": self.state_dict(), checkpoint.KEY: self.state(), **table}
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from jointembed import Index, Space, TableData
 from jointembed.__main__ import main
 from jointembed.data.rows import Rows
-from jointembed.data.table import open_as_trained
+from jointembed.data.trained import open_as_trained
 
 # Lightning asks torch in a way that torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")

@@ -9,7 +9,7 @@ import pytest
 
 from jointembed import Category, EmbeddingBag, JointEmbedding, Match, Numbers, TableData
 from jointembed.data.rows import Rows
-from jointembed.data.table import open_as_trained
+from jointembed.data.trained import open_as_trained
 from jointembed.errors import UsageError
 
 # Lightning asks torch in a way that torch is about to drop.

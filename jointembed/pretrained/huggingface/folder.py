@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ...errors import DamagedError, UnsafeError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CODE_KEYS = ("auto_map", "custom_pipelines")  # settings that name code in the folder of a model
 STATIC_EMBEDDING = "StaticEmbedding"

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...encoders import Encoder, to_float32
 from ...ragged import Ragged
 from ...readers import LogMel, Reader
+from ..tags import list_tags
 from .network import BANDS, FEATURES, FRAMES, PENULTIMATE, MusicnnNetwork
 
 # B songs, P windows, K tags
@@ -18,7 +19,6 @@ from .network import BANDS, FEATURES, FRAMES, PENULTIMATE, MusicnnNetwork
 SAMPLE_RATE, FFT_SAMPLES, HOP_SAMPLES = 16000, 512, 256
 GAIN = 10_000  # of the mel energies before 1 is added and the logarithm is taken
 WIDTH = FEATURES + 3
-MIN_TAG_PROBABILITY = 0.1  # from which a song has a tag
 
 
 def make_reader() -> LogMel:
@@ -89,9 +89,5 @@ class MusicnnEncoder(Encoder):
         return dict(zip(self.tags, self.tag_logits(z).sigmoid().T, strict=True))
 
     def derive_cells(self, z: Tensor) -> list[dict[str, Any]]:
-        """The column `tags`: those with a probability of at least `MIN_TAG_PROBABILITY`, the most probable first."""
-        rows: list[dict[str, Any]] = []
-        for probabilities in self.tag_logits(z).sigmoid():
-            order = probabilities.argsort(descending=True, stable=True).tolist()
-            rows.append({"tags": [self.tags[tag] for tag in order if probabilities[tag] >= MIN_TAG_PROBABILITY]})
-        return rows
+        """The column `tags`: the probable ones, the most probable first; see `list_tags`."""
+        return list_tags(self.tags, self.tag_logits(z).sigmoid().cpu().numpy())

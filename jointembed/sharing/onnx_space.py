@@ -1,0 +1,280 @@
+"""A space of ONNX graphs: embeds cells with ONNX Runtime, without torch.
+
+A cell goes through the graph of its column, which gives a vector for each of its pieces, and then through the head of
+the column, which makes one of them. A long sound takes several runs of the first, so that its length costs no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import from_config
+from ..errors import DamagedError, MismatchError, UsageError, did_you_mean, missing_extra
+from ..pretrained.tags import list_tags
+from ..readers import Reader
+from ..space import golden
+from ..space.model_folder import CONFIG, COPY_AGAIN, READERS, check_files, read_json, read_readers
+from ..values import missing, row_cell
+
+# N cells, P pieces, W width of an encoder, D dimension, C columns, K tags
+
+ONNX, FORMAT = "onnx", 1  # in config.json
+VECTOR, POINT, ENCODED = "vector", "point", "encoded"  # outputs: `point` is the vector before it is normalised
+POINTS, PRESENT = "points", "present"  # inputs of a fusion
+PROBABILITIES = "probabilities"
+INT8 = "int8"
+REQUIRED = READERS, *golden.FILES
+
+Vectors = NDArray[np.float32]
+Session = Any  # onnxruntime.InferenceSession, which has no types
+
+
+def is_onnx(config: Path) -> bool:
+    """Whether a file is the config.json of a folder of graphs."""
+    return config.name == CONFIG and ONNX in read_json(config)
+
+
+def open_session(path: Path) -> Session:
+    """ONNX Runtime on the CPU with a graph.
+
+    Raises:
+        UsageError: ONNX Runtime is not installed.
+        DamagedError: the file is not a graph that it can run.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing_extra(ONNX, "onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own classes are private
+        reason = [*str(error).strip().splitlines(), ""][0][:200]
+        raise DamagedError(path, f"ONNX Runtime cannot open it ({reason})", "pip install -U onnxruntime") from error
+
+
+@dataclass
+class OnnxColumn:
+    """The way of a column from cells to vectors.
+
+    Args:
+        reader: cells -> tensors.
+        encoder: tensors -> a vector (1, P, W) for each piece.
+        head: (1, P, W) -> (1, D).
+        in_pieces: the encoder takes rows of several pieces.
+        int8: the encoder in 8-bit integers, if there is one.
+        tags: of the tagger, if the column has one.
+        tagger: vectors (N, D) -> the probabilities (N, K) of the tags.
+    """
+
+    reader: Reader
+    encoder: Session
+    head: Session
+    in_pieces: bool
+    int8: Session | None = None
+    tags: Sequence[str] = ()
+    tagger: Session | None = None
+
+    def embed(
+        self, cell: Any, output: str = VECTOR, max_windows: int | None = None, precision: str = "float32"
+    ) -> Vectors | None:
+        """The vector (1, D) of a cell; None if nothing in it can be read."""
+        if not self.reader.elements(cell):
+            return None
+        session = self.int8 if precision == INT8 and self.int8 is not None else self.encoder
+        blocks = self.reader.tensor_blocks(cell, self.in_pieces, max_windows)
+        encoded = [session.run([ENCODED], tensors)[0] for tensors in blocks]
+        rows = np.concatenate([block.reshape(1, -1, block.shape[-1]) for block in encoded], 1)
+        vector: Vectors = self.head.run([output], {ENCODED: rows})[0]
+        return vector
+
+
+class OnnxSpace:
+    """The columns of a space that have been exported to ONNX, embedded as `Space` does, one cell at a time.
+
+    Args:
+        folder: of the graphs.
+        dim: D.
+        metric: of the space.
+        fingerprint: that of the space, whose vectors these are within 1e-5.
+        description: of the model.
+
+    Attributes:
+        columns: the name of the encoder of each column.
+        fusions: the parts of each fusion.
+        pools: columns whose pieces are read in their order.
+    """
+
+    def __init__(self, folder: Path, dim: int, metric: str, fingerprint: str, description: str) -> None:
+        self.folder, self.dim, self.metric = folder, dim, metric
+        self.fingerprint, self.description = fingerprint, description
+        self.columns: dict[str, str] = {}
+        self.fusions: dict[str, list[str]] = {}
+        self.pools: set[str] = set()
+        self._columns: dict[str, OnnxColumn] = {}
+        self._fusions: dict[str, Session] = {}
+
+    @classmethod
+    def load(cls, folder: Path, trust: Collection[str] = ()) -> OnnxSpace:
+        """Load the `onnx` folder of an exported model, and check its files and its golden vectors.
+
+        Raises:
+            UsageError: a file is missing, or ONNX Runtime or a package of a reader.
+            UnsafeError: it names classes that are not trusted, or files outside of it.
+            DamagedError: a file is not as it was exported, or its vectors are not.
+            MismatchError: a newer version wrote it.
+        """
+        config = read_json(folder / CONFIG)
+        if not isinstance(config.get(ONNX), int) or config[ONNX] > FORMAT:
+            raise MismatchError(folder, "a newer version of jointembed exported it", "pip install -U jointembed")
+        try:
+            check_files(folder, config, REQUIRED)
+            states = read_readers(folder, config)["readers"]
+            space = cls(folder, *(config[name] for name in ("dim", "metric", "fingerprint", "description")))
+            readers = {name: from_config(reader, trust, str(folder)) for name, reader in config["readers"].items()}
+            for name, reader in readers.items():
+                reader.restore(states[name])
+            for name, about in config["columns"].items():
+                space.add(name, about, readers)
+            cells = golden.read(folder)
+        except ModuleNotFoundError as error:
+            wrong = f"a reader of it needs the package {error.name}"
+            raise UsageError(folder, wrong, f"install {error.name}") from error
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            wrong = f"it is not as it was exported ({type(error).__name__}: {error})"
+            raise DamagedError(folder, wrong, COPY_AGAIN) from error
+        golden.check(space, cells, folder / CONFIG)
+        return space
+
+    def add(self, name: str, about: Mapping[str, Any], readers: Mapping[str, Reader]) -> None:
+        """Open the graphs of a column or a fusion.
+
+        Args:
+            name: of the column.
+            about: what config.json has of it.
+            readers: by the name of their encoder.
+        """
+        if "parts" in about:
+            self._fusions[name] = self._open(about)
+            self.fusions[name] = list(about["parts"])
+            return
+        tags = about.get("tagger", {})
+        self._columns[name] = OnnxColumn(
+            readers[about["encoder"]].for_column(name),
+            self._open(about),
+            self._open(about["head"]),
+            any("pieces" in tensor["axes"] for tensor in about["inputs"].values()),
+            self._open(about[INT8]) if INT8 in about else None,
+            tags.get("tags", ()),
+            self._open(tags) if tags else None,
+        )
+        self.columns[name] = str(about["encoder"])
+        self.pools |= {name} if about["in_order"] else set()
+
+    def remove(self, name: str) -> None:
+        """Close the graphs of a column or a fusion."""
+        for parts in (self.columns, self.fusions, self._columns, self._fusions):
+            parts.pop(name, None)
+        self.pools.discard(name)
+
+    def _open(self, about: Mapping[str, Any]) -> Session:
+        return open_session(self.folder / str(about["file"]))
+
+    def reader(self, column: str) -> Reader:
+        """The reader of a column.
+
+        Raises:
+            UsageError: the space has no such column, or it is a fusion, or it was not exported.
+        """
+        if column in self.fusions:
+            parts = ", ".join(self.fusions[column])
+            raise UsageError(column, f"it is made of {parts}", "give a row with these columns")
+        if column not in self._columns:
+            wrong = "the model has no such column in ONNX"
+            raise UsageError(column, wrong, did_you_mean(column, [*self.columns, *self.fusions]))
+        return self._columns[column].reader
+
+    def readers(self) -> list[tuple[Reader, list[str]]]:
+        """The reader of each column, with the column."""
+        return [(column.reader, [name]) for name, column in self._columns.items()]
+
+    def embed(
+        self, column: str, cells: Sequence[Any], max_windows: int | None = None, precision: str = "float32"
+    ) -> Vectors:
+        """Embed cells of a column, as (N, D) float32; see `Space.embed`.
+
+        Raises:
+            UsageError: a cell is missing or of the wrong kind, or the column does not exist.
+        """
+        vectors = list(self.embed_stream(column, cells, max_windows, precision))
+        return np.concatenate([np.empty((0, self.dim), np.float32), *vectors])
+
+    def embed_stream(
+        self,
+        column: str,
+        cells: Iterable[Any],
+        max_windows: int | None = None,
+        precision: str = "float32",
+        seconds: dict[str, float] | None = None,
+    ) -> Iterator[Vectors]:
+        """Embed cells as they are drawn: a vector (1, D) of each, in their order; see `embed`."""
+        if column not in self.fusions:
+            self.reader(column)
+        z: Vectors | None
+        for number, cell in enumerate(cells):
+            name, begun = f"{column}, cell {number}", perf_counter()
+            if missing(cell):
+                raise UsageError(name, "it is missing, so it has no vector", "leave it out")
+            if column in self.fusions:
+                z = self._fuse(name, column, cell, max_windows, precision)
+            else:
+                z = self._columns[column].embed(cell, VECTOR, max_windows, precision)
+            if z is None:
+                raise UsageError(name, "nothing in it can be read", "leave it out")
+            if not np.isfinite(z).all():
+                raise DamagedError(column, "the model gives vectors that are not finite", COPY_AGAIN)
+            if seconds is not None:
+                seconds["network"] = seconds.get("network", 0.0) + perf_counter() - begun
+            yield z
+
+    def _fuse(self, name: str, fusion: str, row: Any, max_windows: int | None, precision: str) -> Vectors:
+        parts = self.fusions[fusion]
+        points, present = np.zeros((1, len(parts), self.dim), np.float32), np.zeros((1, len(parts)), bool)
+        for place, part in enumerate(parts):
+            cell = row_cell(row, part, self.reader(part).columns)
+            if missing(cell):
+                continue
+            point = self._columns[part].embed(cell, POINT, max_windows, precision)
+            if point is None:
+                raise UsageError(name, f"nothing in {part} can be read", "leave it out")
+            points[0, place], present[0, place] = point[0], True
+        if not present.any():
+            raise UsageError(name, "none of its parts is there", "give at least one of " + ", ".join(parts))
+        vector: Vectors = self._fusions[fusion].run([VECTOR], {POINTS: points, PRESENT: present})[0]
+        return vector
+
+    def derive_cells(self, column: str, vectors: Vectors) -> list[dict[str, Any]]:
+        """The cells of other columns that can be read off vectors (N, D) of a column; see `Space.derive_cells`."""
+        own = self._columns.get(column)
+        if own is None or own.tagger is None:
+            return [{} for _ in vectors]
+        return list_tags(own.tags, own.tagger.run([PROBABILITIES], {VECTOR: vectors})[0])
+
+    def fast_precisions(self) -> list[str]:
+        """What is computed faster than float32: `int8`, if such graphs were exported."""
+        return [INT8] if any(column.int8 is not None for column in self._columns.values()) else []
+
+    def calibrate_int8(
+        self, column: str, cells: Sequence[Any], max_windows: int | None = None
+    ) -> tuple[Vectors, str | None]:
+        """The float32 vectors of cells, and the precision in 8-bit integers; None if the column has no such graph."""
+        own = self._columns.get(column)
+        return self.embed(column, cells, max_windows), INT8 if own is not None and own.int8 is not None else None
