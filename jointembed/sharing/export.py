@@ -1,13 +1,13 @@
-"""Writes a model as a folder that anybody can load: weights, configuration, golden vectors and a model card."""
+"""Models as folders that anybody can load: weights, configuration, golden vectors and a model card."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..space import exported, golden
+from ..space import checkpoint, exported, golden
 from ..space.model_folder import TABLE
 from ..space.space import Space
 from . import onnx_graphs
@@ -50,3 +50,20 @@ def export_model(
 
     exported.write(folder, content, columns, finish)
     return [column for column in [*space.columns, *space.fusions] if column not in columns], results
+
+
+def import_model(folder: Path, path: Path, trust: Collection[str] = ()) -> Space:
+    """Write an exported model as the checkpoint that it was, and return its space.
+
+    Args:
+        folder: the exported model.
+        path: the checkpoint.
+        trust: packages whose encoders and readers may be imported.
+
+    Raises:
+        UsageError, UnsafeError, DamagedError, MismatchError: see `Space.load`.
+    """
+    space = Space.load(folder, trust)
+    content = checkpoint.read(folder)
+    checkpoint.write(path, {name: value for name, value in content.items() if name != exported.GOLDEN})
+    return space

@@ -50,6 +50,12 @@ class FolderWriter:
         self.add(READERS, to_json({"readers": plain, **further}))
 
 
+def is_exported(folder: Path) -> bool:
+    """Whether a folder is a model that jointembed exported, or its graphs."""
+    path = folder / CONFIG
+    return path.is_file() and read_json(path).get("library_name") == KEY
+
+
 def check_files(folder: Path, config: Mapping[str, Any], required: tuple[str, ...]) -> None:
     """Check that the files that config.json names, and the required ones, lie in the folder as they were written.
 

@@ -324,3 +324,28 @@ def test_a_newer_format_and_another_kind_of_folder_are_named(copy):
 def test_licence_of_a_card_is_a_name_of_the_hub(name):
     with pytest.raises(UsageError, match="not the name of a licence"):
         About(license=name)
+
+
+def test_adopt_gives_the_checkpoint_back(home, tmp_path):
+    assert main(["adopt", str(home / "shared"), str(tmp_path / "back.ckpt")]) == 0
+    before, after = (JointEmbedding.load(path) for path in (home / "m.ckpt", tmp_path / "back.ckpt"))
+    assert after.space.fingerprint == before.space.fingerprint
+    weights = after.state_dict()
+    assert weights.keys() == before.state_dict().keys()
+    assert all(torch.equal(value, weights[name]) for name, value in before.state_dict().items())
+    assert (
+        [type(objective) for objective in after.objectives]
+        == [type(objective) for objective in before.objectives]
+        != []
+    )
+
+
+def test_adopt_refuses_a_damaged_export_and_its_graphs(copy, tmp_path, capsys):
+    data = bytearray((copy / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(data)
+    assert main(["adopt", str(copy), str(tmp_path / "back.ckpt")]) != 0
+    assert "its checksum does not match" in capsys.readouterr().err
+    (copy / "config.json").write_text('{"library_name": "jointembed", "onnx": 1}')
+    assert main(["adopt", str(copy), str(tmp_path / "back.ckpt")]) != 0
+    assert "it holds ONNX graphs" in capsys.readouterr().err and not (tmp_path / "back.ckpt").exists()

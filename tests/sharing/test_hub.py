@@ -100,6 +100,12 @@ def test_a_revision_and_a_path_are_taken_too(pushed, model, tmp_path):
         assert JointEmbedding.from_pretrained(tmp_path / name).space.fingerprint == space.fingerprint
 
 
+def test_adopt_takes_a_model_of_the_hub_back(pushed, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert main(["adopt", "ann/songs", str(tmp_path / "back.ckpt")]) == 0
+    assert Space.load(tmp_path / "back.ckpt").fingerprint == model.space.fingerprint
+
+
 def test_a_space_alone_has_the_same_fingerprint_as_a_model_and_after_its_export(model, tmp_path):
     model.space.save(tmp_path / "space.ckpt")
     fingerprint = Space.load(tmp_path / "space.ckpt").fingerprint
