@@ -138,13 +138,18 @@ def missing_extra(name: str, package: str) -> UsageError:
     return UsageError(package, "this needs a package that is not installed", f'pip install "jointembed[{name}]"')
 
 
-def did_you_mean(name: str, choices: Iterable[object], limit: int = 8) -> str:
-    """The fix for a mistyped name: the nearest of the choices, else the first few of them."""
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice that a name is probably a misspelling of; None if it resembles none."""
     from difflib import get_close_matches
 
+    return next(iter(get_close_matches(name, list(choices), n=1)), None)
+
+
+def did_you_mean(name: str, choices: Iterable[object], limit: int = 8) -> str:
+    """The fix for a mistyped name: the nearest of the choices, else the first few of them."""
     names = [str(choice) for choice in choices]
-    if near := get_close_matches(name, names, n=1):
-        return f"did you mean {near[0]}?"
+    if near := nearest(name, names):
+        return f"did you mean {near}?"
     if not names:
         return "nothing to choose from exists"
     return "use one of " + ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

@@ -11,7 +11,7 @@ from ..space.space import Space
 MODALITIES: dict[str, Callable[[Reader], bool]] = {
     "text": lambda reader: reader.reads_text,
     "audio": lambda reader: reader.sample_rate is not None,
-    "image": lambda reader: reader.reads_files and reader.sample_rate is None and not reader.windowed,
+    "image": lambda reader: reader.reads_images,
 }
 
 

@@ -88,7 +88,12 @@ def decode(
 
 
 def read(path: str | Path, rate: int) -> Samples:
-    """Decode a file by its content, not its name, to mono samples (N,) in [-1, 1] at `rate` Hz.
+    """Decode a file to mono samples (N,) in [-1, 1] at `rate` Hz; see `read_sound`."""
+    return read_sound(path, rate).samples
+
+
+def read_sound(path: str | Path, rate: int) -> Sound:
+    """Decode a file by its content, not its name, to mono samples at `rate` Hz, and what is known of them.
 
     soundfile or PyAV, whichever is faster, reads wav, flac, ogg, opus, aiff, au and mp3; PyAV reads m4a, aac, webm, wma
     and so on. The sound may be short or silent; a truncated file gives the part that it has.
@@ -99,7 +104,7 @@ def read(path: str | Path, rate: int) -> Samples:
     """
     if not os.path.isfile(path):
         raise UsageError(path, "the sound file does not exist", "correct the path, or put the file there")
-    return _decode(path, rate, MAX_SECONDS).samples
+    return _decode(path, rate, MAX_SECONDS)
 
 
 def _printable(path: str | bytes | Path) -> str:

@@ -19,7 +19,7 @@ def show(
     """Print the most probable tags or labels of a sound, each with the moment at which it is most probable.
 
     The sound is embedded as a whole and in segments that overlap by half. With --png they are drawn over time, below
-    the spectrogram.
+    the spectrogram. Of a damaged file, what can be decoded is shown, and a note says so.
 
     Args:
         model: a checkpoint, or the folder of a run.
@@ -35,6 +35,7 @@ def show(
         trust: a package whose encoders, readers and objectives the model may import.
     """
     import math
+    import sys
     from pathlib import Path
 
     from ..errors import UsageError
@@ -59,10 +60,15 @@ def show(
         curves = compute(loaded, column or columns[0], sound, target, seconds)
         if png is not None:
             draw(Path(png), curves, Path(sound).name, k)
+    is_partial = curves.claimed is not None
+    if is_partial:
+        claim = f" of the {curves.claimed:.1f} s that it claims" if curves.claimed else ""
+        print(f"note: {sound}: a part of it is missing, so this is of {curves.duration:.1f} s{claim}", file=sys.stderr)
     if json_:
         values = {label: curves.values[:, place].tolist() for place, label in enumerate(curves.labels[:k])}
         whole = dict(zip(curves.labels[:k], curves.overall.tolist(), strict=False))
-        print_json({"seconds": curves.seconds, "times": curves.times.tolist(), "overall": whole, "segments": values})
+        about = {"seconds": curves.seconds, **({"partial": True} if is_partial else {})}
+        print_json({**about, "times": curves.times.tolist(), "overall": whole, "segments": values})
         return
     rows = []
     for place, label in enumerate(curves.labels[:k]):

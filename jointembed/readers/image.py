@@ -43,7 +43,7 @@ class Image(FileReader, Standardized):
         brightness: augmentation: change the brightness by up to this share.
     """
 
-    cached = True
+    cached = reads_images = True
 
     def __init__(
         self,

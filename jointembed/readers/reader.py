@@ -38,6 +38,7 @@ class Reader(Configurable, ABC):
 
     columns: tuple[str, ...] = ()  # the columns of a row that it reads; empty: the cell that it is given
     reads_files: ClassVar[bool] = False  # a text cell is a path, relative to the folder of the table
+    reads_images: ClassVar[bool] = False  # its files are images
     reads_numbers: ClassVar[bool] = False  # the cells of its columns are numbers
     scales_numbers: ClassVar[bool] = False  # numbers keep their proportions, so that an outlier matters
     reads_text: ClassVar[bool] = False  # a cell is text, so that words can be searched for

@@ -38,7 +38,7 @@ class SparseImage(FileReader):
     ([1, 3], [1.0, 0.2])
     """
 
-    has_weights = True
+    has_weights = reads_images = True
 
     def __init__(self, shape: list[Count]) -> None:
         self._shape = tuple(shape)

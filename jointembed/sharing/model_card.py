@@ -106,7 +106,7 @@ def _kind(space: Space, column: str) -> str:
     reader = space.reader(column)
     if reader.sample_rate:
         return "audio"
-    return "image" if reader.reads_files else "text" if reader.reads_text else "tabular"
+    return "image" if reader.reads_images else "text" if reader.reads_text else "tabular"
 
 
 def _columns(space: Space) -> str:

@@ -41,6 +41,7 @@ class LabelCurves:
         labels: K names, the most probable in the whole sound first.
         overall: (K,) the probabilities in the whole sound.
         values: (T, K) in each segment.
+        claimed: the duration that the header of a partial sound claims, 0 if it claims none; None for a whole sound.
     """
 
     frames: Samples
@@ -51,6 +52,7 @@ class LabelCurves:
     labels: list[str]
     overall: Samples
     values: Samples
+    claimed: float | None = None
 
 
 def compute(
@@ -73,7 +75,8 @@ def compute(
     rate = model.space.reader(column).sample_rate
     if not rate:
         raise UsageError(column, "it is not a column of sounds", "choose another --column")
-    samples = audio.load(str(path), rate)
+    sound = audio.read_sound(path, rate)
+    samples = sound.samples
     length = max(1, min(round(seconds * rate), len(samples)))
     hop = max(length // 2, -(-len(samples) // MAX_SEGMENTS), 1)
     starts = range(0, max(1, len(samples) - length + 1), hop)
@@ -88,9 +91,9 @@ def compute(
     times = (np.array(starts) + length / 2) / rate
     names = [labels[place] for place in order]
     duration = len(samples) / rate
-    return LabelCurves(
-        _spectrogram(samples, rate), rate, duration, length / rate, times, names, overall[order], values[:, order]
-    )
+    frames, claimed = _spectrogram(samples, rate), sound.claimed if sound.partial else None
+    curves = overall[order], values[:, order]
+    return LabelCurves(frames, rate, duration, length / rate, times, names, *curves, claimed)
 
 
 def _to_cell(samples: Samples, rate: int) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Which column takes what another library passes on."""
 
+import numpy as np
 import pytest
 
 from jointembed import MLP, BagOfWords, ConvNet, EmbeddingBag, Image, LogMel, Numbers, Space
 from jointembed.adapters.modalities import find_columns
 from jointembed.errors import UsageError
+from jointembed.readers import FileReader
 
 
 def space(**encoders):
@@ -31,3 +33,16 @@ def test_unknown_modalities_and_columns_are_refused():
         find_columns(model, {"texts": "title"})
     with pytest.raises(UsageError, match="did you mean title"):
         find_columns(model, {"text": "titel"})
+
+
+class Scan(FileReader):
+    """A reader of files of another kind."""
+
+    shape = (4,)
+
+    def preprocess(self, cell):
+        return np.zeros(4, np.float32)
+
+
+def test_files_that_are_neither_images_nor_sounds_have_no_modality():
+    assert find_columns(space(scan=MLP(Scan()), title=EmbeddingBag(BagOfWords()))) == {"text": "title"}

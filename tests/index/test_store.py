@@ -140,6 +140,18 @@ def test_no_file_is_usage(tmp_path):
         Index(tmp_path)
 
 
+def test_a_misspelt_path_is_corrected(tmp_path, monkeypatch):
+    Index.create(tmp_path / "songs.index", 4, "cosine").close()
+    monkeypatch.chdir(tmp_path)
+    for path, right in ((tmp_path / "songs.indx", tmp_path / "songs.index"), ("song.index", "songs.index")):
+        with pytest.raises(UsageError) as error:
+            Index.open(path)
+        assert error.value.fix == f"did you mean {right}?"
+    with pytest.raises(UsageError) as error:
+        Index.open("pictures")
+    assert error.value.fix.startswith("make it with: ")
+
+
 def test_create_replaces_an_index_but_nothing_else(path, tmp_path):
     Index.create(path, 2, "euclidean").close()
     assert query(path, "SELECT count(*) FROM rows") == [(0,)]

@@ -92,6 +92,20 @@ def test_the_command_prints_and_draws(model, sound, tmp_path, capsys):
     np.testing.assert_allclose(printed["segments"][expected.labels[0]], expected.values[:, 0], atol=1e-6)
 
 
+def test_a_part_of_a_sound_is_not_taken_for_the_whole(model, sound, tmp_path, capsys):
+    model.save(tmp_path / "model.ckpt")
+    part = tmp_path / "part.wav"
+    part.write_bytes(sound.read_bytes()[: sound.stat().st_size * 3 // 4])
+    for words in ([], ["--json"]):
+        assert main(["show", str(tmp_path / "model.ckpt"), str(part), *words]) == 0
+        printed, note = capsys.readouterr()
+        assert "this is of 6.0 s of the 8.0 s that it claims" in note and note.count("\n") == 1
+    assert json.loads(printed)["partial"] is True
+    assert main(["show", str(tmp_path / "model.ckpt"), str(sound), "--json"]) == 0
+    printed, note = capsys.readouterr()
+    assert not note and "partial" not in json.loads(printed)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

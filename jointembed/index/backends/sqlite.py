@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import files
-from ...errors import DamagedError, MismatchError, UsageError, UserError
+from ...errors import DamagedError, MismatchError, UsageError, UserError, nearest
 from . import fulltext, records
 from .base import Changes, FieldInfo, Float32s, IndexInfo, Keys, Row, View, is_storable
 from .connection import (
@@ -185,7 +185,10 @@ class SQLiteBackend:
             example = next(iter(sorted(self.path.glob("*.index"))), self.path / "songs.index")
             raise UsageError(path, "this is a folder, not an index", f"give the file of an index, such as {example}")
         if not self.path.is_file():
-            raise UsageError(path, "there is no such index", f"make it with: {rebuild_command(self.path)}")
+            near = nearest(self.path.name, [file.name for file in self.path.absolute().parent.glob("*.index")])
+            make = f"make it with: {rebuild_command(self.path)}"
+            fix = f"did you mean {self.path.with_name(near)}?" if near else make
+            raise UsageError(path, "there is no such index", fix)
         self._local = threading.local()
         self._lock, self._write_lock = threading.Lock(), threading.RLock()
         self._writer: sqlite3.Connection | None = None
