@@ -22,6 +22,7 @@ def check(
     rows: int = 2000,
     json_: bool = False,
     page: str | None = None,
+    encoding: str | None = None,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -42,6 +43,7 @@ def check(
         rows: the number of rows of a table to embed at most, evenly spaced.
         json_: print JSON.
         page: an .html file to write the checks into, with plots.
+        encoding: of a .csv file that is not in Unicode, such as cp1250 or shift_jis.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -72,7 +74,7 @@ def check(
             with Index.open(data) as index:
                 report = check_index(index, space, columns, group, trust or ())
         else:
-            table, pairs = open_as_trained(data, model), trained.trained_pairs()
+            table, pairs = open_as_trained(data, model, encoding=encoding), trained.trained_pairs()
             report = check_table(table, space, pairs, columns, group, rows, trust or ())
     if not report.checks:
         wrong = "; ".join(report.notes) or "nothing in it can be checked"

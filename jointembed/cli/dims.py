@@ -18,6 +18,7 @@ def dims(
     k: int = 10,
     plot: str | None = None,
     json_: bool = False,
+    encoding: str | None = None,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -36,6 +37,7 @@ def dims(
         k: the number of hits to evaluate.
         plot: a .png file to draw the curve into.
         json_: print JSON.
+        encoding: of a .csv file that is not in Unicode, such as cp1250 or shift_jis.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -49,14 +51,14 @@ def dims(
         for name, value in options.items():
             if value is not None:
                 raise UsageError(name, f"{name} needs --model", "give --model too")
-        _print_suggestions(table, json_)
+        _print_suggestions(table, json_, encoding)
         return
     if query is None or target is None:
         raise UsageError("dims", "--query and --target are missing", "give two of the model's columns")
     if k < 1:
         raise UsageError("-k", f"must be at least 1, got {k}", "use a positive integer")
     check_plot(plot)
-    curve = _measure(model, table, query, target, relevant, split, k, device, trust or ())
+    curve = _measure(model, table, query, target, relevant, split, k, device, trust or (), encoding)
     if not curve["nested"]:
         print(
             "warning: the model was trained without `matryoshka_dims`, so its prefixes were not trained",
@@ -80,14 +82,14 @@ def prefixes(dim: int, trained: Collection[int]) -> list[int]:
     return sorted({*(2**power for power in range(dim.bit_length()) if 2**power < dim), *trained, dim})
 
 
-def _print_suggestions(table: str, as_json: bool) -> None:
+def _print_suggestions(table: str, as_json: bool, encoding: str | None) -> None:
     from ..data.rows import Rows
     from ..recipe_writer.column_types import infer_columns, suggest_dimensions
     from .console import print_json, print_table
 
     listed: list[dict[str, Any]] = []
     rows = []
-    for column in infer_columns(Rows.open(table)):
+    for column in infer_columns(Rows.open(table, encoding=encoding)):
         embedded = column.kind not in ("id", "split", "number", "other")
         start, low, high = suggest_dimensions(column.values) if embedded else (None, None, None)
         facts = {"column": column.name, "kind": column.kind, "values": column.values, "start": start}
@@ -111,6 +113,7 @@ def _measure(
     k: int,
     device: str,
     trust: Collection[str],
+    encoding: str | None = None,
 ) -> dict[str, Any]:
     """Retrieval metrics of each prefix, on one task and from one embedding.
 
@@ -133,7 +136,7 @@ def _measure(
 
     loaded = JointEmbedding.load(model, trust).to(resolve_device(device))
     space, nested = loaded.space, loaded.matryoshka_dims
-    table_rows = open_as_trained(table, model)
+    table_rows = open_as_trained(table, model, encoding=encoding)
 
     def embed() -> tuple[Any, Any, Any]:
         dicts = table_rows.dicts(None, path_columns(space))

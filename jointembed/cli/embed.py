@@ -13,6 +13,7 @@ def embed(
     column: str | None = None,
     split: str = "all",
     strict: bool = False,
+    encoding: str | None = None,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -25,6 +26,7 @@ def embed(
         column: the model's column to embed; the first that the table has if not given.
         split: the rows of this split only; all if not given.
         strict: exit with 3 if files cannot be read, instead of leaving their rows out.
+        encoding: of a .csv file that is not in Unicode, such as cp1250 or shift_jis.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -41,7 +43,7 @@ def embed(
     from ..space.space import Space
     from ..values import escape_surrogates
 
-    rows = open_as_trained(table, model, add_split=split != "all")
+    rows = open_as_trained(table, model, split != "all", encoding)
     space = Space.load(model, trust or ()).to(resolve_device(device))
     column = column or first_column(space, rows)
 

@@ -27,6 +27,7 @@ def evaluate(
     card: str | None = None,
     json_: bool = False,
     strict: bool = False,
+    encoding: str | None = None,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -60,6 +61,7 @@ def evaluate(
         card: a .json file to write the card into.
         json_: print JSON.
         strict: exit with 3 if files cannot be read, instead of leaving them out.
+        encoding: of a .csv file that is not in Unicode, such as cp1250 or shift_jis.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -90,7 +92,7 @@ def evaluate(
         raise UsageError("evaluate", "--query and --target are missing", fix)
     if dim is not None and not 0 < dim <= space.dim:
         raise UsageError("--dim", f"must be between 1 and {space.dim}, got {dim}", "choose another number")
-    rows = open_as_trained(table, model)
+    rows = open_as_trained(table, model, encoding=encoding)
     is_predicted = target not in space.columns and target in trained.predicted_columns
     if is_predicted and dim is not None:
         wrong = f"{target} is predicted by a network, which needs whole vectors"

@@ -19,6 +19,7 @@ def index(
     strict: bool = False,
     profile: bool = False,
     approximate: bool = False,
+    encoding: str | None = None,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -41,6 +42,7 @@ def index(
         profile: print the time that each stage took.
         approximate: then build a graph for searches that may miss a few of the nearest items, which pays from 100,000
             items; later runs extend it without this flag.
+        encoding: of a .csv file that is not in Unicode, such as cp1250 or shift_jis.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -77,13 +79,13 @@ def index(
         for flag in (flag for flag, value in of_folders.items() if value):
             wrong = f"{flag} applies only to a folder of sound files, but SOURCE is a table"
             raise UsageError(flag, wrong, f"leave {flag} out")
-        print(index_table(encoder, source[0], index, column, split, max_windows, field, track, strict))
+        print(index_table(encoder, source[0], index, column, split, max_windows, field, track, strict, encoding))
     else:
         from ..indexing.from_folder import index_folder
         from ..ingest.roots import check_disjoint
 
-        if split != "all":
-            raise UsageError("--split", "it applies only to a table, but SOURCE is a folder", "leave --split out")
+        for flag in (["--split"] if split != "all" else []) + (["--encoding"] if encoding else []):
+            raise UsageError(flag, "it applies only to a table, but SOURCE is a folder", f"leave {flag} out")
         for at in range(len(source)):
             check_disjoint(source[at:])
         times: dict[str, float] = {}

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 
-def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: bool = False) -> None:
+def init(
+    table: str,
+    *,
+    out: str = "my.yaml",
+    group: str | None = None,
+    encoding: str | None = None,
+    force: bool = False,
+) -> None:
     """Write a recipe for a table: the type of each column, an encoder for it, and objectives that can be learned.
 
     The recipe runs as it is, and a comment explains each guess. If the table has no column split, 80 % of its rows are
@@ -13,6 +20,7 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
         table: a .jsonl, .csv or .parquet file, or a folder with rows.*; its rows need an id.
         out: the .yaml file to write.
         group: the column to split by (artist, album, host), so that rows of one group stay in one split.
+        encoding: of a .csv file that is not in Unicode, such as cp1250 or shift_jis.
         force: overwrite an existing file.
     """
     from pathlib import Path
@@ -28,7 +36,7 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
     check_writable(out, "a recipe", ".yaml", ".yml")
     if place.exists() and not force:
         raise UsageError(out, "this file exists already", "give another --out, or --force to overwrite it")
-    rows = Rows.open(table)
+    rows = Rows.open(table, encoding=encoding)
     if "id" not in rows.columns:
         raise UsageError(rows.name, "its rows have no column id", "add one, with a different value in each row")
     if "split" not in rows.columns:
@@ -43,7 +51,7 @@ def init(table: str, *, out: str = "my.yaml", group: str | None = None, force: b
         wrong = "no row has `train` in its column split"
         raise UsageError(rows.name, wrong, "add training rows, or remove the column split")
     writer = RecipeWriter(rows, columns, group)
-    write(place, writer.write(str(expand_user(table).resolve()), place.stem))
+    write(place, writer.write(str(expand_user(table).resolve()), place.stem, encoding))
     described = [[column.name, column.kind, column.why] for column in columns if column.kind not in ("id", "split")]
     print_table(["column", "kind", "why"], described)
     splits = [str(split) for split in rows.cells("split")]

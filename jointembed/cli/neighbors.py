@@ -26,6 +26,7 @@ def neighbors(
     field: str | None = None,
     split: str = "all",
     strict: bool = False,
+    encoding: str | None = None,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -45,6 +46,7 @@ def neighbors(
         field: the field of the index to search; the first if not given.
         split: the rows of the table of this split only; all if not given.
         strict: exit with 3 if files of the table cannot be read, instead of leaving their rows out.
+        encoding: of a .csv file that is not in Unicode, such as cp1250 or shift_jis.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -83,9 +85,22 @@ def neighbors(
         if queries is None:
             count, read = _item_queries(opened, field)
         else:
-            count, read = _row_queries(opened, queries, column, split, field, trust or [], device, exclude, strict)
+            count, read = _row_queries(
+                opened, queries, column, split, field, trust or [], device, exclude, strict, encoding
+            )
             search = partial(search, torch=sys.modules.get("torch"))  # where the model has loaded it, for bfloat16
-        arguments = (opened.version, _table_signature(queries), column, k, exclude, where, one_per, field, split)
+        arguments = (
+            opened.version,
+            _table_signature(queries),
+            column,
+            k,
+            exclude,
+            where,
+            one_per,
+            field,
+            split,
+            encoding,
+        )
         folder = stack.enter_context(_parts_folder(out, repr(arguments)))
         ids = np.array([escape_surrogates(id) for id in opened.ids(field)], dtype=object)
         schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float64())})
@@ -131,6 +146,7 @@ def _row_queries(
     device: str,
     exclude: str | None,
     strict: bool,
+    encoding: str | None,
 ) -> tuple[int, _Read]:
     """The number of rows of a table, and how to read a part of them, embedded by the model of the index.
 
@@ -145,7 +161,7 @@ def _row_queries(
     from ..values import items
 
     encoder = open_encoder(index, field, trust, device=device)
-    rows = open_as_trained(table, encoder.file, add_split=split != "all")
+    rows = open_as_trained(table, encoder.file, split != "all", encoding)
     name = column or first_column(encoder.space, rows)
     if exclude is not None and exclude not in rows.columns:
         raise UsageError("--exclude", f"the table has no column {exclude}", did_you_mean(exclude, rows.columns))

@@ -10,10 +10,11 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from encodings.aliases import aliases
 from itertools import product
 from pathlib import Path
 
-from ..errors import DamagedError
+from ..errors import DamagedError, UsageError, nearest
 
 BLOCK_BYTES = 1 << 20  # or characters
 SAMPLE_CHARACTERS = 1 << 18
@@ -25,6 +26,7 @@ BYTE_ORDER_MARKS = {  # the longest first: that of UTF-32 begins with that of UT
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+EXAMPLES = "such as cp1250, cp1251, shift_jis or gb18030"
 MIN_SHARE_OF_ZEROS = 0.2  # of the bytes of UTF-16 without a mark
 MAX_SHARE_IN_RUNS = 0.2  # of the bytes beyond ASCII, which in Western words stand alone or in pairs
 _RUN = re.compile(rb"[\x80-\xff]{3,}")
@@ -51,16 +53,30 @@ class Dialect:
     header: list[str]
 
 
-def detect(path: Path) -> Dialect:
+def check_encoding(encoding: str | None) -> None:
+    """Raise UsageError if Python has no codec for an encoding of text."""
+    try:
+        "".encode(encoding or "utf-8")
+    except (LookupError, ValueError) as error:
+        near = nearest(str(encoding), set(aliases.values()))
+        fix = f"did you mean {near}?" if near else f"give one that Python knows, {EXAMPLES}"
+        raise UsageError("encoding", f"unknown encoding {encoding!r}", fix) from error
+
+
+def detect(path: Path, encoding: str | None = None) -> Dialect:
     """The dialect of a .csv file.
 
     The delimiter is what a first line `sep=` says, else that of comma, semicolon, tab and bar with which most rows have
     as many cells as the header.
 
+    Args:
+        path: the file.
+        encoding: see `detect_encoding`.
+
     Raises:
         DamagedError: see `detect_encoding`.
     """
-    encoding = detect_encoding(path)
+    encoding = detect_encoding(path, encoding)
     with open(path, newline="", encoding=encoding) as file:
         sample = file.read(SAMPLE_CHARACTERS)
         is_cut = bool(file.read(1))
@@ -109,26 +125,38 @@ def _find_mark(head: bytes) -> str | None:
     return next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
 
 
-def detect_encoding(path: Path) -> str:
+def detect_encoding(path: Path, encoding: str | None = None) -> str:
     """The encoding of a file of text.
 
-    It is what a byte order mark says, else UTF-16 if many bytes are zero, else UTF-8 if the file is, else Windows-1252
-    if the text looks Western, with a note on standard error.
+    It is what a byte order mark says, else UTF-16 if many bytes are zero, else UTF-8 if the file is, else `encoding`,
+    else Windows-1252 if the text looks Western, with a note on standard error.
+
+    Args:
+        path: the file.
+        encoding: of a file that is not in Unicode.
 
     Raises:
         DamagedError: no such encoding fits.
     """
     with open(path, "rb") as file:
         head = file.read(BLOCK_BYTES)
-    if encoding := _find_mark(head):
-        return encoding
+    if marked := _find_mark(head):
+        return marked
     if head.count(0) > MIN_SHARE_OF_ZEROS * len(head):
         return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
     with contextlib.suppress(UnicodeDecodeError):
         for _ in _read_blocks(path, "utf-8"):
             pass
         return "utf-8"
-    wrong, fix = "its text is not UTF-8", "save it as UTF-8, such as by iconv -f ENCODING -t UTF-8"
+    if encoding is not None:
+        try:
+            for _ in _read_blocks(path, encoding):
+                pass
+        except UnicodeError as error:
+            wrong = f"its text is neither UTF-8 nor {encoding}"
+            raise DamagedError(path, wrong, f"give another encoding, {EXAMPLES}") from error
+        return encoding
+    wrong, fix = "its text is not UTF-8", f"save it as UTF-8, or give --encoding (data.encoding), {EXAMPLES}"
     high = in_runs = 0
     example = ""
     try:
@@ -142,7 +170,7 @@ def detect_encoding(path: Path) -> str:
     if in_runs > MAX_SHARE_IN_RUNS * high:
         raise DamagedError(path, wrong, fix)
     sample = f", such as {example}" if example else ""
-    remedy = "; if that is wrong, save it as UTF-8, such as by iconv -f cp1250 -t UTF-8"
+    remedy = f"; if that is wrong, save it as UTF-8, or give --encoding (data.encoding), {EXAMPLES}"
     print(f"note: {path}: {wrong}, and is read as Windows-1252{sample}{remedy}", file=sys.stderr)
     return "cp1252"
 

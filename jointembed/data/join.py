@@ -16,7 +16,7 @@ from ..errors import UsageError, did_you_mean
 from ..files import expand_user
 from ..readers import Category, Reader
 from ..readers.reader import check_ragged
-from .rows import Rows
+from .rows import Rows, is_text_file
 
 if TYPE_CHECKING:  # an index of a table needs no torch where its model is in ONNX
     from torch import Tensor
@@ -39,6 +39,7 @@ class JoinedRows(Rows):
         join: for each key column of the table, the other table (see `Rows.open`), which has that column too. A path is
             relative to the folder of the table.
         types: the types of columns of .csv files; see `Rows.open`.
+        encoding: of .csv files that are not in Unicode.
 
     Attributes:
         unmatched: a sentence for each key that some rows have and the other table has not.
@@ -47,13 +48,19 @@ class JoinedRows(Rows):
         UsageError: a table or a column is missing, both tables have a further column, or a key is not unique.
     """
 
-    def __init__(self, rows: Rows, join: Mapping[str, Any], types: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        join: Mapping[str, Any],
+        types: Mapping[str, str] | None = None,
+        encoding: str | None = None,
+    ) -> None:
         super().__init__(rows._table, rows.root, rows.name, rows._contents)
-        self.join, self.types = dict(join), dict(types or {})
+        self.join, self.types, self.encoding = dict(join), dict(types or {}), encoding
         self.unmatched: list[str] = []
         self._items: dict[str, tuple[Rows, ItemNumbers]] = {}
         for key, table in join.items():
-            items = _open_items(key, table, rows.root, self.types)
+            items = _open_items(key, table, rows.root, self.types, encoding)
             for side in (rows, items):
                 if key not in side.columns:
                     wrong = f"{side.name} has no such column (it has {', '.join(side.columns)})"
@@ -86,7 +93,7 @@ class JoinedRows(Rows):
 
     def with_split(self, group: str, split: str = "split") -> Rows:
         """The rows with a column `split`; `group` may be a column of the items. See `Rows.with_split`."""
-        return JoinedRows(super().with_split(group, split), self.join, self.types)
+        return JoinedRows(super().with_split(group, split), self.join, self.types, self.encoding)
 
     def source(self, columns: Collection[str]) -> tuple[Rows, ItemNumbers | None]:
         """The items with all of these columns, and the item of each row (N,), I for no item; else the rows and None."""
@@ -168,13 +175,13 @@ def resolve(table: str | Path, root: Path | None) -> Path:
     return (root or Path()) / expand_user(table)
 
 
-def _open_items(key: str, table: Any, root: Path | None, types: Mapping[str, str]) -> Rows:
+def _open_items(key: str, table: Any, root: Path | None, types: Mapping[str, str], encoding: str | None) -> Rows:
     if not isinstance(table, str | Path):
         return Rows.open(table)
     path = resolve(table, root)
     if not path.exists():
         raise UsageError(f"data.join.{key}", f"the table {path} does not exist", "write it there, or correct the path")
-    return Rows.open(path, types)
+    return Rows.open(path, types, encoding if is_text_file(path) else None)
 
 
 def _look_up_items(key: str, rows: Rows, items: Rows) -> tuple[ItemNumbers, Counter[str]]:

@@ -41,6 +41,18 @@ def is_table(table: Any) -> bool:
     )
 
 
+def is_text_file(table: Any) -> bool:
+    """Whether a table is a .csv or .tsv file, or a folder of one."""
+    if not isinstance(table, str | Path):
+        return False
+    path = expand_user(table)
+    return next(iter(_tables_in(path)), path).suffix.lower() in TEXT_SUFFIXES
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    return [folder / f"rows{suffix}" for suffix in SUFFIXES if (folder / f"rows{suffix}").is_file()]
+
+
 class Rows:
     """The rows of a table, by row number and column.
 
@@ -66,13 +78,14 @@ class Rows:
         return self._length
 
     @classmethod
-    def open(cls, table: Any, types: Mapping[str, str] | None = None) -> Rows:
+    def open(cls, table: Any, types: Mapping[str, str] | None = None, encoding: str | None = None) -> Rows:
         """The rows of a file, of a folder with `rows.*`, of a table of another library, or of dicts.
 
         Args:
             table: a path, also of WebDataset shards; a DataFrame; what gives Arrow, as polars, DuckDB and `datasets`
                 do; a dict of lists; or what yields dicts.
             types: the types of columns of a .csv file, text, integer, number or boolean, where a guess is wrong.
+            encoding: of a .csv file that is not in Unicode, such as cp1250; see `csv_dialect.detect_encoding`.
 
         Raises:
             UsageError: the table is of another type, does not exist, or is empty; or a cell is not of a given type.
@@ -80,8 +93,10 @@ class Rows:
         """
         if isinstance(table, Rows):
             return table
+        if encoding is not None and not is_text_file(table):
+            raise UsageError("encoding", "it applies only to .csv files", "leave it out")
         if isinstance(table, str | Path):
-            return cls._read(expand_user(table), types or {})
+            return cls._read(expand_user(table), types or {}, encoding)
         if hasattr(table, "iloc"):  # pandas
             return cls._from_columns({str(name): _series_to_list(table[name]) for name in table.columns})
         if is_dataset(table) or is_splits(table):
@@ -115,9 +130,9 @@ class Rows:
         return cls({name: _plain_list(cells) for name, cells in table.items()}, contents=contents)
 
     @classmethod
-    def _read(cls, path: Path, types: Mapping[str, str]) -> Rows:
+    def _read(cls, path: Path, types: Mapping[str, str], encoding: str | None) -> Rows:
         if path.is_dir():
-            tables = [path / f"rows{suffix}" for suffix in SUFFIXES if (path / f"rows{suffix}").is_file()]
+            tables = _tables_in(path)
             if not tables and (shards := find_shards(path)):
                 return cls(*open_shards(shards))
             if not tables:
@@ -133,7 +148,7 @@ class Rows:
                 f"expected a .jsonl, .csv, .tsv, .parquet or .tar file, got {path.suffix or 'a file without a suffix'}"
             )
             raise UsageError(path, wrong, "convert it to one of these")
-        return cls(open_table(path, types), path.parent, str(path))
+        return cls(open_table(path, types, encoding), path.parent, str(path))
 
     @property
     def digest(self) -> str | None:

@@ -36,13 +36,14 @@ from ..space.space import Space
 from .array_cache import ArrayCache
 from .cache_folder import cache_folder
 from .csv_columns import Type, check_types
+from .csv_dialect import check_encoding
 from .dataset import Batch, TableDataset
 from .encoded_column import EncodedColumn
 from .encoded_table import EncodedTable, fit_elements, fit_matrix
 from .feature_cache import FeatureCache
 from .join import IndirectColumn, JoinedRows, encode_column, find_source, reader_cells
 from .number_report import report_columns
-from .rows import Rows
+from .rows import Rows, is_text_file
 from .sampler import RowBatchSampler
 from .table_file import TEXT_SUFFIXES
 from .trained import report_unmatched
@@ -78,6 +79,8 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
             number or boolean. Without it a column is text unless all of its cells are numbers, or true and false, as
             they would be written here: 007, 04:17 and dates are text. NA is then a missing number.
         strict: stop at a file that cannot be read. By default its cell counts as missing, and the reason is printed.
+        encoding: of .csv files that are not in Unicode, such as cp1250 or shift_jis. Without it those that look Western
+            are read as Windows-1252, with a note, and others are refused.
     """
 
     settings_name = "data"
@@ -96,12 +99,15 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         join: dict[str, str | Any] | None = None,
         types: dict[str, Type] | None = None,
         strict: bool = False,
+        encoding: str | None = None,
     ) -> None:
         super().__init__()
         self.table, self.batch_size, self.split, self.balance = table, batch_size, split, list(balance or [])
         self.epoch_rows, self.workers, self.cache, self.seed = epoch_rows, workers, cache, seed
         self.group, self.join, self.types = group, dict(join or {}), dict(types or {})
         check_types(self.types)
+        check_encoding(encoding)
+        self.encoding = encoding
         if group is not None and split is None:
             wrong = "it is null, so that all rows are training rows, but data.group splits them"
             raise UsageError("data.split", wrong, "leave one of the two out")
@@ -119,8 +125,10 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
     def open(self) -> Rows:
         """The rows of the table, read once, with the columns of the joined tables."""
         if self.rows is None:
-            self.rows = Rows.open(self.table, self.types)
-            self.rows = JoinedRows(self.rows, self.join, self.types) if self.join else self.rows
+            own = self.encoding if is_text_file(self.table) or not self.join else None
+            self.rows = Rows.open(self.table, self.types, own)
+            if self.join:
+                self.rows = JoinedRows(self.rows, self.join, self.types, self.encoding)
             self._check_types(self.rows)
             self._check_splits(self.rows)
             if distributed.rank() == 0:
@@ -154,7 +162,12 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """How the table was read, split and joined, so that `evaluate` can do the same; its name and sizes."""
         join = {key: str(table) for key, table in self.join.items() if isinstance(table, str | Path)}
-        settings: dict[str, Any] = {"group": self.group, "join": join, "types": self.types}
+        settings: dict[str, Any] = {
+            "group": self.group,
+            "join": join,
+            "types": self.types,
+            "encoding": self.encoding,
+        }
         if self.rows is not None:
             counts = {split: len(self.numbers(split)) for split in SPLITS}
             settings |= {"table": Path(self.rows.name).name, "splits": counts}

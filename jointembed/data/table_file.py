@@ -22,7 +22,7 @@ from .. import files
 from ..errors import DamagedError, UsageError
 from .arrow_cells import JSON_CELLS, KIND, PLAIN_LISTS, plain_cells, plain_type
 from .csv_columns import convert_column
-from .csv_dialect import Dialect, detect, read_mark
+from .csv_dialect import Dialect, check_encoding, detect, read_mark
 
 BYTES_IN_BATCH = 1 << 24
 BYTES_IN_BLOCK = 1 << 24  # of a .csv file; no row may be longer
@@ -105,26 +105,30 @@ class ParquetTable:
         return pa.chunked_array(list(self.batches(name)), self.schema.field(name).type)
 
 
-def open_table(path: Path, types: Mapping[str, str] | None = None) -> ParquetTable:
+def open_table(path: Path, types: Mapping[str, str] | None = None, encoding: str | None = None) -> ParquetTable:
     """The table in a .parquet, .csv, .tsv or .jsonl file.
 
     Args:
         path: the file.
         types: of columns of a .csv file, which are guessed otherwise; see `csv_columns.Type`.
+        encoding: of a .csv file that is not in Unicode; see `csv_dialect.detect_encoding`.
 
     Raises:
-        UsageError: two columns have the same name, or a cell is not of the type that is given.
+        UsageError: two columns have the same name, a cell is not of the type that is given, or there is no such
+            encoding.
         DamagedError: the file cannot be read.
     """
+    check_encoding(encoding)
     with blame_table(path):
         digest = content_digest(path)
         converters: dict[str, Callable[[Path, IO[bytes]], None]] = {
-            **dict.fromkeys(TEXT_SUFFIXES, functools.partial(_convert_csv, types=types or {})),
+            **dict.fromkeys(TEXT_SUFFIXES, functools.partial(_convert_csv, types=types or {}, encoding=encoding)),
             ".jsonl": _convert_jsonl,
         }
         convert = converters.get(path.suffix.lower())
         if convert is not None:
-            settings = json.dumps([digest, CONVERSION, types or {}], sort_keys=True)
+            encodings = [encoding] if encoding and path.suffix.lower() in TEXT_SUFFIXES else []
+            settings = json.dumps([digest, CONVERSION, types or {}, *encodings], sort_keys=True)
             digest = hashlib.sha256(settings.encode()).hexdigest()[:32]
         table = ParquetTable(path if convert is None else _convert(path, digest, convert), str(path), digest)
     check_names(path, table.column_names)
@@ -190,11 +194,11 @@ def _convert(path: Path, digest: str, convert: Callable[[Path, IO[bytes]], None]
     return cache
 
 
-def _convert_csv(path: Path, file: IO[bytes], types: Mapping[str, str]) -> None:
+def _convert_csv(path: Path, file: IO[bytes], types: Mapping[str, str], encoding: str | None) -> None:
     import pyarrow as pa
     from pyarrow import compute, parquet
 
-    dialect = detect(path)
+    dialect = detect(path, encoding)
     table = _read_csv(path, dialect)
     # Spreadsheets write the empty columns beside, and the empty rows below, what is filled in.
     places = [at for at, name in enumerate(dialect.header) if name or table.column(at).null_count < len(table)]

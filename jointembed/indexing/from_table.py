@@ -26,6 +26,7 @@ def index_table(
     field: str | None = None,
     track: Callable[[Sequence[Any], str], Iterator[Any]] | None = None,
     strict: bool = False,
+    encoding: str | None = None,
 ) -> str:
     """Create or update the index of a table.
 
@@ -39,6 +40,7 @@ def index_table(
         field: the field of the index; named like the column if not given.
         track: shows the progress through a sequence under a title.
         strict: do not leave the rows out whose files cannot be read.
+        encoding: of a .csv file that is not in Unicode.
 
     Returns:
         A line that says what was done.
@@ -49,7 +51,7 @@ def index_table(
     from ..data.trained import open_as_trained
     from ..data.unreadable import skip_unreadable
 
-    rows = open_as_trained(table, encoder.file, add_split=split != "all")
+    rows = open_as_trained(table, encoder.file, split != "all", encoding)
     space = encoder.space
     column = column or first_column(space, rows)
     embedded, field = column, field or column

@@ -201,12 +201,13 @@ class RecipeWriter:
 
     # -- text ----------------------------------------------------------------------------------------------------------
 
-    def write(self, table: str, name: str) -> str:
+    def write(self, table: str, name: str, encoding: str | None = None) -> str:
         """The recipe as YAML.
 
         Args:
             table: the path of the table.
             name: the name of the run.
+            encoding: of the table, where it had to be given.
         """
         largest = max((column for column in self.used.values() if column.kind != "number"), key=lambda x: x.values)
         start, low, high = suggest_dimensions(largest.values)
@@ -236,6 +237,7 @@ class RecipeWriter:
             *_dump({"table": table}, "", 1),
             *_dump({"batch_size": batch}, f"{train:,} training rows", 1),
         ]
+        lines += _dump({"encoding": encoding}, "", 1) if encoding else []
         if self.group:
             alike = [name for name in self.used if re.sub(r"[_ -]?(id|name)$", "", name.lower()) in GROUPS]
             hint = f"; --group {alike[0]} would keep rows of one {alike[0]} together" if alike else ""

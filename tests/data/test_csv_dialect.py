@@ -5,8 +5,10 @@ import io
 
 import pytest
 
+from jointembed.__main__ import main
 from jointembed.data.csv_dialect import detect
 from jointembed.data.rows import Rows
+from jointembed.data.trained import open_as_trained
 from jointembed.errors import DamagedError, UsageError
 
 ROWS = [
@@ -60,7 +62,9 @@ def test_every_way_gives_the_same_rows(way, tmp_path, capsys):
     (tmp_path / "rows.csv").write_bytes(WAYS[way])
     assert complete(cells(tmp_path / "rows.csv")) == complete(EXPECTED)
     note = capsys.readouterr().err
-    assert ("is read as Windows-1252, such as Café; if that is wrong, save it as" in note) == (way == "cp1252")
+    assert (
+        "is read as Windows-1252, such as Café; if that is wrong, save it as UTF-8, or give --encoding" in note
+    ) == (way == "cp1252")
 
 
 def test_decimal_commas_tabs_in_text_and_one_column_do_not_deceive(tmp_path):
@@ -94,8 +98,42 @@ def test_long_files_with_line_breaks_in_quotes_are_read(suffix, tmp_path):
 def test_other_encodings_are_refused_with_the_fix(encoding, tmp_path):
     titles = {"cp1251": "Подмосковные вечера", "euc_kr": "아리랑 고개"}
     (tmp_path / "rows.csv").write_bytes(f"id,title\n1,{titles.get(encoding, '東京音楽')}\n".encode(encoding))
-    with pytest.raises(DamagedError, match="its text is not UTF-8. Fix: save it as UTF-8"):
+    with pytest.raises(DamagedError, match="its text is not UTF-8. Fix: save it as UTF-8, or give --encoding"):
         Rows.open(tmp_path / "rows.csv")
+
+
+def test_a_given_encoding_is_read(tmp_path, capsys):
+    titles = {"cp1250": "Příliš žluťoučký kůň", "cp1251": "Подмосковные вечера", "shift_jis": "東京音楽"}
+    for encoding, title in titles.items():
+        path = tmp_path / f"{encoding}.csv"
+        path.write_bytes(f"id;title\n1;{title}\n".encode(encoding))
+        assert Rows.open(path, encoding=encoding).cells("title") == [title]
+        path.write_text(f"id;title\n1;{title}\n", encoding="utf-8")
+        assert Rows.open(path, encoding=encoding).cells("title") == [title], "Unicode is seen"
+    assert not capsys.readouterr().err
+    path.write_bytes("id,title\n1,音\n".encode("gbk")[:-2] + b"\xff\n")
+    with pytest.raises(DamagedError, match="its text is neither UTF-8 nor shift_jis"):
+        Rows.open(path, encoding="shift_jis")
+    for encoding, fix in (("cp125O", "did you mean cp125"), ("base64", "unknown encoding"), ("qq", "such as cp1250")):
+        with pytest.raises(UsageError, match=fix):
+            Rows.open(path, encoding=encoding)
+    with pytest.raises(UsageError, match="applies only to .csv files"):
+        Rows.open([{"id": "1"}], encoding="cp1250")
+
+
+def test_a_recipe_and_a_checkpoint_remember_the_encoding(tmp_path, capsys):
+    table = tmp_path / "songs.csv"
+    rows = [f"{n};{title};{title[:4]}" for n, title in enumerate(["žluťoučký kůň", "příliš tiše"] * 8)]
+    table.write_bytes("\n".join(["id;title;genre", *rows, ""]).encode("cp1250"))
+    recipe, run = tmp_path / "my.yaml", tmp_path / "run"
+    assert main(["init", str(table), "--out", str(recipe), "--encoding", "cp1250"]) == 0
+    assert "encoding: cp1250" in recipe.read_text()
+    assert main(["fit", "-c", str(recipe), "--trainer.max_epochs", "1", "--trainer.default_root_dir", str(run)]) == 0
+    assert open_as_trained(table, run).cells("title")[:2] == ["žluťoučký kůň", "příliš tiše"]
+    capsys.readouterr()
+    assert main(["init", str(table), "--out", str(tmp_path / "b.yaml"), "--encoding", "cp12"]) == 2
+    error = capsys.readouterr().err
+    assert "unknown encoding 'cp12'" in error and error.count("\n") == 1
 
 
 def test_a_row_with_too_many_cells_is_named(tmp_path):
