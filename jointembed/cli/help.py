@@ -16,6 +16,7 @@ from .parser import Parameter, read_parameters, usage
 SHARED_MODULES = {
     "__init__",
     "console",
+    "progress",
     "errors",
     "help",
     "parser",

@@ -54,7 +54,7 @@ def index(
     from ..index.index import Index
     from ..index.search.hnsw import import_faiss
     from ..indexing.index_encoder import IndexEncoder
-    from .console import FolderProgress, track
+    from .progress import FolderProgress, track
 
     if max_windows is not None and max_windows < 1:
         raise UsageError("--max-windows", f"must be at least 1, got {max_windows}", "use a positive integer")

@@ -73,7 +73,7 @@ def neighbors(
     from ..index.index import Index
     from ..index.where import no_match
     from ..values import escape_surrogates
-    from .console import track
+    from .progress import track
 
     with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
         if where is not None and (available := opened.count(where, field)) < k:

@@ -40,7 +40,7 @@ def projector(
     from ..index.index import Index
     from ..index.selection import select
     from ..sharing import tensorboard
-    from .console import status
+    from .progress import status
 
     if not 2 <= max_points <= 100_000:
         raise UsageError("--max-points", f"must be between 2 and 100000, got {max_points}", "choose another number")

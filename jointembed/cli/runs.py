@@ -24,7 +24,8 @@ def runs(folder: str, *, metric: list[str] | None = None, csv: bool = False, jso
 
     from ..analyze.runs import choose_metrics, differing_settings, read_runs, short_keys, sort_runs
     from ..errors import UsageError
-    from .console import format_duration, format_number, print_json, print_table
+    from .console import format_number, print_json, print_table
+    from .progress import format_duration
 
     if csv and json_:
         raise UsageError("runs", "--csv and --json exclude each other", "give one of them")

@@ -39,7 +39,8 @@ def show(
     from pathlib import Path
 
     from ..errors import UsageError
-    from .console import check_plot, print_json, print_table, status
+    from .console import check_plot, print_json, print_table
+    from .progress import status
 
     for name, number in (("-k", k), ("--seconds", seconds)):
         if not 0 < number < math.inf:

@@ -14,7 +14,7 @@ from ..audio.workers import Decoded, Decoders, FileSpan
 from ..errors import UsageError, did_you_mean
 from ..files import ADOPT_MUSIC
 from ..index.backends.base import Root
-from ..index.backends.scan_files import File
+from ..index.backends.scanned import File
 from ..index.index import Index
 from ..ingest import ScanReport, exclusive_lock, scan
 from ..ingest.walk import Walk

@@ -1,6 +1,6 @@
 """A folder of sound files as rows of an index: walked, hashed, decoded, embedded and committed in batches."""
 
-from ..index.backends.scan_files import Skip
+from ..index.backends.scanned import Skip
 from .lock import exclusive_lock
 from .prune import prune
 from .report import ScanReport

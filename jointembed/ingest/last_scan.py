@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..index.backends.base import Root
-from ..index.backends.scan_files import File, FileTable, IndexedFile
+from ..index.backends.scan_files import FileTable
+from ..index.backends.scanned import File, IndexedFile
 
 
 class LastScan:

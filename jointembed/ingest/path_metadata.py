@@ -17,7 +17,7 @@ from typing import Any
 
 from ..audio.formats import AUDIO_EXTENSIONS
 from ..index.backends.base import Root
-from ..index.backends.scan_files import display_path, stem
+from ..index.backends.scanned import display_path, stem
 from ..index.titles import fold
 
 FOLDERS_REMEMBERED = 256

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from ..audio.workers import FileSpan
 from ..errors import DamagedError, UsageError, UserError
 from ..index.backends.base import is_storable
-from ..index.backends.scan_files import Content, File, FileTable, Skip
+from ..index.backends.scan_files import FileTable
+from ..index.backends.scanned import Content, File, Skip
 from ..index.index import Index
 from . import skip_messages
 from .last_scan import LastScan

@@ -5,7 +5,8 @@ A corrupt file is skipped by `pipeline.py`, with the reason that the decoder giv
 
 from __future__ import annotations
 
-from ..index.backends.scan_files import Content, File, FileTable, Skip
+from ..index.backends.scan_files import FileTable
+from ..index.backends.scanned import Content, File, Skip
 from ..index.index import Index
 
 _RERUN = "run the command again"

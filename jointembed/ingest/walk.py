@@ -16,7 +16,7 @@ from ..audio.workers import FileSpan
 from ..errors import DamagedError
 from ..files import is_inside, sound_path
 from ..index.backends.base import Root
-from ..index.backends.scan_files import File, Skip
+from ..index.backends.scanned import File, Skip
 from . import skip_messages
 
 

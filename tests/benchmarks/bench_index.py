@@ -24,7 +24,7 @@ import torchaudio
 from figures import record
 
 from jointembed import ConvNet, LogMel, Space, audio
-from jointembed.cli.console import FolderProgress
+from jointembed.cli.progress import FolderProgress
 from jointembed.index.index import Index
 from jointembed.indexing.from_folder import index_folder
 from jointembed.indexing.index_encoder import IndexEncoder

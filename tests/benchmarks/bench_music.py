@@ -42,7 +42,7 @@ def peer(checkpoint, folder):
 
 def ours(checkpoint, folder):
     """`jointembed index`, without the start of Python and the reading of the model."""
-    from jointembed.cli.console import FolderProgress
+    from jointembed.cli.progress import FolderProgress
     from jointembed.indexing.from_folder import index_folder
     from jointembed.indexing.index_encoder import IndexEncoder
 

@@ -12,7 +12,7 @@ import torch
 
 from jointembed import BagOfWords, ConvNet, EmbeddingBag, Index, LogMel, Space
 from jointembed.__main__ import main
-from jointembed.cli.console import FolderProgress, format_duration
+from jointembed.cli.progress import FolderProgress, format_duration
 from jointembed.indexing.from_folder import index_folder
 from jointembed.indexing.index_encoder import IndexEncoder
 

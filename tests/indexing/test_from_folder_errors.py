@@ -17,7 +17,7 @@ import torch
 
 from jointembed import ConvNet, Index, LogMel, Space
 from jointembed.__main__ import main
-from jointembed.cli.console import FolderProgress
+from jointembed.cli.progress import FolderProgress
 
 RATE = 8000
 ODD = os.fsdecode(b"caf\xe9 \x1b[31m.wav")  # Latin-1, and a command to the terminal

@@ -17,7 +17,7 @@ from jointembed.index.verify import verify
 RATE = 8000
 WATCHED = """
 import sys
-from jointembed.cli.console import FolderProgress
+from jointembed.cli.progress import FolderProgress
 from jointembed.indexing.from_folder import index_folder
 from jointembed.indexing.index_encoder import IndexEncoder
 
