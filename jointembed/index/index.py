@@ -17,15 +17,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MismatchError, UsageError, UserError
+from ..errors import MismatchError, UsageError
 from ..values import escape_surrogates
 from . import ids as lookup
 from . import path, rerank
-from .approximate import MIN_RECALL, fits_memory
 from .backends.base import Backend, Changes, FieldInfo, IndexInfo, Root, Row
 from .backends.connection import recreate_hint
 from .backends.sqlite import SQLiteBackend
 from .column_kinds import ColumnKind
+from .graph_upkeep import GraphUpkeep
 from .hits import Hit
 from .snapshot import Item, Snapshot
 
@@ -57,7 +57,8 @@ class Index:
         self.backend = SQLiteBackend(backend) if isinstance(backend, Path | str) else backend
         self.path = self.backend.path
         self._snapshot: Snapshot | None = None
-        self._lock, self._extending = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
+        self._graphs = GraphUpkeep(self.backend, self.reading)
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -461,19 +462,7 @@ class Index:
         Raises:
             UsageError: faiss is not installed, the field has fewer than 1000 vectors, or the graph cannot be written.
         """
-        if kind not in (None, "hnsw", "ivf"):
-            raise UsageError("kind", f"must be hnsw or ivf, got {kind!r}", "use one of them")
-        with self.reading() as snapshot:
-            name = snapshot.field_name(field)
-            view = snapshot.field(name)
-        if kind == "ivf" or (kind is None and not fits_memory(view)):
-            recall, is_graph = view.build_ivf(), False
-        else:  # minutes, during which a writer need not keep this version
-            recall = snapshot.build_graph(name)
-            is_graph = recall >= MIN_RECALL
-        if is_graph or name in self.info.approximate:
-            self._write_recall(name, recall if is_graph else None)
-        return recall
+        return self._graphs.build(field, kind)
 
     def extend_approximate(self) -> None:
         """Add the rows of the last commits to the graphs of `build_approximate` if they are many.
@@ -481,25 +470,12 @@ class Index:
         Whatever writes an index through this class does so by itself. If a recall falls below 0.98, searches are exact
         until the next `build_approximate`, and a warning says so.
         """
-        for field in [name for name, recall in self.info.approximate.items() if recall >= MIN_RECALL]:
-            if self._extending.acquire(blocking=False):  # else another thread does it
-                try:
-                    with self.reading() as snapshot:
-                        recall = snapshot.extend_graph(field)
-                except UserError:  # the next search says it
-                    recall = None
-                finally:
-                    self._extending.release()
-                if recall is not None and recall < MIN_RECALL:
-                    self._write_recall(field, recall)
+        self._graphs.extend()
 
     def _commit(self, changes: Changes) -> int:
         count = self.backend.commit(changes)
         self.extend_approximate()
         return count
-
-    def _write_recall(self, field: str, recall: float | None) -> None:
-        self.backend.commit(Changes(edit_info=lambda info: info.with_approximate(field, recall)))
 
     def nearest_terms(self, ids: Sequence[str], n: int = 3, field: str | None = None) -> list[list[str]]:
         """For each row the n nearest terms of the vocabulary; see `rerank.nearest_terms`."""
