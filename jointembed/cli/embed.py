@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+
+ROWS_IN_PART, ROWS_IN_PART_OF_SOUNDS = 8_192, 256  # finished parts survive an interruption
 
 
 def embed(
@@ -19,6 +21,8 @@ def embed(
 ) -> None:
     """Write the vectors of a table's column as Parquet, with the columns id and vector (a list of float32).
 
+    An interrupted run resumes where it stopped.
+
     Args:
         model: a checkpoint, or the folder of a run.
         table: a .jsonl, .csv or .parquet file, or a folder with rows.*; its rows need an id.
@@ -30,31 +34,33 @@ def embed(
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
-    from ..files import check_writable, write
+    from ..files import check_writable
 
     check_writable(out, "a table", ".parquet")
     import pyarrow as pa
-    from pyarrow import parquet
 
     from ..data.trained import open_as_trained
-    from ..data.unreadable import skip_unreadable
-    from ..indexing.table_cells import first_column, rows_with_cell
+    from ..indexing.table_cells import first_column
+    from ..indexing.table_parts import TableParts
     from ..space.device import resolve_device
     from ..space.space import Space
     from ..values import escape_surrogates
+    from .parts_file import write_in_parts
 
     rows = open_as_trained(table, model, split != "all", encoding)
     space = Space.load(model, trust or ()).to(resolve_device(device))
     column = column or first_column(space, rows)
+    parts = TableParts(space, rows, column, split, strict)
+    size = ROWS_IN_PART_OF_SOUNDS if column in space.columns and space.reader(column).windowed else ROWS_IN_PART
+    vector_type = pa.list_(pa.float32(), space.dim)
+    metadata = {"model": space.fingerprint, "column": column, "metric": space.metric}
+    schema = pa.schema({"id": pa.string(), "vector": vector_type}, metadata)
 
-    def compute() -> tuple[list[str], Any]:
-        pairs = rows_with_cell(space, rows, column, split)
-        return [row["id"] for row, _ in pairs], space.embed(column, [cell for _, cell in pairs])
+    def compute(start: int) -> pa.Table:
+        part, vectors = parts.embed(start, size, partial(space.embed, column))
+        values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), space.dim)
+        return pa.table([pa.array([escape_surrogates(row["id"]) for row in part], pa.string()), values], schema=schema)
 
-    ids, vectors = skip_unreadable(rows, space, [column], compute, strict)
-    values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), space.dim)
-    vector_table = pa.table({"id": list(map(escape_surrogates, ids)), "vector": values}).replace_schema_metadata(
-        {"model": space.fingerprint, "column": column, "metric": space.metric}
-    )
-    write(out, lambda file: parquet.write_table(vector_table, file))
-    print(f"{out}: {len(ids)} vectors of {column}, {space.dim} dimensions")
+    signature = (metadata, parts.signature, str(space.device))
+    whole = write_in_parts(out, len(parts), size, signature, f"Embedding {column}", compute, schema)
+    print(f"{out}: {len(whole)} vectors of {column}, {space.dim} dimensions")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +51,9 @@ def neighbors(
         trust: a package whose encoders and readers the model may import.
     """
     import sys
-    from functools import partial
 
     from ..errors import UsageError
-    from ..files import check_writable, write
+    from ..files import check_writable
 
     check_writable(out, "a table", ".parquet")
     if queries is None:
@@ -68,14 +67,13 @@ def neighbors(
         raise UsageError("k", f"must be at least 1, got {k}", "use a positive integer")
     import numpy as np
     import pyarrow as pa
-    from pyarrow import parquet
 
     from ..index.index import Index
     from ..index.where import no_match
     from ..values import escape_surrogates
-    from .progress import track
+    from .parts_file import write_in_parts
 
-    with Index.open(index) as opened, opened.reading(), contextlib.ExitStack() as stack:
+    with Index.open(index) as opened, opened.reading():
         if where is not None and (available := opened.count(where, field)) < k:
             if not available:
                 raise no_match(where)
@@ -89,35 +87,19 @@ def neighbors(
                 opened, queries, column, split, field, trust or [], device, exclude, strict, encoding
             )
             search = partial(search, torch=sys.modules.get("torch"))  # where the model has loaded it, for bfloat16
-        arguments = (
-            opened.version,
-            _table_signature(queries),
-            column,
-            k,
-            exclude,
-            where,
-            one_per,
-            field,
-            split,
-            encoding,
-        )
-        folder = stack.enter_context(_parts_folder(out, repr(arguments)))
+        arguments = (opened.version, _table_signature(queries), encoding, column, k, exclude, where, one_per, field, split)
         ids = np.array([escape_surrogates(id) for id in opened.ids(field)], dtype=object)
         schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float64())})
-        parts = [folder / f"{start:08}.parquet" for start in range(0, count, QUERIES_IN_PART)]
-        for part in track(parts, "Neighbors"):
-            if part.exists():
-                continue
-            query_ids, vectors, excluded = read(int(part.stem))
+
+        def compute(start: int) -> pa.Table:
+            query_ids, vectors, excluded = read(start)
             places, values = search(vectors, k, field, where, excluded, one_per=one_per)
             nearest = [ids[row[row >= 0]] for row in places]
             scores = [value[row >= 0] for row, value in zip(places, values, strict=True)]
-            table = pa.table(
-                {"id": list(map(escape_surrogates, query_ids)), "neighbors": nearest, "scores": scores}, schema
-            )
-            write(part, partial(parquet.write_table, table))
-        whole = pa.concat_tables([schema.empty_table(), *map(parquet.read_table, parts)])
-        write(out, partial(parquet.write_table, whole))
+            columns = {"id": list(map(escape_surrogates, query_ids)), "neighbors": nearest, "scores": scores}
+            return pa.table(columns, schema)
+
+        whole = write_in_parts(out, count, QUERIES_IN_PART, arguments, "Neighbors", compute, schema)
     print(f"{out}: {len(whole)} {'items' if queries is None else 'rows'}, at most {k} neighbors each")
 
 
@@ -153,10 +135,10 @@ def _row_queries(
     Rows whose files cannot be read are left out of their part, so that the others stay in theirs.
     """
     from ..data.trained import open_as_trained
-    from ..data.unreadable import skip_unreadable
     from ..errors import UsageError, did_you_mean
     from ..indexing.query_encoder import open_encoder
-    from ..indexing.table_cells import first_column, rows_with_cell
+    from ..indexing.table_cells import first_column
+    from ..indexing.table_parts import TableParts
     from ..readers import Category
     from ..values import items
 
@@ -165,32 +147,14 @@ def _row_queries(
     name = column or first_column(encoder.space, rows)
     if exclude is not None and exclude not in rows.columns:
         raise UsageError("--exclude", f"the table has no column {exclude}", did_you_mean(exclude, rows.columns))
-    pairs: list[Any] = rows_with_cell(encoder.space, rows, name, split)
+    parts = TableParts(encoder.space, rows, name, split, strict)
 
     def read(start: int) -> tuple[list[str], Any, list[list[str]]]:
-        is_first = True
+        part, vectors = parts.embed(start, QUERIES_IN_PART, partial(encoder.embed, name))
+        unwanted = [items(row.get(exclude)) if exclude else [] for row in part]
+        return [row["id"] for row in part], vectors, [[Category.name(id) for id in ids] for ids in unwanted]
 
-        def compute() -> tuple[list[str], Any, list[list[str]]]:
-            nonlocal is_first
-            if not is_first:  # the cells of files that cannot be read are missing by now
-                readable = iter([*rows_with_cell(encoder.space, rows, name, split), None])
-                pair = next(readable)
-                for at, old in enumerate(pairs):
-                    is_same = pair is not None and old is not None and pair[0]["id"] == old[0]["id"]
-                    pairs[at], pair = (pair, next(readable)) if is_same else (None, pair)
-            is_first = False
-            part = [pair for pair in pairs[start : start + QUERIES_IN_PART] if pair is not None]
-            unwanted = [row.get(exclude) if exclude else None for row, _ in part]
-            vectors = encoder.embed(name, [cell for _, cell in part])
-            return (
-                [row["id"] for row, _ in part],
-                vectors,
-                [[Category.name(id) for id in items(cell)] for cell in unwanted],
-            )
-
-        return skip_unreadable(rows, encoder.space, [name], compute, strict)
-
-    return len(pairs), read
+    return len(parts), read
 
 
 def _table_signature(table: str | None) -> object:
@@ -200,33 +164,3 @@ def _table_signature(table: str | None) -> object:
     path = Path(table)
     files = [path] if path.is_file() else sorted(path.glob("rows.*"))
     return [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-
-
-@contextlib.contextmanager
-def _parts_folder(out: str, arguments: str) -> Iterator[Path]:
-    """The folder of the finished parts, locked; parts of another index or of other arguments are removed.
-
-    Raises:
-        UsageError: another process is writing the same file, or the folder cannot be written.
-    """
-    import glob
-    import hashlib
-    import shutil
-
-    from ..errors import UsageError
-    from ..files import LockedError, lock, make_dir
-
-    digest = hashlib.blake2b(arguments.encode(), digest_size=6).hexdigest()
-    folder = Path(f"{out}.{digest}.parts").absolute()
-    make_dir(folder.parent)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(lock(f"{out}.lock"))
-        except LockedError:
-            fix = "wait until it has finished, or write another file"
-            raise UsageError(out, "another process is writing it", fix) from None
-        obsolete = [path for path in folder.parent.glob(f"{glob.escape(Path(out).name)}.*.parts") if path != folder]
-        for path in obsolete:
-            shutil.rmtree(path)
-        yield make_dir(folder)
-        shutil.rmtree(folder)

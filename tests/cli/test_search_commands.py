@@ -27,7 +27,7 @@ from jointembed import (
     TableData,
 )
 from jointembed.__main__ import main
-from jointembed.cli.neighbors import _parts_folder
+from jointembed.cli.parts_file import parts_folder
 from jointembed.errors import UsageError
 from jointembed.index import playlist
 
@@ -400,11 +400,11 @@ def test_neighbors_are_written_by_one_process_at_a_time(ask, tmp_path):
     out = tmp_path / "n[1].parquet"
     code, _, _ = ask("neighbors", "s.index", out, "-k2")
     assert code == 0 and not list(tmp_path.glob("*.parts"))
-    with _parts_folder(str(out), "other wishes") as part:
+    with parts_folder(str(out), "other wishes") as part:
         (part / "00000000.parquet").write_bytes(b"work")
         code, _, err = ask("neighbors", "s.index", out, "-k3")
         assert code == 2 and err.count("\n") == 1 and "another process is writing it" in err
-        with pytest.raises(UsageError, match="another process is writing it"), _parts_folder(str(out), "other wishes"):
+        with pytest.raises(UsageError, match="another process is writing it"), parts_folder(str(out), "other wishes"):
             pass
         assert (part / "00000000.parquet").read_bytes() == b"work"
     assert ask("neighbors", "s.index", out, "-k3")[0] == 0 and not list(tmp_path.glob("*.parts"))
