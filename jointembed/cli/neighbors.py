@@ -87,7 +87,8 @@ def neighbors(
                 opened, queries, column, split, field, trust or [], device, exclude, strict, encoding
             )
             search = partial(search, torch=sys.modules.get("torch"))  # where the model has loaded it, for bfloat16
-        arguments = (opened.version, _table_signature(queries), encoding, column, k, exclude, where, one_per, field, split)
+        queried = (_table_signature(queries), encoding, column, split, exclude)
+        signature = (opened.version, queried, k, where, one_per, field)
         ids = np.array([escape_surrogates(id) for id in opened.ids(field)], dtype=object)
         schema = pa.schema({"id": pa.string(), "neighbors": pa.list_(pa.string()), "scores": pa.list_(pa.float64())})
 
@@ -99,7 +100,7 @@ def neighbors(
             columns = {"id": list(map(escape_surrogates, query_ids)), "neighbors": nearest, "scores": scores}
             return pa.table(columns, schema)
 
-        whole = write_in_parts(out, count, QUERIES_IN_PART, arguments, "Neighbors", compute, schema)
+        whole = write_in_parts(out, count, QUERIES_IN_PART, signature, "Neighbors", compute, schema)
     print(f"{out}: {len(whole)} {'items' if queries is None else 'rows'}, at most {k} neighbors each")
 
 
