@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,8 +80,13 @@ class Category(ElementReader):
     def restore(self, state: dict[str, Any]) -> None:
         """Set the ids and their counts."""
         self._ids, self.counts = list(state["ids"]), list(state["counts"])
-        self._number = {name: number for number, name in enumerate(self._ids)}
         self.size = len(self._ids)
+        self.__dict__.pop("_number", None)
+
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        """The number of each id, made when a cell is read: a large table that is encoded already starts without."""
+        return {name: number for number, name in enumerate(self._ids)}
 
     def vocabulary(self) -> list[str]:
         """The ids of the training rows, sorted."""
