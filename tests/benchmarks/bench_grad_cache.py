@@ -1,7 +1,10 @@
 """Memory and time of a step with `grad_cache_chunk` against the plain step, on batches of 4,096 rows.
 
-The activations are what the peak of resident memory (VmHWM, Linux) is above model, gradients and batch. Each number is
-that of a fresh process; the two take turns, so that a busy machine slows both.
+The activations are the peak of the tensors that a step allocates, as the profiler of torch counts them: the same in
+every run, and what a GPU would hold. Beside it stands the resident memory of the process (VmHWM, Linux) above model,
+gradients and batch. With chunks most of that is memory which glibc keeps for later, and differs between runs; with
+MALLOC_MMAP_THRESHOLD_=262144 in the environment it is given back, and a step takes longer. Each number is that of a
+fresh process; the two take turns, so that a busy machine slows both.
 
 Run: python tests/benchmarks/bench_grad_cache.py [--rounds N] [--chunk ROWS] [NAME ...]
 """
@@ -120,7 +123,12 @@ def measure(name, chunk):
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     step(batch)
     peak = memory("VmHWM") - before
-    return {"bytes": peak, "seconds": step(batch)}
+    seconds = step(batch)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step(batch)
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return {"tensors": int(np.cumsum(sizes).max()), "resident": peak, "seconds": seconds}
 
 
 def main():
@@ -133,18 +141,22 @@ def main():
     if arguments.measure is not None:
         print(json.dumps(measure(arguments.names[0], arguments.measure)))
         return
-    print(f"{'':<12}{'plain MB':>10}{'chunks MB':>10}{'memory':>9}{'plain s':>10}{'chunks s':>10}{'time':>7}")
+    titles = [f"{kind} {title}" for kind in ("tensors", "resident") for title in ("MB", "chunks MB", "share")]
+    print(f"{'':<10}" + "".join(f"{title:>20}" for title in titles) + f"{'plain s':>10}{'chunks s':>10}{'time':>7}")
     for name in arguments.names or SETUPS:
         results = []
         for _ in range(arguments.rounds):
             for chunk in (0, arguments.chunk):
                 command = [sys.executable, __file__, name, "--measure", str(chunk)]
-                results.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+                run = subprocess.run(command, check=True, capture_output=True, text=True)
+                results.append(json.loads(run.stdout.splitlines()[-1]))
         plain, chunks = results[::2], results[1::2]
+        print(f"{name:<10}", end="")
+        for kind in ("tensors", "resident"):
+            sizes = [statistics.median(result[kind] for result in part) / 1e6 for part in (plain, chunks)]
+            print(f"{sizes[0]:>20.0f}{sizes[1]:>20.0f}{sizes[1] / sizes[0]:>20.1%}", end="")
         ratio = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(plain, chunks, strict=True))
-        sizes = [statistics.median(result["bytes"] for result in part) / 1e6 for part in (plain, chunks)]
         times = [statistics.median(result["seconds"] for result in part) for part in (plain, chunks)]
-        print(f"{name:<12}{sizes[0]:>10.0f}{sizes[1]:>10.0f}{sizes[1] / sizes[0]:>9.1%}", end="")
         print(f"{times[0]:>10.2f}{times[1]:>10.2f}{ratio:>7.2f}", flush=True)
 
 
