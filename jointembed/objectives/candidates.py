@@ -141,12 +141,11 @@ class AllCandidates(Candidates):
             positives[repeat_index(counts), targets.ids[ranges(starts[rows], counts)]] = 1.0
             return positives[:, :count]  # without unknown ids
 
-        def compute(rows: Tensor) -> tuple[Tensor, Tensor]:
-            z = query.z[rows] if query.chunks > 1 else query.z
+        def compute(rows: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
             positives = select_mixed(find_positives, rows, query.mix)
             return loss(score(z), positives), (positives > 0).any(1)
 
-        losses, counted = compute_in_chunks(compute, len(query.z), query.chunks, query.z.device)
+        losses, counted = compute_in_chunks(compute, len(query.z), query.chunks, query.z.device, query.z)
         return distributed.mean(losses, query.present & counted)
 
 
@@ -206,7 +205,7 @@ class Sampled(Candidates):
         starts = find_starts(rows, count)
         weights = distributed.weights(1 / starts.diff()[rows].to(query.z.dtype))
 
-        def compute_group(group: int, first: int, end: int) -> Tensor:
+        def compute_group(z: Tensor, group: int, first: int, end: int) -> Tensor:
             pairs = slice(int(starts[first]), int(starts[end]))
             is_target = torch.zeros(end - first, len(distinct), dtype=torch.bool, device=rows.device)
             is_target[rows[pairs] - first, targets_at[pairs]] = True
@@ -214,18 +213,20 @@ class Sampled(Candidates):
             sample = Sample(
                 vectors, rows[pairs] - first, targets_at[pairs], at, expected, is_target[:, at], weights[pairs]
             )
-            return loss.over_sample(query.z[first:end], sample, space, dim)
+            return loss.over_sample(z, sample, space, dim)
 
-        def compute(numbers: Tensor) -> Tensor:
+        def compute(numbers: Tensor, z: Tensor) -> Tensor:
             if not len(numbers):
-                return compute_group(0, 0, 0)[None]
+                return compute_group(z, 0, 0, 0)[None]
             first, end, size = int(numbers[0]), int(numbers[-1]) + 1, self.share_among
             groups = range(first // size, (end - 1) // size + 1)
+            bounds = [(max(first, group * size), min(end, (group + 1) * size)) for group in groups]
+            parts = torch.split(z, [end - start for start, end in bounds])
             return torch.stack([
-                compute_group(group, max(first, group * size), min(end, (group + 1) * size)) for group in groups
+                compute_group(part, group, *bound) for part, group, bound in zip(parts, groups, bounds, strict=True)
             ])  # fmt: skip
 
-        return compute_in_chunks(compute, count, query.chunks, query.z.device).sum()
+        return compute_in_chunks(compute, count, query.chunks, query.z.device, query.z).sum()
 
 
 def _select_known(targets: Targets, present: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -271,21 +272,21 @@ class InBatch(Candidates):
             return (forth + distributed.mean(back, t_present & matched.any(0))) / 2
         every_query, every_target = pairs.every()
 
-        def look_for_targets(rows: Tensor) -> tuple[Tensor, Tensor]:
+        def look_for_targets(rows: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
             positives = pairs.positives(own_queries[rows], every_target)
-            scores = space.score(query.z[rows], pairs.targets, dim)
+            scores = space.score(z, pairs.targets, dim)
             return loss(scores, positives, pairs.targets_present), (positives > 0).any(1)
 
-        def look_for_queries(places: Tensor) -> tuple[Tensor, Tensor]:
+        def look_for_queries(places: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
             positives = pairs.positives(every_query, own_targets[places]).T
-            scores = space.score(t[places], pairs.queries, dim)
+            scores = space.score(z, pairs.queries, dim)
             return loss(scores, positives, pairs.queries_present), (positives > 0).any(1)
 
-        losses, matched = compute_in_chunks(look_for_targets, len(query.z), query.chunks, t.device)
+        losses, matched = compute_in_chunks(look_for_targets, len(query.z), query.chunks, t.device, query.z)
         forth = distributed.mean(losses, query.present & matched)
         if not loss.symmetric:
             return forth
-        losses, matched = compute_in_chunks(look_for_queries, len(t), query.chunks, t.device)
+        losses, matched = compute_in_chunks(look_for_queries, len(t), query.chunks, t.device, t)
         return (forth + distributed.mean(losses, t_present & matched)) / 2
 
 
