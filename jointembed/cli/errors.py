@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import sys
 import sysconfig
@@ -138,6 +139,8 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
     if (path := _CLASS_PATH.search(message)) and (explained := _explain_class_path(path[1], path[2])):
         return UsageError(".".join(dict.fromkeys(keys)) or command, *explained)
     if keys and value:
+        if reason := _why_not_imported(value[1]):
+            return UsageError(".".join(dict.fromkeys(keys)), *reason)
         key, expected = ".".join(dict.fromkeys(keys)), _KEY.split(message)[-1]
         choices = dict.fromkeys(
             str(choice) for match in _CHOICES.findall(expected) for choice in ast.literal_eval(match)
@@ -155,6 +158,18 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[:MAX_MESSAGE_CHARACTERS] + "..."
     return UsageError(" ".join([command, *recipes]), message, f"{command} --help lists its options")
+
+
+def _why_not_imported(value: str) -> tuple[str, str] | None:
+    """What is wrong with a value that looks like the path of a class, and the fix, if its module fails to import."""
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", value):
+        return None
+    module = value.rpartition(".")[0]
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # of any code
+        return f"{value} cannot be imported: {type(error).__name__}: {error}", f"correct {module}, or the path"
+    return None
 
 
 def _explain_class_path(path: str, message: str) -> tuple[str, str] | None:

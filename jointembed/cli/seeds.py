@@ -129,5 +129,5 @@ def _print_metrics(cards: Sequence[Path]) -> None:
         values = [facts[name]["value"] for facts in metrics if facts[name]["value"] is not None]
         ends = [format_number(part(values)) for part in (min, median, max)] if values else ["", "", ""]
         rows.append([name, *ends, format_number(metrics[0][name]["chance"])])
-    print(f"\n{len(cards)} seeds\n")
+    print(f"\n{len(cards)} seed{'s' * (len(cards) > 1)}\n")
     print_table(["metric", "min", "median", "max", "chance"], rows, right={"min", "median", "max", "chance"})

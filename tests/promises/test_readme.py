@@ -43,7 +43,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "recipes").rglob("README.md"))]
 def test_every_command_and_option_exists(path, capsys):
     for words in commands_of(path):
         if words[0] == "python":
-            assert (ROOT / words[1]).is_file(), words
+            assert (ROOT / words[1]).is_file() or f"# {words[1]}\n" in path.read_text("utf-8"), words
         if words[0] != "jointembed":
             continue
         assert words[1] in commands(), words
@@ -66,6 +66,8 @@ def test_its_tree_names_every_room_of_the_package():
     assert listed == rooms
 
 
-def test_every_link_leads_somewhere():
-    for link in re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", README):
-        assert (ROOT / "".join(link)).exists(), link
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path):
+    for link in re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", path.read_text("utf-8")):
+        place = "".join(link).partition("#")[0]
+        assert place.startswith("https:") or (path.parent / place).exists(), place
