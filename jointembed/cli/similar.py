@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..analyze.answers_plot import Sound
+    from ..index.hits import Hit
+    from ..index.index import Index
+
+DRAWN_HITS = 5
+SPECTROGRAM_RATE = 22_050  # Hz
+
 
 def similar(
     index: str,
@@ -18,6 +29,7 @@ def similar(
     json_: bool = False,
     m3u: str | None = None,
     root: str | None = None,
+    png: str | None = None,
     device: str = "auto",
     trust: list[str] | None = None,
 ) -> None:
@@ -38,6 +50,7 @@ def similar(
         json_: print JSON.
         m3u: also write the results as a playlist, an .m3u8 or .m3u file.
         root: the folder that the playlist's paths are relative to; / for absolute ones; the playlist's own by default.
+        png: a .png file to draw the spectrograms of the items and of the first five results into.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
@@ -45,17 +58,19 @@ def similar(
     from ..index.index import Index
     from ..index.snapshot import Item
     from ..indexing.query_encoder import find_item, find_item_or_encode
-    from .console import name_item, print_hits
+    from .console import check_plot, name_item, print_hits
 
     playlist.check(m3u, root)
+    check_plot(png)
     with Index.open(index) as opened:
 
         def find(names: list[str] | None) -> list[Item]:
             items = [(name, find_item_or_encode(opened, name, field, trust, device)) for name in names or []]
             return [name_item(opened, name, item) for name, item in items]
 
+        queries = find(item)
         hits = opened.similar(
-            find(item),
+            queries,
             k,
             field,
             where,
@@ -66,3 +81,47 @@ def similar(
             deduplicate=dedupe,
         )
         print_hits(opened, hits, k, where, field, json_, m3u, root)
+        if png is not None:
+            _draw(png, opened, list(zip(item, queries, strict=True)), hits[:DRAWN_HITS])
+
+
+def _draw(png: str, index: Index, queries: Sequence[tuple[str, Any]], hits: Sequence[Hit]) -> None:
+    """Draw the sounds of the queries, each an id or the vector of a file, and those of the hits.
+
+    Raises:
+        UsageError: the rows tell of no sound files.
+    """
+    import sys
+    from pathlib import Path
+
+    from ..analyze.answers_plot import draw
+    from ..errors import UsageError
+    from ..index import playlist
+    from .progress import status
+
+    info, rows = index.info, [index.row(item) if isinstance(item, str) else {} for _, item in queries]
+    files = [playlist.locate(info, item, row) if row else name for (name, item), row in zip(queries, rows, strict=True)]
+    answers = [playlist.locate(info, hit.id, hit.row) for hit in hits]
+    if not any(answers):
+        raise UsageError(png, "these rows tell of no sound files", "leave --png out, or search an index of sounds")
+    with status("Reading sounds ..."):
+        own = [_read(file, name, "", row) for file, (name, _), row in zip(files, queries, rows, strict=True)]
+        answered = [_read(file, hit.id, f"{hit.score:.3f}  ", hit.row) for file, hit in zip(answers, hits, strict=True)]
+        draw(Path(png), own, answered)
+    print(f"{png}: spectrograms of the query and of {len(hits)} results", file=sys.stderr)
+
+
+def _read(file: str | None, name: str, score: str, row: Any) -> Sound:
+    """A sound with the title and the labels of its row."""
+    from .. import audio
+    from ..analyze.answers_plot import Sound
+    from ..errors import UserError
+    from ..training.label_curves import spectrogram
+
+    title = str(row.get("title") or row.get("name") or name.rpartition("/")[2])
+    note = score + ", ".join(str(row[key]) for key in ("artist", "genre") if isinstance(row.get(key), str))
+    try:
+        samples = audio.load(str(file), SPECTROGRAM_RATE)
+    except (OSError, UserError):  # it may have been moved since it was indexed
+        return Sound(title, note.strip(), None, 0.0)
+    return Sound(title, note.strip(), spectrogram(samples, SPECTROGRAM_RATE), len(samples) / SPECTROGRAM_RATE)

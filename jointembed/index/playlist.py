@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .. import files
 from ..errors import UsageError, escape_control
 from ..values import items
+from .backends.base import IndexInfo
 from .hits import Hit
 from .index import Index
 from .track import track_times
@@ -37,13 +39,7 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
         UsageError: the index tells of no sound files, or the playlist cannot be written there.
     """
     start = os.path.abspath(root or os.path.dirname(path) or ".")
-    info = index.info
-
-    def locate(id: str, row: Mapping[str, Any]) -> str | None:
-        place = next((row[name] for name in ("path", "audio") if isinstance(row.get(name), str)), None)
-        return None if place is None else info.locate(place, id)
-
-    lines, count = render([(hit.id, hit.row) for hit in hits], locate, start)
+    lines, count = render([(hit.id, hit.row) for hit in hits], partial(locate, index.info), start)
     if not count and hits:
         raise UsageError(
             path, "these rows tell of no sound files", "index a folder, or a table with a column path or audio"
@@ -51,6 +47,12 @@ def write(path: str, index: Index, hits: Sequence[Hit], root: str | None = None)
     head = ["#EXTM3U"] if path.lower().endswith(".m3u8") else ["#EXTM3U", "#EXTENC:UTF-8"]
     files.write(path, encode([*head, *lines]))
     return f"{path}: {count} songs"
+
+
+def locate(info: IndexInfo, id: str, row: Mapping[str, Any]) -> str | None:
+    """The sound file of a row of an index; None if the row tells of none."""
+    place = next((row[name] for name in ("path", "audio") if isinstance(row.get(name), str)), None)
+    return None if place is None else info.locate(place, id)
 
 
 def render(

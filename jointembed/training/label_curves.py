@@ -91,7 +91,7 @@ def compute(
     times = (np.array(starts) + length / 2) / rate
     names = [labels[place] for place in order]
     duration = len(samples) / rate
-    frames, claimed = _spectrogram(samples, rate), sound.claimed if sound.partial else None
+    frames, claimed = spectrogram(samples, rate), sound.claimed if sound.partial else None
     curves = overall[order], values[:, order]
     return LabelCurves(frames, rate, duration, length / rate, times, names, *curves, claimed)
 
@@ -130,7 +130,7 @@ def _probabilities(
     return list(tags), np.stack(list(tags.values()), 1)
 
 
-def _spectrogram(samples: Samples, rate: int) -> Samples:
+def spectrogram(samples: Samples, rate: int) -> Samples:
     """Log-mel frames (F, M), F at most about `MAX_FRAMES`."""
     hop = max(MIN_HOP, len(samples) // MAX_FRAMES)
     frames: Samples = LogMelSpectrogram(rate, N_FFT, hop, N_MELS)(torch.from_numpy(samples)).numpy()

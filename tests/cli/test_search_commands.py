@@ -12,6 +12,7 @@ import lightning
 import numpy as np
 import PIL.Image
 import pytest
+import soundfile
 from pyarrow import parquet
 
 from jointembed import (
@@ -166,6 +167,28 @@ def test_a_playlist_holds_the_results_in_their_order_with_relative_paths(ask, ho
     assert ask("similar", "s.index", "s00", "-k1", "--m3u", tmp_path / "x.m3u", "--root", "/")[0] == 0
     absolute = str(home / hits[0]["row"]["audio"])
     assert (tmp_path / "x.m3u").read_text().splitlines() == ["#EXTM3U", "#EXTENC:UTF-8", message[0], absolute]
+
+
+def test_a_query_and_five_answers_are_drawn_with_their_spectrograms(ask, home, tmp_path, monkeypatch):
+    from jointembed.analyze import answers_plot
+
+    nearest = [hit["id"] for hit in parse(ask("similar", "s.index", "s00", "--json")[1])][:5]
+    (home / "audio").mkdir(exist_ok=True)
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 8000)
+    for id, seconds in (("s00", 1), (nearest[1], 2)):  # the other files do not exist
+        soundfile.write(home / f"audio/{int(id[1:])}.flac", np.tile(noise, seconds), 8000)
+    pictures, draw = [], answers_plot.draw
+    monkeypatch.setattr(answers_plot, "draw", lambda *words: (pictures.append(words), draw(*words)))
+    for name in ("a", "b"):
+        code, _, err = ask("similar", "s.index", "s00", "--png", tmp_path / f"{name}.png")
+        assert code == 0 and "spectrograms of the query and of 5 results" in err
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    _, [query], answers = pictures[0]
+    assert query.name == "Tune 0" and query.duration == 1 and query.frames.shape[1] == 96
+    assert [sound.name for sound in answers] == [f"Tune {int(id[1:])}" for id in nearest]
+    assert [sound.duration for sound in answers] == [0, 2, 0, 0, 0] and answers[0].frames is None
+    assert answers[1].note.endswith(f"A{int(nearest[1][1:]) % 4}, {list(GENRES)[int(nearest[1][1:]) % 3]}")
+    assert ask("similar", "s.index", "s00", "--png", tmp_path / "x.txt")[0] == 2
 
 
 @pytest.mark.parametrize(
