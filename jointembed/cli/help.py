@@ -20,6 +20,7 @@ SHARED_MODULES = {
     "errors",
     "help",
     "parser",
+    "parts_file",
     "processes",
     "recipe_file",
     "reproduction_report",
