@@ -59,8 +59,9 @@ class MtebEncoder(AbsEncoder):  # type: ignore[misc]
         self.model = Space.load(model_name, trust).to(device or "cpu")
         self.columns = find_columns(self.model, columns)
         self.prompts_dict = dict(prompts or {})
+        self.name = f"jointembed/{Path(model_name).name}"
         self.mteb_model_meta = ModelMeta.create_empty({
-            "name": f"jointembed/{Path(model_name).name}",
+            "name": self.name,
             "revision": revision or self.model.fingerprint,
             "embed_dim": self.model.dim,
             "framework": ["PyTorch"],
@@ -98,7 +99,7 @@ class MtebEncoder(AbsEncoder):  # type: ignore[misc]
         modalities = [modality for modality in self.columns if modality in batch]
         if not modalities:
             wrong = f"it reads {', '.join(self.columns) or 'nothing'}, and the task has {', '.join(batch)}"
-            raise UsageError(self.mteb_model_meta.name, wrong, "choose tasks of what it reads")
+            raise UsageError(self.name, wrong, "choose tasks of what it reads")
         parts = []
         for modality in modalities:
             column, cells = self.columns[modality], list(batch[modality])

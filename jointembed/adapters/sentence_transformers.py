@@ -97,10 +97,25 @@ class SpaceModule(InputModule):  # type: ignore[misc]
         export_model(content, self.space, Path(output_path) / MODEL, About())
 
     @classmethod
-    def load(cls, model_name_or_path: str, subfolder: str = "", **options: Any) -> Self:
-        """Load the module from a folder that `save` wrote, or from a model of the Hub."""
-        names = "token", "cache_folder", "revision", "local_files_only"
-        location = {name: options[name] for name in names if name in options}
-        config = cls.load_config(model_name_or_path, subfolder, **location)
-        folder = cls.load_dir_path(model_name_or_path, str(Path(subfolder) / MODEL), **location)
+    def load(
+        cls,
+        model_name_or_path: str,
+        subfolder: str = "",
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        init_defaults: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Load the module from a folder that `save` wrote, or from a model of the Hub.
+
+        Raises:
+            UsageError: it has no model of this module.
+        """
+        location = (token, cache_folder, revision, local_files_only)
+        config = cls.load_config(model_name_or_path, subfolder, None, *location)
+        folder = cls.load_dir_path(model_name_or_path, str(Path(subfolder) / MODEL), *location)
+        if folder is None:
+            raise UsageError(model_name_or_path, f"the folder {MODEL} is missing", "save the module again")
         return cls(folder, **config)
