@@ -53,8 +53,12 @@ def main() -> None:
     from ray.data.checkpoint import CheckpointConfig
 
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="warning")
+    if ray.cluster_resources().get("CPU", 0) < 2:
+        raise UsageError("Ray", "it has one CPU, and needs two", "use `jointembed embed` on this machine")
     context = DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
+    # Ray's actors that filter out finished rows would take every CPU of a small machine.
+    CheckpointConfig.CHECKPOINT_ACTOR_POOL_MAX_SIZE = 1
     context.checkpoint_config = CheckpointConfig(
         "id", f"{options.out}/done", override_filesystem=store, delete_checkpoint_on_success=False
     )

@@ -19,7 +19,7 @@ from pyarrow import dataset, parquet
 from jointembed import ConvNet, Index, LogMel, Space
 
 SCRIPT = Path(__file__).parents[2] / "recipes/scale/embed_ray.py"
-RATE, SONGS = 8000, 400
+RATE, SONGS = 8000, 1000
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def catalogue(tmp_path_factory):
     random_sounds = np.random.default_rng(0)
     reader = LogMel(sample_rate=RATE, seconds=2.0, n_mels=32, n_fft=256, hop_length=128)
     reader.fit([random_sounds.normal(0, 0.1, 2 * RATE).astype(np.float32)])
-    space = Space(16, {"audio": ConvNet(reader, [8, 16], 16)})
+    space = Space(16, {"audio": ConvNet(reader, [32, 64, 128], 16)})
     space.build()
     space.eval().save(folder / "model.ckpt")
     paths = [f"audio/{number}.wav" for number in range(SONGS)]
     for number, path in enumerate(paths):
-        samples = 0.1 * random_sounds.normal(size=RATE * (1 + number % 5))
+        samples = 0.1 * random_sounds.normal(size=RATE * (1 + number % 9))
         soundfile.write(folder / path, samples.astype(np.float32), RATE)
     (folder / "audio/7.wav").write_bytes(b"not a sound")
     paths[9], paths[11] = None, "audio/missing.wav"
@@ -84,7 +84,7 @@ def test_ten_kills_of_the_script_and_of_its_actors_lose_and_double_no_row(catalo
     out, chance, kills = tmp_path / "vectors", random.Random(0), 0
     while kills < 10:
         process = subprocess.Popen(
-            command(out, "--actors", "2", "--rows", "10"),
+            command(out, "--actors", "2", "--rows", "32"),
             cwd=catalogue,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -100,7 +100,7 @@ def test_ten_kills_of_the_script_and_of_its_actors_lose_and_double_no_row(catalo
             process.kill()
             kills += 1
         process.communicate()
-    finished = subprocess.run(command(out, "--rows", "10"), cwd=catalogue, capture_output=True, text=True, timeout=300)
+    finished = subprocess.run(command(out, "--rows", "32"), cwd=catalogue, capture_output=True, text=True, timeout=300)
     assert finished.returncode == 0 and f"{SONGS - 3} vectors of audio" in finished.stdout, finished.stderr
     check_vectors(dataset.dataset(out / "vectors"), catalogue)
     monkeypatch.chdir(tmp_path)
