@@ -43,8 +43,9 @@ def main() -> None:
     space = Space.load(file, options.trust)
     column = options.column or next(iter(space.columns))
     names = space.input_columns(column)
-    store, folder = fs.FileSystem.from_uri(options.out if "://" in options.out else os.path.abspath(options.out))
-    _check_table(options.table, names)
+    table_store, table = _open_store(options.table)
+    store, folder = _open_store(options.out)
+    _check_table(table_store, table, names)
     settings = {"column": column, "model": space.fingerprint, "metric": space.metric, "dim": space.dim}
     _remember(store, folder, {**settings, "max_windows": options.max_windows})
 
@@ -60,10 +61,10 @@ def main() -> None:
     # Ray's actors that filter out finished rows would take every CPU of a small machine.
     CheckpointConfig.CHECKPOINT_ACTOR_POOL_MAX_SIZE = 1
     context.checkpoint_config = CheckpointConfig(
-        "id", f"{options.out}/done", override_filesystem=store, delete_checkpoint_on_success=False
+        "id", f"{folder}/done", override_filesystem=store, delete_checkpoint_on_success=False
     )
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    rows = ray.data.read_parquet(options.table).select_columns(list(dict.fromkeys(["id", *names])))
+    rows = ray.data.read_parquet(table, filesystem=table_store).select_columns(list(dict.fromkeys(["id", *names])))
     rows = rows.repartition(target_num_rows_per_block=options.rows)
     rate = None if column in space.fusions else space.reader(column).sample_rate
     if rate:
@@ -81,7 +82,7 @@ def main() -> None:
     embedded.write_parquet(f"{folder}/vectors", filesystem=store)
     written = dataset.dataset(f"{folder}/vectors", filesystem=store, format="parquet")
     failed = written.count_rows(filter=~dataset.field("error").is_null())
-    print(f"{options.out}/vectors: {written.count_rows() - failed:,} vectors of {column}, {space.dim} dimensions")
+    print(f"{folder}/vectors: {written.count_rows() - failed:,} vectors of {column}, {space.dim} dimensions")
     if failed:
         print(f"{failed:,} rows have no vector: see the column error")
 
@@ -170,9 +171,20 @@ def _locate(cell: Any, root: str) -> Any:
     return os.path.join(root, cell) if isinstance(cell, str) else cell
 
 
-def _check_table(table: str, names: Sequence[str]) -> None:
+def _open_store(place: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or an address, and the path in it."""
     try:
-        columns = dataset.dataset(table, format="parquet").schema.names
+        store, path = fs.FileSystem.from_uri(place if "://" in place else os.path.abspath(place))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UsageError(
+            place, f"it is not an address of a store ({error})", "write it like s3://bucket/folder"
+        ) from error
+    return store, path
+
+
+def _check_table(store: fs.FileSystem, table: str, names: Sequence[str]) -> None:
+    try:
+        columns = dataset.dataset(table, filesystem=store, format="parquet").schema.names
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(
             table, f"it cannot be read as Parquet ({error})", "check the path and its permissions"

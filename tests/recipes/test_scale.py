@@ -115,9 +115,9 @@ def test_a_table_and_vectors_in_an_object_store(catalogue, monkeypatch):
     pytest.importorskip("ray", reason="needs ray[data]")
     server = pytest.importorskip("moto.server", reason="needs moto[server]").ThreadedMotoServer(port=0)
     server.start()
-    host, port = server.get_host_and_port()
+    _, port = server.get_host_and_port()
+    endpoint = f"?scheme=http&endpoint_override=127.0.0.1:{port}"
     for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -126,14 +126,16 @@ def test_a_table_and_vectors_in_an_object_store(catalogue, monkeypatch):
     try:
         from pyarrow import fs
 
-        store = fs.S3FileSystem(allow_bucket_creation=True, allow_bucket_deletion=True)
+        store = fs.S3FileSystem(
+            scheme="http", endpoint_override=f"127.0.0.1:{port}", allow_bucket_creation=True, region="us-east-1"
+        )
         store.create_dir("bucket")
         table = parquet.read_table(catalogue / "songs.parquet")
         sounds = [path and read_sound(catalogue, path) for path in table["audio"].to_pylist()]
         parquet.write_table(table.set_column(1, "audio", pa.array(sounds)), "bucket/songs/0.parquet", filesystem=store)
         for _ in range(2):
             finished = subprocess.run(
-                command("s3://bucket/vectors", table="s3://bucket/songs"),
+                command(f"s3://bucket/vectors{endpoint}", table=f"s3://bucket/songs{endpoint}"),
                 cwd=catalogue, capture_output=True, text=True, timeout=300,
             )  # fmt: skip
             assert finished.returncode == 0, finished.stderr
