@@ -49,7 +49,10 @@ def main() -> None:
     settings = {"column": column, "model": space.fingerprint, "metric": space.metric, "dim": space.dim}
     _remember(store, folder, {**settings, "max_windows": options.max_windows})
 
-    import ray
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise UsageError("Ray", "it is not installed", 'pip install "ray[data]"') from error
     from ray.data import DataContext
     from ray.data.checkpoint import CheckpointConfig
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -59,6 +60,15 @@ def check_vectors(vectors, folder):
     cells = [str(folder / f"audio/{number}.wav") for number in embedded]
     expected = Space.load(folder / "model.ckpt").embed("audio", cells)
     assert np.array_equal(np.array([by_id[f"song {number}"]["vector"] for number in embedded], np.float32), expected)
+
+
+def run_here(arguments, folder, monkeypatch):
+    """The exit code of the script in this process."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", arguments[1:])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    return ended.value.code
 
 
 def read_sound(folder, path):
@@ -155,14 +165,21 @@ def test_a_table_and_vectors_in_an_object_store(catalogue, monkeypatch):
         (command("out", model="none.ckpt"), "none.ckpt"),
     ],
 )
-def test_wrong_arguments_end_in_one_line(catalogue, arguments, message):
-    finished = subprocess.run(arguments, cwd=catalogue, capture_output=True, text=True)
-    assert finished.returncode == 2 and len(finished.stderr.splitlines()) == 1 and message in finished.stderr
+def test_wrong_arguments_end_in_one_line(catalogue, monkeypatch, capsys, arguments, message):
+    assert run_here(arguments, catalogue, monkeypatch) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1 and message in err
 
 
-def test_a_folder_of_vectors_of_another_model_is_left_alone(catalogue, tmp_path):
+def test_a_folder_of_vectors_of_another_model_is_left_alone(catalogue, tmp_path, monkeypatch, capsys):
     settings = {"column": "audio", "model": "0" * 16, "metric": "cosine", "dim": 16, "max_windows": None}
     (tmp_path / "vectors.json").write_text(json.dumps(settings))
-    finished = subprocess.run(command(tmp_path), cwd=catalogue, capture_output=True, text=True)
-    assert finished.returncode == 4 and "have the model 0000000000000000" in finished.stderr
+    assert run_here(command(tmp_path), catalogue, monkeypatch) == 4
+    assert "have the model 0000000000000000" in capsys.readouterr().err
     assert json.loads((tmp_path / "vectors.json").read_text()) == settings
+
+
+def test_without_ray_it_says_what_to_install(catalogue, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert run_here(command(tmp_path), catalogue, monkeypatch) == 2
+    assert 'pip install "ray[data]"' in capsys.readouterr().err
