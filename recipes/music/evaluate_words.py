@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jointembed import recipe_tools
-from jointembed.cli.console import track
+from jointembed.cli.progress import track
 from jointembed.errors import UsageError, UserError
 from jointembed.index.backends.base import Root
 from jointembed.index.backends.scan_files import File

@@ -30,7 +30,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jointembed import recipe_tools
-from jointembed.cli.console import track
+from jointembed.cli.progress import track
 from jointembed.errors import DamagedError, UsageError
 from jointembed.index.backends.base import Root
 from jointembed.ingest.path_metadata import PathMetadata

@@ -33,7 +33,7 @@ from urllib.parse import unquote
 
 from jointembed import recipe_tools
 from jointembed.audio.workers.tags import clean, tags
-from jointembed.cli.console import track
+from jointembed.cli.progress import track
 from jointembed.errors import UsageError
 from jointembed.files import path_to_text, sound_path
 from jointembed.index.backends.base import Root

@@ -1,6 +1,7 @@
 """The imports of the package: their direction, no circles, and what a look-up must not load."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from functools import cache
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "jointembed"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "jointembed"
 TORCH = {"torch", "lightning", "torchaudio", "torchvision", "transformers"}
 WITHOUT_TORCH = {
     "analyze",
@@ -189,3 +191,22 @@ def test_a_look_up_loads_no_torch(code):
     script = f"{code}; import sys; print(sorted(set({sorted(TORCH)!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_names_that_recipes_and_benchmarks_import_exist():
+    scripts = [*(ROOT / "recipes").rglob("*.py"), *(ROOT / "tests/benchmarks").glob("*.py")]
+    imports = {
+        (node.module, alias.name)
+        for script in scripts
+        for node in ast.walk(ast.parse(script.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "jointembed"
+        for alias in node.names
+    }
+    missing = [f"{module}.{name}" for module, name in sorted(imports) if not is_defined(module, name)]
+    assert imports and not missing, missing
+
+
+def is_defined(module, name):
+    if importlib.util.find_spec(module) is None:
+        return False
+    return hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}") is not None
