@@ -207,6 +207,9 @@ def test_names_that_recipes_and_benchmarks_import_exist():
 
 
 def is_defined(module, name):
+    """Whether a module has a name, or a package a module of this name."""
     if importlib.util.find_spec(module) is None:
         return False
-    return hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}") is not None
+    content = importlib.import_module(module)
+    submodule = f"{module}.{name}"
+    return hasattr(content, name) or (hasattr(content, "__path__") and importlib.util.find_spec(submodule) is not None)
