@@ -304,7 +304,7 @@ def test_errors_are_one_line(songs, capsys, tmp_path, monkeypatch):
         ((songs, "--plot", "a.svg"), "a.png"),
         ((songs, "--dry-run", "--output-column", "mood"), "--dry-run"),
         ((tmp_path / "empty.index",), "empty"),
-        ((tmp_path / "none.index",), "no such index"),
+        ((tmp_path / "none.index",), "index not found"),
     ]:
         error = ask(capsys, *words, code=2)
         assert message in error and error.count("\n") == 1 and "Traceback" not in error, error

@@ -134,7 +134,7 @@ def test_pages_of_garbage_are_damage_and_no_crash(path):
 
 
 def test_no_file_is_usage(tmp_path):
-    with pytest.raises(UsageError, match="no such index"):
+    with pytest.raises(UsageError, match="index not found"):
         Index(tmp_path / "none")
     with pytest.raises(UsageError, match="this is a folder, not an index"):
         Index(tmp_path)

@@ -188,7 +188,7 @@ class SQLiteBackend:
             near = nearest(self.path.name, [file.name for file in self.path.absolute().parent.glob("*.index")])
             make = f"make it with: {rebuild_command(self.path)}"
             fix = f"did you mean {self.path.with_name(near)}?" if near else make
-            raise UsageError(path, "there is no such index", fix)
+            raise UsageError(path, "index not found", fix)
         self._local = threading.local()
         self._lock, self._write_lock = threading.Lock(), threading.RLock()
         self._writer: sqlite3.Connection | None = None

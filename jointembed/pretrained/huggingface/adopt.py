@@ -42,8 +42,8 @@ def convert_model(path: Path, name: str) -> Space:
     """
     folder = ModelFolder(path)
     if folder.model_type not in CONVERTERS:
-        wrong = f"models of the type {folder.model_type} are not supported"
-        raise UsageError(path, wrong, "adopt a model of one of the types " + ", ".join(CONVERTERS))
+        wrong = f"the model type {folder.model_type!r} is not supported"
+        raise UsageError(path, wrong, "adopt a model of one of these types: " + ", ".join(CONVERTERS))
     with _silence_transformers(), _report_mismatch(path):
         space = CONVERTERS[folder.model_type](folder).eval()
         space.description = "; ".join(filter(None, [f"adopted from {name} ({folder.architecture})", space.description]))

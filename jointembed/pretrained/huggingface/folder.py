@@ -45,7 +45,11 @@ class ModelFolder:
         """The family of the network, as transformers names it, or `StaticEmbedding`, which has no network."""
         if self.modules and self.modules[0][0] == STATIC_EMBEDDING:
             return STATIC_EMBEDDING
-        return str(self.config.get("model_type"))
+        model_type = self.config.get("model_type")
+        if not isinstance(model_type, str) or not model_type:
+            fix = "give a folder that transformers or sentence-transformers saved, whose config.json names it"
+            raise UsageError(self.path / "config.json", "model_type, the family of the network, is missing", fix)
+        return model_type
 
     @property
     def architecture(self) -> str:
