@@ -18,7 +18,11 @@ ROUNDS = 3
 
 
 def peer(checkpoint, folder):
-    """What a script would do: librosa's own decoding, resampling and spectrogram, then the network."""
+    """What a script would do: librosa's own decoding, resampling and spectrogram, then the network.
+
+    With gradients enabled its first layer is computed as the convolution of torch that was fastest: four times as fast
+    as a convolution of the window as an image, which a script would take first.
+    """
     import librosa
     import numpy as np
     import torch
@@ -27,7 +31,7 @@ def peer(checkpoint, folder):
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    network = Space.load(checkpoint).encoder("audio").network
+    network = Space.load(checkpoint).encoder("audio").network.requires_grad_(False)
     librosa.feature.melspectrogram(y=np.zeros(16000, np.float32), sr=16000)  # compiles and imports
     start, seconds = time.perf_counter(), 0.0
     for path in sorted(Path(folder).iterdir()):
@@ -35,8 +39,7 @@ def peer(checkpoint, folder):
         seconds += len(samples) / 16000
         mel = librosa.feature.melspectrogram(y=samples, sr=16000, n_fft=512, hop_length=256, n_mels=96)
         frames = torch.from_numpy(np.log10(10000 * mel.T + 1))
-        with torch.inference_mode():
-            network(torch.stack(list(frames[: len(frames) // 187 * 187].split(187)))).mean(0)
+        network(torch.stack(list(frames[: len(frames) // 187 * 187].split(187)))).mean(0)
     print(seconds, time.perf_counter() - start)
 
 

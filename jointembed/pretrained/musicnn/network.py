@@ -5,8 +5,7 @@ Source: Pons and Serra 2019, "musicnn: Pre-trained convolutional neural networks
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,93 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .first_layer import TemporalFilters, TimbralFilters
+from .weights import NORM, Affine, Weights, copy_values, numbered, read_convolution
+
 # P windows, T frames, F bands, C channels
 
 BANDS, FRAMES = 96, 187
-TIMBRAL_BANDS, TEMPORAL_FRAMES = (38, 67), (128, 64, 32)  # the long sides of its first filters
+TIMBRAL_FRAMES, TIMBRAL_BANDS, TEMPORAL_FRAMES = 7, (38, 67), (128, 64, 32)  # the sizes of its first filters
 TIMBRAL_CHANNELS, TEMPORAL_CHANNELS, CHANNELS = 204, 51, 64
 PENULTIMATE, TAGS = 200, 50
 FEATURES = PENULTIMATE + 2 * CHANNELS
 TEXTURE_WEIGHT = 2.0  # of the first middle layer beside the penultimate one; 1.5 to 4 make little difference
-TIMBRAL_PLACES, TEMPORAL_PLACES = 12, 16  # computed at once: the fastest numbers, with and without matrix units (AMX)
-EPSILON = 1e-3  # of its batch normalisations
-NORM = "batch_normalization"
-
-Weights = Mapping[str, NDArray[np.float32]]
-
-
-class Affine(nn.Module):
-    """A batch normalisation with the statistics of training: each channel times a weight, plus a bias."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(P, C, ...) -> the same shape."""
-        shape = (-1, *[1] * (x.ndim - 2))
-        return x * self.weight.view(shape) + self.bias.view(shape)
-
-    def load_tensors(self, tensors: Weights, number: int) -> None:
-        """Load the batch normalisation of this number."""
-        name, (mean, deviation) = _numbered(NORM, number), _statistics(tensors, number)
-        weight = tensors[f"{name}/gamma"] / deviation
-        _copy(self.weight, weight)
-        _copy(self.bias, tensors[f"{name}/beta"] - mean * weight)
-
-    def load_statistics(self, tensors: Weights, number: int, part: slice = slice(None), scale: float = 1.0) -> None:
-        """Load only the statistics of this number, of a part of its channels: mean 0, standard deviation `scale`."""
-        mean, deviation = (values[part] for values in _statistics(tensors, number))
-        _copy(self.weight, scale / deviation)
-        _copy(self.bias, -mean * scale / deviation)
-
-
-class _Front(nn.Module):
-    """A first filter, then ReLU, batch normalisation and the maximum over its places along the bands.
-
-    The maximum is taken first: ReLU changes no order, and channels that the normalisation would turn upside down are
-    computed with the opposite sign. The bands under a filter are its input channels, which lie next to each other in
-    memory, as the output channels do: so both the product and the maximum run at the speed of the memory. They run over
-    a few places at a time, whose outputs stay in the cache: that is twice as fast in bfloat16, with the same bits.
-
-    Args:
-        channels: C.
-        frames: of the filter; as many zeros as needed stand before and after the window.
-        bands: of the filter.
-    """
-
-    signs: Tensor
-
-    def __init__(self, channels: int, frames: int, bands: int) -> None:
-        super().__init__()
-        self.frames, self.bands = frames, bands
-        self.places = TEMPORAL_PLACES if bands == 1 else TIMBRAL_PLACES
-        self.convolution = nn.Conv2d(bands, channels, (frames, 1)).to(memory_format=torch.channels_last)
-        self.register_buffer("signs", torch.ones(channels))
-        self.norm = Affine(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(P, T, F) -> (P, C, T)."""
-        x = F.pad(x, (0, 0, (self.frames - 1) // 2, self.frames // 2)).unfold(2, self.bands, 1).permute(0, 3, 1, 2)
-        places = x.shape[3] if torch.compiler.is_exporting() else self.places
-        highest = torch.stack([self._find_highest(part) for part in torch.split(x, places, 3)]).amax(0)
-        normalized: Tensor = self.norm(F.relu(highest.transpose(1, 2) * self.signs[:, None]))
-        return normalized
-
-    def _find_highest(self, x: Tensor) -> Tensor:
-        """The bands under the filter at some places (P, F, T, F') -> the maxima over them (P, T, C)."""
-        y = self.convolution(x.contiguous(memory_format=torch.channels_last))  # (P, C, T, F')
-        return cast(Tensor, y.permute(0, 2, 3, 1).amax(2))
-
-    def load_tensors(self, tensors: Weights, number: int) -> None:
-        """Load the convolution of this number, and the normalisation that follows it."""
-        self.norm.load_tensors(tensors, number + 1)
-        kernel, bias = _convolution(tensors, number)  # (frames, bands, 1, C)
-        signs = np.where(self.norm.weight.detach().numpy() < 0, -1, 1).astype(np.float32)
-        _copy(self.signs, signs)
-        _copy(self.convolution.weight, kernel.transpose(3, 1, 0, 2) * signs[:, None, None, None])
-        _copy(self.convolution.bias, bias * signs)
 
 
 class MusicnnNetwork(nn.Module):
@@ -115,9 +38,9 @@ class MusicnnNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.input = Affine(1)
-        fronts = [_Front(TIMBRAL_CHANNELS, 7, bands) for bands in TIMBRAL_BANDS]
-        fronts += [_Front(TEMPORAL_CHANNELS, frames, 1) for frames in TEMPORAL_FRAMES]
-        self.front: Any = nn.ModuleList(fronts)
+        timbral = [TimbralFilters(TIMBRAL_CHANNELS, TIMBRAL_FRAMES, bands) for bands in TIMBRAL_BANDS]
+        temporal = [TemporalFilters(TEMPORAL_CHANNELS, frames) for frames in TEMPORAL_FRAMES]
+        self.front: Any = nn.ModuleList([*timbral, *temporal])
         width = len(TIMBRAL_BANDS) * TIMBRAL_CHANNELS + len(TEMPORAL_FRAMES) * TEMPORAL_CHANNELS
         self.middle = nn.ModuleList(nn.Conv1d(before, CHANNELS, 7, padding=3) for before in (width, CHANNELS, CHANNELS))
         self.middle_norms: Any = nn.ModuleList(Affine(CHANNELS) for _ in self.middle)
@@ -152,42 +75,19 @@ class MusicnnNetwork(nn.Module):
         for number, front in enumerate(self.front):
             front.load_tensors(tensors, number)
         for number, (layer, norm) in enumerate(zip(self.middle, self.middle_norms, strict=True), len(self.front)):
-            kernel, bias = _convolution(tensors, number)  # (frames, channels, 1, C)
-            _copy(layer.weight, kernel[:, :, 0].transpose(2, 1, 0))
-            _copy(layer.bias, bias)
+            kernel, bias = read_convolution(tensors, number)  # (frames, channels, 1, C)
+            copy_values(layer.weight, kernel[:, :, 0].transpose(2, 1, 0))
+            copy_values(layer.bias, bias)
             norm.load_tensors(tensors, number + 1)
         self.texture_norm.load_statistics(tensors, 9, self.texture, TEXTURE_WEIGHT)
         self.pooled_norm.load_tensors(tensors, 9)
-        _copy(self.dense.weight, tensors["dense/kernel"].T)
-        _copy(self.dense.bias, tensors["dense/bias"])
+        copy_values(self.dense.weight, tensors["dense/kernel"].T)
+        copy_values(self.dense.bias, tensors["dense/bias"])
         self.dense_norm.load_statistics(tensors, 10)
 
 
 def tag_layer(tensors: Weights) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The weights (50, 200) and biases (50,) with which standardised features become the logits of the tags."""
-    scale, shift = (tensors[f"{_numbered(NORM, 10)}/{name}"] for name in ("gamma", "beta"))
+    scale, shift = (tensors[f"{numbered(NORM, 10)}/{name}"] for name in ("gamma", "beta"))
     weights = tensors["dense_1/kernel"].T
     return weights * scale, tensors["dense_1/bias"] + weights @ shift
-
-
-def _statistics(tensors: Weights, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The mean and the standard deviation of the inputs of a batch normalisation in training."""
-    name = _numbered(NORM, number)
-    return tensors[f"{name}/moving_mean"], np.sqrt(tensors[f"{name}/moving_variance"] + EPSILON)
-
-
-def _convolution(tensors: Weights, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    name = _numbered("conv2d", number)
-    return tensors[f"{name}/kernel"], tensors[f"{name}/bias"]
-
-
-def _numbered(name: str, number: int) -> str:
-    """TensorFlow's name of a layer: the first of a kind has no number."""
-    return f"{name}_{number}" if number else name
-
-
-def _copy(parameter: Any, values: NDArray[Any]) -> None:
-    if tuple(parameter.shape) != values.shape:
-        raise ValueError(f"expected the shape {tuple(parameter.shape)}, got {values.shape}")
-    with torch.no_grad():
-        parameter.copy_(torch.tensor(values))
