@@ -21,8 +21,6 @@ CARDS = sorted(HOME.glob("*/cards/*.json"))
 # The recipes in the table of README.md without a card: their figures, if any, were measured by hand and nothing checks
 # them.
 WITHOUT_CARD = {
-    "mnist/bitmap3d",
-    "digits/joint",
     "sounds/classes",
     "songs/joint",
     "languages/shared",
@@ -31,14 +29,11 @@ WITHOUT_CARD = {
     "movies/rating",
     "movies/cold_start",
     "movies/likes",
-    "homes/california",
     "notes/chorales",
     "notes/audio_next",
     "products/joint",
     "reuse/known",
     "catalogue/sampled",
-    "strokes/joint",
-    "genres/features",
     "genres/audio",
     "genres/captions",
     "music/words",
