@@ -4,6 +4,9 @@ import gzip
 from collections import Counter
 
 import pytest
+import yaml
+
+from jointembed.cli.recipes import packaged_folder
 
 SENTENCES = {"en": "A dog runs {}.", "de": "Ein Hund läuft {}.", "fr": "Un chien court {}."}
 
@@ -47,6 +50,11 @@ def test_halves_separate_german_and_french_in_training(prepare, published):
     assert len(train) == 5 and all("en" in row and ("de" in row) != ("fr" in row) for row in train)
     assert {"de" in row for row in train} == {True, False}
     assert all({"en", "de", "fr"} <= set(row) for row in rows if row["split"] != "train"), "dev chooses, val reports"
+    recipe = yaml.safe_load((packaged_folder() / "languages" / "shared.yaml").read_text(encoding="utf-8"))
+    pairs = [set(objective["init_args"].values()) for objective in recipe["model"]["objectives"]]
+    assert pairs and all(any(pair <= set(row) for row in train) for pair in pairs), (
+        "fit refuses an objective without one"
+    )
     whole = prepare(published)
     assert [(row["id"], row["split"]) for row in rows] == [(row["id"], row["split"]) for row in whole]
 
