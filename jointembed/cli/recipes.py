@@ -88,6 +88,9 @@ def resolve(name: str) -> Path:
     if path.exists():
         return path
     packaged = packaged_folder() / (name.removesuffix(".yaml") + ".yaml")
-    if not packaged.is_file():
-        raise UsageError(name, "this recipe does not exist", did_you_mean(name, names()))
-    return packaged
+    if packaged.is_file():
+        return packaged
+    if path.suffix in (".yaml", ".yml"):
+        fix = "jointembed init TABLE --out writes one; jointembed recipes lists those that come with the package"
+        raise UsageError(name, "no file and no recipe has this name", fix)
+    raise UsageError(name, "this recipe does not exist", did_you_mean(name, names()))

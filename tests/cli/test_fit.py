@@ -85,6 +85,14 @@ def test_resume_takes_auto_and_belongs_to_fit(words, wrong, capsys):
     assert f"--resume: {wrong}" in capsys.readouterr().err
 
 
+def test_missing_recipe_files_and_unknown_recipe_names_get_different_fixes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "-c", "my.yaml"]) == 2
+    assert "my.yaml: no file and no recipe has this name. Fix: jointembed init" in capsys.readouterr().err
+    assert main(["fit", "-c", "mnist/depp3d"]) == 2
+    assert "mnist/depp3d: this recipe does not exist. Fix: did you mean mnist/deep3d?" in capsys.readouterr().err
+
+
 def test_the_help_of_fit_names_resume(capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--help"])
