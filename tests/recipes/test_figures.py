@@ -29,7 +29,6 @@ WITHOUT_CARD = {
     "movies/rating",
     "movies/cold_start",
     "movies/likes",
-    "notes/chorales",
     "notes/audio_next",
     "products/joint",
     "reuse/known",
