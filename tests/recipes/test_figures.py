@@ -23,7 +23,6 @@ CARDS = sorted(HOME.glob("*/cards/*.json"))
 WITHOUT_CARD = {
     "sounds/classes",
     "songs/joint",
-    "languages/shared",
     "languages/transformer",
     "movies/next",
     "movies/rating",
