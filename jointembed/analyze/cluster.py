@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..index.backends.base import Row
 from ..index.backends.encoding import RESERVED_COLUMNS
 from ..index.index import Index
+from ..index.search.blas import one_blas_thread
 from ..values import explode, key
 
 Labels = npt.NDArray[np.int64]
@@ -78,7 +79,7 @@ def cluster(
     count = len(vectors)
     if k is not None and not 1 <= k <= count:
         raise UsageError("k", f"must be between 1 and {count}, the number of items, got {k}", "choose another number")
-    with threadpool_limits(1), warnings.catch_warnings():
+    with one_blas_thread(), threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct vectors than clusters, or all of them equal
         if k is not None:
             method = "k-means in small batches" if count * k > minibatch_min_work else "k-means"

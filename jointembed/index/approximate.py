@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import DamagedError, UsageError
 from .backends.base import View
 from .graph_cache import REBUILD, FieldGraph, generation, newest_cache, read_graph
+from .search.blas import one_blas_thread
 from .search.graph_search import USUAL_NODES, GraphSearch
 from .search.hnsw import HnswGraph, import_faiss, node_bytes
 from .search.recall import RecallSample, draw_positions
@@ -110,11 +111,9 @@ def is_outgrown(path: Path, view: View, field: str, last: FieldGraph | None) -> 
 
 def check_recall(field: VectorField, search: GraphSearch, seed: int) -> float:
     """The recall@10 of a search, measured with few rows, and with more of them if they seem to find too little."""
-    from threadpoolctl import threadpool_limits
-
     recall = 0.0
     for size in (_CHECKED_ROWS, _MEASURED_ROWS):
-        with threadpool_limits(1, "blas"):  # threads that wait for each other take ten times as long on a busy CPU
+        with one_blas_thread():  # threads that wait for each other take ten times as long on a busy CPU
             sample = RecallSample(field.take, field.exact, draw_positions(len(field), size, seed))
         recall = sample.measure(search)
         if recall >= MIN_RECALL:

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ..errors import DamagedError, MismatchError, UsageError, UserError
 from ..index.index import Index
+from ..index.search.blas import shared_blas
 from .errors import log_error, public_message, unavailable
 
 _POLL_SECONDS = 1.0
@@ -71,7 +72,7 @@ class LiveIndex:
         try:
             index = self._open()
             try:
-                with index.reading() as snapshot:
+                with shared_blas(), index.reading() as snapshot:
                     if field is not None and field not in snapshot.info.fields:
                         fix = f"use one of: {', '.join(snapshot.info.fields)}"
                         raise UsageError("field", "the index has no vectors of this field", fix)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from .base import Exclusions, Float32s, NearestNeighbors, Positions, Queries, Scores, take_first
 from .bfloat16 import BFloat16Vectors
+from .blas import blas_threads, one_blas_thread
 from .memmap import iter_slices
 from .single import search_one
 from .vectors import Vectors
@@ -114,10 +115,7 @@ def _run_in_threads(
     search_block: Callable[[Queries], tuple[Positions, Scores]], blocks: list[Queries]
 ) -> list[tuple[Positions, Scores]]:
     """Run one block per thread, so that the work after each matrix product is parallel too."""
-    from threadpoolctl import threadpool_info, threadpool_limits
-
-    threads = max((info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"), default=1)
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(blas_threads()) as pool:
         return list(pool.map(search_block, blocks))
 
 
