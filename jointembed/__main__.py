@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 def run(words: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    from .cli import help, parser
-    from .errors import UsageError, did_you_mean
+    from .cli import help
 
     if not words or words[0] in ("-h", "--help", "help"):
         help.print_commands()
@@ -21,6 +20,9 @@ def run(words: Sequence[str]) -> int:
 
         print(__version__)
         return 0
+    from .cli import parser
+    from .errors import UsageError, did_you_mean
+
     names = help.commands()
     if name not in names:
         raise UsageError(name, "unknown command", did_you_mean(name, names))

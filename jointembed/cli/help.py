@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .parser import Parameter, read_parameters, usage
+if TYPE_CHECKING:
+    from .parser import Parameter
 
 SHARED_MODULES = {
     "__init__",
@@ -63,10 +62,12 @@ BOLD, CYAN = "1", "36"  # codes of ANSI terminals
 def commands() -> dict[str, str]:
     """The commands, each with the first line of its file, so that none has to be imported."""
     summaries = {}
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.stem not in SHARED_MODULES:
-            with open(path, encoding="utf-8") as file:
-                summaries[path.stem] = file.readline().strip().strip('"').removesuffix(".")
+    folder = os.path.dirname(__file__)
+    for file_name in sorted(os.listdir(folder)):
+        name, end = os.path.splitext(file_name)
+        if end == ".py" and name not in SHARED_MODULES:
+            with open(os.path.join(folder, file_name), encoding="utf-8") as file:
+                summaries[name] = file.readline().strip().strip('"').removesuffix(".")
     return summaries
 
 
@@ -85,6 +86,10 @@ def print_commands() -> None:
 
 def print_command(name: str, function: Callable[..., Any]) -> None:
     """Print the page of `jointembed NAME --help`."""
+    import inspect  # takes longer than to list the commands, as does argparse, which the parser needs
+
+    from .parser import read_parameters, usage
+
     parameters = read_parameters(function)
     options = [parameter for parameter in parameters if not parameter.positional]
     print(_style("Usage: ", BOLD) + usage(f"jointembed {name}", parameters) + (" [OPTIONS]" if options else ""))
