@@ -287,7 +287,7 @@ def test_server_ends_with_its_terminal_unless_it_ignores_that(tmp_path, is_ignor
         [sys.executable, "-c", code, str(end), "serve", str(path), "--port", "0"],
         stdout=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "PYTHONFAULTHANDLER": "1"},
         pass_fds=[end],
     )
     try:
@@ -300,7 +300,17 @@ def test_server_ends_with_its_terminal_unless_it_ignores_that(tmp_path, is_ignor
             assert process.stdout.readline() == "the indexes and the token have been read again\n"
             assert count(port) == 40
         else:
-            assert process.wait(30) == 128 + signal.SIGHUP
+            assert wait_or_dump(process) == 128 + signal.SIGHUP
     finally:
         process.kill()
         process.communicate()
+
+
+def wait_or_dump(process, seconds=30):
+    """The exit code of a process; one that does not end prints what its threads do."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        process.wait(seconds)
+        raise
