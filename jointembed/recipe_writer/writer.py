@@ -16,6 +16,10 @@ from .column_types import GROUPS, TypedColumn, suggest_dimensions
 
 MAX_SCORED_VALUES = 20_000  # targets with more values are trained with sampled candidates
 MIN_DIMENSIONS = 8  # fewer have little room for more than one label
+# For contents that are matched with each other. Captions of Multi30k, German to English, have a recall@1 of .825 in the
+# 14 dimensions of the fourth root, .956 in 64, .966 in 128, and .978 in 256, which take twice the time; sounds of the
+# demo find their genre in 17 of 100 cases in 8 dimensions, and in 65 in 128.
+CONTENT_DIMENSIONS, CONTENT_RANGE = 128, (64, 256)
 MIN_ROWS_TO_COUNT_WORDS = 5_000  # from which on rare words are dropped
 
 Config = dict[str, Any]
@@ -51,6 +55,7 @@ class RecipeWriter:
         self.objectives: list[tuple[Config, str]] = []
         self.evaluated: tuple[str, str] | None = None
         self.used: dict[str, TypedColumn] = {}
+        self.matches_contents = False
         self._choose_objectives()
         if not self.objectives:
             types = ", ".join(f"{column.name} ({column.kind})" for column in columns)
@@ -72,7 +77,9 @@ class RecipeWriter:
         if targets and not any(content.kind in ("sound", "bitmap") for content in contents):
             self._fuse(contents + labels + lists, [number for number in numbers if number not in targets], targets)
             return
-        for query, target in self._pairs(contents):
+        pairs = self._pairs(contents)
+        self.matches_contents = bool(pairs)
+        for query, target in pairs:
             self._match(query, target, {}, "contrastive: the matching cell among those of the batch")
         for place, label in enumerate(labels):
             for content in contents if place == 0 else contents[:1]:
@@ -193,6 +200,22 @@ class RecipeWriter:
     def _have_common_rows(self, first: TypedColumn, second: TypedColumn) -> bool:
         return bool((self.present[first.name] & self.present[second.name] & self.train).any())
 
+    def _choose_dimensions(self) -> tuple[int, str]:
+        """The number of dimensions, and why."""
+        if self.matches_contents:
+            low, high = CONTENT_RANGE
+            matched = self._of("sound", "bitmap", "text")
+            kinds = ", ".join(dict.fromkeys(f"{column.kind}s" for column in matched))
+            return (
+                CONTENT_DIMENSIONS,
+                f"matched contents ({kinds}) need more than labels: search {low} to {high}",
+            )
+        largest = max((column for column in self.used.values() if column.kind != "number"), key=lambda x: x.values)
+        start, low, high = suggest_dimensions(largest.values)
+        dim = max(MIN_DIMENSIONS, start + start % 2)
+        why = f"the fourth root of {largest.values:,} values of {largest.name} is {start}: search {low} to {high}"
+        return dim, why + (f"; at least {MIN_DIMENSIONS}" if dim > start + 1 else "")
+
     def _free_name(self, name: str) -> str:
         while name in self.names:
             name += "_"
@@ -209,11 +232,7 @@ class RecipeWriter:
             name: the name of the run.
             encoding: of the table, where it had to be given.
         """
-        largest = max((column for column in self.used.values() if column.kind != "number"), key=lambda x: x.values)
-        start, low, high = suggest_dimensions(largest.values)
-        dim = max(MIN_DIMENSIONS, start + start % 2)
-        why = f"the fourth root of {largest.values:,} values of {largest.name} is {start}: search {low} to {high}"
-        why += f"; at least {MIN_DIMENSIONS}" if dim > start + 1 else ""
+        dim, why = self._choose_dimensions()
         train, dev = int(self.train.sum()), int(self.dev.sum())
         batch = min(256, max(4, 2 ** int(math.log2(max(1, train / 4)))))
         epochs = min(100, max(10, 2000 * batch // train))
