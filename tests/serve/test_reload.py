@@ -280,7 +280,8 @@ def refuses(port):
 def test_server_ends_with_its_terminal_unless_it_ignores_that(tmp_path, is_ignored):
     path = filled(tmp_path / "a.index")
     code = "import fcntl, os, signal, sys, termios; os.setsid(); fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0)\n"
-    code += "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if is_ignored else ""
+    # Under nohup this process ignores the signal, and its children inherit that.
+    code += f"signal.signal(signal.SIGHUP, signal.{'SIG_IGN' if is_ignored else 'SIG_DFL'})\n"
     code += "from jointembed.__main__ import main; sys.exit(main(sys.argv[2:]))"
     terminal, end = pty.openpty()
     process = subprocess.Popen(
