@@ -8,6 +8,7 @@ from .encoder import PIECES_IN_BATCH as PIECES_IN_BATCH
 from .encoder import Encoder as Encoder
 from .encoder import fill_batches as fill_batches
 from .encoder import make_mlp as make_mlp
+from .encoder import rows_in_batches as rows_in_batches
 from .encoder import to_float32 as to_float32
 from .gru import GRU as GRU
 from .lengths import compute_by_length as compute_by_length

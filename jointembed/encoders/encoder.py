@@ -34,6 +34,14 @@ def fill_batches(pieces: Tensor, size: int) -> list[Tensor]:
     return [pieces[torch.arange(start, start + size).clamp(max=count - 1)] for start in range(0, count, size)]
 
 
+def rows_in_batches(z: Tensor) -> list[Tensor]:
+    """Rows (N, D) in batches of one shape, the last one filled up: what is computed of a row has the same bits in all.
+
+    No rows are one batch without rows.
+    """
+    return [z[batch] for batch in fill_batches(torch.arange(len(z)), PIECES_IN_BATCH)] or [z]
+
+
 def to_float32(x: Tensor) -> Tensor:
     """Half-precision values as float32; anything else as it is."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

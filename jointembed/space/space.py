@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .. import files
 from ..arguments import Count, Dropout
 from ..config import Configurable, from_config, to_config
-from ..encoders import Encoder, SequenceEncoder
+from ..encoders import Encoder, SequenceEncoder, rows_in_batches
 from ..encoders.fingerprint import compute_fingerprint
 from ..encoders.fusion import Fusion
 from ..errors import DamagedError, MismatchError, UsageError, did_you_mean
@@ -284,16 +284,20 @@ class Space(Configurable, nn.Module):
         """
         if column in self.fusions:
             return [{} for _ in vectors]
+        encoder = self.encoder(column)
         with torch.inference_mode():
-            return self.encoder(column).derive_cells(torch.tensor(vectors, device=self.device))
+            batches = rows_in_batches(torch.tensor(vectors, device=self.device))
+            return [cells for z in batches for cells in encoder.derive_cells(z)][: len(vectors)]
 
     def tag_probabilities(self, column: str, vectors: Vectors) -> dict[str, Vectors]:
         """The probability (N,) of each tag in vectors (N, D) of a column; none unless its encoder is a tagger."""
         if column in self.fusions:
             return {}
+        encoder = self.encoder(column)
         with torch.inference_mode():
-            tags = self.encoder(column).tag_probabilities(torch.tensor(vectors, device=self.device))
-        return {tag: probabilities.cpu().numpy() for tag, probabilities in tags.items()}
+            batches = rows_in_batches(torch.tensor(vectors, device=self.device))
+            parts = [encoder.tag_probabilities(z) for z in batches]
+        return {tag: torch.cat([part[tag] for part in parts])[: len(vectors)].cpu().numpy() for tag in parts[0]}
 
     def embed_stream(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..encoders import rows_in_batches
 from ..errors import UsageError, did_you_mean
 from ..objectives import Objective
 from ..space.space import Space
@@ -41,8 +42,8 @@ class LabelPrediction:
         """
         for objective in self._objectives:
             if column in objective.columns() and target in objective.readers():
-                z = self.space.embed(column, cells, normalize=False)
-                return objective.predict(torch.from_numpy(z).to(self.device))
+                parts = [objective.predict(z) for z in self._embed_in_batches(column, cells)]
+                return np.concatenate(parts)[: len(cells)]
         wrong = f"the model does not predict it from {column}"
         raise UsageError(target, wrong, did_you_mean(target, self.predicted_columns))
 
@@ -86,9 +87,14 @@ class LabelPrediction:
         """
         objective = self.label_objective(column, target)
         objective.label_names(self.space)
-        z = torch.from_numpy(self.space.embed(column, cells, normalize=False)).to(self.device)
+        batches = self._embed_in_batches(column, cells)
         with torch.inference_mode():
-            return objective.probabilities(z, self.space, temperature).cpu().numpy()
+            parts = [objective.probabilities(z, self.space, temperature).cpu().numpy() for z in batches]
+        return np.concatenate(parts)[: len(cells)]
+
+    def _embed_in_batches(self, column: str, cells: Sequence[Any]) -> list[torch.Tensor]:
+        z = self.space.embed(column, cells, normalize=False)
+        return rows_in_batches(torch.from_numpy(z).to(self.device))
 
     def trained_pairs(self) -> list[tuple[str, str]]:
         """The pairs of columns, query and target, whose vectors objectives bring together row by row."""
