@@ -55,7 +55,7 @@ class RecipeWriter:
         self.objectives: list[tuple[Config, str]] = []
         self.evaluated: tuple[str, str] | None = None
         self.used: dict[str, TypedColumn] = {}
-        self.matches_contents = False
+        self.content_pairs: list[tuple[TypedColumn, TypedColumn]] = []
         self._choose_objectives()
         if not self.objectives:
             types = ", ".join(f"{column.name} ({column.kind})" for column in columns)
@@ -77,9 +77,8 @@ class RecipeWriter:
         if targets and not any(content.kind in ("sound", "bitmap") for content in contents):
             self._fuse(contents + labels + lists, [number for number in numbers if number not in targets], targets)
             return
-        pairs = self._pairs(contents)
-        self.matches_contents = bool(pairs)
-        for query, target in pairs:
+        self.content_pairs = self._pairs(contents)
+        for query, target in self.content_pairs:
             self._match(query, target, {}, "contrastive: the matching cell among those of the batch")
         for place, label in enumerate(labels):
             for content in contents if place == 0 else contents[:1]:
@@ -202,14 +201,10 @@ class RecipeWriter:
 
     def _choose_dimensions(self) -> tuple[int, str]:
         """The number of dimensions, and why."""
-        if self.matches_contents:
+        if self.content_pairs:
             low, high = CONTENT_RANGE
-            matched = self._of("sound", "bitmap", "text")
-            kinds = ", ".join(dict.fromkeys(f"{column.kind}s" for column in matched))
-            return (
-                CONTENT_DIMENSIONS,
-                f"matched contents ({kinds}) need more than labels: search {low} to {high}",
-            )
+            kinds = ", ".join(dict.fromkeys(f"{column.kind}s" for pair in self.content_pairs for column in pair))
+            return CONTENT_DIMENSIONS, f"matched contents ({kinds}) need more than labels: search {low} to {high}"
         largest = max((column for column in self.used.values() if column.kind != "number"), key=lambda x: x.values)
         start, low, high = suggest_dimensions(largest.values)
         dim = max(MIN_DIMENSIONS, start + start % 2)
