@@ -15,6 +15,12 @@ _SPACELESS = re.compile(f"([{_CJK}]+)|([{_SOUTH_EAST_ASIAN}]+)|[^{_CJK}{_SOUTH_E
 _SIZES = {1: (1, 2), 2: (2, 3)}  # a Chinese character means something; a Thai letter does not
 FIRST_MARK, FIRST_OF_SPACELESS, LAST_IN_BASIC_PLANE = "\u0300", "\u0e00", "\uffff"
 _JOINERS = "\u200c\u200d"  # between letters of one word
+# Marks that a reader may leave out: accents of Latin, Greek and Cyrillic, points of Hebrew, Arabic and Syriac.
+_ACCENTS = re.compile(
+    f"[{_JOINERS}\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0711\u0730-\u074a\u08d3-\u08e1\u08e3-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff"
+    "\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f]"
+)
 
 
 def find_words(text: str) -> list[str]:
@@ -38,6 +44,29 @@ def find_words(text: str) -> list[str]:
         for part in _SPACELESS.finditer(word):
             words += [part[0]] if part.lastindex is None else _find_ngrams(part[0], *_SIZES[part.lastindex])
     return words
+
+
+def drop_accents(text: str) -> str:
+    """The text in Unicode NFC without the marks and joiners that may be left out; a letter's own accent stays.
+
+    >>> drop_accents("شُكْر"), drop_accents("दिल")
+    ('شكر', 'दिल')
+    """
+    return text if text.isascii() else _ACCENTS.sub("", unicodedata.normalize("NFC", text))
+
+
+def space_characters(text: str) -> str:
+    """The text with spaces around each character, with its marks, of the scripts that put none between words.
+
+    >>> space_characters("ดนตรี music")
+    ' ด  น  ต  รี  music'
+    """
+    return text if text.isascii() else _spaceless_pattern().sub(r" \g<0> ", text)
+
+
+def word_characters(text: str) -> str:
+    """Letters, digits and the marks that may occur in a text, for a set of characters in a regular expression."""
+    return r"\w" + (_mark_class(max(text, default="") > LAST_IN_BASIC_PLANE) if not text.isascii() else "")
 
 
 def is_ngram(word: str) -> bool:
@@ -72,6 +101,11 @@ def _word_pattern(beyond_basic_plane: bool) -> re.Pattern[str]:
 @cache
 def _cluster_pattern() -> re.Pattern[str]:
     return re.compile(f".[{_mark_class(False)}]*", re.DOTALL)
+
+
+@cache
+def _spaceless_pattern() -> re.Pattern[str]:
+    return re.compile(f"[{_CJK}{_SOUTH_EAST_ASIAN}][{_mark_class(False)}]*")
 
 
 def _find_ngrams(text: str, shortest: int, longest: int) -> Iterable[str]:

@@ -250,6 +250,22 @@ def test_words_of_a_language_without_spaces_are_found_within_a_text(place):
         assert [hit.id for hit in index.search_text("서울")] == ["2"]
 
 
+def test_vowel_signs_tell_words_apart_and_points_do_not(place):
+    titles = ["दिल से", "दाल चावल", "شُكْر", "שָׁלוֹם", "ดนตรีไทย", "ဂီတ", "தமிழ் பாடல்", "बच्चा", "Cafe\u0301"]
+    with index_of(place, np.eye(len(titles)), [{"title": title} for title in titles]) as index:
+
+        def find(query):
+            return [hit.row["title"] for hit in index.search_text(query)]
+
+        assert find("दिल") == ["दिल से"] and find("दाल") == ["दाल चावल"] and find("दिला") == find("ल") == []
+        assert find("दि") == ["दिल से"] and find('"दिल से"') == ["दिल से"], "a word that is only begun, and a phrase"
+        assert find("شكر") == find("شُكْر") == ["شُكْر"] and find("שלום") == ["שָׁלוֹם"]
+        assert find("ไทย") == find("ดนตรี") == ["ดนตรีไทย"] and find("ดนตรา") == []
+        assert find("ဂီတ") == ["ဂီတ"] and find("தமிழ்") == ["தமிழ் பாடல்"] and find("தமழ") == []
+        assert find("बच्\u200dचा") == ["बच्चा"], "a joiner changes the look of a word alone"
+        assert find("café") == find("CAFE") == ["Cafe\u0301"]
+
+
 def test_vectors_and_words_together_put_first_what_both_find(place):
     rows = [{"title": "waltz"}, {"title": "reel"}, {"title": "slow waltz"}, {"title": "jig"}]
     vectors = unit(np.array([[1, 0, 0], [0.9, 0.1, 0], [0.8, 0.3, 0], [0, 1, 0]]))

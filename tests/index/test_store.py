@@ -9,7 +9,13 @@ import pytest
 
 from jointembed.errors import DamagedError, MismatchError, UsageError, UserError
 from jointembed.index.backends.connection import translate_errors
-from jointembed.index.backends.schema import APPLICATION_ID, MAX_COMMITS_IN_HISTORY, SCHEMA_VERSION
+from jointembed.index.backends.schema import (
+    APPLICATION_ID,
+    MAX_COMMITS_IN_HISTORY,
+    OLDEST_SCHEMA_VERSION,
+    OLDEST_TEXT_TABLE,
+    SCHEMA_VERSION,
+)
 from jointembed.index.backends.sqlite import SQLiteBackend
 from jointembed.index.index import Index
 from jointembed.index.verify import verify
@@ -118,6 +124,25 @@ def test_another_version_is_a_mismatch(path, version, fix):
     change(path, f"PRAGMA user_version={version}")
     with pytest.raises(MismatchError, match=fix):
         Index(path)
+
+
+def test_an_index_of_the_version_before_is_read_and_its_words_are_split_anew_when_it_is_written(path):
+    change(
+        path,
+        "DROP TABLE text",
+        OLDEST_TEXT_TABLE,
+        "INSERT INTO text(rowid, title, rest) VALUES(1, 't0', 's0'), (2, 't1', 's1'), (3, 't2', 's2')",
+        f"PRAGMA user_version={OLDEST_SCHEMA_VERSION}",
+    )
+    with Index.open(path) as index:
+        assert [hit.id for hit in index.search_text("t1")] == ["s1"] and index.field_info().dim == 3
+    assert verify(path).rows == 3 and query(path, "PRAGMA user_version") == [(OLDEST_SCHEMA_VERSION,)]
+    with Index.open(path) as index:
+        index.add([{"id": "s3", "title": "दिल"}, {"id": "s1", "title": "polka"}], EYE[:2], "audio")
+        assert [hit.id for hit in index.search_text("दिल")] == ["s3"] and index.search_text("दाल") == []
+        assert [hit.id for hit in index.search_text("polka")] == ["s1"] and index.search_text("t1") == []
+        assert [hit.id for hit in index.search_text("t2")] == ["s2"]
+    assert verify(path).rows == 4 and query(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
 
 
 def test_pages_of_garbage_are_damage_and_no_crash(path):

@@ -47,6 +47,13 @@ test("stem is the last part of a path without its extension", () => {
 
 test("normalize ignores case and accents", () => assert.equal(normalize("Für ÉLISE"), "fur elise"));
 
+test("normalize keeps the signs that tell words apart, and drops points that may be left out", () => {
+  assert.notEqual(normalize("दिल"), normalize("दाल"));
+  assert.notEqual(normalize("かき"), normalize("がき"));
+  assert.equal(normalize("شُكْر"), normalize("شكر"));
+  assert.equal(normalize("שָׁלוֹם"), normalize("שלום"));
+});
+
 test("ids keep bytes that are not UTF-8", () => assert.equal(encodeId("caf\udce9 #é"), "caf%e9%20%23%C3%A9"));
 
 test("a table quotes what needs it, joins lists and leaves missing cells empty", () => {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DamagedError, DiskFullError, MismatchError, UsageError
-from .schema import APPLICATION_ID, EXPECTED_SQL, SCHEMA_VERSION, seal
+from .schema import APPLICATION_ID, OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, expected_sql, read_version, seal
 
 _FUNCTIONS = {"json_extract", "json_array", "typeof", "abs", "length", "bm25", "match", "count"}
 _BROKEN = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA)
@@ -95,14 +95,14 @@ def translate_errors(path: Path) -> Iterator[None]:
 
 def check_schema(db: sqlite3.Connection, path: Path) -> None:
     """Raise DamagedError or MismatchError unless the file is a whole index of this version."""
-    [(application,)], [(version,)] = db.execute("PRAGMA application_id"), db.execute("PRAGMA user_version")
+    [(application,)], version = db.execute("PRAGMA application_id"), read_version(db)
     if application != APPLICATION_ID:
         raise not_an_index(path)
-    if version != SCHEMA_VERSION:
+    if not OLDEST_SCHEMA_VERSION <= version <= SCHEMA_VERSION:
         fix = "pip install -U jointembed" if version > SCHEMA_VERSION else recreate_hint(path)
         raise MismatchError(path, f"another version of jointembed wrote this index (layout {version})", fix)
     schema = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema") if sql is not None}
-    if schema != EXPECTED_SQL or _is_truncated(db, path):
+    if schema != expected_sql(version) or _is_truncated(db, path):
         raise DamagedError(path, "this index is broken", recreate_hint(path))
 
 

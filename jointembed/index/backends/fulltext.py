@@ -1,8 +1,9 @@
 """Full-text search over the metadata of an index, in the file of the index.
 
 It is an FTS5 table of SQLite, ranked by BM25 (Robertson and Zaragoza 2009); a word in the title counts three times as
-much. Case and accents are ignored. Chinese and Japanese have no spaces: each of their characters is a word, and a query
-is a phrase of them. A commit writes only the rows that it changes.
+much. Case, accents, and the points of Hebrew and Arabic are ignored; vowel signs, such as those of Hindi, are not.
+Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces: each of their characters is a word, and a query is a
+phrase of them. A commit writes only the rows that it changes.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import UsageError
-from .schema import TEXT_PARTS, TEXT_TABLE
+from ...words import drop_accents, space_characters, word_characters
+from .schema import SCHEMA_VERSION, TEXT_PARTS, TEXT_TABLE, read_version
 
-_QUERY_PART = re.compile(r'"([^"]*)"|(\w+)')
-_CJK_CHARACTER = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ffff]")
 MAX_TERMS_IN_QUERY = 64
 
 
@@ -55,18 +55,32 @@ def track_changes(db: sqlite3.Connection) -> None:
     db.execute(f"CREATE TEMP TRIGGER vector_deleted AFTER DELETE ON main.vectors BEGIN {insert}; END")
 
 
+def upgrade(db: sqlite3.Connection) -> None:
+    """Write the full text anew where an older version of jointembed split words at their vowel signs."""
+    if read_version(db) == SCHEMA_VERSION:
+        return
+    db.execute("DROP TABLE text")
+    db.execute(TEXT_TABLE)
+    _insert(db, db.execute("SELECT number, id, columns FROM rows ORDER BY number"))
+    db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
 def write_changes(db: sqlite3.Connection) -> None:
     """Bring the full text up to date with the rows that this transaction changed; see `track_changes`."""
     old = db.execute("SELECT number, id, columns FROM changed WHERE id IS NOT NULL").fetchall()
     delete = "INSERT INTO text(text, rowid, title, rest) VALUES('delete', ?, ?, ?)"
     db.executemany(delete, (document(*row) for row in old))
     new = db.execute("SELECT number, rows.id, rows.columns FROM changed JOIN rows USING(number)").fetchall()
-    db.executemany("INSERT INTO text(rowid, title, rest) VALUES(?, ?, ?)", (document(*row) for row in new))
+    _insert(db, new)
     db.execute("DELETE FROM changed")
 
 
+def _insert(db: sqlite3.Connection, rows: Iterable[tuple[int, str, str]]) -> None:
+    db.executemany("INSERT INTO text(rowid, title, rest) VALUES(?, ?, ?)", (document(*row) for row in rows))
+
+
 def is_consistent(db: sqlite3.Connection) -> bool:
-    """Whether the full text is what the rows of an index give."""
+    """Whether the full text is what the rows of an index give; one of an older version is only checked to be whole."""
     stored, fresh = (sqlite3.connect(":memory:") for _ in range(2))
     try:
         for memory in (stored, fresh):
@@ -77,8 +91,9 @@ def is_consistent(db: sqlite3.Connection) -> bool:
             marks = ", ".join("?" * len(records.description))
             stored.executemany(f"INSERT INTO text_{part} VALUES({marks})", records)
         stored.execute("INSERT INTO text(text) VALUES('integrity-check')")
-        rows = db.execute("SELECT number, id, columns FROM rows ORDER BY number")
-        fresh.executemany("INSERT INTO text(rowid, title, rest) VALUES(?, ?, ?)", (document(*row) for row in rows))
+        if read_version(db) != SCHEMA_VERSION:
+            return True
+        _insert(fresh, db.execute("SELECT number, id, columns FROM rows ORDER BY number"))
         for memory in (stored, fresh):
             memory.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, text, instance)")
         queries = (
@@ -99,7 +114,7 @@ def document(key: int, id: str, columns: str) -> tuple[int, str, str]:
     """The key, the title and all other words of a row."""
     cells = json.loads(columns)
     title = cells.pop("title", None)
-    return key, _space_cjk(str(title or "")), _space_cjk(" ".join([id, *_iter_words(cells)]))
+    return key, _normalize(str(title or "")), _normalize(" ".join([id, *_iter_words(cells)]))
 
 
 def fts_query(query: str) -> str:
@@ -108,14 +123,16 @@ def fts_query(query: str) -> str:
     Raises:
         UsageError: it holds no word.
     """
+    query = drop_accents(query)
+    word = f"[{word_characters(query)}]+"
     parts = []
-    for part in _QUERY_PART.finditer(query):
-        words = re.findall(r"\w+", _space_cjk(part[0]))
+    for part in re.finditer(f'"([^"]*)"|({word})', query):
+        words = re.findall(word, space_characters(part[0]))
         if words:
             parts.append('"' + " ".join(words) + '"')
     if not parts:
         raise UsageError("query", "it holds no word", "write at least one")
-    is_incomplete = query[-1:].isalnum() and len(parts) <= MAX_TERMS_IN_QUERY
+    is_incomplete = re.fullmatch(word, query[-1:]) and query[-1:] != "_" and len(parts) <= MAX_TERMS_IN_QUERY
     return " OR ".join(parts[:MAX_TERMS_IN_QUERY]) + ("*" if is_incomplete else "")
 
 
@@ -129,9 +146,8 @@ def _iter_words(cell: Any) -> Iterator[str]:
             yield from _iter_words(element)
 
 
-def _space_cjk(text: str) -> str:
-    """The text with spaces around each Chinese or Japanese character, and without surrogates."""
+def _normalize(text: str) -> str:
+    """The text as it is split into words: without accents and surrogates, with spaces where a script has none."""
     if text.isascii():
         return text
-    text = text.encode("utf-8", "replace").decode()
-    return _CJK_CHARACTER.sub(r" \g<0> ", text)
+    return space_characters(drop_accents(text.encode("utf-8", "replace").decode()))

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 APPLICATION_ID = 0x4A6E456D  # "JnEm", at a fixed place of the file's header
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
+OLDEST_SCHEMA_VERSION = 5  # which differs in the full text alone, and is read as it is until it is written
 MAX_COMMITS_IN_HISTORY = 200  # vectors of an older version are read again whole
 
 
@@ -62,10 +63,12 @@ _SPECS = {
         ("path", "size", "mtime", "hash", "reason", "problem", "fix", "decoder_version"),
     ),
 }
-TEXT_TABLE = (
+_TEXT_TABLE = (
     "CREATE VIRTUAL TABLE text USING fts5"
-    "(title, rest, content='', columnsize=1, tokenize=\"unicode61 remove_diacritics 2\")"
+    "(title, rest, content='', columnsize=1, tokenize=\"unicode61 remove_diacritics 2%s\")"
 )
+TEXT_TABLE = _TEXT_TABLE % " categories 'L* N* Co Mn Mc'"  # by default vowel signs would end a word
+OLDEST_TEXT_TABLE = _TEXT_TABLE % ""
 TEXT_PARTS = ("data", "idx", "docsize", "config")  # FTS5's own tables
 TABLES = (
     *(f"CREATE TABLE {name}({spec.columns}, seal INTEGER{spec.constraints}) STRICT" for name, spec in _SPECS.items()),
@@ -86,6 +89,17 @@ EXPECTED_SQL = {
     "CREATE TABLE 'text_docsize'(id INTEGER PRIMARY KEY, sz BLOB)",
     "CREATE TABLE 'text_config'(k PRIMARY KEY, v) WITHOUT ROWID",
 }
+
+
+def read_version(db: sqlite3.Connection) -> int:
+    """The version of the schema that a file says it has."""
+    [(version,)] = db.execute("PRAGMA user_version")
+    return int(version)
+
+
+def expected_sql(version: int) -> set[str]:
+    """The SQL of all tables and indexes of a version."""
+    return EXPECTED_SQL if version == SCHEMA_VERSION else EXPECTED_SQL - {TEXT_TABLE} | {OLDEST_TEXT_TABLE}
 
 
 def seal(*values: bytes | None) -> int:

@@ -305,6 +305,7 @@ class SQLiteBackend:
             db = self._writer
             db.execute("BEGIN IMMEDIATE")
             try:
+                fulltext.upgrade(db)
                 transaction = Transaction(db, SQLiteView(self.path, db, None).info)
                 yield transaction
                 fulltext.write_changes(db)

@@ -85,10 +85,18 @@ export function formatCell(value, name = "") {
   return plainText(value !== null && typeof value === "object" ? JSON.stringify(value) : value);
 }
 
+// Accents, and points of Hebrew, Arabic and Syriac. Other marks, such as the vowel signs of Hindi, tell words apart.
+const ACCENTS = new RegExp(
+  "[\\u200c\\u200d\\u0300-\\u036f\\u0483-\\u0489\\u0591-\\u05bd\\u05bf\\u05c1\\u05c2\\u05c4\\u05c5\\u05c7\\u0610-\\u061a\\u064b-\\u065f" +
+    "\\u0670\\u06d6-\\u06dc\\u06df-\\u06e4\\u06e7\\u06e8\\u06ea-\\u06ed\\u0711\\u0730-\\u074a\\u08d3-\\u08e1\\u08e3-\\u08ff" +
+    "\\u1ab0-\\u1aff\\u1dc0-\\u1dff\\u20d0-\\u20ff\\ufe00-\\ufe0f\\ufe20-\\ufe2f]",
+  "g",
+);
+
 /** Text in lower case and without accents, to be compared. */
 export const normalize = (text) => {
   const lower = text.toLowerCase();
-  return /[^\x00-\x7f]/.test(lower) ? lower.normalize("NFKD").replace(/\p{M}/gu, "") : lower;
+  return /[^\x00-\x7f]/.test(lower) ? lower.normalize("NFKD").replace(ACCENTS, "") : lower;
 };
 
 /** An id for a URL. Bytes of a file name that are not UTF-8 arrive as lone surrogates. */
