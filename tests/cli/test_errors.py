@@ -14,6 +14,7 @@ from jointembed import Index
 from jointembed.__main__ import main
 from jointembed.cli import help, parser
 from jointembed.cli.errors import report
+from jointembed.index.backends import connection
 
 SONGS = [
     {"id": "a 1", "title": "Yellow Compass", "genre": "reel", "tempo": 90, "artist": "A"},
@@ -214,13 +215,29 @@ def test_a_stopped_command_exits_with_130_and_leaves_no_partial_file(tmp_path):
         vectors = rng.standard_normal((60_000, 16)).astype(np.float32)
         index.add([{"id": str(at)} for at in range(60_000)], vectors, "audio")
     with process("page", "big.index", "big.html", "-k", 500, cwd=tmp_path, env=_here()) as child:
-        while not list(tmp_path.glob("big.index-*")):  # the matrix: it is at work
+        while not list(tmp_path.glob("big.index-*.f32")):  # the matrix: it is at work
             time.sleep(0.01)
             assert child.poll() is None
         child.send_signal(signal.SIGINT)
         stderr = child.stderr.read()
     assert child.returncode == 130 and stderr == "jointembed: stopped\n"
     assert not list(tmp_path.glob("*.html*")) and not list(tmp_path.glob(".big.html*"))
+
+
+def test_a_command_that_is_stopped_while_sqlite_calls_back_is_stopped_and_reports_no_error(ask, monkeypatch):
+    calls = []
+
+    def interrupt(*args):
+        calls.append(args)
+        if len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return authorize(*args)
+
+    authorize = connection.authorize
+    monkeypatch.setattr(connection, "authorize", interrupt)
+    assert ask("similar", "s.index", "c") == (130, "", "jointembed: stopped\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert ask("similar", "s.index", "c")[0] == 0
 
 
 def _here():
