@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from .. import files
 from ..errors import DamagedError, DivergedError, MismatchError, UnsafeError, UsageError, UserError
-from . import exported, golden, model_folder
+from . import exported, golden, model_folder, packed_lists
 
 KEY = model_folder.KEY  # what describes the model, beside Lightning's own keys and the weights in `state_dict`
-VERSION = 2
+VERSION, OLDEST_VERSION = 3, 2  # version 2 held vocabularies as lists
 INDEX_HEADER = b"SQLite format 3\0"
 
 
@@ -35,7 +35,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
             wrong = f"the weights {name} are not finite, so the checkpoint is not written"
             raise DivergedError(path, wrong, "train with a lower learning rate, from an earlier checkpoint")
     with files.atomic_write(path) as file:
-        torch.save(content, file)
+        torch.save({**content, KEY: packed_lists.pack(content[KEY])}, file)
 
 
 def read(path: Path, map_location: Any = None) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def read(path: Path, map_location: Any = None) -> dict[str, Any]:
     version = content[KEY].get("version", 0) if isinstance(content[KEY], dict) else 0
     if not isinstance(version, int) or version > VERSION:
         raise MismatchError(path, "a newer version of jointembed wrote it", "pip install -U jointembed")
-    if version < VERSION:
+    if version < OLDEST_VERSION:
         raise MismatchError(path, "an older version of jointembed wrote it", "train the model again")
     return content
 
@@ -69,6 +69,8 @@ def _read_file(path: Path, map_location: Any) -> dict[str, Any]:
             if archive.testzip():
                 raise DamagedError(path, "the checkpoint is damaged (a checksum does not match)", advice)
         content = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        if isinstance(content, dict) and KEY in content:
+            content[KEY] = packed_lists.unpack(content[KEY])
     except pickle.UnpicklingError as error:
         raise UnsafeError(
             path,
