@@ -36,6 +36,10 @@ def adopt(source: str, model: str, *, from_: str | None = None, trust: list[str]
             folder with the packages, instead of the network.
         trust: a package whose encoders and readers an exported model may import.
     """
+    if source != MUSIC and not source.startswith(TORCHVISION):
+        check_source(source)
+    if from_ is not None and not expand_user(from_).exists():
+        raise UsageError(from_, "this file or folder does not exist", "correct the path")
     path = Path(model)
     target = path if path.suffix == ".ckpt" else path / "best.ckpt"
     if target.exists() or (path.is_dir() and any(path.glob("*.ckpt"))):
@@ -98,21 +102,27 @@ def _adopt_music(folder: str | None) -> Any:
         return convert(wheels[0], text.encoder("text"))
 
 
+def check_source(source: str) -> None:
+    """Raise UsageError if a model is neither in a folder nor could be one on the Hub."""
+    path = expand_user(source)
+    if not path.is_dir() and (not HUB_NAME.fullmatch(source) or path.parent.is_dir()):
+        raise UsageError(
+            source,
+            "this folder does not exist",
+            "give music, a folder of `save_pretrained` or `export`, or a model on the Hub (laion/clap-htsat-unfused)",
+        )
+
+
 def local(source: str) -> tuple[Path, str]:
     """The folder of a model and a name for it; a model on the Hub (owner/name) is downloaded first.
 
     Raises:
         UsageError: the folder or model does not exist.
     """
+    check_source(source)
     path = expand_user(source)
     if path.is_dir():
         return path, path.resolve().name
-    if not HUB_NAME.fullmatch(source) or path.parent.is_dir():
-        raise UsageError(
-            source,
-            "this folder does not exist",
-            "give music, a folder of `save_pretrained` or `export`, or a model on the Hub (laion/clap-htsat-unfused)",
-        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -25,6 +25,8 @@ def demo(out: str = "jointembed-demo", *, songs: int = 240, epochs: int | None =
     """
     if songs < 60:
         raise UsageError("--songs", f"must be at least 60, got {songs}", "use a whole number from 60 on")
+    if Path(out).exists() and not Path(out).is_dir():
+        raise UsageError(out, "this is a file, not a folder", "choose another path")
     from rich.console import Console
 
     folder, console, begun = Path(out), Console(highlight=False), time.monotonic()

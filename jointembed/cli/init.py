@@ -34,9 +34,9 @@ def init(
 
     place = Path(out)
     check_writable(out, "a recipe", ".yaml", ".yml")
+    rows = Rows.open(table, encoding=encoding)
     if place.exists() and not force:
         raise UsageError(out, "this file exists already", "give another --out, or --force to overwrite it")
-    rows = Rows.open(table, encoding=encoding)
     if "id" not in rows.columns:
         raise UsageError(rows.name, "its rows have no column id", "add one, with a different value in each row")
     if "split" not in rows.columns:

@@ -44,12 +44,12 @@ def projector(
 
     if not 2 <= max_points <= 100_000:
         raise UsageError("--max-points", f"must be between 2 and 100000, got {max_points}", "choose another number")
-    if Path(folder).exists() and not Path(folder).is_dir():
-        raise UsageError(folder, "this is a file, not a folder", "choose another path")
-    check_writable(Path(folder) / "tensors.tsv", "points", ".tsv")
     if root is not None and not Path(root).is_dir():
         raise UsageError(root, "this folder does not exist", "give the folder that the images' paths are relative to")
     with Index.open(index) as opened, status("Writing points ..."):
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise UsageError(folder, "this is a file, not a folder", "choose another path")
+        check_writable(Path(folder) / "tensors.tsv", "points", ".tsv")
         if image_column is not None and image_column not in opened.columns:
             raise UsageError(image_column, "no row has this column", did_you_mean(image_column, opened.columns))
         points = select(opened, field, where, max_points)

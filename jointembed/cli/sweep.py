@@ -60,14 +60,14 @@ def sweep(
     path, folder = Path(out), check_storage(study).with_suffix(".trials")
     head = f"# jointembed sweep --study {study}:"
     check_writable(out, "a recipe", ".yaml", ".yml")
-    if path.exists() and not force and not path.read_text("utf-8", "replace").startswith(head):
-        raise UsageError(out, "this file exists already", "give another --out, or --force to overwrite it")
     if trials < 1:
         raise UsageError("--trials", f"must be at least 1, got {trials}", "use a positive integer")
     ranges = parse_ranges(set_ or ())
     words = ["-c", recipe, *split_words("--fit", fit)]
     config = read_config([*words, *to_words({key: example(values) for key, values in ranges.items()})])
     goal = choose_metric(config, metric, mode)
+    if path.exists() and not force and not path.read_text("utf-8", "replace").startswith(head):
+        raise UsageError(out, "this file exists already", "give another --out, or --force to overwrite it")
     print(f"{goal.name}, {goal.mode}, on dev rows; {study}, trials in {folder}", flush=True)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     settings = {"--set": sorted(set_ or ()), "--metric": goal.name, "--mode": goal.mode, "recipe or --fit": digest}

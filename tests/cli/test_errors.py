@@ -146,6 +146,28 @@ def test_a_name_that_no_file_can_have_is_a_mistake(line, ask, tmp_path):
     assert (code, err.count("\n")) == (2, 1) and "E-USAGE" in err, err
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "init none.jsonl --out taken.yaml",
+        "sweep none.yaml --set model.lr=0.1:1 --out taken.yaml",
+        "adopt ./none taken.ckpt",
+    ]
+    + ["adopt torchvision/resnet18 taken.ckpt --from none.pth", "export none taken", "projector none.index taken.ckpt"],
+)
+def test_what_is_missing_is_reported_before_what_would_be_overwritten(line, ask, tmp_path):
+    for name in ("taken.yaml", "taken.ckpt", "taken/file"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    code, _, err = ask(*line.split())
+    assert code == 2 and "none" in err.split("Fix:")[0] and "taken" not in err, err
+
+
+def test_a_file_in_the_place_of_the_folder_of_the_demo_is_refused(ask):
+    code, _, err = ask("demo", "s.index")
+    assert code == 2 and "s.index: this is a file, not a folder" in err, err
+
+
 def test_one_letter_options_take_every_form(ask):
     for words in (["-n", "3"], ["-n3"], ["-n=3"], ["--n", "3"], ["--n=3"]):
         code, out, err = ask("path", "s.index", *words, "a 1", "c", "--json")
