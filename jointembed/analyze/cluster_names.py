@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import escape_control
+from ..words import find_words, is_ngram
 from .cluster import Labels, Vectors, centroids, medoids
 
 Floats = npt.NDArray[np.float64]
@@ -29,9 +30,9 @@ MAX_VALUES_PER_COLUMN = 20_000
 MAX_INTEGER_LABELS = 20  # distinct integers that are still labels: digits, stars, decades
 MAX_TRAITS = 8
 MAX_VALUE_CHARS = 32
+MIN_WORD_CHARS = 3
 _SHUFFLES = 19  # of the labels, for a permutation test at 5 %
 _PATH = re.compile(r".*[/\\].*|.*\.[A-Za-z]\w{1,4}", re.DOTALL)
-_WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 @dataclass(frozen=True)
@@ -225,10 +226,16 @@ def _values_of_items(column: str, cells: list[Any], present: list[Any]) -> list[
     words = sum(len(text.split()) for text in texts)
     if len(distinct) > max(MAX_INTEGER_LABELS, len(texts) / 2) or words > 4 * len(texts):
         return [
-            sorted({word for value in cell if isinstance(value, str) for word in _WORD.findall(value.lower())})
+            sorted({word for value in cell if isinstance(value, str) for word in _find_naming_words(value)})
             for cell in lists
         ]
     return [list(dict.fromkeys(_format_label(column, value) for value in cell)) for cell in lists]
+
+
+def _find_naming_words(text: str) -> list[str]:
+    """Return the words of a text that may name a cluster: without digits, and of three letters or more."""
+    words = [word for word in find_words(text.lower()) if not any(map(str.isdigit, word))]
+    return [word for word in words if len(word) >= MIN_WORD_CHARS or (len(word) > 1 and is_ngram(word))]
 
 
 def _format_label(column: str, value: Any) -> str:
@@ -276,17 +283,22 @@ def _drop_redundant(traits: Sequence[Trait]) -> list[Trait]:
 def _title(traits: Sequence[Trait], terms: Sequence[str], titles: set[str]) -> str:
     """Return two values: the most significant label, then labels of most items, then terms, then the rest.
 
-    Up to four if another cluster has the title already.
+    Up to four if another cluster has the title already. One that begins with a digit, such as 70s, follows another,
+    since the number of the cluster precedes the title; if there is no other, its column precedes it.
     """
     labels = [trait.value for trait in traits if not trait.is_mean]
     common = [trait.value for trait in traits if not trait.is_mean and trait.inside > 0.5]
+    columns = {trait.value: trait.column for trait in traits}
     values: list[str] = []
+    title = "mixed"
     for value in (*labels[:1], *common, *terms, *labels, *(trait.value for trait in traits)):
         if not any(_overlaps(value, earlier) for earlier in values):
             values.append(value)
-        if (len(values) > 1 and ", ".join(values) not in titles) or len(values) == 4:
+            first, *rest = sorted(values, key=lambda value: value[:1].isdigit())
+            title = ", ".join([f"{columns.get(first, 'near')} {first}" if first[:1].isdigit() else first, *rest])
+        if (len(values) > 1 and title not in titles) or len(values) == 4:
             break
-    return ", ".join(values) or "mixed"
+    return title
 
 
 def _overlaps(a: str, b: str) -> bool:

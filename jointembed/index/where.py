@@ -22,9 +22,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import NoReturn
 
 from ..errors import UsageError, did_you_mean
+from ..words import word_characters
 
 MAX_CHARS = 10_000
 MAX_COMPARISONS = 100
@@ -32,14 +34,18 @@ MAX_DEPTH = 12  # nested brackets and nots
 
 Value = str | int | float
 
-_TOKEN = re.compile(
-    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?!\w))"
-    r"|(?P<text>'(?:[^']|'')*')"
-    r'|(?P<quoted>"(?:[^"]|"")+")'
-    r"|(?P<word>[^\W\d]\w*)"
-    r"|(?P<sign><=|>=|<>|!=|==|[=<>(),])"
-)
 KEYWORDS = {"and", "or", "not", "in", "is", "like", "has", "null", "true", "false"}
+
+
+@cache
+def _token_pattern(word_characters: str) -> re.Pattern[str]:
+    return re.compile(
+        r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?!\w))"
+        r"|(?P<text>'(?:[^']|'')*')"
+        r'|(?P<quoted>"(?:[^"]|"")+")'
+        rf"|(?P<word>[^\W\d][{word_characters}]*)"
+        r"|(?P<sign><=|>=|<>|!=|==|[=<>(),])"
+    )
 
 
 @dataclass(frozen=True)
@@ -130,12 +136,12 @@ class _Parser:
         self.names = names
         self.depth = self.comparisons = self.next = 0
         self.tokens: list[tuple[str, str, int]] = []  # kind, text, place; words that are keywords are signs
-        at = 0
+        at, pattern = 0, _token_pattern(word_characters(condition))
         while at < len(condition):
             if condition[at].isspace():
                 at += 1
                 continue
-            parsed = _TOKEN.match(condition, at)
+            parsed = pattern.match(condition, at)
             if not parsed:
                 self.fail(f"unexpected character {condition[at]!r}", at)
             kind, text = str(parsed.lastgroup), parsed[0]

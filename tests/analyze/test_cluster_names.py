@@ -103,3 +103,25 @@ def test_terms_precede_values_of_few_items():
     rows = [{"genre": GENRES[label], "tags": ["odd"] * (at % 3 > 1)} for at, label in enumerate(truth)]
     clusters = name_clusters(vectors, truth, rows, (["low", "high"], np.eye(2, dtype=np.float32)))
     assert [cluster.name for cluster in clusters] == ["1 waltz, low", "2 polka, high"]
+
+
+def test_a_number_does_not_follow_the_number_of_the_cluster():
+    truth = np.repeat([0, 1, 2], 60)
+    vectors = np.eye(3, dtype=np.float32)[truth]
+    tags = ["70s", "80s", "rock"]
+    rows = [{"tags": [tags[label]] + ["guitar"] * int(label == 1)} for label in truth]
+    assert [cluster.name for cluster in name_clusters(vectors, truth, rows)] == [
+        "1 tags 70s",
+        "2 guitar, 80s",
+        "3 rock",
+    ]
+    clusters = name_clusters(vectors, truth, [{} for _ in truth], (["70s", "jazz", "1st"], vectors[::60]))
+    assert [cluster.name for cluster in clusters] == ["1 near 70s", "2 jazz", "3 near 1st"]
+
+
+def test_words_of_any_script_name_clusters():
+    vectors, truth = blobs([40, 40, 40])
+    texts = ["यह एक दिल की कहानी है", "यह एक दाल की कहानी है", "民间舞曲"]
+    rows = [{"note": f"{texts[label]} {'xyz'[at % 3] * 3}{at}"} for at, label in enumerate(truth)]
+    names = [cluster.name for cluster in name_clusters(vectors, truth, rows)]
+    assert "दिल" in names[0] and "दाल" in names[1] and any(word in names[2] for word in ("民间", "舞曲")), names

@@ -16,7 +16,7 @@ ROWS = [
     {"id": "b", "genre": "polka", "tempo": 140.5, "artist": "Ben", "tags": "slow", "live": False},
     {"id": "c", "genre": "Waltz", "tempo": "fast", "artist": "a%_'b", "tags": [], "live": 1},
     {"id": "d", "genre": None, "tempo": -5, "artist": "Ärzte", "tags": [1, "x", None], "facts": {"tempo": 120}},
-    {"id": "e", "tempo": 2**70, "artist": 'q"\\', "two words": "yes", "ключ": 1, "select": 3, "and": "kept"},
+    {"id": "e", "tempo": 2**70, "artist": 'q"\\', "two words": "yes", "ключ": 1, "दिल": 2, "select": 3, "and": "kept"},
 ]
 
 
@@ -35,6 +35,8 @@ EXPECTED = {
     "genre = 'waltz'": "a",
     "genre == 'waltz'": "a",
     "GENRE = 'waltz'": None,
+    "दिल = 2": "e",
+    "दाल = 2": None,
     "genre != 'waltz'": "bcde",
     "genre <> 'waltz' and genre is not null": "bc",
     "tempo > 120": "be",
