@@ -31,7 +31,7 @@ def index(
         model: a checkpoint, the folder of a run, an exported model, or its folder `onnx`, which needs no torch.
         source: a .jsonl, .csv or .parquet file or a folder with rows.*, whose rows need an id; or a music folder, or
             several. A later run may add further folders, and update each by itself.
-        index: the file to write.
+        index: the file to write; or, of a table, a folder that ends in .lance, which becomes a table of Lance.
         column: the model's column to embed; the first that the source has if not given.
         field: the name of the index's vectors, so that it can hold those of several models; the column's if not given.
         split: the rows of this split only; all if not given.
@@ -41,7 +41,7 @@ def index(
         strict: exit with 3 if files were skipped.
         profile: print the time that each stage took.
         approximate: then build a graph for searches that may miss a few of the nearest items, which pays from 100,000
-            items; later runs extend it without this flag.
+            items; later runs extend it without this flag. A table of Lance gets an inverted file (IVF-PQ) instead.
         encoding: of a .csv file that is not in Unicode, such as cp1250 or shift_jis.
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
@@ -61,10 +61,11 @@ def index(
     for path in source:
         if not Path(path).exists():
             raise UsageError(path, "this table or folder does not exist", "correct the path")
-    if Path(index).is_dir():
+    is_table = str(index).endswith(".lance")
+    if Path(index).is_dir() and not is_table:
         fix = f"give a file to write, such as {Path(index) / 'songs.index'}"
         raise UsageError(index, "this is a folder, not an index", fix)
-    if approximate:
+    if approximate and not is_table:
         import_faiss()
     encoder = IndexEncoder(model, trust, device)
     tables = [path for path in source if not Path(path).is_dir() or any(Path(path).glob("rows.*"))]
@@ -84,6 +85,10 @@ def index(
         from ..indexing.from_folder import index_folder
         from ..ingest.roots import check_disjoint
 
+        if is_table:
+            raise UsageError(
+                index, "a Lance table cannot record the files of a folder", "write a file, such as songs.index"
+            )
         for flag in (["--split"] if split != "all" else []) + (["--encoding"] if encoding else []):
             raise UsageError(flag, "it applies only to a table, but SOURCE is a folder", f"leave {flag} out")
         for at in range(len(source)):
@@ -106,7 +111,8 @@ def index(
         if approximate:
             recall = opened.build_approximate(field or column)
             effect = "searches use it" if recall >= MIN_RECALL else "too little, so that searches stay exact"
-            print(f"{index}: the graph finds {recall:.1%} of the 10 nearest items; {effect}")
+            name = "inverted file" if is_table else "graph"
+            print(f"{index}: the {name} finds {recall:.1%} of the 10 nearest items; {effect}")
     if description:
         print(f"note on the model: {description}", file=sys.stderr)
     if not tables and strict and skipped:

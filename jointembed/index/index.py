@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from .column_kinds import ColumnKind
 from .graph_upkeep import GraphUpkeep
 from .hits import Hit
 from .snapshot import Item, Snapshot
+
+if TYPE_CHECKING:
+    from .backends.lance import LanceBackend
 
 Query = npt.NDArray[np.floating[Any]]
 
@@ -45,7 +48,8 @@ class Index:
     [Hit(id='a', score=0.0, row={'id': 'a', 'genre': 'waltz'}, duplicates=())]
 
     Args:
-        backend: where rows and vectors are stored, or the path of a SQLite file.
+        backend: where rows and vectors are stored, or the path of a SQLite file, or of a folder that ends in `.lance`;
+            see `LanceBackend`.
 
     Raises:
         UsageError: there is no such file, or it may not be read.
@@ -54,7 +58,7 @@ class Index:
     """
 
     def __init__(self, backend: Backend | Path | str) -> None:
-        self.backend = SQLiteBackend(backend) if isinstance(backend, Path | str) else backend
+        self.backend: Backend = _backend_class(backend)(backend) if isinstance(backend, Path | str) else backend
         self.path = self.backend.path
         self._snapshot: Snapshot | None = None
         self._lock = threading.Lock()
@@ -83,7 +87,8 @@ class Index:
         """Create an empty index in the place of an older one or of an empty file.
 
         Args:
-            path: the SQLite file, and its folder if need be; caches of the vectors are written beside it.
+            path: the SQLite file, and its folder if need be, or a folder that ends in `.lance`; caches of the vectors
+                are written beside it.
             dim: D.
             metric: `cosine`, `dot` or `euclidean`.
             model: see `FieldInfo`, also for the next ones and `more`.
@@ -100,7 +105,7 @@ class Index:
         default = FieldInfo(dim, metric, model, fingerprint, note, **more)
         roots = [Root(root)] if root else []
         info = IndexInfo(default, roots=roots, table_root=table_root, scan_field=scan_field)
-        return cls(SQLiteBackend.create(path, info))
+        return cls(_backend_class(path).create(path, info))
 
     def close(self) -> None:
         """Close the index."""
@@ -326,9 +331,13 @@ class Index:
         """The k rows nearest to a vector, which was made of some rows; see `search` and `similar`."""
         _check_k(k)
         with self.reading() as snapshot:
-            view = snapshot.field(field)
             options.check(snapshot.info.columns)
-            query, allowed = rerank.normalize_query(vector, view), snapshot.allowed(where, field)
+            query = rerank.normalize_query(vector, snapshot.info.field_info(snapshot.field_name(field)))
+            if options.is_default:
+                nearest = snapshot.search_store(query, k, field, where, exclude)
+                if nearest is not None:
+                    return snapshot.hits(*nearest)
+            view, allowed = snapshot.field(field), snapshot.allowed(where, field)
             excluded = snapshot.positions(exclude, field)
             if options.is_default:
                 positions, scores = view.nearest.search(query[None], k, allowed, [excluded] if len(excluded) else None)
@@ -600,6 +609,14 @@ class Index:
         """
         with self.backend.read() as view:
             return lookup.resolve_spelling(view, name)
+
+
+def _backend_class(path: Path | str) -> type[SQLiteBackend] | type[LanceBackend]:
+    if not str(path).endswith(".lance"):
+        return SQLiteBackend
+    from .backends.lance import LanceBackend  # pyarrow takes long to import
+
+    return LanceBackend
 
 
 def _check_k(k: int) -> None:

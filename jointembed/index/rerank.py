@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError, did_you_mean
-from .backends.base import MAX_VECTOR_NORM
+from .backends.base import MAX_VECTOR_NORM, FieldInfo
 from .search.base import Positions
 from .vector_field import Floats, Keys, VectorField
 
@@ -69,7 +69,7 @@ class Candidate:
     duplicates: tuple[int, ...] = ()
 
 
-def normalize_query(query: npt.NDArray[np.floating[Any]], field: VectorField) -> Floats:
+def normalize_query(query: npt.NDArray[np.floating[Any]], field: VectorField | FieldInfo) -> Floats:
     """A query (D,) in float64, of length 1 if the metric is cosine.
 
     Raises:

@@ -107,8 +107,7 @@ class Snapshot:
         """The position of a row in a field; UsageError if there is no such id, or it has no vector."""
         positions = self.field(name).positions_of([self.key(id)])
         if not len(positions):
-            other_fields = ", ".join(self.info.fields)
-            raise UsageError(id, "this item has no vector in this field", f"use another: {other_fields}")
+            raise self._no_vector(id)
         return int(positions[0])
 
     def positions(self, names: Collection[str], field: str | None) -> Positions:
@@ -149,14 +148,23 @@ class Snapshot:
 
     def points(self, items: Sequence[Item], name: str | None) -> Floats:
         """The vectors (n, D) of items: of rows as they are stored, of others as queries."""
-        field = self.field(name)
+        info = self.info.field_info(self.field_name(name))
         rows = [
-            field.take(np.array([self.position(item, name)]))[0]
-            if isinstance(item, str)
-            else rerank.normalize_query(item, field)
-            for item in items
+            self._vector(item, name) if isinstance(item, str) else rerank.normalize_query(item, info) for item in items
         ]
-        return np.array(rows).reshape(len(rows), field.dim)
+        return np.array(rows).reshape(len(rows), info.dim)
+
+    def search_store(
+        self, query: Floats, k: int, field: str | None, where: str | None, exclude: Collection[str]
+    ) -> tuple[Keys, Floats] | None:
+        """The keys and scores of the k rows nearest to a query, found by the store; None if it has to be arrays."""
+        name = self.field_name(field)
+        if (engine := self._backend.engine) is None:
+            return None
+        with self._backend.read() as view:
+            keys = [key for id in exclude if (key := view.key(id)) is not None]
+            condition = None if where is None else parse(where, self.info.columns)
+            return engine.search(name, query, k, condition, keys)
 
     def groups(self, column: str, field: str | None) -> Keys:
         """For each row of a field a code (N,), equal where the cells of a column are."""
@@ -233,7 +241,7 @@ class Snapshot:
     def _load_graph(self, name: str, field: VectorField) -> NearestNeighbors | None:
         """The approximate search of a field; None, with a warning, if it should have one that cannot be used."""
         recall = self.info.approximate.get(name)
-        if recall is None or not len(field):
+        if recall is None or not len(field) or self._backend.engine is not None:
             return None
         try:
             if recall < approximate.MIN_RECALL:
@@ -250,6 +258,20 @@ class Snapshot:
             return None
         self._graphs[name] = graph
         return search
+
+    def _vector(self, id: str, name: str | None) -> Floats:
+        """The vector (D,) of a row."""
+        if (engine := self._backend.engine) is None:
+            vector: Floats = self.field(name).take(np.array([self.position(id, name)]))[0]
+            return vector
+        with self._backend.read():
+            _, vectors = engine.vectors_at(self.field_name(name), [self.key(id)])
+        if not len(vectors):
+            raise self._no_vector(id)
+        return np.asarray(vectors[0], np.float64)
+
+    def _no_vector(self, id: str) -> UsageError:
+        return UsageError(id, "this item has no vector in this field", f"use another: {', '.join(self.info.fields)}")
 
     def _column_kind(self, column: str, field: str | None) -> ColumnKind:
         first = self.metadata.first_values(column, self.field(field).keys, _FIRST_ROWS)

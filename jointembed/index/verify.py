@@ -54,6 +54,9 @@ def verify(path: Path | str) -> VerifyReport:
         UserError: it cannot be opened at all; see `SQLiteBackend`.
     """
     path = Path(path)
+    if path.is_dir() and path.suffix == ".lance":
+        fix = "search it: each vector is checked when it is read"
+        raise UsageError(path, "a Lance table has no checksums that can be verified", fix)
     backend = SQLiteBackend(path)
     try:
         check_file(backend)

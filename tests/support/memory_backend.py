@@ -110,6 +110,8 @@ class MemoryBackend:
         default: describes the fields that are not declared.
     """
 
+    engine = None
+
     def __init__(self, default: FieldInfo) -> None:
         default.check("memory")
         self.path = Path(os.devnull) / "memory"  # caches cannot be written there

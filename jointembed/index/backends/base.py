@@ -21,9 +21,11 @@ import numpy.typing as npt
 
 from ...errors import UsageError
 from ...files import sound_path, text_to_path
+from ..where import Condition
 
 Keys = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 Row = Mapping[str, Any]
 
 METRICS = ("cosine", "dot", "euclidean")
@@ -105,7 +107,7 @@ class IndexInfo:
         table_root: the folder of the table that the index was made from.
         scan_field: the field that scans of a folder fill by default.
         clusters: the names of the clusters in each column that `cluster` wrote.
-        approximate: the fields that a graph searches approximately, each with the recall@10 that was last measured.
+        approximate: the fields that are searched approximately, each with the recall@10 that was last measured.
     """
 
     default: FieldInfo
@@ -264,10 +266,52 @@ class View(Protocol):
         ...
 
 
+class SearchEngine(Protocol):
+    """The vector search of a store that has its own, so that the vectors need not be in memory.
+
+    It answers in the version of the block of `Backend.read` around it.
+    """
+
+    def search(
+        self, field: str, query: Floats, k: int, where: Condition | None, exclude: Collection[int]
+    ) -> tuple[Keys, Floats] | None:
+        """The keys and exact scores of the k rows nearest to a query (D,), best first; equal scores in row order.
+
+        Args:
+            field: the vector field.
+            query: of length 1 if the metric is cosine.
+            k: the number of results.
+            where: a condition that the results meet.
+            exclude: keys of rows that are not wanted.
+
+        Returns:
+            None if the store cannot test the condition.
+        """
+        ...
+
+    def vectors_at(self, field: str, keys: Sequence[int]) -> tuple[Keys, Float32s]:
+        """The keys and vectors of those rows of some keys that have a vector in a field."""
+        ...
+
+    def build_approximate(self, field: str) -> float:
+        """Build the approximate search of the store, write its recall@10 into `IndexInfo.approximate`, and return it.
+
+        Raises:
+            UsageError: the field has too few vectors.
+        """
+        ...
+
+
 class Backend(Protocol):
-    """A store of rows and vectors that many threads read while one writes whole versions."""
+    """A store of rows and vectors that many threads read while one writes whole versions.
+
+    Args:
+        path: caches of the vectors are written beside it.
+        engine: the vector search of the store; None if it has none, and arrays are searched.
+    """
 
     path: Path
+    engine: SearchEngine | None
 
     def read(self) -> AbstractContextManager[View]:
         """One version, the same until the end of the block; a block inside another sees the version of that one."""

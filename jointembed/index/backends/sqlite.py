@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ... import files
 from ...errors import DamagedError, MismatchError, UsageError, UserError, nearest
 from . import fulltext, records
-from .base import Changes, FieldInfo, Float32s, IndexInfo, Keys, Row, View, is_storable
+from .base import Changes, FieldInfo, Float32s, IndexInfo, Keys, Row, SearchEngine, View, is_storable
 from .connection import (
     authorize,
     connect,
@@ -178,6 +178,8 @@ class SQLiteBackend:
         DamagedError: the file is broken, or it is not an index.
         MismatchError: another version of jointembed wrote it.
     """
+
+    engine: SearchEngine | None = None
 
     def __init__(self, path: Path | str, mounts: Path = MOUNTS) -> None:
         self.path = Path(path)

@@ -23,10 +23,13 @@ def song_rows(count):
     return [{"id": f"s{n}", "title": f"Song {n}", "genre": genres[n % 3], "tempo": 60 + n} for n in range(count)]
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "lance"])
 def index(request, tmp_path):
     if request.param == "sqlite":
         created = Index.create(tmp_path / "a.index", DIM, "cosine", "runs/a", "f")
+    elif request.param == "lance":
+        pytest.importorskip("lance", reason="pylance is not installed")
+        created = Index.create(tmp_path / "a.lance", DIM, "cosine", "runs/a", "f")
     else:
         created = Index(MemoryBackend(FieldInfo(DIM, "cosine", "runs/a", "f")))
     with created:
