@@ -87,18 +87,18 @@ class LanceBackend:
             UsageError: something else has this name, or vectors cannot have this metric or dimension.
         """
         info.default.check(uri)
-        taken = UsageError(uri, "this name is taken by something that is not an index", "choose another name")
+        name_error = UsageError(uri, "this name is taken by something that is not an index", "choose another name")
         mode = "overwrite"
         try:
             cls(uri, storage_options)
         except MismatchError:
             pass  # of an older version
         except DamagedError as error:
-            raise taken from error
+            raise name_error from error
         except UsageError:
             mode = "create"
             if Path(uri).is_file() or (Path(uri).is_dir() and os.listdir(uri)):
-                raise taken from None
+                raise name_error from None
         info, token = replace(info, identity=random_id(), generation=0), random_id()
         table = pa.Table.from_pylist([_description(info, token, Ledger(commits=[(0, token)]))], _FIXED)
         dataset = _import_lance().write_dataset(

@@ -244,9 +244,9 @@ class LanceView:
             values = {kind: [value for value in condition.values if KINDS[type(value)] == kind] for kind in kinds}
             tests = [
                 f"({names[kind]} is not null and {names[kind]} {condition.op} "
-                + (f"({_literals(some)}))" if condition.op == "in" else f"{_literals(some)})")
-                for kind, some in values.items()
-                if some
+                + (f"({_literals(literals)}))" if condition.op == "in" else f"{_literals(literals)})")
+                for kind, literals in values.items()
+                if literals
             ]
         return f"({' or '.join(tests)})" if tests else "false"
 

@@ -97,9 +97,9 @@ def test_writers_in_several_processes_lose_nothing(index):
 
     def write(writer):
         try:
-            with Index(LanceBackend(index.backend.uri)) as other:
+            with Index(LanceBackend(index.backend.uri)) as writer_index:
                 for batch in range(4):
-                    other.add([{"id": f"w{writer}-{batch}-{n}"} for n in range(3)], unit(3, batch), "audio")
+                    writer_index.add([{"id": f"w{writer}-{batch}-{n}"} for n in range(3)], unit(3, batch), "audio")
         except BaseException as fault:
             faults.append(fault)
 
@@ -132,8 +132,8 @@ def test_many_commits_are_joined_and_readers_keep_their_version(index, monkeypat
     index.add(rows(6), unit(6), "audio")
     with index.reading():
         for n in range(6, 18):
-            other = LanceBackend(index.backend.uri)
-            thread = threading.Thread(target=Index(other).add, args=[[{"id": f"s{n}"}], unit(1, n), "audio"])
+            backend = LanceBackend(index.backend.uri)
+            thread = threading.Thread(target=Index(backend).add, args=[[{"id": f"s{n}"}], unit(1, n), "audio"])
             thread.start()
             thread.join()
         assert len(index.ids()) == len(index.search(unit(1)[0], 50)) == 6
