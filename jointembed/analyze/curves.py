@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import missing_extra
-from ..files import write
-from .plot import COLORS, escape_math
+from .figure import Theme, escape_math, plotting, save
 
 MAX_LINES = 6  # in a panel
 MAX_POINTS = 2_000  # of a line; of more, means are drawn
@@ -130,35 +128,29 @@ def draw(path: Path, curves: Mapping[str, Curve], title: str, best: tuple[str, i
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("map", "matplotlib") from error
     panels = families(curves)
     columns = min(2 if len(panels) < 5 else 3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(6.4 * columns, 3.5 * rows), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(escape_math(title), x=0.01, ha="left", fontsize=11)
-    last = max(int(curve.steps.max()) for curve in curves.values())
-    for place, (name, panel) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(rows, columns, place)
-        _draw_panel(axes, panel, best if place == 1 else best and ("", best[1]))
-        axes.set_title(escape_math(name), loc="left", fontsize=10, fontweight="bold")
-        axes.set_xlim(-0.02 * last - 0.5, 1.02 * last + 0.5)
-        if place > len(panels) - columns:
-            axes.set_xlabel("step")
-        if name != "loss" and all(0 <= curve.values.min() and curve.values.max() <= 1 for curve in panel.values()):
-            axes.set_ylim(bottom=0, top=max(1e-6, 1.05 * max(curve.values.max() for curve in panel.values())))
-    write(path, lambda file: figure.savefig(file, format="png"))
+    with plotting(6.4 * columns, 3.5 * rows) as (figure, theme):
+        figure.suptitle(escape_math(title), x=0.01, ha="left", fontsize=11)
+        last = max(int(curve.steps.max()) for curve in curves.values())
+        for place, (name, panel) in enumerate(panels.items(), 1):
+            axes = figure.add_subplot(rows, columns, place)
+            _draw_panel(axes, theme, panel, best if place == 1 else best and ("", best[1]))
+            axes.set_title(escape_math(name), loc="left", fontsize=10, fontweight="bold")
+            axes.set_xlim(-0.02 * last - 0.5, 1.02 * last + 0.5)
+            if place > len(panels) - columns:
+                axes.set_xlabel("step")
+            if name != "loss" and all(0 <= curve.values.min() and curve.values.max() <= 1 for curve in panel.values()):
+                axes.set_ylim(bottom=0, top=max(1e-6, 1.05 * max(curve.values.max() for curve in panel.values())))
+        save(figure, path)
 
 
-def _draw_panel(axes: Any, panel: Mapping[str, Curve], best: tuple[str, int] | None) -> None:
+def _draw_panel(axes: Any, theme: Theme, panel: Mapping[str, Curve], best: tuple[str, int] | None) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for number, (label, curve) in enumerate(panel.items()):
-        color, line = COLORS[number % len(COLORS)], LINES[number % len(LINES)]
+        color, line = theme.colors[number % len(theme.colors)], LINES[number % len(LINES)]
         epochs = curve.by_epoch()
         if len(curve.values) > 2 * len(epochs.values) and len(epochs.values) > 1:
             steps, values = _thin(curve)
@@ -171,8 +163,8 @@ def _draw_panel(axes: Any, panel: Mapping[str, Curve], best: tuple[str, int] | N
             label=escape_math(label),
         )  # fmt: skip
     if best is not None:
-        axes.axvline(best[1], color="#777777", linewidth=1, linestyle=":", label=best[0] or None)
-    axes.grid(color="#E5E5E5", linewidth=0.7)
+        axes.axvline(best[1], color=theme.muted, linewidth=1, linestyle=":", label=best[0] or None)
+    axes.grid(linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)

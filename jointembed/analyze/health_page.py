@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import missing_extra
 from ..evaluation.health import MIN_VECTORS, Check, neighbor_counts, sample, squared_distances, to_unit
 from ..files import write
-from .plot import COLORS, escape_math
+from .figure import DARK, LIGHT, Theme, escape_math, plotting
 
 Vectors = NDArray[np.floating[Any]]
 
@@ -30,7 +29,7 @@ td:nth-child(5) { white-space: nowrap; }
 img { max-width: 100%; height: auto; } .note { color: #555; }
 @media (prefers-color-scheme: dark) {
   body { background: #161616; color: #e8e8e8; } td { border-color: #333; } .note { color: #aaa; }
-  .ok { color: #3ecf9b; } .warn { color: #f0b04d; } .fail { color: #ff7b7b; } img { background: white; }
+  .ok { color: #3ecf9b; } .warn { color: #f0b04d; } .fail { color: #ff7b7b; }
 }
 """
 
@@ -67,8 +66,12 @@ def write_page(
     for column, points in vectors.items():
         if len(points) >= MIN_VECTORS:
             name = html.escape(column)
-            image = base64.b64encode(_plot(points)).decode()
-            lines.append(f'<h2>{name}</h2><img alt="Plots of {name}" src="data:image/png;base64,{image}">')
+            light, dark = (base64.b64encode(image).decode() for image in _plot(points, (LIGHT, DARK)))
+            lines.append(
+                f'<h2>{name}</h2><picture><source media="(prefers-color-scheme: dark)" '
+                f'srcset="data:image/png;base64,{dark}"><img alt="Plots of {name}" '
+                f'src="data:image/png;base64,{light}"></picture>'
+            )
     write(path, "\n".join([*lines, "</body></html>", ""]))
 
 
@@ -81,35 +84,33 @@ def _row(check: Check) -> str:
     return f"<tr>{verdict}{body}</tr>"
 
 
-def _plot(vectors: Vectors) -> bytes:
-    """A PNG: cosines of all pairs, the spread of each dimension, singular values, and neighbors by vector."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("map", "matplotlib") from error
+def _plot(vectors: Vectors, themes: Sequence[Theme]) -> list[bytes]:
+    """PNGs: cosines of all pairs, the spread of each dimension, singular values, and neighbors by vector."""
     points = np.asarray(sample(vectors), np.float64)
     unit = to_unit(points)
     cosines = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
     deviations = np.sort(points.std(0))[::-1]
     singular = np.linalg.svd(points - points.mean(0), compute_uv=False)
     occurrences = neighbor_counts((-squared_distances(points)).astype(np.float32))
-    figure = Figure(figsize=(12, 2.9), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 4)
-    panels[0].hist(cosines, bins=60, range=(-1, 1), color=COLORS[0])
-    panels[0].axvline(float(cosines.mean()), color="#222222", linewidth=1, linestyle=":")
-    panels[1].bar(np.arange(1, len(deviations) + 1), deviations, width=1.0, color=COLORS[1])
-    panels[2].plot(np.arange(1, len(singular) + 1), singular / max(singular[0], 1e-30), color=COLORS[2], linewidth=1.8)
-    panels[2].set_ylim(bottom=0)
-    panels[3].hist(occurrences, bins=np.arange(0, occurrences.max() + 2) - 0.5, color=COLORS[3])
     titles = ["cosines of all pairs", "standard deviation of dimensions", "singular values", "times a nearest neighbor"]
     labels = ["cosine (dotted: mean)", "dimension, by size", "number", "of the 10 nearest of the rest"]
-    for axes, title, label in zip(panels, titles, labels, strict=True):
-        axes.set_title(escape_math(title), loc="left", fontsize=10, fontweight="bold")
-        axes.set_xlabel(label, fontsize=8)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
+    images = []
+    for theme in themes:
+        with plotting(12, 2.9, dpi=110, theme=theme) as (figure, _):
+            panels, colors = figure.subplots(1, 4), theme.colors
+            panels[0].hist(cosines, bins=60, range=(-1, 1), color=colors[0])
+            panels[0].axvline(float(cosines.mean()), color=theme.text, linewidth=1, linestyle=":")
+            panels[1].bar(np.arange(1, len(deviations) + 1), deviations, width=1.0, color=colors[1])
+            shares = singular / max(singular[0], 1e-30)
+            panels[2].plot(np.arange(1, len(singular) + 1), shares, color=colors[2], linewidth=1.8)
+            panels[2].set_ylim(bottom=0)
+            panels[3].hist(occurrences, bins=np.arange(0, occurrences.max() + 2) - 0.5, color=colors[3])
+            for axes, title, label in zip(panels, titles, labels, strict=True):
+                axes.set_title(escape_math(title), loc="left", fontsize=10, fontweight="bold")
+                axes.set_xlabel(label, fontsize=8)
+                axes.tick_params(labelsize=8)
+                axes.spines[["top", "right"]].set_visible(False)
+            file = io.BytesIO()
+            figure.savefig(file, format="png")
+            images.append(file.getvalue())
+    return images

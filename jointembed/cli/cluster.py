@@ -171,7 +171,7 @@ def _draw(plot: str, index: str, clusters: Clusters, names: Sequence[NamedCluste
     from pathlib import Path
 
     from ..analyze.cluster import pca
-    from ..analyze.plot import draw
+    from ..analyze.cluster_plot import draw
 
     points, share = pca(selection.vectors, 2)
     title = f"{Path(index).name}: {len(selection.ids):,} items, {len(names)} clusters"

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..analyze.figure import chosen_theme
 from ..errors import escape_control, missing_extra
 from ..files import check_writable
 from ..index import playlist
@@ -138,6 +139,7 @@ def check_plot(path: str | None) -> None:
     if path is not None:
         check_writable(path, "a picture", ".png")
         check_matplotlib()
+        chosen_theme()
 
 
 def check_matplotlib() -> None:

@@ -182,32 +182,34 @@ def _print_curve(curve: dict[str, Any]) -> None:
 
 def _draw(curve: dict[str, Any], path: Path) -> None:
     """Draw the first metric by the number of dimensions, with its 95 % interval and chance, as a PNG."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    from ..files import write
+    from ..analyze.figure import escape_math, plotting, save
 
     dims = [prefix["dim"] for prefix in curve["prefixes"]]
     metrics = [prefix["metrics"][curve["metric"]] for prefix in curve["prefixes"]]
-    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    if metrics[0]["low"] is not None:
-        low, high = ([metric[end] for metric in metrics] for end in ("low", "high"))
-        axes.fill_between(dims, low, high, alpha=0.2, linewidth=0)
-    axes.plot(dims, [metric["value"] for metric in metrics], color="C0", label=curve["metric"])
-    for trained, fill, label in ((True, "C0", "trained prefix"), (False, "white", "between")):
-        points = [(prefix["dim"], metric["value"]) for prefix, metric in zip(curve["prefixes"], metrics, strict=True)
-                  if prefix["trained"] == trained]  # fmt: skip
-        if points:
-            axes.plot(*zip(*points, strict=True), "o", color="C0", markerfacecolor=fill, label=label)
-    axes.axhline(metrics[0]["chance"], color="0.5", linestyle=":", label="chance")
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(dims))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([str(dim) for dim in dims])
-    axes.set_ylim(0, 1.03)
-    axes.set(xlabel="dimensions", ylabel=curve["metric"])
-    axes.set_title(f"{curve['query']} to {curve['target']}, {curve['queries']} queries, {curve['pool']} candidates")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best", frameon=False)
-    write(path, lambda file: figure.savefig(file, format="png"))
+    with plotting(7, 4.2, dpi=150) as (figure, theme):
+        from matplotlib.ticker import FixedLocator, NullLocator
+
+        axes, color = figure.add_subplot(), theme.colors[0]
+        if metrics[0]["low"] is not None:
+            low, high = ([metric[end] for metric in metrics] for end in ("low", "high"))
+            axes.fill_between(dims, low, high, color=color, alpha=0.2, linewidth=0)
+        axes.plot(dims, [metric["value"] for metric in metrics], color=color, label=escape_math(curve["metric"]))
+        for trained, fill, label in ((True, color, "trained prefix"), (False, theme.background, "between")):
+            pairs = zip(curve["prefixes"], metrics, strict=True)
+            points = [(prefix["dim"], metric["value"]) for prefix, metric in pairs if prefix["trained"] == trained]
+            if points:
+                axes.plot(*zip(*points, strict=True), "o", color=color, markerfacecolor=fill, label=label)
+        axes.axhline(metrics[0]["chance"], color=theme.muted, linestyle=":", label="chance")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(dims))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticklabels([str(dim) for dim in dims])
+        axes.set_ylim(0, 1.03)
+        axes.set(xlabel="dimensions", ylabel=escape_math(curve["metric"]))
+        title = f"{curve['query']} to {curve['target']}, {curve['queries']} queries, {curve['pool']} candidates"
+        axes.set_title(escape_math(title), loc="left", fontsize=10, fontweight="bold")
+        axes.grid(linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="best", frameon=False)
+        save(figure, path)

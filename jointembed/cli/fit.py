@@ -32,10 +32,12 @@ def fit(*words: str) -> None:
     """Train a model with LightningCLI; its options are the keys of a recipe."""
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+    from ..analyze.figure import chosen_theme
     from ..training.signals import TrainingInterrupt, exit_on_signals
     from .run_report import report_run
     from .seeds import fit_seeds, take_options
 
+    chosen_theme()  # that of the curves: a mistake is reported before the training, not after it
     options, seeds, evaluation = take_options(words)
     if seeds:
         fit_seeds(run_lightning("fit", options, train=False), options, seeds, evaluation)

@@ -47,33 +47,33 @@ def rows(figures):
 
 def draw(path, figures, note):
     """Draw the ratios as a PNG, with the range of the rounds; the bar of a peer that is as fast ends at 1."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from jointembed.analyze.plot import COLORS
+    from jointembed.analyze.figure import plotting, save
 
     bars = [
         (f"{figure['figure']}: {name}", ratios(figure["ours"], times))
         for figure in figures
         for name, times in figure["peers"].items()
     ]
-    canvas = Figure(figsize=(9, 1.2 + 0.32 * len(bars)), dpi=150, layout="constrained")
-    FigureCanvasAgg(canvas)
+    with plotting(9, 1.2 + 0.32 * len(bars), dpi=150) as (canvas, theme):
+        _draw_bars(canvas, theme, bars, note)
+        save(canvas, path)
+
+
+def _draw_bars(canvas, theme, bars, note):
     axes = canvas.subplots()
     for place, (_, (least, median, greatest)) in enumerate(bars):
-        axes.barh(place, median - 1, left=1, height=0.6, color=COLORS[0] if median >= 1 else COLORS[1])
-        axes.plot([least, greatest], [place, place], color="#222222", linewidth=1.2)
+        axes.barh(place, median - 1, left=1, height=0.6, color=theme.colors[0 if median >= 1 else 1])
+        axes.plot([least, greatest], [place, place], color=theme.text, linewidth=1.2)
         axes.annotate(f"{median:.3g}", (max(greatest, 1), place), (5, 0), textcoords="offset points", va="center",
                       fontsize=8)  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.tick_params(axis="x", labelsize=8)
     axes.margins(x=0.12)
-    axes.axvline(1, color="#222222", linewidth=1)
+    axes.axvline(1, color=theme.text, linewidth=1)
     axes.set_yticks(range(len(bars)), [label for label, _ in bars], fontsize=8)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.set_title("time of the peer / time of jointembed", loc="left", fontsize=10, fontweight="bold")
     axes.spines[["top", "right", "left"]].set_visible(False)
-    canvas.supxlabel(textwrap.fill(note, 150), fontsize=7, color="#444444", x=0.01, ha="left")
-    canvas.savefig(path)
+    canvas.supxlabel(textwrap.fill(note, 150), fontsize=7, color=theme.muted, x=0.01, ha="left")

@@ -58,7 +58,7 @@ def test_a_table_is_checked_twice_alike(ask, folder):
     assert {line[0] for line in lines[2:] if line and line[0] != "note:"} <= {"ok", "warn"}
     assert ["ok", "artist", "held-out", "cells", "in", "training", "0"] == lines[2][:7]
     page = (folder / "1.html").read_text()
-    assert page.count("data:image/png;base64,") == 1 and "http" not in page and "<script" not in page
+    assert page.count("data:image/png;base64,") == 2 and "http" not in page and "<script" not in page
     assert page.count("<tr>") == len([line for line in lines[2:] if line and line[0] in ("ok", "warn", "fail")]) + 1
 
 

@@ -13,15 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import missing_extra
-from ..files import write
 from .cluster import Labels
+from .figure import Theme, escape_math, plotting, save
 
-# Okabe and Ito, "Color Universal Design" (2008), without black and with a darker yellow, which color-blind people can
-# distinguish. After the seventh cluster the marker changes too.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B8A800")
-MARKERS = ("o", "^", "s", "D", "v", "P", "X")
-NO_CLUSTER_COLOR = "#C8C8C8"
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # change after each seventh cluster
 MAX_POINTS = 30_000  # more of them only cover each other
 MAX_INLINE_NAMES = 12  # clusters up to which names stand in the plot; of more, their numbers do
 MAX_LEGEND = 40  # clusters in the legend, and with their numbers in the plot
@@ -45,45 +40,41 @@ def draw(
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("map", "matplotlib") from error
-    figure = Figure(figsize=(10, 7.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    count, visible = len(names), np.arange(len(points))
-    if len(points) > MAX_POINTS:
-        visible = np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False)
-    area = float(np.clip(24_000 / max(1, len(visible)), 4, 36))
-    sizes = np.bincount(labels[labels >= 0], minlength=count)
-    outside = int((labels < 0).sum())
-    if outside:
-        x, y = points[visible[labels[visible] < 0]].T
-        name = f"in no cluster  ({outside:,})"
-        axes.scatter(x, y, s=0.6 * area, c=NO_CLUSTER_COLOR, alpha=0.45, linewidths=0, label=name)
-    for label, name in enumerate(names[:MAX_LEGEND]):
-        x, y = points[visible[labels[visible] == label]].T
-        color, marker = COLORS[label % 7], MARKERS[label // 7 % 7]
-        name = f"{escape_math(name[:MAX_NAME_CHARS])}  ({sizes[label]:,})"
-        axes.scatter(x, y, s=area, c=color, marker=marker, alpha=0.8, linewidths=0, label=name)
-    if count > MAX_LEGEND:
-        rest = visible[labels[visible] >= MAX_LEGEND]
-        colors = [COLORS[label % 7] for label in labels[rest].tolist()]
-        x, y = points[rest].T
-        axes.scatter(x, y, s=area, c=colors, alpha=0.8, linewidths=0)
-    axes.set(xticks=[], yticks=[], xlabel=note)
-    axes.set_title(escape_math(title), loc="left", fontsize=12)
-    axes.margins(0.06)
-    axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    _add_legend(figure, axes, area, bool(outside), count - MAX_LEGEND)
-    inline = [escape_math(name[:MAX_NAME_CHARS]) if count <= MAX_INLINE_NAMES else name.split()[0] for name in names]
-    inline = inline[:MAX_LEGEND]
-    medians = [np.median(points[labels == label], axis=0) for label in range(len(inline))]
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # missing glyphs are drawn as boxes
-        _place_labels(figure, axes, inline, medians, sizes[:MAX_LEGEND].tolist())
-        write(path, lambda file: figure.savefig(file, format="png"))
+    with plotting(10, 7.2, dpi=150) as (figure, theme):
+        axes = figure.add_subplot()
+        count, visible = len(names), np.arange(len(points))
+        if len(points) > MAX_POINTS:
+            visible = np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False)
+        area = float(np.clip(24_000 / max(1, len(visible)), 4, 36))
+        sizes = np.bincount(labels[labels >= 0], minlength=count)
+        outside = int((labels < 0).sum())
+        if outside:
+            x, y = points[visible[labels[visible] < 0]].T
+            name = f"in no cluster  ({outside:,})"
+            axes.scatter(x, y, s=0.6 * area, c=theme.no_cluster, alpha=0.45, linewidths=0, label=name)
+        for label, name in enumerate(names[:MAX_LEGEND]):
+            x, y = points[visible[labels[visible] == label]].T
+            color, marker = theme.colors[label % 7], MARKERS[label // 7 % 7]
+            name = f"{escape_math(name[:MAX_NAME_CHARS])}  ({sizes[label]:,})"
+            axes.scatter(x, y, s=area, c=color, marker=marker, alpha=0.8, linewidths=0, label=name)
+        if count > MAX_LEGEND:
+            rest = visible[labels[visible] >= MAX_LEGEND]
+            colors = [theme.colors[label % 7] for label in labels[rest].tolist()]
+            x, y = points[rest].T
+            axes.scatter(x, y, s=area, c=colors, alpha=0.8, linewidths=0)
+        axes.set(xticks=[], yticks=[], xlabel=note)
+        axes.set_title(escape_math(title), loc="left", fontsize=12)
+        axes.margins(0.06)
+        axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
+        _add_legend(figure, axes, area, bool(outside), count - MAX_LEGEND)
+        inline = [
+            escape_math(name[:MAX_NAME_CHARS]) if count <= MAX_INLINE_NAMES else name.split()[0] for name in names
+        ]
+        inline = inline[:MAX_LEGEND]
+        medians = [np.median(points[labels == label], axis=0) for label in range(len(inline))]
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # missing glyphs are drawn as boxes
+            _place_labels(figure, axes, theme, inline, medians, sizes[:MAX_LEGEND].tolist())
+            save(figure, path)
 
 
 def _add_legend(figure: Any, axes: Any, area: float, outside_first: bool, hidden: int) -> None:
@@ -99,7 +90,12 @@ def _add_legend(figure: Any, axes: Any, area: float, outside_first: bool, hidden
 
 
 def _place_labels(
-    figure: Any, axes: Any, names: Sequence[str], anchors: Sequence[npt.NDArray[Any]], sizes: Sequence[int]
+    figure: Any,
+    axes: Any,
+    theme: Theme,
+    names: Sequence[str],
+    anchors: Sequence[npt.NDArray[Any]],
+    sizes: Sequence[int],
 ) -> None:
     """Write names at their anchors, or beside them with a line where another name or a small cluster is there."""
     from matplotlib.patheffects import withStroke
@@ -110,9 +106,9 @@ def _place_labels(
     boxes: list[Any] = []
     for name, anchor, size in zip(names, anchors, sizes, strict=True):
         text = axes.annotate(
-            name, anchor, anchor, ha="center", va="center", fontsize=9, fontweight="bold", color="#111111", zorder=5,
-            path_effects=[withStroke(linewidth=3, foreground="white")], annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": "#444444", "linewidth": 0.8, "shrinkA": 1, "shrinkB": 0},
+            name, anchor, anchor, ha="center", va="center", fontsize=9, fontweight="bold", zorder=5,
+            path_effects=[withStroke(linewidth=3, foreground=theme.background)], annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": theme.muted, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 0},
         )  # fmt: skip
         home = axes.transData.transform(anchor)
         extent = text.get_window_extent(renderer)
@@ -132,8 +128,3 @@ def _place_labels(
 
 def _intersect(a: Sequence[float], b: Sequence[float]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def escape_math(text: str) -> str:
-    """Escape the dollar signs that matplotlib would take for mathematics."""
-    return text.replace("$", r"\$")
