@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def find_root(index: Index, folder: Path | str) -> Root:
     check_disjoint([path, *(root.folder for root in info.roots)])
     for root in info.roots:
         if not os.path.isdir(root.folder) and _has_moved(index, root, path):
-            return Root(path, root.label, root.device)
+            return replace(root, folder=path)
     return Root(path, _choose_label(path, [root.label for root in info.roots]))
 
 

@@ -261,7 +261,6 @@ class Pipeline:
         """Mark the files that are gone, unless none is left: then their disk is gone."""
         root, last_scan = self.walk.root, self.last_scan
         unseen_files = [path for path in last_scan.unseen_files if not self.walk.is_unreadable(path)]
-        unseen_skips = [path for path in last_scan.unseen_skips if not self.walk.is_unreadable(path)]
         if self.found_no_files and self.is_added:
             fix = "give a folder of .mp3, .flac, .wav, .ogg, .m4a ... files"
             raise UsageError(root.folder, "it holds no sound files", fix)
@@ -282,11 +281,35 @@ class Pipeline:
             problem = f"{lost} of {self.files_before} indexed files are missing on another device than at the last scan"
             fix = "mount the disk that they are on, or delete the index if they are gone"
             raise DamagedError(root.folder, problem, fix)
-        root = replace(root, device=str(device))
+        unseen_files = self.skip_unmounted(unseen_files)
+        unseen_skips = [path for path in last_scan.unseen_skips if not self.walk.is_unreadable(path)]
+        mounts = self.walk.mounts | {mount for mount in map(os.fsencode, root.mounts) if self.walk.is_unreadable(mount)}
+        root = replace(root, device=str(device), mounts=tuple(map(os.fsdecode, sorted(mounts))))
         moved, self.report.missing = self.table.finish_scan(root, unseen_files, unseen_skips)
         self.report.moved = sum(min(count, self.new_paths.get(number, 0)) for number, count in moved.items())
         self.report.duplicate -= self.report.moved
         self.report.unchanged += self.report.moved
+
+    def skip_unmounted(self, unseen_files: list[bytes]) -> list[bytes]:
+        """Skip each folder that was a mounted disk at the last scan and is not now; return all other files.
+
+        Files that were moved elsewhere are returned too, and those of a folder that has been deleted.
+        """
+        for mount in map(os.fsencode, self.walk.root.mounts):
+            if mount in self.walk.mounts or self.walk.is_unreadable(mount):
+                continue
+            lost = {
+                path
+                for path in unseen_files
+                if path.startswith(mount + b"/") and self.last_scan.unseen_files[path].content not in self.new_paths
+            }
+            if lost and os.path.isdir(self.walk.absolute(mount)):
+                self.report.files += 1
+                self.skip(skip_messages.unmounted(mount, len(lost)))
+                self.walk.unread_paths.append(mount)
+                unseen_files = [path for path in unseen_files if path not in lost]
+        self.commit()
+        return unseen_files
 
     def count_duplicates(self, number: int, count: int) -> None:
         """Count files as copies of a content; only the end of the scan shows which of them were moved."""

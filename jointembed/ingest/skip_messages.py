@@ -39,6 +39,11 @@ def unreadable(path: bytes, error: OSError) -> Skip:
     return Skip(path, "unreadable", problem, f"correct its permissions or its disk, then {_RERUN}")
 
 
+def unmounted(path: bytes, files: int) -> Skip:
+    problem = f"the disk that was mounted here at the last scan is away, with {files} files that the index keeps"
+    return Skip(path, "unmounted", problem, f"mount it; if they are gone for good, delete the folder; then {_RERUN}")
+
+
 def broken_cue_sheet(path: bytes, error: Exception) -> Skip:
     problem = f"it gives no tracks: {getattr(error, 'strerror', None) or error}; its sound is indexed as a whole"
     return Skip(path, "cue", problem, f"correct it, then {_RERUN}")

@@ -43,6 +43,7 @@ class Walk:
         self.tracks: dict[bytes, CueTrack] = {}  # by their paths
         self._sheets: dict[bytes, bytes] = {}  # the cue sheets of sound files
         self.unread_paths: list[bytes] = []  # could not be listed or read, so what lies there is not missing
+        self.mounts: set[bytes] = set()  # folders on another disk than the folder that they are in
         self._visited: set[tuple[int, int]] = set()
 
     def absolute(self, path: bytes) -> bytes:
@@ -66,9 +67,10 @@ class Walk:
 
     def __iter__(self) -> Iterator[File | Skip | None]:
         top = os.fsencode(self.root.label)
-        folders, links = [top], []
+        folders: list[tuple[bytes, int | None]] = [(top, None)]  # with the device that they are in
+        links = []
         while folders:
-            folder = folders.pop()
+            folder, device = folders.pop()
             try:
                 status = os.stat(self.absolute(folder))
                 if (status.st_dev, status.st_ino) in self._visited:
@@ -84,6 +86,8 @@ class Walk:
                 yield self.unreadable(folder, error)
                 continue
             self._visited.add((status.st_dev, status.st_ino))
+            if device not in (None, status.st_dev):
+                self.mounts.add(folder)
             subfolders = []
             tracks: dict[bytes, list[CueTrack]] = {}
             broken: dict[bytes, Skip] = {}
@@ -114,7 +118,7 @@ class Walk:
                     yield from self._split(result, tracks[path])
                 else:
                     yield result
-            folders.extend(reversed(subfolders))
+            folders.extend((subfolder, status.st_dev) for subfolder in reversed(subfolders))
         yield from links
 
     def unreadable(self, path: bytes, error: OSError) -> Skip:
@@ -167,7 +171,7 @@ class Walk:
             if not inside and not self.follow_links:
                 self.unread_paths.append(path)
                 return skip_messages.link_out_of_folder(path)
-            if os.path.isdir(target):
+            if stat.S_ISDIR(os.stat(target).st_mode):  # an OSError here is a disk that does not answer
                 return skip_messages.link_to_visited_folder(path) if inside else path
         elif entry.is_dir(follow_symlinks=False):
             return path

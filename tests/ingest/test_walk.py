@@ -1,18 +1,21 @@
 """File names of any bytes, links, loops, and folders that cannot be read."""
 
+import errno
 import os
+import shutil
 import unicodedata
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scan_stub import DIM, fill, opened, run, vector
+from scan_stub import DIM, fill, opened, run, state, vector
 
 from jointembed.__main__ import main
 from jointembed.errors import UsageError
 from jointembed.files import text_to_path
 from jointembed.index.index import Index
 from jointembed.index.verify import verify
-from jointembed.ingest import ScanReport, list_skips
+from jointembed.ingest import ScanReport, list_skips, prune
 
 NAMES = [
     *[unicodedata.normalize(form, name) for name in ("é", "über", "ガ", "한글") for form in ("NFC", "NFD")],
@@ -159,3 +162,63 @@ def test_folder_may_be_moved_but_not_be_of_a_table(root, place, tmp_path):
         index.add([{"id": "a"}], np.eye(DIM, dtype=np.float32)[:1], "audio")
     with pytest.raises(UsageError, match="from a table"):
         run(second, table)
+
+
+@pytest.mark.parametrize("fault", ["empty", "file", "not mounted", errno.ENOTCONN, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("linked", [False, True])
+def test_songs_of_a_disk_that_is_away_are_not_missing(fault, linked, root, place, tmp_path, monkeypatch, capsys):
+    fill(root, 10)
+    mount = tmp_path / "usb 7" if linked else root / "usb 7"
+    (mount / "deep").mkdir(parents=True)
+    if linked:
+        (root / "usb 7").symlink_to(mount)
+    for at in range(5):
+        (mount / "deep" / f"{at}.wav").write_bytes(b"song of a disk %d" % at)
+    (mount / "deep" / "bad.wav").write_bytes(b"BAD")
+    (mount / "deep" / "copy.wav").write_bytes((root / "album 0" / "0.wav").read_bytes())
+
+    def on_disk(call, error=None):
+        def answer(path, *args, **options):
+            if "usb 7" not in os.fsdecode(path):
+                return call(path, *args, **options)
+            if error:
+                raise OSError(error, os.strerror(error))
+            status = call(path, *args, **options)
+            return SimpleNamespace(
+                **{name: getattr(status, name) for name in dir(status) if name.startswith("st_")} | {"st_dev": 99}
+            )
+
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", on_disk(os.stat))
+        run(root, place, follow_links=linked)
+    before, away = state(place), tmp_path / "away"
+    with Index.open(place) as index:
+        skips = len(list_skips(index))
+    with monkeypatch.context() as patch:
+        if isinstance(fault, str):
+            mount.rename(away)
+            if fault != "not mounted":
+                mount.mkdir()
+            if fault == "file":
+                (mount / "NOT MOUNTED.txt").write_bytes(b"")
+        else:
+            patch.setattr(os, "scandir", on_disk(os.scandir, fault))
+            patch.setattr(os, "stat", on_disk(os.stat, fault))
+        for _ in range(2):
+            report, _ = run(root, place, follow_links=linked)
+    if fault == "not mounted" and not linked:
+        assert report.missing == 5, "a folder that is gone with its songs has been deleted"
+        return
+    assert (report.unchanged, report.skipped, report.missing) == (10, 1, 0)
+    with Index.open(place) as index:
+        assert prune(index) == [] and len(list_skips(index)) == skips + 1
+    assert main(["skips", str(place)]) == 0
+    assert ("is away, with 6 files" in capsys.readouterr().out) == (fault in ("empty", "file"))
+    if isinstance(fault, str):
+        if mount.is_dir():
+            shutil.rmtree(mount)
+        away.rename(mount)
+    report, _ = run(root, place, follow_links=linked)
+    assert (report.unchanged, report.skipped, report.missing) == (16, 1, 0) and state(place) == before

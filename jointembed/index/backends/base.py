@@ -76,11 +76,13 @@ class Root:
         folder: its absolute path.
         label: its name and `//`, which no path within a folder contains; "" for the first folder of an index.
         device: its device at its last complete scan, "" before.
+        mounts: the paths in it that were other disks then, as files have them.
     """
 
     folder: str
     label: str = ""
     device: str = ""
+    mounts: tuple[str, ...] = ()
 
     def contains(self, path: bytes) -> bool:
         """Whether the path of a file, as an index has it, is one of this folder."""

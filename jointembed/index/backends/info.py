@@ -17,7 +17,7 @@ def parse_info(meta: Mapping[str, str]) -> IndexInfo:
     meta = {"approximate": "{}", **meta}  # an older index does not have it
     values = {item.name: json.loads(meta[item.name]) for item in fields(IndexInfo) if item.name != "version"}
     values["default"] = FieldInfo(**values["default"])
-    values["roots"] = [Root(**value) for value in values["roots"]]
+    values["roots"] = [Root(**{**value, "mounts": tuple(value.get("mounts", ()))}) for value in values["roots"]]
     values["declared"] = {name: FieldInfo(**value) for name, value in values["declared"].items()}
     info = IndexInfo(version=f"{values['identity']}-{values['generation']}-{meta['commit']}", **values)
     for field in (info.default, *info.declared.values()):
