@@ -23,12 +23,13 @@ from ..joint_embedding import JointEmbedding
 
 MAX_ROWS = 512  # that are measured at an evaluation
 MIN_ROWS = 16  # fewer rows say nothing about a training
-SHUFFLES = 8
-DEVIATIONS = 3.0  # of the losses of shuffled rows, by which the loss must be lower than their mean
+SHUFFLES = 16
+DEVIATIONS = 4.0  # of the losses of shuffled rows, by which the loss must be lower than their mean
 MIN_GAIN = 1e-3  # as a share of the loss of shuffled rows
 SURE_GAIN = 0.25  # likewise, whatever the deviations
 MIN_CHANGE = 1e-4  # of the loss since the first evaluation, as a share of it
 EVALUATIONS_TO_ALARM = 3  # without any gain, one after the other
+MAX_LOSS = 10.0  # above the loss of vectors of zeros, as a multiple of it
 SAME_DIRECTION = 0.99  # a mean cosine above which all vectors are nearly equal
 
 
@@ -38,14 +39,14 @@ class CollapseAlarm(Callback):
     For each column, `health/COLUMN/mean_cosine` is the mean cosine between the vectors of different cells, 1 if they
     are all equal, and `health/COLUMN/effective_rank` the number of dimensions that they fill (Roy and Vetterli 2007).
     For each objective, `health/OBJECTIVE/loss_to_chance` is its loss as a share of chance: the loss where each query
-    has the vector of another row. An objective that is at chance, or whose loss has not changed since the first
-    evaluation, three times in a row or when the training ends, is reported. The rows are `dev` rows; without them,
-    those of the last batch of an epoch.
+    has the vector of another row. An objective that is at chance, whose loss has not changed since the first
+    evaluation, or is ten times that of vectors of zeros, three times in a row or when the training ends, is reported.
+    The rows are `dev` rows; without them, those of the last batch of an epoch.
     """
 
     def __init__(self) -> None:
         self._vectors: dict[str, list[tuple[Tensor, Tensor]]] = {}  # of the batches: vectors, keys of their cells
-        self._losses: dict[str, list[Tensor]] = {}  # of a batch (1 + SHUFFLES,): as it is, then shuffled
+        self._losses: dict[str, list[Tensor]] = {}  # of a batch (2 + SHUFFLES,): of its rows, of zeros, shuffled
         self._rows: list[int] = []
         self._at_chance: dict[str, int] = {}  # evaluations in a row
         self._first: dict[str, float] = {}  # the losses of the first evaluation
@@ -121,8 +122,9 @@ class CollapseAlarm(Callback):
                 query, *rest = objective.columns()
                 if query in rest:
                     continue  # to shuffle it would shuffle its targets too
-                shuffled = [encoded, *({**encoded, query: shuffle(encoded[query])} for _ in range(SHUFFLES))]
-                losses = [model.compute_loss(objective, part, batch) for part in shuffled]
+                queries = [encoded[query], zero(encoded[query])]
+                queries += [shuffle(encoded[query]) for _ in range(SHUFFLES)]
+                losses = [model.compute_loss(objective, {**encoded, query: part}, batch) for part in queries]
                 # The loss of all processes is the mean of theirs.
                 everywhere = distributed.gather(torch.stack(losses)[None])[0].mean(0)
                 self._losses.setdefault(f"{number}_{objective.name}", []).append(everywhere.cpu())
@@ -139,12 +141,18 @@ class CollapseAlarm(Callback):
             weights = torch.tensor(self._rows, dtype=torch.float64)
             for name, batches in self._losses.items():
                 losses = (torch.stack(batches).double() * weights[:, None]).sum(0) / weights.sum()
-                self._judge(name, float(losses[0]), losses[1:], measures, model)
+                self._judge(name, float(losses[0]), float(losses[1]), losses[2:], measures, model)
         model.log_dict(measures, rank_zero_only=True)
         self._start()
 
     def _judge(
-        self, name: str, loss: float, shuffled: Tensor, measures: dict[str, float], model: lightning.LightningModule
+        self,
+        name: str,
+        loss: float,
+        uninformed: float,
+        shuffled: Tensor,
+        measures: dict[str, float],
+        model: lightning.LightningModule,
     ) -> None:
         chance = float(shuffled.mean())
         if not math.isfinite(loss - chance):
@@ -153,7 +161,8 @@ class CollapseAlarm(Callback):
         first = self._first.setdefault(name, loss)
         gain = min(DEVIATIONS * float(shuffled.std()), SURE_GAIN * abs(chance)) + MIN_GAIN * abs(chance)
         unchanged = name in self._at_chance and abs(loss - first) <= MIN_CHANGE * abs(first)
-        if chance - loss > gain and not unchanged:
+        diverged = loss - uninformed > MAX_LOSS * max(1.0, abs(uninformed))
+        if chance - loss > gain and not unchanged and not diverged:
             self._at_chance[name] = 0
             return
         self._at_chance[name] = self._at_chance.get(name, 0) + 1
@@ -162,7 +171,9 @@ class CollapseAlarm(Callback):
         same = cosine > SAME_DIRECTION
         reason = f"; the vectors of {query} are nearly equal (mean cosine {cosine:.3f})" if same else ""
         measured = f"is that of shuffled rows, {chance:.4g}"
-        if unchanged:
+        if diverged:
+            measured = f"is far above that of vectors of zeros, {uninformed:.4g}"
+        elif unchanged:
             measured = "has not changed since the first evaluation"
         self._reports[name] = (
             f"warning: the objective {name} learns nothing: its loss, {loss:.4g}, {measured}{reason}. "
@@ -190,6 +201,15 @@ def shuffle(encoded: Encoded) -> Encoded:
     z = encoded.z.clone()
     z[rows] = encoded.z[rows[torch.randperm(len(rows), device=rows.device)]]
     return replace(encoded, z=z, pieces=permute(encoded.pieces), states=permute(encoded.states))
+
+
+def zero(encoded: Encoded) -> Encoded:
+    """A column whose vectors are all zeros, by which each candidate has the same score."""
+
+    def blank(x: Tensor | None) -> Tensor | None:
+        return None if x is None else torch.zeros_like(x)
+
+    return replace(encoded, z=torch.zeros_like(encoded.z), pieces=blank(encoded.pieces), states=blank(encoded.states))
 
 
 def gather_present(encoded: Encoded) -> tuple[Tensor, Tensor]:

@@ -160,6 +160,15 @@ def test_training_that_learns_nothing_is_reported_once(name, tmp_path, capsys):
     assert capsys.readouterr().err.count("the objective 0_facts_genre learns nothing") == 1
 
 
+def test_a_loss_far_above_that_of_equal_scores_is_reported(tmp_path, capsys):
+    torch.manual_seed(0)
+    settings = {"encoders": {"text": bag(BagOfWords), "genre": bag(Category)}, "metric": "dot", "lr": 300.0}
+    train(tmp_path, make_rows(0, shuffled=True), objective=Match("text", "genre", "all"), **settings)
+    error = capsys.readouterr().err
+    assert error.count("the objective 0_text_genre learns nothing") == 1
+    assert "is far above that of vectors of zeros, 1.099" in error  # the logarithm of the number of genres
+
+
 def test_collapse_is_measured_by_column(tmp_path, capsys):
     torch.manual_seed(0)
     metrics = train(tmp_path, make_rows(0, constant=True), **classify())
