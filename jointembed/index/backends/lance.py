@@ -133,7 +133,7 @@ class LanceBackend:
         def draft(view: LanceView) -> _Draft:
             changed: list[Row] = []
             replaceable = view.info.clusters.get(name, ())
-            for block in view._blocks(["key"]):
+            for block in view._blocks([]):
                 for row in view.rows(block["key"].to_pylist()):
                     if (old := row.pop(name, None)) is not None and old not in replaceable:
                         fix = "choose another --output-column"
@@ -155,7 +155,9 @@ class LanceBackend:
             if where is not None and expression is None:
                 return None
             is_indexed = view.info.approximate.get(field, 0.0) >= MIN_RECALL
-            settings = index_settings(view.ledger.probes[field]) if is_indexed else {"use_index": False}
+            settings: dict[str, Any] = {"use_index": False}
+            if is_indexed:
+                settings = index_settings(view.ledger.probes[field], where is not None)
             keys, scores = view.nearest(field, query, k + len(exclude), expression, settings)
             keep = ~np.isin(keys, list(exclude))
             return keys[keep][:k], scores[keep][:k]

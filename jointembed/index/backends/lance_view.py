@@ -104,8 +104,6 @@ class LanceView:
         return ids
 
     def rows(self, keys: Sequence[int]) -> list[dict[str, Any]]:
-        if not len(keys):
-            return []
         table = self._take(keys, ["id", "cells"])
         return [
             {"id": id, **json.loads(cells)}
@@ -133,7 +131,7 @@ class LanceView:
 
     def vectors(self, field: str) -> Iterator[tuple[Keys, Float32s]]:
         if field in self.info.fields:
-            for block in self._blocks(["key", self._column("vector", field)]):
+            for block in self._blocks([self._column("vector", field)]):
                 keys, values = self._decode(block, field)
                 if len(keys):
                     yield keys, values
@@ -177,7 +175,8 @@ class LanceView:
         if field not in self.info.fields:
             return [None] * len(ids)
         keys = self.keys_of(ids)
-        digests = self._take(list(keys.values()), [self._column("digest", field)])[0].to_pylist() if keys else []
+        column = self._column("digest", field)
+        digests = self._take(list(keys.values()), [column])[column].to_pylist()
         by_id = dict(zip(keys, digests, strict=True))
         return [by_id.get(id) for id in ids]
 
@@ -219,7 +218,7 @@ class LanceView:
 
     def vectors_at(self, field: str, keys: Sequence[int]) -> tuple[Keys, Float32s]:
         """The vectors of those rows of some keys that have one, in their order."""
-        return self._decode(self._take(keys, ["key", self._column("vector", field)]), field)
+        return self._decode(self._take(keys, [self._column("vector", field)]), field)
 
     def expression(self, condition: Condition) -> str | None:
         """A condition in the language of the store, never null; None if only the cells can tell.
@@ -252,12 +251,10 @@ class LanceView:
 
     @cached_property
     def _order(self) -> tuple[Keys, Keys]:
-        """The keys of all rows, ascending, and where each stands in the table."""
-        table = self.dataset.scanner(columns=["key", "alive"]).to_table()
-        keys, alive = _numpy(table["key"], np.int64), pc.fill_null(table["alive"], False)
-        offsets = np.flatnonzero(alive.to_numpy())
-        offsets = offsets[np.argsort(keys[offsets], kind="stable")]
-        return keys[offsets], offsets
+        """The keys of all rows, ascending, and the addresses of the rows in the table."""
+        table = self.dataset.scanner(columns=["key", "alive"], with_row_id=True).to_table()
+        table = table.filter(pc.fill_null(table["alive"], False)).sort_by("key")
+        return _numpy(table["key"], np.int64), _numpy(table["_rowid"], np.int64)
 
     def _column(self, kind: str, field: str) -> str:
         return f"{kind}_{list(self.info.fields).index(field)}"
@@ -265,15 +262,24 @@ class LanceView:
     def _table(self, columns: Sequence[str], where: str | None = None) -> Any:
         return self.dataset.scanner(columns=list(columns), filter=where).to_table()
 
-    def _take(self, keys: Sequence[int], columns: Sequence[str]) -> Any:
-        ascending, offsets = self._order
-        return self.dataset.take(offsets[np.searchsorted(ascending, keys)], columns=list(columns))
+    def _take(self, keys: Sequence[int] | Keys, columns: Sequence[str]) -> Any:
+        """Some columns of the rows of some keys, in their order."""
+        ascending, addresses = self._order
+        rows = addresses[np.searchsorted(ascending, keys)]
+        # By address, since Lance's `take` counts past each deleted row, which may take seconds.
+        tables = [
+            self._table(["key", *columns], f"_rowid in ({_literals(rows[start : start + _BLOCK_ROWS].tolist())})")
+            for start in range(0, len(rows), _BLOCK_ROWS)
+        ]
+        table = pa.concat_tables(tables) if tables else self._table(["key", *columns], "false")
+        present = _numpy(table["key"], np.int64)
+        order = np.argsort(present)
+        return table.take(order[np.searchsorted(present, keys, sorter=order)])
 
     def _blocks(self, columns: Sequence[str]) -> Iterator[Any]:
         """Some columns of all rows in row order, block by block."""
-        offsets = self._order[1]
-        for start in range(0, len(offsets), _BLOCK_ROWS):
-            yield self.dataset.take(offsets[start : start + _BLOCK_ROWS], columns=list(columns))
+        for start in range(0, self.count(), _BLOCK_ROWS):
+            yield self._take(self.keys()[start : start + _BLOCK_ROWS], columns)
 
     def _decode(self, table: Any, field: str) -> tuple[Keys, Float32s]:
         """The keys and vectors of those rows of a table that have a vector."""
@@ -288,8 +294,13 @@ class LanceView:
         return keys, vectors
 
 
-def index_settings(probes: int) -> dict[str, Any]:
-    return {"use_index": True, "minimum_nprobes": probes, "refine_factor": _REFINE}
+def index_settings(probes: int, is_filtered: bool = False) -> dict[str, Any]:
+    """How a search reads an inverted file: so many lists, and under a condition as many more as Lance finds it needs.
+
+    The nearest rows that meet a condition are farther away, so that the lists nearest to the query may lack them.
+    """
+    limit = {} if is_filtered else {"maximum_nprobes": probes}
+    return {"use_index": True, "minimum_nprobes": probes, "refine_factor": _REFINE, **limit}
 
 
 def is_exact(value: Value) -> bool:
