@@ -6,6 +6,8 @@ the column, which makes one of them. A long sound takes several runs of the firs
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ POINTS, PRESENT = "points", "present"  # inputs of a fusion
 PROBABILITIES = "probabilities"
 INT8 = "int8"
 REQUIRED = READERS, *golden.FILES
+BLOCK_CELLS = 256  # cells that are read before they are computed
+MAX_ROWS_IN_BATCH, VALUES_IN_BATCH = 32, 64  # values of the first tensor, such as tokens
 
 Vectors = NDArray[np.float32]
 Session = Any  # onnxruntime.InferenceSession, which has no types
@@ -61,6 +65,27 @@ def open_session(path: Path) -> Session:
         raise DamagedError(path, f"ONNX Runtime cannot open it ({reason})", "pip install -U onnxruntime") from error
 
 
+def run_rows(session: Session, output: str, rows: Sequence[Mapping[str, NDArray[Any]]]) -> list[Vectors]:
+    """What a graph gives each row (1, ...), the same bits whatever the other rows are.
+
+    Rows of one shape are computed in batches of one size, the last one filled up. Large rows are computed alone: each
+    of them keeps the processor busy, and a single one would take longer in a batch.
+    """
+    shapes: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        shapes.setdefault(tuple(tensor.shape[1:] for tensor in row.values()), []).append(number)
+    results: list[Vectors] = [np.empty(0, np.float32)] * len(rows)
+    for shape, numbers in shapes.items():
+        size = max(1, min(MAX_ROWS_IN_BATCH, VALUES_IN_BATCH // max(1, math.prod(shape[0]))))
+        for start in range(0, len(numbers), size):
+            batch = numbers[start : start + size]
+            filled = batch + batch[-1:] * (size - len(batch))
+            tensors = {name: np.concatenate([rows[number][name] for number in filled]) for name in rows[batch[0]]}
+            for number, result in zip(batch, session.run([output], tensors)[0], strict=False):
+                results[number] = result[None]
+    return results
+
+
 @dataclass
 class OnnxColumn:
     """The way of a column from cells to vectors.
@@ -84,21 +109,47 @@ class OnnxColumn:
     tagger: Session | None = None
 
     def embed(
-        self, cell: Any, output: str = VECTOR, max_windows: int | None = None, precision: str = "float32"
-    ) -> Vectors | None:
-        """The vector (1, D) of a cell; None if nothing in it can be read."""
-        if not self.reader.elements(cell):
-            return None
+        self, cells: Sequence[Any], output: str = VECTOR, max_windows: int | None = None, precision: str = "float32"
+    ) -> list[Vectors | None]:
+        """The vector (1, D) of each cell; None if nothing in it can be read."""
+        readable = [number for number, cell in enumerate(cells) if self.reader.elements(cell)]
+        if self.reader.windowed or (precision == INT8 and self.int8 is not None):
+            pieces = [self._encode(cells[number], max_windows, precision) for number in readable]
+        else:
+            pieces = self._encode_batches([cells[number] for number in readable])
+        vectors: list[Vectors | None] = [None] * len(cells)
+        heads = [{ENCODED: encoded} for encoded in pieces]
+        for number, vector in zip(readable, run_rows(self.head, output, heads), strict=True):
+            vectors[number] = vector
+        return vectors
+
+    def _encode(self, cell: Any, max_windows: int | None, precision: str) -> Vectors:
+        """The vectors (1, P, W) of the pieces of a cell, some windows of a long sound at a time.
+
+        The steps of 8-bit integers depend on all that is computed at once, so that no other cell may be.
+        """
         session = self.int8 if precision == INT8 and self.int8 is not None else self.encoder
         blocks = self.reader.tensor_blocks(cell, self.in_pieces, max_windows)
         encoded = [session.run([ENCODED], tensors)[0] for tensors in blocks]
-        rows = np.concatenate([block.reshape(1, -1, block.shape[-1]) for block in encoded], 1)
-        vector: Vectors = self.head.run([output], {ENCODED: rows})[0]
-        return vector
+        return np.concatenate([block.reshape(1, -1, block.shape[-1]) for block in encoded], 1)
+
+    def _encode_batches(self, cells: Sequence[Any]) -> list[Vectors]:
+        """The vectors (1, P, W) of the pieces of each cell."""
+        tensors = [self.reader.tensors(cell, self.in_pieces) for cell in cells]
+        counts = [len(next(iter(own.values()))) for own in tensors]
+        rows = [
+            {name: tensor[row : row + 1] for name, tensor in own.items()}
+            for own, count in zip(tensors, counts, strict=True)
+            for row in range(count)
+        ]
+        encoded = iter(run_rows(self.encoder, ENCODED, rows))
+        return [np.concatenate([next(encoded) for _ in range(count)], 1) for count in counts]
 
 
 class OnnxSpace:
-    """The columns of a space that have been exported to ONNX, embedded as `Space` does, one cell at a time.
+    """The columns of a space that have been exported to ONNX, embedded as `Space` does.
+
+    A vector has the same bits alone and among others.
 
     Args:
         folder: of the graphs.
@@ -228,38 +279,56 @@ class OnnxSpace:
         """Embed cells as they are drawn: a vector (1, D) of each, in their order; see `embed`."""
         if column not in self.fusions:
             self.reader(column)
-        z: Vectors | None
-        for number, cell in enumerate(cells):
-            name, begun = f"{column}, cell {number}", perf_counter()
-            if missing(cell):
-                raise UsageError(name, "it is missing, so it has no vector", "leave it out")
+        is_sound = column in self._columns and self._columns[column].reader.windowed
+        source, number = iter(cells), 0
+        while block := list(itertools.islice(source, 1 if is_sound else BLOCK_CELLS)):
+            names, begun = [f"{column}, cell {number + place}" for place in range(len(block))], perf_counter()
+            number += len(block)
             if column in self.fusions:
-                z = self._fuse(name, column, cell, max_windows, precision)
+                vectors = self._fuse(names, column, block, max_windows, precision)
             else:
-                z = self._columns[column].embed(cell, VECTOR, max_windows, precision)
-            if z is None:
-                raise UsageError(name, "nothing in it can be read", "leave it out")
-            if not np.isfinite(z).all():
+                vectors = self._embed_column(names, column, block, max_windows, precision)
+            if not np.isfinite(vectors).all():
                 raise DamagedError(column, "the model gives vectors that are not finite", COPY_AGAIN)
             if seconds is not None:
                 seconds["network"] = seconds.get("network", 0.0) + perf_counter() - begun
-            yield z
+            yield from vectors[:, None]
 
-    def _fuse(self, name: str, fusion: str, row: Any, max_windows: int | None, precision: str) -> Vectors:
-        parts = self.fusions[fusion]
-        points, present = np.zeros((1, len(parts), self.dim), np.float32), np.zeros((1, len(parts)), bool)
-        for place, part in enumerate(parts):
-            cell = row_cell(row, part, self.reader(part).columns)
+    def _embed_column(
+        self, names: Sequence[str], column: str, cells: Sequence[Any], max_windows: int | None, precision: str
+    ) -> Vectors:
+        """The vectors (N, D) of cells with these names."""
+        for name, cell in zip(names, cells, strict=True):
             if missing(cell):
-                continue
-            point = self._columns[part].embed(cell, POINT, max_windows, precision)
-            if point is None:
-                raise UsageError(name, f"nothing in {part} can be read", "leave it out")
-            points[0, place], present[0, place] = point[0], True
-        if not present.any():
-            raise UsageError(name, "none of its parts is there", "give at least one of " + ", ".join(parts))
-        vector: Vectors = self._fusions[fusion].run([VECTOR], {POINTS: points, PRESENT: present})[0]
-        return vector
+                raise UsageError(name, "it is missing, so it has no vector", "leave it out")
+        vectors: list[Vectors] = []
+        for name, z in zip(names, self._columns[column].embed(cells, VECTOR, max_windows, precision), strict=True):
+            if z is None:
+                raise UsageError(name, "nothing in it can be read", "leave it out")
+            vectors.append(z)
+        return np.concatenate(vectors)
+
+    def _fuse(
+        self, names: Sequence[str], fusion: str, rows: Sequence[Any], max_windows: int | None, precision: str
+    ) -> Vectors:
+        """The vectors (N, D) of rows with these names."""
+        parts = self.fusions[fusion]
+        points = np.zeros((len(rows), len(parts), self.dim), np.float32)
+        present = np.zeros((len(rows), len(parts)), bool)
+        for place, part in enumerate(parts):
+            cells = [row_cell(row, part, self.reader(part).columns) for row in rows]
+            numbers = [number for number, cell in enumerate(cells) if not missing(cell)]
+            own = [cells[number] for number in numbers]
+            for number, point in zip(
+                numbers, self._columns[part].embed(own, POINT, max_windows, precision), strict=True
+            ):
+                if point is None:
+                    raise UsageError(names[number], f"nothing in {part} can be read", "leave it out")
+                points[number, place], present[number, place] = point[0], True
+        for number in np.flatnonzero(~present.any(1)).tolist():
+            raise UsageError(names[number], "none of its parts is there", "give at least one of " + ", ".join(parts))
+        tensors = [{POINTS: points[at : at + 1], PRESENT: present[at : at + 1]} for at in range(len(rows))]
+        return np.concatenate(run_rows(self._fusions[fusion], VECTOR, tensors))
 
     def derive_cells(self, column: str, vectors: Vectors) -> list[dict[str, Any]]:
         """The cells of other columns that can be read off vectors (N, D) of a column; see `Space.derive_cells`."""

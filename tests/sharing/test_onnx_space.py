@@ -85,6 +85,29 @@ def test_cells_of_several_texts(space, onnx):
     assert np.abs(onnx.embed("words", cells) - space.embed("words", cells)).max() <= TOLERANCE
 
 
+def test_cells_are_computed_in_batches_and_have_the_same_bits_alone(space, onnx, monkeypatch):
+    words = ["slow", "waltz", "fast", "reel"]
+    cells = [[" ".join(rng.choice(words, length)) for length in rng.integers(1, 5, n % 3 + 1)] for n in range(90)]
+    column, runs = onnx._columns["words"], []
+
+    class Session:
+        def run(self, *arguments):
+            runs.append(arguments)
+            return session.run(*arguments)
+
+    session = column.encoder
+    monkeypatch.setattr(column, "encoder", Session())
+    together = onnx.embed("words", cells)
+    assert len(runs) < 30 and np.abs(together - space.embed("words", cells)).max() <= TOLERANCE
+    for number, cell in enumerate(cells):
+        assert np.array_equal(onnx.embed("words", [cell])[0], together[number]), cell
+
+
+def test_the_first_wrong_cell_is_named(onnx):
+    with pytest.raises(UsageError, match="words, cell 301: it is missing"):
+        onnx.embed("words", [*["reel"] * 301, None, "waltz", None])
+
+
 def test_an_index_is_made_and_searched_without_torch(home, space, tmp_path):
     table = tmp_path / "rows.jsonl"
     table.write_text('{"id": "a", "words": "slow waltz"}\n{"id": "b", "words": ["fast", "reel"]}\n')
