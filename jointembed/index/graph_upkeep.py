@@ -30,10 +30,11 @@ class GraphUpkeep:
             raise UsageError("kind", f"must be hnsw or ivf, got {kind!r}", "use one of them")
         with self._reading() as snapshot:
             name = snapshot.field_name(field)
-            if (engine := self._backend.engine) is not None:
-                if kind == "hnsw":
-                    raise UsageError("kind", "this store has inverted files only", "use ivf, or leave it out")
-                return engine.build_approximate(name)
+        if (engine := self._backend.engine) is not None:
+            if kind == "hnsw":
+                raise UsageError("kind", "this store has inverted files only", "use ivf, or leave it out")
+            return engine.build_approximate(name)
+        with self._reading() as snapshot:
             view = snapshot.field(name)
         if kind == "ivf" or (kind is None and not fits_memory(view)):
             recall, is_graph = view.build_ivf(), False

@@ -179,8 +179,7 @@ class LanceBackend:
             column, "IVF_PQ", metric="l2" if info.metric == "euclidean" else "dot", replace=True,
             num_partitions=max(1, count // _ROWS_IN_LIST), num_sub_vectors=parts,
         )  # fmt: skip
-        with self._view() as view:
-            probes, recall = self._measure(view, field)
+        probes, recall = self._measure(LanceView(self.uri, self._open()), field)
         self._write(
             lambda view: replace(
                 self._draft(view, Changes(edit_info=lambda info: info.with_approximate(field, recall)), []),

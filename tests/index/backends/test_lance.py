@@ -158,6 +158,21 @@ def test_an_approximate_search_is_measured_and_sees_later_commits(index, monkeyp
     assert index.search_batch(vectors[8:9], 1)[0].shape == (1, 1), "other searches are exact"
 
 
+def test_the_recall_is_that_of_the_index_that_was_built(index, monkeypatch):
+    vectors = unit(4_000)
+    index.add([{"id": f"s{n}"} for n in range(4_000)], vectors, "audio")
+    monkeypatch.setattr(lance_backend, "_ROWS_IN_LIST", 260)
+    monkeypatch.setattr(lance_backend, "_TARGET_RECALL", 0.0)
+    with index.reading():
+        recall = index.build_approximate()
+    assert 0.8 < recall < 1, "8 of 15 lists do not hold all neighbors of random vectors"
+    monkeypatch.setattr(lance_backend, "MIN_RECALL", 0.0)
+    nearest = np.argsort(-(vectors[:100] @ vectors.T), 1)[:, 1:11]
+    hits = [{hit.id for hit in index.similar(f"s{n}", 10)} for n in range(100)]
+    shares = [len(ids & {f"s{n}" for n in row}) / 10 for ids, row in zip(hits, nearest, strict=True)]
+    assert abs(np.mean(shares) - recall) < 0.04
+
+
 def test_an_approximate_search_that_finds_too_little_is_not_used(index, monkeypatch):
     vectors = unit(2_000)
     index.add([{"id": f"s{n}"} for n in range(2_000)], vectors, "audio")
