@@ -1,4 +1,7 @@
-"""The API reference that is made of the docstrings."""
+"""The pages that are made of the docstrings and of the guides."""
+
+import re
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +27,14 @@ def test_without_its_extra_the_command_says_how_to_install_it(tmp_path, monkeypa
 def test_every_public_name_has_an_entry_and_no_page_needs_the_network(tmp_path, browser, capsys):
     pytest.importorskip("pdoc", reason="pdoc is not installed")
     assert main(["docs", str(tmp_path / "out")]) == 0
-    assert "index.html: the reference of" in capsys.readouterr().out
+    assert "and the reference of" in capsys.readouterr().out
+    root = Path(__file__).parents[2] / "recipes"
+    for source in [root / "README.md", *root.glob("*/README.md")]:
+        guide = tmp_path / "out" / "recipes" / source.relative_to(root).with_suffix(".html")
+        text = guide.read_text("utf-8")
+        assert source.read_text("utf-8").partition("\n")[0].removeprefix("# ").split("'")[0] in text
+        links = [link for link in re.findall(r'(?:href|src)="([^"#]+)', text) if ":" not in link]
+        assert links and [link for link in links if not (guide.parent / link).exists()] == []
     for name in jointembed.__all__:
         module = getattr(jointembed, name).__module__
         page = tmp_path / "out" / f"{module.replace('.', '/')}.html"
@@ -36,4 +46,8 @@ def test_every_public_name_has_an_entry_and_no_page_needs_the_network(tmp_path, 
     page.get_by_role("link", name="jointembed.space.space").first.click()
     page.get_by_role("heading", name="jointembed.space.space").or_(page.locator("#Space")).first.wait_for()
     assert all(url.startswith(("file:", "data:")) for url in requests)
+    page.goto((tmp_path / "out" / "index.html").as_uri())
+    page.get_by_role("link", name="Guide", exact=True).click()
+    page.get_by_role("link", name="own", exact=True).first.click()
+    page.get_by_role("heading", name="Parts of your own").wait_for()
     page.close()
