@@ -116,12 +116,14 @@ def print_metrics(report: Mapping[str, Any], as_json: bool) -> None:
 def _print_classes(classes: Sequence[Mapping[str, Any]]) -> None:
     """Print the metrics of each label."""
     numbers = ["rows", "recall", "precision", "F1"]
+    headings = ["label", "rows", "recall", "95 % interval", "precision", "F1", "most often taken for"]
     rows = []
     for label in classes:
         confused = f"{label['confused_with']} ({label['confused_rows']:,})" if label["confused_rows"] else ""
-        values = map(format_number, (label["recall"], label["precision"], label["f1"]))
-        rows.append([label["label"], f"{label['rows']:,}", *values, confused])
-    print_table(["label", *numbers, "most often taken for"], rows, right=numbers)
+        recall, *values = map(format_number, (label["recall"], label["precision"], label["f1"]))
+        interval = " - ".join(map(format_number, label["recall_interval"] or ()))
+        rows.append([label["label"], f"{label['rows']:,}", recall, interval, *values, confused])
+    print_table(headings, rows, right=numbers)
 
 
 def format_number(value: float | None) -> str:

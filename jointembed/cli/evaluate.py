@@ -164,13 +164,14 @@ def _add_classes(evaluation: _Evaluation, target: str, png: str | None) -> None:
     """Add the metrics of each label to the report, and draw the confusion matrix."""
     from pathlib import Path
 
-    from ..evaluation.confusion import Confusion
+    from ..evaluation.confusion import Confusion, label_metrics
 
     if evaluation.labels is None:
         wrong = f"{target} has no single label for each query"
         raise UsageError("--classes", wrong, "leave --classes and --png out, or choose another --target")
-    confusion = Confusion.count(*evaluation.labels)
-    evaluation.report["classes"] = confusion.per_label()
+    true, predicted = evaluation.labels
+    confusion = Confusion.count(true, predicted)
+    evaluation.report["classes"] = label_metrics(true, predicted, evaluation.units)
     evaluation.report["confusion"] = {"labels": confusion.labels, "matrix": confusion.matrix.tolist()}
     if png is not None:
         from ..analyze.confusion_plot import draw

@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .intervals import Bootstrap
+
+SCORES = ("recall", "precision", "f1")
+
 
 @dataclass(frozen=True)
 class Confusion:
@@ -62,3 +66,37 @@ class Confusion:
                 "confused_rows": int(wrong[at, worst]),
             })  # fmt: skip
         return metrics
+
+
+def label_metrics(
+    true: Sequence[str], predicted: Sequence[str], groups: Sequence[Any] | None = None, n_resamples: int = 1000
+) -> list[dict[str, Any]]:
+    """The metrics of each label, with the 95 % bootstrap intervals of its scores.
+
+    Args:
+        true: (N,).
+        predicted: (N,).
+        groups: (N,) the group of each row, such as its artist, which are resampled instead of rows.
+        n_resamples: number of resamples.
+
+    Returns:
+        What `Confusion.per_label` returns, with `recall_interval`, `precision_interval` and `f1_interval` of each
+        label: its ends, None if there is a single group, or no resample has a value.
+    """
+    confusion, bootstrap = Confusion.count(true, predicted), Bootstrap(len(true), groups, n_resamples)
+    place = {label: at for at, label in enumerate(confusion.labels)}
+    at_true, at_predicted = (np.array([place[label] for label in labels]) for labels in (true, predicted))
+    size, right = len(place), at_true == at_predicted
+    resampled = np.empty((3, n_resamples, size))
+    with np.errstate(invalid="ignore"):  # a label without a row or a prediction has no value
+        for number, weights in enumerate(bootstrap.weights()):
+            rows, predictions = (np.bincount(places, weights, size) for places in (at_true, at_predicted))
+            hits = np.bincount(at_true[right], weights[right], size)
+            resampled[:, number] = hits / rows, hits / predictions, 2 * hits / (rows + predictions)
+    metrics = confusion.per_label()
+    for name, values in zip(SCORES, resampled, strict=True):
+        low, high = bootstrap.interval(values)
+        for label in metrics:
+            at = place[label["label"]]
+            label[f"{name}_interval"] = None if low[at] is None else [low[at], high[at]]
+    return metrics

@@ -203,7 +203,10 @@ def test_classes_are_counted_and_drawn(place, capsys, target):
     accuracy = sum(matrix[at][at] for at in range(len(matrix))) / report["queries"]
     assert accuracy == pytest.approx(report["metrics"]["accuracy" if target == "artist" else "hit@1"]["value"])
     assert main([*words, "--classes", "--png", "2.png"]) == 0
-    assert "most often taken for" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "most often taken for" in printed
+    low, high = report["classes"][0]["recall_interval"]
+    assert low <= report["classes"][0]["recall"] <= high and f"{low:.4f} - {high:.4f}" in printed
     assert (place / "1.png").read_bytes() == (place / "2.png").read_bytes()
 
 
