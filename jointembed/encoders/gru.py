@@ -35,8 +35,24 @@ class GRU(SequenceEncoder):
 
     def read(self, h: Tensor) -> Tensor:
         """Vectors (B, T, D) -> (B, D); see `SequenceEncoder.read`."""
-        out, _ = self.network(h[:, -self.length :])
+        h = h[:, -self.length :]
+        out = self._read_in_onnx(h) if torch.onnx.is_in_onnx_export() else self.network(h)[0]
         return cast(Tensor, out.mean(1) if self.mean else out[:, -1])
+
+    def _read_in_onnx(self, h: Tensor) -> Tensor:
+        """The states (B, T, D) by the operator of ONNX, since torch exports a GRU for one number of steps only."""
+        network, h = self.network, h.transpose(0, 1)
+        for layer in range(self.layers):
+            names = [f"{kind}_l{layer}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            gates = [getattr(network, name).chunk(3) for name in names]
+            w, r, *biases = (torch.cat([update, reset, new]) for reset, update, new in gates)
+            out = torch.onnx.ops.symbolic(
+                "GRU", (h, w[None], r[None], torch.cat(biases)[None]),
+                {"hidden_size": network.hidden_size, "linear_before_reset": 1},
+                dtype=h.dtype, shape=(h.shape[0], 1, h.shape[1], network.hidden_size), version=20,
+            )  # fmt: skip
+            h = out[:, 0]
+        return h.transpose(0, 1)
 
     def states(self, h: Tensor, x: Ragged) -> Tensor:
         """Vectors of the pieces that are read h (P, D) -> the state at each of them (P, D)."""

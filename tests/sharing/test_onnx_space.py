@@ -12,8 +12,20 @@ import pytest
 import soundfile
 import torch
 
-from jointembed import BagOfWords, CausalTransformer, ConvNet, EmbeddingBag, Index, LogMel, PianoRoll, Space
+from jointembed import (
+    GRU,
+    BagOfWords,
+    Category,
+    CausalTransformer,
+    ConvNet,
+    EmbeddingBag,
+    Index,
+    LogMel,
+    PianoRoll,
+    Space,
+)
 from jointembed.__main__ import main
+from jointembed.encoders import AttentionPooling
 from jointembed.errors import DamagedError, MismatchError, UnsafeError, UsageError, UserError
 from jointembed.readers import TokenReader
 from jointembed.readers.log_mel import WINDOWS_IN_BLOCK
@@ -234,3 +246,54 @@ def test_lists_in_order_rolls_and_fusions(tmp_path):
         assert np.abs(onnx.embed(column, own) - space.embed(column, own)).max() <= TOLERANCE, column
     with pytest.raises(UsageError, match="none of its parts"):
         onnx.embed("both", [{"id": "7"}])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda: GRU(length=6, layers=2),
+        lambda: GRU(length=6, mean=True),
+        lambda: AttentionPooling(length=6),
+        lambda: CausalTransformer(length=6, layers=1),
+    ],
+)
+def test_lists_of_any_length_by_each_pooling(tmp_path, pool):
+    torch.manual_seed(0)
+    genre = Category()
+    genre.fit([str(n) for n in range(9)])
+    space = Space(8, {"genre": EmbeddingBag(genre)}, pools={"genre": pool()})
+    space.build()
+    with torch.no_grad():
+        for parameter in space.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    [result] = onnx_graphs.write_graphs(space.eval(), {}, tmp_path / "onnx")
+    assert result.refusal == ""
+    onnx = OnnxSpace.load(tmp_path / "onnx")
+    for length in (1, 2, 5, 6, 7, 40):
+        cells = [[str(n) for n in rng.integers(0, 9, length)] for _ in range(3)]
+        exact = space.embed("genre", cells)
+        assert np.abs(onnx.embed("genre", cells) - exact).max() <= TOLERANCE, length
+        rows = [onnx.reader("genre").tensors(cell, in_pieces=True) for cell in cells]
+        tensors = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        graph = open_session(tmp_path / "onnx" / "genre.onnx")
+        assert np.abs(graph.run(["vector"], tensors)[0] - exact).max() <= TOLERANCE, length
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["clap", "ast", "wav2vec2", "whisper"])
+def test_sounds_that_transformers_prepares_are_left_out_in_one_line(tmp_path, capsys, kind):
+    from tiny_models import tiny_model, words
+
+    model, extractor = tiny_model(kind)
+    model.save_pretrained(tmp_path / "model")
+    extractor.save_pretrained(tmp_path / "model")
+    if kind == "clap":
+        words(tmp_path / "model")
+    assert main(["adopt", str(tmp_path / "model"), str(tmp_path / "m.ckpt")]) == 0
+    capsys.readouterr()
+    main(["export", str(tmp_path / "m.ckpt"), str(tmp_path / "out"), "--onnx"])
+    lines = [line for line in "".join(capsys.readouterr()).splitlines() if line.startswith("onnx: audio")]
+    assert len(lines) == 1 and "left out: " in lines[0] and "the feature extractor of transformers" in lines[0]
+    columns = json.loads((tmp_path / "out/onnx/config.json").read_text())["columns"]
+    assert list(columns) == (["caption"] if kind == "clap" else [])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ... import audio
+from ...errors import LEAVE_OUT, UsageError
 from ...readers.reader import Array, FileReader
 from ...readers.windows import count_windows, evenly_spaced
+
+if TYPE_CHECKING:
+    from ...readers.front_end import FrontEnd
 
 # N samples, P pieces, T frames
 
@@ -47,6 +51,15 @@ class PretrainedAudio(FileReader):
     def settings(self) -> dict[str, Any]:
         """All settings that affect vectors, defaults included."""
         return {name: getattr(self.extractor, name) for name in self.setting_names}
+
+    def front_end(self) -> FrontEnd:
+        """See `Reader.front_end`: it has none.
+
+        Raises:
+            UsageError: always.
+        """
+        wrong = "the feature extractor of transformers, which prepares its sounds, is not exported to ONNX"
+        raise UsageError(type(self).__name__, wrong, LEAVE_OUT)
 
     def preprocess_config(self) -> dict[str, Any]:
         """The settings that decide the result of `preprocess`."""
