@@ -34,9 +34,12 @@ NUMBER_NAMES = TARGET_NAMES | set(
     "year age rooms beds bedrooms bathrooms count area size length width height duration seconds latitude longitude lat"
     " lon weight distance floor".split()
 )
+ITEM_NAMES = set("title titles name names".split())  # of items, when they are short
+MAX_WORDS_OF_NAME = 4
 GROUPS = set("artist album host speaker singer author composer".split())  # whose rows are alike
 POSITION_NAMES = set("fold split index row".split())
 MAX_NUMERIC_LABELS = 20  # columns with more different whole numbers are numbers, unless their name says otherwise
+MAX_WINDOW_SECONDS = 6.0  # of a sound; a longer one is read by its windows
 SAMPLED_CELLS = 200
 RARE = "almost every row has a different value, so it is not usable as a label"
 
@@ -51,7 +54,8 @@ class TypedColumn:
         values: the number of distinct values, counting the elements of lists.
         rows: the number of rows that have it.
         why: the reason for the kind, in a few words.
-        about: arguments of its reader: the sample rate and length of sounds, the shape of bitmaps.
+        about: arguments of its reader: the sample rate and length of sounds, the shape of bitmaps; `is_name` if a text
+            is a short title, which names an item and does not describe it.
     """
 
     name: str
@@ -181,7 +185,7 @@ def _infer_texts(
     names, is_rare = split_name(name), values > len(texts) / 2
     why = f"{values:,} different texts of about {words:.0f} word" + ("s" if round(words) != 1 else "")
     if not names & (LABEL_NAMES | TAG_NAMES) and (names & TEXT_NAMES or words >= 4 or (words >= 2 and is_rare)):
-        return "text", why, {}
+        return "text", why, {"is_name": bool(names & ITEM_NAMES) and words < MAX_WORDS_OF_NAME and is_rare}
     if mean(map(len, map(_elements, _sample(cells)))) >= 1.5:
         return _list_kind(name), f"{values:,} values in lists of {_mean_length(cells)}", {}
     if words >= 2 and is_rare:
@@ -201,7 +205,7 @@ def _inspect_sounds(kind: str, files: list[Path]) -> tuple[str, str, dict[str, A
             rates[info.samplerate] += 1
             seconds.append(info.duration)
     rate, length = (rates.most_common(1)[0][0], median(seconds)) if rates else (16000, 5.0)
-    about = {"rate": min(rate, 22050), "seconds": round(max(length, 0.2) if length <= 10 else 6.0, 1)}
+    about = {"rate": min(rate, 22050), "seconds": round(min(max(length, 0.2), MAX_WINDOW_SECONDS), 1)}
     return kind, f"{len(files):,} files of {rate} Hz, {length:.1f} s", about
 
 

@@ -53,7 +53,7 @@ class RecipeWriter:
         self.pools: dict[str, tuple[str, str]] = {}
         self.fusions: dict[str, tuple[list[str], str]] = {}
         self.objectives: list[tuple[Config, str]] = []
-        self.evaluated: tuple[str, str] | None = None
+        self.evaluated: list[tuple[str, str]] = []  # what the first query finds
         self.used: dict[str, TypedColumn] = {}
         self.content_pairs: list[tuple[TypedColumn, TypedColumn]] = []
         self._choose_objectives()
@@ -68,7 +68,8 @@ class RecipeWriter:
     # -- objectives ----------------------------------------------------------------------------------------------------
 
     def _choose_objectives(self) -> None:
-        contents = self._of("sound") + self._of("bitmap") + self._of("text")
+        contents = self._of("sound") + self._of("bitmap")
+        contents += [text for text in self._of("text") if not contents or not self._leave_out_name(text)]
         labels, lists, numbers = self._of("label"), self._of("list", "tags"), self._of("number")
         best = max((number.target_rank for number in numbers), default=0)
         targets = [number for number in numbers if 0 < best == number.target_rank]
@@ -141,8 +142,9 @@ class RecipeWriter:
             return
         self._add("Match", {"query": query.name, "target": target.name, **options}, why, [query, target])
         common = self.present[query.name] & self.present[target.name] & self.dev
-        if self.evaluated is None and common.any() and not target.about.get("numbers"):
-            self.evaluated = query.name, target.name
+        is_first = not self.evaluated or self.evaluated[0][0] == query.name
+        if is_first and common.any() and not target.about.get("numbers"):
+            self.evaluated.append((query.name, target.name))
 
     def _regress(self, query: str, target: TypedColumn, columns: list[TypedColumn]) -> None:
         self.used[target.name] = target
@@ -167,7 +169,7 @@ class RecipeWriter:
             mels, size = (64, 1024) if rate >= 16000 else (40, 512)
             frames = {"n_mels": mels, "n_fft": size, "hop_length": rate // (50 if seconds > 1.5 else 100)}
             reader = _call("LogMel", sample_rate=rate, seconds=seconds, **frames, gain=6.0, masks=1)
-            return _call("ConvNet", reader=reader, channels=[24, 48, 96, 128], dropout=0.3)
+            return _call("ConvNet", reader=reader, channels=[16, 32, 64, 128], dropout=0.3)
         if column.kind == "bitmap" and min(column.about["shape"]) >= 16:
             stages = min(7, max(2, math.ceil(math.log2(max(column.about["shape"]) / 4))))
             channels = [min(128, 16 * 2**stage) for stage in range(stages)]
@@ -195,6 +197,13 @@ class RecipeWriter:
             self.left_out.append((column.name, "no training row has it"))
             return False
         return True
+
+    def _leave_out_name(self, text: TypedColumn) -> bool:
+        """Whether a text is a name, about which a sound or a picture says nothing; it is left out then."""
+        if text.about.get("is_name"):
+            self.columns.remove(text)
+            self.left_out.append((text.name, f"{text.why}: names of the rows, which describe nothing"))
+        return bool(text.about.get("is_name"))
 
     def _have_common_rows(self, first: TypedColumn, second: TypedColumn) -> bool:
         return bool((self.present[first.name] & self.present[second.name] & self.train).any())
@@ -258,11 +267,11 @@ class RecipeWriter:
             lines += _dump({"group": self.group}, "no column split: 80/10/10 by a hash of it" + hint, 1)
         lines += ["trainer:", *_dump({"max_epochs": epochs}, "about 2,000 steps, 10 to 100 epochs", 1)]
         lines += _dump({"check_val_every_n_epoch": max(1, epochs // 10), "default_root_dir": f"runs/{name}"}, "", 1)
-        if self.evaluated is not None:
+        if self.evaluated:
             lines.append("  callbacks:")
-            query, target = self.evaluated
+        for query, target in self.evaluated:
             evaluate = _call("jointembed.Evaluate", query=query, target=target, max_queries=1000)
-            lines += _dump([evaluate], f"metrics on the {dev:,} dev rows during training", 2)
+            lines += _dump([evaluate], f"how well {query} finds {target} in the {dev:,} dev rows, during training", 2)
         lines += [f"# left out: {_join(column)}: {_join(reason)}" for column, reason in self.left_out]
         return "\n".join(lines) + "\n"
 

@@ -132,6 +132,39 @@ def test_a_recipe_knows_rates_lengths_and_shapes_from_the_files(tmp_path, monkey
     )
 
 
+def test_titles_are_not_matched_with_sounds_and_every_trained_pair_is_evaluated(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {
+            **row,
+            "title": f"{'Amber Copper Silent Golden'.split()[n % 4]} Garden {n}",
+            "split": ["train", "dev"][n % 5 == 4],
+        }
+        for n, row in enumerate(sounds(tmp_path)[0])
+    ]
+    soundfile.write(tmp_path / "long.wav", np.zeros(8000 * 12), 8000)
+    rows = [{**row, "audio": "long.wav"} if n % 3 else row for n, row in enumerate(rows)]
+    written(tmp_path, rows)
+    assert main(["init", ".", "--out", "a.yaml"]) == 0
+    text = (tmp_path / "a.yaml").read_text()
+    recipe = yaml.safe_load(text)
+    assert targets(recipe) == {"audio -> caption", "audio -> genre", "caption -> genre", "audio -> artist"}
+    assert "# left out: title: " in text and "describe nothing" in text
+    evaluated = [call["init_args"] for call in recipe["trainer"]["callbacks"]]
+    assert [(call["query"], call["target"]) for call in evaluated] == [
+        ("audio", "caption"),
+        ("audio", "genre"),
+        ("audio", "artist"),
+    ]
+    assert recipe["model"]["encoders"]["audio"]["init_args"]["reader"]["init_args"]["seconds"] == 6.0
+    news = [
+        {"title": f"Minister {n} says that prices of bread and milk rise", "genre": "ab"[n % 2]} for n in range(COUNT)
+    ]
+    written(tmp_path, news)
+    assert main(["init", ".", "--out", "b.yaml"]) == 0
+    assert targets(yaml.safe_load((tmp_path / "b.yaml").read_text())) == {"title -> genre"}
+
+
 def test_unusable_columns_are_left_out_with_their_reason(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [{"caption": f"some words about {n}", "genre": "ab"[n % 2], "gone": f"no/{n}.wav", "same": "x",
