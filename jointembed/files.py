@@ -146,6 +146,12 @@ def check_writable(path: Path | str, content: str, *suffixes: str) -> None:
             raise OSError(code or errno.EACCES, os.strerror(code or errno.EACCES))
 
 
+def check_not_input(out: Path | str, source: Path | str | None) -> None:
+    """Raise UsageError if a file that is to be written is one that is read."""
+    if source is not None and Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
+        raise UsageError(out, "this is the file that is read", "write another file")
+
+
 def _part(path: Path) -> Path:
     """Where a file is written before it takes the place of `path`."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -34,9 +34,10 @@ def embed(
         device: what computes: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps.
         trust: a package whose encoders and readers the model may import.
     """
-    from ..files import check_writable
+    from ..files import check_not_input, check_writable, expand_user
 
     check_writable(out, "a table", ".parquet")
+    check_not_input(out, expand_user(table))
     import pyarrow as pa
 
     from ..data.trained import open_as_trained

@@ -30,6 +30,8 @@ _SIGNS = {"trainer.val_check_interval": "`val_check_interval`", "seed_everything
 _REFUSED = re.compile(r"Does not validate against any of the Union subtypes Subtypes: (.*?) Errors: - (.*?)\.? - ")
 _OPTION = re.compile(r"Problem with given class_path '([\w.]+)': Option '(\w+)' is not accepted")
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+_MEMORY = re.compile("can't allocate memory|CUDA out of memory|Unable to allocate")  # of torch and NumPy
+_SIZE = re.compile("[0-9.]+ (?:bytes|[KMGTP]iB)")
 MAX_MESSAGE_CHARACTERS = 400
 
 
@@ -38,6 +40,10 @@ def report(error: Exception) -> int:
     failure = error if isinstance(error, UserError) else find_own_code(error)
     if failure is None and isinstance(error, OSError):
         failure = from_oserror(error)
+    if failure is None and (isinstance(error, MemoryError) or _MEMORY.search(str(error))):
+        fix = "lower model.dim, data.batch_size or the number of rows, or use a machine with more memory"
+        size = _SIZE.search(str(error))
+        failure = UsageError("memory", f"there is too little{f' for {size[0]} at once' if size else ''}", fix)
     if failure is not None:
         line, code = f"{failure}", failure.code
     else:

@@ -53,9 +53,10 @@ def neighbors(
     import sys
 
     from ..errors import UsageError
-    from ..files import check_writable
+    from ..files import check_not_input, check_writable, expand_user
 
     check_writable(out, "a table", ".parquet")
+    check_not_input(out, queries and expand_user(queries))
     if queries is None:
         options = {"exclude": exclude, "column": column, "split": split != "all", "trust": trust}
         of_rows: dict[str, Any] = options | {"device": device != "auto", "strict": strict}

@@ -28,7 +28,10 @@ def recipes(name: str | None = None, recipe: str | None = None, folder: str | No
     if recipe is not None:
         raise UsageError(recipe, "unexpected argument", "write recipes NAME, or recipes copy RECIPE FOLDER")
     if name is not None:
-        print(resolve(name).read_text(), end="")
+        path = resolve(name)
+        if path.is_dir():
+            raise UsageError(name, "this is a folder, not a recipe", "give the name of a recipe, such as songs/joint")
+        print(path.read_text("utf-8", "replace"), end="")
         return
     from .console import print_table
 

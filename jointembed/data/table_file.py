@@ -28,6 +28,8 @@ BYTES_IN_BATCH = 1 << 24
 BYTES_IN_BLOCK = 1 << 24  # of a .csv file; no row may be longer
 TEXT_SUFFIXES = (".csv", ".tsv")
 MAX_CELLS_IN_BATCH = 1 << 16
+MAX_NESTING = 64  # levels of lists and dicts in a row; Python's own limit is a few hundred
+LINE_BY_LINE = "write one row a line, without brackets and commas around them, or convert it: jq -c '.[]' FILE"
 ROWS_OF_JSON = 20_000  # that are converted at a time
 
 CONVERSION = 3  # raised when a file is converted differently
@@ -288,8 +290,18 @@ def _read_jsonl(path: Path) -> Iterator[list[dict[str, Any]]]:
                 continue
             try:
                 row = json.loads(line)
+                is_deep = line.count("[") + line.count("{") > MAX_NESTING and _is_deep(row)
             except ValueError as error:
+                if number == 1 and line.lstrip().startswith("["):
+                    raise DamagedError(path, "it is one JSON array", LINE_BY_LINE) from error
                 raise DamagedError(f"{path}, line {number}", "it is not JSON", "correct the line") from error
+            except RecursionError:
+                is_deep = True
+            if is_deep:
+                wrong = f"a cell is nested more than {MAX_NESTING} levels deep"
+                raise DamagedError(f"{path}, line {number}", wrong, "flatten it, or write it as text")
+            if number == 1 and isinstance(row, list):
+                raise DamagedError(path, "it is one JSON array", LINE_BY_LINE)
             if not isinstance(row, dict):
                 raise DamagedError(f"{path}, line {number}", "it is not a row", 'write {"column": value, ...}')
             rows.append(row)
@@ -298,6 +310,16 @@ def _read_jsonl(path: Path) -> Iterator[list[dict[str, Any]]]:
                 rows = []
     if rows:
         yield rows
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether lists and dicts are nested more than `MAX_NESTING` levels deep."""
+    level, depth = [value], 0
+    while level and depth <= MAX_NESTING:
+        nested = [part for part in level if isinstance(part, list | dict)]
+        level = [inner for part in nested for inner in (part.values() if isinstance(part, dict) else part)]
+        depth += bool(nested)
+    return depth > MAX_NESTING
 
 
 def _kind(cell: Any) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
+from ..index.backends.encoding import RESERVED_COLUMNS
 from ..values import key, missing, row_cell
 
 
@@ -39,13 +40,18 @@ def rows_with_cell(space: Any, rows: Any, column: str, split: str) -> list[tuple
             raise UsageError(name, wrong, did_you_mean(name, rows.columns))
     if "id" not in rows.columns:
         raise UsageError(rows.name, "its rows have no column id", "add one, with a different value in each row")
+    for name in set(RESERVED_COLUMNS).intersection(rows.columns):
+        raise UsageError(name, "an index has a column of this name for itself", "rename the column of the table")
     inputs = [name for part in needed for name in (space.reader(part).columns if fused else ()) or [part]]
     files = path_columns(space)
     pairs = []
-    for row, located in zip(rows.dicts(), rows.dicts(None, files), strict=True):
+    for number, (row, located) in enumerate(zip(rows.dicts(), rows.dicts(None, files), strict=True), 1):
         cell = located if fused else row_cell(located, column, reads)
         empty = all(missing(located.get(part)) for part in needed) if fused else missing(cell)
         if not empty and split in ("all", row.get("split")):
+            if missing(row.get("id")) or isinstance(row["id"], list | dict):
+                wrong = f"its id must be text or a number, got {row.get('id')!a}"
+                raise UsageError(f"{rows.name}, row {number}", wrong, "give every row a different id")
             path = {"_file": row[column]} if column in files and isinstance(row[column], str) else {}
             digest = _digest({name: located.get(name) for name in inputs}, files)
             pairs.append(({**row, **path, "_digest": digest, "id": str(row["id"])}, cell))

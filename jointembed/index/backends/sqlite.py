@@ -187,7 +187,9 @@ class SQLiteBackend:
             example = next(iter(sorted(self.path.glob("*.index"))), self.path / "songs.index")
             raise UsageError(path, "this is a folder, not an index", f"give the file of an index, such as {example}")
         if not self.path.is_file():
-            near = nearest(self.path.name, [file.name for file in self.path.absolute().parent.glob("*.index")])
+            near = nearest(
+                self.path.name, [file.name for file in self.path.absolute().parent.glob("*.index") if file.is_file()]
+            )
             make = f"make it with: {rebuild_command(self.path)}"
             fix = f"did you mean {self.path.with_name(near)}?" if near else make
             raise UsageError(path, "index not found", fix)

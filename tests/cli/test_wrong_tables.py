@@ -1,0 +1,108 @@
+"""Tables, files and sizes that cannot work: each ends in one line with its fix, and nothing is lost."""
+
+import json
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from jointembed import BagOfWords, EmbeddingBag
+from jointembed.__main__ import main
+from jointembed.cli.errors import report
+from jointembed.space.space import Space
+
+ROWS = [{"id": f"a{n}", "words": f"w{n % 3} x"} for n in range(6)]
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch, capsys):
+    """The code and the complaint of a command in a folder with a model of words, m.ckpt."""
+    monkeypatch.chdir(tmp_path)
+    space = Space(4, {"words": EmbeddingBag(BagOfWords())})
+    space.reader("words").fit([row["words"] for row in ROWS])
+    space.build()
+    space.save("m.ckpt")
+
+    def run(line):
+        capsys.readouterr()
+        code = main(line.split())
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def deep(levels):
+    return '{"id": "b", "words": "x", "note": ' + "[" * levels + "]" * levels + "}"
+
+
+TABLES = {
+    "null id": ('{"id": null, "words": "x"}', 2, "row 7: its id must be text or a number, got None"),
+    "no id": ('{"words": "x"}', 2, "row 7: its id must be text or a number"),
+    "empty id": ('{"id": "", "words": "x"}', 2, "row 7: its id must be text or a number"),
+    "list as id": ('{"id": ["b"], "words": "x"}', 2, "row 7: its id must be text or a number, got ['b']"),
+    "object as id": ('{"id": {"n": 1}, "words": "x"}', 2, "row 7: its id must be text or a number"),
+    "reserved column": ('{"id": "b", "words": "x", "_file": 1}', 2, "_file: an index has a column of this name"),
+    "nested cell": (deep(70), 5, "line 7: a cell is nested more than 64 levels deep"),
+    "deeply nested cell": (deep(50_000), 5, "line 7: a cell is nested more than 64 levels deep"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_that_cannot_be_indexed_names_the_row(name, ask, tmp_path):
+    line, code, problem = TABLES[name]
+    (tmp_path / "t.jsonl").write_text("\n".join([*map(json.dumps, ROWS), line]))
+    assert ask("index m.ckpt t.jsonl o.index --column words")[0] == code
+    error = ask("index m.ckpt t.jsonl o.index --column words")[1]
+    assert problem in error and error.count("\n") == 1 and "Fix: " in error, error
+    assert not (tmp_path / "o.index").exists()
+
+
+def test_nesting_below_the_limit_is_read(ask, tmp_path):
+    (tmp_path / "t.jsonl").write_text("\n".join([*map(json.dumps, ROWS), deep(60)]))
+    assert ask("index m.ckpt t.jsonl o.index --column words")[0] == 0
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_array_of_rows_says_how_it_becomes_a_table(indent, ask, tmp_path):
+    (tmp_path / "t.jsonl").write_text(json.dumps(ROWS, indent=indent))
+    code, error = ask("index m.ckpt t.jsonl o.index")
+    assert code == 5 and "t.jsonl: it is one JSON array" in error and "one row a line" in error, error
+
+
+@pytest.mark.parametrize(
+    "line", ["embed m.ckpt t.parquet ./t.parquet", "neighbors s.index t.parquet --queries t.parquet"]
+)
+def test_a_table_that_is_read_is_not_overwritten(line, ask, tmp_path):
+    parquet.write_table(pa.table({"id": ["a", "b"], "words": ["x", "y"]}), tmp_path / "t.parquet")
+    before = (tmp_path / "t.parquet").read_bytes()
+    assert ask("index m.ckpt t.parquet s.index")[0] == 0
+    code, error = ask(line)
+    assert code == 2 and "t.parquet: this is the file that is read. Fix: write another file" in error, error
+    assert (tmp_path / "t.parquet").read_bytes() == before
+
+
+def test_a_folder_is_not_a_recipe_to_print(ask):
+    code, error = ask("recipes ..")
+    assert code == 2 and "..: this is a folder, not a recipe" in error
+
+
+def test_what_is_not_a_file_is_not_suggested_as_an_index(ask, tmp_path):
+    (tmp_path / "s.index").symlink_to("s.index")
+    code, error = ask("similar s.index a")
+    assert code == 2 and "index not found" in error and "did you mean" not in error
+
+
+def test_too_little_memory_is_one_line_with_what_to_lower(capsys):
+    torch_error = RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 32000000000000 bytes. Error code 12 (Cannot allocate memory)"
+    )
+    for error in (
+        torch_error,
+        MemoryError("Unable to allocate 29.1 TiB for an array with shape (2, 3)"),
+        MemoryError(),
+    ):
+        assert report(error) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "memory: there is too little for 32000000000000 bytes at once. Fix: lower model.dim" in lines[0]
+    assert "for 29.1 TiB at once" in lines[1] and "there is too little. Fix" in lines[2]
