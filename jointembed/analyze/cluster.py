@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..blas import one_blas_thread
 from ..errors import UsageError
 from ..index.backends.base import Row
 from ..index.backends.encoding import RESERVED_COLUMNS
 from ..index.index import Index
-from ..index.search.blas import one_blas_thread
 from ..values import explode, key
 
 Labels = npt.NDArray[np.int64]

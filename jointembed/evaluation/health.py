@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .ranking import argsort_descending, prepare, score
+from .ranking import first_places, prepare, score
 
 Vectors = NDArray[np.floating[Any]]
 Floats = NDArray[np.float64]
@@ -102,7 +102,8 @@ def neighbor_counts(scores: NDArray[np.float32], k: int = NEIGHBORS) -> Ints:
     """The k-occurrence (N,): among the k nearest of how many others each vector is, by scores (N, N)."""
     scores = scores.copy()
     np.fill_diagonal(scores, -np.inf)
-    return np.bincount(argsort_descending(scores)[:, :k].ravel(), minlength=len(scores)).astype(np.int64)
+    nearest = np.concatenate([first_places(row, k) for row in scores])
+    return np.bincount(nearest, minlength=len(scores)).astype(np.int64)
 
 
 def skewness(values: NDArray[Any]) -> float:

@@ -6,21 +6,25 @@ Letters: Q queries, B queries of a block, C candidates, D dimension.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from ..blas import one_blas_thread
 from ..errors import UsageError, UserError
 from . import chance
 from .intervals import Bootstrap, Metric
-from .ranking import Floats, Ints, Vectors, argsort_descending, prepare, score
+from .ranking import Float32s, Floats, Ints, Vectors, first_places, prepare, ranks, score
 from .retrieval_task import RetrievalTask
 from .scores import Scores
 
 KNN = 5
 MAX_K = 1_000_000  # hits that are counted
+BLOCK_SCORES = 20_000_000  # of all threads, 160 MB in float64
+
+Block = TypeVar("Block")
 
 
 def evaluate(
@@ -32,7 +36,7 @@ def evaluate(
     n_resamples: int = 1000,
     seed: int = 0,
     groups: Sequence[Any] | None = None,
-    block_scores: int = 500_000,
+    block_scores: int = BLOCK_SCORES,
 ) -> dict[str, Metric]:
     """Return the retrieval metrics of vectors on a task, each a mean over the queries.
 
@@ -73,7 +77,7 @@ def score_queries(
     candidates: Vectors,
     metric: str,
     ks: Sequence[int] = (1, 5, 10),
-    block_scores: int = 500_000,
+    block_scores: int = BLOCK_SCORES,
 ) -> Scores:
     """Return the metrics of each query; see `evaluate`."""
     if not ks or min(ks) < 1:
@@ -109,12 +113,11 @@ def summarize(
 
 
 def nearest_candidates(
-    task: RetrievalTask, queries: Vectors, candidates: Vectors, metric: str, block_scores: int = 500_000
+    task: RetrievalTask, queries: Vectors, candidates: Vectors, metric: str, block_scores: int = BLOCK_SCORES
 ) -> Ints:
     """Return (Q,) the candidate that each query ranks first; see `evaluate`."""
-    ranking, block = _Ranking(task, queries, candidates, metric), max(1, block_scores // len(candidates))
-    starts = range(0, len(queries), block)
-    first = [ranking.rank(start, start + block)[:, 0] for start in starts]
+    ranking = _Ranking(task, queries, candidates, metric)
+    first = [block.argmax(1) for block in ranking.blocks(lambda _, scores: scores, block_scores // len(candidates))]
     return np.asarray(ranking.shuffled[np.concatenate(first)])
 
 
@@ -129,7 +132,7 @@ def report(metrics: dict[str, Metric], task: RetrievalTask) -> dict[str, Any]:
 
 
 class _Ranking:
-    """The candidates of each query, the best first, with ties in a fixed pseudo-random order.
+    """The scores of all candidates for each query, where ties are in a fixed pseudo-random order.
 
     Args:
         task: see `evaluate`.
@@ -144,15 +147,25 @@ class _Ranking:
         self._queries, self._candidates = prepare(queries, candidates[self.shuffled], metric)
         self._own, self._excluded, self._metric = task.self_candidate, task.excluded, metric
 
-    def rank(self, start: int, stop: int) -> Ints:
-        """Return the places (B, C) in `shuffled` of the candidates of some queries; those not ranked come last."""
+    def blocks(self, function: Callable[[int, Float32s], Block], size: int) -> Iterator[Block]:
+        """`function(start, scores)` of some queries at a time, on all processors.
+
+        The scores (B, C) are in the order of `shuffled`, and minus infinity for candidates that are not ranked.
+        """
+        threads = os.cpu_count() or 1
+        size = max(1, min(size, len(self._queries)) // threads)
+        with one_blas_thread(), ThreadPoolExecutor(threads) as pool:  # numpy computes without the GIL
+            starts = range(0, len(self._queries), size)
+            yield from pool.map(lambda start: function(start, self._score(start, start + size)), starts)
+
+    def _score(self, start: int, stop: int) -> Float32s:
         scores = score(self._queries[start:stop], self._candidates, self._metric)
         own = self._own[start:stop]
         with_own = np.flatnonzero(own >= 0)
         scores[with_own, self.position[own[with_own]]] = -np.inf
         for n, excluded in enumerate(self._excluded[start:stop] if self._excluded is not None else ()):
             scores[n, self.position[excluded]] = -np.inf
-        return argsort_descending(scores)
+        return scores
 
 
 def _measure(
@@ -163,26 +176,26 @@ def _measure(
     labels = None if task.labels is None else task.labels[ranking.shuffled]
     discount, ideal = 1 / np.log2(np.arange(2, max(ks) + 2)), chance.ideal_dcg(max(ks))
 
-    def measure_block(start: int) -> Floats:
-        order = ranking.rank(start, start + block)
-        own, relevant = task.self_candidate[start : start + block], np.zeros(order.shape, np.bool_)
-        for n in range(len(relevant)):
-            relevant[n, ranking.position[task.relevant(start + n)]] = True
-        row, rank = np.nonzero(np.take_along_axis(relevant, order, 1))  # of all relevant candidates, best first
-        total = np.bincount(row)
+    def measure_block(start: int, scores: Float32s) -> Floats:
+        count = len(scores)
+        relevant = [ranking.position[task.relevant(start + n)] for n in range(count)]
+        total = np.array([len(places) for places in relevant])
+        row = np.repeat(np.arange(count), total)  # of all relevant candidates, best first
+        rank = np.concatenate([np.sort(ranks(scores[n], places)) for n, places in enumerate(relevant)])
         hits_so_far = np.arange(len(row)) - np.repeat(np.cumsum(total) - total, total) + 1
-        hits = np.stack([np.bincount(row[rank < k], minlength=len(relevant)) for k in ks], 1)  # (B, k)
-        gains = [np.bincount(row[rank < k], discount[rank[rank < k]], len(relevant)) for k in ks]
+        hits = np.stack([np.bincount(row[rank < k], minlength=count) for k in ks], 1)  # (B, k)
+        gains = [np.bincount(row[rank < k], discount[rank[rank < k]], count) for k in ks]
         metrics = [hits > 0, hits / np.minimum(ks, total[:, None]), hits / np.array(ks)]
         metrics += [np.bincount(row, hits_so_far / (rank + 1)) / total]
         metrics += [gain / ideal[np.minimum(k, total)] for gain, k in zip(gains, ks, strict=True)]
         if labels is not None:
-            label = task.query_groups[task.query_offsets[start : start + len(relevant)]]
-            metrics += [_majority_label(labels[order[:, :KNN]], len(candidates) - (own >= 0)) == label]
+            nearest = np.stack([first_places(row_scores, KNN) for row_scores in scores])
+            label = task.query_groups[task.query_offsets[start : start + count]]
+            own = task.self_candidate[start : start + count]
+            metrics += [_majority_label(labels[nearest], len(candidates) - (own >= 0)) == label]
         return np.column_stack(metrics)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy sorts without the GIL
-        return np.concatenate(list(threads.map(measure_block, range(0, len(queries), block))))
+    return np.concatenate(list(ranking.blocks(measure_block, block)))
 
 
 def _majority_label(labels: Ints, pool: Ints) -> Ints:

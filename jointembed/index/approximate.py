@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..blas import one_blas_thread
 from ..errors import DamagedError, UsageError
 from .backends.base import View
 from .graph_cache import REBUILD, FieldGraph, generation, newest_cache, read_graph
-from .search.blas import one_blas_thread
 from .search.graph_search import USUAL_NODES, GraphSearch
 from .search.hnsw import HnswGraph, import_faiss, node_bytes
 from .search.recall import RecallSample, draw_positions

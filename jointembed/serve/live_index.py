@@ -12,9 +12,9 @@ from pathlib import Path
 
 from starlette.exceptions import HTTPException
 
+from ..blas import shared_blas
 from ..errors import DamagedError, MismatchError, UsageError, UserError
 from ..index.index import Index
-from ..index.search.blas import shared_blas
 from .errors import log_error, public_message, unavailable
 
 _POLL_SECONDS = 1.0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jointembed.errors import UsageError, UserError
+from jointembed.evaluation.ranking import first_places, ranks
 from jointembed.evaluation.retrieval import evaluate, nearest_candidates, report, score_queries
 from jointembed.evaluation.retrieval_task import bootstrap_groups, build_task
 
@@ -214,6 +215,18 @@ def test_block_size_does_not_change_the_metrics():
     vectors = unit(rng.standard_normal((len(task.queries), 3))), unit(rng.standard_normal((90, 3)))
     whole = evaluate(task, *vectors, "euclidean", n_resamples=10)
     assert evaluate(task, *vectors, "euclidean", n_resamples=10, block_scores=200) == whole
+
+
+@pytest.mark.parametrize("relevant", [0, 1, 3, 60, 500])
+def test_ranks_are_those_of_a_stable_sort(relevant):
+    rng = np.random.default_rng(relevant)
+    for spread in (1, 3, 300):  # all tied, many ties, few
+        scores = rng.integers(0, spread, 500).astype(np.float32)
+        scores[rng.integers(500, size=20)] = -np.inf
+        places, order = rng.permutation(500)[:relevant], np.argsort(-scores, kind="stable")
+        assert ranks(scores, places).tolist() == np.argsort(order)[places].tolist()
+        for k in (1, 5, 500, 600):
+            assert first_places(scores, k).tolist() == order[:k].tolist()
 
 
 def test_ids_in_an_array_are_excluded():

@@ -15,6 +15,7 @@ TORCH = {"torch", "lightning", "torchaudio", "torchvision", "transformers"}
 WITHOUT_TORCH = {
     "analyze",
     "audio",
+    "blas",
     "client",
     "errors",
     "evaluation",
@@ -29,7 +30,7 @@ WITHOUT_TORCH = {
 # unless they are joined by a plus.
 LAYERS = [
     "errors",
-    "files values arguments words client display",
+    "files values arguments words client display blas",
     "ragged config audio",
     "readers recipe_tools",
     "encoders",

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...blas import blas_threads, one_blas_thread
 from .base import Exclusions, Float32s, NearestNeighbors, Positions, Queries, Scores, take_first
 from .bfloat16 import BFloat16Vectors
-from .blas import blas_threads, one_blas_thread
 from .memmap import iter_slices
 from .single import search_one
 from .vectors import Vectors

@@ -3,7 +3,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from jointembed.index.search.blas import blas_threads, one_blas_thread, shared_blas
+from jointembed.blas import blas_threads, one_blas_thread, shared_blas
 
 
 def active_threads():
