@@ -324,6 +324,19 @@ def test_predict_writes_the_likeliest_labels_with_calibrated_probabilities(home,
     assert f"words_genre, test: accuracy {np.mean(right[32:]):.3f}, expected calibration error" in printed
 
 
+def test_predict_computes_a_batch_once_for_all_labels(home, capsys, monkeypatch):
+    calls = []
+    forward = Space.forward
+    monkeypatch.setattr(Space, "forward", lambda space, *args: calls.append(args) or forward(space, *args))
+    counts = []
+    for more in ([], ["--proba"]):
+        calls.clear()
+        assert main(["predict", *fit(home)[1:], "--ckpt_path", "last", *more]) == 0, capsys.readouterr().err
+        counts.append(len(calls))
+    dev_batches = 1
+    assert counts[1] <= 2 * counts[0] + dev_batches, "with two labels it was three times and twice the dev rows"
+
+
 def test_predict_calibrates_on_dev_rows_only(home, capsys, tmp_path):
     unlabelled = [{**row, "split": "test"} for row in rows()]
     del unlabelled[0]["bitmap"]

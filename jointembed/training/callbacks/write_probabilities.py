@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from ...errors import UsageError, UserError
 from ...evaluation.prediction import expected_calibration_error, fit_temperature
 from ...objectives import Objective
 from ...ragged import Ragged
+from ...space.encoded import Encoded
 from ...values import escape_surrogates
 from ..joint_embedding import JointEmbedding
 from .skip_non_finite import gather_objects
@@ -80,27 +81,28 @@ class WriteProbabilities(Callback):
             wrong = "the model gives no probabilities of labels"
             raise (refusals or [UsageError("--proba", wrong, "leave it out, to write vectors")])[0]
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        for labelling in self._labellings if len(data.numbers("dev")) else ():
-            pairs = list(self._dev_logits(trainer, model, labelling))
-            if pairs:
-                logits, truth = (np.concatenate(part) for part in zip(*pairs, strict=True))
-                labelling.temperature = fit_temperature(logits, truth, labelling.objective.is_exclusive)
+        if len(data.numbers("dev")):
+            self._fit_temperatures(model, data)
 
-    def _dev_logits(
-        self, trainer: lightning.Trainer, model: JointEmbedding, labelling: _Labelling
-    ) -> Iterator[tuple[Any, Any]]:
-        """The logits (B, K) of the dev rows that have labels, and which labels they have (B, K)."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        count = 0
+    def _fit_temperatures(self, model: JointEmbedding, data: Any) -> None:
+        pairs: list[list[tuple[Any, Any]]] = [[] for _ in self._labellings]  # logits (B, K), and the labels (B, K)
+        counts = np.zeros(len(pairs), np.int64)
         for batch in data.val_dataloader():
             batch = data.transfer_batch_to_device(batch, model.device, 0)
-            logits, present = _label(model, batch, labelling.objective)
-            truth = _truth(batch[cast("tuple[str, str]", labelling.objective.label_columns)[1]], len(labelling.labels))
-            used = present & truth.any(1)
-            yield logits[used].cpu().numpy(), truth[used].cpu().numpy()
-            count += logits.numel()
-            if count > MAX_LOGITS:
-                return
+            encoded = _encode(model, batch)
+            for place in np.flatnonzero(counts <= MAX_LOGITS):
+                labelling = self._labellings[place]
+                logits, present = _label(model, encoded, labelling.objective)
+                truth = _truth(batch[cast("tuple[str, str]", labelling.objective.label_columns)[1]], logits.shape[1])
+                used = present & truth.any(1)
+                pairs[place].append((logits[used].cpu().numpy(), truth[used].cpu().numpy()))
+                counts[place] += logits.numel()
+            if (counts > MAX_LOGITS).all():
+                break
+        for labelling, parts in zip(self._labellings, pairs, strict=True):
+            if parts:
+                of_dev, labels_of_dev = (np.concatenate(part) for part in zip(*parts, strict=True))
+                labelling.temperature = fit_temperature(of_dev, labels_of_dev, labelling.objective.is_exclusive)
 
     def on_predict_batch_end(
         self,
@@ -113,8 +115,9 @@ class WriteProbabilities(Callback):
     ) -> None:
         """Keep the likeliest labels of a batch."""
         model = cast(JointEmbedding, pl_module)
+        encoded = _encode(model, batch)
         for labelling in self._labellings:
-            logits, present = _label(model, batch, labelling.objective)
+            logits, present = _label(model, encoded, labelling.objective)
             probabilities = labelling.objective.to_probabilities(logits / labelling.temperature)
             best, numbers = probabilities.topk(min(self.k, len(labelling.labels)), dim=1)
             target = cast("tuple[str, str]", labelling.objective.label_columns)[1]
@@ -158,13 +161,17 @@ class WriteProbabilities(Callback):
         print("\n".join(lines))
 
 
-def _label(model: JointEmbedding, batch: dict[str, Ragged], objective: Objective) -> tuple[Tensor, Tensor]:
+@torch.inference_mode()
+def _encode(model: JointEmbedding, batch: dict[str, Ragged]) -> dict[str, Encoded]:
+    """The vectors of every column, computed once for all objectives."""
+    return cast("dict[str, Encoded]", model(batch))
+
+
+def _label(model: JointEmbedding, encoded: dict[str, Encoded], objective: Objective) -> tuple[Tensor, Tensor]:
     """The logits (B, K) of the labels, and which rows have a cell to label (B,)."""
-    column = cast("tuple[str, str]", objective.label_columns)[0]
-    with torch.inference_mode():
-        encoded = model(batch)[column]
-        with torch.autocast(model.device.type, enabled=False):
-            return objective.label_logits(encoded.z.float(), model.space).float(), encoded.present
+    column = encoded[cast("tuple[str, str]", objective.label_columns)[0]]
+    with torch.inference_mode(), torch.autocast(model.device.type, enabled=False):
+        return objective.label_logits(column.z.float(), model.space).float(), column.present
 
 
 def _truth(x: Ragged, count: int) -> Tensor:
