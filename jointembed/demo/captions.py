@@ -17,11 +17,9 @@ _WORDS = tomllib.loads(Path(__file__).with_name("captions.toml").read_text("utf-
 
 
 def captions(song: Song, random: Random) -> list[str]:
-    """Three or four captions: one names the genre, one tells its character, and one only what is heard."""
+    """Six captions: two name the genre, two tell its character, and two only what is heard."""
     kinds = [_WORDS["naming_sentences"], _WORDS["character_sentences"], _WORDS["sounds_sentences"]]
-    sentences = [random.choice(kind) for kind in kinds]
-    if random.random() < 0.5:
-        sentences.append(random.choice([sentence for kind in kinds for sentence in kind]))
+    sentences = [sentence for kind in kinds for sentence in random.sample(kind, 2)]
     random.shuffle(sentences)
     return [_fill(sentence, song, random) for sentence in sentences]
 
