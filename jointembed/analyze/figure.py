@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,9 @@ def plotting(width: float, height: float, dpi: int = 120, theme: Theme | None = 
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure as a PNG."""
-    write(path, lambda file: figure.savefig(file, format="png"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in a script that the font lacks
+        write(path, lambda file: figure.savefig(file, format="png"))
 
 
 def escape_math(text: str) -> str:

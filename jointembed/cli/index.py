@@ -49,6 +49,7 @@ def index(
     from pathlib import Path
     from time import perf_counter
 
+    from ..audio.formats import AUDIO_EXTENSIONS
     from ..errors import SkippedError, UsageError
     from ..index.approximate import MIN_RECALL
     from ..index.index import Index
@@ -61,6 +62,9 @@ def index(
     for path in source:
         if not Path(path).exists():
             raise UsageError(path, "this table or folder does not exist", "correct the path")
+        if Path(path).is_file() and Path(path).suffix.lower().encode() in AUDIO_EXTENSIONS:
+            wrong = "this is a sound file, not a folder of sounds or a table"
+            raise UsageError(path, wrong, f"give its folder, {Path(path).absolute().parent}")
     is_table = str(index).endswith(".lance")
     if Path(index).is_dir() and not is_table:
         fix = f"give a file to write, such as {Path(index) / 'songs.index'}"

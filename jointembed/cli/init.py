@@ -48,8 +48,9 @@ def init(
     if "train" not in rows.cells("split"):
         if group:
             raise UsageError(rows.name, f"splitting by {group} left no row for training", "add rows")
-        wrong = "no row has `train` in its column split"
-        raise UsageError(rows.name, wrong, "add training rows, or remove the column split")
+        values = ", ".join(dict.fromkeys(str(split)[:20] for split in rows.cells("split")[:1000]))[:100]
+        wrong = f"no row has `train` in its column split, which has {values}"
+        raise UsageError(rows.name, wrong, "write train, dev and test, or remove the column split")
     writer = RecipeWriter(rows, columns, group)
     write(place, writer.write(str(expand_user(table).resolve()), place.stem, encoding))
     described = [[column.name, column.kind, column.why] for column in columns if column.kind not in ("id", "split")]

@@ -90,6 +90,8 @@ class Card:
             content = json.loads(Path(path).read_bytes())
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise UsageError(path, "the card does not exist", fix) from error
+        except UnicodeDecodeError as error:
+            raise UsageError(path, "it is not a card", fix) from error
         except ValueError as error:
             raise DamagedError(path, f"the card is not complete JSON ({error})", "evaluate the model again") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:

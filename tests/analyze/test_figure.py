@@ -1,5 +1,7 @@
 """Plots in light and dark: what stands in a figure can be read on its background."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -64,3 +66,11 @@ def test_an_unknown_theme_is_reported_before_the_work(tmp_path, monkeypatch, cap
     assert "JOINTEMBED_THEME: must be light or dark, got 'drak'" in capsys.readouterr().err
     with pytest.raises(UsageError, match="drak"), plotting(1, 1):
         raise AssertionError("a figure was made")
+
+
+def test_a_name_in_a_script_that_the_font_lacks_gives_no_warning(tmp_path):
+    with plotting(2, 2) as (figure, _), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.subplots().set_title("दिल")
+        save(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000

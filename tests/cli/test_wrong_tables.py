@@ -106,3 +106,15 @@ def test_too_little_memory_is_one_line_with_what_to_lower(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert "memory: there is too little for 32000000000000 bytes at once. Fix: lower model.dim" in lines[0]
     assert "for 29.1 TiB at once" in lines[1] and "there is too little. Fix" in lines[2]
+
+
+def test_what_is_given_in_the_place_of_something_else_is_named(ask, tmp_path):
+    (tmp_path / "song.wav").write_bytes(b"")
+    code, error = ask("index m.ckpt song.wav o.index")
+    assert code == 2 and "song.wav: this is a sound file" in error and f"give its folder, {tmp_path}" in error, error
+    code, error = ask("compare m.ckpt m.ckpt")
+    assert code == 2 and "m.ckpt: it is not a card" in error, error
+    rows = [{**row, "genre": "ab"[n % 2], "split": "training"} for n, row in enumerate(ROWS)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, error = ask("init t.jsonl")
+    assert code == 2 and "no row has `train` in its column split, which has training" in error, error
