@@ -100,6 +100,8 @@ def from_oserror(error: OSError) -> UserError | None:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename is not None:
         problem = f"it may not be opened or written ({os.strerror(error.errno).lower()})"
         return UsageError(subject, problem, "correct its permissions, or those of its folder")
+    if error.errno == errno.ENOENT and error.filename is None:  # as os.getcwd() raises it
+        return UsageError("working directory", "it does not exist any more", "change to another one, with cd")
     if error.errno in (errno.EEXIST, errno.ENOTDIR) and error.filename is not None:
         return UsageError(subject, "a file is in the place of a folder", "give another folder, or move the file")
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and error.filename is not None:

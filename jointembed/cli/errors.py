@@ -49,6 +49,8 @@ def report(error: Exception) -> int:
     else:
         wrong = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         line, code = f"error[E-INTERNAL]: {wrong}. Fix: run it again with --debug and report the traceback", 1
+    if sys.stderr is None:  # the process was started without one
+        return code
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.text import Text

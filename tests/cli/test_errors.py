@@ -198,6 +198,20 @@ def test_a_refused_file_is_named_with_the_fix(capsys):
     )
 
 
+def test_a_failure_has_its_exit_code_where_standard_error_is_closed(ask, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["similar", "s.index", "nothing"]) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not delete a working directory")
+def test_a_working_directory_that_was_deleted_is_named(ask, tmp_path):
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = ask("similar", "s.index", "c")
+    assert code == 2 and "working directory: it does not exist any more" in err, err
+
+
 def test_an_unexpected_failure_is_one_line_that_asks_for_a_report(capsys):
     assert report(ConnectionResetError(104, "reset")) == 1
     err = capsys.readouterr().err
