@@ -116,11 +116,7 @@ class Image(FileReader, Standardized):
         import PIL.Image
         import PIL.ImageOps
 
-        if isinstance(cell, str | Path | bytes) or is_image(cell):
-            image = open_image(cell)
-        else:
-            image = PIL.Image.fromarray(self._to_bytes(np.asarray(cell)))
-        image = to_rgb(image)
+        image = read_image(cell)
         resample = PIL.Image.Resampling[self.resample.upper()]
         if self.resize is None:
             image = PIL.ImageOps.fit(image, (self.width, self.height), resample)
@@ -146,19 +142,6 @@ class Image(FileReader, Standardized):
             raise UsageError(name, wrong, "crop the image")
         return (self.resize, long) if width <= height else (long, self.resize)
 
-    @staticmethod
-    def _to_bytes(array: Array) -> Array:
-        if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] != 3:  # as torch orders the channels
-            array = array[0] if len(array) == 1 else array.transpose(1, 2, 0)
-        fix = "give an array (rows, columns) or (rows, columns, 3), of integers of 0 to 255 or of floats of 0 to 1"
-        if not (array.dtype.kind in "biuf" and array.size and (array.ndim == 2 or array.shape[2:] == (3,))):
-            raise UsageError("image", f"an array {array.shape} of {array.dtype} is not an image", fix)
-        if array.dtype.kind == "f" or array.dtype == bool:
-            array = np.asarray(array, np.float64) * 255
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 255):
-            raise UsageError("image", "its values are out of range", fix)
-        return np.rint(array).astype(np.uint8)
-
     def augment(self, array: Array, rng: np.random.Generator) -> Array:
         """The image (3, H, W) shifted, flipped and brightened at random."""
         if self.shift:
@@ -175,3 +158,30 @@ class Image(FileReader, Standardized):
 def _check_size(key: str, size: list[int]) -> None:
     if len(size) != 2 or min(size) < 1:
         raise UsageError(key, f"expected rows and columns, got {size}", "give two numbers, like [32, 32]")
+
+
+def read_image(cell: Any) -> Any:
+    """The `PIL.Image.Image` of a cell of `Image`, in red, green and blue.
+
+    Raises:
+        UsageError: the file does not exist or is too large, or the array is not an image.
+        DamagedError: the file cannot be read.
+    """
+    import PIL.Image
+
+    if isinstance(cell, str | Path | bytes) or is_image(cell):
+        return to_rgb(open_image(cell))
+    return to_rgb(PIL.Image.fromarray(_to_bytes(np.asarray(cell))))
+
+
+def _to_bytes(array: Array) -> Array:
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] != 3:  # as torch orders the channels
+        array = array[0] if len(array) == 1 else array.transpose(1, 2, 0)
+    fix = "give an array (rows, columns) or (rows, columns, 3), of integers of 0 to 255 or of floats of 0 to 1"
+    if not (array.dtype.kind in "biuf" and array.size and (array.ndim == 2 or array.shape[2:] == (3,))):
+        raise UsageError("image", f"an array {array.shape} of {array.dtype} is not an image", fix)
+    if array.dtype.kind == "f" or array.dtype == bool:
+        array = np.asarray(array, np.float64) * 255
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 255):
+        raise UsageError("image", "its values are out of range", fix)
+    return np.rint(array).astype(np.uint8)

@@ -1,10 +1,11 @@
-"""CLIP (Radford et al. 2021) and SigLIP (Zhai et al. 2023): images and texts in one space."""
+"""CLIP (Radford et al. 2021), SigLIP (Zhai et al. 2023) and SigLIP 2 with NaFlex (Tschannen et al. 2025)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from ...errors import UsageError
 from ...readers.text import check_text
 from ...space.space import Space
 from .folder import ModelFolder
@@ -52,11 +53,14 @@ def _convert(folder: ModelFolder) -> Space:
         )
         for part, encoder in (("vision", PretrainedImageEncoder), ("text", PretrainedTextEncoder))
     )
+    if not image.get("vision_use_head", True):
+        wrong = "its image tower has no pooling (vision_use_head is false), so an image has no vector"
+        raise UsageError(folder.path / "config.json", wrong, "adopt a model whose image tower has its head")
     tokenizer = load_tokenizer(folder.path, text["max_position_embeddings"], text["vocab_size"])
     encoders = {
         "image": PretrainedImageEncoder(make_image_reader(folder), f"{model_type}_vision_model", image),
         "caption": PretrainedTextEncoder(
-            _pad(folder, tokenizer, text["pad_token_id"]) if model_type == "siglip" else tokenizer,
+            _pad(folder, tokenizer, text["pad_token_id"]) if model_type != "clip" else tokenizer,
             f"{model_type}_text_model",
             text,
             pooling=(),
@@ -82,10 +86,11 @@ def _pad(folder: ModelFolder, tokenizer: PretrainedTokenizer, pad_id: int) -> Pa
         tokenizer.max_length,
         pad_id if token_id is None else token_id,
         "left" if settings.get("padding_side") == "left" else "right",
-        settings.get("tokenizer_class") == "Siglip2Tokenizer",  # which reads any tokenizer.json in lower case
+        # Which reads any tokenizer.json in lower case; transformers uses it for SigLIP 2, whatever the file says.
+        folder.model_type == "siglip2" or settings.get("tokenizer_class") == "Siglip2Tokenizer",
     )
     reader.restore(state)
     return reader
 
 
-CONVERTERS = {"clip": _convert, "siglip": _convert}
+CONVERTERS = dict.fromkeys(("clip", "siglip", "siglip2"), _convert)

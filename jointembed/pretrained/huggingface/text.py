@@ -87,7 +87,7 @@ class PretrainedTextEncoder(PretrainedEncoder):
     Args:
         reader: reads texts as in the training of the network.
         architecture: `bert` (also MiniLM and E5), `roberta`, `xlm-roberta`, `mpnet`, `distilbert`, `modernbert`,
-            `clap_text_model`, `clip_text_model` or `siglip_text_model`.
+            `clap_text_model`, `clip_text_model`, `siglip_text_model` or `siglip2_text_model`.
         config: its settings, as in `config.json` of transformers.
         pooling: how the steps of a text become its vector: `cls`, `max`, `mean`, `mean_sqrt_len_tokens`,
             `weightedmean` or `lasttoken`; the vectors of several are concatenated. Empty: the network pools itself.
@@ -116,6 +116,9 @@ class PretrainedTextEncoder(PretrainedEncoder):
         ),
         "siglip_text_model": Architecture(
             "siglip", "SiglipTextConfig", "SiglipTextModel", _embed_siglip_text, "projection_size"
+        ),
+        "siglip2_text_model": Architecture(
+            "siglip2", "Siglip2TextConfig", "Siglip2TextModel", _embed_siglip_text, "projection_size"
         ),
     }
 
@@ -284,4 +287,5 @@ def _convert(folder: ModelFolder) -> Space:
     return space
 
 
-CONVERTERS = {name: _convert for name in PretrainedTextEncoder.architectures if name != "clap_text_model"}
+PARTS = ("clap_text_model", "siglip2_text_model")  # only ever saved as part of a whole model
+CONVERTERS = {name: _convert for name in PretrainedTextEncoder.architectures if name not in PARTS}

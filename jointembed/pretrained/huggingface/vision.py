@@ -1,4 +1,4 @@
-"""Models of images: ViT, DINOv2, ConvNeXt, and the image towers of CLIP and SigLIP."""
+"""Models of images: ViT, DINOv2, ConvNeXt, and the image towers of CLIP, SigLIP and SigLIP 2."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ...space.space import Space
 from ..batches import IMAGES_IN_BATCH, embed_in_batches
 from .encoder import Architecture, PretrainedEncoder
 from .folder import FETCH_AGAIN, ModelFolder
+from .image_patches import ImagePatches
 
 # B images, P pieces, W width, H rows, W columns
 
@@ -28,9 +29,11 @@ SHORTEST_SIDE = {
     "ViTImageProcessor": False,
     "DeiTImageProcessor": False,
 }
+PATCHES = "Siglip2ImageProcessor"  # which keeps the aspect ratio of an image
 PROCESSORS = {  # of a model whose settings do not name one
     "clip": "CLIPImageProcessor",
     "siglip": "SiglipImageProcessor",
+    "siglip2": PATCHES,
     "vit": "ViTImageProcessor",
     "dinov2": "BitImageProcessor",
     "dinov2_with_registers": "BitImageProcessor",
@@ -53,6 +56,14 @@ def _embed_unit(network: nn.Module, images: Tensor) -> Tensor:
     return F.normalize(_embed_pooled(network, images), dim=-1)
 
 
+def _embed_patches(network: nn.Module, images: Tensor) -> Tensor:
+    """Images (B, P, ...) of `ImagePatches` -> (B, W), unit vectors as `Siglip2Model` returns them."""
+    grids = images[:, 0, -2:].long()  # (B, 2)
+    mask = torch.arange(images.shape[1], device=images.device) < grids.prod(1, keepdim=True)  # (B, P)
+    out = network(pixel_values=images[..., :-2], pixel_attention_mask=mask.long(), spatial_shapes=grids)
+    return F.normalize(to_float32(out.pooler_output), dim=-1)
+
+
 def _embed_pooled(network: nn.Module, images: Tensor) -> Tensor:
     """(B, 3, H, W) -> (B, W): the model's own pooling."""
     return to_float32(network(pixel_values=images).pooler_output)
@@ -64,17 +75,17 @@ def _embed_class_token(network: nn.Module, images: Tensor) -> Tensor:
 
 
 class PretrainedImageEncoder(PretrainedEncoder):
-    """A network of transformers over images: ViT, DINOv2, ConvNeXt, or the image tower of CLIP or SigLIP.
+    """A network of transformers over images: ViT, DINOv2, ConvNeXt, or the image tower of CLIP, SigLIP or SigLIP 2.
 
     The vector of an image is that of the model: the projection of CLIP (Radford et al. 2021), the attention pooling of
-    SigLIP (Zhai et al. 2023), the normalised class token of DINOv2 (Oquab et al. 2023), the normalised mean over the
-    places of ConvNeXt (Liu et al. 2022), and the class token of ViT (Dosovitskiy et al. 2021), which goes through the
-    pooling layer as well if the model was trained with it (`vit_with_pooler`).
+    SigLIP (Zhai et al. 2023) and SigLIP 2 (Tschannen et al. 2025), the normalised class token of DINOv2 (Oquab et al.
+    2023), the normalised mean over the places of ConvNeXt (Liu et al. 2022), and the class token of ViT (Dosovitskiy et
+    al. 2021), which goes through the pooling layer as well if the model was trained with it (`vit_with_pooler`).
 
     Args:
         reader: prepares images as in the training of the network.
-        architecture: `clip_vision_model`, `siglip_vision_model`, `vit`, `vit_with_pooler`, `dinov2`,
-            `dinov2_with_registers`, `convnext` or `convnextv2`.
+        architecture: `clip_vision_model`, `siglip_vision_model`, `siglip2_vision_model`, `vit`, `vit_with_pooler`,
+            `dinov2`, `dinov2_with_registers`, `convnext` or `convnextv2`.
         config: its settings, as in `config.json` of transformers.
     """
 
@@ -86,6 +97,7 @@ class PretrainedImageEncoder(PretrainedEncoder):
             "clip", "CLIPVisionConfig", "CLIPVisionModelWithProjection", _embed_projection, "projection_dim"
         ),
         "siglip_vision_model": Architecture("siglip", "SiglipVisionConfig", "SiglipVisionModel", _embed_unit),
+        "siglip2_vision_model": Architecture("siglip2", "Siglip2VisionConfig", "Siglip2VisionModel", _embed_patches),
         "vit": Architecture("vit", "ViTConfig", "ViTModel", _embed_class_token, options={"add_pooling_layer": False}),
         "vit_with_pooler": Architecture("vit", "ViTConfig", "ViTModel", _embed_pooled, "pooler_output_size"),
         "dinov2": Architecture("dinov2", "Dinov2Config", "Dinov2Model", _embed_pooled),
@@ -99,7 +111,9 @@ class PretrainedImageEncoder(PretrainedEncoder):
     def build(self, dim: int) -> None:
         """Make the network, and the scale of its input."""
         super().build(dim)
-        self.register_buffer("mean", torch.tensor(self.reader.mean, dtype=torch.float32))  # (3, 1, 1)
+        self.register_buffer(
+            "mean", torch.tensor(self.reader.mean, dtype=torch.float32)
+        )  # (3, 1, 1), or (S * S * 3 + 2,) of patches
         self.register_buffer("std", torch.tensor(self.reader.std, dtype=torch.float32))
 
     def pieces(self, x: Ragged) -> Tensor:
@@ -115,7 +129,7 @@ class PretrainedImageEncoder(PretrainedEncoder):
         return self.architecture.embed(self.network, (values - self.mean) / self.std)
 
 
-def make_image_reader(folder: ModelFolder) -> Image:
+def make_image_reader(folder: ModelFolder) -> Image | ImagePatches:
     """The image reader of a model, with the settings of its image processor.
 
     Raises:
@@ -135,10 +149,13 @@ def make_image_reader(folder: ModelFolder) -> Image:
         or PROCESSORS[folder.model_type]
     )
     kind = kind.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
-    if kind not in SHORTEST_SIDE:
+    supported = [PATCHES] if folder.model_type == "siglip2" else list(SHORTEST_SIDE)
+    if kind not in supported:
         wrong = f"images prepared by {kind} are not supported"
-        raise UsageError(folder.path / name, wrong, "adopt a model with one of " + ", ".join(SHORTEST_SIDE))
+        raise UsageError(folder.path / name, wrong, "adopt a model with one of " + ", ".join(supported))
     try:
+        if kind == PATCHES:
+            return ImagePatches(**_read_patches(settings))
         return Image(**_read_processor(kind, settings))
     except KeyError as error:
         raise DamagedError(folder.path / name, f"it has no {error}", FETCH_AGAIN) from error
@@ -167,13 +184,28 @@ def _read_processor(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     else:
         wrong = f"images are resized to a shortest side of {resize}, and not cropped to one size"
         raise UsageError(kind, wrong, OTHER_MODEL)
+    return {"size": crop, "resize": resize, **_read_levels(settings)}
+
+
+def _read_patches(settings: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of ImagePatches for the settings of an image processor; see `_read_processor`."""
+    if not settings.get("do_resize", True):
+        raise UsageError(PATCHES, "its images are not resized", OTHER_MODEL)
+    size = {"patch_size": int(settings["patch_size"]), "max_patches": int(settings["max_num_patches"])}
+    return {**size, **_read_levels(settings)}
+
+
+def _read_levels(settings: dict[str, Any]) -> dict[str, Any]:
+    """The filter, the mean and the standard deviation of an image reader.
+
+    Raises:
+        KeyError: a setting is missing.
+    """
     # (x factor - mean) / std of levels x in 0 to 255, for pixels x / 255
     factor = settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1
     normalizes = settings.get("do_normalize", True)
     scale = 1 if factor == 1 / 255 else factor * 255
     return {
-        "size": crop,
-        "resize": resize,
         "resample": FILTERS.get(settings["resample"], str(settings["resample"])),
         "mean": [value / scale for value in (settings["image_mean"] if normalizes else [0.0] * 3)],
         "std": [value / scale for value in (settings["image_std"] if normalizes else [1.0] * 3)],
