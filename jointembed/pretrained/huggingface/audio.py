@@ -12,7 +12,14 @@ from ...encoders import to_float32
 from ...ragged import Ragged
 from ...readers import Reader
 from ...space.space import Space
-from .audio_features import AstFeatures, ClapFeatures, PretrainedAudio, Wav2Vec2Features, WhisperFeatures
+from .audio_features import (
+    AstFeatures,
+    ClapFeatures,
+    PeAudioFeatures,
+    PretrainedAudio,
+    Wav2Vec2Features,
+    WhisperFeatures,
+)
 from .encoder import Architecture, PretrainedEncoder
 from .folder import ModelFolder
 
@@ -21,6 +28,7 @@ from .folder import ModelFolder
 WINDOWS_IN_BATCH = 4  # a quarter faster than single windows, in bfloat16 on a CPU; more gain little
 READERS: dict[str, type[PretrainedAudio]] = {
     "clap": ClapFeatures,
+    "pe_audio": PeAudioFeatures,
     "audio-spectrogram-transformer": AstFeatures,
     "wav2vec2": Wav2Vec2Features,
     "hubert": Wav2Vec2Features,
@@ -144,4 +152,4 @@ def _convert(folder: ModelFolder) -> Space:
     return space
 
 
-CONVERTERS = {name: _convert for name in READERS if name != "clap"}
+CONVERTERS = {name: _convert for name in READERS if name not in ("clap", "pe_audio")}

@@ -121,8 +121,29 @@ class Wav2Vec2Features(PretrainedAudio):
         """At most `window_length` samples -> (window_length,), with infinity after their end."""
         padded = np.pad(samples, (0, max(0, self.min_samples - len(samples))))
         piece = np.full(self.window_length, np.inf, np.float32)
-        piece[: len(padded)] = self._extract(padded, "input_values")
+        values = self._extract(padded, "input_values")
+        piece[: len(values)] = values
         return piece
+
+
+class PeAudioFeatures(Wav2Vec2Features):
+    """Samples for the audio encoder of PE-AV, a short window mirrored at its end to a whole number of frames.
+
+    Args:
+        settings: the settings of PeAudioFeatureExtractor.
+        seconds: about the length of a window, which is a whole number of frames.
+    """
+
+    extractor_class = "PeAudioFeatureExtractor"
+    setting_names = ("sampling_rate", "hop_length")
+
+    def __init__(self, settings: dict[str, Any], seconds: float = 10.0) -> None:
+        super().__init__(settings, seconds, min_samples=1)
+        hop = int(self.extractor.hop_length)
+        self.window_length = max(1, round(self.window_length / hop)) * hop
+
+    def _extract(self, samples: Array, name: str) -> Array:
+        return super()._extract(samples, name).reshape(-1)
 
 
 class AstFeatures(PretrainedAudio):

@@ -66,7 +66,7 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def _embed_steps(network: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+def embed_steps(network: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
     """Subwords (P, T) and their mask (P, T) -> the last layer (P, T, W)."""
     return cast(Tensor, network(input_ids=ids, attention_mask=mask).last_hidden_state)
 
@@ -100,14 +100,14 @@ class PretrainedTextEncoder(PretrainedEncoder):
 
     reader: TokenReader
     architectures: ClassVar[dict[str, Architecture]] = {
-        "bert": Architecture("bert", "BertConfig", "BertModel", _embed_steps, options=NO_POOLER),
-        "roberta": Architecture("roberta", "RobertaConfig", "RobertaModel", _embed_steps, options=NO_POOLER),
+        "bert": Architecture("bert", "BertConfig", "BertModel", embed_steps, options=NO_POOLER),
+        "roberta": Architecture("roberta", "RobertaConfig", "RobertaModel", embed_steps, options=NO_POOLER),
         "xlm-roberta": Architecture(
-            "xlm_roberta", "XLMRobertaConfig", "XLMRobertaModel", _embed_steps, options=NO_POOLER
+            "xlm_roberta", "XLMRobertaConfig", "XLMRobertaModel", embed_steps, options=NO_POOLER
         ),
-        "mpnet": Architecture("mpnet", "MPNetConfig", "MPNetModel", _embed_steps, options=NO_POOLER),
-        "distilbert": Architecture("distilbert", "DistilBertConfig", "DistilBertModel", _embed_steps, "dim"),
-        "modernbert": Architecture("modernbert", "ModernBertConfig", "ModernBertModel", _embed_steps),
+        "mpnet": Architecture("mpnet", "MPNetConfig", "MPNetModel", embed_steps, options=NO_POOLER),
+        "distilbert": Architecture("distilbert", "DistilBertConfig", "DistilBertModel", embed_steps, "dim"),
+        "modernbert": Architecture("modernbert", "ModernBertConfig", "ModernBertModel", embed_steps),
         "clap_text_model": Architecture(
             "clap", "ClapTextConfig", "ClapTextModelWithProjection", _embed_projection, "projection_dim"
         ),
