@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tiny_models import TEXTS, shaken, sound, words
 
 from jointembed import Space
@@ -98,6 +99,33 @@ def test_vector_does_not_depend_on_its_batch_and_survives_a_reload(space, sounds
     assert again.fingerprint == space.fingerprint
     assert np.abs(again.embed("caption", TEXTS) - expected[0]).max() <= 1e-5
     assert np.abs(again.embed("audio", sounds) - expected[1]).max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"audio_encoder": "audio_model.audio_encoder", "text_model": "text_model"},  # as transformers 5.24 saves them
+        {"audio_encoder": "audio_video_encoder.embedder.audio_encoder", "text_model": "audio_model.text_model"},
+    ],
+)
+def test_towers_of_sounds_and_texts_of_a_model_with_videos_are_adopted(tiny, space, sounds, tmp_path, names):
+    """Weights that encoders share are stored under one of their names, beside those of the encoder of videos."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny[0], folder)
+    names = names | {"audio_head": "audio_model.audio_head", "text_audio_head": "audio_model.text_audio_head"}
+    weights = {"video_model.video_head.proj.weight": torch.zeros(2, 2)}
+    for name, value in load_file(folder / "model.safetensors").items():
+        part, _, rest = name.partition(".")
+        weights[f"{names.get(part, 'audio_model.' + part)}.{rest}".rstrip(".")] = value
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    own = json.loads((folder / "config.json").read_text())
+    config = {"model_type": "pe_audio_video", "architectures": ["PeAudioVideoModel"]}
+    config |= {"text_config": own["text_config"], "audio_video_config": {"audio_config": own["audio_config"]}}
+    (folder / "config.json").write_text(json.dumps(config))
+    adopted = convert_model(folder, "pe-av")
+    assert adopted.description.endswith("without its encoder of videos")
+    assert np.array_equal(adopted.embed("audio", sounds), space.embed("audio", sounds))
+    assert np.array_equal(adopted.embed("caption", TEXTS), space.embed("caption", TEXTS))
 
 
 @pytest.mark.parametrize(

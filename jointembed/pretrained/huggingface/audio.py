@@ -29,6 +29,7 @@ WINDOWS_IN_BATCH = 4  # a quarter faster than single windows, in bfloat16 on a C
 READERS: dict[str, type[PretrainedAudio]] = {
     "clap": ClapFeatures,
     "pe_audio": PeAudioFeatures,
+    "pe_audio_video": PeAudioFeatures,
     "audio-spectrogram-transformer": AstFeatures,
     "wav2vec2": Wav2Vec2Features,
     "hubert": Wav2Vec2Features,
@@ -152,4 +153,4 @@ def _convert(folder: ModelFolder) -> Space:
     return space
 
 
-CONVERTERS = {name: _convert for name in READERS if name not in ("clap", "pe_audio")}
+CONVERTERS = {name: _convert for name in READERS if name not in ("clap", "pe_audio", "pe_audio_video")}

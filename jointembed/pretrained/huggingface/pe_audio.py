@@ -21,6 +21,14 @@ from .tokenizer import load_tokenizer
 # B windows, P pieces, N samples, W width
 
 AUDIO, TEXT = "pe_audio_encoder", "modernbert"
+WITH_VIDEO = "pe_audio_video"
+# Of a model with videos: the names of the weights, by those of the model without; shared ones are stored once only.
+PARTS = {
+    "audio_encoder.": ("audio_video_encoder.embedder.audio_encoder.", "audio_model.audio_encoder."),
+    "text_model.": ("text_model.", "audio_model.text_model."),
+    "audio_head.": ("audio_model.audio_head.",),
+    "text_audio_head.": ("audio_model.text_audio_head.",),
+}
 CODEC = Architecture("dac", "DacConfig", "DacModel", embed_steps)  # only its settings are used
 # What a config.json may leave out: the settings of PE-AV that differ from the defaults of the architecture.
 CODEC_DEFAULTS = {"downsampling_ratios": [2, 8, 10, 12], "encoder_hidden_size": 64, "codebook_dim": 128}
@@ -118,16 +126,26 @@ def _complete_codec(config: dict[str, Any]) -> dict[str, Any]:
 
 def _convert(folder: ModelFolder) -> Space:
     """A space with the columns `audio` and `caption`, compared by dot products, as the model was trained."""
-    path, config = folder.path / "config.json", folder.config
+    path, config, weights = folder.path / "config.json", folder.config, folder.weights
+    if folder.model_type == WITH_VIDEO:
+        audio_config = (config.get("audio_video_config") or {}).get("audio_config") or {}
+        weights = {
+            prefix + name.removeprefix(stored): value
+            for prefix, names in PARTS.items()
+            for stored in names
+            for name, value in weights.items()
+            if name.startswith(stored)
+        }
+    else:
+        audio_config = config.get("audio_config") or {}
     if folder.architecture == "PeAudioFrameLevelModel":
         wrong = "it gives a vector for each frame, and not one for a sound"
-        raise UsageError(path, wrong, "adopt a PeAudioModel, which gives one for a sound")
+        raise UsageError(path, wrong, "adopt a model of PE-AV, such as facebook/pe-av-small")
     text_config = config.get("text_config") or {}
     if text_config.get("model_type", TEXT) != TEXT:
         wrong = f"its texts are read by {text_config['model_type']!r}, which is not supported"
-        raise UsageError(path, wrong, "adopt a PeAudioModel whose texts are read by ModernBERT")
+        raise UsageError(path, wrong, "adopt a model of PE-AV whose texts are read by ModernBERT")
     text = PeAudioTextEncoder.architectures[TEXT].complete_settings({**TEXT_DEFAULTS, **text_config})
-    audio_config = config.get("audio_config") or {}
     codec = _complete_codec(audio_config)
     architecture = PeAudioEncoder.architectures[AUDIO]
     audio = {**architecture.complete_settings({**audio_config, "dac_config": codec}), "dac_config": codec}
@@ -139,8 +157,10 @@ def _convert(folder: ModelFolder) -> Space:
     space = Space(text["hidden_size"], dict(encoders), metric="dot")
     space.build()
     for encoder in encoders.values():
-        encoder.load_weights(folder.weights)
+        encoder.load_weights(weights)
+    if folder.model_type == WITH_VIDEO:
+        space.description = "without its encoder of videos"
     return space
 
 
-CONVERTERS = {"pe_audio": _convert}
+CONVERTERS = {"pe_audio": _convert, WITH_VIDEO: _convert}
