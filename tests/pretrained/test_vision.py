@@ -184,6 +184,15 @@ def test_settings_that_are_not_supported_are_refused_in_one_line(models, tmp_pat
     assert not (tmp_path / "m.ckpt").exists()
 
 
+@pytest.mark.parametrize("name", TWO_TOWERS)
+def test_text_tower_alone_is_refused_by_its_type(models, tmp_path, name):
+    folder = copy_model(models, name, tmp_path, model_type=f"{name}_text_model")
+    with pytest.raises(
+        UsageError, match=f"{name}_text_model' is not supported. Fix: adopt a model of one of .*{name},"
+    ):
+        convert_model(folder, name)
+
+
 def test_missing_processor_and_pickled_weights_are_refused(models, tmp_path):
     folder = copy_model(models, "clip", tmp_path)
     (folder / "preprocessor_config.json").unlink()

@@ -287,5 +287,5 @@ def _convert(folder: ModelFolder) -> Space:
     return space
 
 
-PARTS = ("clap_text_model", "siglip2_text_model")  # only ever saved as part of a whole model
-CONVERTERS = {name: _convert for name in PretrainedTextEncoder.architectures if name not in PARTS}
+# The text tower of a model of two is adopted with the other one: alone, nothing says how its texts are padded.
+CONVERTERS = {name: _convert for name in PretrainedTextEncoder.architectures if not name.endswith("_text_model")}
