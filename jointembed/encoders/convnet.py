@@ -31,6 +31,8 @@ class ConvNet(Encoder):
         dropout: share of values dropped before the last layer, in training.
         axis: which side of the input is pooled: 0 for the frames of a spectrogram, 1 for the steps of a piano roll.
             None keeps all places: for bitmaps, where it matters where something is.
+        stem_stride: by how much the first convolution shortens both sides. With 4 it has a 7 x 7 kernel, as the stem of
+            a ResNet, and a stage less reaches the same size: for spectrograms, whose largest stage is the slowest.
     """
 
     mean: Tensor
@@ -43,10 +45,11 @@ class ConvNet(Encoder):
         width: Count = 128,
         dropout: Dropout = 0.0,
         axis: Literal[0, 1] | None = 0,
+        stem_stride: Literal[2, 4] = 2,
     ) -> None:
         super().__init__(reader, width)
         self.channels = list(channels or [32, 64, 128])
-        self.dropout, self.axis = dropout, axis
+        self.dropout, self.axis, self.stem_stride = dropout, axis, stem_stride
 
     def build(self, dim: int) -> None:
         """Make the network; the statistics of the reader's bands become the scale of its input.
@@ -61,11 +64,12 @@ class ConvNet(Encoder):
         self.register_buffer("std", torch.tensor(self.reader.std, dtype=torch.float32))
         stages = []
         before, height, width = (1, *self.reader.shape)[-3:]
-        for channels in self.channels:
-            stages.append(_Stage(before, channels))
+        for number, channels in enumerate(self.channels):
+            stages.append(_Stage(before, channels, 2 if number else self.stem_stride))
             before = channels
         self.stages = nn.Sequential(*stages).to(memory_format=torch.channels_last)
-        sides = [-(-side // 2 ** len(self.channels)) for side in (height, width)]
+        stride = self.stem_stride * 2 ** (len(self.channels) - 1)
+        sides = [-(-side // stride) for side in (height, width)]
         inside = before * (sides[0] * sides[1] if self.axis is None else sides[1 - self.axis] * 2)
         self.head = nn.Sequential(nn.LayerNorm(inside), nn.Dropout(self.dropout), nn.Linear(inside, self.width))
 
@@ -84,10 +88,11 @@ class ConvNet(Encoder):
 
 
 class _Stage(nn.Module):
-    def __init__(self, before: int, channels: int) -> None:
+    def __init__(self, before: int, channels: int, stride: int) -> None:
         super().__init__()
         groups = next(count for count in range(max(1, channels // 16), 0, -1) if channels % count == 0)
-        self.halve = nn.Conv2d(before, channels, 3, stride=2, padding=1, bias=False)
+        size = 3 if stride == 2 else 7
+        self.halve = nn.Conv2d(before, channels, size, stride, size // 2, bias=False)
         self.refine = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norms = nn.ModuleList(nn.GroupNorm(groups, channels) for _ in range(2))
 

@@ -196,6 +196,19 @@ def test_the_statistics_of_the_bands_become_the_scale_of_the_input():
     assert torch.allclose(conv(x), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("sides", [[28, 28], [33, 7], [6, 5], [1, 3]])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_a_stem_of_stride_4_takes_the_place_of_two_stages(sides, axis):
+    cells = [(255 * rng.random(sides)).astype(np.uint8) for _ in range(3)]
+    convs = [
+        built(ConvNet(SparseImage(sides), channels, 6, axis=axis, stem_stride=stride), cells)
+        for channels, stride in (([4, 8, 12], 2), ([8, 12], 4))
+    ]
+    features = [conv.stages(torch.zeros(1, 1, *sides)).shape for conv in convs]
+    assert features[0] == features[1]
+    assert convs[1](convs[1].reader.encode(cells)).shape == (3, 6)
+
+
 # -- the optimizer -----------------------------------------------------------------------------------------------------
 
 
