@@ -62,6 +62,8 @@ class JointEmbedding(Configurable, LabelPrediction, Shareable, lightning.Lightni
         layer_lr_decay: for encoders, the learning rate of a layer as a share of that of the next one, whose last layer
             has that of the encoder: `{audio: 0.8}` (Clark et al. 2020).
         weight_decay: of the networks.
+        uncertainty_weights: learn the weight of each objective, beside its own `weight`: the inverse of a variance that
+            pays for its size (Kendall, Gal and Cipolla 2018). Losses that stay high then weigh less.
         optimizer: of the networks: `adamw`, `adam`, `sgd` (with momentum) or `adagrad`. Large tables with sparse
             gradients have row-wise Adagrad.
         schedule: of the learning rate: `cosine`, `constant`, `one_cycle`, or `reduce_on_plateau`, which halves it when
@@ -91,6 +93,7 @@ class JointEmbedding(Configurable, LabelPrediction, Shareable, lightning.Lightni
         encoder_lr: dict[str, Positive] | None = None,
         layer_lr_decay: dict[str, Annotated[float, Range(0, 1, open_low=True)]] | None = None,
         weight_decay: NonNegative = 0.01,
+        uncertainty_weights: bool = False,
         optimizer: str = "adamw",
         schedule: str = "cosine",
         warmup: Share = 0.05,
@@ -106,6 +109,8 @@ class JointEmbedding(Configurable, LabelPrediction, Shareable, lightning.Lightni
             column for objective in objectives for column in objective.readers() if column not in self.space.columns
         )
         self.objectives = nn.ModuleList(objectives)
+        # (O,) log of the variance of each objective's loss
+        self.log_variances = nn.Parameter(torch.zeros(len(objectives))) if uncertainty_weights else None
         self.matryoshka_dims, self.mixup = list(matryoshka_dims or []), dict(mixup or {})
         self.grad_cache_chunk = grad_cache_chunk
         self.lr, self.sparse_lr, self.weight_decay, self.warmup = lr, sparse_lr, weight_decay, warmup
@@ -269,7 +274,10 @@ class JointEmbedding(Configurable, LabelPrediction, Shareable, lightning.Lightni
         for number, objective in enumerate(self._objectives):
             dims = self.matryoshka_dims if objective.uses_score and self.matryoshka_dims else [None]
             values = [self.compute_loss(objective, encoded, batch, dim) for dim in dims]
-            losses[f"{number}_{objective.name}"] = objective.weight * torch.stack(values).mean()
+            loss = torch.stack(values).mean()
+            if self.log_variances is not None:
+                loss = loss * (-self.log_variances[number]).exp() + self.log_variances[number] / 2
+            losses[f"{number}_{objective.name}"] = objective.weight * loss
         if distributed.world() > 1 and losses:
             # DDP waits for a gradient of each parameter, also of an encoder that no objective needs.
             name, loss = losses.popitem()
