@@ -19,6 +19,7 @@ from .objectives import GBCE as GBCE
 from .objectives import AllCandidates as AllCandidates
 from .objectives import Buckets as Buckets
 from .objectives import Candidates as Candidates
+from .objectives import CrossBatchMemory as CrossBatchMemory
 from .objectives import Distillation as Distillation
 from .objectives import DistinctInBatch as DistinctInBatch
 from .objectives import InBatch as InBatch

@@ -2,11 +2,12 @@
 
 from .candidates import AllCandidates as AllCandidates
 from .candidates import Candidates as Candidates
-from .candidates import DistinctInBatch as DistinctInBatch
-from .candidates import InBatch as InBatch
 from .candidates import Sampled as Sampled
+from .cross_batch_memory import CrossBatchMemory as CrossBatchMemory
 from .distillation import Distillation as Distillation
 from .hard_negatives import Buckets as Buckets
+from .in_batch import DistinctInBatch as DistinctInBatch
+from .in_batch import InBatch as InBatch
 from .losses import GBCE as GBCE
 from .losses import Loss as Loss
 from .losses import Sigmoid as Sigmoid

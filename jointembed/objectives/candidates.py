@@ -1,4 +1,4 @@
-"""Candidate sets that a query is scored against: a whole vocabulary, sampled ids, or the targets of the batch."""
+"""Candidate sets that a query is scored against: a whole vocabulary, or ids sampled from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..arguments import Count, NonNegative, Share
+from ..arguments import Count, Share
 from ..config import Configurable
 from ..errors import UsageError
 from ..ragged import Ragged, ranges, repeat_index
@@ -19,7 +19,7 @@ from ..space.encoded import Encoded, Mix
 from ..space.space import Space
 from . import distributed
 from .losses import Loss, Sample
-from .pairs import find_starts, pair_with_targets, select_mixed, target_pieces
+from .pairs import find_starts, select_mixed
 
 # B queries, P targets, C candidates, K ids of a vocabulary, D dimension of the space
 
@@ -66,6 +66,15 @@ class Candidates(Configurable, nn.Module):
 
         Args:
             reader: the reader of the target.
+            loss: the loss over the candidates' scores.
+            name: the objective's name, for messages.
+        """
+
+    def build_in_batch(self, space: Space, loss: Loss, name: str) -> None:
+        """Make what candidates of the batch need, in the place of `build`.
+
+        Args:
+            space: whose vectors are compared.
             loss: the loss over the candidates' scores.
             name: the objective's name, for messages.
         """
@@ -237,125 +246,3 @@ def _select_known(targets: Targets, present: Tensor, size: int) -> tuple[Tensor,
         return ids, rows
     pairs = torch.unique(rows * size + ids)
     return pairs % size, pairs // size
-
-
-class InBatch(Candidates):
-    """The targets of the batch, of all processes: InfoNCE with `Softmax` (as in CLIP), SigLIP with `Sigmoid`.
-
-    Row i and row j match too if their targets or their queries are equal, or their labels. Several captions or tags of
-    a cell are targets one by one.
-    """
-
-    from_batch = True
-
-    def forward_in_batch(
-        self,
-        loss: Loss,
-        query: Encoded,
-        target: Encoded,
-        x: Ragged | None,
-        labels: Tensor | None,
-        space: Space,
-        dim: int | None,
-    ) -> Tensor:
-        """The mean loss over the queries of all processes, and over their targets if the loss is symmetric."""
-        pairs = pair_with_targets(query, target, x, labels)
-        t, t_present, _ = target_pieces(target, x)
-        own_queries, own_targets = pairs.own()
-        if query.chunks == 1 and pairs.targets is t:  # in one process both ways are of the same scores
-            scores, positives = space.score(query.z, t, dim), pairs.positives(own_queries, own_targets)
-            matched = positives > 0
-            forth = distributed.mean(loss(scores, positives, t_present), query.present & matched.any(1))
-            if not loss.symmetric:
-                return forth
-            back = loss(scores.T, positives.T, query.present)
-            return (forth + distributed.mean(back, t_present & matched.any(0))) / 2
-        every_query, every_target = pairs.every()
-
-        def look_for_targets(rows: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-            positives = pairs.positives(own_queries[rows], every_target)
-            scores = space.score(z, pairs.targets, dim)
-            return loss(scores, positives, pairs.targets_present), (positives > 0).any(1)
-
-        def look_for_queries(places: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-            positives = pairs.positives(every_query, own_targets[places]).T
-            scores = space.score(z, pairs.queries, dim)
-            return loss(scores, positives, pairs.queries_present), (positives > 0).any(1)
-
-        losses, matched = compute_in_chunks(look_for_targets, len(query.z), query.chunks, t.device, query.z)
-        forth = distributed.mean(losses, query.present & matched)
-        if not loss.symmetric:
-            return forth
-        losses, matched = compute_in_chunks(look_for_queries, len(t), query.chunks, t.device, t)
-        return (forth + distributed.mean(losses, t_present & matched)) / 2
-
-
-class DistinctInBatch(Candidates):
-    """The distinct targets of the batch, of all processes: tagging with tags that are read as text (`loss: sigmoid`).
-
-    A tag that many rows have is one candidate, as it is with `all`. Queries look for targets, and not the other way.
-
-    Args:
-        late_interaction: the score of a query is the highest that any of its pieces has (MaxSim of ColBERT, Khattab and
-            Zaharia 2020): a caption given as a list of phrases has a tag if one phrase says so. A query that is one
-            phrase is searched with as usual.
-        temperature: of a smooth maximum (LogSumExp) over the pieces instead, in units of the score, so that all phrases
-            learn and not the best one alone; 0 is the maximum itself.
-
-    Raises:
-        UsageError: a temperature is given without `late_interaction`.
-    """
-
-    from_batch = True
-    supports_mixup = False
-
-    def __init__(self, late_interaction: bool = False, temperature: NonNegative = 0.0) -> None:
-        super().__init__()
-        if temperature and not late_interaction:
-            wrong = f"temperature {temperature:g} needs `late_interaction: true`"
-            raise UsageError("DistinctInBatch", wrong, "write that, or leave `temperature` out")
-        self.late_interaction, self.temperature = late_interaction, temperature
-
-    def forward_in_batch(
-        self,
-        loss: Loss,
-        query: Encoded,
-        target: Encoded,
-        x: Ragged | None,
-        labels: Tensor | None,
-        space: Space,
-        dim: int | None,
-    ) -> Tensor:
-        """The mean loss over the queries of all processes."""
-        pairs = pair_with_targets(query, target, x, labels)
-        _, number = torch.unique(pairs.target_keys, return_inverse=True)
-        count = int(number.max()) + 1 if len(number) else 0
-        order = torch.arange(len(number), device=number.device)
-        first = number.new_full((count,), len(number)).scatter_reduce(0, number, order, "amin")
-        own_queries, every_target = pairs.own()[0], pairs.every()[1]
-
-        def compute(rows: Tensor) -> tuple[Tensor, Tensor]:
-            matches = pairs.positives(own_queries[rows], every_target)
-            shape = number.expand(len(rows), -1)
-            positives = matches.new_zeros(len(rows), count).scatter_reduce(1, shape, matches, "amax")
-            scores = self._score(query, rows, pairs.targets[first], space, dim)
-            return loss(scores, positives, pairs.targets_present[first]), (positives > 0).any(1)
-
-        losses, matched = compute_in_chunks(compute, len(query.z), query.chunks, query.z.device)
-        return distributed.mean(losses, query.present & matched)
-
-    def _score(self, query: Encoded, rows: Tensor, targets: Tensor, space: Space, dim: int | None) -> Tensor:
-        """(N, C), for the N rows that are given."""
-        if not self.late_interaction or query.pieces is None:
-            return space.score(query.z[rows], targets, dim)
-        assert query.piece_rows is not None
-        starts = find_starts(query.piece_rows, len(query.z))
-        counts = starts[rows + 1] - starts[rows]
-        scores = space.score(query.pieces[ranges(starts[rows], counts)], targets, dim)
-        zeros, places = scores.new_zeros(len(rows), len(targets)), repeat_index(counts)
-        index = places[:, None].expand_as(scores)
-        if not self.temperature:
-            return zeros.scatter_reduce(0, index, scores, "amax", include_self=False)
-        highest = zeros.scatter_reduce(0, index, scores.detach(), "amax", include_self=False)
-        total = zeros.index_add(0, places, ((scores - highest[places]) / self.temperature).exp())
-        return highest + self.temperature * total.clamp(min=1).log()  # a query without pieces has a total of 0

@@ -56,6 +56,7 @@ class Loss(Configurable, nn.Module):
     gives_probabilities: bool = False  # `logits` turns scores into logits, so that candidates have probabilities
     is_exclusive: bool = True  # one of the candidates is right, so that their probabilities add up to 1
     needs_uniform_draws: bool = False  # sampled candidates must be drawn whatever their frequency
+    corrects_frequency: bool = False  # `subtract_logits` is there, for the logQ correction in a batch
     streams: bool = False  # `over_table` never holds the matrix of all scores, so that tables may be large
 
     def build(self, space: Space, count: int | None) -> None:
@@ -80,6 +81,10 @@ class Loss(Configurable, nn.Module):
     def logits(self, scores: Tensor) -> Tensor:
         """Scores -> logits."""
         raise UsageError(type(self).__name__, "it gives no probabilities", "use softmax or sigmoid")
+
+    def subtract_logits(self, scores: Tensor, logits: Tensor) -> Tensor:
+        """Scores whose logits are those of `scores` minus `logits`, of the same shape."""
+        raise UsageError(type(self).__name__, "it has no logits to correct", "use softmax")
 
     def over_table(
         self, query: Tensor, table: Tensor, target: Tensor, weights: Tensor, space: Space, dim: int | None
@@ -140,7 +145,7 @@ class Softmax(_Scaled):
         label_smoothing: this share of the target is spread evenly over all candidates (Szegedy et al. 2016).
     """
 
-    streams = True
+    streams, corrects_frequency = True, True
 
     def __init__(self, temperature: Positive = 0.07, label_smoothing: Dropout = 0.0) -> None:
         super().__init__(temperature)
@@ -161,6 +166,10 @@ class Softmax(_Scaled):
         count = torch.ones_like(scores) if candidates is None else candidates.expand_as(scores).to(scores.dtype)
         even = -(log_shares * count).sum(1) / count.sum(1).clamp(min=1)
         return (1 - self.label_smoothing) * losses + self.label_smoothing * even * (counts > 0)
+
+    def subtract_logits(self, scores: Tensor, logits: Tensor) -> Tensor:
+        """Scores that are lower by logits, in their own unit; see `Loss.subtract_logits`."""
+        return scores - logits / self.scale
 
     def over_table(
         self, query: Tensor, table: Tensor, target: Tensor, weights: Tensor, space: Space, dim: int | None

@@ -15,7 +15,8 @@ from ..errors import UsageError, did_you_mean
 from ..readers import Category, Reader
 from ..space.encoded import Encoded
 from ..space.space import Space
-from .candidates import AllCandidates, Candidates, InBatch, Queries, Sampled, Targets
+from .candidates import AllCandidates, Candidates, Queries, Sampled, Targets
+from .in_batch import InBatch
 from .losses import Loss, Sigmoid, Softmax
 from .objective import Batch, Objective
 
@@ -33,7 +34,7 @@ class Match(Objective):
         query: column of the queries.
         target: column of what they look for.
         candidates: `all`, `batch`, a number of samples, or an object: `AllCandidates`, `InBatch`,
-            `DistinctInBatch`, `Sampled`, `Buckets`.
+            `DistinctInBatch`, `CrossBatchMemory`, `Sampled`, `Buckets`.
         loss: `softmax`: one of the candidates is right. `sigmoid`: each is right or wrong on its own. Or an object:
             `Softmax`, `Sigmoid`, `GBCE`, or a custom `Loss`.
         positives_by: a further column; rows with equal cells there match each other (`candidates: batch` only).
@@ -98,10 +99,11 @@ class Match(Objective):
         Raises:
             UsageError: the candidates need a column of ids, and the target is not, or it is empty.
         """
+        title = f"Match({self.query}, {self.target})"
         if self.candidates.from_batch:
             self.loss.build(space, None)
+            self.candidates.build_in_batch(space, self.loss, title)
             return
-        title = f"Match({self.query}, {self.target})"
         reader = self.own[self.target] if self.own else space.reader(self.target)
         if len(reader.counts) != reader.size:
             fix = f"read {self.target} with EmbeddingBag(Category), or use `candidates: batch`"

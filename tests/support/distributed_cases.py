@@ -32,7 +32,8 @@ from jointembed import (
     Subwords,
     TextTransformer,
 )
-from jointembed.objectives import DistinctInBatch, Loss, distributed
+from jointembed.objectives import CrossBatchMemory, DistinctInBatch, InBatch, Loss, distributed
+from jointembed.objectives.in_batch import KeyFrequencies
 from jointembed.space.encoded import Mix
 
 # Eight rows. Two share their artist, two their song, two a caption.
@@ -135,6 +136,11 @@ CASES = {
     "sigmoid": single(lambda: Match("song", "words", loss="sigmoid"), "words"),
     "sigmoid, same": single(lambda: Match("song", "words", loss="sigmoid", positives_by="artist"), "song"),
     "triplet": single(lambda: Match("song", "words", loss=Triplet())),
+    "softmax, frequencies": single(lambda: Match("song", "words", InBatch(log_q=True)), "words"),
+    "memory": single(lambda: Match("song", "words", CrossBatchMemory(9, warmup=1)), "words"),
+    "memory, same": single(lambda: Match("song", "label", CrossBatchMemory(5, 0), positives_by="artist"), "song"),
+    "memory, nested": single(lambda: Match("song", "label", CrossBatchMemory(5, 0, True)), matryoshka_dims=[2, 6]),
+    "memory, chunks": single(lambda: Match("song", "text", CrossBatchMemory(30, 0)), grad_cache_chunk=2),
     "distinct": single(lambda: Match("words", "genre", DistinctInBatch(), "sigmoid")),
     "distinct, late": single(lambda: Match("words", "genre", DistinctInBatch(True), "sigmoid"), "words"),
     "all": single(lambda: Match("song", "genre", "all"), "genre"),
@@ -234,6 +240,9 @@ def train(losses, batch, seed):
     """The mean loss of all processes, the gradient of each parameter, and each parameter after three steps."""
     torch.manual_seed(seed)
     losses.eval()  # stretches of histories would be drawn, and then other samples
+    for module in losses.modules():
+        if isinstance(module, (CrossBatchMemory, KeyFrequencies)):
+            module.train()
     optimizer = torch.optim.SGD(losses.parameters(), 0.1)
     first = None
     for _ in range(3):
