@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,8 @@ def _find_sources(protocol: Protocol, folder: str | None) -> list[Path]:
     from .. import recipe_tools
 
     layouts = [[Path(folder or "data", name) for name in layout.split()] for layout in protocol.data]
+    if not layouts:
+        return []
     if folder is not None:
         for layout in layouts:
             if all(source.is_dir() for source in layout):
@@ -146,8 +148,9 @@ def _list_protocols(folder: str | None) -> None:
         protocol = _open(path)
         figure = protocol.main_figure
         layouts = [layout.split() for layout in protocol.data]
-        is_absent = folder and not any(all(Path(folder, source).is_dir() for source in layout) for layout in layouts)
-        source = " + ".join(layouts[0]) + (" (absent)" if is_absent else "")
+        is_present = any(all(Path(folder or "", source).is_dir() for source in layout) for layout in layouts)
+        is_absent = folder and layouts and not is_present
+        source = (" + ".join(layouts[0]) if layouts else "made up") + (" (absent)" if is_absent else "")
         reference = read_reference(protocol)
         figures = (
             format_seeds(reference["figures"][figure]) if reference and figure in reference["figures"] else "not yet"
@@ -176,6 +179,7 @@ class _Reproduction:
 
         self.protocol, self.sources, self.place, self.baseline = protocol, sources, place, baseline
         self.seeds, self.folds = range(seeds), protocol.folds or [""]
+        self.outputs: dict[tuple[str, ...], str] = {}  # what scripts printed, by their commands
         recipe = protocol.folder / f"{protocol.recipe}.yaml"
         is_packaged = protocol.folder.parent == packaged_folder().absolute()
         self.recipe = f"{protocol.folder.name}/{protocol.recipe}" if is_packaged else str(recipe)
@@ -238,8 +242,11 @@ class _Reproduction:
         paths: dict[str, Path] = {}
         for name, figure in protocol.figures.items():
             # Figures of one evaluation share its card.
+            question = figure.evaluate, figure.table
             names = [
-                first for first in paths if figure.evaluate and protocol.figures[first].evaluate == figure.evaluate
+                first
+                for first, other in protocol.figures.items()
+                if first in paths and figure.evaluate and (other.evaluate, other.table) == question
             ]
             file = f"{'-'.join(filter(None, (str(seed), fold)))}.{name}.json"
             paths[name] = paths[names[0]] if names else self.place / "cards" / file
@@ -270,10 +277,10 @@ class _Reproduction:
         table, run = self._table(fold), self._run(seed, fold)
         if figure.evaluate:
             options = shlex.split(figure.evaluate)
-            run_command(["evaluate", str(run), str(table), *options, "--card", str(card)])
+            run_command(["evaluate", str(run), str(table / figure.table), *options, "--card", str(card)])
             return
         script, *words = self._fill(figure.script, seed, fold)
-        match = next(_matches(figure, script, words))
+        match = self._matches(figure, script, words)[0]
         ends: dict[str, float | None] = {"low": None, "high": None}
         values = ends | {name: float(text) for name, text in match.groupdict().items() if text is not None}
         rows = next(table / name for name in TABLES if (table / name).is_file())
@@ -288,7 +295,7 @@ class _Reproduction:
         path, baseline = self.place / "cards" / "baseline.json", self.protocol.baseline
         if self.baseline and baseline is not None and not path.is_file():
             script, *words = self._fill(baseline.script, 0, self.folds[0])
-            values = [float(match["value"]) for match in _matches(baseline, script, words)]
+            values = [float(match["value"]) for match in self._matches(baseline, script, words)]
             figure = baseline.figure or self.protocol.main_figure
             files.write(path, json.dumps({"name": baseline.name, "figure": figure, "values": values}))
         return json.loads(path.read_bytes()) if path.is_file() else None
@@ -304,15 +311,16 @@ class _Reproduction:
             filled += lists.get(word) or [re.sub(r"{(\w+)}", lambda match: single[match[1]], word)]
         return filled
 
+    def _matches(self, part: Figure | Baseline, script: str, words: Sequence[str]) -> list[re.Match[str]]:
+        """Where a pattern matches in what a script prints; parts with the same command share one run of it.
 
-def _matches(part: Figure | Baseline, script: str, words: Sequence[str]) -> Iterator[re.Match[str]]:
-    """Where a pattern matches in what a script prints.
-
-    Raises:
-        UsageError: nowhere.
-    """
-    output = run_script(script, words, capture=True)
-    matches = list(re.finditer(part.pattern, output))
-    if not matches:
-        raise UsageError(script, f"it printed nothing that matches {part.pattern!r}", "correct the pattern")
-    return iter(matches)
+        Raises:
+            UsageError: nowhere.
+        """
+        command = script, *words
+        if command not in self.outputs:
+            self.outputs[command] = run_script(script, words, capture=True)
+        matches = list(re.finditer(part.pattern, self.outputs[command]))
+        if not matches:
+            raise UsageError(script, f"it printed nothing that matches {part.pattern!r}", "correct the pattern")
+        return matches

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, name_subject
+from ..evaluation.protocol import SEED_KEYS
 
 CARD, SETTINGS = "card.json", "seeds.yaml"
 OWN_OPTIONS = "--seeds", "--evaluate"
-SET_OPTIONS = "--resume", "--ckpt_path", "--seed_everything", "--data.seed"  # by each training of its own
+SET_OPTIONS = "--resume", "--ckpt_path", *(f"--{key}" for key in SEED_KEYS)  # by each training of its own
 
 
 def take_options(words: Sequence[str]) -> tuple[list[str], int, str | None]:
@@ -78,7 +79,8 @@ def fit_seeds(recipe: Any, words: Sequence[str], seeds: int, evaluation: str | N
     del recipe
     for seed in range(seeds):
         run = folder / f"seed-{seed}"
-        own = ["--seed_everything", str(seed), "--data.seed", str(seed), "--trainer.default_root_dir", str(run)]
+        own = [word for key in SEED_KEYS for word in (f"--{key}", str(seed))]
+        own += ["--trainer.default_root_dir", str(run)]
         run_command(["fit", *words, *own, "--resume", "auto"])
         run_command(["evaluate", str(run), data.table, *options, "--card", str(run / CARD)])
     _print_metrics(seed_cards(folder)[:seeds])

@@ -26,6 +26,8 @@ from typing import Any
 
 from ..errors import UsageError, did_you_mean
 
+SEED_KEYS = ("seed_everything", "data.seed")  # the settings of a training that a seed sets
+
 _KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "keys with values"}
 
 
@@ -36,6 +38,7 @@ class Figure:
     Args:
         metric: a metric of `jointembed evaluate`, or the name of what the script prints.
         evaluate: options of `jointembed evaluate`.
+        table: a file in the folder of the table that is evaluated in its place.
         script: a script in the folder of the recipe, with arguments.
         pattern: a regular expression that finds the figure in what the script prints, as the group `value`, and the
             ends of its interval, if it prints them, as `low` and `high`.
@@ -43,6 +46,7 @@ class Figure:
 
     metric: str
     evaluate: str = ""
+    table: str = ""
     script: str = ""
     pattern: str = ""
 
@@ -88,15 +92,16 @@ class Protocol:
     Args:
         path: the file, FOLDER/protocols/NAME.yaml, where FOLDER is that of the recipe; not a key.
         about: the first line; not a key.
-        data: the sources of the prepare script, folders below that of all data; of several texts, the first whose
-            folders exist is taken.
         recipe: a recipe of the folder.
         figures: by their names; the first one is the main figure.
+        data: the sources of the prepare script, folders below that of all data; of several texts, the first whose
+            folders exist is taken. Without it, the prepare script makes up its data.
         prepare: the script that makes the table, with options.
         fit: options of `jointembed fit` beside the recipe.
         folds: the values of {fold}; the figure of a seed is then the mean over its folds.
         seeds: how many; they count from 0.
-        seed_keys: the settings that are set to the seed.
+        seed_keys: the settings that are set to the seed: by default those of `jointembed fit --seeds`, of weights and
+            dropout, and of shuffling and augmentation. The splits are those of the table, the same for all seeds.
         time: about how long a seed takes.
         baseline: a simpler method.
         published: values of others.
@@ -104,14 +109,14 @@ class Protocol:
 
     path: Path
     about: str
-    data: list[str]
     recipe: str
     figures: dict[str, Figure]
+    data: list[str] = field(default_factory=list)
     prepare: str = "prepare.py"
     fit: str = ""
     folds: list[str] = field(default_factory=list)
     seeds: int = 3
-    seed_keys: list[str] = field(default_factory=lambda: ["seed_everything"])
+    seed_keys: list[str] = field(default_factory=lambda: list(SEED_KEYS))
     time: str = ""
     baseline: Baseline | None = None
     published: list[Published] = field(default_factory=list)
@@ -153,7 +158,6 @@ def read_protocol(path: Path) -> Protocol:
         if not is_right:
             raise UsageError(f"{path}: {key}", wrong, fix)
 
-    check(bool(protocol.data), "data", "it is empty", "name the folders that the prepare script reads")
     check(bool(protocol.figures), "figures", "it is empty", "name at least one figure, with its metric")
     check(protocol.seeds > 0, "seeds", f"must be at least 1, got {protocol.seeds}", "write seeds: 3")
     for name, figure in protocol.figures.items():

@@ -80,6 +80,7 @@ def summarize(protocol: Protocol, cards: Mapping[str, Mapping[int, Sequence[Fact
         "protocol": protocol.name,
         "recipe": f"{protocol.folder.name}/{protocol.recipe}",
         "folds": list(protocol.folds),
+        "seed_keys": list(protocol.seed_keys),
         "figures": figures,
         **({"baseline": baseline} if baseline else {}),
         "models": models,

@@ -134,10 +134,13 @@ RUN = ["reproduce", PATH, "--data", "data", "--out", "out"]
 def test_each_seed_and_fold_is_measured_once_and_joined(place, commands, capsys):
     assert main([*RUN, "--baseline"]) == 0
     printed = capsys.readouterr().out
-    # A preparation for each fold; a training, an evaluation and a script for each seed and fold; the baseline.
-    assert len(commands) == 2 + 3 * 4 + 1
-    assert "jointembed fit -c" in printed and "--seed_everything 1" in printed and "prepare.py data/words" in printed
+    # A preparation and a script, which reads only the table, for each fold; a training and an evaluation for each seed
+    # and fold; the baseline.
+    assert len(commands) == 2 * 2 + 2 * 4 + 1
+    assert "jointembed fit -c" in printed and "prepare.py data/words" in printed
+    assert "--seed_everything 1 --data.seed 1" in printed, "the order of rows and augmentation differ between seeds too"
     card = json.loads((place / "out" / "tiny.json").read_text())
+    assert card["seed_keys"] == ["seed_everything", "data.seed"]
     values = []
     for seed in "01":
         folds = [json.loads((place / f"out/cards/{seed}-{fold}.genre.json").read_text()) for fold in "12"]
@@ -170,6 +173,32 @@ def test_a_run_that_was_killed_between_seeds_goes_on(place, commands, last):
     assert main(RUN) == 0
     assert len(commands) == last + 3 * 2
     assert all((place / "out" / "cards" / name).stat().st_mtime_ns == time for name, time in cards.items())
+
+
+def test_made_up_data_need_no_folder_and_a_figure_may_have_a_table_of_its_own(place, commands, capsys):
+    prepare = PREPARE.replace("    (source,), out, options = arguments.read()\n", "").replace(
+        "    rows = json.loads",
+        "    from pathlib import Path\n    source, options = Path('data/words'), arguments.parse_intermixed_args()\n"
+        "    out = Path(options.places[0])\n    rows = json.loads",
+    )
+    more = "    (out / 'few.jsonl').write_text(''.join(json.dumps(row) + '\\n' for row in rows[:8]))\n"
+    (place / "tiny/prepare.py").write_text(prepare.replace("(out, rows)\n", f"(out, rows)\n{more}"))
+    few = "  few: {metric: recall@1, evaluate: --query words --target genre --split test, table: few.jsonl}\n"
+    text = PROTOCOL.replace("data: [elsewhere, words]\n", "").replace("figures:\n", f"figures:\n{few}")
+    (place / PATH).write_text(text)
+    assert main(["reproduce", PATH, "--out", "out", "--seeds", "1"]) == 0
+    figures = json.loads((place / "out" / "tiny.json").read_text())["figures"]
+    assert figures["few"]["data"][0]["table"] != figures["genre"]["data"][0]["table"]
+    assert figures["few"]["queries"] < figures["genre"]["queries"]
+
+
+def test_figures_of_one_script_share_a_run_of_it(place, commands):
+    again = "  rows-again:\n    metric: rows\n    script: count.py {table}\n    pattern: '(?P<value>\\d+)'\n"
+    (place / PATH).write_text(PROTOCOL.replace("baseline:", f"{again}baseline:"))
+    assert main([*RUN, "--seeds", "1"]) == 0
+    card = json.loads((place / "out" / "tiny.json").read_text())
+    assert card["figures"]["rows-again"]["seeds"] == card["figures"]["rows"]["seeds"]
+    assert sum(words[0].endswith("count.py") for words in commands) == 2, "once for each fold"
 
 
 def keep(place, change=None):
@@ -286,6 +315,7 @@ def test_the_list_names_what_each_protocol_needs(capsys, monkeypatch, tmp_path):
     assert main(["reproduce"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
     assert "mnist (absent)" in lines["mnist-3d"] and "knn@5" in lines["mnist-3d"]
+    assert "made up" in lines["products-joint"]
     for name, path in reproduce._paths().items():
         assert read_protocol(path).about.removesuffix(".") in lines[name]
 

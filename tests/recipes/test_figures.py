@@ -97,6 +97,8 @@ def test_a_card_is_that_of_its_protocol_and_stands_in_the_readmes(path):
         name: figure.metric for name, figure in protocol.figures.items()
     }
     assert all(len(figure["seeds"]) >= protocol.seeds for figure in card["figures"].values())
+    # What differs between seeds; the oldest cards, which do not say so, set one key. Seed 0 is the default of all keys.
+    assert protocol.seeds == 1 or card.get("seed_keys", ["seed_everything"]) == protocol.seed_keys
     assert card["folds"] == protocol.folds and not [commit for commit in card["commits"] if "dirty" in commit]
     for page, figures in ((PAGES[0], [protocol.main_figure]), (path.parents[1] / "README.md", protocol.figures)):
         links = {(Path(link).name, figure) for _, link, figure in LINK.findall(page.read_text("utf-8"))}
