@@ -74,9 +74,9 @@ def test_fewshot_prints_the_accuracy_of_all_methods(run, recordings, tmp_path, c
     lines = [line for line in capsys.readouterr().out.splitlines() if re.match(LABELS, line)]
     assert len(lines) == 4
     for line in lines:
-        figures = [float(number) for number in re.findall(r"(\d\.\d+) ±", line)]
+        figures = [float(number) for number in re.findall(r"(\d\.\d+) \(", line)]
         assert len(figures) == 2 and all(0 <= number <= 1 for number in figures)
-    frozen = [float(number) for number in re.findall(r"(\d\.\d+) ±", lines[0])]
+    frozen = [float(number) for number in re.findall(r"(\d\.\d+) \(", lines[0])]
     assert frozen[1] >= 0.9, "a pitch is learned from five examples"
     assert (model / "best.ckpt").read_bytes() == before, "what is frozen stays as it was"
     with pytest.raises(SystemExit) as stop:
@@ -91,4 +91,4 @@ def test_examples_are_balanced_and_excluded_from_questions():
     assert Counter(row["kind"] for row in examples) == {"a": 4, "b": 4, "c": 4}
     assert sorted(row["id"] for row in examples + questions) == sorted(row["id"] for row in rows)
     assert examples != script["draw_examples"](rows, "kind", 4, 1)[0]
-    assert script["interval"]([0.5, 0.5, 0.5]) == "0.500 ± 0.000" and script["interval"]([0.4]) == "0.400"
+    assert script["interval"]([0.5, 0.5, 0.5]) == "0.500 (0.500 - 0.500)" and script["interval"]([0.4]) == "0.400"

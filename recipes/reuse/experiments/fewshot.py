@@ -142,7 +142,7 @@ def interval(values: list[float]) -> str:
     """The mean of values, and its 95 % interval."""
     mean, error = np.mean(values), stats.sem(values) if len(values) > 1 else np.nan
     wide = stats.t.ppf(0.975, max(1, len(values) - 1)) * error
-    return f"{mean:.3f} ± {wide:.3f}" if np.isfinite(wide) else f"{mean:.3f}"
+    return f"{mean:.3f} ({max(0, mean - wide):.3f} - {min(1, mean + wide):.3f})" if np.isfinite(wide) else f"{mean:.3f}"
 
 
 def main() -> None:
