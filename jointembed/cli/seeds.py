@@ -59,22 +59,10 @@ def fit_seeds(recipe: Any, words: Sequence[str], seeds: int, evaluation: str | N
     Raises:
         UsageError: an option is wrong, nothing can be evaluated, or the folder holds trainings with other settings.
     """
-    from . import parser
-    from .processes import run_command, split_words
-    from .run_report import evaluate_options, trust_options
+    from .processes import run_command
 
-    folder, data = Path(recipe.trainer.default_root_dir), recipe.datamodule
-    if evaluation is None:
-        options = evaluate_options(recipe.model, data, recipe.trainer.callbacks)
-        if not options:
-            wrong = "the recipe does not say what to evaluate, or the table has no test or dev rows"
-            raise UsageError("--seeds", wrong, 'add --evaluate "--query COLUMN --target COLUMN --split SPLIT"')
-    else:
-        options = [*split_words("--evaluate", evaluation), *trust_options(recipe.model)]
-        if "--card" in [word.partition("=")[0] for word in options]:
-            raise UsageError("--evaluate", f"--card is set by --seeds: RUN/seed-N/{CARD}", "leave it out")
-        with name_subject("--evaluate"):
-            parser.parse("evaluate", parser.load("evaluate"), [str(folder), data.table, *options])
+    folder, table = Path(recipe.trainer.default_root_dir), recipe.datamodule.table
+    options = _evaluation_options(recipe, evaluation)
     _claim_folder(folder, recipe.parser.dump(recipe.config))
     del recipe
     for seed in range(seeds):
@@ -82,9 +70,46 @@ def fit_seeds(recipe: Any, words: Sequence[str], seeds: int, evaluation: str | N
         own = [word for key in SEED_KEYS for word in (f"--{key}", str(seed))]
         own += ["--trainer.default_root_dir", str(run)]
         run_command(["fit", *words, *own, "--resume", "auto"])
-        run_command(["evaluate", str(run), data.table, *options, "--card", str(run / CARD)])
+        run_command(["evaluate", str(run), table, *options, "--card", str(run / CARD)])
     _print_metrics(seed_cards(folder)[:seeds])
     print(f"\ncompare with another run: jointembed compare {shlex.quote(str(folder))} OTHER")
+
+
+def check_seeds(words: Sequence[str]) -> None:
+    """Check that `jointembed fit` with these options, `--seeds` among them, can train and evaluate.
+
+    Raises:
+        UsageError: an option is wrong, or nothing can be evaluated.
+    """
+    from .fit import run_lightning
+
+    options, _, evaluation = take_options(words)
+    _evaluation_options(run_lightning("fit", options, train=False), evaluation)
+
+
+def _evaluation_options(recipe: Any, evaluation: str | None) -> list[str]:
+    """The options of `jointembed evaluate` for the trainings of a recipe.
+
+    Raises:
+        UsageError: an option is wrong, or nothing can be evaluated.
+    """
+    from . import parser
+    from .processes import split_words
+    from .run_report import evaluate_options, trust_options
+
+    data = recipe.datamodule
+    if evaluation is None:
+        options = evaluate_options(recipe.model, data, recipe.trainer.callbacks)
+        if not options:
+            wrong = "the recipe does not say what to evaluate, or the table has no test or dev rows"
+            raise UsageError("--seeds", wrong, 'add --evaluate "--query COLUMN --target COLUMN --split SPLIT"')
+        return options
+    options = [*split_words("--evaluate", evaluation), *trust_options(recipe.model)]
+    if "--card" in [word.partition("=")[0] for word in options]:
+        raise UsageError("--evaluate", f"--card is set by --seeds: RUN/seed-N/{CARD}", "leave it out")
+    with name_subject("--evaluate"):
+        parser.parse("evaluate", parser.load("evaluate"), [recipe.trainer.default_root_dir, data.table, *options])
+    return options
 
 
 def _claim_folder(folder: Path, settings: str) -> None:

@@ -90,10 +90,44 @@ def refused(capsys, *words, **keys):
     return error
 
 
+@pytest.fixture
+def commands(monkeypatch):
+    """Commands run in this process, which is faster, and are listed."""
+    ran = []
+
+    def run(words):
+        ran.append(words)
+        assert main(words) == 0
+
+    monkeypatch.setattr("jointembed.cli.processes.run_command", run)
+    return ran
+
+
+@pytest.mark.slow
+def test_the_best_values_are_trained_with_seeds_and_compared(here, commands, capsys):
+    words = [*FIT, "--trials", "1", "--seeds", "2", "--evaluate", "--query words --target genre --split dev -k 2"]
+    assert sweep(*words) == 0
+    paths = [here / f"x.trials/best-0/seed-{seed}/card.json" for seed in (0, 1)]
+    cards = [json.loads(path.read_text()) for path in paths]
+    values = [card["metrics"]["map"]["value"] for card in cards]
+    ends = "  ".join(f"{value:.4f}" for value in (min(values), sum(values) / 2, max(values)))
+    printed = capsys.readouterr().out
+    assert ends in printed and "jointembed compare x.trials/best-0 OTHER" in printed
+    assert [card["seeds"]["training"] for card in cards] == [0, 1]
+    dim = yaml.safe_load((here / "best.yaml").read_text())["model"]["dim"]
+    assert Space.load(paths[0].parent).dim == Space.load(paths[1].parent).dim == dim
+    assert main(["compare", "x.trials/best-0", str(paths[0]), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["metrics"]["map"]["models"]
+    assert report["best-0"]["seeds"] == pytest.approx(values)
+    before, count = [path.read_bytes() for path in paths], len(commands)
+    assert sweep(*words) == 0 and len(commands) == 2 * count
+    assert [path.read_bytes() for path in paths] == before, "the same command goes on, and trains nothing again"
+
+
 @pytest.mark.slow
 def test_a_sweep_ends_in_a_layer_that_trains_and_goes_on_to_more_trials(here, capsys):
     keys = ("model.dim=5:9", "model.lr=1e-3:1e-1:log", "data.batch_size=[2,4]", "model.encoders.genre.sparse=[true]")
-    assert sweep(*FIT, "--trials", "2", keys=keys) == 0, capsys.readouterr().err
+    assert sweep(*FIT, "--trials", "2", "--seeds", "0", keys=keys) == 0, capsys.readouterr().err
     printed = capsys.readouterr().out
     assert (
         f"{METRIC}, max" in printed.splitlines()[0] and "2/2  trial 1  model.dim " in printed and " s  best " in printed
@@ -106,9 +140,9 @@ def test_a_sweep_ends_in_a_layer_that_trains_and_goes_on_to_more_trials(here, ca
     assert main(["fit", "-c", "recipe.yaml", "-c", "tiny", "-c", "best.yaml", *table]) == 0
     assert Space.load(here / "run").dim == layer["model"]["dim"]
     capsys.readouterr()
-    assert sweep(*FIT, "--trials", "2", keys=keys) == 0
+    assert sweep(*FIT, "--trials", "2", "--seeds", "0", keys=keys) == 0
     assert "all 2 trials are done" in capsys.readouterr().out and not (here / "x.trials" / "2").exists()
-    assert sweep(*FIT, "--trials", "3", keys=keys) == 0
+    assert sweep(*FIT, "--trials", "3", "--seeds", "0", keys=keys) == 0
     printed = capsys.readouterr().out
     assert (
         "3/3  trial 2" in printed and "trial 0  " not in printed and (here / "x.trials" / "2" / "metrics.csv").is_file()
@@ -192,6 +226,12 @@ def test_mistakes_end_a_sweep_before_any_trial(here, capsys):
     assert "did you mean words-genre/recall@3" in refused(capsys, *FIT, "--metric", "words-genre/recal@3")
     assert "no train/loss on dev rows" in refused(capsys, *FIT, "--metric", "train/loss")
     assert "at least 1" in refused(capsys, "--trials", "0")
+    assert "--seeds: must not be negative, got -1" in refused(capsys, "--seeds=-1")
+    assert "--evaluate: it needs --seeds" in refused(capsys, *FIT, "--seeds", "0", "--evaluate", "--query words")
+    assert "--evaluate: --querry: " in refused(capsys, *FIT, "--evaluate", "--querry words")
+    assert "--seed_everything: it cannot be used with --seeds" in refused(
+        capsys, FIT[0], f"{FIT[1]} --seed_everything 3"
+    )
     assert "best.yaml" in refused(capsys, "--out", "best.txt")
     assert "model.dmi" in refused(capsys, *FIT, keys=("model.dmi=4:8",))
     assert "dim" in refused(capsys, *FIT, keys=("model.dim=4:8.5",))
