@@ -24,7 +24,7 @@ def retrieval_rows(
     """The `dev` rows and those of the candidates; without labels, also the training rows that pair such cells.
 
     Whether a training row does is decided by the keys of its cells, so that no other one becomes a dict; where a column
-    has none, all of them do.
+    has none, all of them do. The table may also hold whole cells of a column that is made of others, as dicts.
 
     Args:
         data: the table.
@@ -45,12 +45,16 @@ def retrieval_rows(
     parts = {column: space.input_columns(column) for column in (query, target)}
     columns = [*parts[query], *parts[target], *(name for name in (relevant, exclude) if name is not None)]
     data.check_columns(columns)
+    composed = {column for column in parts if column in data.open().columns and parts[column] != [column]}
+    columns += composed
     dev = data.numbers("dev")
     candidates = dev if pool is None else data.numbers(*(("train", "dev") if pool == "all" else (pool,)))
     numbers = np.union1d(dev, candidates)
     if relevant is None:
         train = np.setdiff1d(data.numbers("train"), numbers)
         for column, partners in ((query, dev), (target, candidates)):
+            if column in composed:
+                continue
             whole = column == exclude or column in space.pools or len(parts[column]) > 1
             train = train[_may_equal(data, parts[column], whole, train, partners)]
         numbers = np.union1d(numbers, train)

@@ -43,9 +43,12 @@ def make_rows(seed=0, count=120):
     return rows
 
 
-@pytest.fixture(scope="module", params=["file", "rows", "join"])
+@pytest.fixture(scope="module", params=["file", "rows", "join", "composed"])
 def data_and_space(request, tmp_path_factory):
     folder, rows, join = tmp_path_factory.mktemp("table"), make_rows(), None
+    if request.param == "composed":  # some rows hold the cell of the fusion itself
+        for row in rows[::3]:
+            row["both"] = {name: row.pop(name) for name in ("user", "size", "weight") if name in row} or None
     if request.param == "join":
         items = [{"item": item, "price": f"p{item % 5}"} for item in range(20)]
         (folder / "items.jsonl").write_text("\n".join(map(json.dumps, items)) + "\n")
