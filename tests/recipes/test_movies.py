@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from jointembed.__main__ import main
+from jointembed.analyze.figure import DARK, LIGHT, THEME
 
 # Lightning asks torch in a way that torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -76,7 +78,7 @@ def test_names_never_overlap():
     panel = Figure(figsize=(6, 6)).add_subplot()
     panel.set(xlim=(0, 1), ylim=(0, 1))
     points = np.random.default_rng(0).random((200, 2)).tolist()
-    axes["write_names"](panel, points, [f"The film with number {n}" for n in range(200)])
+    axes["write_names"](panel, points, [f"The film with number {n}" for n in range(200)], LIGHT)
     boxes = [label.get_window_extent() for label in panel.texts]
     assert 10 < len(boxes) <= axes["LABELS"]
     assert not any(entry.overlaps(second) for at, entry in enumerate(boxes) for second in boxes[:at])
@@ -126,6 +128,33 @@ def test_dimensions_skips_finished_runs(script, likes, tmp_path, capsys):
     again = script("experiments/dimensions", likes, out, *tiny).splitlines()
     changed = {path.parent.name for path, time in times.items() if path.stat().st_mtime_ns != time}
     assert changed == {"alone-26"} and select_results(again)[:7] == printed[:7]
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_plots_take_the_theme(theme, tmp_path, monkeypatch):
+    monkeypatch.setenv(THEME, "dark" if theme is DARK else "light")
+    dimensions, axes = (runpy.run_path(str(MOVIES / "experiments" / f"{name}.py")) for name in ("dimensions", "axes"))
+    entry = {"dev": {"value": 0.2, "low": 0.1, "high": 0.3}, "train": {"value": 0.4}, "seconds": 3}
+    entries = [{**entry, "dim": dim, "nested": nested} for nested in (True, False) for dim in (4, 8)]
+    dimensions["draw"](entries, tmp_path / "dimensions.png")
+    films = {name: {"title": f"For ${name}$", "year": 1990 + number} for number, name in enumerate("abc")}
+    points = {name: (float(number), 30.0 + number) for number, name in enumerate("abc")}
+    panel = {"title": "By hand", "points": points, "x": "age", "y": "ratings", "log": False}
+    axes["draw"](tmp_path / "axes.png", [panel, panel], films, Counter(dict.fromkeys("abc", 30)))
+    for name in ("dimensions", "axes"):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            pixels = image.convert("RGB")
+        colors = {f"#{r:02X}{g:02X}{b:02X}" for _, (r, g, b) in pixels.getcolors(1 << 24)}
+        assert "#{:02X}{:02X}{:02X}".format(*pixels.getpixel((0, 0))) == theme.background and theme.text in colors
+
+
+def test_an_unknown_theme_is_reported_before_training(script, hundred, likes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(THEME, "grey")
+    for name, source in (("experiments/axes", hundred), ("experiments/dimensions", likes)):
+        with pytest.raises(SystemExit) as stop:
+            script(name, source, tmp_path / "out")
+        assert stop.value.code == 2 and "must be light or dark, got 'grey'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_missing_matplotlib_is_reported_before_training(script, hundred, likes, tmp_path, monkeypatch, capsys):

@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from jointembed import files, recipe_tools
+from jointembed import recipe_tools
+from jointembed.analyze.figure import DARK, Theme, escape_math, plotting, save
+from jointembed.cli.console import check_plot
 from jointembed.errors import UsageError
 
 prepare = recipe_tools.load_script(Path(__file__).parents[1] / "prepare.py")
 COPIES = 8  # rows to train on a user
 LABELS = 26  # names a picture, at most
 APART = 0.09  # of a picture's width, between two films with names
-YEARS = [1970, 1980, 1990, 1994, 1995, 1996, 1997]  # where one colour ends and the next begins
+YEARS = [1970, 1980, 1990, 1994, 1995, 1996, 1997]  # where one color ends and the next begins
 FEWEST = 20  # ratings that a film needs to be drawn
 Row = dict[str, Any]
 
@@ -79,7 +81,7 @@ def recall(rows: list[Row], points: dict[str, Any], split: str = "test") -> dict
     return evaluate(task, viewers, films, "euclidean", (10,))["recall@10"]
 
 
-def write_names(axes: Any, points: list[tuple[float, float]], names: list[str]) -> None:
+def write_names(axes: Any, points: list[tuple[float, float]], names: list[str], theme: Theme) -> None:
     """Write names beside points, in this order: each only away from those before it, covering none, and inside."""
     from matplotlib.patheffects import withStroke
 
@@ -89,53 +91,56 @@ def write_names(axes: Any, points: list[tuple[float, float]], names: list[str]) 
         if len(boxes) == LABELS or any(np.hypot(*(at - place)) < APART * frame.width for place in places):
             continue
         for (x, across), (y, up) in itertools.product(((5, "left"), (-5, "right")), ((3, "bottom"), (-3, "top"))):
-            label = axes.annotate(name, point, (x, y), textcoords="offset points", ha=across, va=up, fontsize=9)
+            label = axes.annotate(
+                escape_math(name), point, (x, y), textcoords="offset points", ha=across, va=up, fontsize=9
+            )
             box = label.get_window_extent().padded(3)
             inside = frame.x0 < box.x0 and box.x1 < frame.x1 and frame.y0 < box.y0 and box.y1 < frame.y1
             if inside and not any(box.overlaps(drawn_box) for drawn_box in boxes):
                 boxes.append(box)
                 places.append(at)
-                label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-                axes.plot(*point, "o", color="black", markersize=3)
+                label.set_path_effects([withStroke(linewidth=2.5, foreground=theme.background)])
+                axes.plot(*point, "o", color=theme.text, markersize=3)
                 break
             label.remove()
 
 
 def draw(path: Path, panels: list[dict[str, Any]], films: dict[str, Row], counts: Counter[str]) -> None:
-    """Draw the panels side by side: films coloured by year, with the names of the most rated ones."""
-    from matplotlib import colormaps
-    from matplotlib.colors import BoundaryNorm
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, NullLocator
-
+    """Draw the panels side by side: films colored by year, with the names of the most rated ones."""
     visible = [film for film, count in counts.most_common() if count >= FEWEST and films[film].get("year")]
     visible = visible or list(films.keys() & counts.keys())
     years = [films[film].get("year", YEARS[0]) for film in visible]
-    figure = Figure(figsize=(15, 7.5), dpi=130, layout="constrained")
-    colours = {"cmap": colormaps["viridis"], "norm": BoundaryNorm(YEARS, 256, extend="both")}
-    for axes, panel in zip(figure.subplots(1, 2), panels, strict=True):
-        at = np.array([panel["points"][film] for film in visible])
-        sizes = [6 + counts[film] / 5 for film in visible]
-        dots = axes.scatter(*at.T, c=years, s=sizes, alpha=0.7, linewidth=0, **colours)
-        axes.set_title(panel["title"], fontsize=13)
-        axes.set(xlabel=panel["x"], ylabel=panel["y"])
-        if panel["log"]:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(FixedLocator([20, 50, 100, 200, 500]))
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter("{x:.0f}")
-        axes.margins(0.05)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.colorbar(
-        dots, ax=figure.axes, label="year of the film (size: number of its ratings)", aspect=40, format="%d"
-    )
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # keep the positions that names are placed by
-    for axes, panel in zip(figure.axes, panels, strict=False):
-        write_names(
-            axes, [tuple(panel["points"][film]) for film in visible], [films[film]["title"] for film in visible]
+    with plotting(15, 7.5) as (figure, theme):
+        from matplotlib import colormaps
+        from matplotlib.colors import BoundaryNorm, ListedColormap
+        from matplotlib.ticker import FixedLocator, NullLocator
+
+        count = len(YEARS) + 1
+        # Without the end that the background would swallow.
+        shades = colormaps["viridis"](np.linspace(*((0.25, 1) if theme is DARK else (0, 0.92)), count))
+        colors = {"cmap": ListedColormap(shades), "norm": BoundaryNorm(YEARS, count, extend="both")}
+        for axes, panel in zip(figure.subplots(1, 2), panels, strict=True):
+            at = np.array([panel["points"][film] for film in visible])
+            sizes = [6 + counts[film] / 5 for film in visible]
+            dots = axes.scatter(*at.T, c=years, s=sizes, alpha=0.7, linewidth=0, **colors)
+            axes.set_title(panel["title"], loc="left", fontsize=12, fontweight="bold")
+            axes.set(xlabel=panel["x"], ylabel=panel["y"])
+            if panel["log"]:
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(FixedLocator([20, 50, 100, 200, 500]))
+                axes.yaxis.set_minor_locator(NullLocator())
+                axes.yaxis.set_major_formatter("{x:.0f}")
+            axes.margins(0.05)
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.colorbar(
+            dots, ax=figure.axes, label="year of the film (size: number of its ratings)", aspect=40, format="%d"
         )
-    files.write(path, lambda file: figure.savefig(file, format="png"))
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # keep the positions that names are placed by
+        for axes, panel in zip(figure.axes, panels, strict=False):
+            places = [tuple(panel["points"][film]) for film in visible]
+            write_names(axes, places, [films[film]["title"] for film in visible], theme)
+        save(figure, path)
 
 
 def main() -> None:
@@ -146,12 +151,7 @@ def main() -> None:
     people, films = prepare.people(source), prepare.catalogue(source)
     if not lines or not people or not films:
         raise UsageError(source, "u1.base, u.user and u.item are missing", prepare.FETCH)
-    from jointembed.errors import missing_extra
-
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("map", "matplotlib") from error
+    check_plot(str(out / "axes.png"))
     rated_by = defaultdict(list)
     for user, film, _, _ in sorted(lines, key=lambda line: int(line[3])):
         rated_by[user].append(film)

@@ -15,6 +15,8 @@ from time import process_time
 from typing import Any
 
 from jointembed import files, recipe_tools
+from jointembed.analyze.figure import plotting, save
+from jointembed.cli.console import check_plot
 from jointembed.errors import UsageError
 
 RECIPE = Path(__file__).parents[1] / "likes.yaml"
@@ -88,46 +90,46 @@ def format_table(metrics: list[dict[str, Any]]) -> str:
 
 def draw(metrics: list[dict[str, Any]], path: Path) -> None:
     """The curves as a PNG: metric and seconds against dimensions."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, NullLocator
-
     nested, alone = ([entry for entry in metrics if entry["nested"] is kind] for kind in (True, False))
-    figure = Figure(figsize=(11, 4.5), dpi=150, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    for listed, colour, name in ((nested, "C0", "prefixes of one run"), (alone, "C1", "trained alone")):
-        dims = [entry["dim"] for entry in listed]
-        if listed[0]["dev"]["low"] is not None:
-            ends = ([entry["dev"][end] for entry in listed] for end in ("low", "high"))
-            left.fill_between(dims, *ends, color=colour, alpha=0.12, linewidth=0)
-        left.plot(dims, [entry["dev"]["value"] for entry in listed], "o-", color=colour, label=f"{name}: dev rows")
-        left.plot(dims, [entry["train"]["value"] for entry in listed], "o:", color=colour, markerfacecolor="white",
-                  label=f"{name}: rows to train on")  # fmt: skip
-        right.plot(dims, [entry["seconds"] for entry in listed], "o-", color=colour, label=name)
-    for axes, name, title in (
-        (left, METRIC, "What dimensions give (bands: 95 % interval of the dev rows)"),
-        (right, "processor time of a run (seconds)", "What they cost"),
-    ):
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_locator(FixedLocator([4, 8, 16, 32, 64, 128, 256, 512]))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter("{x:.0f}")
-        axes.set_ylim(0, None)
-        axes.set(xlabel="dimensions", ylabel=name, title=title)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-    files.write(path, lambda file: figure.savefig(file, format="png"))
+    with plotting(11, 4.5) as (figure, theme):
+        from matplotlib.ticker import FixedLocator, NullLocator
+
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        for listed, color, name in (
+            (nested, theme.colors[0], "prefixes of one run"),
+            (alone, theme.colors[3], "trained alone"),
+        ):
+            dims = [entry["dim"] for entry in listed]
+            if listed[0]["dev"]["low"] is not None:
+                ends = ([entry["dev"][end] for entry in listed] for end in ("low", "high"))
+                left.fill_between(dims, *ends, color=color, alpha=0.15, linewidth=0)
+            for split, line, face in (("dev", "o-", color), ("train", "o:", theme.background)):
+                values = [entry[split]["value"] for entry in listed]
+                left.plot(dims, values, line, color=color, markerfacecolor=face, label=f"{name}: {split} rows")
+            right.plot(dims, [entry["seconds"] for entry in listed], "o-", color=color, label=name)
+        for axes, name, title in (
+            (left, METRIC, "What dimensions give (bands: 95 % interval of the dev rows)"),
+            (right, "processor time of a run (seconds)", "What they cost"),
+        ):
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_locator(FixedLocator([4, 8, 16, 32, 64, 128, 256, 512]))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter("{x:.0f}")
+            axes.set_ylim(0, None)
+            axes.set(xlabel="dimensions", ylabel=name)
+            axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+            axes.grid(linewidth=0.7)
+            axes.set_axisbelow(True)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False, fontsize=9)
+        save(figure, path)
 
 
 def main() -> None:
     if len(sys.argv) < 3:
         raise UsageError(sys.argv[0], "a table and a folder are needed", "run prepare.py on ml-latest-small first")
-    from jointembed.errors import missing_extra
-
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("map", "matplotlib") from error
     where, out, words = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
+    check_plot(str(out / "dimensions.png"))
     metrics = results(where, out, words)
     print(format_table(metrics))
     draw(metrics, out / "dimensions.png")
