@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import soundfile
 from PIL import Image
 
 from jointembed import recipe_tools
+from jointembed.demo import catalogue
 from jointembed.errors import UsageError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -253,6 +255,16 @@ def test_sounds_of_the_ten_classes(prepare, esc, tmp_path, capsys):
     with pytest.raises(SystemExit):
         prepare("sounds", esc, tmp_path / "out", "--fold", "7")
     assert "use one of 1, 2" in capsys.readouterr().err
+
+
+def test_composed_songs_are_those_of_the_demo(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(catalogue, "write", partial(catalogue.write, songs=10))
+    monkeypatch.setattr(sys, "argv", ["compose.py", str(tmp_path / "out")])
+    runpy.run_path(str(RECIPES / "songs" / "compose.py"), run_name="__main__")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text("utf-8").splitlines()]
+    assert Counter(row["split"] for row in rows) == {"train": 7, "test": 2, "dev": 1}
+    assert all((tmp_path / "out" / row["audio"]).is_file() for row in rows)
+    assert "rows.jsonl: the table" in capsys.readouterr().out
 
 
 def test_songs(prepare, nottingham, tmp_path, capsys):
