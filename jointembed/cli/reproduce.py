@@ -245,8 +245,8 @@ class _Reproduction:
             question = figure.evaluate, figure.table
             names = [
                 first
-                for first, other in protocol.figures.items()
-                if first in paths and figure.evaluate and (other.evaluate, other.table) == question
+                for first, part in protocol.figures.items()
+                if first in paths and figure.evaluate and (part.evaluate, part.table) == question
             ]
             file = f"{'-'.join(filter(None, (str(seed), fold)))}.{name}.json"
             paths[name] = paths[names[0]] if names else self.place / "cards" / file

@@ -62,7 +62,7 @@ def fit_seeds(recipe: Any, words: Sequence[str], seeds: int, evaluation: str | N
     from .processes import run_command
 
     folder, table = Path(recipe.trainer.default_root_dir), recipe.datamodule.table
-    options = _evaluation_options(recipe, evaluation)
+    options = evaluation_options(recipe, evaluation)
     _claim_folder(folder, recipe.parser.dump(recipe.config))
     del recipe
     for seed in range(seeds):
@@ -75,19 +75,7 @@ def fit_seeds(recipe: Any, words: Sequence[str], seeds: int, evaluation: str | N
     print(f"\ncompare with another run: jointembed compare {shlex.quote(str(folder))} OTHER")
 
 
-def check_seeds(words: Sequence[str]) -> None:
-    """Check that `jointembed fit` with these options, `--seeds` among them, can train and evaluate.
-
-    Raises:
-        UsageError: an option is wrong, or nothing can be evaluated.
-    """
-    from .fit import run_lightning
-
-    options, _, evaluation = take_options(words)
-    _evaluation_options(run_lightning("fit", options, train=False), evaluation)
-
-
-def _evaluation_options(recipe: Any, evaluation: str | None) -> list[str]:
+def evaluation_options(recipe: Any, evaluation: str | None) -> list[str]:
     """The options of `jointembed evaluate` for the trainings of a recipe.
 
     Raises:

@@ -65,7 +65,8 @@ def sweep(
     from ..tuning.runner import best_trial, check_storage, count_finished, open_study, run_trial
     from ..tuning.search_space import choose_metric, example, parse_ranges, to_layer, to_words
     from . import processes
-    from .seeds import check_seeds
+    from .fit import run_lightning
+    from .seeds import evaluation_options, take_options
 
     path, folder = Path(out), check_storage(study).with_suffix(".trials")
     head = f"# jointembed sweep --study {study}:"
@@ -83,7 +84,8 @@ def sweep(
         raise UsageError(out, "this file exists already", "give another --out, or --force to overwrite it")
     last = [*(["--seeds", str(seeds)] if seeds else []), *(["--evaluate", evaluate] if evaluate else [])]
     if last:
-        check_seeds([*first, *last])
+        options, _, evaluation = take_options([*first, *last])
+        evaluation_options(run_lightning("fit", options, train=False), evaluation)
     print(f"{goal.name}, {goal.mode}, on dev rows; {study}, trials in {folder}", flush=True)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     settings = {"--set": sorted(set_ or ()), "--metric": goal.name, "--mode": goal.mode, "recipe or --fit": digest}
