@@ -193,7 +193,7 @@ def _write_card(
     space = trained.space
     columns = [column for column in (question["query"], question["target"]) if column in space.columns]
     columns += [part for column in (question["query"], question["target"]) for part in space.fusions.get(column, ())]
-    readers = {column: space.encoder(column).reader for column in columns}
+    readers = {column: space.reader(column) for column in columns}
     splits = [question["split"], question["candidates_split"] or question["split"]]
     device = str(space.device)
     facts = {

@@ -72,7 +72,7 @@ def from_checkpoint(
     if column in space.pools:
         wrong = f"{column} is read in order by {type(space.pools[column]).__name__}"
         raise UsageError(checkpoint, wrong, "name a column without one, and give `pools` in this recipe")
-    tower = Tower(space.encoder(column), space.dim, projection)
+    tower = Tower(space.encoder(column), space.dim, projection, column)
     tower.start(space.column(column).projection, trainable, lora)
     return tower
 
@@ -84,10 +84,13 @@ class Tower(Encoder):
         encoder: the encoder.
         dim: dimension of the space that it was trained in.
         projection: see `from_checkpoint`.
+        column: its column there, which it is read like.
     """
 
-    def __init__(self, encoder: Encoder, dim: int, projection: list[Count] | None = None) -> None:
-        super().__init__(encoder.reader, encoder.width)
+    def __init__(
+        self, encoder: Encoder, dim: int, projection: list[Count] | None = None, column: str | None = None
+    ) -> None:
+        super().__init__(encoder.reader if column is None else encoder.reader.for_column(column), encoder.width)
         self.encoder, self.dim = encoder, dim
         self.hidden = projection
         self._started = self._frozen = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class Reader(Configurable, ABC):
     mean: Any = (0.0,)  # what a network subtracts from the pieces, and then divides them by
     std: Any = (1.0,)
 
-    def for_column(self, column: str) -> Self:
+    def for_column(self, column: str) -> Reader:
         """The reader of a column: itself, unless it reads columns that share an encoder differently."""
         return self
 

@@ -115,7 +115,7 @@ def _columns(space: Space) -> str:
         encoder, reader = space.encoder(column), space.reader(column)
         order = f", read in order by {type(space.pools[column]).__name__}" if column in space.pools else ""
         size = f"{len(vocabulary):,}" if (vocabulary := reader.vocabulary()) else ""
-        rows.append((column, f"`{_call(to_config(encoder.reader))}`", type(encoder).__name__ + order, size))
+        rows.append((column, f"`{_call(to_config(reader))}`", type(encoder).__name__ + order, size))
     rows += [(name, "a row", f"fusion of {', '.join(parts)}", "") for name, parts in space.fusions.items()]
     return _table(["column", "preprocessing", "encoder", "vocabulary"], rows)
 

@@ -275,7 +275,8 @@ def _export(space: Space, column: str, folder: Path) -> dict[str, Any]:
         probabilities: dict[str, Axes] = {PROBABILITIES: ("batch", len(tags))}
         tagger = _trace(Tagger(encoder), folder / f"{name}.tags.onnx", {VECTOR: point}, axes, probabilities)
         about["tagger"] = {**tagger, "tags": tags}
-    rate = {"sample_rate": encoder.reader.sample_rate} if encoder.reader.sample_rate else {}
+    sample_rate = space.reader(column).sample_rate
+    rate = {"sample_rate": sample_rate} if sample_rate else {}
     in_order = graph.head.sequence is not None
     return {**about, "encoder": space.columns[column], "in_order": in_order, **rate}
 

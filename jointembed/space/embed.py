@@ -86,17 +86,17 @@ def _encode(
 ) -> Iterator[tuple[Ragged, Vectors]]:
     """Cells -> their pieces, and the vectors of these, some cells at a time."""
     if column.encoder in how.piece_vectors:
-        return _look_up(column.encoder, cells, how.piece_vectors[column.encoder])
+        return _look_up(column, cells, how.piece_vectors[column.encoder])
     encode = windowed if column.reader.windowed else _encode_blocks
     return encode(column, cells, how, device, pool)
 
 
-def _look_up(encoder: Encoder, cells: Iterable[Any], look_up: PieceVectors) -> Iterator[tuple[Ragged, Vectors]]:
+def _look_up(column: Column, cells: Iterable[Any], look_up: PieceVectors) -> Iterator[tuple[Ragged, Vectors]]:
     """Cells -> their pieces, without input, and the vectors of these."""
     for block in blocks(cells):
-        parts = [[look_up(element) for element in encoder.reader.elements(cell)] for cell in block]
+        parts = [[look_up(element) for element in column.reader.elements(cell)] for cell in block]
         counts = torch.tensor([sum(map(len, part)) for part in parts])
-        h = np.concatenate([np.empty((0, encoder.width), np.float32), *itertools.chain(*parts)])
+        h = np.concatenate([np.empty((0, column.encoder.width), np.float32), *itertools.chain(*parts)])
         order = torch.arange(len(block))
         yield Ragged(torch.empty(len(h), 0), order.repeat_interleave(counts), order), h
 

@@ -135,10 +135,13 @@ class Space(Configurable, nn.Module):
 
     def readers(self) -> list[tuple[Reader, list[str]]]:
         """Each reader, with the columns that it reads and is fitted on."""
-        return [
-            (encoder.reader, [column for column, encoder_name in self.columns.items() if encoder_name == name])
-            for name, encoder in self.encoders.items()
-        ]
+        readers: dict[int, tuple[Reader, list[str]]] = {}
+        for column in self.columns:
+            reader, own = self.encoder(column).reader, self.reader(column)
+            # One that differs in a prompt learns as the same reader; one of images beside texts is another.
+            reader = reader if type(own) is type(reader) else own
+            readers.setdefault(id(reader), (reader, []))[1].append(column)
+        return list(readers.values())
 
     def column(self, name: str) -> Column:
         """The path from the cells of a column to its vectors; see `encoder` for what is raised."""

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tiny_models import TEXTS, shaken, words
 from torch.nn import functional as F
 
-from jointembed import Space
+from jointembed import Space, from_checkpoint
 from jointembed.__main__ import main
 from jointembed.errors import UnsafeError, UserError
 from jointembed.pretrained.huggingface.adopt import convert_model
@@ -147,6 +147,17 @@ def test_queries_have_a_prompt_of_their_own(networks, tmp_path):
         h = [steps(networks[0]["bert"][1], networks[1], prompt + text).mean(0) for text in SENTENCES]
         expected = F.normalize(torch.stack(h), dim=-1).numpy()
         assert np.abs(space.embed(column, SENTENCES) - expected).max() <= 1e-5
+
+
+def test_fine_tuning_begins_with_the_prompt_of_its_column(networks, tmp_path):
+    general = {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": None}
+    space = convert_model(sentence_folder(tmp_path, networks, {"pooling_mode": "mean"}, general), "e5")
+    space.save(tmp_path / "m.ckpt")
+    own = Space(space.dim, {"text": from_checkpoint(str(tmp_path / "m.ckpt"), "query")})
+    own.build()
+    own.save(tmp_path / "own.ckpt")
+    for tuned in (own, Space.load(tmp_path / "own.ckpt")):
+        assert np.array_equal(tuned.embed("text", SENTENCES), space.embed("query", SENTENCES))
 
 
 def test_search_embeds_its_words_with_the_query_prompt(networks, tmp_path, capsys):

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import MismatchError, UsageError, UserError
 from ...readers import Reader
 from ...space.space import Space
-from . import audio, clap, clip, pe_audio, static_embedding, text, vision
+from . import audio, clap, clip, embedding_gemma2, pe_audio, static_embedding, text, vision
 from .folder import FETCH_AGAIN, ModelFolder
 
 # By the model type in config.json: from a folder to a space with its weights. A family of models is one module.
@@ -20,6 +20,7 @@ CONVERTERS: dict[str, Callable[[ModelFolder], Space]] = {
     **clap.CONVERTERS,
     **audio.CONVERTERS,
     **pe_audio.CONVERTERS,
+    **embedding_gemma2.CONVERTERS,
     **clip.CONVERTERS,
     **vision.CONVERTERS,
     **text.CONVERTERS,

@@ -15,6 +15,7 @@ from ...space.space import Space
 from .audio_features import (
     AstFeatures,
     ClapFeatures,
+    Gemma4Features,
     PeAudioFeatures,
     PretrainedAudio,
     Wav2Vec2Features,
@@ -30,6 +31,7 @@ READERS: dict[str, type[PretrainedAudio]] = {
     "clap": ClapFeatures,
     "pe_audio": PeAudioFeatures,
     "pe_audio_video": PeAudioFeatures,
+    "embedding_gemma2": Gemma4Features,
     "audio-spectrogram-transformer": AstFeatures,
     "wav2vec2": Wav2Vec2Features,
     "hubert": Wav2Vec2Features,
@@ -153,4 +155,5 @@ def _convert(folder: ModelFolder) -> Space:
     return space
 
 
-CONVERTERS = {name: _convert for name in READERS if name not in ("clap", "pe_audio", "pe_audio_video")}
+OTHER_MODULES = ("clap", "pe_audio", "pe_audio_video", "embedding_gemma2")  # which also read texts
+CONVERTERS = {name: _convert for name in READERS if name not in OTHER_MODULES}

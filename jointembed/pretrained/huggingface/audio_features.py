@@ -255,3 +255,59 @@ class WhisperFeatures(PretrainedAudio):
         mel = self._extract(samples, "input_features")
         mask = np.arange(mel.shape[1]) * self.extractor.hop_length < len(samples)
         return np.concatenate([mel, mask[None].astype(np.float32)])
+
+
+class Gemma4Features(PretrainedAudio):
+    """The log-mel spectrogram of Gemma 4, (frames, bands + 1).
+
+    The last number of a frame is 1 where the frame lies entirely inside the sound, and 0 after it.
+
+    Args:
+        settings: the settings of Gemma4AudioFeatureExtractor; its random dither is off.
+        seconds: the length of a window; its own extractor cuts off a sound there.
+    """
+
+    extractor_class = "Gemma4AudioFeatureExtractor"
+    setting_names = (
+        "feature_size",
+        "sampling_rate",
+        "min_frequency",
+        "max_frequency",
+        "preemphasis",
+        "preemphasis_htk_flavor",
+        "fft_overdrive",
+        "input_scale_factor",
+        "mel_floor",
+        "per_bin_mean",
+        "per_bin_stddev",
+    )
+
+    def __init__(self, settings: dict[str, Any], seconds: float = 30.0) -> None:
+        super().__init__(settings)
+        self.window_length = round(seconds * self.sample_rate)
+        # A frame begins half its length before a multiple of the hop, and is followed by one more sample.
+        self.min_samples = self.extractor.frame_length // 2 + 1
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings that affect vectors, defaults included."""
+        return {
+            name: np.ravel(value).tolist() if name.startswith("per_bin") and value is not None else value
+            for name, value in super().settings.items()
+        } | {"mel_floor": float(self.extractor.mel_floor)}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Frames of a window, and bands and one more."""
+        frames = (self.window_length - self.min_samples) // self.extractor.hop_length + 1
+        return (frames, self.extractor.feature_size + 1)
+
+    def prepare_window(self, samples: Array) -> Array:
+        """At most `window_length` samples -> (frames, bands + 1)."""
+        padded = np.pad(samples, (0, max(0, self.min_samples - len(samples))))
+        features = self.extractor([padded], return_tensors="np")
+        piece = np.zeros(self.shape, np.float32)
+        frames = features["input_features"][0][: len(piece)]
+        piece[: len(frames), :-1] = frames
+        piece[: len(frames), -1] = features["input_features_mask"][0][: len(piece)]
+        return piece

@@ -27,6 +27,7 @@ class Architecture:
         width: the setting that is the width of its vectors; of a list, its last number.
         prefix: the prefix of its weights in a whole model.
         options: further arguments of the network.
+        undeclared: settings that its configuration takes besides those that it declares.
     """
 
     module: str
@@ -36,6 +37,7 @@ class Architecture:
     width: str = "hidden_size"
     prefix: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    undeclared: tuple[str, ...] = ()
 
     def import_class(self, file: str, name: str) -> Any:
         """A class of transformers from `configuration_...` or `modeling_...`."""
@@ -50,24 +52,31 @@ class Architecture:
             UsageError: a setting has the wrong type.
         """
         from huggingface_hub.errors import StrictDataclassError
-        from transformers import PreTrainedConfig
 
-        config_class = self.import_class("configuration", self.config)
-        names = {field.name for field in fields(config_class)} - {field.name for field in fields(PreTrainedConfig)}
+        names = sorted({*self.setting_names(), *self.undeclared})
         try:
-            return config_class(**{name: settings[name] for name in sorted(names) if name in settings})
+            return self.import_class("configuration", self.config)(
+                **{name: settings[name] for name in names if name in settings}
+            )
         except (StrictDataclassError, TypeError, ValueError) as error:
             fix = "get the model from its maker again"
             raise UsageError(self.config, f"its settings are not valid ({error})", fix) from error
 
     def complete_settings(self, settings: dict[str, Any]) -> dict[str, Any]:
         """All settings of the architecture as plain data, including the defaults of this version of transformers."""
+        config = self.make_config(settings)
+        return {
+            name: list(value) if isinstance(value := getattr(config, name), tuple) else value
+            for name in self.setting_names()
+        }
+
+    def setting_names(self) -> list[str]:
+        """The names of the settings that its configuration declares, besides those of every configuration."""
         from transformers import PreTrainedConfig
 
-        config = self.make_config(settings)
         common = {field.name for field in fields(PreTrainedConfig)}
-        names = sorted(field.name for field in fields(config) if field.name not in common)
-        return {name: list(value) if isinstance(value := getattr(config, name), tuple) else value for name in names}
+        own = fields(self.import_class("configuration", self.config))
+        return sorted(field.name for field in own if field.name not in common)
 
 
 class PretrainedEncoder(Encoder):

@@ -1,4 +1,4 @@
-"""Images of any aspect ratio as patches, for SigLIP 2 with NaFlex."""
+"""Images of any aspect ratio as patches, for SigLIP 2 with NaFlex and for Gemma 4."""
 
 from __future__ import annotations
 
@@ -109,3 +109,39 @@ class ImagePatches(FileReader):
     def _scaled(self, height: int, width: int, scale: float) -> tuple[int, int]:
         rows, columns = (max(1, math.ceil(side * scale / self.patch_size)) for side in (height, width))
         return rows, columns
+
+
+class PooledPatches(ImagePatches):
+    """A colour image as patches that are pooled in squares, as Gemma 4 reads it; see `ImagePatches`.
+
+    The rows and the columns of patches are multiples of the side of a square.
+
+    Args:
+        patch_size: S.
+        max_patches: P.
+        pool_size: patches of a side of a square.
+        resample: the filter with which an image is resized.
+    """
+
+    def __init__(self, patch_size: int, max_patches: int, pool_size: int, resample: Resample = "bicubic") -> None:
+        super().__init__(patch_size, max_patches, resample, mean=[0.0] * 3, std=[1.0] * 3)
+        if pool_size < 1 or max_patches % pool_size**2:
+            wrong = f"{max_patches} patches do not fill squares of {pool_size} x {pool_size}"
+            raise UsageError("PooledPatches.max_patches", wrong, "give a multiple of the patches in a square")
+        self.pool_size = pool_size
+
+    def preprocess_config(self) -> dict[str, Any]:
+        """The settings that decide the result of `preprocess`."""
+        return {**super().preprocess_config(), "pool_size": self.pool_size}
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """The rows and columns of patches of an image: about its aspect ratio, and at most `max_patches`."""
+        squares = self.max_patches // self.pool_size**2
+        scale = math.sqrt(self.max_patches * self.patch_size**2 / (height * width))
+        side = self.pool_size * self.patch_size
+        rows, columns = (math.floor(length * scale / side) for length in (height, width))
+        if not rows:
+            rows, columns = 1, min(max(1, width // height), squares)
+        elif not columns:
+            rows, columns = min(height // width, squares), 1
+        return rows * self.pool_size, columns * self.pool_size

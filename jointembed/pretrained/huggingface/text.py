@@ -271,6 +271,13 @@ def make_text_encoder(
     )
 
 
+def load_dense(encoder: PretrainedTextEncoder, folder: ModelFolder, sentence: SentenceSettings) -> None:
+    """Load the weights of the layers after the pooling from a folder of sentence-transformers."""
+    for layer, own in zip(encoder.dense, sentence.dense, strict=True):
+        weights = load_weights(folder.path / own.folder / "model.safetensors")
+        layer.load_state_dict({name.replace("linear", "0"): value for name, value in weights.items()})
+
+
 def _convert(folder: ModelFolder) -> Space:
     """A space with the column `text`, and `query` if queries have a prompt of their own."""
     sentence = read_sentence_settings(folder)
@@ -280,9 +287,7 @@ def _convert(folder: ModelFolder) -> Space:
     )
     space.build()
     encoder.load_weights(folder.weights)
-    for layer, own in zip(encoder.dense, sentence.dense, strict=True):
-        weights = load_weights(folder.path / own.folder / "model.safetensors")
-        layer.load_state_dict({name.replace("linear", "0"): value for name, value in weights.items()})
+    load_dense(encoder, folder, sentence)
     space.description = sentence.note
     return space
 

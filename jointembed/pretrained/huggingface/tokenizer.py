@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from ...errors import DamagedError, MismatchError, UsageError
+from ...readers import Reader
 from ...readers.text import Subwords, check_text
 from .folder import FETCH_AGAIN
 
@@ -29,12 +30,12 @@ class PretrainedTokenizer(Subwords):
         super().__init__(0, max_length)
         self.prompts, self.prompt, self.marks = dict(prompts or {}), "", marks
 
-    def for_column(self, column: str) -> Self:
+    def for_column(self, column: str) -> Reader:
         """The reader of a column: with its prompt."""
         if not self.prompts.get(column):
             return self
-        reader: Self = type(self).__new__(type(self))
-        reader.__dict__.update(self.__dict__, prompt=self.prompts[column])
+        reader: PretrainedTokenizer = type(self).__new__(type(self))
+        reader.__dict__.update(self.__dict__, prompt=self.prompts[column], prompts={})
         return reader
 
     def fit(self, cells: Sequence[Any]) -> None:
@@ -64,6 +65,24 @@ class PretrainedTokenizer(Subwords):
         if not ids:
             raise UsageError("text", f"the model finds no word in {element!r}", "give words")
         return ids
+
+
+class MediaTokenizer(PretrainedTokenizer):
+    """The subwords of a model that reads more than text with one network: other columns have readers of their own.
+
+    Args:
+        max_length: see `PretrainedTokenizer`.
+        prompts: see `PretrainedTokenizer`.
+        media: by column, the reader of each that is not text; their pieces have different shapes.
+    """
+
+    def __init__(self, max_length: int, prompts: Mapping[str, str], media: Mapping[str, Reader]) -> None:
+        super().__init__(max_length, prompts)
+        self.media = dict(media)
+
+    def for_column(self, column: str) -> Reader:
+        """The reader of a column."""
+        return self.media[column] if column in self.media else super().for_column(column)
 
 
 def load_tokenizer(

@@ -16,7 +16,7 @@ from ...space.space import Space
 from ..batches import IMAGES_IN_BATCH, embed_in_batches
 from .encoder import Architecture, PretrainedEncoder
 from .folder import FETCH_AGAIN, ModelFolder
-from .image_patches import ImagePatches
+from .image_patches import ImagePatches, PooledPatches
 
 # B images, P pieces, W width, H rows, W columns
 
@@ -30,10 +30,12 @@ SHORTEST_SIDE = {
     "DeiTImageProcessor": False,
 }
 PATCHES = "Siglip2ImageProcessor"  # which keeps the aspect ratio of an image
+POOLED_PATCHES = "Gemma4ImageProcessor"  # as well
 PROCESSORS = {  # of a model whose settings do not name one
     "clip": "CLIPImageProcessor",
     "siglip": "SiglipImageProcessor",
     "siglip2": PATCHES,
+    "embedding_gemma2": POOLED_PATCHES,
     "vit": "ViTImageProcessor",
     "dinov2": "BitImageProcessor",
     "dinov2_with_registers": "BitImageProcessor",
@@ -149,13 +151,16 @@ def make_image_reader(folder: ModelFolder) -> Image | ImagePatches:
         or PROCESSORS[folder.model_type]
     )
     kind = kind.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
-    supported = [PATCHES] if folder.model_type == "siglip2" else list(SHORTEST_SIDE)
+    own = PROCESSORS.get(folder.model_type)
+    supported = [own] if own in (PATCHES, POOLED_PATCHES) else list(SHORTEST_SIDE)
     if kind not in supported:
         wrong = f"images prepared by {kind} are not supported"
         raise UsageError(folder.path / name, wrong, "adopt a model with one of " + ", ".join(supported))
     try:
         if kind == PATCHES:
             return ImagePatches(**_read_patches(settings))
+        if kind == POOLED_PATCHES:
+            return PooledPatches(**_read_pooled_patches(settings))
         return Image(**_read_processor(kind, settings))
     except KeyError as error:
         raise DamagedError(folder.path / name, f"it has no {error}", FETCH_AGAIN) from error
@@ -193,6 +198,17 @@ def _read_patches(settings: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(PATCHES, "its images are not resized", OTHER_MODEL)
     size = {"patch_size": int(settings["patch_size"]), "max_patches": int(settings["max_num_patches"])}
     return {**size, **_read_levels(settings)}
+
+
+def _read_pooled_patches(settings: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of PooledPatches for the settings of an image processor; see `_read_processor`."""
+    levels = _read_levels(settings)
+    if not settings.get("do_resize", True) or levels.pop("mean") != [0.0] * 3 or levels.pop("std") != [1.0] * 3:
+        wrong = "its images are not resized, or are not given in 0 to 1"
+        raise UsageError(POOLED_PATCHES, wrong, "adopt a model whose images are prepared as those of Gemma 4")
+    pool_size = int(settings["pooling_kernel_size"])
+    max_patches = int(settings["max_soft_tokens"]) * pool_size**2
+    return {"patch_size": int(settings["patch_size"]), "max_patches": max_patches, "pool_size": pool_size, **levels}
 
 
 def _read_levels(settings: dict[str, Any]) -> dict[str, Any]:
