@@ -55,6 +55,7 @@ from .space.space import Space as Space
 from .training.callbacks.best_and_last import BestAndLast as BestAndLast
 from .training.callbacks.ema import EMA as EMA
 from .training.callbacks.evaluate import Evaluate as Evaluate
+from .training.callbacks.hard_negative_batches import HardNegativeBatches as HardNegativeBatches
 from .training.callbacks.objective_weights import ObjectiveWeights as ObjectiveWeights
 from .training.callbacks.project import Project as Project
 from .training.callbacks.skip_non_finite import SkipNonFinite as SkipNonFinite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,20 @@ from ..objectives import distributed
 
 Rows = NDArray[np.int64]
 BatchSpec = tuple[int, int, Rows]  # epoch, number of the batch among those of all processes, row numbers
+
+
+@dataclass
+class Neighborhoods:
+    """Rows that come into the same batches of an epoch.
+
+    Args:
+        places: (N,) the place of each row of the table in an order in which similar rows are near each other; None for
+            random batches.
+        size: rows that come together; a batch has several such neighborhoods.
+    """
+
+    places: NDArray[np.int64] | None = None
+    size: int = 1
 
 
 class RowBatchSampler(DistributedSampler[BatchSpec], SequentialSampler):
@@ -31,6 +46,7 @@ class RowBatchSampler(DistributedSampler[BatchSpec], SequentialSampler):
         groups: (N,) a group for each row; every group contributes equally many rows to an epoch, repeated if needed.
         epoch_rows: rows in an epoch; N by default.
         same_batches: in training, every epoch has the batches of the first.
+        neighborhoods: which rows come together in training; see `Neighborhoods`.
         num_replicas: processes that train together; by default those of torch's process group.
         rank: the number of this process among them.
     """
@@ -44,11 +60,12 @@ class RowBatchSampler(DistributedSampler[BatchSpec], SequentialSampler):
         groups: NDArray[np.int64] | None = None,
         epoch_rows: int | None = None,
         same_batches: bool = False,
+        neighborhoods: Neighborhoods | None = None,
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
         self.rows, self.batch_size, self.train, self.seed, self.groups = rows, batch_size, train, seed, groups
-        self.same_batches = same_batches
+        self.same_batches, self.neighborhoods = same_batches, neighborhoods
         self.total = (epoch_rows or len(rows)) if train else len(rows)
         self.num_replicas = distributed.world() if num_replicas is None else num_replicas
         self.rank = distributed.rank() if rank is None else rank
@@ -75,6 +92,15 @@ class RowBatchSampler(DistributedSampler[BatchSpec], SequentialSampler):
 
     def _shuffle(self) -> Rows:
         rng = np.random.default_rng([self.seed, 0 if self.same_batches else self.epoch])
+        order = self._draw(rng)
+        if self.neighborhoods is None or self.neighborhoods.places is None:
+            return order
+        size = self.neighborhoods.size
+        order = order[np.argsort(self.neighborhoods.places[order], kind="stable")]
+        blocks = np.split(order, range(size, len(order), size))
+        return np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
+
+    def _draw(self, rng: np.random.Generator) -> Rows:
         if self.groups is None:
             return _repeat_shuffled(self.rows, self.total, rng)
         names = np.unique(self.groups)

@@ -44,7 +44,7 @@ from .feature_cache import FeatureCache
 from .join import IndirectColumn, JoinedRows, encode_column, find_source, reader_cells
 from .number_report import report_columns
 from .rows import Rows, is_text_file
-from .sampler import RowBatchSampler
+from .sampler import Neighborhoods, RowBatchSampler
 from .table_file import TEXT_SUFFIXES
 from .trained import report_unmatched
 from .unreadable import encode_readable, fill_readable, list_elements
@@ -114,6 +114,7 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         self.strict = strict
         self.rows: Rows | None = None
         self.encoded: dict[str, Ragged | EncodedColumn | IndirectColumn | CachedColumn] = {}
+        self.neighborhoods = Neighborhoods()
         self._model: Any = None
         self._read: dict[str, tuple[Reader, list[Any], FeatureCache]] = {}
         self._tables: dict[int, EncodedTable] = {}
@@ -444,7 +445,8 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
     def _loader(self, rows: NDArray[np.int64], train: bool) -> DataLoader[Batch]:
         groups = self._groups(rows) if train else None
         overfit = bool(getattr(self.trainer, "overfit_batches", 0))
-        sampler = RowBatchSampler(rows, self.batch_size, train, self.seed, groups, self.epoch_rows, overfit)
+        settings = self.seed, groups, self.epoch_rows, overfit, self.neighborhoods
+        sampler = RowBatchSampler(rows, self.batch_size, train, *settings)
         return DataLoader(
             TableDataset(self.encoded, self._read, self.seed, train),
             sampler=sampler,
@@ -459,6 +461,10 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of the training rows."""
         return self._loader(self.numbers("train"), True)
+
+    def ordered_train_dataloader(self) -> DataLoader[Batch]:
+        """The training rows in their order, each once, and as in an evaluation."""
+        return self._loader(self.numbers("train"), False)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The `dev` rows, each once; an empty list without such rows."""
