@@ -143,6 +143,11 @@ class AllCandidates(Candidates):
     ) -> Tensor:
         """The mean loss of queries z (N, D), where `score` gives their scores (N, K) for all `count` candidates."""
         starts = find_starts(targets.rows, len(query.z))
+        # Rows that lack the query or the target are not scored, but for those that others are mixed with.
+        rows, z = torch.arange(len(query.z), device=query.z.device), query.z
+        if query.mix is None:
+            rows = (query.present & (starts.diff() > 0)).nonzero().squeeze(1)
+            z = z if len(rows) == len(z) else z[rows]
 
         def find_positives(rows: Tensor) -> Tensor:
             counts = starts[rows + 1] - starts[rows]
@@ -150,12 +155,12 @@ class AllCandidates(Candidates):
             positives[repeat_index(counts), targets.ids[ranges(starts[rows], counts)]] = 1.0
             return positives[:, :count]  # without unknown ids
 
-        def compute(rows: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-            positives = select_mixed(find_positives, rows, query.mix)
+        def compute(numbers: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+            positives = select_mixed(find_positives, rows[numbers], query.mix)
             return loss(score(z), positives), (positives > 0).any(1)
 
-        losses, counted = compute_in_chunks(compute, len(query.z), query.chunks, query.z.device, query.z)
-        return distributed.mean(losses, query.present & counted)
+        losses, counted = compute_in_chunks(compute, len(rows), query.chunks, query.z.device, z)
+        return distributed.mean(losses, query.present[rows] & counted)
 
 
 class Sampled(Candidates):

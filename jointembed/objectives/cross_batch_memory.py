@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..arguments import Count, Natural
 from ..ragged import Ragged
-from ..space.encoded import Encoded
+from ..space.encoded import Encoded, Mix
 from ..space.space import Space
 from .in_batch import InBatch
 from .losses import Loss
@@ -25,15 +25,14 @@ class CrossBatchMemory(InBatch):
 
     Vectors change slowly once a training has settled, so that those of the last batches serve as candidates, as the
     queue of MoCo does (He et al. 2020): many wrong candidates with the encoders' work of a small batch. Keys and labels
-    are remembered too, so that equal targets match. `dev/loss` is that of the batch alone.
+    are remembered too, so that equal targets match. Mixed vectors are not remembered. `dev/loss` is that of the batch
+    alone.
 
     Args:
         size: M, the last pairs of query and target that are remembered, of all processes together.
         warmup: first steps of the training, in which the vectors change fast and the batch is alone.
         log_q: see `InBatch`.
     """
-
-    supports_mixup = False
 
     def __init__(self, size: Count = 4096, warmup: Natural = 100, log_q: bool = False) -> None:
         super().__init__(log_q)
@@ -59,16 +58,27 @@ class CrossBatchMemory(InBatch):
             self._store(pairs)
         queries, targets, keys = self._before[1]
         query_keys, target_keys, label_keys = keys.unbind(1)
-        present = torch.ones_like(query_keys, dtype=torch.bool)
+
+        def join(present: Tensor, mix: Mix | None) -> tuple[Tensor, Mix | None]:
+            if mix is None:
+                return torch.cat([present, present.new_ones(len(keys))]), None
+            own = torch.arange(len(keys), device=keys.device) + len(present)
+            mix = Mix(torch.cat([mix.partner, own]), torch.cat([mix.share, mix.share.new_ones(len(keys))]))
+            return torch.cat([present, present.new_zeros(len(keys))]), mix
+
+        queries_present, query_mix = join(pairs.queries_present, pairs.query_mix)
+        targets_present, target_mix = join(pairs.targets_present, pairs.target_mix)
         rows = torch.arange(len(keys), device=keys.device) + len(pairs.queries)
         return replace(
             pairs,
             queries=torch.cat([pairs.queries, queries.to(pairs.queries.dtype)]),
-            queries_present=torch.cat([pairs.queries_present, present]),
+            queries_present=queries_present,
+            query_mix=query_mix,
             query_keys=torch.cat([pairs.query_keys, query_keys]),
             labels=None if pairs.labels is None else torch.cat([pairs.labels, label_keys]),
             targets=torch.cat([pairs.targets, targets.to(pairs.targets.dtype)]),
-            targets_present=torch.cat([pairs.targets_present, present]),
+            targets_present=targets_present,
+            target_mix=target_mix,
             target_keys=torch.cat([pairs.target_keys, target_keys]),
             target_rows=torch.cat([pairs.target_rows, rows]),
         )

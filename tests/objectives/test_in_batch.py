@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from jointembed import Category, CrossBatchMemory, EmbeddingBag, InBatch, JointEmbedding, Match
 from jointembed.errors import UsageError
+from jointembed.space.encoded import Mix
 
 SONGS = {"song": ["a", "b", "c", "d", "e", "f"], "genre": ["jazz", "waltz", "reel", "jazz", "jig", "blues"]}
 
@@ -101,10 +102,34 @@ def test_with_the_correction_scores_are_those_of_the_full_softmax():
 def test_a_correction_without_a_softmax_is_refused():
     with pytest.raises(UsageError, match=r"Match\(song, genre\): `log_q` corrects a softmax.*Fix: use `loss: softmax`"):
         make_model(Match("song", "genre", InBatch(log_q=True), "sigmoid"))
-    with pytest.raises(UsageError, match=r"mixup\.song"):
-        JointEmbedding(
-            6,
-            {column: EmbeddingBag(Category()) for column in SONGS},
-            [Match("song", "genre", CrossBatchMemory())],
-            mixup={"song": 0.4},
-        )
+
+
+@pytest.mark.parametrize("mixed", ["song", "genre"])
+def test_mixed_vectors_are_not_remembered_and_the_other_side_is(mixed):
+    model = make_model(Match("song", "genre", CrossBatchMemory(8, warmup=0)))
+    alone = make_model(Match("song", "genre"))
+    first, second = encode(model, [0, 1, 2]), encode(model, [3, 4])
+
+    def encoded(batch):
+        columns = model(batch)
+        count = len(columns[mixed].z)
+        columns[mixed].mix = Mix(torch.arange(count).flip(0), torch.full((count,), 0.75).double())
+        return columns
+
+    def loss(model, batch):
+        return model.compute_loss(model.objectives[0], encoded(batch), batch)
+
+    before = loss(model, first)
+    assert torch.equal(before, loss(alone, first))
+    columns = encoded(second)
+    song, genre = (F.normalize(columns[column].z) for column in ("song", "genre"))
+    unmixed = {"song": "genre", "genre": "song"}[mixed]
+    remembered = F.normalize(model(first)[unmixed].z)
+    shares = torch.tensor([[0.75, 0.25], [0.25, 0.75]]).double()
+    jazz = torch.tensor([[1, 0, 0], [0, 0, 0]]).double()  # which of the remembered ones the rows match
+    one_way, other_way = (song, genre) if mixed == "song" else (genre, song)
+    logits = one_way @ torch.cat([other_way, remembered]).T / 0.07
+    right = torch.cat([shares, shares @ jazz], 1)
+    forth = -(logits.log_softmax(1) * right).sum(1) / right.sum(1)
+    back = -((other_way @ one_way.T / 0.07).log_softmax(1) * shares.T).sum(1)
+    assert torch.allclose(loss(model, second), (forth.mean() + back.mean()) / 2)

@@ -148,6 +148,7 @@ CASES = {
     "all, single": single(lambda: Match("song", "label", "all")),
     "all, some single": single(lambda: Match("song", "genre", "all"), split=7),
     "all, sigmoid": single(lambda: Match("song", "genre", "all", loss="sigmoid"), "genre"),
+    "all, many": single(lambda: Match("song", "artist", "all", loss="sigmoid")),
     "all, mixed": single(lambda: Match("song", "label", "all"), mixed="song"),
     "all, sparse": single(lambda: Match("song", "genre", "all"), "song", sparse=True),
     "hidden": single(lambda: Match("song", "genre", "all", head=[5]), "genre"),

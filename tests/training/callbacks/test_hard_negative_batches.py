@@ -61,16 +61,16 @@ def test_batches_are_mined_from_the_vectors_of_the_last_epoch(tmp_path):
         {**row, "bitmap": BITMAPS[number % 2] * (0.9 + number / 200), "digit": str(number)}
         for number, row in enumerate(ROWS)
     ]
-    seen = []
+    batches = []
 
     class Record(lightning.Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-            seen.append((trainer.current_epoch, frozenset(batch.rows.tolist())))
+            batches.append((trainer.current_epoch, frozenset(batch.rows.tolist())))
 
     mine = HardNegativeBatches("bitmap", "bitmap", size=6)
     fit(model(), tmp_path, rows, epochs=3, callbacks=[mine, Record()])
-    first = {batch for epoch, batch in seen if epoch == 0}
-    later = {batch for epoch, batch in seen if epoch}
+    first = {batch for epoch, batch in batches if epoch == 0}
+    later = {batch for epoch, batch in batches if epoch}
     assert frozenset(range(1, 12, 2)) not in first and later == {frozenset(range(0, 12, 2)), frozenset(range(1, 12, 2))}
 
 
