@@ -24,7 +24,6 @@ WITHOUT_CARD = {
     "songs/joint",
     "languages/transformer",
     "movies/next",
-    "movies/cold_start",
     "notes/audio_next",
     "reuse/known",
     "genres/audio",
