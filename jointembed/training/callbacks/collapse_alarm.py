@@ -155,7 +155,7 @@ class CollapseAlarm(Callback):
         model: lightning.LightningModule,
     ) -> None:
         chance = float(shuffled.mean())
-        if not math.isfinite(loss - chance):
+        if not math.isfinite(loss - chance) or loss == chance == uninformed == 0:  # no rows to measure it by
             return
         measures[f"health/{name}/loss_to_chance"] = loss / chance if chance else 1.0
         first = self._first.setdefault(name, loss)

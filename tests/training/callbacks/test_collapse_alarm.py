@@ -169,6 +169,15 @@ def test_a_loss_far_above_that_of_equal_scores_is_reported(tmp_path, capsys):
     assert "is far above that of vectors of zeros, 1.099" in error  # the logarithm of the number of genres
 
 
+def test_dev_rows_without_the_columns_of_an_objective_raise_no_alarm(tmp_path, capsys):
+    torch.manual_seed(0)
+    rows = [{**row, "genre": None} if row["split"] == "dev" else row for row in make_rows(0)]
+    metrics = train(tmp_path, rows, **classify())
+    error = capsys.readouterr().err
+    assert "no dev row has facts and genre" in error and "learns nothing" not in error
+    assert not [name for name in metrics if name.endswith("/loss_to_chance")]
+
+
 def test_collapse_is_measured_by_column(tmp_path, capsys):
     torch.manual_seed(0)
     metrics = train(tmp_path, make_rows(0, constant=True), **classify())
