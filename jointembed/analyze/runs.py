@@ -13,7 +13,7 @@ from ..errors import DamagedError, UsageError, did_you_mean
 from .curves import Curve, default_mode, read_curves
 
 CONFIG, METRICS = "config.yaml", "metrics.csv"
-PLACES = {"trainer.default_root_dir"}  # settings that differ between any two runs
+PLACES = {"trainer.default_root_dir", "ckpt_path"}  # settings that do not describe a run: where it is, how it was begun
 SAVER = "BestAndLast"
 DEV_LOSS = "dev/loss"
 
