@@ -9,6 +9,7 @@ import importlib
 import os
 import re
 import shutil
+import stat
 import sys
 import time
 import unicodedata
@@ -24,7 +25,15 @@ UNWRITABLE = {  # error numbers that blame the path, not the disk or this progra
 }  # fmt: skip
 LOCKED_BYTE = 1 << 30  # behind the text of a lock file, because Windows lets nobody else read a locked byte
 LOCK_POLL_SECONDS = 0.05
+SPECIAL_FILES = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+SHELL_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # what <(command) and | give in the place of a file
 ADOPT_MUSIC = "jointembed adopt music music.ckpt"  # the command by which anybody gets a model of music
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # such as s3://bucket/file; Path makes s3:/ of it
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name
 
 
@@ -109,8 +118,16 @@ def fsync_dir(folder: Path) -> None:
         os.close(descriptor)
 
 
+def check_local(path: Path | str) -> None:
+    """Raise UsageError for the address of an object store, in whose place a folder called `s3:` would be made."""
+    if ADDRESS.match(str(path)):
+        wrong = "this is an address, not a file of this computer"
+        raise UsageError(path, wrong, "write a file here, and copy it there")
+
+
 @contextlib.contextmanager
 def _blame_path(path: Path) -> Iterator[None]:
+    check_local(path)
     try:
         yield
     except OSError as error:
@@ -146,6 +163,23 @@ def check_writable(path: Path | str, content: str, *suffixes: str) -> None:
             raise OSError(code or errno.EACCES, os.strerror(code or errno.EACCES))
 
 
+def check_regular(path: Path | str, is_read_once: bool = False) -> None:
+    """Raise UsageError for a named pipe, a socket or a device: reading might wait for a writer, or never end.
+
+    Args:
+        path: the file, which may not exist.
+        is_read_once: it is read from its beginning to its end, once, as a pipe of the shell can be.
+    """
+    if is_read_once and str(path).startswith(SHELL_PIPES):
+        return
+    try:
+        noun = SPECIAL_FILES.get(stat.S_IFMT(os.stat(path).st_mode))
+    except (OSError, ValueError):  # whoever opens it says why it cannot be read
+        return
+    if noun:
+        raise UsageError(path, f"this is {noun}, not a file", "give the path of a file")
+
+
 def check_not_input(out: Path | str, source: Path | str | None) -> None:
     """Raise UsageError if a file that is to be written is one that is read."""
     if source is not None and Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
@@ -178,14 +212,21 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
         with _blame_path(path):
             os.replace(part, path)
         fsync_dir(path.parent)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except Exception as error:
+        if _is_disk_full(error):
             fix = "free some space and run the command again"
             raise DiskFullError(path, "no space is left on the disk", fix) from error
         raise
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error is that of a full disk, or was raised while one was handled, as torch does."""
+    return error is not None and (
+        (isinstance(error, OSError) and error.errno == errno.ENOSPC) or _is_disk_full(error.__context__)
+    )
 
 
 def link(source: Path | str, path: Path | str) -> None:

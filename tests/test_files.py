@@ -115,3 +115,36 @@ def test_waiting_lock_is_taken_once_it_is_free(tmp_path):
         order.append("first")
     waiter.join()
     assert order == ["first", "second"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_or_device_is_refused_where_a_file_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    for path, noun in ((tmp_path / "pipe", "a named pipe"), (os.devnull, "a device")):
+        with pytest.raises(UsageError, match=f"this is {noun}, not a file"):
+            files.check_regular(path)
+    for path in ("file", "missing", "", "a\0b"):  # the one who opens it tells what is wrong
+        files.check_regular(tmp_path / path)
+    files.check_regular("/dev/fd/0", is_read_once=True)  # of <(command)
+
+
+def test_an_error_raised_while_a_full_disk_is_handled_is_that_of_the_disk(tmp_path):
+    with pytest.raises(DiskFullError, match=r"a\.ckpt: no space is left"), files.atomic_write(tmp_path / "a.ckpt"):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:  # as torch does
+            raise RuntimeError("unexpected pos 64 vs 0")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/a.html", "gs:/bucket/a.html"])
+def test_no_folder_is_named_like_an_object_store(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="an address, not a file"):
+        files.check_writable(path, "a page", ".html")
+    with pytest.raises(UsageError, match="an address, not a file"):
+        files.write(path, "")
+    with pytest.raises(UsageError, match="an address, not a file"):
+        files.make_dir(path)
+    assert os.listdir(tmp_path) == []

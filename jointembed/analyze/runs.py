@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import DamagedError, UsageError, did_you_mean
 from .curves import Curve, default_mode, read_curves
 
@@ -66,6 +67,8 @@ def read_runs(folder: Path) -> list[Run]:
 def _read_run(place: Path, folder: Path) -> Run | None:
     import yaml
 
+    for name in (CONFIG, METRICS):
+        files.check_regular(place / name)
     try:
         config = yaml.safe_load((place / CONFIG).read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

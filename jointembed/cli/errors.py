@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import sys
 import sysconfig
@@ -30,7 +31,10 @@ _SIGNS = {"trainer.val_check_interval": "`val_check_interval`", "seed_everything
 _REFUSED = re.compile(r"Does not validate against any of the Union subtypes Subtypes: (.*?) Errors: - (.*?)\.? - ")
 _OPTION = re.compile(r"Problem with given class_path '([\w.]+)': Option '(\w+)' is not accepted")
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-_MEMORY = re.compile("can't allocate memory|CUDA out of memory|Unable to allocate")  # of torch and NumPy
+_MEMORY = re.compile(  # of torch and NumPy
+    "can't allocate memory|CUDA out of memory|Unable to allocate"
+    "|Overflow when unpacking long|size calculation overflowed"
+)
 _SIZE = re.compile("[0-9.]+ (?:bytes|[KMGTP]iB)")
 MAX_MESSAGE_CHARACTERS = 400
 
@@ -89,7 +93,7 @@ def find_own_code(error: BaseException) -> UserError | None:
     for frame in reversed(frames[first:]):
         file = frame.filename
         if (
-            Path(file).is_file() and not _is_ours(file) and not _is_of_library(file)
+            os.path.isfile(file) and not _is_ours(file) and not _is_of_library(file)
         ):  # Cython names files that do not exist
             place = f"{frame.filename}, line {frame.lineno}" + f", in {frame.name}" * (frame.name != "<module>")
             wrong = " ".join(f"{wrong} in {(frame.line or '').strip()!r}".split())[:500]

@@ -143,10 +143,17 @@ def _resolve(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
         DamagedError: the given checkpoint is damaged.
     """
     from ..errors import UsageError
+    from ..files import check_regular
+    from ..values import to_unicode
     from .recipe_file import check_recipe_file
     from .recipes import resolve
 
     options, recipes = _split_options(words), []
+    for word in words:
+        if to_unicode(word) != word:
+            wrong = "it is not valid UTF-8, so the configuration of a run cannot hold it"
+            raise UsageError(word, wrong, "rename the file or folder")
+        check_regular(word.partition("=")[2] or word)  # the parser reads the files of some options, such as --model
     if "--resume" in options:
         place = options.index("--resume")
         if name != "fit":

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..files import check_regular
 
+MAX_VALUES = 100_000  # with those that aliases repeat
 _SCALARS = [  # of YAML 1.2, as far as people write them by hand
     ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("int", r"[-+]?(?:0|[1-9][0-9_]*)$", "-+0123456789"),
@@ -66,10 +68,13 @@ def check_recipe_file(path: Path) -> None:
 
     if path.is_dir():
         raise UsageError(path, "this is a folder, not a recipe", "give a .yaml file, or the name of a packaged recipe")
+    check_regular(path)
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
         raise UsageError(path, "it is not a text in UTF-8", "give a recipe in YAML") from error
+    except RecursionError as error:
+        raise UsageError(path, "it is nested too deeply", "give a recipe of fewer levels") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else path
@@ -78,20 +83,35 @@ def check_recipe_file(path: Path) -> None:
     if not isinstance(root, yaml.MappingNode):
         wrong = "this recipe is empty" if root is None else "this recipe has no keys such as model and data"
         raise UsageError(path, wrong, "write one with jointembed init TABLE, or begin with one of jointembed recipes")
+    if count_values(root, {}) > MAX_VALUES:
+        wrong = f"its anchors expand to more than {MAX_VALUES:,} values"
+        raise UsageError(path, wrong, "write out what they stand for, or use fewer of them")
     for key, line in find_repeated_keys(root):
         raise UsageError(key, f"the key occurs twice, again in line {line} of {path}", "leave out one of them")
 
 
-def find_repeated_keys(node: Any, prefix: str = "", above: frozenset[int] = frozenset()) -> Iterator[tuple[str, int]]:
+def count_values(node: Any, counts: dict[int, int]) -> int:
+    """The number of values in a tree of YAML nodes, where an alias counts as often as it is written.
+
+    Args:
+        node: the root of the tree.
+        counts: the numbers that are known, by the identities of nodes.
+    """
+    if id(node) not in counts:
+        counts[id(node)] = MAX_VALUES + 1  # of an anchor inside itself
+        parts = node.value if isinstance(node.value, list) else []
+        children = [child for part in parts for child in (part if isinstance(part, tuple) else (part,))]
+        counts[id(node)] = 1 + sum(count_values(child, counts) for child in children)
+    return counts[id(node)]
+
+
+def find_repeated_keys(node: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
     """The keys that a mapping in a tree of YAML nodes has twice, with their lines."""
     import yaml
 
-    if id(node) in above:  # an anchor inside itself
-        return
-    above |= {id(node)}
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from find_repeated_keys(item, f"{prefix}{number}.", above)
+            yield from find_repeated_keys(item, f"{prefix}{number}.")
     elif isinstance(node, yaml.MappingNode):
         names = set()
         for key, value in node.value:
@@ -99,4 +119,4 @@ def find_repeated_keys(node: Any, prefix: str = "", above: frozenset[int] = froz
                 if key.value in names:
                     yield f"{prefix}{key.value}", key.start_mark.line + 1
                 names.add(key.value)
-                yield from find_repeated_keys(value, f"{prefix}{key.value}.", above)
+                yield from find_repeated_keys(value, f"{prefix}{key.value}.")

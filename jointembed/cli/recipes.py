@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 from ..errors import UsageError, did_you_mean
-from ..files import expand_user
+from ..files import check_regular, expand_user, write
 
 _SCRIPTS_OF = re.compile(r'parents\[1\] / "(\w+)" / "\w+\.py"')  # how a script names one of another recipe
 
@@ -31,6 +30,7 @@ def recipes(name: str | None = None, recipe: str | None = None, folder: str | No
         path = resolve(name)
         if path.is_dir():
             raise UsageError(name, "this is a folder, not a recipe", "give the name of a recipe, such as songs/joint")
+        check_regular(path, is_read_once=True)
         print(path.read_text("utf-8", "replace"), end="")
         return
     from .console import print_table
@@ -63,8 +63,7 @@ def copy(recipe: str, target: Path) -> None:
         if place.exists():
             raise UsageError(place, "the file is there already", "give another folder, or move it away")
     for path, place in places.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
+        write(place, path.read_bytes())
         print(place)
 
 

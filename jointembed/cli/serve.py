@@ -97,7 +97,9 @@ def _read_credentials(path: str | None) -> str:
 
 def _read_secret(option: str, path: str, content: str) -> str:
     from ..errors import UsageError
+    from ..files import check_regular
 
+    check_regular(path, is_read_once=True)
     try:
         return Path(path).read_text("utf-8").strip()
     except (OSError, ValueError) as error:

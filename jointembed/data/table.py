@@ -11,7 +11,7 @@ import warnings
 import weakref
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import lightning
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from .. import values
-from ..arguments import CheckedArguments, Count, Natural
+from ..arguments import CheckedArguments, Count, Range
 from ..encoders import Encoder
 from ..errors import UsageError, did_you_mean, name_subject
 from ..objectives import Teacher, distributed
@@ -51,6 +51,8 @@ from .unreadable import encode_readable, fill_readable, list_elements
 from .vector_cache import CachedColumn, VectorCache
 from .workers import ignore_signals
 
+MAX_SEED = 2**63 - 1
+MAX_WORKERS = 1_024  # far more than any machine has use for
 SPLITS = "train", "dev", "test"
 DEV_ELSEWHERE = {"val", "valid", "validation", "eval", "development"}  # what others call the split `dev`
 
@@ -92,9 +94,9 @@ class TableData(CheckedArguments, lightning.LightningDataModule):
         split: str = "split",
         balance: list[str] | None = None,
         epoch_rows: Count | None = None,
-        workers: Natural = 0,
+        workers: Annotated[int, Range(0, MAX_WORKERS)] = 0,
         cache: str | None = None,
-        seed: Natural = 0,
+        seed: Annotated[int, Range(0, MAX_SEED)] = 0,
         group: str | None = None,
         join: dict[str, str | Any] | None = None,
         types: dict[str, Type] | None = None,

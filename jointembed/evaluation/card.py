@@ -29,7 +29,10 @@ PACKAGES = [
     "jointembed", "torch", "torchaudio", "torchvision", "transformers", "tokenizers", "numpy", "scipy", "soundfile",
     "soxr", "av", "pillow",
 ]  # fmt: skip
-SECTIONS = {"question", "data", "model", "seeds", "versions", "machine", "queries", "pool", "metrics", "unit"}
+SECTIONS = {
+    **dict.fromkeys(("question", "data", "model", "seeds", "versions", "machine", "metrics"), dict),
+    **{"queries": int, "pool": object, "unit": str},
+}
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,18 @@ class Card:
             MismatchError: a newer version wrote it.
         """
         fix = "give a file that `jointembed evaluate ... --card FILE.json` wrote"
+        files.check_regular(path, is_read_once=True)
         try:
             content = json.loads(Path(path).read_bytes())
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise UsageError(path, "the card does not exist", fix) from error
         except UnicodeDecodeError as error:
             raise UsageError(path, "it is not a card", fix) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedError(path, f"the card is not complete JSON ({error})", "evaluate the model again") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UsageError(path, "it is not a card", fix)
-        if content.get("version", 0) > VERSION:
+        if not isinstance(version := content.get("version", 0), int) or version > VERSION:
             raise MismatchError(path, "a newer version of jointembed wrote it", "pip install -U jointembed")
         try:
             parts, units = content.pop("scores"), content.pop("units")
@@ -110,10 +114,14 @@ class Card:
                 arrays[0] is not None
                 and arrays[0].shape == (len(units), len(names)) == (arrays[0] if arrays[1] is None else arrays[1]).shape
             )
-            if not whole or not content.keys() >= SECTIONS or not set(names) <= content["metrics"].keys():
+            if not all(isinstance(content[name], kind) for name, kind in SECTIONS.items()) or not whole:
+                raise ValueError
+            if not set(names) <= content["metrics"].keys():
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedError(path, "parts of the card are missing", "evaluate the model again") from error
+            raise DamagedError(
+                path, "parts of the card are missing, or not what they should be", "evaluate the model again"
+            ) from error
         scores = Scores(names, np.asarray(arrays[0]), arrays[1], exponents)
         return cls(content, [str(unit) for unit in units], scores, str(path))
 

@@ -118,7 +118,7 @@ def read_reproduction(path: Path) -> Facts:
     fix = "take it from the repository again, or write it by jointembed reproduce"
     try:
         card = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(path, f"the card is not complete JSON ({error})", fix) from error
     is_card = isinstance(card, dict) and card.get("format") == FORMAT
     if not is_card or not all(figure.get("seeds") for figure in card.get("figures", {"": {}}).values()):

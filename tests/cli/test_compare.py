@@ -215,3 +215,17 @@ def test_classes_of_what_has_none_are_refused(place, capsys):
     assert main([*words, "--target", "length", "--classes"]) == 2
     assert main([*words, "--target", "words", "--relevant", "genre", "--classes"]) == 2
     assert capsys.readouterr().err.count("no single label for each query") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("question", None), ("metrics", []), ("data", {}), ("version", "1"), ("units", 5)]
+)
+def test_a_card_whose_parts_are_of_other_types_is_refused_in_one_line(place, capsys, name, value):
+    assert evaluate("a", "a.json") == evaluate("b", "b.json") == 0
+    (place / "b.json").write_text(json.dumps({**json.loads((place / "b.json").read_text()), name: value}))
+    capsys.readouterr()
+    code, error = main(["compare", "a.json", "b.json"]), capsys.readouterr().err
+    assert code in (2, 4, 5) and "b.json: " in error and error.count("\n") == 1 and "Fix: " in error, error
+    (place / "b.json").write_text("[" * 100_000)
+    assert main(["compare", "a.json", "b.json"]) == 5
+    assert "b.json: the card is not complete JSON" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jointembed import Index
+from jointembed import Index, files
 from jointembed.__main__ import main
 from jointembed.cli import help, parser
 from jointembed.cli.errors import report
@@ -291,3 +291,15 @@ def test_help_lists_every_parameter_without_types_of_python(name, capsys):
     for parameter in parser.read_parameters(parser.load(name)):
         assert f"  {parameter.label if parameter.positional else parameter.flag}" in page, page
     assert not any(sign in page for sign in ("type:", "Optional", "Args:", "None"))
+
+
+def test_a_failure_is_reported_where_the_files_of_python_may_not_be_looked_at(monkeypatch, capsys):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)  # as below a folder of another user
+    try:
+        files.sha256(os.devnull + "/a")
+    except OSError as error:
+        assert report(error) == 2
+    assert "a file is in the place of a folder" in capsys.readouterr().err

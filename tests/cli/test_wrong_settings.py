@@ -1,6 +1,7 @@
 """Wrong settings of a recipe: each ends with exit code 2 and one line that names the setting and the fix."""
 
 import json
+import os
 import sys
 
 import pyarrow as pa
@@ -259,3 +260,43 @@ trainer: {max_epochs: 1, enable_progress_bar: false, accelerator: cpu}
     assert main(["fit", "-c", "r.yaml", "--trainer.enable_progress_bar", "maybe", "--data.group", "nope"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "trainer.enable_progress_bar: must be true or false, got maybe" in line
+
+
+LEVELS = [f"b{level}: &b{level} [{', '.join([f'*b{level - 1}' if level else 'x'] * 10)}]" for level in range(9)]
+RECIPES = {
+    "nested deeply": ("[ " * 3_000, "it is nested too deeply"),
+    "anchors of anchors": ("\n".join(LEVELS), "its anchors expand to more than 100,000 values"),
+    "an anchor in itself": ("a: &a [*a]", "its anchors expand to more than 100,000 values"),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_that_would_never_be_read_is_refused(name, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text(RECIPES[name][0])
+    assert main(["fit", "-c", "x.yaml"]) == 2
+    assert f"error[E-USAGE]: x.yaml: {RECIPES[name][1]}. Fix: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.parametrize("option", ["--config=", "--model=", "--data=", "--trainer.callbacks=", "--model.encoders="])
+def test_no_option_waits_for_a_named_pipe(option, table, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.yaml")
+    for words in ([option + "pipe.yaml"], option.split("=")[:1] + ["pipe.yaml"]):
+        assert main(["fit", *words]) == 2
+        assert "pipe.yaml: this is a named pipe, not a file. Fix: " in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_is_not_unicode_cannot_hold_a_run(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--trainer.default_root_dir=run\udcff"]) == 2
+    assert r"--trainer.default_root_dir=run\udcff: it is not valid UTF-8" in capsys.readouterr().err
+
+
+def test_more_memory_than_a_number_can_say_is_too_much(table, monkeypatch, capsys):
+    monkeypatch.chdir(table)
+    write_yaml(make_recipe("songs"), table)
+    for dim in (2**62, 10**20):
+        assert main(["fit", "-c", "r.yaml", "--data.table=rows.jsonl", f"--model.dim={dim}"]) == 2
+        assert "memory: there is too little. Fix: lower model.dim" in capsys.readouterr().err

@@ -55,7 +55,7 @@ RIGHT = {
     "verify": "s.index",
 }
 LIGHTNING = {"fit", "validate", "test", "predict"}
-FILES = ["no/where", "folder", "empty", "text", "binary", "cut"]  # instead of a file; `cut` is the first half of it
+FILES = ["no/where", "folder", "empty", "text", "binary", "cut", "pipe"]  # `cut` is the first half of the file
 NUMBERS = {int: ["x", "1.5", "-1", "99999999999999999999999"], float: ["x", "nan", "-1", "inf"]}
 INPUT = re.compile(r"(c|l|m|hf|r|s|songs|rows|tried|music/0)(\.\w+)?")
 NOTHING_WRONG = re.compile(  # what only looks wrong
@@ -184,6 +184,8 @@ def break_file(folder, word):
         return f"no/where{path.suffix}"
     if kind == "folder":
         path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)  # without a writer: to read it would wait for ever
     elif kind == "cut" and (folder / name).is_file():
         data = (folder / name).read_bytes()
         path.write_bytes(data[: len(data) // 2 + 7])

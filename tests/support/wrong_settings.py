@@ -325,10 +325,12 @@ WRONG = [
     (A, "data.epoch_rows", 0, ["epoch_rows"]),
     (A, "data.epoch_rows", -5, ["epoch_rows"]),
     (A, "data.workers", -1, ["workers"]),
+    (A, "data.workers", 99_999, ["data.workers", "at most 1024"]),
     (A, "data.group", "artst", ["artst", "artist"]),
     (A, "data.join", {"film": "no.parquet"}, ["data.join.film", "no.parquet"]),
     (A, "data.join", {"movie": "rows.jsonl"}, ["data.join.movie"]),
     (A, "data.seed", -1, ["seed"]),
+    (A, "data.seed", 10**20, ["data.seed", "at most"]),
     (A, "data.seed", 1.5, ["seed", "whole number"]),
     (A, "data.cache", "rows.jsonl", ["rows.jsonl"]),
     # the trainer
