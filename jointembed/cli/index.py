@@ -51,6 +51,7 @@ def index(
 
     from ..audio.formats import AUDIO_EXTENSIONS
     from ..errors import SkippedError, UsageError
+    from ..files import check_local
     from ..index.approximate import MIN_RECALL
     from ..index.index import Index
     from ..index.search.hnsw import import_faiss
@@ -66,6 +67,8 @@ def index(
             wrong = "this is a sound file, not a folder of sounds or a table"
             raise UsageError(path, wrong, f"give its folder, {Path(path).absolute().parent}")
     is_table = str(index).endswith(".lance")
+    if not is_table:
+        check_local(index)
     if Path(index).is_dir() and not is_table:
         fix = f"give a file to write, such as {Path(index) / 'songs.index'}"
         raise UsageError(index, "this is a folder, not an index", fix)

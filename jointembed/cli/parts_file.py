@@ -66,6 +66,9 @@ def parts_folder(out: str, signature: str) -> Iterator[Path]:
         except LockedError:
             fix = "wait until it has finished, or write another file"
             raise UsageError(out, "another process is writing it", fix) from None
+        except OSError as error:
+            wrong = f"it cannot be written ({error.strerror})"
+            raise UsageError(out, wrong, "choose another path, or correct its permissions") from error
         obsolete = [path for path in folder.parent.glob(f"{glob.escape(Path(out).name)}.*.parts") if path != folder]
         for path in obsolete:
             shutil.rmtree(path)

@@ -250,9 +250,16 @@ class Rows:
         return table.batches(column) if isinstance(table, ParquetTable) else iter(table.column(column).chunks)
 
     def cells(self, column: str, paths: bool = False) -> list[Any]:
-        """The cells of a column; lists of numbers as arrays, and with `paths` text as paths in the table's folder."""
+        """The cells of a column; lists of numbers as arrays, and with `paths` text as paths in the table's folder.
+
+        Raises:
+            UsageError: the table has no such column.
+        """
         key = column, paths
         if key not in self._cells:
+            if column not in self.columns:
+                wrong = f"the table has no such column (it has {', '.join(self.columns)})"
+                raise UsageError(column, wrong, did_you_mean(column, self.columns))
             if isinstance(self._table, dict):
                 cells = self._table[column]
             elif has_contents(self.field(column).type):

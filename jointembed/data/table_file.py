@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from .. import files
-from ..errors import DamagedError, UsageError
+from ..errors import DamagedError, UsageError, from_oserror
 from .arrow_cells import JSON_CELLS, KIND, PLAIN_LISTS, plain_cells, plain_type
 from .csv_columns import convert_column
 from .csv_dialect import Dialect, check_encoding, detect, read_mark
@@ -150,7 +150,13 @@ def blame_table(path: Path | str) -> Iterator[None]:
 
     try:
         yield
-    except (pyarrow.ArrowException, OSError, UnicodeError) as error:
+    except PermissionError as error:
+        if failure := from_oserror(error):
+            raise failure from error
+        raise
+    except UnicodeError as error:
+        raise DamagedError(path, "its text is not UTF-8", "save it as UTF-8") from error
+    except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DamagedError(path, f"the table cannot be read ({reason})", "write the file again") from error
 

@@ -95,6 +95,7 @@ def no_match(condition: str) -> UsageError:
     return UsageError("where", f"no item meets the condition {condition}", f"loosen it{hint}")
 
 
+MAX_DIGITS = 300  # of a whole number that is compared exactly
 _TYPES: dict[type, str] = {str: "text", float: "a number", bool: "true or false"}
 
 
@@ -240,7 +241,7 @@ class _Parser:
         if kind != "number":
             self.fail_expected("a number, a text in single quotes, true or false")
         self.next += 1
-        return int(text) if len(text) < 19 and text.lstrip("+-").isdigit() else float(text)
+        return int(text) if len(text) <= MAX_DIGITS and text.lstrip("+-").isdigit() else float(text)
 
     def parse_string(self) -> str:
         kind, text, at = self.tokens[self.next]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..analyze.cluster import carry_over
+from ..errors import UsageError
 from ..index.index import Index
 from ..ingest import exclusive_lock
 from .index_encoder import IndexEncoder
-from .table_cells import first_column, rows_with_cell
+from .table_cells import first_column, naming_row, rows_with_cell
 from .vocabulary import store_vocabulary
 
 ROWS_IN_COMMIT = 256
@@ -57,16 +58,19 @@ def index_table(
     embedded, field = column, field or column
 
     def update() -> str:
-        pairs = rows_with_cell(space, rows, embedded, split)
+        pairs = rows_with_cell(space, rows, embedded, split, unique_ids=True)
         with exclusive_lock(path):
             if Path(path).exists():
                 index = Index.open(path)
+                if index.info.scan_field:
+                    index.close()
+                    raise UsageError(path, "this index was made from a folder", "write another index for the table")
             else:
                 encoder.max_windows = max_windows
                 index = encoder.create(path, table_root=str(rows.root.absolute()) if rows.root else "")
             encoder.prepare(index, field, embedded, max_windows)
             with index:
-                new = _add_new(encoder, index, pairs, field, track)
+                new = _add_new(encoder, index, table, pairs, field, track)
         count = f", {len(pairs) - new} of them unchanged" if new < len(pairs) else ""
         return f"{path}: {len(pairs)} rows by {field}{count}, {space.dim} dimensions, {space.metric}"
 
@@ -76,6 +80,7 @@ def index_table(
 def _add_new(
     encoder: IndexEncoder,
     index: Index,
+    table: str,
     pairs: list[tuple[dict[str, Any], Any]],
     field: str,
     track: Callable[[Sequence[Any], str], Iterator[Any]] | None,
@@ -90,6 +95,8 @@ def _add_new(
     starts = range(0, len(new), ROWS_IN_COMMIT)
     for start in track(starts, f"Indexing {column}") if track else starts:
         part = new[start : start + ROWS_IN_COMMIT]
-        index.add([row for row, _ in part], encoder.embed(column, [cell for _, cell in part]), field)
+        with naming_row(table, encoder.space, column, part):
+            vectors = encoder.embed(column, [cell for _, cell in part])
+        index.add([row for row, _ in part], vectors, field)
     store_vocabulary(encoder, index, field)
     return len(new)

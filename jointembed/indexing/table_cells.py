@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,14 @@ def first_column(space: Any, rows: Any) -> str:
     return str(columns[0])
 
 
-def rows_with_cell(space: Any, rows: Any, column: str, split: str) -> list[tuple[dict[str, Any], Any]]:
+def rows_with_cell(
+    space: Any, rows: Any, column: str, split: str, unique_ids: bool = False
+) -> list[tuple[dict[str, Any], Any]]:
     """The rows of a split that have a cell in a column of the model, each with this cell.
 
     Raises:
-        UsageError: the column is unknown, the rows have no id, or no row has such a cell.
+        UsageError: the column is unknown, the rows have no ids, two have the same one and `unique_ids` is set, or no
+            row has such a cell.
     """
     fused = column in space.fusions
     reads = () if fused else space.reader(column).columns
@@ -45,12 +50,16 @@ def rows_with_cell(space: Any, rows: Any, column: str, split: str) -> list[tuple
     inputs = [name for part in needed for name in (space.reader(part).columns if fused else ()) or [part]]
     files = path_columns(space)
     pairs = []
+    numbers: dict[str, int] = {}  # of the rows, by their ids
     for number, (row, located) in enumerate(zip(rows.dicts(), rows.dicts(None, files), strict=True), 1):
         cell = located if fused else row_cell(located, column, reads)
         empty = all(missing(located.get(part)) for part in needed) if fused else missing(cell)
         if not empty and split in ("all", row.get("split")):
             if missing(row.get("id")) or isinstance(row["id"], list | dict):
                 wrong = f"its id must be text or a number, got {row.get('id')!a}"
+                raise UsageError(f"{rows.name}, row {number}", wrong, "give every row a different id")
+            if unique_ids and (first := numbers.setdefault(str(row["id"]), number)) != number:
+                wrong = f"its id {str(row['id'])!a} is that of row {first}"
                 raise UsageError(f"{rows.name}, row {number}", wrong, "give every row a different id")
             path = {"_file": row[column]} if column in files and isinstance(row[column], str) else {}
             digest = _digest({name: located.get(name) for name in inputs}, files)
@@ -61,6 +70,28 @@ def rows_with_cell(space: Any, rows: Any, column: str, split: str) -> list[tuple
             raise UsageError(split, "the table has no row of this split", did_you_mean(split, [*splits, "all"]))
         raise UsageError(rows.name, f"no row has a cell in {column}", "choose another --column or --split")
     return pairs
+
+
+@contextmanager
+def naming_row(table: Any, space: Any, column: str, pairs: Sequence[tuple[Mapping[str, Any], Any]]) -> Iterator[None]:
+    """Name the table, the row and the column before the error of a cell that the reader of the column refuses.
+
+    Args:
+        table: its name.
+        space: of the column.
+        column: whose cells are embedded within the block.
+        pairs: the rows, each with its cell.
+    """
+    try:
+        yield
+    except UsageError as error:
+        for row, cell in pairs:
+            try:
+                space.embed(column, [cell])
+            except UsageError as refusal:
+                subject = f"{table}, column {column}, id {row['id']}"
+                raise type(refusal)(subject, refusal.problem, refusal.fix) from error
+        raise
 
 
 def training_cells(rows: Any, column: str, group: str | None = None) -> list[Any]:

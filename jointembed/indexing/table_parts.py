@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .table_cells import rows_with_cell
+from .table_cells import naming_row, rows_with_cell
 
 
 class TableParts:
@@ -27,7 +27,7 @@ class TableParts:
 
     def __init__(self, space: Any, rows: Any, column: str, split: str = "all", strict: bool = False) -> None:
         self.space, self.rows, self.column, self.split, self.strict = space, rows, column, split, strict
-        self._pairs: list[Any] = rows_with_cell(space, rows, column, split)
+        self._pairs: list[Any] = rows_with_cell(space, rows, column, split, unique_ids=True)
         digest = hashlib.blake2b(digest_size=16)
         for row, _ in self._pairs:
             digest.update(f"{row['id']} {row['_digest']};".encode("utf-8", "surrogatepass"))
@@ -52,7 +52,8 @@ class TableParts:
                 self._leave_out_unreadable()
             is_first = False
             part = [pair for pair in self._pairs[start : start + size] if pair is not None]
-            return [row for row, _ in part], embed([cell for _, cell in part])
+            with naming_row(self.rows.name, self.space, self.column, part):
+                return [row for row, _ in part], embed([cell for _, cell in part])
 
         return skip_unreadable(self.rows, self.space, [self.column], compute, self.strict)
 

@@ -81,6 +81,9 @@ def _read_file(path: Path, map_location: Any) -> dict[str, Any]:
         raise DamagedError(path, "it is damaged, or not a checkpoint", advice) from error
     if not isinstance(content, dict) or KEY not in content:
         raise MismatchError(path, "it is not a jointembed checkpoint", "use one that `jointembed fit` wrote")
+    weights = content.get("state_dict")
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise DamagedError(path, "it holds no weights", advice)
     return content
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from .. import files
-from ..errors import DamagedError, MismatchError, UsageError
+from ..errors import DamagedError, MismatchError, UsageError, UserError
 from . import golden
 from .model_folder import (
     CONFIG,
@@ -59,14 +59,19 @@ def write(
         UsageError: the folder exists, or cannot be written.
     """
     check_free(folder)
-    part = files.make_dir(folder.absolute().parent / f".{folder.name}.{os.getpid()}.part")
+    part = folder.absolute().parent / f".{folder.name}.{os.getpid()}.part"
     try:
+        files.make_dir(part)
         _write_files(part, content, columns)
         finish(part)
         if folder.exists():
             folder.rmdir()
         os.replace(part, folder)
         files.fsync_dir(folder.absolute().parent)
+    except UserError as error:
+        if not error.subject.startswith(str(part)):
+            raise
+        raise type(error)(folder, error.problem, error.fix) from error  # nobody knows the name of the part
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

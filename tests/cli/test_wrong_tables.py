@@ -1,14 +1,18 @@
 """Tables, files and sizes that cannot work: each ends in one line with its fix, and nothing is lost."""
 
+import errno
 import json
+import os
 
 import pyarrow as pa
 import pytest
+import torch
 from pyarrow import parquet
 
-from jointembed import BagOfWords, EmbeddingBag
+from jointembed import BagOfWords, EmbeddingBag, files
 from jointembed.__main__ import main
 from jointembed.cli.errors import report
+from jointembed.data import table_file
 from jointembed.space.space import Space
 
 ROWS = [{"id": f"a{n}", "words": f"w{n % 3} x"} for n in range(6)]
@@ -41,6 +45,7 @@ TABLES = {
     "empty id": ('{"id": "", "words": "x"}', 2, "row 7: its id must be text or a number"),
     "list as id": ('{"id": ["b"], "words": "x"}', 2, "row 7: its id must be text or a number, got ['b']"),
     "object as id": ('{"id": {"n": 1}, "words": "x"}', 2, "row 7: its id must be text or a number"),
+    "id twice": ('{"id": "a1", "words": "x"}', 2, "row 7: its id 'a1' is that of row 2"),
     "reserved column": ('{"id": "b", "words": "x", "_file": 1}', 2, "_file: an index has a column of this name"),
     "nested cell": (deep(70), 5, "line 7: a cell is nested more than 64 levels deep"),
     "deeply nested cell": (deep(50_000), 5, "line 7: a cell is nested more than 64 levels deep"),
@@ -55,6 +60,8 @@ def test_a_table_that_cannot_be_indexed_names_the_row(name, ask, tmp_path):
     error = ask("index m.ckpt t.jsonl o.index --column words")[1]
     assert problem in error and error.count("\n") == 1 and "Fix: " in error, error
     assert not (tmp_path / "o.index").exists()
+    if "_file" not in line:  # of an index alone
+        assert ask("embed m.ckpt t.jsonl o.parquet --column words") == (code, error)
 
 
 def test_nesting_below_the_limit_is_read(ask, tmp_path):
@@ -118,3 +125,67 @@ def test_what_is_given_in_the_place_of_something_else_is_named(ask, tmp_path):
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     code, error = ask("init t.jsonl")
     assert code == 2 and "no row has `train` in its column split, which has training" in error, error
+
+
+@pytest.mark.parametrize("command", ["index m.ckpt t.jsonl o.index", "embed m.ckpt t.jsonl o.parquet"])
+def test_a_cell_of_another_type_is_named_by_its_table_column_and_id(command, ask, tmp_path):
+    rows = [*ROWS, {"id": "b", "words": ["x", 5]}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, error = ask(f"{command} --column words")
+    assert code == 2 and "t.jsonl, column words, id b: the cell must be text, got int. Fix: " in error, error
+
+
+def test_a_table_of_another_encoding_or_without_permission_is_told_so(ask, tmp_path, monkeypatch):
+    (tmp_path / "t.jsonl").write_bytes('{"id": "b", "words": "Müller"}'.encode("cp1252"))
+    code, error = ask("embed m.ckpt t.jsonl o.parquet --column words")
+    assert code == 5 and "t.jsonl: its text is not UTF-8. Fix: save it as UTF-8" in error, error
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(table_file, "content_digest", refuse)  # root may read everything
+    code, error = ask("embed m.ckpt t.jsonl o.parquet --column words")
+    assert code == 2 and "t.jsonl: it may not be opened or written (permission denied)" in error, error
+
+
+def test_a_column_of_the_model_that_the_table_lacks_is_named(ask, tmp_path):
+    space = Space(4, {name: EmbeddingBag(BagOfWords()) for name in ("words", "lyrics")})
+    for name in ("words", "lyrics"):
+        space.reader(name).fit(["x"])
+    space.build()
+    space.save("both.ckpt")
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    code, error = ask("evaluate both.ckpt t.jsonl --query lyrics --target words --split all")
+    assert code == 2 and "lyrics: the table has no such column. Fix: use one of id, words" in error, error
+
+
+def test_vectors_are_written_into_no_folder_of_the_system(ask, tmp_path):
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    if os.path.isdir("/proc/self"):
+        code, error = ask("embed m.ckpt t.jsonl /proc/o.parquet --column words")
+        assert code == 2 and "/proc/o.parquet: it cannot be written" in error, error
+    code, error = ask("embed m.ckpt t.jsonl s3://bucket/o.parquet --column words")
+    assert code == 2 and "bucket/o.parquet: this is an address" in error, error
+    code, error = ask("index m.ckpt t.jsonl s3://bucket/o.index --column words")
+    assert code == 2 and "s3://bucket/o.index: this is an address" in error, error
+    assert not (tmp_path / "s3:").exists()
+
+
+@pytest.mark.parametrize("weights", [None, 5, {"space.x": 5}])
+def test_a_checkpoint_without_weights_is_damaged(weights, ask, tmp_path):
+    content = torch.load("m.ckpt", weights_only=True)
+    torch.save({**content, "state_dict": weights}, "broken.ckpt")
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    code, error = ask("embed broken.ckpt t.jsonl o.parquet")
+    assert code == 5 and "broken.ckpt: it holds no weights. Fix: " in error, error
+
+
+def test_an_export_to_a_full_disk_names_the_folder_and_leaves_nothing(ask, tmp_path, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    before = sorted(tmp_path.iterdir())
+    code, error = ask("export m.ckpt out")
+    assert code == 6 and " out: no space is left on the disk" in error, error
+    assert sorted(tmp_path.iterdir()) == before

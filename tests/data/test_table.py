@@ -261,7 +261,7 @@ def broken(folder):
         "empty DataFrame": (pandas.DataFrame({"id": []}), UsageError, "no rows"),
         "ending": (folder / "rows.txt", UsageError, "got .txt"),
         "parquet": (folder / "cut.parquet", DamagedError, "cannot be read"),
-        "latin": (folder / "latin.jsonl", DamagedError, "cannot be read"),
+        "latin": (folder / "latin.jsonl", DamagedError, "its text is not UTF-8"),
         "latin csv": (folder / "latin.csv", DamagedError, "latin.csv"),
         "folder": (folder / "bare", UsageError, "rows.jsonl"),
         "gone": (folder / "gone.csv", UsageError, "the table does not exist"),

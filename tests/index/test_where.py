@@ -370,3 +370,14 @@ def test_any_other_text_is_refused_or_a_filter(index, text):
     except UsageError:
         return
     assert set(matching) <= set("abcde") and len(index) == 5
+
+
+def test_whole_numbers_of_any_length_are_compared_exactly(tmp_path):
+    numbers = [1234567890123456789, 1234567890123456790, 2**64 - 1, 2**64]
+    with Index.create(tmp_path / "a.index", 2, "cosine") as index:
+        rows = [{"id": id, "number": number} for id, number in zip("abcd", numbers, strict=True)]
+        index.add(rows, np.tile(np.float32([1, 0]), (len(rows), 1)), "x")
+        for id, number in zip("abcd", numbers, strict=True):
+            assert ids(index, f"number = {number}") == id
+        assert set(ids(index, f"number > {numbers[0]}")) == set("bcd")
+        assert set(ids(index, f"number < 1{'0' * 5_000}")) == set("abcd")

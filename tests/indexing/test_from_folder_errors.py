@@ -185,3 +185,10 @@ def test_interrupted_run_prints_one_line_and_is_resumed(signum, code, says, home
     assert process.returncode == code and "Traceback" not in err and says in err and len(err.splitlines()) <= 1
     assert run("index", model, music, index) == 0
     assert "3 indexed + 0 unchanged + 1 skipped" in capsys.readouterr().out
+
+
+def test_the_rows_of_a_table_do_not_enter_the_index_of_a_folder(home, tmp_path, capsys):
+    model, music, index = home
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "a", "audio": str(music / "plain.wav")}))
+    line = refused(capsys, 2, "index", model, tmp_path / "rows.jsonl", index)
+    assert f"{index}: this index was made from a folder" in line

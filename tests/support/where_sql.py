@@ -43,10 +43,15 @@ def comparison_to_sql(test):
         operator = f"IN ({', '.join('?' * len(values))})" if test.op == "in" else f"{test.op.upper()} ?"
         met = "folded_like(CAST(value AS BLOB), ?)" if test.op == "like" else f"value {operator}"
         clauses.append(f"{kind} AND {met}")
-        bound += values
+        bound += [float(value) if is_beyond_sqlite(value) else value for value in values]
     # The values of a dict are not its elements.
     each = f"SELECT 1 FROM json_each({source}, ?) WHERE typeof(key) <> 'text' AND ({' OR '.join(clauses)})"
     return f"EXISTS ({each})", [path, *bound]
+
+
+def is_beyond_sqlite(value):
+    """Whether a value is a whole number of more than 64 bits."""
+    return type(value) is int and not -(2**63) <= value < 2**63
 
 
 def json_kind(value):

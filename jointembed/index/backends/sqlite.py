@@ -161,6 +161,17 @@ class SQLiteView:
         return changed
 
 
+@contextlib.contextmanager
+def _removing(part: Path) -> Iterator[None]:
+    """Remove the part of a file, with its log, where writing it fails."""
+    try:
+        yield
+    except BaseException:
+        for end in ("", "-wal", "-shm"):
+            part.with_name(part.name + end).unlink(missing_ok=True)
+        raise
+
+
 class SQLiteBackend:
     """An index in one SQLite file: whole versions, one commit after another. Threads may share it.
 
@@ -211,6 +222,7 @@ class SQLiteBackend:
         Raises:
             UsageError: another file has this name, or vectors cannot have this metric or dimension.
         """
+        files.check_local(path)
         path = Path(path)
         info.default.check(path)
         if path.is_dir() or (path.is_file() and path.stat().st_size and not has_application_id(path)):
@@ -219,7 +231,7 @@ class SQLiteBackend:
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         part.unlink(missing_ok=True)
         info = replace(info, identity=random_id(), generation=0)
-        with translate_errors(path), contextlib.closing(connect(part, "mode=rwc")) as db:
+        with _removing(part), translate_errors(path), contextlib.closing(connect(part, "mode=rwc")) as db:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN")

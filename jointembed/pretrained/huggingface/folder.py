@@ -71,7 +71,7 @@ class ModelFolder:
             return []
         try:
             modules = [(str(module["type"]), str(module["path"])) for module in json.loads(path.read_text("utf-8"))]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise DamagedError(path, "it is not a list of modules", FETCH_AGAIN) from error
         if not modules:
             raise DamagedError(path, "it lists no module", FETCH_AGAIN)
@@ -100,7 +100,7 @@ class ModelFolder:
             raise UsageError(path, "the file does not exist, so the model is incomplete", fix)
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedError(path, f"it is not JSON ({error})", FETCH_AGAIN) from error
         if not isinstance(settings, dict):
             raise DamagedError(path, "it does not contain settings", FETCH_AGAIN)
