@@ -13,14 +13,11 @@ from .. import audio
 from ..arguments import Count, Dropout, Natural, NonNegative, Positive
 from ..errors import UsageError
 from .reader import Array, FileReader, Standardized
-from .windows import count_windows, evenly_spaced
+from .windows import WINDOWS_IN_BLOCK, consecutive, count_windows, evenly_spaced
 
 if TYPE_CHECKING:
     from .front_end import FrontEnd
     from .mel import LogMelSpectrogram
-
-
-WINDOWS_IN_BLOCK = 8  # that a graph computes at once
 
 
 class LogMel(FileReader, Standardized):
@@ -158,7 +155,7 @@ class LogMel(FileReader, Standardized):
             if count <= min(len(numbers), WINDOWS_IN_BLOCK):
                 yield {**tensors, "starts": np.zeros(0, np.int64)}
                 continue
-            for block in _runs(numbers):
+            for block in consecutive(numbers, WINDOWS_IN_BLOCK):
                 first = max(0, block[0] * self.frames - margin)
                 last = (block[-1] + 1) * self.frames + margin
                 cut = samples[:, first * self.hop_length : last * self.hop_length]
@@ -239,17 +236,6 @@ class LogMel(FileReader, Standardized):
     def _transpose(window: Array, bands: float) -> Array:
         count = window.shape[1]
         return np.ascontiguousarray(_interpolate(window.T, np.clip(np.arange(count) - bands, 0, count - 1)).T)
-
-
-def _runs(numbers: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers in ascending order as runs without gaps, of at most `WINDOWS_IN_BLOCK`."""
-    run: list[int] = []
-    for number in numbers:
-        if run and (number > run[-1] + 1 or len(run) == WINDOWS_IN_BLOCK):
-            yield run
-            run = []
-        run.append(number)
-    yield run
 
 
 def _interpolate(array: Array, positions: Array) -> Array:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+WINDOWS_IN_BLOCK = 8  # that a graph computes at once
+
 
 def count_windows(length: int, window: int) -> int:
     """The number of windows of `window` frames or samples in a sound of `length`.
@@ -18,3 +22,14 @@ def evenly_spaced(count: int, limit: int | None) -> list[int]:
     if limit is None or count <= limit:
         return list(range(count))
     return [(2 * number + 1) * count // (2 * limit) for number in range(limit)]
+
+
+def consecutive(numbers: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Numbers in ascending order as runs without gaps, of at most `most`."""
+    run: list[int] = []
+    for number in numbers:
+        if run and (number > run[-1] + 1 or len(run) == most):
+            yield run
+            run = []
+        run.append(number)
+    yield run

@@ -1,9 +1,9 @@
 """Columns of a space as ONNX graphs: cells as tensors in, vectors of the space out, for any program with a runtime.
 
 `onnx/config.json` of an exported model names the files of each column with the tensors that they take, and the checksum
-of each file. A graph takes any number of rows, and sounds and texts of any length. All else that decides a vector lies
-in it: the windows and the log-mel spectrogram of a sound, the scale of numbers, the network, the projection, and the
-length of the vector.
+of each file. A graph takes any number of rows, and sounds and texts of any length; those of wav2vec2 and its relatives,
+and of PE-AV, take sounds of up to one window. All else that decides a vector lies in it: the windows and the log-mel
+spectrogram of a sound, the scale of numbers, the network, the projection, and the length of the vector.
 
 Beside the graph of a column lies its head, which makes one vector of those of several pieces, such as the captions of a
 cell or the windows of a long sound. A fusion is a graph over the points that the heads of its parts give. `OnnxSpace`
@@ -306,16 +306,20 @@ def _trace(
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(action="ignore"), torch.inference_mode(False), torch.no_grad():
-            program: Any = torch.onnx.export(
-                graph.eval(),
-                tuple(examples.values()),
-                dynamo=True,
-                dynamic_shapes=(shapes,),
-                input_names=list(examples),
-                output_names=list(outputs),
-                opset_version=OPSET,
-                verbose=False,
-            )
+            for optimize in (True, False):
+                program: Any = torch.onnx.export(
+                    graph.eval(),
+                    tuple(examples.values()),
+                    dynamo=True,
+                    dynamic_shapes=(shapes,),
+                    input_names=list(examples),
+                    output_names=list(outputs),
+                    opset_version=OPSET,
+                    verbose=False,
+                    optimize=optimize,
+                )
+                if _is_whole(program.model.graph):
+                    break
             program.save(str(path), external_data=False)
     except UserError:
         raise
@@ -335,6 +339,16 @@ def _trace(
         },
         "outputs": {name: list(output) for name, output in outputs.items()},
     }
+
+
+def _is_whole(graph: Any) -> bool:
+    """Whether all that the nodes of a graph read exists.
+
+    The optimizer of onnxscript 0.7 gives two limits one name where a tensor is clipped twice, and so loses one of them.
+    """
+    sources = {id(value) for value in (*graph.inputs, *graph.initializers.values())}
+    read = (value for node in graph for value in node.inputs if value is not None)
+    return all(value.producer() is not None or id(value) in sources for value in read)
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -20,7 +20,9 @@ from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImagePr
 from jointembed import JointEmbedding, Space, from_checkpoint
 from jointembed.__main__ import main
 from jointembed.pretrained.huggingface.adopt import convert_model
+from jointembed.sharing import onnx_graphs
 from jointembed.sharing.onnx_space import OnnxSpace
+from jointembed.space import golden
 
 RATE = 1600
 MEDIA = ["image", "audio"]
@@ -297,10 +299,17 @@ def test_gradients_reach_the_whole_network_from_every_column(tiny, space, cells)
 
 
 @pytest.mark.slow
-def test_texts_are_exported_to_onnx_and_images_and_sounds_are_refused(space, cells, tmp_path, capsys):
-    space.save(tmp_path / "m.ckpt")
-    assert main(["export", str(tmp_path / "m.ckpt"), str(tmp_path / "out"), "--onnx"]) == 0
-    onnx = OnnxSpace.load(tmp_path / "out" / "onnx")
-    assert list(onnx.columns) == ["query", "text"] and capsys.readouterr().out.count("left out") == 2
-    for column in onnx.columns:
-        assert np.abs(onnx.embed(column, cells[column]) - space.embed(column, cells[column])).max() <= 1e-5
+def test_graph_of_texts_gives_the_vectors_of_torch_and_images_are_left_out(tiny, cells, tmp_path):
+    space = convert_model(tiny[0], "embedding_gemma2")
+    space.columns = {column: space.columns[column] for column in ("text", "image")}
+    results = onnx_graphs.write_graphs(space, golden.compute(space), tmp_path / "onnx")
+    assert [bool(result.refusal) for result in results] == [False, True]
+    onnx = OnnxSpace.load(tmp_path / "onnx")
+    assert np.abs(onnx.embed("text", cells["text"]) - space.embed("text", cells["text"])).max() <= 1e-5
+
+
+@pytest.mark.slow
+def test_graph_of_sounds_gives_the_vectors_of_torch(tiny, tmp_path):
+    from onnx_sounds import compare
+
+    assert compare(convert_model(tiny[0], "embedding_gemma2"), tmp_path / "onnx") <= 1e-5

@@ -146,3 +146,10 @@ def test_models_that_are_not_supported_are_refused_in_one_line(tiny, tmp_path, c
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and words in error and "Fix: " in error
     assert not (tmp_path / "m.ckpt").exists()
+
+
+@pytest.mark.slow
+def test_graph_gives_the_vectors_of_torch(tiny, tmp_path):
+    from onnx_sounds import compare
+
+    assert compare(convert_model(tiny[0], "pe_audio"), tmp_path / "onnx") <= 1e-5

@@ -278,22 +278,3 @@ def test_lists_of_any_length_by_each_pooling(tmp_path, pool):
         tensors = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         graph = open_session(tmp_path / "onnx" / "genre.onnx")
         assert np.abs(graph.run(["vector"], tensors)[0] - exact).max() <= TOLERANCE, length
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["clap", "ast", "wav2vec2", "whisper"])
-def test_sounds_that_transformers_prepares_are_left_out_in_one_line(tmp_path, capsys, kind):
-    from tiny_models import tiny_model, words
-
-    model, extractor = tiny_model(kind)
-    model.save_pretrained(tmp_path / "model")
-    extractor.save_pretrained(tmp_path / "model")
-    if kind == "clap":
-        words(tmp_path / "model")
-    assert main(["adopt", str(tmp_path / "model"), str(tmp_path / "m.ckpt")]) == 0
-    capsys.readouterr()
-    main(["export", str(tmp_path / "m.ckpt"), str(tmp_path / "out"), "--onnx"])
-    lines = [line for line in "".join(capsys.readouterr()).splitlines() if line.startswith("onnx: audio")]
-    assert len(lines) == 1 and "left out: " in lines[0] and "the feature extractor of transformers" in lines[0]
-    columns = json.loads((tmp_path / "out/onnx/config.json").read_text())["columns"]
-    assert list(columns) == (["caption"] if kind == "clap" else [])

@@ -119,6 +119,10 @@ class PretrainedAudioEncoder(PretrainedEncoder):
             vectors.update(zip(batch, self.architecture.embed(self.network, windows), strict=False))
         return torch.stack([vectors[number] for number in sources])
 
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Windows (P, ...) of one length -> (P, width)."""
+        return self.architecture.embed(self.network, values)
+
 
 def make_audio_reader(folder: ModelFolder, settings: dict[str, Any]) -> PretrainedAudio:
     """The audio reader of a model, with the settings of its feature extractor.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ... import audio
 from ...errors import LEAVE_OUT, UsageError
 from ...readers.reader import Array, FileReader
-from ...readers.windows import count_windows, evenly_spaced
+from ...readers.windows import WINDOWS_IN_BLOCK, consecutive, count_windows, evenly_spaced
 
 if TYPE_CHECKING:
     from ...readers.front_end import FrontEnd
@@ -38,28 +40,47 @@ class PretrainedAudio(FileReader):
     extractor_class: ClassVar[str]  # the feature extractor in transformers
     setting_names: ClassVar[tuple[str, ...]]  # its settings that affect vectors
     window_length: int  # in samples
+    min_samples = 1  # that a graph reads
+    windows_in_block = WINDOWS_IN_BLOCK
 
     def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = {name: settings[name] for name in self.setting_names if name in settings}
+        self.sample_rate = int(self._setting("sampling_rate"))
+
+    @cached_property
+    def extractor(self) -> Any:
+        """The feature extractor."""
         import transformers
 
-        self.extractor = getattr(transformers, self.extractor_class)(
-            **{name: settings[name] for name in self.setting_names if name in settings}
-        )
-        self.sample_rate = int(self.extractor.sampling_rate)
+        return getattr(transformers, self.extractor_class)(**self._settings)
+
+    def _setting(self, name: str) -> Any:
+        """A setting; a graph is run without transformers if it is given."""
+        return self._settings[name] if name in self._settings else getattr(self.extractor, name)
 
     @property
     def settings(self) -> dict[str, Any]:
         """All settings that affect vectors, defaults included."""
         return {name: getattr(self.extractor, name) for name in self.setting_names}
 
+    @abstractmethod
     def front_end(self) -> FrontEnd:
-        """See `Reader.front_end`: it has none.
+        """See `Reader.front_end`: samples at `sample_rate`."""
 
-        Raises:
-            UsageError: always.
-        """
-        wrong = "the feature extractor of transformers, which prepares its sounds, is not exported to ONNX"
-        raise UsageError(type(self).__name__, wrong, LEAVE_OUT)
+    def tensors(self, cell: Any, in_pieces: bool = False) -> dict[str, Array]:
+        """See `Reader.tensors`: samples (1, N)."""
+        return {"samples": self.preprocess(cell)[None]}
+
+    def tensor_blocks(
+        self, cell: Any, in_pieces: bool = False, max_windows: int | None = None
+    ) -> Iterator[dict[str, Array]]:
+        """See `Reader.tensor_blocks`: a few windows of a long sound at a time."""
+        for element in self.elements(cell):
+            samples = self.preprocess(element)
+            numbers = evenly_spaced(count_windows(len(samples), self.window_length), max_windows)
+            for block in consecutive(numbers, self.windows_in_block):
+                cut = samples[block[0] * self.window_length : (block[-1] + 1) * self.window_length]
+                yield {"samples": np.pad(cut, (0, max(0, self.min_samples - len(cut))))[None]}
 
     def preprocess_config(self) -> dict[str, Any]:
         """The settings that decide the result of `preprocess`."""
@@ -107,6 +128,7 @@ class Wav2Vec2Features(PretrainedAudio):
 
     extractor_class = "Wav2Vec2FeatureExtractor"
     setting_names = ("sampling_rate", "do_normalize")
+    windows_in_block = 1
 
     def __init__(self, settings: dict[str, Any], seconds: float = 10.0, min_samples: int = 400) -> None:
         super().__init__(settings)
@@ -116,6 +138,12 @@ class Wav2Vec2Features(PretrainedAudio):
     def shape(self) -> tuple[int, ...]:
         """The length of a window in samples."""
         return (self.window_length,)
+
+    def front_end(self) -> FrontEnd:
+        """See `Reader.front_end`: the samples (B, N) of one window, which may be shorter than `window_length`."""
+        from .audio_front_ends import OneWindow
+
+        return OneWindow(self.window_length, normalize=bool(self._setting("do_normalize")))
 
     def prepare_window(self, samples: Array) -> Array:
         """At most `window_length` samples -> (window_length,), with infinity after their end."""
@@ -139,8 +167,14 @@ class PeAudioFeatures(Wav2Vec2Features):
 
     def __init__(self, settings: dict[str, Any], seconds: float = 10.0) -> None:
         super().__init__(settings, seconds, min_samples=1)
-        hop = int(self.extractor.hop_length)
-        self.window_length = max(1, round(self.window_length / hop)) * hop
+        self.hop = int(self._setting("hop_length"))
+        self.window_length = max(1, round(self.window_length / self.hop)) * self.hop
+
+    def front_end(self) -> FrontEnd:
+        """See `Wav2Vec2Features.front_end`."""
+        from .audio_front_ends import OneWindow
+
+        return OneWindow(self.window_length, hop=self.hop)
 
     def _extract(self, samples: Array, name: str) -> Array:
         return super()._extract(samples, name).reshape(-1)
@@ -162,12 +196,18 @@ class AstFeatures(PretrainedAudio):
         super().__init__(settings)
         # Kaldi's frames are 25 ms long, start every 10 ms, and lie entirely inside the sound.
         self.frame = int(self.sample_rate * 0.025)
-        self.window_length = (self.extractor.max_length - 1) * int(self.sample_rate * 0.010) + self.frame
+        self.window_length = (self._setting("max_length") - 1) * int(self.sample_rate * 0.010) + self.frame
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Frames and bands of a window."""
-        return (self.extractor.max_length, self.extractor.num_mel_bins)
+        return (self._setting("max_length"), self._setting("num_mel_bins"))
+
+    def front_end(self) -> FrontEnd:
+        """See `PretrainedAudio.front_end`."""
+        from .audio_front_ends import KaldiMel, SideBySide
+
+        return SideBySide(self.window_length, KaldiMel(self.extractor, self.frame))
 
     def prepare_window(self, samples: Array) -> Array:
         """At most `window_length` samples -> (frames, bands)."""
@@ -201,13 +241,26 @@ class ClapFeatures(PretrainedAudio):
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
-        self.window_length = int(self.extractor.nb_max_samples)
+        self.window_length = int(self._setting("max_length_s") * self.sample_rate)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Channels, frames and bands of a window."""
-        channels = 4 if self.extractor.truncation == "fusion" else 1
-        return (channels, self.window_length // self.extractor.hop_length + 1, self.extractor.feature_size)
+        channels = 4 if self._setting("truncation") == "fusion" else 1
+        return (channels, self.window_length // self._setting("hop_length") + 1, self._setting("feature_size"))
+
+    def front_end(self) -> FrontEnd:
+        """See `PretrainedAudio.front_end`.
+
+        Raises:
+            UsageError: the model fuses several spectrograms.
+        """
+        from .audio_front_ends import ClapMel, SideBySide
+
+        if self.shape[0] > 1:
+            wrong = "its network chooses what it computes by its input (fusion), which is not exported to ONNX"
+            raise UsageError(type(self).__name__, wrong, LEAVE_OUT)
+        return SideBySide(self.window_length, ClapMel(self.extractor))
 
     def prepare_window(self, samples: Array) -> Array:
         """At most `window_length` samples -> (channels, frames, bands)."""
@@ -243,12 +296,18 @@ class WhisperFeatures(PretrainedAudio):
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
-        self.window_length = int(self.extractor.n_samples)
+        self.window_length = int(self._setting("chunk_length") * self.sample_rate)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Bands and one more row, and frames of a window."""
-        return (self.extractor.feature_size + 1, self.extractor.nb_max_frames)
+        return (self._setting("feature_size") + 1, self.window_length // self._setting("hop_length"))
+
+    def front_end(self) -> FrontEnd:
+        """See `PretrainedAudio.front_end`."""
+        from .audio_front_ends import SideBySide, WhisperMel
+
+        return SideBySide(self.window_length, WhisperMel(self.extractor))
 
     def prepare_window(self, samples: Array) -> Array:
         """At most `window_length` samples -> (bands + 1, frames)."""
@@ -285,8 +344,9 @@ class Gemma4Features(PretrainedAudio):
     def __init__(self, settings: dict[str, Any], seconds: float = 30.0) -> None:
         super().__init__(settings)
         self.window_length = round(seconds * self.sample_rate)
-        # A frame begins half its length before a multiple of the hop, and is followed by one more sample.
-        self.min_samples = self.extractor.frame_length // 2 + 1
+        self.hop = round(self.sample_rate * 0.010)
+        # A frame begins half its length, which is 20 ms, before a multiple of the hop, and one more sample follows it.
+        self.min_samples = round(self.sample_rate * 0.020) // 2 + 1
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -299,8 +359,14 @@ class Gemma4Features(PretrainedAudio):
     @property
     def shape(self) -> tuple[int, ...]:
         """Frames of a window, and bands and one more."""
-        frames = (self.window_length - self.min_samples) // self.extractor.hop_length + 1
-        return (frames, self.extractor.feature_size + 1)
+        frames = (self.window_length - self.min_samples) // self.hop + 1
+        return (frames, self._setting("feature_size") + 1)
+
+    def front_end(self) -> FrontEnd:
+        """See `PretrainedAudio.front_end`."""
+        from .audio_front_ends import Gemma4Mel, SideBySide
+
+        return SideBySide(self.window_length, Gemma4Mel(self.extractor))
 
     def prepare_window(self, samples: Array) -> Array:
         """At most `window_length` samples -> (frames, bands + 1)."""

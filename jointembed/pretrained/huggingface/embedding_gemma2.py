@@ -179,6 +179,10 @@ class EmbeddingGemma2Encoder(PretrainedTextEncoder):
         size = IMAGES_IN_BATCH.get(x.values.device.type, 4)
         return embed_in_batches(x.values, size, self._embed_images)
 
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Windows of sounds (P, frames, bands + 1) -> (P, width)."""
+        return self._embed_sounds(values)
+
     def _medium(self, x: Ragged) -> str | None:
         """The column whose reader made the pieces; None of texts."""
         if x.offsets is not None:
@@ -199,7 +203,10 @@ class EmbeddingGemma2Encoder(PretrainedTextEncoder):
             pixel_values=images[..., :-2], pixel_position_ids=places
         ).last_hidden_state.split((counts[:, 0] // square).tolist())
         # A product with as many rows as all images have together would have other bits than that of one image.
-        return self._read(IMAGE, [self.network.embed_vision(part) for part in soft], images.shape[1] // square - 1)
+        parts = [self.network.embed_vision(part) for part in soft]
+        most = images.shape[1] // square - 1
+        padded = torch.stack([F.pad(part, (0, 0, 0, most - len(part))) for part in parts])
+        return self._read(IMAGE, padded, counts // square)
 
     def _embed_windows(self, x: Ragged) -> Tensor:
         """The vectors (P, W) of windows of a similar length."""
@@ -209,19 +216,18 @@ class EmbeddingGemma2Encoder(PretrainedTextEncoder):
     def _embed_sounds(self, windows: Tensor) -> Tensor:
         """(B, T, bands + 1) of `Gemma4Features` -> (B, W)."""
         out = self.network.audio_tower(windows[..., :-1], windows[..., -1] > 0)
-        soft = self.network.embed_audio(out.last_hidden_state)  # (B, S, H)
-        parts = [row[mask] for row, mask in zip(soft, out.attention_mask, strict=True)]
-        return self._read(AUDIO, parts, soft.shape[1])
+        counts = out.attention_mask.sum(1, keepdim=True)
+        return self._read(AUDIO, self.network.embed_audio(out.last_hidden_state), counts)
 
-    def _read(self, column: str, parts: Sequence[Tensor], most: int) -> Tensor:
-        """Soft tokens (S, H) of each image or sound, at most `most` -> (B, W)."""
-        table, device = self.network.get_input_embeddings(), parts[0].device
-        before, after = (table(torch.tensor(part, dtype=torch.long, device=device)) for part in self.affixes[column])
-        padding = table(torch.full((most,), int(self.config.pad_token_id), device=device))
-        rows = [torch.cat([before, part, after, padding[len(part) :]]) for part in parts]
-        sizes = torch.tensor([len(part) for part in parts], device=device) + len(before) + len(after)
-        steps = torch.stack(rows)  # (B, T, H)
-        mask = torch.arange(steps.shape[1], device=device) < sizes[:, None]
+    def _read(self, column: str, soft: Tensor, counts: Tensor) -> Tensor:
+        """Soft tokens (B, S, H) of images or sounds, and how many of each are not padding (B, 1) -> (B, W)."""
+        table, device = self.network.get_input_embeddings(), soft.device
+        before, after = (table(torch.tensor(part, device=device)) for part in self.affixes[column])
+        places = torch.arange(len(before) + soft.shape[1] + len(after), device=device) - len(before) - counts  # (B, T)
+        # Where soft tokens and padding end, the marks after them begin; what comes then is padding.
+        steps = torch.cat([before.expand(soft.shape[0], -1, -1), F.pad(soft, (0, 0, 0, len(after)))], 1)
+        steps = torch.where((places >= 0)[..., None], after[places.clamp(0, len(after) - 1)], steps)  # (B, T, H)
+        mask = places < len(after)
         masks = _make_masks(self.network, mask)
         h = to_float32(self.network.language_model(inputs_embeds=steps, attention_mask=masks).last_hidden_state)
         return self._finish(self._pool(h, mask[..., None].to(h.dtype)))

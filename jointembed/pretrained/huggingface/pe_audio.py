@@ -76,6 +76,10 @@ class PeAudioEncoder(PretrainedAudioEncoder):
         # A product with as many rows as there happen to be windows would have other bits than that of one window.
         return torch.cat([to_float32(self.head(row[None])) for row in super().pieces(x)])
 
+    def embed_arrays(self, values: Tensor) -> Tensor:
+        """Windows (P, N) of one length -> (P, width)."""
+        return to_float32(self.head(super().embed_arrays(values)))
+
 
 class PeAudioTextEncoder(PretrainedTextEncoder):
     """The text encoder of PE-AV, ModernBERT, with its contrastive head over the class token.
