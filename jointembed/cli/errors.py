@@ -30,7 +30,11 @@ _REQUIRED = re.compile(
 _SIGNS = {"trainer.val_check_interval": "`val_check_interval`", "seed_everything": "is not in bounds, numpy accepts"}
 _REFUSED = re.compile(r"Does not validate against any of the Union subtypes Subtypes: (.*?) Errors: - (.*?)\.? - ")
 _OPTION = re.compile(r"Problem with given class_path '([\w.]+)': Option '(\w+)' is not accepted")
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+_KINDS = {
+    **{"int": "a whole number", "float": "a number", "bool": "true or false"},
+    **{"str": "text", "list": "a list", "dict": "a mapping"},
+}
+_BASES = {"encoders": "an Encoder", "reader": "a Reader", "objectives": "an Objective"}  # of the classes at a key
 _MEMORY = re.compile(  # of torch and NumPy
     "can't allocate memory|CUDA out of memory|Unable to allocate"
     "|Overflow when unpacking long|size calculation overflowed"
@@ -139,6 +143,8 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
     if empty := re.search(r"Not a valid subclass of (\w+)\. Got value: None", message):
         key = ".".join(dict.fromkeys(_KEY.findall(message))) or command
         return UsageError(key, f"a value is missing: null is not an {empty[1]}", "give it a class_path")
+    if reasons := _explain_keys(message, ".".join(dict.fromkeys(_KEY.findall(message))) or command):
+        return UsageError(*reasons)
     if required := _REQUIRED.search(message):
         key, name = ".".join(dict.fromkeys(_KEY.findall(message))), required[1].rpartition(".")[2]
         wrong = f"{name} needs {required[2]}, which {'are' if ',' in required[2] else 'is'} missing"
@@ -153,7 +159,7 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
     if keys and value:
         if reason := _why_not_imported(value[1]):
             return UsageError(".".join(dict.fromkeys(keys)), *reason)
-        key, expected = ".".join(dict.fromkeys(keys)), _KEY.split(message)[-1]
+        key, expected = ".".join(dict.fromkeys(keys)), _KEY.split(message)[-1].partition(" Given value")[0]
         choices = dict.fromkeys(
             str(choice) for match in _CHOICES.findall(expected) for choice in ast.literal_eval(match)
         )
@@ -166,10 +172,43 @@ def explain_recipe_error(command: str, recipes: list[str], error: Exception) -> 
         from .. import __all__ as names
 
         key = ".".join(dict.fromkeys(_KEY.findall(message))) or command
+        if unknown[1] in names and (base := _BASES.get(key.rpartition(".")[2])):
+            return UsageError(key, f"{unknown[1]} is not {base}", f"give {base}")
         return UsageError(key, f"unknown class {unknown[1]}", did_you_mean(unknown[1], names))
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[:MAX_MESSAGE_CHARACTERS] + "..."
     return UsageError(" ".join([command, *recipes]), message, f"{command} --help lists its options")
+
+
+def _explain_keys(message: str, key: str) -> tuple[str, str, str] | None:
+    """The subject, what is wrong with it, and the fix, of a key that is missing, unknown or of another form.
+
+    Args:
+        message: of jsonargparse.
+        key: that the message names, or the command.
+    """
+    if missing := re.fullmatch(r"the following arguments are required: (.+)", message):
+        names = [re.sub(r"^(fit|validate|test|predict)\.", "", name) for name in missing[1].split(", ")]
+        wrong, pronoun = ("they are missing", "them") if len(names) > 1 else ("it is missing", "it")
+        return ", ".join(names), wrong, f"write {pronoun} into the recipe, or give --{names[-1]}"
+    if unknown := re.fullmatch(r"Subcommand '\w+' does not accept option '(\S+)'", message):
+        return unknown[1], "a recipe has no such key", "correct its name, or leave it out"
+    if valueless := re.fullmatch(r"argument (?:-\w/)?(--[\w.]+): expected one argument", message):
+        return valueless[1], "its value is missing", f"write {valueless[1]} VALUE"
+    if tag := re.search(r"could not determine a constructor for the tag '([^']+)'.*line (\d+)", message):
+        return f"line {tag[2]} of the recipe", f"the tag {tag[1]} is not read", "write the value without a tag"
+    if needed := re.search(r"Problem with given class_path '([\w.]+)': Requirement '([\w-]+)[^']*' not met", message):
+        return needed[1], f"it needs {needed[2]}, which is not installed", f"pip install {needed[2]}"
+    if options := list(_OPTION.finditer(message)):
+        return key, f"{options[-1][1].rpartition('.')[2]} has no option {options[-1][2]}", "correct its name"
+    if re.search(r"'\w+' object has no attribute 'keys'", message):
+        return f"{key}.init_args", "it must be a mapping", "write init_args: {NAME: VALUE}, or leave it out"
+    if re.search(r"argument of type '\w+' is not iterable|import path string:$", message):
+        return f"{key}.class_path", "it must be the name of a class", "write class_path: NAME"
+    if base := re.search(r"Not a valid subclass of (\w+)\. Got value: \{", message):
+        wrong = f"it does not describe an object of the class {base[1]}"
+        return key, wrong, "write {class_path: NAME, init_args: {...}}, without other keys"
+    return None
 
 
 def _why_not_imported(value: str) -> tuple[str, str] | None:
@@ -190,7 +229,7 @@ def _explain_class_path(path: str, message: str) -> tuple[str, str] | None:
     if re.search(r"No module named", message):
         fix = "correct its path; modules are looked for in the working directory and among the installed packages"
         return f"the module of the class {path} does not exist", fix
-    if re.search(r"has no attribute", message) and module in sys.modules:
+    if f"has no attribute '{name}'" in message and module in sys.modules:
         names = [
             name for name, value in vars(sys.modules[module]).items() if getattr(value, "__module__", "") == module
         ]

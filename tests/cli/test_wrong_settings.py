@@ -300,3 +300,46 @@ def test_more_memory_than_a_number_can_say_is_too_much(table, monkeypatch, capsy
     for dim in (2**62, 10**20):
         assert main(["fit", "-c", "r.yaml", "--data.table=rows.jsonl", f"--model.dim={dim}"]) == 2
         assert "memory: there is too little. Fix: lower model.dim" in capsys.readouterr().err
+
+
+READER = "{class_path: BagOfWords}"
+FORMS = [  # what is wrong in a recipe, what stands there, and what the error says
+    (READER, "{init_args: {}}", "model.encoders.reader: it does not describe an object of the class Reader"),
+    (READER, "{class_path: BagOfWords, init_args: {a: 1}}", "model.encoders.reader: BagOfWords has no option a"),
+    (READER, "{class_path: BagOfWords, init_args: null}", "model.encoders.reader.init_args: it must be a mapping"),
+    (READER, "{class_path: ''}", "model.encoders.reader.class_path: it must be the name of a class"),
+    (READER, "{class_path: 5}", "model.encoders.reader.class_path: it must be the name of a class"),
+    (
+        "{class_path: Match, init_args: {query: a, target: b}}",
+        "Category",
+        "model.objectives: Category is not an Objective",
+    ),
+    ("target: b", "target: 5", "model.objectives.target: must be text, got 5"),
+    ("dim: 4", "dims: 4", "model.dims: a recipe has no such key"),
+    ("dim: 4", "lr: 0.1", "model.dim: it is missing. Fix: write it into the recipe, or give --model.dim"),
+    (
+        "dim: 4",
+        "dim: !!python/name:os.system",
+        "line 2 of the recipe: the tag tag:yaml.org,2002:python/name:os.system is",
+    ),
+    ("join: null", "join: rows", "data.join: must be a mapping, got rows"),
+    ("table: a.jsonl, ", "", "data.table: it is missing. Fix: write it into the recipe, or give --data.table"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), FORMS)
+def test_a_key_of_another_form_is_named_without_the_words_of_the_parser(
+    old, new, message, monkeypatch, tmp_path, capsys
+):
+    recipe = """model:
+  dim: 4
+  encoders: {a: {class_path: EmbeddingBag, init_args: {reader: {class_path: BagOfWords}}}}
+  objectives: [{class_path: Match, init_args: {query: a, target: b}}]
+data: {table: a.jsonl, join: null}
+"""
+    assert old in recipe
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text(recipe.replace(old, new))
+    assert main(["fit", "-c", "x.yaml"]) == 2
+    line = capsys.readouterr().err
+    assert f"error[E-USAGE]: {message}" in line and ". Fix: " in line and line.count("\n") == 1, line
