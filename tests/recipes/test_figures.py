@@ -24,7 +24,6 @@ WITHOUT_CARD = {
     "languages/transformer",
     "movies/next",
     "notes/audio_next",
-    "reuse/known",
     "genres/audio",
     "genres/captions",
     "music/words",
