@@ -72,6 +72,7 @@ def parse_cue(data: bytes) -> dict[str, list[CueTrack]]:
                 raise CueError("a track has no sound file, or no number")
             entries.append(_Entry(file, int(number[0])))
         elif word == "INDEX" and (time := _TIME.match(value)):
+            entry.file = file  # the pause before a track, INDEX 00, may lie in the file of the one before
             entry.start = 60.0 * int(time[1]) + int(time[2]) + int(time[3]) / FRAMES_PER_SECOND
         elif word in ("TITLE", "PERFORMER", "GENRE", "DATE"):
             setattr(entry, word.lower(), clean(value.strip('"')))

@@ -129,25 +129,28 @@ class Walk:
     def _read_sheet(
         self, folder: bytes, entry: os.DirEntry[bytes], entries: Sequence[os.DirEntry[bytes]]
     ) -> dict[bytes, list[CueTrack]]:
-        """The tracks of the sound file of a cue sheet, by its path; empty if each track has a file of its own."""
+        """The tracks of each sound file of a cue sheet that has several, by its path."""
         with open(open_for_reading(entry.path), "rb") as file:
             data = file.read(MAX_CUE_BYTES + 1)
         if len(data) > MAX_CUE_BYTES:
             raise CueError("it is too large")
         files = parse_cue(data)
-        if len(files) > 1:
-            return {}
-        [(name, tracks)] = files.items()
         sounds = [sibling.name for sibling in entries if os.path.splitext(sibling.name)[1].lower() in AUDIO_EXTENSIONS]
         stems = {os.path.splitext(sound.lower())[0]: sound for sound in sounds}  # one ripped as .wav may be a .flac now
-        spelling = os.fsencode(os.path.basename(name.replace("\\", "/"))).lower()
         exact = {sound.lower(): sound for sound in sounds}
-        sound = exact.get(spelling) or stems.get(os.path.splitext(spelling)[0])
-        if sound is None:
-            raise CueError(f"its sound file {name} is not beside it")
-        path = posixpath.join(folder, sound)
-        self._sheets[path] = posixpath.join(folder, entry.name)
-        return {path: tracks} if len(tracks) > 1 else {}
+        split: dict[bytes, list[CueTrack]] = {}
+        for name, tracks in files.items():
+            if len(files) > 1 and len(tracks) == 1:
+                continue  # the file is the track
+            spelling = os.fsencode(os.path.basename(name.replace("\\", "/"))).lower()
+            sound = exact.get(spelling) or stems.get(os.path.splitext(spelling)[0])
+            if sound is None:
+                raise CueError(f"its sound file {name} is not beside it")
+            path = posixpath.join(folder, sound)
+            self._sheets[path] = posixpath.join(folder, entry.name)
+            if len(tracks) > 1:
+                split[path] = tracks
+        return split
 
     def _split(self, file: File, tracks: Sequence[CueTrack]) -> Iterator[File | Skip]:
         """The tracks of a sound file; their time changes with that of the file and that of the cue sheet."""

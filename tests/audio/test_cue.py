@@ -47,6 +47,18 @@ def test_sheet_of_a_file_a_track_names_each_of_them():
     assert {name: len(tracks) for name, tracks in parse_cue(text.encode()).items()} == {"1.wav": 1, "2.wav": 1}
 
 
+def test_a_track_is_in_the_file_of_its_first_sound_and_not_of_the_pause_before():
+    text = """FILE "1.wav" WAVE
+TRACK 01 AUDIO
+INDEX 01 00:00:00
+TRACK 02 AUDIO
+INDEX 00 03:20:00
+FILE "2.wav" WAVE
+INDEX 01 00:00:00
+"""
+    assert {name: len(tracks) for name, tracks in parse_cue(text.encode()).items()} == {"1.wav": 1, "2.wav": 1}
+
+
 @pytest.mark.parametrize("time", ["135", "00:02", "02.15", ""])
 def test_start_in_another_notation_is_named_with_its_track(time):
     with pytest.raises(CueError, match="track 2 has no line such as INDEX 01 03:25:00"):

@@ -258,6 +258,16 @@ def test_cue_sheet_with_an_absolute_path_is_of_the_file_beside_it(root, name):
     assert [entry.path for entry in walk if entry] == [b"album.wav#01", b"album.wav#02"]
 
 
+def test_cue_sheet_of_two_sides_makes_a_row_of_each_track_of_both(root):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (root / name).write_bytes(b"abcde")
+    side = SHEET.replace("TRACK 01", "TRACK 03").replace("TRACK 02", "TRACK 04").replace("album.wav", "b.wav")
+    single = 'FILE "c.wav" WAVE\nTRACK 05 AUDIO\nINDEX 01 00:00:00\n'
+    (root / "album.cue").write_text(SHEET.replace("album.wav", "a.wav") + side.partition('Blues"\n')[2] + single)
+    paths = sorted(entry.path for entry in Walk(Root(str(root))) if entry)
+    assert paths == [b"a.wav#01", b"a.wav#02", b"b.wav#03", b"b.wav#04", b"c.wav"]
+
+
 class SegmentDecoder(Decoder):
     """A byte is a second."""
 
