@@ -169,7 +169,9 @@ def add_routes(
     def search_text(params: schema.TextParams, note: str) -> Response:
         with live.read(params.field) as index:
             hits = index.search_text(params.q, params.offset + params.k, params.where, params.field)
-            more = {"note": describe_text_search(note, hits)} if note else {}
+            notes = [describe_text_search(note, hits)] if note else []
+            notes += [f"{name} is of searches by vectors" for name, value in _options(params).items() if value]
+            more = {"note": "; ".join(notes)} if notes else {}
             return answer_hits(index, hits, params.offset, params.field, method="text", **more)
 
     def search_vector(params: schema.SearchParams, vector: npt.NDArray[np.float32], model: QueryModel) -> Response:

@@ -82,7 +82,10 @@ def test_text_is_embedded_by_the_model_of_the_field(path, port):
 def test_text_that_no_model_embeds_is_searched_in_the_columns(port):
     answer = get_json(port, "/api/search?q=polka&k=50&field=audio")
     assert answer["method"] == "text" and len(answer["hits"]) == 20
-    assert answer["note"] == "the model of the field audio embeds no text; these items contain the words"
+    note = "the model of the field audio embeds no text; these items contain the words"
+    assert answer["note"] == note
+    answer = get_json(port, "/api/search?q=polka&k=50&field=audio&one_per=artist&diversity=0.5")
+    assert answer["note"] == f"{note}; one_per is of searches by vectors; diversity is of searches by vectors"
     answer = get_json(port, "/api/search?q=unknown&field=tags")
     assert answer["method"] == "text" and "none of these words" in answer["note"]
 
