@@ -21,7 +21,6 @@ CARDS = sorted(HOME.glob("*/cards/*.json"))
 # The recipes in the table of README.md without a card: their figures, if any, were measured by hand and nothing checks
 # them.
 WITHOUT_CARD = {
-    "languages/transformer",
     "movies/next",
     "notes/audio_next",
     "genres/audio",
