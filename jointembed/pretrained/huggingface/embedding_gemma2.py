@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,8 +15,8 @@ from ...errors import MismatchError, UsageError
 from ...ragged import Ragged
 from ...readers import Reader
 from ...space.space import Space
-from ..batches import IMAGES_IN_BATCH, embed_in_batches
-from .audio import WINDOWS_IN_BATCH, make_audio_reader
+from ..batches import embed_in_batches
+from .audio import make_audio_reader
 from .encoder import Architecture
 from .folder import FETCH_AGAIN, ModelFolder
 from .sentence_transformers import read_sentence_settings
@@ -29,6 +29,7 @@ from .vision import make_image_reader
 NAME = "embedding_gemma2"
 MAX_LENGTH = 8192  # subwords that it was trained with; its positions would reach further than the memory
 IMAGE, AUDIO = "image", "audio"
+MEDIA_IN_BATCH = {"cpu": 1, "cuda": 8}  # a single image has thousands of patches, which keep a CPU busy
 MARKS = {  # by column, the settings with the numbers of the tokens before, in and after what it reads
     IMAGE: ("boi_token_id", "image_token_id", "eoi_token_id"),
     AUDIO: ("boa_token_id", "audio_token_id", "eoa_token_index"),
@@ -45,7 +46,7 @@ def _embed_texts(network: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
 def _make_masks(network: Any, mask: Tensor) -> dict[str, Tensor]:
     """Which steps (B, T) attend to which, (B, 1, T, T), by the kind of layer.
 
-    transformers leaves out a mask without padding, so that the bits of a row would depend on its neighbours.
+    transformers leaves out a mask without padding, so that another kernel might compute a row beside such neighbours.
     """
     steps = torch.arange(mask.shape[1], device=mask.device)
     distances = (steps[:, None] - steps).abs()
@@ -176,8 +177,7 @@ class EmbeddingGemma2Encoder(PretrainedTextEncoder):
             return x.values.new_zeros(0, self.width)
         if medium == AUDIO:
             return compute_by_length(self._embed_windows, x, self.length(x))
-        size = IMAGES_IN_BATCH.get(x.values.device.type, 4)
-        return embed_in_batches(x.values, size, self._embed_images)
+        return self._embed_media(x.values, self._embed_images)
 
     def embed_arrays(self, values: Tensor) -> Tensor:
         """Windows of sounds (P, frames, bands + 1) -> (P, width)."""
@@ -211,7 +211,10 @@ class EmbeddingGemma2Encoder(PretrainedTextEncoder):
     def _embed_windows(self, x: Ragged) -> Tensor:
         """The vectors (P, W) of windows of a similar length."""
         windows = x.values[:, : int(self.length(x).max())]
-        return embed_in_batches(windows, WINDOWS_IN_BATCH, self._embed_sounds)
+        return self._embed_media(windows, self._embed_sounds)
+
+    def _embed_media(self, values: Tensor, embed: Callable[[Tensor], Tensor]) -> Tensor:
+        return embed_in_batches(values, MEDIA_IN_BATCH.get(values.device.type, 1), embed)
 
     def _embed_sounds(self, windows: Tensor) -> Tensor:
         """(B, T, bands + 1) of `Gemma4Features` -> (B, W)."""
