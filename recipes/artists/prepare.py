@@ -7,7 +7,8 @@ Source: HetRec 2011 Last.fm (`user_artists.dat`, `artists.dat`, `tags.dat`, `use
 
 A fifth of each user's artists, drawn by the seed, is the target of a `test` row, given the others (`heard`). For every
 tenth user, a fifth of the others is the target of a `dev` row. The rest is a `train` row, in which `heard` and `artist`
-are equal: the model leaves a part of `heard` out. The rows of `artists` are the catalogue.
+are equal: the model leaves a part of `heard` out. Further `train` rows have an artist and its tags. The rows of `artists`
+are the catalogue.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ def rows(source: Path, seed: int) -> list[recipe_tools.Row]:
     ):
         row = {"id": f"artist {id}", "split": "artists", "artist": id, "name": names.get(id), "tags": tags.get(id)}
         table.append({key: value for key, value in row.items() if value})
+        if tags.get(id):
+            table.append({"id": f"tags {id}", "split": "train", "artist": id, "tags": tags[id]})
     return table
 
 

@@ -24,7 +24,8 @@ def hetrec(tmp_path):
 
 
 def test_targets_are_never_in_training_rows(prepare, hetrec, tmp_path):
-    rows = prepare(hetrec, tmp_path / "out")
+    table = prepare(hetrec, tmp_path / "out")
+    rows = [row for row in table if not row["id"].startswith("tags ")]
     assert Counter(row["split"] for row in rows) == {"train": 11, "dev": 1, "test": 10, "artists": 19}
     targets = {row["user"]: set(row["artist"]) for row in rows if row["split"] == "test"}
     assert all(len(artists) == 2 for artists in targets.values())
@@ -34,6 +35,9 @@ def test_targets_are_never_in_training_rows(prepare, hetrec, tmp_path):
             hidden = targets[row["user"]] | (set(dev["artist"]) if row["user"] == dev["user"] else set())
             assert not hidden & set(row["heard"] + row["artist"]) and row["heard"] == row["artist"]
     third = next(row for row in rows if row["id"] == "artist 3")
+    tags = {row["artist"]: row["tags"] for row in table if row not in rows}
+    assert tags == {row["artist"]: row["tags"] for row in rows if row["split"] == "artists" and "tags" in row}
+    assert all(row["split"] == "train" for row in table if row not in rows) and tags
     assert third["name"] == 'Art "3' and third["tags"][0] == "metal" and len(third["tags"]) == 2
 
 

@@ -32,6 +32,7 @@ class Table:
 
     def __init__(self, folder: str) -> None:
         rows = Rows.open(folder).dicts()
+        rows = [row for row in rows if "heard" in row]  # others have an artist and its tags
         self.rows = {split: [row for row in rows if row["split"] == split] for split in ("train", "dev", "test")}
         names = sorted({artist for row in self.rows["train"] for artist in row["heard"]})
         self.places = {name: at for at, name in enumerate(names)}
