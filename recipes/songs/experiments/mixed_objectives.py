@@ -33,7 +33,7 @@ import yaml
 from jointembed import recipe_tools
 from jointembed.cli.evaluate import evaluate
 from jointembed.cli.recipes import resolve
-from jointembed.errors import UsageError, did_you_mean
+from jointembed.errors import UsageError, UserError, did_you_mean
 from jointembed.evaluation.card import Card
 from jointembed.evaluation.comparison import Model, compare
 from jointembed.training.joint_embedding import JointEmbedding
@@ -91,9 +91,10 @@ def train(recipe: Recipe, table: str, run: Path, seed: int, options: list[str]) 
     path = run.with_suffix(".yaml")
     path.write_text(f"# {run.name}, seed {seed}.\n{yaml.safe_dump(recipe, sort_keys=False)}", "utf-8")
     command = [sys.executable, "-m", "jointembed", "fit", "-c", str(path), "--data.table", table]
-    command += ["--seed_everything", str(seed), *options]
+    command += ["--seed_everything", str(seed), "--data.seed", str(seed), *options]
     with open(run.with_suffix(".log"), "w", encoding="utf-8") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+        if subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT).returncode:
+            raise UserError(log.name, "the training ended with an error", "read the last lines of this file")
     complete.touch()
 
 
