@@ -63,7 +63,7 @@ def encode_cells(row: Row) -> bytes:
             return text
     parts = []
     for name, cell in cells.items():
-        with contextlib.suppress(TypeError, ValueError):  # an array, bytes, a list with an infinity
+        with contextlib.suppress(TypeError, ValueError):  # an array, bytes, an infinity
             text = _encode_cell(cell)
             if len(text) <= MAX_CELL_BYTES:
                 parts.append(_encode_cell(name) + b":" + text)
@@ -76,8 +76,8 @@ def merge_cells(old: Mapping[str, Any], row: Row) -> dict[str, Any]:
 
 
 def _encode_cell(cell: Any) -> bytes:
-    if isinstance(cell, float | np.floating) and not np.isfinite(cell):
-        return b"null" if cell != cell else _INFINITY if cell > 0 else b"-" + _INFINITY
+    if isinstance(cell, float | np.floating) and cell != cell:
+        return b"null"
     try:  # SQLite compares the names of cells as they stand in the text, so they are not escaped
         return _ENCODER.encode(cell).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -94,5 +94,4 @@ def _to_plain(cell: Any) -> Any:
     raise TypeError(cell)
 
 
-_INFINITY = b"1e999"  # which every reader of JSON takes for an infinity
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_to_plain, separators=(",", ":"))
