@@ -7,8 +7,8 @@ Source: HetRec 2011 Last.fm (`user_artists.dat`, `artists.dat`, `tags.dat`, `use
 
 A fifth of each user's artists, drawn by the seed, is the target of a `test` row, given the others (`heard`). For every
 tenth user, a fifth of the others is the target of a `dev` row. The rest is a `train` row, in which `heard` and `artist`
-are equal: the model leaves a part of `heard` out. Further `train` rows have an artist and its tags. The rows of `artists`
-are the catalogue.
+are equal: the model leaves a part of `heard` out. Further `train` rows have an artist and its tags. The rows of
+`artists` are the catalogue.
 """
 
 from __future__ import annotations
@@ -45,11 +45,15 @@ def column(rows: list[dict[str, str]], *names: str) -> str:
 
 
 def common_tags(source: Path) -> dict[str, list[str]]:
-    """The most common tags of each artist."""
+    """The most common tags of each artist.
+
+    Raises:
+        UsageError: the source has no tags.
+    """
     words = read(source, "tags.dat", "tags.csv")
     taggings = read(source, "user_taggedartists.dat", "artist_tags.csv")
     if not words or not taggings:
-        return {}
+        raise UsageError(source, "tags.dat or user_taggedartists.dat is missing", FETCH)
     id, word = column(words, "tagID", "tag_id"), column(words, "tagValue", "tag")
     artist, tag = column(taggings, "artistID", "artist_id"), column(taggings, "tagID", "tag_id")
     word_of = {row[id]: row[word] for row in words}
@@ -63,7 +67,7 @@ def rows(source: Path, seed: int) -> list[recipe_tools.Row]:
     """The table.
 
     Raises:
-        UsageError: the source has no plays.
+        UsageError: the source has no plays, or no tags.
     """
     plays = read(source, "user_artists.dat", "user_artists.csv")
     if not plays:

@@ -180,7 +180,8 @@ TABLES |= {"products": products, "reuse": reuse, "strokes": strokes, "genres": g
 
 def listeners(folder):
     rows = [{"heard": [f"a{n % 3}", f"a{n % 4}"], "artist": [f"a{n % 5}"]} for n in range(COUNT)]
-    return rows + [{"split": "artists", "artist": f"a{n}"} for n in range(5)], ("heard", '["a1", "a2"]')
+    tags = [{"split": "train", "artist": f"a{n}", "tags": ["metal", "chanson"[: 4 + n % 2 * 3]]} for n in range(5)]
+    return rows + tags + [{"split": "artists", "artist": f"a{n}"} for n in range(5)], ("heard", '["a1", "a2"]')
 
 
 TABLES |= {

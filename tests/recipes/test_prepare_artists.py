@@ -49,9 +49,10 @@ def test_seed_decides_what_is_held_back(prepare, hetrec, tmp_path):
     assert held_out("1") == held_out("1") != held_out("2")
 
 
-def test_missing_plays_are_reported_with_what_to_fetch(prepare, tmp_path, capsys):
-    (tmp_path / "none").mkdir()
+@pytest.mark.parametrize("name", ["user_artists.dat", "tags.dat", "user_taggedartists.dat"])
+def test_a_missing_file_is_reported_with_what_to_fetch(prepare, hetrec, tmp_path, capsys, name):
+    (hetrec / name).unlink()
     with pytest.raises(SystemExit) as stop:
-        prepare(tmp_path / "none", tmp_path / "out")
+        prepare(hetrec, tmp_path / "out")
     message = capsys.readouterr().err
-    assert stop.value.code == 2 and message.count("\n") == 1 and "hetrec2011" in message
+    assert stop.value.code == 2 and message.count("\n") == 1 and "hetrec2011" in message and name in message
