@@ -33,6 +33,7 @@ class JoinedRows(Rows):
     """Rows that also have the columns of other tables, looked up by a key.
 
     Keys are compared as text, as ids are: 3.0 equals 3. A row whose key is not in the other table lacks its columns.
+    The `id` of an item is not that of the row, and is left out.
 
     Args:
         rows: the table.
@@ -65,7 +66,7 @@ class JoinedRows(Rows):
                 if key not in side.columns:
                     wrong = f"{side.name} has no such column (it has {', '.join(side.columns)})"
                     raise UsageError(f"data.join.{key}", wrong, did_you_mean(key, side.columns))
-            added = [column for column in items.columns if column != key]
+            added = [column for column in items.columns if column not in (key, "id")]
             for column in added:
                 if column in self.columns:
                     wrong = f"the table and {items.name} both have a column {column}"

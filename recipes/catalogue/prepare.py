@@ -8,7 +8,7 @@ have a taste, a place near an id drawn by popularity. Each of their ids is drawn
 of a random place around the taste, in one of several grids.
 
 - `rows.parquet`: a row a user, with a short history and the next id; a hundredth each is `dev` and `test`.
-- `items.parquet`: of each id a category and a price, a noisy hint of its place; for `data.join`.
+- `items.parquet`: of each id a category and a price, a noisy hint of its place; for `data.join`, and to be indexed.
 - `neighbours.parquet`: `dev` and `test` pairs of an id and one of its ten nearest neighbours, among the ids that occur
   at least `--least` times in the training rows. These ids are its rows `pool`.
 """
@@ -128,8 +128,9 @@ def content(catalogue: Catalogue) -> dict[str, Any]:
     wrong = catalogue.rng.random(len(corner)) < 0.1
     corner[wrong] = catalogue.rng.integers(9**DIMS, size=int(wrong.sum()))
     price = np.exp(np.sin(2 * np.pi * catalogue.places[:, 0]) + catalogue.rng.normal(3, 0.3, len(corner)))
-    return {"item": np.arange(len(corner), dtype=np.int32), "category": [f"c{number}" for number in corner],
-            "price": price.round(2)}  # fmt: skip
+    items = np.arange(len(corner), dtype=np.int32)
+    categories = [f"c{number}" for number in corner]
+    return {"id": list(map(str, items)), "item": items, "category": categories, "price": price.round(2)}
 
 
 def pairs(catalogue: Catalogue, counts: Ints, queries_per_split: int, least: int) -> dict[str, Any]:

@@ -129,6 +129,15 @@ def test_reader_may_read_columns_of_both_tables():
     assert rows.with_split("price").cells("price") == rows.cells("price")
 
 
+def test_a_row_keeps_its_id_where_the_item_has_one_too():
+    """An index needs ids of items, so that their table has some."""
+    items = [{"id": f"item {item['item']}", **item} for item in ITEMS]
+    joined = [JoinedRows(Rows.open(events(6)), {"item": table}) for table in (items, ITEMS)]
+    assert joined[0].columns == joined[1].columns and joined[0].dicts() == joined[1].dicts()
+    anonymous = [{name: cell for name, cell in row.items() if name != "id"} for row in events(6)]
+    assert "id" not in JoinedRows(Rows.open(anonymous), {"item": items}).columns
+
+
 def wrong(folder):
     """Joins that cannot be: a name -> (the table, the join, words of the message)."""
     (folder / "empty.csv").write_text("item,price\n")
