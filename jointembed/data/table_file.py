@@ -295,8 +295,11 @@ def _read_jsonl(path: Path) -> Iterator[list[dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_to_dict)
                 is_deep = line.count("[") + line.count("{") > MAX_NESTING and _is_deep(row)
+            except _DoubledKeyError as error:
+                wrong = f"the key {error.args[0]!a} is there twice"
+                raise DamagedError(f"{path}, line {number}", wrong, "leave one of the two out") from None
             except ValueError as error:
                 if number == 1 and line.lstrip().startswith("["):
                     raise DamagedError(path, "it is one JSON array", LINE_BY_LINE) from error
@@ -316,6 +319,17 @@ def _read_jsonl(path: Path) -> Iterator[list[dict[str, Any]]]:
                 rows = []
     if rows:
         yield rows
+
+
+class _DoubledKeyError(ValueError):
+    """An object has a key twice, and a reader of JSON would keep the last one."""
+
+
+def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise _DoubledKeyError(next(name for at, (name, _) in enumerate(pairs) if name in dict(pairs[:at])))
+    return row
 
 
 def _is_deep(value: Any) -> bool:

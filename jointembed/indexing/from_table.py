@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +62,7 @@ def index_table(
 
     def update() -> str:
         pairs = rows_with_cell(space, rows, embedded, split, unique_ids=True)
+        _report_infinities([row for row, _ in pairs])
         with exclusive_lock(path):
             if Path(path).exists():
                 index = Index.open(path)
@@ -75,6 +79,14 @@ def index_table(
         return f"{path}: {len(pairs)} rows by {field}{count}, {space.dim} dimensions, {space.metric}"
 
     return skip_unreadable(rows, space, [embedded], update, strict)
+
+
+def _report_infinities(rows: Sequence[dict[str, Any]]) -> None:
+    """Say how many cells are infinite, which JSON and so the index cannot hold."""
+    counts = Counter(name for row in rows for name, cell in row.items() if isinstance(cell, float) and math.isinf(cell))
+    for name, count in counts.items():
+        wrong = f"{count:,} cells are infinite, and an index cannot hold infinities: they count as missing"
+        print(f"warning: {name}: {wrong}. Fix: write a number instead", file=sys.stderr)
 
 
 def _add_new(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from jointembed import BagOfWords, EmbeddingBag, files
+from jointembed import BagOfWords, EmbeddingBag, Index, files
 from jointembed.__main__ import main
 from jointembed.cli.errors import report
 from jointembed.data import table_file
@@ -47,6 +47,8 @@ TABLES = {
     "object as id": ('{"id": {"n": 1}, "words": "x"}', 2, "row 7: its id must be text or a number"),
     "id twice": ('{"id": "a1", "words": "x"}', 2, "row 7: its id 'a1' is that of row 2"),
     "reserved column": ('{"id": "b", "words": "x", "_file": 1}', 2, "_file: an index has a column of this name"),
+    "key twice": ('{"id": "b", "words": "x", "words": "y"}', 5, "line 7: the key 'words' is there twice"),
+    "key twice in a cell": ('{"id": "b", "words": "x", "n": [{"p": 1, "p": 2}]}', 5, "line 7: the key 'p' is there"),
     "nested cell": (deep(70), 5, "line 7: a cell is nested more than 64 levels deep"),
     "deeply nested cell": (deep(50_000), 5, "line 7: a cell is nested more than 64 levels deep"),
 }
@@ -67,6 +69,16 @@ def test_a_table_that_cannot_be_indexed_names_the_row(name, ask, tmp_path):
 def test_nesting_below_the_limit_is_read(ask, tmp_path):
     (tmp_path / "t.jsonl").write_text("\n".join([*map(json.dumps, ROWS), deep(60)]))
     assert ask("index m.ckpt t.jsonl o.index --column words")[0] == 0
+
+
+def test_infinities_that_an_index_cannot_hold_are_counted(ask, tmp_path):
+    cells = [float("inf"), -float("inf"), float("nan"), 1.0, 2.0, None]
+    lines = [json.dumps({**row, "tempo": cell}) for row, cell in zip(ROWS, cells, strict=True)]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    code, error = ask("index m.ckpt t.jsonl o.index --column words")
+    assert code == 0 and "warning: tempo: 2 cells are infinite" in error and "Fix: " in error
+    with Index.open(tmp_path / "o.index") as index:
+        assert index.count("tempo is null") == 4 and index.count("tempo > 0") == 2
 
 
 @pytest.mark.parametrize("indent", [None, 1])
@@ -189,3 +201,13 @@ def test_an_export_to_a_full_disk_names_the_folder_and_leaves_nothing(ask, tmp_p
     code, error = ask("export m.ckpt out")
     assert code == 6 and " out: no space is left on the disk" in error, error
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("end", ["-journal", "-wal"])
+def test_a_pipe_in_the_place_of_a_log_does_not_block_an_index(end, ask, tmp_path):
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    assert ask("index m.ckpt t.jsonl s.index")[0] == 0
+    (tmp_path / f"s.index{end}").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / f"s.index{end}")
+    code, error = ask("similar s.index a1")
+    assert code == 2 and f"s.index{end}: this is a named pipe, not a file" in error, error

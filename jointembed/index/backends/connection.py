@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DamagedError, DiskFullError, MismatchError, UsageError
+from ...files import check_regular
 from .schema import APPLICATION_ID, OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, expected_sql, read_version, seal
 
 _FUNCTIONS = {"json_extract", "json_array", "typeof", "abs", "length", "bm25", "match", "count"}
@@ -33,6 +34,8 @@ def not_an_index(path: Path) -> DamagedError:
 
 def connect(path: Path, uri_query: str) -> sqlite3.Connection:
     """A connection to a file, for one thread at a time."""
+    for end in ("-journal", "-wal"):  # which SQLite opens if they are there
+        check_regular(f"{path}{end}")
     uri = f"{path.absolute().as_uri()}?{uri_query}"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
