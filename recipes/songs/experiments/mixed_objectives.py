@@ -1,7 +1,7 @@
 """Experiment: what each objective of a recipe learns alone, and what all of them learn together.
 
-    python recipes/songs/experiments/mixed_objectives.py songs/joint TABLE RUNS --seeds 4 --split valid --metric map hit@1
-        --objective audio_genre audio_caption audio_piano_roll
+    python recipes/songs/experiments/mixed_objectives.py songs/joint TABLE RUNS --seeds 4 --split valid
+        --metric map hit@1 --objective audio_genre audio_caption audio_piano_roll
         --task audio:audio:genre audio:genre audio:piano_roll caption:audio -- --trainer.max_epochs 40
 
 The space is trained for each of the objectives alone, and for all of them
